@@ -1,0 +1,25 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one exception that the parts of this collection raise for a user to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TlsError(Exception):
+    """A failure that is explained to the user; modules turn it into ``fail_json``.
+
+    ``message`` names the path or option, what was found, what was expected and what to do. ``details`` become keys
+    of the module's result. Neither may ever hold a secret.
+    """
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the arguments for ``fail_json``."""
+        return {"msg": self.message, **self.details}

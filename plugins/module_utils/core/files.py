@@ -1,0 +1,141 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File operations that leave the old or the new state at any instant, never a mix."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from typing import Iterator, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+
+class Owner(NamedTuple):
+    """The numeric user and group that a file is to have."""
+
+    uid: int
+    gid: int
+
+
+def sync_directory(path: str) -> None:
+    """Make the entries of a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give(descriptor: int, owner: Owner) -> None:
+    """Give an open file to ``owner``; who is not root keeps what is already its own."""
+    found = os.fstat(descriptor)
+    if (found.st_uid, found.st_gid) != owner:
+        os.fchown(descriptor, owner.uid, owner.gid)
+
+
+def write_new(path: str, content: bytes, mode: int, owner: Owner | None = None) -> None:
+    """Create ``path`` (which must not exist) durably. It is unreadable for others until mode and owner are right."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as stream:
+            stream.write(content)
+        if owner is not None:
+            give(descriptor, owner)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: str, content: bytes, mode: int, owner: Owner | None = None) -> None:
+    """Replace ``path`` by one rename: readers see the old bytes or the new ones. Raises OSError."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.pgops-new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # left by a run that died; the caller holds the lock of this directory
+    try:
+        write_new(temporary, content, mode, owner)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_directory(directory)
+
+
+def rewrite(path: str, content: bytes) -> None:
+    """Replace the bytes of an existing file by one rename, keeping its owner and mode. Follows symbolic links."""
+    real = os.path.realpath(path)
+    found = os.stat(real)
+    write_atomically(real, content, found.st_mode & 0o7777, Owner(found.st_uid, found.st_gid))
+
+
+def point(link: str, target: str) -> None:
+    """Make ``link`` a symbolic link to ``target`` by one rename."""
+    temporary = f"{link}.pgops-new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.rename(temporary, link)
+    sync_directory(os.path.dirname(link))
+
+
+def read(path: str) -> bytes | None:
+    """Return the bytes of ``path`` or None when there is no such file. Raises OSError for anything else."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
+    """Create a directory (its parents too, with mode 0755); return whether it was missing."""
+    if os.path.isdir(path):
+        return False
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_directory(parent, 0o755)
+    os.mkdir(path, 0o700)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if owner is not None:
+            give(descriptor, owner)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    sync_directory(parent)
+    return True
+
+
+@contextlib.contextmanager
+def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
+    """Hold the lock of a directory; wait up to ``patience`` seconds for another run.
+
+    The lock is the kernel's (flock on the directory itself): it leaves no file behind and ends with its holder.
+    Raises TlsError when somebody else still holds it after that time.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            if time.monotonic() >= deadline:
+                raise TlsError(
+                    f"{directory}: another run holds the lock of this directory for over {patience:.0f} s. "
+                    "Wait for that run to end, then start again."
+                )
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Directories of numbered generations; one rename of a symbolic link switches from one to the next.
+
+``DIRECTORY/current -> generations/0007``, ``DIRECTORY/generations/0007/...``, ``DIRECTORY/pending/NAME.key``: keys that
+wait for their certificate. The caller holds the directory's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+_NUMBERED = re.compile(r"[0-9]{4,}")
+KEPT = 2  # the current generation and the one before it, for a roll-back by hand
+
+
+class File(NamedTuple):
+    """A file of a generation: its bytes and its permission bits."""
+
+    content: bytes
+    mode: int
+
+
+class GenerationStore:
+    """The generations below one directory; everything in it belongs to ``owner``."""
+
+    def __init__(self, directory: str, owner: files.Owner, mode: int = 0o755) -> None:
+        self.directory = directory
+        self.owner = owner
+        self.mode = mode
+        self.current_link = os.path.join(directory, "current")
+        self.generations = os.path.join(directory, "generations")
+        self.pending = os.path.join(directory, "pending")
+
+    def path(self, name: str, *parts: str) -> str:
+        """Return the path of a generation or of a file in it."""
+        return os.path.join(self.generations, name, *parts)
+
+    def current(self) -> str | None:
+        """Return the name of the generation in use or None. Raises TlsError when ``current`` is something else."""
+        try:
+            target = os.readlink(self.current_link)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise TlsError(
+                f"{self.current_link}: expected a symbolic link to a generation, found another kind of file. "
+                "Move it away; the next run makes the link anew."
+            ) from None
+        parent, name = os.path.split(target)
+        if parent != "generations" or not _NUMBERED.fullmatch(name):
+            raise TlsError(
+                f"{self.current_link}: expected a link to generations/NNNN, found a link to {target!r}. "
+                "Somebody changed it by hand: point it at the right generation or remove it."
+            )
+        return name if os.path.isdir(self.path(name)) else None
+
+    def names(self) -> list[str]:
+        """Return the names of all generations on disk, oldest first."""
+        try:
+            found = os.listdir(self.generations)
+        except FileNotFoundError:
+            return []
+        return sorted((name for name in found if _NUMBERED.fullmatch(name)), key=int)
+
+    def read(self, name: str | None, *parts: str) -> bytes | None:
+        """Return the bytes of a file of a generation, or None when generation or file are missing."""
+        return files.read(self.path(name, *parts)) if name else None
+
+    def stage(self, contents: Mapping[str, File]) -> str:
+        """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError."""
+        self._make_directories()
+        name = f"{int((self.names() or ['0'])[-1]) + 1:04d}"
+        staging = os.path.join(self.generations, ".staging")
+        shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
+        files.make_directory(staging, self.mode, self.owner)
+        try:
+            for path, file in sorted(contents.items()):
+                folder = os.path.dirname(os.path.join(staging, path))
+                files.make_directory(folder, self.mode, self.owner)
+                files.write_new(os.path.join(staging, path), file.content, file.mode, self.owner)
+                files.sync_directory(folder)
+            os.rename(staging, self.path(name))
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        files.sync_directory(self.generations)
+        return name
+
+    def switch(self, name: str | None) -> None:
+        """Make a generation the current one (None: no generation) by one rename."""
+        if name is not None:
+            files.point(self.current_link, f"generations/{name}")
+        elif os.path.islink(self.current_link):
+            os.unlink(self.current_link)
+            files.sync_directory(self.directory)
+
+    def discard(self, name: str) -> None:
+        """Remove a generation that is not the current one."""
+        if name != self.current():
+            shutil.rmtree(self.path(name), ignore_errors=True)
+
+    def prune(self) -> None:
+        """Remove what nobody needs: all but the newest generations and left-over staging."""
+        shutil.rmtree(os.path.join(self.generations, ".staging"), ignore_errors=True)
+        for name in self.names()[:-KEPT]:
+            self.discard(name)
+
+    def pending_key(self, name: str) -> str:
+        """Return the path at which the new key of ``name`` waits for its certificate."""
+        return os.path.join(self.pending, f"{name}.key")
+
+    def keep_pending_key(self, name: str, key: str) -> None:
+        """Store a new private key (PEM) until its certificate comes."""
+        self._make_directories()
+        files.write_atomically(self.pending_key(name), key.encode("ascii"), 0o600, self.owner)
+
+    def drop_pending_key(self, name: str) -> None:
+        """Remove a pending key once a generation holds it."""
+        if os.path.exists(self.pending_key(name)):
+            os.unlink(self.pending_key(name))
+            files.sync_directory(self.pending)
+
+    def _make_directories(self) -> None:
+        files.make_directory(self.directory, self.mode, self.owner)
+        files.make_directory(self.generations, self.mode, self.owner)
+        files.make_directory(self.pending, 0o700, self.owner)

@@ -1,0 +1,125 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run commands as another OS user, with nothing of the caller's environment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from typing import Callable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Account(NamedTuple):
+    """An OS user: its name, numeric ids and home directory."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+    @property
+    def owner(self) -> Owner:
+        """Return the ids that this user's files have."""
+        return Owner(self.uid, self.gid)
+
+
+class Completed(NamedTuple):
+    """What a finished command left: its exit status, standard output and standard error."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def account(name: str, option: str) -> Account:
+    """Return the OS user called ``name``. Raises TlsError, naming ``option``, when there is none."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise TlsError(
+            f"{option}: there is no OS user {name!r} on this host. Create it first or name another one."
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+
+def account_of(uid: int) -> Account:
+    """Return the OS user with a numeric id. Raises TlsError when the id has no name."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise TlsError(
+            f"The numeric user id {uid} has no name on this host; a named OS user is expected there."
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+
+def find(command: str, purpose: str) -> str:
+    """Return the path of a command. Raises TlsError that says what it is needed for."""
+    path = shutil.which(command, path=os.environ.get("PATH", "") + ":" + PATH)
+    if path is None:
+        raise TlsError(
+            f"The command {command} was not found on this host; it is needed {purpose}. "
+            f"Install it (search path: {PATH})."
+        )
+    return path
+
+
+def run(
+    argv: Sequence[str],
+    user: Account | None = None,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> Completed:
+    """Run a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
+
+    ``user`` is who runs it; root switches to that user, anybody else must already be it. Secrets go through ``stdin``
+    only. Raises TlsError when it cannot start or runs longer than ``timeout`` seconds.
+    """
+    surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
+    surroundings.setdefault("HOME", user.home if user else "/nonexistent")
+    try:
+        finished = subprocess.run(
+            list(argv),
+            input=stdin,
+            capture_output=True,
+            env=surroundings,
+            cwd="/",
+            timeout=timeout,
+            preexec_fn=_become(user),
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TlsError(f"{argv[0]} did not end within {timeout:.0f} s and was stopped.") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TlsError(f"{argv[0]} could not be started: {error}") from error
+    return Completed(finished.returncode, finished.stdout, finished.stderr)
+
+
+def _become(user: Account | None) -> Callable[[], None] | None:
+    """Return what the child does before it starts the command, if it has to change its user."""
+    if user is None or os.geteuid() == user.uid:
+        return None
+    if os.geteuid() != 0:
+        raise TlsError(
+            f"This must run as root or as the OS user {user.name!r}, but runs as user id {os.geteuid()}. "
+            "Use become: true."
+        )
+    wanted: Account = user
+
+    def switch() -> None:
+        os.initgroups(wanted.name, wanted.gid)
+        os.setgid(wanted.gid)
+        os.setuid(wanted.uid)
+
+    return switch

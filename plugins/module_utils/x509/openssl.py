@@ -1,0 +1,44 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private keys and certificate requests, made on the host that uses them by the ``openssl`` command."""
+
+from __future__ import annotations
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find, run
+
+# Arguments of `openssl genpkey` (OpenSSL 1.1.1 and later); it writes PKCS#8, which every driver reads.
+KEY_TYPES = {
+    "P-256": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    "P-384": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
+    "RSA-3072": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"),
+    "RSA-4096": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"),
+    "Ed25519": ("-algorithm", "ED25519"),
+}
+# The subject of a request is ignored by the authority, but `openssl req` wants one; no file of the host is read.
+_CONFIGURATION = "[req]\nprompt = no\ndistinguished_name = subject\n[subject]\nCN = pgops.tls request\n"
+
+
+def new_key(key_type: str) -> str:
+    """Return a new private key as PKCS#8 PEM; it passes through a pipe, never a file of ours. Raises TlsError."""
+    return _openssl(["genpkey", *KEY_TYPES[key_type]], "", f"make a {key_type} key")
+
+
+def new_request(key_path: str) -> str:
+    """Return a certificate request (PEM) signed with the private key at ``key_path``. Raises TlsError."""
+    return _openssl(
+        ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path],
+        _CONFIGURATION,
+        f"make a certificate request with the key {key_path}",
+    )
+
+
+def _openssl(arguments: list[str], stdin: str, action: str) -> str:
+    done = run(
+        [find("openssl", "to make private keys and certificate requests"), *arguments], stdin=stdin, timeout=120.0
+    )
+    if done.status != 0 or not done.output:
+        lines = [line for line in done.errors.splitlines() if line.strip()] or ["no message"]
+        raise TlsError(f"openssl could not {action}: {lines[-1]}")
+    return done.output

@@ -1,0 +1,122 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A TLS handshake in memory, with the files of a generation that nothing uses yet.
+
+Whatever OpenSSL would hold against key, certificate, chain, names, dates or purpose is found here, before a server or
+a client depends on it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+
+class Pair(NamedTuple):
+    """Paths of a certificate chain and of its private key (PEM)."""
+
+    certificate: str
+    key: str
+
+
+def _load(context: ssl.SSLContext, pair: Pair) -> None:
+    try:
+        context.load_cert_chain(pair.certificate, pair.key, password=_refuse_passphrase)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise TlsError(
+            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}."
+        ) from error
+
+
+def _refuse_passphrase() -> bytes:
+    """Stop OpenSSL from asking for a passphrase on a terminal."""
+    raise ValueError("the key is encrypted, expected a key without passphrase")
+
+
+def reason(error: Exception) -> str:
+    """Return what OpenSSL found, without the file and line of its source."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return str(error.verify_message)
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return str(error.reason).lower().replace("_", " ")
+    return str(error)
+
+
+def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
+    try:
+        context.load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise TlsError(f"{source}: expected PEM certificates of authorities: {reason(error)}.") from error
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def server_context(pair: Pair, trusted_clients: str = "", ciphers: str = "") -> ssl.SSLContext:
+    """Return the server side as PostgreSQL sets it up. Raises TlsError when OpenSSL refuses a part of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(context, pair)
+    if trusted_clients:
+        _trust(context, trusted_clients, "trusted_clients")
+        context.verify_mode = ssl.CERT_OPTIONAL  # PostgreSQL asks each client for a certificate; pg_hba requires it
+    if ciphers:
+        try:
+            context.set_ciphers(ciphers)
+        except ssl.SSLError as error:
+            raise TlsError(
+                f"ssl_ciphers: {ciphers!r} is no cipher list that OpenSSL accepts: {reason(error)}."
+            ) from error
+    return context
+
+
+def client_context(roots: str, pair: Pair | None = None, *, check_name: bool = True) -> ssl.SSLContext:
+    """Return a client that trusts ``roots`` (PEM) and shows ``pair``, if given. Raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = check_name
+    _trust(context, roots, "roots")
+    if pair:
+        _load(context, pair)
+    return context
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> None:
+    """Make a whole handshake between two contexts in memory, the client verifying ``name`` (a DNS name or address).
+
+    Raises TlsError with OpenSSL's reason when one side refuses the other.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(to_client, to_server, server_side=False, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    waiting = list(sides)
+    for _round in range(10):  # TLS 1.2 needs four turns
+        waiting = [side for side in waiting if not _advanced(side, name)]
+        if not waiting:
+            break
+    else:
+        raise TlsError(f"The rehearsal of the handshake for {name} did not come to an end.")
+    _read_refusal(sides[0], name)
+
+
+def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
+    """Do what one side can do with the bytes it has; return whether its handshake is done."""
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    except (ssl.SSLError, ValueError) as error:
+        who = "server" if side.server_side else "client"
+        raise TlsError(f"The rehearsed {who} refuses the handshake for {name}: {reason(error)}.") from error
+    return True
+
+
+def _read_refusal(client: ssl.SSLObject, name: str | None) -> None:
+    """With TLS 1.3 the server's refusal of the client's certificate comes after the client's handshake."""
+    try:
+        client.read(1)
+    except ssl.SSLWantReadError:
+        return
+    except ssl.SSLError as error:
+        raise TlsError(f"The rehearsed server refuses the client's certificate for {name}: {reason(error)}.") from error

@@ -1,0 +1,75 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When and why a certificate has to be issued again: pure decisions on certificate, wish and clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+RENEWED_AT = 2 / 3  # of its life; what ACME clients and cert-manager do by default
+
+
+class Wish(NamedTuple):
+    """What a leaf has to be. ``renew_before`` is in seconds before its end; None means at two thirds of its life."""
+
+    common_name: str
+    names: Sequence[Name]
+    key_type: str
+    extended_key_usage: str
+    issuing: Certificate
+    renew_before: int | None = None
+    forced: bool = False
+
+
+def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
+    """Return why ``leaf`` has to be issued again; an empty list means that it is as wished.
+
+    ``now`` is in Unix seconds. Each reason is short and stable: ``expires_in_12d``, ``san_missing: db2.example``.
+    """
+    if leaf is None:
+        return ["no_certificate"]
+    return [
+        *_by_clock(leaf, wish, now),
+        *_by_identity(leaf, wish),
+        *_by_issuer(leaf, wish.issuing),
+        *(["forced"] if wish.forced else []),
+    ]
+
+
+def due_at(leaf: Certificate, renew_before: int | None) -> int:
+    """Return the Unix second from which on a certificate is to be renewed."""
+    life = leaf.not_after - leaf.not_before
+    if renew_before is None:
+        return leaf.not_before + int(life * RENEWED_AT)
+    return leaf.not_after - min(renew_before, life)
+
+
+def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
+    if now >= leaf.not_after:
+        return [f"expired_{in_words(now - leaf.not_after)}_ago"]
+    if now < leaf.not_before:
+        return [f"not_valid_for_another_{in_words(leaf.not_before - now)}"]
+    return [f"expires_in_{in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish.renew_before) else []
+
+
+def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:
+    wanted, found = set(wish.names), set(leaf.names)  # the order of names is no reason
+    changed = [f"san_missing: {name.value}" for name in wish.names if name not in found]
+    changed += [f"san_not_wanted: {name.value}" for name in leaf.names if name not in wanted]
+    if leaf.common_name != wish.common_name:
+        changed.append(f"common_name: {leaf.common_name} instead of {wish.common_name}")
+    if leaf.key_type != wish.key_type:
+        changed.append(f"key_type: {leaf.key_type} instead of {wish.key_type}")
+    if leaf.extended_key_usage != (wish.extended_key_usage,):
+        changed.append("profile: extended key usage")
+    return changed
+
+
+def _by_issuer(leaf: Certificate, issuing: Certificate) -> list[str]:
+    same_key = leaf.authority_key_id == issuing.subject_key_id
+    return [] if same_key and leaf.issuer == issuing.subject else ["issuer_changed"]
