@@ -1,0 +1,194 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real PostgreSQL cluster per test, in a temporary directory; it needs root or an unprivileged user, never both."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
+ACCOUNT = "postgres"  # who runs the cluster when the tests run as root: PostgreSQL refuses to
+
+
+def programs() -> Path:
+    """Return the directory of the newest PostgreSQL server programs on this machine, or skip the test."""
+    found = sorted(glob.glob(SERVER_PROGRAMS), key=lambda path: int(Path(path).parent.name.split(".")[0]))
+    if not found:
+        pytest.skip(f"no PostgreSQL server programs in {SERVER_PROGRAMS}")
+    return Path(found[-1])
+
+
+def cluster_account() -> str:
+    """Return the OS user that runs clusters: the caller, unless it is root."""
+    return ACCOUNT if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def run_as(account: str, *argv: object) -> str:
+    """Run a command as an OS user, free of the caller's PG* variables, and return its output."""
+    prefix = ["runuser", "-u", account, "--"] if os.geteuid() == 0 else []
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": pwd.getpwnam(account).pw_dir}
+    finished = subprocess.run(
+        [*prefix, *map(str, argv)], capture_output=True, text=True, env=environment, cwd="/", check=False
+    )
+    assert finished.returncode == 0, f"{argv}: {finished.stdout}{finished.stderr}"
+    return finished.stdout
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on right now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Cluster:
+    """A running cluster. ``home`` (world-readable) holds its data, its socket and its log."""
+
+    home: Path
+    programs: Path
+    account: str
+    port: int = 0
+
+    @property
+    def data(self) -> Path:
+        """Return the data directory; postgresql.conf, pg_hba.conf and pg_ident.conf are in it."""
+        return self.home / "data"
+
+    @property
+    def socket_directory(self) -> str:
+        return str(self.home)
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / "log"
+
+    def log(self) -> str:
+        """Return everything that the server has logged so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def psql(self, sql: str, user: str = "postgres", database: str = "postgres") -> str:
+        """Run SQL over the Unix socket as the cluster's account; return unaligned rows without a closing line end."""
+        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.socket_directory, "-p", self.port]
+        return run_as(self.account, *argv, "-U", user, "-d", database, "-c", sql).rstrip("\n")
+
+    def write(self, name: str, text: str | bytes, mode: int = 0o600) -> Path:
+        """Write a file (a path in the data directory or an absolute one) that the cluster's account owns."""
+        path = self.data / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        path.chmod(mode)
+        if os.geteuid() == 0:
+            shutil.chown(path, self.account, pwd.getpwnam(self.account).pw_gid)
+        return path
+
+    def append(self, name: str, text: str) -> None:
+        """Add text to a file of the data directory."""
+        with (self.data / name).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+    def hba(self, *rules: str) -> None:
+        """Replace pg_hba.conf: the management line over the socket, then ``rules``. Takes effect at the next reload."""
+        self.write("pg_hba.conf", "\n".join(["local all all trust", *rules, ""]))
+
+    def reload(self) -> None:
+        """Ask for a reload and wait until the server has read its files (not until it liked them)."""
+        before = self.log().count("received SIGHUP")
+        assert self.psql("SELECT pg_reload_conf()") == "t"
+        for _attempt in range(1000):
+            if self.log().count("received SIGHUP") > before:
+                break
+            self.psql("SELECT 1")  # a round trip to the postmaster, which handles the signal before it forks
+        else:
+            pytest.fail("the server did not log the reload")
+        self.psql("SELECT 1")
+
+    def start(self) -> None:
+        """Start on a free port; tries again when somebody else was faster to take it."""
+        for attempt in range(3):
+            self.port = free_port()
+            options = f"-p {self.port} -k {self.socket_directory}"
+            argv = [self.programs / "pg_ctl", "-D", self.data, "-l", self.log_path, "-o", options, "-w"]
+            try:
+                run_as(self.account, *argv, "start")
+            except AssertionError:
+                if attempt == 2:
+                    raise AssertionError(self.log()) from None
+            else:
+                return
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop, if it runs."""
+        with contextlib.suppress(AssertionError):
+            run_as(self.account, self.programs / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+
+def configuration() -> str:
+    """Return what every cluster adds to the postgresql.conf of initdb."""
+    return """
+listen_addresses = '127.0.0.1'
+logging_collector = off
+log_line_prefix = ''
+log_connections = on
+fsync = off
+max_connections = 40
+shared_buffers = 16MB
+max_wal_size = 64MB
+"""
+
+
+@pytest.fixture(scope="session")
+def initialised() -> Iterator[Path]:
+    """Make a data directory with initdb, once; clusters are copies of it."""
+    account = cluster_account()
+    home = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/tmp"))
+    try:
+        _give(home, account, 0o755)
+        options = ["-U", "postgres", "-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256"]
+        run_as(account, programs() / "initdb", "-D", home / "data", "--no-sync", *options)
+        with (home / "data" / "postgresql.conf").open("a", encoding="utf-8") as stream:
+            stream.write(configuration())
+        yield home / "data"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_cluster(template: Path) -> Iterator[Cluster]:
+    """Run a cluster on a copy of a data directory; stop and remove it afterwards, whatever happens."""
+    account = cluster_account()
+    home = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
+    cluster = Cluster(home, programs(), account)
+    try:
+        _give(home, account, 0o755)
+        run_as(account, "cp", "-a", template, cluster.data)
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(initialised: Path) -> Iterator[Cluster]:
+    """Run a cluster without TLS, on 127.0.0.1 and a Unix socket, that this test alone uses."""
+    with running_cluster(initialised) as running:
+        yield running
+
+
+def _give(path: Path, account: str, mode: int) -> None:
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        shutil.chown(path, account, pwd.getpwnam(account).pw_gid)
