@@ -1,0 +1,112 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Talk to a PostgreSQL server as its administrator: psql over the Unix socket, as the server's own OS user."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
+
+# Where packages put the socket: Debian and the RPM family, then PostgreSQL's own default.
+SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108
+
+
+class Administrator(NamedTuple):
+    """How to reach a server: socket directory, port, role, the OS user that the server runs as, psql and process id."""
+
+    socket_directory: str
+    port: int
+    role: str
+    account: Account
+    psql: str
+    pid: int
+
+    @property
+    def target(self) -> str:
+        """Return what the server is called in messages."""
+        return f"the PostgreSQL server on port {self.port} (socket in {self.socket_directory})"
+
+    def query(self, sql: str) -> Any:
+        """Return the value of a query that gives one JSON value (None for NULL). Raises TlsError."""
+        output = self._psql(sql).strip()
+        return json.loads(output) if output else None
+
+    def reload(self) -> None:
+        """Ask the server to read its files again. That it was asked proves nothing: see server.proof."""
+        self._psql("SELECT to_json(pg_reload_conf())")
+
+    def _psql(self, sql: str) -> str:
+        done = run(
+            [
+                self.psql, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password",
+                "--set=ON_ERROR_STOP=1", f"--host={self.socket_directory}", f"--port={self.port}",
+                f"--username={self.role}", "--dbname=postgres",
+            ],
+            user=self.account,
+            stdin=sql,
+            environment={
+                "PGAPPNAME": "pgops.tls",
+                "PGCONNECT_TIMEOUT": "10",
+                "PGOPTIONS": "-c statement_timeout=30s -c lc_messages=C",
+            },
+            timeout=60.0,
+        )  # fmt: skip
+        if done.status != 0:
+            raise TlsError(
+                f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
+                f"{_last_line(done.errors)} The server has to run, and pg_hba.conf has to let this role in over the "
+                "socket (local ... peer); login_user and login_unix_socket choose another way."
+            )
+        return done.output
+
+
+def locate(port: int, socket_directory: str | None, role: str | None) -> Administrator:
+    """Find the server that listens on ``port`` by its Unix socket.
+
+    The owner of the socket is the OS user that the server runs as; ``role`` defaults to its name. Raises TlsError
+    when there is no such socket.
+    """
+    for directory in [socket_directory] if socket_directory else SOCKET_DIRECTORIES:
+        path = os.path.join(directory, f".s.PGSQL.{port}")
+        try:
+            found = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISSOCK(found.st_mode):
+            account = account_of(found.st_uid)
+            pid = _postmaster(path)
+            return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
+    searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
+    raise TlsError(
+        f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. "
+        "Start the server, correct the port, or name the directory of its socket in login_unix_socket."
+    )
+
+
+def _postmaster(socket_path: str) -> int:
+    """Return the process id of the server, from the lock file beside its socket; 0 when it cannot be read."""
+    try:
+        return int((read(f"{socket_path}.lock") or b"0").split(b"\n", 1)[0])
+    except (OSError, ValueError):
+        return 0
+
+
+def _psql_path(pid: int) -> str:
+    """Return the psql beside the server's own executable (it fits the server, and is no wrapper script)."""
+    try:
+        beside = os.path.join(os.path.dirname(os.readlink(f"/proc/{pid}/exe")), "psql")
+    except OSError:
+        beside = ""
+    return beside if beside and os.access(beside, os.X_OK) else find("psql", "to ask the PostgreSQL server")
+
+
+def _last_line(errors: str) -> str:
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return next((line for line in lines if "ERROR" in line or "FATAL" in line), lines[-1] if lines else "no message.")

@@ -1,0 +1,125 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The text of ssl.conf: reading it, and checking it against what the server itself knows of its settings."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
+
+_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(?:=|\s)\s*('(?:[^'\\\n]|''|\\.)*'|[^\s'#]+)\s*(?:#.*)?")
+_BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "false": "off", "no": "off", "0": "off"}
+# Files that every server of this collection takes from its generation.
+GENERATION_FILES = {
+    "ssl_cert_file": "server.crt",
+    "ssl_key_file": "server.key",
+    "ssl_ca_file": "trusted-clients.crt",
+}
+
+
+def written(value: object) -> str:
+    """Return a value as postgresql.conf writes it: booleans as on and off, anything else quoted."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = str(value)
+    if re.search(r"[\0\r\n]", text):
+        raise TlsError(f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line.")
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the settings of a configuration text. Raises TlsError for a line that is none and for a name set twice."""
+    settings: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {line!r}. Correct the template.")
+        name, value = match.group(1).lower(), _unquoted(match.group(2))
+        if name in settings:
+            raise TlsError(
+                f"ssl.conf line {number}: {name} is set a second time. "
+                "Files, ssl and ssl_crl_file are set by the collection itself; leave them out of postgres_server_ssl."
+            )
+        settings[name] = value
+    return settings
+
+
+def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
+    """Refuse, before anything changes, settings that this server does not know or whose values it would not take.
+
+    One unknown name makes the server reject every change of a reload. Raises TlsError.
+    """
+    known = sorted(name for name in state.settings if name.startswith("ssl"))
+    for name, value in settings.items():
+        if name not in known:
+            raise TlsError(
+                f"postgres_server_ssl: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}."
+            )
+        _check_value(name, value, state.settings[name])
+    required = {name: f"{directory}/current/{file}" for name, file in GENERATION_FILES.items()}
+    for name, value in {"ssl": "on", **required}.items():
+        if normal(settings.get(name, ""), state.settings[name]) != value:
+            raise TlsError(
+                f"ssl.conf: expected {name} = {value!r}, found {settings.get(name)!r}. Correct the template."
+            )
+
+
+def refuse_overrides(settings: dict[str, str], state: ServerState, included: str) -> None:
+    """Refuse, before anything changes, values that our file could not replace: ALTER SYSTEM and the command line win.
+
+    ``included`` is the path of our own file. Raises TlsError that names each place.
+    """
+    overrides = []
+    for name in [*settings, *(["ssl_crl_dir"] if "ssl_crl_dir" in state.settings else [])]:
+        found, wanted = state.settings[name], settings.get(name, "")
+        if found.file == included or found.value == normal(wanted, found):
+            continue
+        if (found.file or "").endswith("/postgresql.auto.conf"):
+            overrides.append(f"{name} = {found.value!r} by ALTER SYSTEM; undo it with ALTER SYSTEM RESET {name};")
+        elif found.source in ("command line", "environment variable"):
+            overrides.append(f"{name} = {found.value!r} by the {found.source} of the server; remove it there")
+        elif name not in settings and found.file:
+            overrides.append(f"{name} = {found.value!r} in {found.file} line {found.line}; remove it there")
+    if overrides:
+        raise TlsError("Settings are overridden outside the files of this collection: " + " ".join(overrides))
+
+
+def not_in_force(settings: dict[str, str], state: ServerState) -> list[str]:
+    """Return, after a reload, which settings have another value than ours, and where that comes from."""
+    return [
+        f"{name} is {found.value!r} ({found.file or found.source}{f' line {found.line}' if found.line else ''}), "
+        f"expected {value!r}"
+        for name, value in settings.items()
+        for found in [state.settings[name]]
+        if found.value != normal(value, found)
+    ]
+
+
+def normal(value: str, setting: Setting) -> str:
+    """Return a value the way pg_settings shows it."""
+    if setting.type == "bool":
+        return _BOOLEANS.get(value.lower(), value)
+    if setting.type == "enum":
+        return next((choice for choice in setting.choices or [] if choice.lower() == value.lower()), value)
+    return value
+
+
+def _check_value(name: str, value: str, setting: Setting) -> None:
+    if setting.type == "bool" and value.lower() not in _BOOLEANS:
+        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected on or off.")
+    if setting.type == "enum" and normal(value, setting) not in (setting.choices or []):
+        choices = ", ".join(repr(choice) for choice in setting.choices or [])
+        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected one of {choices}.")
+    if setting.context != "sighup":
+        raise TlsError(f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts.")
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith("'"):
+        return value
+    return re.sub(r"''|\\(.)", lambda match: match.group(1) or "'", value[1:-1])

@@ -1,0 +1,114 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a PostgreSQL server says about itself, asked in one query."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+
+# pg_hba_file_rules has a blind spot: a bad clientcert= or clientname= gives a row with error and type both NULL.
+_BAD_RULES = """
+    SELECT coalesce(json_agg(json_build_object('line', line_number, 'error', error) ORDER BY line_number), '[]')
+      FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL"""
+_BAD_MAPS = """
+    SELECT coalesce(json_agg(json_build_object('line', line_number, 'error', error) ORDER BY line_number), '[]')
+      FROM pg_ident_file_mappings WHERE error IS NOT NULL"""
+_STATE = """
+    SELECT json_build_object(
+      'version', current_setting('server_version_num')::int,
+      'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+      'log_file', pg_current_logfile(),
+      'plaintext_sessions', (
+        SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname,
+                 'address', host(client_addr), 'application', application_name,
+                 'since', to_char(backend_start, 'YYYY-MM-DD HH24:MI')) ORDER BY usename, client_addr, pid), '[]')
+          FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL),
+      'settings', (
+        SELECT json_object_agg(name, json_build_object('value', setting, 'type', vartype, 'choices', enumvals,
+                 'context', context, 'source', source, 'file', sourcefile, 'line', sourceline))
+          FROM pg_settings
+         WHERE name LIKE 'ssl%' OR name IN (
+           'config_file', 'data_directory', 'hba_file', 'ident_file', 'lc_messages', 'listen_addresses')))"""
+
+
+class Setting(NamedTuple):
+    """A row of pg_settings; ``choices`` of an enum, ``file`` and ``line`` of where the value comes from, if a file."""
+
+    value: str
+    type: str
+    choices: list[str] | None
+    context: str
+    source: str
+    file: str | None
+    line: int | None
+
+
+class ServerState(NamedTuple):
+    """A server's version (as server_version_num), settings, log file and sessions that use no TLS."""
+
+    version: int
+    settings: dict[str, Setting]
+    log_file: str | None
+    plaintext_sessions: list[dict[str, str]]
+
+    @property
+    def major(self) -> int:
+        """Return the major version, such as 15."""
+        return self.version // 10000
+
+    def value(self, name: str) -> str:
+        """Return the value of one setting, '' for a setting that this version does not have."""
+        return self.settings[name].value if name in self.settings else ""
+
+    @property
+    def local_address(self) -> str:
+        """Return an address of this host that the server listens on. Raises TlsError when there is none."""
+        for address in (part.strip() for part in self.value("listen_addresses").split(",")):
+            if address:
+                return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+        raise TlsError(
+            "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
+            "protect. Set listen_addresses and restart the server first."
+        )
+
+
+def inspect(administrator: Administrator) -> ServerState:
+    """Ask the server for its state. Raises TlsError, also when the role is no superuser."""
+    try:
+        found: dict[str, Any] = administrator.query(_STATE)
+    except TlsError as error:
+        if "permission denied" in error.message:
+            raise _no_superuser(administrator) from error
+        raise
+    if not found["superuser"]:
+        raise _no_superuser(administrator)
+    return ServerState(
+        version=found["version"],
+        settings={name: Setting(**setting) for name, setting in found["settings"].items()},
+        log_file=found["log_file"],
+        plaintext_sessions=found["plaintext_sessions"],
+    )
+
+
+def bad_hba_rules(administrator: Administrator) -> list[str]:
+    """Return what the server holds against its pg_hba.conf on disk, a line each; it need not have loaded it yet."""
+    unsaid = "the server refuses this line, mostly for its clientcert= or clientname= value"
+    return [f"line {row['line']}: {row['error'] or unsaid}" for row in administrator.query(_BAD_RULES)]
+
+
+def bad_ident_maps(administrator: Administrator, state: ServerState) -> list[str]:
+    """Return what the server holds against its pg_ident.conf on disk; versions before 15 cannot tell."""
+    if state.major < 15:
+        return []
+    return [f"line {row['line']}: {row['error']}" for row in administrator.query(_BAD_MAPS)]
+
+
+def _no_superuser(administrator: Administrator) -> TlsError:
+    return TlsError(
+        f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one. "
+        "Name a superuser in login_user."
+    )
