@@ -15,9 +15,13 @@ RENEWED_AT = 2 / 3  # of its life; what ACME clients and cert-manager do by defa
 
 
 class Wish(NamedTuple):
-    """What a leaf has to be. ``renew_before`` is in seconds before its end; None means at two thirds of its life."""
+    """What a leaf has to be.
 
-    common_name: str
+    ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
+    means at two thirds of its life.
+    """
+
+    common_name: str | None
     names: Sequence[Name]
     key_type: str
     extended_key_usage: str
@@ -61,7 +65,7 @@ def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:
     wanted, found = set(wish.names), set(leaf.names)  # the order of names is no reason
     changed = [f"san_missing: {name.value}" for name in wish.names if name not in found]
     changed += [f"san_not_wanted: {name.value}" for name in leaf.names if name not in wanted]
-    if leaf.common_name != wish.common_name:
+    if wish.common_name is not None and leaf.common_name != wish.common_name:
         changed.append(f"common_name: {leaf.common_name} instead of {wish.common_name}")
     if leaf.key_type != wish.key_type:
         changed.append(f"key_type: {leaf.key_type} instead of {wish.key_type}")
