@@ -114,7 +114,7 @@ class Journal:
         untouched = all(now.get(key) == before.get(key) for key in ("kind", "sha256", "link"))
         if not ours and not untouched:
             raise TlsError(
-                f"{change['path']}: a run that was interrupted had changed this file, and somebody changed it again since. "
+                f"{change['path']}: a run that was interrupted had changed this file, and somebody changed it since. "
                 f"What it held before is in {before.get('backup', 'no file: it did not exist')}. "
                 f"Merge the two by hand, then remove {self.path} and start again."
             )
