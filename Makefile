@@ -1,0 +1,12 @@
+# Tests of the collection. "make test" works on a fresh machine; everything it makes is in .venv, .cache and .ansible.
+#   make unit ARGS='-k hba'                  arguments for pytest, or for molecule:
+#   make molecule ARGS='converge -s NAME'    keeps the containers; "make molecule ARGS=destroy" removes them
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := test
+.PHONY: test test-all lint unit system molecule shell clean
+
+test test-all lint unit system molecule shell clean:
+	@$(PYTHON) tests/run.py $@ $(ARGS)

@@ -1,0 +1,68 @@
+"""Builds the images of the test hosts, one per Debian suite, each named by a hash of its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RECIPE = ("Containerfile", "counted-shell", "dpkg.cfg", "hosts", "sshd.conf")
+PREFIX = "localhost/pgops-tls"
+
+
+def digest(*names: str) -> str:
+    """Return a short hash of the named files of this folder."""
+    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in names)).hexdigest()[:12]
+
+
+def image_exists(name: str) -> bool:
+    """Tell whether Podman's storage has the image."""
+    return subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0
+
+
+def run_quietly(log: Path, command: str) -> None:
+    """Run a shell pipeline with its output in log; a failure shows the log's end."""
+    with log.open("ab") as stream:
+        shell = ["bash", "-euo", "pipefail", "-c", command]
+        done = subprocess.run(shell, check=False, stdout=stream, stderr=stream)
+    if done.returncode:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
+        raise SystemExit(f"{command}\nfailed with {done.returncode}, see {log}:\n{tail}")
+
+
+def base(suite: str, log: Path) -> str:
+    """Return the name of a minimal image of the suite: made here, or a registry's where mmdebstrap is not installed."""
+    if not shutil.which("mmdebstrap"):
+        return f"debian:{suite}-slim"
+    name = f"{PREFIX}-base-{suite}:{digest('dpkg.cfg')}"
+    options = f"--variant=minbase --dpkgopt={shlex.quote(str(HERE / 'dpkg.cfg'))}"
+    if not image_exists(name):
+        run_quietly(log, f"mmdebstrap {options} {suite} - | podman import -q - {name}")
+    return name
+
+
+def image(suite: str, logs: Path) -> str:
+    """Return the name of the suite's test image; build it when it is missing."""
+    name = f"{PREFIX}-{suite}:{digest(*RECIPE)}"
+    if image_exists(name):
+        return name
+    started = time.monotonic()
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"image-{suite}.log"
+    log.unlink(missing_ok=True)
+    print(f"   building the image of {suite} (a minute or two)", flush=True)
+    arguments = f"--network host --build-arg BASE={base(suite, log)} --tag {name} {shlex.quote(str(HERE))}"
+    run_quietly(log, f"podman build {arguments}")
+    print(f"   {name} built in {time.monotonic() - started:.0f} s", flush=True)
+    return name
+
+
+def images(suites: list[str], logs: Path) -> dict[str, str]:
+    """Return {suite: image name}; missing images are built side by side."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(suites, pool.map(lambda suite: image(suite, logs), suites)))

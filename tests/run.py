@@ -1,0 +1,270 @@
+"""Sets up what the tests need on this machine and runs them.
+
+Usage: run.py [test | test-all | lint | unit [PYTEST ARGUMENTS] | system [PYTEST ARGUMENTS] | molecule [ARGUMENTS] | shell | clean]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from conftest import COLLECTIONS, ROOT  # importing it links the collection
+from containers import images, podman_conf
+
+CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
+SUITES = {"bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
+# Commands that the machine itself has to have, and the Debian packages they come from
+COMMANDS = {
+    "aardvark-dns": "aardvark-dns",
+    "certtool": "gnutls-bin",
+    "git": "git",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "netavark": "netavark",
+    "nft": "nftables",
+    "openssl": "openssl",
+    "podman": "podman",
+    "runc": "runc",
+    "ssh": "openssh-client",
+}
+CHECKS = {
+    "ruff": ["ruff", "check", "--quiet", "."],
+    "mypy": ["mypy"],
+    "yamllint": ["yamllint", "--strict", "."],
+    "ansible-lint": ["ansible-lint", "--offline", "-q"],
+    "changelog": ["antsibull-changelog", "lint"],
+    "documentation": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
+}
+
+
+@dataclass
+class Count:
+    """How many tests and checks ended in which way."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        """Return the sum of both."""
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+def say(text: str) -> None:
+    """Print a line of progress at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def stream(command: list[str], prefix: str = "") -> tuple[int, list[str]]:
+    """Run a command, pass its output on line by line; return its exit code and the lines without colours."""
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            say(prefix + line.rstrip("\n"))
+            lines.append(re.sub(r"\x1b\[[0-9;]*m", "", line))
+    return process.returncode, lines
+
+
+def at_least_one_failure(code: int, count: Count) -> Count:
+    """Count a command that failed without a failed test, or that ran no test at all, as one failure."""
+    if (code or not count.passed) and not count.failed:
+        return count + Count(failed=1)
+    return count
+
+
+# What the machine needs
+
+
+def packages() -> None:
+    """Install the missing commands where that is possible, else say what is missing."""
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/podman"
+    missing = sorted(package for command, package in COMMANDS.items() if not shutil.which(command, path=path))
+    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, stderr=subprocess.DEVNULL).returncode:
+        missing.append("python3-venv")
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        if shutil.which("podman") and shutil.which("ssh") and "python3-venv" not in missing:
+            return  # another distribution or another user: Podman brings what it needs
+        raise SystemExit(f"Please install (names of Debian packages): {' '.join(missing)}")
+    say(f"== installing system packages: {' '.join(missing)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", "--no-remove", *missing]):
+        subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def virtual_environment() -> None:
+    """Make .venv with the pinned tools, anew whenever their list or the interpreter changes."""
+    wanted = sys.version + (ROOT / "requirements-test.txt").read_text(encoding="utf-8")
+    stamp = VENV / "made-from"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    say("== making .venv (a minute)")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-r", "requirements-test.txt"], check=True, cwd=ROOT)
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def prepare(control_sockets: str) -> None:
+    """Install what is missing and set the environment of everything that is started from here."""
+    packages()
+    virtual_environment()
+    os.environ.update(podman_conf.environment(STATE / "containers.conf"))
+    os.environ.update(
+        PATH=f"{VENV / 'bin'}:{os.environ['PATH']}",
+        ANSIBLE_HOME=str(STATE),
+        ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS),
+        ANSIBLE_SSH_CONTROL_PATH_DIR=control_sockets,  # short: the path of a socket has 108 characters at most
+        MOLECULE_COMMAND_BORDERS="0",
+        MOLECULE_EPHEMERAL_DIRECTORY=str(STATE / "molecule"),
+        TEST_KEY=str(STATE / "molecule_key"),
+        TEST_PREFIX=PREFIX,
+    )
+
+
+def build_images() -> dict[str, str]:
+    """Return {suite: image}; what is missing is built."""
+    built = images.images(list(SUITES), CACHE / "logs")
+    os.environ["TEST_IMAGES"] = json.dumps(built)
+    return built
+
+
+def remove_containers() -> None:
+    """Remove the containers and the network of this checkout, also those that an interrupted run left."""
+    listing = ["podman", "ps", "--all", "--quiet", f"--filter=name=^{PREFIX}-"]
+    found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
+    if found:
+        subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", *found], check=True, capture_output=True)
+    subprocess.run(["podman", "network", "rm", "--force", PREFIX], check=False, capture_output=True)
+    shutil.rmtree(STATE / "molecule", ignore_errors=True)  # else Molecule believes that they still run
+
+
+# The steps
+
+
+def lint(_arguments: list[str]) -> Count:
+    """Run every checker; each counts as one."""
+    total = Count()
+    for name, command in CHECKS.items():
+        say(f"-- {name}")
+        code, _lines = stream(command)
+        total += Count(failed=1) if code else Count(passed=1)
+    return total
+
+
+def pytest(command: list[str], prefix: str = "") -> Count:
+    """Run pytest and return what its closing line says."""
+    code, lines = stream(command, prefix)
+    closing = next((line for line in reversed(lines) if re.search(r"\d \w+.* in [\d.]+s", line)), "")
+    numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing)}
+    failed = numbers.get("failed", 0) + numbers.get("error", 0)
+    return at_least_one_failure(code, Count(numbers.get("passed", 0), failed, numbers.get("skipped", 0)))
+
+
+def unit(arguments: list[str]) -> Count:
+    """Run the unit tests on this machine."""
+    return pytest(["python", "-m", "pytest", *(arguments or ["tests/unit"])])
+
+
+def system(arguments: list[str]) -> Count:
+    """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
+    built = build_images()
+    with ThreadPoolExecutor() as pool:
+        counts = pool.map(lambda suite: system_in(suite, built[suite], arguments or ["tests/system"]), SUITES)
+        return sum(counts, Count())
+
+
+def system_in(suite: str, image: str, arguments: list[str]) -> Count:
+    """Run the system tests in a fresh container that reaches no network and sees the checkout read-only."""
+    name = f"{PREFIX}-system-{suite}"
+    start = ["podman", "run", "--detach", "--replace", "--pull=never", "--systemd=always", f"--name={name}"]
+    start += ["--network=none", "--no-hosts", "--hostname=localhost", f"--volume={ROOT}:/checkout:ro", image]
+    execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
+    execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", name, "timeout"]
+    try:
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+        wait = [*execute, "90", "sh", "-c", "until systemctl -q is-system-running; do sleep 0.2; done"]
+        subprocess.run(wait, check=True)
+        tests = ["1800", "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        return pytest([*execute, *tests], prefix=f"{suite}| ")
+    finally:
+        subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", name], check=False, capture_output=True)
+
+
+def molecule(arguments: list[str]) -> Count:
+    """Run all Molecule scenarios, or Molecule with the given arguments; each action counts as one."""
+    build_images()
+    if not arguments:
+        remove_containers()
+    code, lines = stream(["molecule", *(arguments or ["test", "--all"])])
+    if not arguments:
+        remove_containers()
+    recaps = [re.search(r"actions=\d+ +successful=(\d+).* failed=(\d+)", line) for line in lines]
+    counts = [Count(int(recap[1]), int(recap[2])) for recap in recaps if recap]
+    return at_least_one_failure(code, sum(counts, Count()))
+
+
+def shell(_arguments: list[str]) -> None:
+    """Open a shell in which molecule, ansible and podman see what the tests see."""
+    build_images()
+    subprocess.run([os.environ.get("SHELL", "bash")], check=False)
+
+
+def clean(_arguments: list[str]) -> None:
+    """Remove everything that was made here: containers, images, caches, the virtual environment."""
+    if shutil.which("podman"):
+        os.environ.update(podman_conf.environment(STATE / "containers.conf"))
+        remove_containers()
+        listing = ["podman", "images", "--quiet", f"--filter=reference={images.PREFIX}-*"]
+        found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
+        if found:
+            subprocess.run(["podman", "rmi", "--force", *set(found)], check=False, capture_output=True)
+    for path in (CACHE, STATE, VENV):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+STEPS = {"lint": lint, "unit": unit, "system": system, "molecule": molecule}
+
+
+def run_steps(names: list[str], arguments: list[str]) -> Count:
+    """Run the named steps one after the other, whatever fails; return the sum."""
+    total = Count()
+    for name in names:
+        say(f"== {name}")
+        started = time.monotonic()
+        count = STEPS[name](arguments)
+        say(f"== {name}: {count.passed} passed, {count.failed} failed in {time.monotonic() - started:.0f} s")
+        total += count
+    return total
+
+
+def main(step: str = "test", *arguments: str) -> int:
+    """Run one step, or all of them; the closing line counts what really ran."""
+    if step == "clean":
+        clean([])
+        return 0
+    with tempfile.TemporaryDirectory(prefix="pgops-") as control_sockets:
+        prepare(control_sockets)
+        if step == "shell":
+            shell([])
+            return 0
+        total = run_steps(list(STEPS) if step in {"test", "test-all"} else [step], list(arguments))
+    say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.x ...")
+    sys.exit(main(*sys.argv[1:]))
