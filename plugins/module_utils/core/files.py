@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from typing import Iterator, NamedTuple
 
@@ -24,7 +25,7 @@ class Owner(NamedTuple):
 
 def sync_directory(path: str) -> None:
     """Make the entries of a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
@@ -80,35 +81,55 @@ def point(link: str, target: str) -> None:
     temporary = f"{link}.pgops-new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, link)
+    try:
+        os.symlink(target, temporary)
+        os.rename(temporary, link)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
     sync_directory(os.path.dirname(link))
 
 
 def read(path: str) -> bytes | None:
-    """Return the bytes of ``path`` or None when there is no such file. Raises OSError for anything else."""
+    """Return the bytes of ``path`` or None when there is no such file. Raises OSError for anything else.
+
+    Only regular files are read: a pipe that somebody put there does not make the caller wait for ever.
+    """
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "expected a regular file, found another kind", path)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
 
 
 def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
-    """Create a directory (its parents too, with mode 0755); return whether it was missing."""
+    """Create a directory (its parents too, with mode 0755); return whether it was missing.
+
+    It appears under its name only with its owner and mode, so that one that exists is never half made.
+    """
     if os.path.isdir(path):
         return False
-    parent = os.path.dirname(path)
+    parent, name = os.path.split(path)
     if not os.path.isdir(parent):
         make_directory(parent, 0o755)
-    os.mkdir(path, 0o700)
-    descriptor = os.open(path, os.O_RDONLY)
+    temporary = os.path.join(parent, f".{name}.pgops-new")
+    with contextlib.suppress(FileExistsError):  # left by a run that died
+        os.mkdir(temporary, 0o700)
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if owner is not None:
             give(descriptor, owner)
         os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
+    os.rename(temporary, path)
     sync_directory(parent)
     return True
 
@@ -120,7 +141,7 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
     The lock is the kernel's (flock on the directory itself): it leaves no file behind and ends with its holder.
     Raises TlsError when somebody else still holds it after that time.
     """
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         deadline = time.monotonic() + patience
         while True:

@@ -35,7 +35,12 @@ class Journal:
         return os.path.exists(self.path)
 
     def begin(self, staged: str | None) -> None:
-        """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is)."""
+        """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is).
+
+        An open one has to be rolled back first: its journal is all that is known about it.
+        """
+        if self.is_open():
+            raise TlsError(f"{self.path}: the transaction of an interrupted run is open; it has to be undone first.")
         shutil.rmtree(self.backups, ignore_errors=True)
         files.make_directory(self.backups, 0o700)
         self._write({"previous": self.store.current(), "staged": staged, "changes": []})
@@ -55,9 +60,16 @@ class Journal:
         else:
             files.write_atomically(real, content, mode, owner)
 
-    def put_link(self, path: str, target: str) -> None:
-        """Make ``path`` a symbolic link, instead of whatever file or link is there. Raises OSError."""
-        self._note(path, {"link": target})
+    def put_link(self, path: str, target: str, aside: str | None = None) -> None:
+        """Make ``path`` a symbolic link, instead of whatever file or link is there. Raises OSError.
+
+        ``aside``, a free path in the same directory, is where the file or link stays that was there before.
+        """
+        if aside is not None and os.path.lexists(aside):
+            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Move it away.")
+        self._note(path, {"link": target}, aside)
+        if aside is not None:
+            _keep(path, aside)
         files.point(path, target)
 
     def commit(self) -> None:
@@ -70,7 +82,8 @@ class Journal:
         Raises TlsError when somebody else changed a file meanwhile: then nothing is put back and the journal stays.
         """
         journal = self._read()
-        for change in journal["changes"]:
+        self._refuse_foreign_switch(journal)
+        for change in {change["path"]: change for change in journal["changes"]}.values():  # the last one of each path
             self._refuse_foreign_change(change)
         for change in reversed(journal["changes"]):
             self._restore(change)
@@ -79,14 +92,16 @@ class Journal:
             self.store.discard(journal["staged"])
         self._close()
 
-    def _note(self, path: str, written: dict[str, str]) -> None:
+    def _note(self, path: str, written: dict[str, str], aside: str | None = None) -> None:
+        """Write down what is at ``path`` and what is going to be; nothing but that may be done to it afterwards."""
         journal = self._read()
         before = self._state(path)
-        if before["kind"] == "file":
+        if before["kind"] == "file" and aside is None:
             before["backup"] = os.path.join(self.backups, str(len(journal["changes"])))
-            with open(path, "rb") as stream:
-                files.write_atomically(before["backup"], stream.read(), 0o600)
-        journal["changes"].append({"path": path, "before": before, "written": written})
+            content = files.read(path) or b""
+            before["sha256"] = hashlib.sha256(content).hexdigest()
+            files.write_atomically(before["backup"], content, 0o600)
+        journal["changes"].append({"path": path, "before": before, "written": written, "aside": aside})
         self._write(journal)
 
     @staticmethod
@@ -99,30 +114,41 @@ class Journal:
             return {"kind": "link", "link": os.readlink(path)}
         if not stat.S_ISREG(found.st_mode):
             raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Move it away.")
-        with open(path, "rb") as stream:
-            digest = hashlib.sha256(stream.read()).hexdigest()
         return {
             "kind": "file",
             "mode": found.st_mode & 0o7777,
             "owner": [found.st_uid, found.st_gid],
-            "sha256": digest,
+            "sha256": hashlib.sha256(files.read(path) or b"").hexdigest(),
         }
+
+    def _refuse_foreign_switch(self, journal: dict[str, Any]) -> None:
+        current = self.store.current()
+        if current not in (None, journal["previous"], journal["staged"]):
+            raise TlsError(
+                f"{self.store.current_link}: a run was interrupted between generation {journal['previous']} and "
+                f"{journal['staged']}, and somebody has pointed the link at {current} since. "
+                "Point it at one of the two and start again."
+            )
 
     def _refuse_foreign_change(self, change: dict[str, Any]) -> None:
         now, before, written = self._state(change["path"]), change["before"], change["written"]
         ours = all(now.get(key) == value for key, value in written.items())
         untouched = all(now.get(key) == before.get(key) for key in ("kind", "sha256", "link"))
-        if not ours and not untouched:
+        moved = now["kind"] == "absent" and change["aside"] and os.path.lexists(change["aside"])
+        if not ours and not untouched and not moved:
+            kept = before.get("backup") or change["aside"] or "no file: it did not exist"
             raise TlsError(
                 f"{change['path']}: a run that was interrupted had changed this file, and somebody changed it since. "
-                f"What it held before is in {before.get('backup', 'no file: it did not exist')}. "
+                f"What it held before is in {kept}. "
                 f"Merge the two by hand, then remove {self.path} and start again."
             )
 
     @staticmethod
     def _restore(change: dict[str, Any]) -> None:
         path, before = change["path"], change["before"]
-        if before["kind"] == "file":
+        if change["aside"] is not None:
+            _take_back(path, change["aside"])
+        elif before["kind"] == "file":
             with open(before["backup"], "rb") as stream:
                 files.write_atomically(path, stream.read(), before["mode"], files.Owner(*before["owner"]))
         elif before["kind"] == "link":
@@ -130,16 +156,19 @@ class Journal:
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+                files.sync_directory(os.path.dirname(path))
 
     def _read(self) -> dict[str, Any]:
         try:
-            with open(self.path, encoding="utf-8") as stream:
-                journal: dict[str, Any] = json.load(stream)
-        except ValueError as error:
+            journal = json.loads(files.read(self.path) or b"")
+            if not isinstance(journal["changes"], list) or not {"previous", "staged"} <= set(journal):
+                raise ValueError("parts of it are missing")
+        except (ValueError, KeyError, TypeError) as error:
             raise TlsError(
-                f"{self.path}: expected the journal of an interrupted run, found damaged JSON ({error})."
+                f"{self.path}: expected the journal of an interrupted run, found damaged JSON ({error}). "
+                f"Compare the files with those in {self.backups}, then remove the journal and start again."
             ) from error
-        return journal
+        return dict(journal)
 
     def _write(self, journal: dict[str, Any]) -> None:
         files.write_atomically(self.path, json.dumps(journal, indent=1).encode("utf-8"), 0o600)
@@ -148,3 +177,23 @@ class Journal:
         os.unlink(self.path)
         files.sync_directory(self.store.directory)
         shutil.rmtree(self.backups, ignore_errors=True)
+
+
+def _keep(path: str, aside: str) -> None:
+    """Give a file a second name; where the file system refuses that (foreign owner, no hard links), move it."""
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except OSError:
+        os.rename(path, aside)
+    files.sync_directory(os.path.dirname(path))
+
+
+def _take_back(path: str, aside: str) -> None:
+    """Undo ``_keep`` and whatever was put at ``path`` afterwards; the file itself comes back, not a copy."""
+    if not os.path.lexists(aside):
+        return  # the run ended before it was kept
+    if os.path.lexists(path) and os.path.samestat(os.lstat(path), os.lstat(aside)):
+        os.unlink(aside)  # rename() does nothing between two names of one file
+    else:
+        os.rename(aside, path)
+    files.sync_directory(os.path.dirname(path))

@@ -108,9 +108,9 @@ def run(
 
 def _become(user: Account | None) -> Callable[[], None] | None:
     """Return what the child does before it starts the command, if it has to change its user."""
-    if user is None or os.geteuid() == user.uid:
+    if user is None or os.getuid() == os.geteuid() == user.uid:
         return None
-    if os.geteuid() != 0:
+    if 0 not in (os.getuid(), os.geteuid()):
         raise TlsError(
             f"This must run as root or as the OS user {user.name!r}, but runs as user id {os.geteuid()}. "
             "Use become: true."
@@ -118,6 +118,7 @@ def _become(user: Account | None) -> Callable[[], None] | None:
     wanted: Account = user
 
     def switch() -> None:
+        os.seteuid(0)  # root may have only the effective ids of the user; the command is to have no way back
         os.initgroups(wanted.name, wanted.gid)
         os.setgid(wanted.gid)
         os.setuid(wanted.uid)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find, run
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find, run
 
 # Arguments of `openssl genpkey` (OpenSSL 1.1.1 and later); it writes PKCS#8, which every driver reads.
 KEY_TYPES = {
@@ -20,24 +20,27 @@ KEY_TYPES = {
 _CONFIGURATION = "[req]\nprompt = no\ndistinguished_name = subject\n[subject]\nCN = pgops.tls request\n"
 
 
-def new_key(key_type: str) -> str:
+def new_key(key_type: str, user: Account | None = None) -> str:
     """Return a new private key as PKCS#8 PEM; it passes through a pipe, never a file of ours. Raises TlsError."""
-    return _openssl(["genpkey", *KEY_TYPES[key_type]], "", f"make a {key_type} key")
+    return _openssl(["genpkey", *KEY_TYPES[key_type]], "", f"make a {key_type} key", user)
 
 
-def new_request(key_path: str) -> str:
-    """Return a certificate request (PEM) signed with the private key at ``key_path``. Raises TlsError."""
+def new_request(key_path: str, user: Account | None = None) -> str:
+    """Return a certificate request (PEM) signed with the private key at ``key_path``. Raises TlsError.
+
+    ``user`` is who reads the key; None is whoever this process is.
+    """
     return _openssl(
         ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path],
         _CONFIGURATION,
         f"make a certificate request with the key {key_path}",
+        user,
     )
 
 
-def _openssl(arguments: list[str], stdin: str, action: str) -> str:
-    done = run(
-        [find("openssl", "to make private keys and certificate requests"), *arguments], stdin=stdin, timeout=120.0
-    )
+def _openssl(arguments: list[str], stdin: str, action: str, user: Account | None) -> str:
+    command = find("openssl", "to make private keys and certificate requests")
+    done = run([command, *arguments], user=user, stdin=stdin, timeout=120.0)
     if done.status != 0 or not done.output:
         lines = [line for line in done.errors.splitlines() if line.strip()] or ["no message"]
         raise TlsError(f"openssl could not {action}: {lines[-1]}")

@@ -96,8 +96,8 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) 
         if not waiting:
             break
     else:
-        raise TlsError(f"The rehearsal of the handshake for {name} did not come to an end.")
-    _read_refusal(sides[0], name)
+        raise TlsError(f"The rehearsal of the handshake{_for(name)} did not come to an end.")
+    _read_refusal(sides[0])
 
 
 def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
@@ -108,15 +108,19 @@ def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
         return False
     except (ssl.SSLError, ValueError) as error:
         who = "server" if side.server_side else "client"
-        raise TlsError(f"The rehearsed {who} refuses the handshake for {name}: {reason(error)}.") from error
+        raise TlsError(f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}.") from error
     return True
 
 
-def _read_refusal(client: ssl.SSLObject, name: str | None) -> None:
+def _for(name: str | None) -> str:
+    return f" for {name}" if name else ""
+
+
+def _read_refusal(client: ssl.SSLObject) -> None:
     """With TLS 1.3 the server's refusal of the client's certificate comes after the client's handshake."""
     try:
         client.read(1)
     except ssl.SSLWantReadError:
         return
     except ssl.SSLError as error:
-        raise TlsError(f"The rehearsed server refuses the client's certificate for {name}: {reason(error)}.") from error
+        raise TlsError(f"The rehearsed server refuses the client's certificate: {reason(error)}.") from error

@@ -1,0 +1,40 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work in another OS user's home with that user's rights, so that no trick with paths gives the user anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Iterator
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+
+
+@contextlib.contextmanager
+def acting_as(user: Account) -> Iterator[None]:
+    """Take on the effective ids and groups of ``user`` for a while; the caller is root or that user.
+
+    Only the effective ids change: the user can neither signal nor trace this process. Raises TlsError for anybody
+    else than root and the user.
+    """
+    if os.geteuid() == user.uid:
+        yield
+        return
+    if os.geteuid() != 0:
+        raise TlsError(
+            f"The files of OS user {user.name!r} can be kept by root or by that user alone, "
+            f"but this runs as user id {os.geteuid()}. Use become: true."
+        )
+    group, groups = os.getegid(), os.getgroups()
+    try:
+        os.initgroups(user.name, user.gid)
+        os.setegid(user.gid)
+        os.seteuid(user.uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
