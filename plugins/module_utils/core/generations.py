@@ -107,9 +107,15 @@ class GenerationStore:
         if name != self.current():
             shutil.rmtree(self.path(name), ignore_errors=True)
 
-    def prune(self) -> None:
-        """Remove what nobody needs: all but the newest generations and left-over staging."""
+    def discard_unused(self) -> None:
+        """Remove what a run that died before its transaction left: generations newer than the current one, staging."""
         shutil.rmtree(os.path.join(self.generations, ".staging"), ignore_errors=True)
+        for name in self.names():
+            if int(name) > int(self.current() or 0):
+                self.discard(name)
+
+    def prune(self) -> None:
+        """Remove what nobody needs: all but the current generation and the one before it."""
         for name in self.names()[:-KEPT]:
             self.discard(name)
 

@@ -9,7 +9,7 @@ The grammar is that of PostgreSQL's hba.c; the tables follow its documentation o
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
@@ -59,7 +59,7 @@ class Line(NamedTuple):
     text: str
 
 
-def rule_line(rule: object, option: str) -> str:
+def rule_line(rule: object, option: str = "rule") -> str:
     """Return the line of pg_hba.conf that a rule (a dictionary) describes. ``option`` names it in errors.
 
     Keys: type (hostssl), database (all), user, address (all), method, and the method's options by their names.
@@ -85,12 +85,30 @@ def rule_line(rule: object, option: str) -> str:
     return line
 
 
-def ident_line(mapping: object, option: str) -> str:
+def ident_line(mapping: object, option: str = "mapping") -> str:
     """Return the line of pg_ident.conf of a dictionary with map, system_user and database_user. Raises TlsError."""
     if not isinstance(mapping, Mapping) or sorted(mapping) != sorted(_IDENT_KEYS) or not all(mapping.values()):
         keys = ", ".join(map(str, mapping)) if isinstance(mapping, Mapping) else type(mapping).__name__
         raise TlsError(f"{option}: expected the keys {', '.join(_IDENT_KEYS)}, each with a value; found {keys}.")
     return " ".join(_word(mapping[key], option) for key in _IDENT_KEYS)
+
+
+def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one rule of method cert for each role in the hosts' postgres_client_identities.
+
+    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError for an identity without a role.
+    """
+    databases: dict[str, list[str]] = {}
+    for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):
+        if not isinstance(identity, Mapping) or not identity.get("role"):
+            raise TlsError(
+                f"postgres_client_identities: expected dictionaries with role and os_user, found {identity!r}."
+            )
+        databases.setdefault(str(identity["role"]), []).extend(identity.get("databases") or ["all"])
+    return [
+        {"database": ["all"] if "all" in found else sorted(set(found)), "user": role, "method": "cert"}
+        for role, found in sorted(databases.items())
+    ]
 
 
 def read(text: str) -> list[Line]:

@@ -87,6 +87,18 @@ def read_der(der: bytes, source: str) -> Certificate:
         raise TlsError(f"{source}: the certificate in it is damaged or of an unknown form ({error}).") from error
 
 
+def request_key_type(pem: str) -> str:
+    """Return the type of the key that a PEM certificate request asks a certificate for. Raises TlsError."""
+    block = re.search(
+        r"-----BEGIN CERTIFICATE REQUEST-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE REQUEST-----", pem
+    )
+    try:
+        fields = list(_values(next(_values(_value(base64.b64decode(block.group(1) if block else ""))[0].body)).body))
+        return _key_type(fields[2].whole)
+    except (IndexError, ValueError, StopIteration) as error:
+        raise TlsError(f"The certificate request is damaged ({error}).") from error
+
+
 def _glimpse(text: str) -> str:
     """Say what a text is without printing it: it might hold a key."""
     if not (text or "").strip():

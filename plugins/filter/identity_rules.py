@@ -1,0 +1,49 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filter that makes the rules for the roles of the inventory's clients."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: identity_rules
+short_description: Make the rules of pg_hba.conf that let the clients of the inventory in
+version_added: 0.1.0
+description:
+  - One rule for each role that some client host has a certificate for, with the databases of all its identities.
+options:
+  _input:
+    description:
+      - The variables of the client hosts; of them only C(postgres_client_identities) counts.
+    type: list
+    elements: dict
+    required: true
+author: The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Show the rules for all clients
+  ansible.builtin.debug:
+    msg: "{{ groups['postgres_clients'] | map('extract', hostvars) | pgops.tls.identity_rules }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Rules for P(pgops.tls.hba_rule#filter), sorted by role.
+  type: list
+  elements: dict
+"""
+
+from typing import Any, Callable
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filter by its name."""
+        return {"identity_rules": explained(hba.identity_rules)}

@@ -1,0 +1,46 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a plan changes, as texts before and after for ``--diff``; no key and no password is in them."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+
+def day(moment: int) -> str:
+    """Return Unix seconds as an ISO 8601 time in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def described(leaf: Certificate | None) -> str:
+    """Return a certificate in a few lines; '' for none."""
+    if leaf is None:
+        return ""
+    names = ", ".join(name.value for name in leaf.names)
+    return f"names: {names}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {day(leaf.not_after)}\n"
+
+
+def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_before: str) -> list[dict[str, str]]:
+    """Return the differences of a plan in the form that Ansible prints: one entry for each thing that changes."""
+    found = [
+        _entry(rewrite.name, hba.masked(rewrite.before), hba.masked(rewrite.after))
+        for rewrite in [plan.config, *plan.rules]
+        if rewrite
+    ]
+    if plan.reasons:
+        names = ", ".join(name.value for name in target.names)
+        wanted = f"names: {names}\nkey: {target.key_type}\nto be issued, because: {', '.join(plan.reasons)}\n"
+        found.insert(0, _entry("server.crt", described(before), wanted))
+    if target.ssl_conf != ssl_conf_before:
+        found.append(_entry("ssl.conf", ssl_conf_before, target.ssl_conf))
+    return found
+
+
+def _entry(name: str, before: str, after: str) -> dict[str, str]:
+    return {"before_header": name, "after_header": name, "before": before, "after": after}

@@ -1,0 +1,158 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands between a server as it is and its target: a pure decision on what was found."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+
+# The files of a generation and their permission bits; the manifest says what it was made for.
+CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
+MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, CONF: 0o644}
+
+
+class Found(NamedTuple):
+    """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
+
+    ``repairs`` says which files have a wrong owner or mode or do not fit together. ``served`` is the fingerprint of
+    the leaf that the server shows, '' when it offers no TLS.
+    """
+
+    generation: dict[str, bytes]
+    repairs: list[str]
+    config: str
+    hba: str
+    ident: str
+    served: str
+    observable: bool
+
+
+class Rewrite(NamedTuple):
+    """A file outside the generations that is to get another text."""
+
+    name: str
+    before: str
+    after: str
+
+
+class Plan(NamedTuple):
+    """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words."""
+
+    reasons: list[str]
+    contents: dict[str, bytes] | None
+    config: Rewrite | None
+    rules: list[Rewrite]
+    changes: list[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether everything is as declared."""
+        return not self.changes
+
+
+class Management(NamedTuple):
+    """The local connection that must always stay: the role and the OS user that this module works as."""
+
+    role: str
+    os_user: str
+
+
+def make(target: Target, found: Found, management: Management, now: int) -> Plan:
+    """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
+    leaf = _leaf(found)
+    reasons = reissue.reasons(leaf, target.wish, now)
+    if KEY not in found.generation and leaf is not None:
+        reasons.append("key_missing")
+    wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
+    differing = [name for name, content in wanted.items() if found.generation.get(name) != content]
+    if differing and not reasons and not found.observable:
+        # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
+        # proves that the server took the change.
+        reasons.append("reload_not_observable")
+    config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
+    rules = [
+        rewrite
+        for rewrite in (
+            _rewrite("pg_ident.conf", found.ident, _ident(target, found)),
+            _rewrite("pg_hba.conf", found.hba, _hba(target, found, management)),
+        )
+        if rewrite
+    ]
+    stage = reasons or differing or found.repairs
+    changes = [
+        *(f"certificate: {reason}" for reason in reasons),
+        *found.repairs,
+        *(_difference(name, found, target) for name in differing),
+        *(f"{rewrite.name}: changed" for rewrite in [config, *rules] if rewrite),
+    ]
+    if not stage and leaf is not None and found.served != leaf.sha256:
+        changes.append("reload: the server shows another certificate than the one on disk")
+    return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes)
+
+
+def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str, File]:
+    """Return the files of the generation to stage, with the new certificate and key if there are any."""
+    staged = dict(plan.contents or {})
+    if certificate is not None and key is not None:
+        staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
+    return {name: File(staged[name], mode) for name, mode in MODES.items()}
+
+
+def _leaf(found: Found) -> Certificate | None:
+    if CERTIFICATE not in found.generation:
+        return None
+    try:
+        return read_pem(found.generation[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)[0]
+    except TlsError:
+        return None  # damaged: as good as none
+
+
+def _with_include(target: Target, found: Found) -> str:
+    return configuration.with_include(found.config, f"{target.directory}/current/{CONF}")
+
+
+def _ident(target: Target, found: Found) -> str:
+    return configuration.with_block(found.ident, target.ident, "pg_ident.conf")
+
+
+def _hba(target: Target, found: Found, management: Management) -> str:
+    lines = target.hba
+    replaces = target.hba_mode == "replace"
+    if replaces or any(line.fields[0][0].text == "local" for line in hba.read(lines)):
+        lines = f"{_local_line(management)}\n{lines}"
+    return configuration.whole_file(lines) if replaces else configuration.with_block(found.hba, lines, "pg_hba.conf")
+
+
+def _local_line(management: Management) -> str:
+    """Return the rule that keeps this module's own connection; it comes before every other one."""
+    if management.role != management.os_user:
+        raise TlsError(
+            f"login_user is {management.role!r}, the server runs as OS user {management.os_user!r}: local rules of "
+            "your own, and postgres_server_hba_mode replace, need both to be the same, for the rule that keeps the "
+            "management connection (local all ROLE peer)."
+        )
+    return hba.rule_line({"type": "local", "user": management.role, "method": "peer"}, "management")
+
+
+def _rewrite(name: str, before: str, after: str) -> Rewrite | None:
+    return Rewrite(name, before, after) if before != after else None
+
+
+def _difference(name: str, found: Found, target: Target) -> str:
+    if name != CONF or CONF not in found.generation:
+        return f"{name}: {'changed' if name in found.generation else 'new'}"
+    before = settings.parse(found.generation[CONF].decode("utf-8", "replace"))
+    differing = [
+        f"{key} {before.get(key, 'unset')!r} -> {target.settings.get(key, 'unset')!r}"
+        for key in sorted({*before, *target.settings})
+        if before.get(key) != target.settings.get(key)
+    ]
+    return f"{name}: {', '.join(differing) or 'changed'}"

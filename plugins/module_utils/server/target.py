@@ -1,0 +1,82 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server is to be: the module's arguments, checked and read before anything is touched."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all
+
+
+class Target(NamedTuple):
+    """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read."""
+
+    directory: str
+    names: list[Name]
+    key_type: str
+    roots: str
+    trusted_clients: str
+    issuing: certificate.Certificate
+    certificate: str | None
+    ssl_conf: str
+    settings: dict[str, str]
+    hba: str
+    hba_mode: str
+    ident: str
+    plaintext: str
+    renew: bool
+    renew_before: int | None
+
+    @property
+    def wish(self) -> reissue.Wish:
+        """Return what the server's certificate has to be."""
+        return reissue.Wish(
+            common_name=None,
+            names=self.names,
+            key_type=self.key_type,
+            extended_key_usage=certificate.SERVER_AUTH,
+            issuing=self.issuing,
+            renew_before=self.renew_before,
+            forced=self.renew,
+        )
+
+
+def read(options: dict[str, Any]) -> Target:
+    """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
+    directory = options["directory"] or f"/etc/postgresql/tls/{options['port']}"
+    if not directory.startswith("/") or any(char in directory for char in "'\\\n"):
+        raise TlsError(f"directory: {directory!r}, expected an absolute path without quotes, backslashes, line breaks.")
+    for option in ("roots", "trusted_clients"):
+        _authorities(options[option], option)
+    renew_before = options["renew_before"]
+    return Target(
+        directory=directory.rstrip("/"),
+        names=parse_all(options["names"], "names"),
+        key_type=options["key_type"],
+        roots=options["roots"],
+        trusted_clients=options["trusted_clients"],
+        issuing=_authorities(options["issuing"], "issuing")[0],
+        certificate=options["certificate"],
+        ssl_conf=options["ssl_conf"],
+        settings=settings.parse(options["ssl_conf"]),
+        hba=options["hba"],
+        hba_mode=options["hba_mode"],
+        ident=options["ident"],
+        plaintext=options["plaintext"],
+        renew=options["renew"],
+        renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+    )
+
+
+def _authorities(pem: str, option: str) -> list[certificate.Certificate]:
+    found = certificate.read_pem(pem, option)
+    for one in found:
+        if not one.is_ca:
+            raise TlsError(f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.")
+    return found

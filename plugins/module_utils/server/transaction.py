@@ -1,0 +1,280 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transaction that brings a server to its target, or leaves it as it was.
+
+lock, recover, inspect, plan, stage, rehearse, switch, reload, prove, rules, prove, commit; any failure restores the
+state before, proves that too, and ends with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Iterator, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, log, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
+    Certificate,
+    read_pem,
+    request_key_type,
+)
+
+_PENDING = "server"  # the name of the pending key: a cluster has one
+
+
+class Login(NamedTuple):
+    """How to reach the server: its port, and the socket directory and role if they are not the usual ones."""
+
+    port: int
+    socket_directory: str | None
+    role: str | None
+
+
+class Outcome(NamedTuple):
+    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call."""
+
+    plan: planning.Plan
+    changes: list[str]
+    request: str | None
+    leaf: Certificate | None
+    leaf_before: Certificate | None
+    ssl_conf_before: str
+    version: int
+
+
+class Transaction:
+    """One server and its target; the lock is held while it exists."""
+
+    def __init__(self, target: Target, administrator: psql.Administrator, now: int) -> None:
+        self.target = target
+        self.administrator = administrator
+        self.now = now
+        self.store = GenerationStore(target.directory, administrator.account.owner)
+        self.journal = Journal(self.store)
+        self.state = state.inspect(administrator)
+        self.prover = Prover(administrator, self.state)
+        self.served = self.prover.served()
+
+    def run(self, *, check_mode: bool) -> Outcome:
+        """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
+        recovered = self._recover(check_mode=check_mode)
+        self._refuse_before_anything_changes()
+        found = self._found()
+        plan = self._plan(found)
+        conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
+        leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
+        self._refuse_to_cut_off_sessions(plan)
+        request = None
+        if not check_mode and not plan.is_empty:
+            if plan.reasons and self.target.certificate is None:
+                request = self._request()
+            else:
+                self._apply(plan)
+        elif not check_mode:
+            self.store.prune()
+        leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
+        return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
+
+    def _recover(self, *, check_mode: bool) -> list[str]:
+        """Undo what an interrupted run left half done. Returns what it did, in words."""
+        if not self.journal.is_open():
+            if not check_mode and os.path.isdir(self.store.directory):
+                self.store.discard_unused()
+            return []
+        if not check_mode:
+            self.journal.roll_back()
+            leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
+            if leaf is not None:
+                self.prover.previous(leaf.sha256)
+            else:
+                self.administrator.reload()
+            self.state = state.inspect(self.administrator)
+            self.served = self.prover.served()
+        return ["recovery: the transaction of an interrupted run is undone"]
+
+    def _refuse_before_anything_changes(self) -> None:
+        included = self.store.current_link + "/" + planning.CONF
+        settings.check(self.target.settings, self.state, self.target.directory)
+        settings.refuse_overrides(self.target.settings, self.state, included)
+        find("openssl", "to make private keys and certificate requests")
+
+    def _found(self) -> planning.Found:
+        current = self.store.current()
+        contents = {name: self.store.read(current, name) for name in planning.MODES}
+        generation = {name: content for name, content in contents.items() if content is not None}
+        return planning.Found(
+            generation=generation,
+            repairs=self._repairs(current, generation),
+            config=_text(self.state.value("config_file")),
+            hba=_text(self.state.value("hba_file")),
+            ident=_text(self.state.value("ident_file")),
+            served=self.served,
+            observable=log.tells_refusals(log.position(self.state, self.administrator.pid), self.state),
+        )
+
+    def _repairs(self, current: str | None, generation: dict[str, bytes]) -> list[str]:
+        """Return which files of the current generation have another owner or mode than they were given."""
+        wrong = []
+        for name in generation if current else ():
+            found = os.stat(self.store.path(current or "", name))
+            if (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
+                wrong.append(
+                    f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
+                    f"expected {self.store.owner.uid} and {planning.MODES[name]:04o}"
+                )
+        return wrong
+
+    def _plan(self, found: planning.Found) -> planning.Plan:
+        management = planning.Management(self.administrator.role, self.administrator.account.name)
+        plan = planning.make(self.target, found, management, self.now)
+        rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
+        ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
+        hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
+        return plan
+
+    def _refuse_to_cut_off_sessions(self, plan: planning.Plan) -> None:
+        """Stop, before anything changes, when rules are to refuse plaintext that live sessions still use."""
+        sessions = self.state.plaintext_sessions
+        new_rules = any(rewrite.name == "pg_hba.conf" for rewrite in plan.rules)
+        if self.target.plaintext != "reject" or not sessions or not new_rules:
+            return
+        form = "{role}@{database} from {address} ({application}, since {since})"
+        listed = "; ".join(form.format(**session) for session in sessions)
+        raise TlsError(
+            f"postgres_server_plaintext is reject, but {len(sessions)} live session(s) use no TLS and could not "
+            f"connect again: {listed}. Nothing was changed. Run with postgres_server_plaintext: allow first, move "
+            "these clients to TLS, then reject.",
+            plaintext_sessions=sessions,
+        )
+
+    def _request(self) -> str:
+        """Return a certificate request for the key that waits for its certificate; make that key if need be."""
+        path = self.store.pending_key(_PENDING)
+        if os.path.exists(path):
+            with contextlib.suppress(TlsError):  # a damaged key is replaced below
+                request = openssl.new_request(path)
+                if request_key_type(request) == self.target.key_type:
+                    return request
+        self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type))
+        return openssl.new_request(path)
+
+    def _apply(self, plan: planning.Plan) -> None:
+        staged = self._stage(plan) if plan.contents is not None else None
+        self.journal.begin(staged)
+        try:
+            self._switch(plan, staged)
+            self._write_rules(plan)
+        except Exception as error:
+            raise self._rolled_back(error) from error
+        self.journal.commit()
+        self.store.prune()
+        if plan.reasons:
+            self.store.drop_pending_key(_PENDING)
+
+    def _stage(self, plan: planning.Plan) -> str:
+        """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
+        certificate = self._new_certificate() if plan.reasons else None
+        key = files.read(self.store.pending_key(_PENDING)) if certificate else None
+        staged = self.store.stage(planning.contents(plan, certificate, key))
+        try:
+            rehearsal.rehearse(self.target, self.store.path(staged))
+        except Exception:
+            self.store.discard(staged)
+            raise
+        return staged
+
+    def _new_certificate(self) -> str:
+        """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
+        chain = self.target.certificate or ""
+        left = reissue.reasons(read_pem(chain, "certificate")[0], self.target.wish._replace(forced=False), self.now)
+        if left:
+            raise TlsError(f"certificate: the authority did not issue what was asked for: {', '.join(left)}.")
+        if not os.path.exists(self.store.pending_key(_PENDING)):
+            raise TlsError(
+                f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
+                "first; it makes the key and returns the request."
+            )
+        return chain
+
+    def _switch(self, plan: planning.Plan, staged: str | None) -> None:
+        if plan.config is not None:
+            self.journal.put_file(self.state.value("config_file"), plan.config.after.encode("utf-8", "surrogateescape"))
+        self.journal.switch()
+        leaf = _leaf(self.store.read(staged or self.store.current(), planning.CERTIFICATE))
+        if leaf is not None and (staged or plan.config or self.served != leaf.sha256):
+            self.prover.tls(leaf.sha256, self.target.settings)
+
+    def _write_rules(self, plan: planning.Plan) -> None:
+        paths = {"pg_hba.conf": self.state.value("hba_file"), "pg_ident.conf": self.state.value("ident_file")}
+        for rewrite in plan.rules:
+            self.journal.put_file(paths[rewrite.name], rewrite.after.encode("utf-8", "surrogateescape"))
+        if plan.rules:
+            self.prover.check_rules()
+            self.prover.rules(plaintext=self.target.plaintext)
+
+    def _rolled_back(self, error: Exception) -> TlsError:
+        """Restore and prove the state before; return the reason of the failure with what came of the roll-back."""
+        details = error.details if isinstance(error, TlsError) else {}
+        try:
+            self.journal.roll_back()
+            self.prover.previous(self.served)
+        except (TlsError, OSError) as second:
+            raise TlsError(
+                f"{error} The previous state could NOT be restored whole: {second} The next run tries again "
+                f"({self.journal.path} tells what to put back).",
+                **{**details, "rolled_back": False},
+            ) from error
+        raise TlsError(
+            f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True}
+        ) from error
+
+
+def converge(target: Target, login: Login, now: int, controller_time: float, *, check_mode: bool) -> Outcome:
+    """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
+
+    Raises TlsError with the reason; then nothing was changed, or what was changed is put back.
+    """
+    clock.refuse_skew(now, controller_time)
+    try:
+        administrator = psql.locate(login.port, login.socket_directory, login.role)
+        with _locked(target.directory, administrator, check_mode=check_mode):
+            return Transaction(target, administrator, now).run(check_mode=check_mode)
+    except OSError as error:
+        raise TlsError(
+            f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed."
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(directory: str, administrator: psql.Administrator, *, check_mode: bool) -> Iterator[None]:
+    """Hold the lock of the server's directory; check mode does not make the directory for it."""
+    if check_mode and not os.path.isdir(directory):
+        yield
+        return
+    files.make_directory(directory, 0o755, administrator.account.owner)
+    with files.locked(directory):
+        yield
+
+
+def _leaf(chain: bytes | None) -> Certificate | None:
+    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
+    try:
+        return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
+    except TlsError:
+        return None
+
+
+def _text(path: str) -> str:
+    """Return a configuration file's text; bytes that are no UTF-8 survive the round trip."""
+    return (files.read(path) or b"").decode("utf-8", "surrogateescape")

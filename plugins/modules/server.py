@@ -1,0 +1,268 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bring the TLS of one PostgreSQL server to a declared state."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: server
+short_description: Bring the TLS of one PostgreSQL server to a declared state
+version_added: 0.1.0
+description:
+  - Takes the whole wanted state of a server in one call. It converges, or it returns a certificate RV(request) with
+    the reasons; the request is to be signed with M(pgops.tls.certificate), and a second call with O(certificate)
+    installs what came back.
+  - The private key is made on the host and never leaves it.
+  - Every change is a transaction. Files are written as a new generation and rehearsed with a handshake in memory.
+    One rename switches, the server reloads, and a real handshake has to show the new certificate. If anything fails
+    the previous state comes back, is proven in its turn, and the module fails with the server's own reason.
+  - Nothing is ever restarted.
+  - It needs the standard library of Python, the C(openssl) command and PostgreSQL's C(psql) on the host, and has to
+    run as root or as the OS user that the server runs as.
+  - Role P(pgops.tls.postgres_server#role) calls it; use it by itself to build a role of your own.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  port:
+    description: Port of the server. A host with several clusters has a call for each.
+    type: int
+    default: 5432
+  login_unix_socket:
+    description:
+      - Directory of the server's Unix socket.
+      - By default the first of V(/var/run/postgresql), V(/run/postgresql), V(/tmp) with a socket for O(port).
+    type: path
+  login_user:
+    description:
+      - A superuser role for the connection over the socket, made as the OS user that owns the socket.
+      - By default the role with the name of that OS user.
+    type: str
+  directory:
+    description:
+      - Directory for the generations of this server.
+      - By default V(/etc/postgresql/tls/PORT).
+    type: path
+  names:
+    description: The DNS names and IP addresses by which clients call the server.
+    type: list
+    elements: str
+    required: true
+  key_type:
+    description: Type of the server's private key.
+    type: str
+    choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
+    default: P-256
+  roots:
+    description: PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+    type: str
+    required: true
+  issuing:
+    description: PEM certificate of the authority that issues servers' certificates at present.
+    type: str
+    required: true
+  trusted_clients:
+    description: PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+    type: str
+    required: true
+  certificate:
+    description: PEM chain (leaf first) that the authority issued for the request of the first call.
+    type: str
+  ssl_conf:
+    description: The text of C(ssl.conf), which C(postgresql.conf) includes.
+    type: str
+    required: true
+  hba:
+    description: Lines for C(pg_hba.conf), in their order.
+    type: str
+    default: ''
+  hba_mode:
+    description:
+      - V(block) keeps the lines in a managed block at the head of the file, where they win; the rest stays as it is.
+      - V(replace) makes the whole file, headed by a rule that keeps this module's own connection.
+    type: str
+    choices: [block, replace]
+    default: block
+  ident:
+    description: Lines for C(pg_ident.conf), kept in a managed block.
+    type: str
+    default: ''
+  plaintext:
+    description:
+      - V(reject) demands proof that the server refuses connections without TLS once the rules of O(hba) are loaded, and
+        stops before any change when live sessions still use none.
+      - V(allow) demands no such proof.
+    type: str
+    choices: [reject, allow]
+    default: reject
+  renew:
+    description: Whether to get a new key and certificate although nothing else asks for it.
+    type: bool
+    default: false
+  renew_before:
+    description:
+      - How long before its end a certificate is renewed, such as V(30d).
+      - By default a third of its life.
+    type: str
+  controller_time:
+    description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.
+    type: float
+    required: true
+seealso:
+  - module: pgops.tls.certificate
+  - module: pgops.tls.client
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Converge, or learn which certificate the server needs
+  pgops.tls.server:
+    names: [db1.example.com, 192.0.2.10]
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    issuing: "{{ postgres_ca_authorities.server.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
+    hba: |
+      hostssl app app all cert
+      hostnossl all all all reject
+    controller_time: "{{ now(utc=true).timestamp() }}"
+  register: converged
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["certificate: expires_in_12d"]
+reasons:
+  description: Why a new certificate is needed; empty when the present one is as wanted.
+  returned: success
+  type: list
+  elements: str
+  sample: ["san_missing: db2.example.com"]
+request:
+  description: A PEM certificate request. Have it signed and call the module again with O(certificate).
+  returned: when a certificate is needed, O(certificate) was not given, and not in check mode
+  type: str
+certificate:
+  description: The certificate in use after the call.
+  returned: when there is one
+  type: dict
+  contains:
+    serial:
+      description: Serial number in hexadecimal.
+      type: str
+    not_after:
+      description: End of its life, ISO 8601 in UTC.
+      type: str
+    sha256:
+      description: Fingerprint in hexadecimal.
+      type: str
+    names:
+      description: Its DNS names and IP addresses.
+      type: list
+      elements: str
+server_version:
+  description: PostgreSQL's C(server_version_num).
+  returned: success
+  type: int
+server_log:
+  description: The server's own lines on why it refused a change.
+  returned: when the server refused a change
+  type: list
+  elements: str
+rolled_back:
+  description: Whether the state before the call is back and proven.
+  returned: when a change failed after something live was touched
+  type: bool
+plaintext_sessions:
+  description: Live sessions without TLS that O(plaintext=reject) would cut off.
+  returned: when they stopped the call
+  type: list
+  elements: dict
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "port": {"type": "int", "default": 5432},
+        "login_unix_socket": {"type": "path"},
+        "login_user": {"type": "str"},
+        "directory": {"type": "path"},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
+        "roots": {"type": "str", "required": True},
+        "issuing": {"type": "str", "required": True},
+        "trusted_clients": {"type": "str", "required": True},
+        "certificate": {"type": "str"},
+        "ssl_conf": {"type": "str", "required": True},
+        "hba": {"type": "str", "default": ""},
+        "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
+        "ident": {"type": "str", "default": ""},
+        "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
+        "renew": {"type": "bool", "default": False},
+        "renew_before": {"type": "str"},
+        "controller_time": {"type": "float", "required": True},
+    }
+
+
+def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any]:
+    """Return the module's result for what a transaction did."""
+    leaf = outcome.leaf
+    facts: dict[str, Any] = {
+        "changed": bool(outcome.changes),
+        "changes": outcome.changes,
+        "reasons": outcome.plan.reasons,
+        "server_version": outcome.version,
+        "diff": difference.of_plan(outcome.plan, wanted, outcome.leaf_before, outcome.ssl_conf_before),
+    }
+    if outcome.request is not None:
+        facts["request"] = outcome.request
+    if leaf is not None:
+        facts["certificate"] = {
+            "serial": f"{leaf.serial:x}",
+            "not_after": difference.day(leaf.not_after),
+            "sha256": leaf.sha256,
+            "names": [name.value for name in leaf.names],
+        }
+    return facts
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec(), supports_check_mode=True)
+    options = module.params
+    try:
+        wanted = target.read(options)
+        login = transaction.Login(options["port"], options["login_unix_socket"], options["login_user"])
+        outcome = transaction.converge(
+            wanted, login, int(time.time()), options["controller_time"], check_mode=module.check_mode
+        )
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result(outcome, wanted))
+
+
+if __name__ == "__main__":
+    main()
