@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -72,6 +73,54 @@ def find(command: str, purpose: str) -> str:
     return path
 
 
+class Running:
+    """A command that was started; ``finish`` waits for it. Several can run at once, without threads."""
+
+    def __init__(self, process: subprocess.Popen[str], name: str, started: float) -> None:
+        self.process = process
+        self.name = name
+        self.started = started
+
+    def finish(self, stdin: str = "", timeout: float = 30.0) -> Completed:
+        """Return what the command left. Raises TlsError when it is not over ``timeout`` seconds after its start."""
+        try:
+            output, errors = self.process.communicate(stdin, max(0.0, self.started + timeout - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise TlsError(f"{self.name} did not end within {timeout:.0f} s and was stopped.") from None
+        return Completed(self.process.returncode, output, errors)
+
+    def stop(self) -> None:
+        """Kill the command, if it still runs, and forget what it wrote."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def start(argv: Sequence[str], user: Account | None = None, environment: Mapping[str, str] | None = None) -> Running:
+    """Start a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
+
+    ``user`` is who runs it; root switches to that user, anybody else must already be it. Raises TlsError when it
+    cannot start.
+    """
+    surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
+    surroundings.setdefault("HOME", user.home if user else "/nonexistent")
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=surroundings,
+            cwd="/",
+            preexec_fn=_become(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
+            encoding="utf-8",
+            errors="replace",
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TlsError(f"{argv[0]} could not be started: {error}") from error
+    return Running(process, argv[0], time.monotonic())
+
+
 def run(
     argv: Sequence[str],
     user: Account | None = None,
@@ -79,31 +128,11 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout: float = 30.0,
 ) -> Completed:
-    """Run a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
+    """Run a command to its end, as ``start`` does. Secrets go through ``stdin`` only.
 
-    ``user`` is who runs it; root switches to that user, anybody else must already be it. Secrets go through ``stdin``
-    only. Raises TlsError when it cannot start or runs longer than ``timeout`` seconds.
+    Raises TlsError when it cannot start or runs longer than ``timeout`` seconds.
     """
-    surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
-    surroundings.setdefault("HOME", user.home if user else "/nonexistent")
-    try:
-        finished = subprocess.run(
-            list(argv),
-            input=stdin,
-            capture_output=True,
-            env=surroundings,
-            cwd="/",
-            timeout=timeout,
-            preexec_fn=_become(user),
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TlsError(f"{argv[0]} did not end within {timeout:.0f} s and was stopped.") from None
-    except (OSError, subprocess.SubprocessError) as error:
-        raise TlsError(f"{argv[0]} could not be started: {error}") from error
-    return Completed(finished.returncode, finished.stdout, finished.stderr)
+    return start(argv, user, environment).finish(stdin, timeout)
 
 
 def _become(user: Account | None) -> Callable[[], None] | None:
