@@ -1,6 +1,6 @@
 """Sets up what the tests need on this machine and runs them.
 
-Usage: run.py [test | test-all | lint | unit [PYTEST ARGUMENTS] | system [PYTEST ARGUMENTS] | molecule [ARGUMENTS] | shell | clean]
+Usage: run.py [test | test-all | lint | unit | system | molecule | shell | clean] [ARGUMENTS of pytest or molecule]
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def virtual_environment() -> None:
         return
     say("== making .venv (a minute)")
     subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-r", "requirements-test.txt"], check=True, cwd=ROOT)
     stamp.write_text(wanted, encoding="utf-8")
 
@@ -128,6 +128,7 @@ def prepare(control_sockets: str) -> None:
         ANSIBLE_SSH_CONTROL_PATH_DIR=control_sockets,  # short: the path of a socket has 108 characters at most
         MOLECULE_COMMAND_BORDERS="0",
         MOLECULE_EPHEMERAL_DIRECTORY=str(STATE / "molecule"),
+        NO_COLOR="" if sys.stdout.isatty() else "1",
         TEST_KEY=str(STATE / "molecule_key"),
         TEST_PREFIX=PREFIX,
     )
@@ -194,9 +195,9 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", name, "timeout"]
     try:
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
-        wait = [*execute, "90", "sh", "-c", "until systemctl -q is-system-running; do sleep 0.2; done"]
+        wait = [*execute, "90", "sh", "-c", "until systemctl -q is-system-running 2>&-; do sleep 0.2; done"]
         subprocess.run(wait, check=True)
-        tests = ["1800", "python3", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        tests = ["1800", "python3", "-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
         return pytest([*execute, *tests], prefix=f"{suite}| ")
     finally:
         subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", name], check=False, capture_output=True)
