@@ -190,7 +190,8 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     """Run the system tests in a fresh container that reaches no network and sees the checkout read-only."""
     name = f"{PREFIX}-system-{suite}"
     start = ["podman", "run", "--detach", "--replace", "--pull=never", "--systemd=always", f"--name={name}"]
-    start += ["--network=none", "--no-hosts", "--hostname=localhost", f"--volume={ROOT}:/checkout:ro", image]
+    start += ["--network=none", "--no-hosts", "--hostname=localhost", "--security-opt=label=disable"]
+    start += [f"--volume={ROOT}:/checkout:ro", image]
     execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
     execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", name, "timeout"]
     try:
@@ -241,7 +242,7 @@ def clean(_arguments: list[str]) -> None:
         listing = ["podman", "images", "--quiet", f"--filter=reference={images.PREFIX}-*"]
         found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
         if found:
-            subprocess.run(["podman", "rmi", "--force", *set(found)], check=False, capture_output=True)
+            subprocess.run(["podman", "rmi", *set(found)], check=False, capture_output=True)
     for path in (CACHE, STATE, VENV):
         shutil.rmtree(path, ignore_errors=True)
 
