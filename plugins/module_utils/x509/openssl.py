@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find, run
 
@@ -36,6 +38,13 @@ def new_request(key_path: str, user: Account | None = None) -> str:
         f"make a certificate request with the key {key_path}",
         user,
     )
+
+
+def public_key(key_path: str, user: Account | None = None) -> bytes:
+    """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError."""
+    arguments = ["pkey", "-in", key_path, "-passin", "pass:", "-pubout"]
+    text = _openssl(arguments, "", f"read the private key {key_path}", user)
+    return base64.b64decode("".join(text.splitlines()[1:-1]))
 
 
 def _openssl(arguments: list[str], stdin: str, action: str, user: Account | None) -> str:

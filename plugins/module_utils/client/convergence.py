@@ -1,0 +1,138 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All clients of one host: every OS user's files brought to their target, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Iterator, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, explained
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+
+class Converged(NamedTuple):
+    """What was done on a host: each transaction with what came of it."""
+
+    outcomes: list[tuple[Transaction, Outcome]]
+
+
+def converge(target: Target, now: int, controller_time: float, *, check_mode: bool) -> Converged:
+    """Bring all clients of this host to their target, or say what they need. Times are in Unix seconds.
+
+    Raises TlsError: before anything changes where the input is at fault; otherwise after every OS user had its turn,
+    with the reasons of those that failed (their files are as they were).
+    """
+    clock.refuse_skew(now, controller_time)
+    if not target.identities:
+        return Converged([])
+    find("openssl", "to make private keys and certificate requests")
+    transactions = [
+        Transaction(user, [one for one in target.identities if one.os_user == name], target, now)
+        for name, user in identities.accounts(target.identities).items()
+    ]
+    for transaction in transactions:
+        with explained(transaction.user), acting_as(transaction.user):
+            transaction.refuse_unfit()
+    done, failed = [], []
+    for transaction in transactions:
+        try:
+            with explained(transaction.user), acting_as(transaction.user):
+                done.append((transaction, transaction.run(check_mode=check_mode)))
+        except TlsError as error:
+            failed.append(error.message)
+    if failed:
+        raise TlsError(" ".join(failed), changes=[change for _, outcome in done for change in outcome.changes])
+    return Converged(done)
+
+
+def result(converged: Converged) -> dict[str, Any]:
+    """Return the module's result; no key is in it."""
+    outcomes = [outcome for _, outcome in converged.outcomes]
+    return {
+        "changed": any(outcome.changed for outcome in outcomes),
+        "changes": [change for outcome in outcomes for change in outcome.changes],
+        "reasons": [
+            f"{one.id}: {reason}"
+            for transaction, outcome in converged.outcomes
+            for one in transaction.identities
+            for reason in outcome.plan.reasons.get(one.role, ())
+        ],
+        "requests": [
+            {
+                "id": one.identity.id,
+                "role": one.identity.role,
+                "reasons": one.reasons,
+                **({"csr": one.csr} if one.csr else {}),
+            }
+            for outcome in outcomes
+            for one in outcome.requests
+        ],
+        "identities": [fact for pair in converged.outcomes for fact in _facts(*pair)],
+        "diff": [entry for pair in converged.outcomes for entry in _differences(*pair)],
+    }
+
+
+def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any]]:
+    for one in transaction.identities:
+        leaf = outcome.after.get(one.role)
+        yield {
+            "id": one.id,
+            "role": one.role,
+            "os_user": one.os_user,
+            "certificate": transaction.home.current(one.role, CERTIFICATE),
+            "key": transaction.home.current(one.role, KEY),
+            "serial": f"{leaf.serial:x}" if leaf else None,
+            "not_after": _day(leaf.not_after) if leaf else None,
+            "sha256": leaf.sha256 if leaf else None,
+        }
+
+
+def _differences(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, str]]:
+    """Return what changes in the form that Ansible prints. Hand-written services stay out: passwords may be in them."""
+    if not outcome.plan.changes:
+        return
+    for role in dict.fromkeys([*(one.role for one in transaction.identities), *outcome.before]):
+        before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
+        if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
+            after = f"to be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
+        if role not in [one.role for one in transaction.identities]:
+            after = ""
+        if before != after:
+            yield _entry(f"{transaction.user.name}/{role}", before, after)
+    for path, to in outcome.plan.links.items():
+        found = outcome.found.links[path]
+        was = "" if found is None else f"{found or 'a file that is not ours'}\n"
+        yield _entry(path, was, f"{to}\n")
+    if outcome.plan.service is not None:
+        path = transaction.home.service_file
+        yield _entry(
+            f"{path} (managed block)",
+            service_file.split(outcome.found.service or b"", path).block.decode("utf-8", "replace"),
+            service_file.split(outcome.plan.service, path).block.decode("utf-8", "replace"),
+        )
+
+
+def _described(leaf: Certificate | None) -> str:
+    if leaf is None:
+        return ""
+    return (
+        f"role: {leaf.common_name}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {_day(leaf.not_after)}\n"
+    )
+
+
+def _day(moment: int) -> str:
+    """Return Unix seconds as an ISO 8601 time in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def _entry(name: str, before: str, after: str) -> dict[str, str]:
+    return {"before_header": name, "after_header": name, "before": before, "after": after}

@@ -1,0 +1,202 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of one OS user: where they are, what is there, and what must not be there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Callable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+
+CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
+DIRECTORY_MODE = 0o700
+MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, MANIFEST: 0o644}
+SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
+_KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
+
+
+class Found(NamedTuple):
+    """What there is of one OS user's files.
+
+    ``contents`` are the bytes of the current generation that can be read, ``faults`` what is wrong with owners and
+    modes in it, ``directories`` those whose mode is wrong, ``links`` the default files (None: absent, '': no link of
+    ours), ``service`` the service file.
+    """
+
+    generation: str | None
+    contents: Mapping[str, bytes]
+    faults: Mapping[str, str]
+    directories: Mapping[str, str]
+    links: Mapping[str, str | None]
+    service: bytes | None
+
+    def roles(self) -> list[str]:
+        """Return the roles that the current generation has a certificate for."""
+        return [os.path.dirname(path) for path in self.contents if os.path.basename(path) == CERTIFICATE]
+
+
+class Home:
+    """Paths below one OS user's home. Every method is called with the effective ids of that user."""
+
+    def __init__(self, user: Account) -> None:
+        self.user = user
+        self.directory = os.path.join(user.home, ".postgresql")
+        self.store = GenerationStore(os.path.join(self.directory, "pgops"), user.owner, DIRECTORY_MODE)
+        self.service_file = os.path.join(user.home, ".pg_service.conf")
+
+    def current(self, *parts: str) -> str:
+        """Return the lasting path of a file of whatever generation is in use."""
+        return os.path.join(self.store.current_link, *parts)
+
+    def default_links(self, role: str) -> dict[str, str]:
+        """Return the files that libpq looks for by itself, and what they point to when ``role`` is the first one."""
+        targets = {CERTIFICATE: f"{role}/{CERTIFICATE}", KEY: f"{role}/{KEY}", TRUST: TRUST}
+        return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
+
+    def is_set_up(self) -> bool:
+        """Return whether the directory of the generations exists."""
+        return os.path.isdir(self.store.directory)
+
+    def make_directories(self) -> None:
+        """Make the directories that the lock and the generations need. Raises OSError."""
+        for path in (self.directory, self.store.directory):
+            files.make_directory(path, DIRECTORY_MODE, self.user.owner)
+
+    def refuse_unfit(self) -> None:
+        """Raise TlsError when something is where our files belong that we must not touch."""
+        if not os.path.isabs(self.user.home) or not os.path.isdir(self.user.home):
+            raise TlsError(
+                f"OS user {self.user.name!r}: the home directory {self.user.home!r} of the password database does not "
+                "exist, or this user cannot enter it. Create it, or give the identity to another OS user."
+            )
+        self._refuse_foreign_directory(self.user.home)
+        for path in (self.directory, self.store.directory, self.store.generations, self.store.pending):
+            if os.path.lexists(path):
+                self._refuse_foreign_directory(path)
+        for path in self.default_links("role"):
+            _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
+        _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
+        self._refuse_foreign_service_file()
+
+    def found(self, roles: Sequence[str]) -> Found:
+        """Return what there is. Raises TlsError when ``current`` is no link of ours, OSError."""
+        generation = self.store.current()
+        contents: dict[str, bytes] = {}
+        faults: dict[str, str] = {}
+        for path in self._files(generation, roles):
+            content, fault = self._inspect(self.store.path(generation or "", path))
+            if content is not None:
+                contents[path] = content
+            if fault:
+                faults[path] = f"{self.current(path)}: {fault}"
+        return Found(
+            generation=generation,
+            contents=contents,
+            faults=faults,
+            directories=self._directories_with_wrong_mode(generation),
+            links={path: _link(path) for path in self.default_links("role")},
+            service=files.read(self.service_file),
+        )
+
+    def _files(self, generation: str | None, roles: Sequence[str]) -> list[str]:
+        """Return the paths in a generation that are or should be there: of wanted roles and of former ones."""
+        if generation is None:
+            return []
+        named = list(dict.fromkeys([*roles, *self._directories_in(generation)]))
+        return [TRUST, MANIFEST, *(os.path.join(role, name) for role in named for name in (CERTIFICATE, KEY))]
+
+    def _directories_in(self, generation: str) -> list[str]:
+        try:
+            names = sorted(os.listdir(self.store.path(generation)))
+        except PermissionError:
+            return []  # restored with a foreign owner: as good as empty
+        return [name for name in names if os.path.isdir(self.store.path(generation, name))]
+
+    def _inspect(self, path: str) -> tuple[bytes | None, str]:
+        """Return the bytes of a file (None: missing or unreadable) and what is wrong with its owner or mode."""
+        mode = MODES[os.path.basename(path)]
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None, ""  # missing files are the plan's business
+        fault = ""
+        if not stat.S_ISREG(found.st_mode):
+            return None, "expected a file, found another kind"
+        if found.st_uid != self.user.uid:
+            fault = f"owner {found.st_uid}, expected {self.user.uid} ({self.user.name})"
+        elif found.st_mode & 0o7777 != mode:
+            fault = f"mode {found.st_mode & 0o7777:04o}, expected {mode:04o}"
+        try:
+            return files.read(path), fault
+        except OSError:
+            return None, fault
+
+    def _directories_with_wrong_mode(self, generation: str | None) -> dict[str, str]:
+        paths = [self.store.directory, self.store.generations, self.store.pending]
+        if generation is not None:
+            paths.append(self.store.path(generation))
+            paths += [self.store.path(generation, name) for name in self._directories_in(generation)]
+        wrong = {}
+        for path in paths:
+            found = os.stat(path) if os.path.isdir(path) else None
+            mode = found.st_mode & 0o7777 if found and found.st_uid == self.user.uid else DIRECTORY_MODE
+            if mode != DIRECTORY_MODE:
+                wrong[path] = f"{path}: mode {mode:04o}, expected {DIRECTORY_MODE:04o}"
+        return wrong
+
+    def _refuse_foreign_directory(self, path: str) -> None:
+        if not os.path.isdir(path):
+            raise TlsError(
+                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. Move it away."
+            )
+        owner = os.stat(path).st_uid
+        if owner != self.user.uid:
+            raise TlsError(
+                f"{path}: this directory belongs to the user id {owner}, expected {self.user.uid} "
+                f"({self.user.name}), who is to hold the keys in it. Look what it is; "
+                f"if it is this user's, chown -R {self.user.name} it."
+            )
+
+    def _refuse_foreign_service_file(self) -> None:
+        if os.path.exists(self.service_file) and os.stat(self.service_file).st_uid != self.user.uid:
+            raise TlsError(
+                f"{self.service_file}: belongs to the user id {os.stat(self.service_file).st_uid}, expected "
+                f"{self.user.uid} ({self.user.name}). Give it to that user or move it away."
+            )
+
+
+def free_name(path: str) -> str:
+    """Return the path under which a file that was there before us is kept; it is free."""
+    name, number = f"{path}.before-pgops", 1
+    while os.path.lexists(name):
+        number += 1
+        name = f"{path}.before-pgops-{number}"
+    return name
+
+
+def _link(path: str) -> str | None:
+    """Return where one of our links points to, '' for any other file or link, None when nothing is there."""
+    if not os.path.lexists(path):
+        return None
+    target = os.readlink(path) if os.path.islink(path) else ""
+    return target if target.startswith("pgops/current/") else ""
+
+
+def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequence[int]) -> None:
+    """Raise TlsError when something else than one of ``kinds`` is at ``path``; ``look`` is os.stat or os.lstat."""
+    try:
+        found = stat.S_IFMT(look(path).st_mode)
+    except FileNotFoundError:
+        return
+    if found not in kinds:
+        raise TlsError(f"{path}: expected a file or nothing, found {_kind(found)}. Move it away.")
+
+
+def _kind(file_type: int) -> str:
+    return _KINDS.get(file_type, "a device, pipe or socket")

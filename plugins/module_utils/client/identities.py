@@ -1,0 +1,101 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who logs in: PostgreSQL roles and the OS users that hold their keys, checked before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
+_RESERVED = ("root.crt", "manifest.json")  # files beside the roles' directories
+
+
+class Identity(NamedTuple):
+    """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE."""
+
+    role: str
+    os_user: str
+    databases: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Return what requests and certificates of this identity are known by."""
+        return f"{self.os_user}/{self.role}"
+
+
+def parse(items: Sequence[Mapping[str, Any]]) -> list[Identity]:
+    """Return the identities in their order. Raises TlsError that names the first one that cannot be."""
+    found: list[Identity] = []
+    for number, item in enumerate(items):
+        option = f"identities[{number}]"
+        identity = Identity(
+            role=_role(item.get("role"), f"{option}.role"),
+            os_user=_name(item.get("os_user"), f"{option}.os_user"),
+            databases=tuple(_name(database, f"{option}.databases") for database in item.get("databases") or ()),
+        )
+        if identity.id in [other.id for other in found]:
+            raise TlsError(
+                f"{option}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
+                "same files. Keep one of them."
+            )
+        found.append(identity)
+    return found
+
+
+def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
+    """Return the OS users of all identities by their name, in the order of their first identity.
+
+    Raises TlsError when one does not exist, or two have the same home directory: their files would be the same.
+    """
+    found: dict[str, processes.Account] = {}
+    homes: dict[str, str] = {}
+    for identity in identities:
+        if identity.os_user in found:
+            continue
+        user = processes.account(identity.os_user, "identities: os_user")
+        other = homes.setdefault(os.path.realpath(user.home), user.name)
+        if other != user.name:
+            raise TlsError(
+                f"identities: the OS users {other!r} and {user.name!r} have the same home directory {user.home}, so "
+                "their files would be the same. Give all identities there to one of them."
+            )
+        found[identity.os_user] = user
+    return found
+
+
+def _name(value: object, option: str) -> str:
+    """Return a name of a role, database or OS user. Raises TlsError for what cannot be one, or breaks a line."""
+    if not isinstance(value, str) or not value:
+        raise TlsError(f"{option}: found {value!r}, expected a name that is not empty.")
+    if not value.isprintable() or value != value.strip():
+        raise TlsError(
+            f"{option}: {value!r} has control characters, invisible ones, or white space at an end. "
+            "Expected printable text."
+        )
+    size = len(value.encode("utf-8"))
+    if size > LONGEST_NAME:
+        raise TlsError(
+            f"{option}: {value!r} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
+        )
+    return value
+
+
+def _role(value: object, option: str) -> str:
+    """Return a role's name that can be a directory, the common name of a certificate and the name of a service."""
+    role = _name(value, option)
+    if role.startswith(".") or "/" in role or role in _RESERVED:
+        raise TlsError(
+            f"{option}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
+            f"a slash in it, nor be {' or '.join(_RESERVED)}. Rename the role in PostgreSQL."
+        )
+    if "]" in role:
+        raise TlsError(
+            f"{option}: {role!r} is to be the name of a section of the service file too, where a closing bracket "
+            "ends it. Rename the role in PostgreSQL."
+        )
+    return role

@@ -1,0 +1,187 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands between the files of an OS user and their target: a pure decision on what was found."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
+    CERTIFICATE,
+    KEY,
+    MANIFEST,
+    MODES,
+    TRUST,
+    Found,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+
+
+class Credential(NamedTuple):
+    """A chain (leaf first) and its private key, as bytes of PEM files, and the leaf that was read from the chain."""
+
+    chain: bytes
+    key: bytes
+    leaf: Certificate
+
+
+class Layout(NamedTuple):
+    """What the files outside the generations are to be: the default links, and the service file (path, bytes)."""
+
+    links: Mapping[str, str]
+    service_path: str
+    service: bytes
+
+
+class Needs(NamedTuple):
+    """Why new certificates are needed, by role, and the identities for which none has come yet."""
+
+    reasons: Mapping[str, list[str]]
+    waiting: list[Identity]
+
+
+class Plan(NamedTuple):
+    """What is to be done for one OS user.
+
+    ``reasons`` say, by role, why a certificate is needed; ``waiting`` are those that have none yet. ``generation`` is
+    whether a new generation is needed, ``changes`` everything in words.
+    """
+
+    reasons: Mapping[str, list[str]]
+    waiting: list[Identity]
+    generation: bool
+    links: Mapping[str, str]
+    service: bytes | None
+    directories: list[str]
+    changes: list[str]
+
+
+def installed(found: Found, role: str) -> Credential | None:
+    """Return the credential of a role in the current generation; None when it is missing, damaged or unreadable."""
+    chain, key = found.contents.get(f"{role}/{CERTIFICATE}"), found.contents.get(f"{role}/{KEY}")
+    if chain is None or key is None:
+        return None
+    try:
+        return Credential(chain, key, read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0])
+    except TlsError:
+        return None
+
+
+def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[str]:
+    """Return why an identity needs a new certificate. ``now`` is in Unix seconds."""
+    credential = installed(found, identity.role)
+    if credential is None and f"{identity.role}/{CERTIFICATE}" in found.contents:
+        key_is_there = f"{identity.role}/{KEY}" in found.contents
+        return ["certificate_damaged" if key_is_there else "key_missing"]
+    leaf = credential.leaf if credential else None
+    forced = target.renew and not (identity.id in target.certificates and not came(identity, found, target))
+    return reissue.reasons(leaf, target.wish(identity, forced=forced), now)
+
+
+def came(identity: Identity, found: Found, target: Target) -> bool:
+    """Return whether a certificate came for an identity that is not installed yet."""
+    chain, credential = target.certificates.get(identity.id), installed(found, identity.role)
+    return chain is not None and not (credential and credential.leaf.der == chain[0].der)
+
+
+def unanswered(
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target
+) -> list[Identity]:
+    """Return the identities whose certificate has to be asked for.
+
+    A call with certificates is the answer to one without. What became due only in between, or is due again at once,
+    waits for the next run; raises TlsError when such an identity has nothing to go on with.
+    """
+    open_ones = [one for one in identities if needed.get(one.role) and one.id not in target.certificates]
+    if not target.certificates:
+        return open_ones
+    for one in open_ones:
+        if installed(found, one.role) is None:
+            raise TlsError(
+                f"certificates: there is none for {one.id}, which needs one ({', '.join(needed[one.role])}), "
+                "although others came. See what the authority says, then run again."
+            )
+    return []
+
+
+def make(identities: Sequence[Identity], needs: Needs, found: Found, target: Target, layout: Layout) -> Plan:
+    """Return the plan for one OS user."""
+    needed = needs.reasons
+    changes = [
+        f"{one.id}: new certificate ({', '.join(needed[one.role])})" for one in identities if needed.get(one.role)
+    ]
+    changes += _other_contents(identities, needed, found, target)
+    generation = bool(changes)
+    directories = sorted(found.directories)
+    links = {path: to for path, to in layout.links.items() if found.links.get(path) != to}
+    service = layout.service if layout.service != found.service else None
+    changes += [found.directories[path] for path in directories]
+    changes += [_link_in_words(path, to, found.links.get(path)) for path, to in links.items()]
+    if service is not None:
+        changes.append(f"{layout.service_path}: services {', '.join(one.role for one in identities)}")
+    return Plan(
+        reasons={role: why for role, why in needed.items() if why},
+        waiting=needs.waiting,
+        generation=generation,
+        links=links,
+        service=service,
+        directories=directories,
+        changes=changes,
+    )
+
+
+def trust(target: Target) -> bytes:
+    """Return the bytes of root.crt."""
+    return "".join(root.pem for root in target.roots).encode("ascii")
+
+
+def contents(credentials: Mapping[str, Credential], target: Target) -> dict[str, File]:
+    """Return the files of a generation by their paths in it."""
+    found = {TRUST: trust(target), MANIFEST: _manifest(credentials)}
+    for role, credential in credentials.items():
+        found[f"{role}/{CERTIFICATE}"] = credential.chain
+        found[f"{role}/{KEY}"] = credential.key
+    return {path: File(content, MODES[os.path.basename(path)]) for path, content in found.items()}
+
+
+def _other_contents(
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target
+) -> list[str]:
+    """Return what else a new generation is needed for, in words."""
+    if found.generation is None:
+        return [_trust_in_words(identities, target)]
+    user, kept = identities[0].os_user, {one.role for one in identities if not needed.get(one.role)}
+    gone = sorted(set(found.roles()) - {one.role for one in identities})
+    changes = [f"{user}/{role}: no longer declared, its key and certificate are removed" for role in gone]
+    if found.contents.get(TRUST) != trust(target):
+        changes.append(_trust_in_words(identities, target))
+    changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
+    credentials = {role: installed(found, role) for role in kept}
+    manifest = _manifest({role: credential for role, credential in credentials.items() if credential})
+    if not changes and not any(needed.values()) and found.contents.get(MANIFEST) != manifest:
+        changes.append(f"{user}: {MANIFEST} does not describe its generation")
+    return changes
+
+
+def _trust_in_words(identities: Sequence[Identity], target: Target) -> str:
+    return f"{identities[0].os_user}: {TRUST} holds {', '.join(repr(root.common_name) for root in target.roots)}"
+
+
+def _link_in_words(path: str, to: str, before: str | None) -> str:
+    kept = "; what was there stays beside it as .before-pgops" if before == "" else ""
+    return f"{path}: link to {to}{kept}"
+
+
+def _manifest(credentials: Mapping[str, Credential]) -> bytes:
+    described = {
+        role: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for role, one in sorted(credentials.items())
+    }
+    return json.dumps({"format": 1, "identities": described}, indent=1).encode("ascii") + b"\n"

@@ -1,0 +1,79 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The managed block of ``~/.pg_service.conf``: a service per role; every byte outside it is the user's.
+
+A line is read the way libpq reads it (parseServiceFile in fe-connect.c): white space around it does not count,
+``[NAME]`` begins a service, and the first service of a name wins.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+BEGIN = b"# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten"
+END = b"# END pgops.tls"
+
+
+class Parts(NamedTuple):
+    """A service file cut into what comes before the managed block, the block, and what comes after it."""
+
+    before: bytes
+    block: bytes
+    after: bytes
+
+
+def render(identities: Sequence[Identity], current: str) -> bytes:
+    """Return the block for the identities of one OS user; ``current`` is the directory of the generation in use."""
+    return b"\n".join([BEGIN, *(_service(identity, current) for identity in identities), END]) + b"\n"
+
+
+def merge(existing: bytes | None, identities: Sequence[Identity], current: str, path: str) -> bytes:
+    """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
+    parts = split(existing or b"", path)
+    taken = [identity.role for identity in identities if _has_service(parts.before + parts.after, identity.role)]
+    if taken:
+        raise TlsError(
+            f"{path}: the service {taken[0]!r}, written by hand, has the name of a role in identities; every role gets "
+            "a service of its name. Rename or remove the one written by hand."
+        )
+    before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
+    return before + render(identities, current) + parts.after
+
+
+def split(content: bytes, path: str) -> Parts:
+    """Return the parts of a service file. Raises TlsError unless it has no marker or one pair of them in order."""
+    lines = re.findall(rb"[^\n]*\n|[^\n]+", content)
+    begins = [number for number, line in enumerate(lines) if line.strip() == BEGIN]
+    ends = [number for number, line in enumerate(lines) if line.strip() == END]
+    if not begins and not ends:
+        return Parts(content, b"", b"")
+    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
+        raise TlsError(
+            f"{path}: expected one line {BEGIN.decode()!r} and after it one line {END.decode()!r}, found "
+            f"{len(begins)} and {len(ends)} in another order or number. Remove what is left of the block by hand."
+        )
+    first, last = begins[0], ends[0] + 1
+    return Parts(b"".join(lines[:first]), b"".join(lines[first:last]), b"".join(lines[last:]))
+
+
+def _service(identity: Identity, current: str) -> bytes:
+    lines = [
+        f"[{identity.role}]",
+        f"user={identity.role}",
+        *([f"dbname={identity.databases[0]}"] if identity.databases else []),
+        "sslmode=verify-full",
+        f"sslrootcert={current}/root.crt",
+        f"sslcert={current}/{identity.role}/postgresql.crt",
+        f"sslkey={current}/{identity.role}/postgresql.key",
+    ]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _has_service(content: bytes, name: str) -> bool:
+    wanted = f"[{name}]".encode()
+    return any(line.strip().startswith(wanted) for line in content.split(b"\n"))

@@ -1,0 +1,85 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the clients of a host are to be: the module's arguments, checked and read before anything is touched."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, Certificate, read_pem
+
+
+class Target(NamedTuple):
+    """The declared state of all clients of one host. ``certificates`` are the chains that came, by identity."""
+
+    identities: list[Identity]
+    key_type: str
+    roots: list[Certificate]
+    issuing: Certificate
+    trusted_clients: list[Certificate]
+    certificates: Mapping[str, list[Certificate]]
+    renew: bool
+    renew_before: int | None
+
+    def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
+        """Return what the certificate of an identity has to be."""
+        return reissue.Wish(
+            common_name=identity.role,
+            names=[],
+            key_type=self.key_type,
+            extended_key_usage=CLIENT_AUTH,
+            issuing=self.issuing,
+            renew_before=self.renew_before,
+            forced=forced,
+        )
+
+
+def read(options: Mapping[str, Any], now: int) -> Target:
+    """Return the target that the module's options describe. ``now`` is in Unix seconds. Raises TlsError."""
+    declared = identities.parse(options["identities"])
+    renew_before = options.get("renew_before")
+    return Target(
+        identities=declared,
+        key_type=options["key_type"],
+        roots=_with_root(_authorities(options["roots"], "roots"), "roots", now),
+        issuing=_authorities(options["issuing"], "issuing")[0],
+        trusted_clients=_with_root(_authorities(options["trusted_clients"], "trusted_clients"), "trusted_clients", now),
+        certificates=_chains(options.get("certificates") or {}, declared),
+        renew=bool(options.get("renew")),
+        renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+    )
+
+
+def _authorities(pem: str, option: str) -> list[Certificate]:
+    found = read_pem(pem, option)
+    for one in found:
+        if not one.is_ca:
+            raise TlsError(f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.")
+    return found
+
+
+def _with_root(found: list[Certificate], option: str, now: int) -> list[Certificate]:
+    """Return ``found`` when a root that is valid now is among it: libpq and OpenSSL trust nothing else."""
+    if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
+        raise TlsError(
+            f"{option}: expected at least one self-signed root that is valid now, found "
+            f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
+        )
+    return found
+
+
+def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[str, list[Certificate]]:
+    known = [identity.id for identity in declared]
+    unknown = [name for name in certificates if name not in known]
+    if unknown:
+        raise TlsError(
+            f"certificates: {unknown[0]!r} is none of the identities (OS_USER/ROLE) of this host: "
+            f"{', '.join(known) or 'there are none'}."
+        )
+    return {name: read_pem(pem, f"certificates: {name}") for name, pem in certificates.items()}

@@ -1,0 +1,276 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transaction that brings the files of one OS user to their target, or leaves them as they were.
+
+lock, recover, inspect, plan, stage, rehearse, switch, links, service file, commit; any failure restores the state
+before. Everything is done with the effective ids of that user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+from typing import Iterator, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, request_key_type
+
+
+class Request(NamedTuple):
+    """A certificate that has to be issued. ``csr`` is None in check mode."""
+
+    identity: Identity
+    csr: str | None
+    reasons: list[str]
+
+
+class Outcome(NamedTuple):
+    """What was done for one OS user or, in check mode, would be.
+
+    ``before`` and ``after`` are the leaves by role; ``changes`` is everything in words, ``changed`` whether anything
+    was (or would be) written.
+    """
+
+    plan: Plan
+    changed: bool
+    changes: list[str]
+    requests: list[Request]
+    before: dict[str, Certificate]
+    after: dict[str, Certificate]
+    found: Found
+
+
+class Transaction:
+    """The identities of one OS user and their target."""
+
+    def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
+        self.user = user
+        self.identities = identities
+        self.target = target
+        self.now = now
+        self.home = Home(user)
+        self.journal = Journal(self.home.store)
+
+    def refuse_unfit(self) -> None:
+        """Raise TlsError for whatever can be known to fail before anything is changed."""
+        self.home.refuse_unfit()
+        self._layout(files.read(self.home.service_file))
+
+    def run(self, *, check_mode: bool) -> Outcome:
+        """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""
+        if check_mode:
+            with files.locked(self.home.store.directory) if self.home.is_set_up() else contextlib.nullcontext():
+                return self._look()
+        self.home.make_directories()
+        with files.locked(self.home.store.directory):
+            return self._converge()
+
+    def _look(self) -> Outcome:
+        """Return what a run would do."""
+        is_open = self.journal.is_open()
+        found, plan = self._plan()
+        changes = [*([self._recovery()] if is_open else []), *plan.changes]
+        requests = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
+        leaves = _leaves(found)
+        return Outcome(plan, bool(changes), changes, requests, leaves, leaves, found)
+
+    def _converge(self) -> Outcome:
+        recovered = self._recover()
+        found, plan = self._plan()
+        before = _leaves(found)
+        if plan.waiting:
+            requests, made = self._ask(plan, found)
+            return Outcome(plan, bool(recovered or made), [*recovered, *made], requests, before, before, found)
+        after = self._apply(found, plan) if plan.changes else before
+        self.home.store.prune()
+        changes = [*recovered, *plan.changes]
+        return Outcome(plan, bool(changes), changes, [], before, after, found)
+
+    def _recovery(self) -> str:
+        return f"{self.user.name}: the transaction of an interrupted run is undone"
+
+    def _recover(self) -> list[str]:
+        if not self.journal.is_open():
+            self.home.store.discard_unused()
+            return []
+        self.journal.roll_back()
+        return [self._recovery()]
+
+    def _plan(self) -> tuple[Found, Plan]:
+        found = self.home.found([one.role for one in self.identities])
+        needed = {one.role: self._reasons(one, found) for one in self.identities}
+        waiting = planning.unanswered(self.identities, needed, found, self.target)
+        if self.target.certificates:  # what they leave open has something to go on with until the next run
+            needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
+        needs = planning.Needs(needed, waiting)
+        return found, planning.make(self.identities, needs, found, self.target, self._layout(found.service))
+
+    def _reasons(self, identity: Identity, found: Found) -> list[str]:
+        reasons = planning.reasons(identity, found, self.target, self.now)
+        if not reasons:
+            try:
+                self._rehearse(identity, self.home.current())
+            except TlsError as error:
+                reasons.append(f"unusable: {error.message}")
+        return reasons
+
+    def _layout(self, service: bytes | None) -> Layout:
+        path = self.home.service_file
+        return Layout(
+            links=self.home.default_links(self.identities[0].role),
+            service_path=path,
+            service=service_file.merge(service, self.identities, self.home.current(), path),
+        )
+
+    def _ask(self, plan: Plan, found: Found) -> tuple[list[Request], list[str]]:
+        """Return a request for every identity that waits, and which keys were made for them, in words."""
+        requests, made = [], []
+        for identity in plan.waiting:
+            csr = self._request_with_pending_key(identity, found)
+            if csr is None:
+                self.home.store.keep_pending_key(identity.role, openssl.new_key(self.target.key_type, self.user))
+                csr = openssl.new_request(self.home.store.pending_key(identity.role), self.user)
+                made.append(f"{identity.id}: new key, which waits for its certificate")
+            requests.append(Request(identity, csr, plan.reasons[identity.role]))
+        return requests, made
+
+    def _request_with_pending_key(self, identity: Identity, found: Found) -> str | None:
+        """Return a request for the key that an earlier run made; None when it has to be made (anew)."""
+        path = self.home.store.pending_key(identity.role)
+        key = files.read(path)
+        if key is not None and key != found.contents.get(f"{identity.role}/{KEY}"):  # in use: a run died after commit
+            with contextlib.suppress(TlsError):  # a damaged key is made anew
+                request = openssl.new_request(path, self.user)
+                if request_key_type(request) == self.target.key_type:
+                    return request
+        return None
+
+    def _apply(self, found: Found, plan: Plan) -> dict[str, Certificate]:
+        """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
+        credentials = {one.role: self._credential(one, found, plan) for one in self.identities}
+        for path in plan.directories:
+            os.chmod(path, places.DIRECTORY_MODE)
+        staged = self._stage(credentials) if plan.generation else None
+        self.journal.begin(staged)
+        try:
+            self._switch(found, plan)
+        except Exception as error:
+            raise self._rolled_back(error) from error
+        self.journal.commit()
+        for role in plan.reasons:
+            self.home.store.drop_pending_key(role)
+        return {role: credential.leaf for role, credential in credentials.items()}
+
+    def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
+        if identity.role in plan.reasons:
+            return self._received(identity)
+        credential = planning.installed(found, identity.role)
+        if credential is None:  # cannot be: without one there is a reason
+            raise TlsError(f"{identity.id}: there is no certificate.")
+        return credential
+
+    def _received(self, identity: Identity) -> Credential:
+        """Return the certificate that came for an identity with its pending key. Raises TlsError if it is not it."""
+        chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
+        wish = self.target.wish(identity, forced=False)._replace(renew_before=None)
+        wrong = [why for why in reissue.reasons(chain[0], wish, self.now) if not why.startswith("expires_in_")]
+        if wrong:
+            raise TlsError(f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.")
+        path = self.home.store.pending_key(identity.role)
+        key = files.read(path)
+        if key is None:
+            raise TlsError(
+                f"{option}: no key waits for this certificate in {path}. Call the module without certificates first; "
+                "it makes the key and returns the request."
+            )
+        if openssl.public_key(path, self.user) != chain[0].public_key:
+            raise TlsError(
+                f"{option}: the certificate was issued for another key than the one that waits in {path}. "
+                "Call the module without certificates again, and have the request signed that it returns."
+            )
+        return Credential("".join(one.pem for one in chain).encode("ascii"), key, chain[0])
+
+    def _stage(self, credentials: dict[str, Credential]) -> str:
+        """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
+        store = self.home.store
+        staged = store.stage(planning.contents(credentials, self.target))
+        try:
+            for identity in self.identities:
+                self._rehearse(identity, store.path(staged))
+        except Exception:
+            store.discard(staged)
+            raise
+        return staged
+
+    def _switch(self, found: Found, plan: Plan) -> None:
+        self.journal.switch()
+        for path, to in plan.links.items():
+            self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
+        if plan.service is not None:
+            self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
+        rehearse_login(self._pair(self.home.directory), self.target)
+
+    def _rehearse(self, identity: Identity, directory: str) -> None:
+        try:
+            rehearse_login(self._pair(os.path.join(directory, identity.role)), self.target)
+        except TlsError as error:
+            raise TlsError(f"{identity.id}: {error.message}") from error
+
+    @staticmethod
+    def _pair(directory: str) -> rehearsal.Pair:
+        return rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
+
+    def _rolled_back(self, error: Exception) -> TlsError:
+        """Restore the state before; return the reason of the failure, with what came of the roll-back."""
+        try:
+            self.journal.roll_back()
+        except (TlsError, OSError) as second:
+            return TlsError(
+                f"{error} The files before could NOT be put back whole: {second} The next run tries again "
+                f"({self.journal.path} tells what to put back)."
+            )
+        return TlsError(f"{error} The files are as they were before.")
+
+
+def rehearse_login(pair: rehearsal.Pair, target: Target) -> None:
+    """Log in with a certificate in memory, at a server that trusts the roots of ``trusted_clients``. Raises TlsError.
+
+    OpenSSL's server side holds chain, dates, purpose (clientAuth) and key against each other. The server shows the same
+    pair, as the client does not verify it here: this is about the client's certificate.
+    """
+    roots = "".join(one.pem for one in target.trusted_clients if one.is_self_issued)
+    server = rehearsal.server_context(pair, roots)
+    server.verify_mode = ssl.CERT_REQUIRED
+    client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)
+    client.verify_mode = ssl.CERT_NONE
+    rehearsal.handshake(server, client, None)
+
+
+def _leaves(found: Found) -> dict[str, Certificate]:
+    credentials = {role: planning.installed(found, role) for role in found.roles()}
+    return {role: credential.leaf for role, credential in credentials.items() if credential}
+
+
+@contextlib.contextmanager
+def explained(user: Account) -> Iterator[None]:
+    """Turn errors of the operating system into TlsError that says who met them."""
+    try:
+        yield
+    except OSError as error:
+        raise TlsError(
+            f"{error.filename or user.home}: {error.strerror or error} (for OS user {user.name!r}, "
+            "with whose rights everything below its home is done)."
+        ) from error

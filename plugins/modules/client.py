@@ -1,0 +1,245 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Give the OS users of a host their keys, certificates and trust for PostgreSQL."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client
+short_description: Give the OS users of a host their keys, certificates and trust for PostgreSQL
+version_added: 0.1.0
+description:
+  - Takes the whole wanted state of a host's clients in one call. It converges, or it returns certificate RV(requests)
+    with the reasons; these are to be signed with M(pgops.tls.certificate), and a second call with O(certificates)
+    installs what came back.
+  - The private keys are made on the host and never leave it.
+  - C(psql) and every other program with libpq find the files by themselves, as they are linked to libpq's default names
+    in C(~/.postgresql). Each role also is a service of its name in C(~/.pg_service.conf), for C(service=ROLE).
+  - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
+    in memory; one rename switches. If anything fails, the files are as they were before, and a run that was interrupted
+    is undone by the next one.
+  - Everything below an OS user's home is done with that user's rights, so that links in it give the user nothing.
+  - It needs the standard library of Python and the C(openssl) command on the host, and has to run as root, or as the
+    OS user when all identities are that user's.
+  - Role P(pgops.tls.postgres_client#role) calls it; use it by itself to build a role of your own.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details: With O(renew=true) every call without O(certificates) asks for new certificates.
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  identities:
+    description:
+      - Who logs in as which role. The first identity of an OS user has libpq's default file names.
+      - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
+        the last identity of an OS user is taken out, that user's files stay as they are.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      role:
+        description:
+          - The PostgreSQL role; the common name of the certificate, and the name of the service.
+          - It has to fit for these, so it has at most 63 bytes, none of them unprintable, no slash and no closing
+            bracket, and no dot at its beginning.
+        type: str
+        required: true
+      os_user:
+        description: The OS user who logs in as the role. It has to exist and to own its home directory.
+        type: str
+        required: true
+      databases:
+        description: The databases that the identity uses. The service connects to the first one by default.
+        type: list
+        elements: str
+        default: []
+  key_type:
+    description: Type of the private keys.
+    type: str
+    choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
+    default: P-256
+  roots:
+    description: PEM certificates of the roots that servers' certificates have to come from, for C(root.crt).
+    type: str
+    required: true
+  issuing:
+    description: PEM certificate of the authority that issues clients' certificates at present.
+    type: str
+    required: true
+  trusted_clients:
+    description: PEM certificates of the authorities whose client certificates servers take, for the rehearsal.
+    type: str
+    required: true
+  certificates:
+    description:
+      - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
+      - A certificate for another key than the one that was made for its request is refused.
+    type: dict
+    default: {}
+  renew:
+    description: Whether to get new keys and certificates although nothing else asks for them.
+    type: bool
+    default: false
+  renew_before:
+    description:
+      - How long before its end a certificate is renewed, such as V(30d).
+      - By default a third of its life.
+    type: str
+  controller_time:
+    description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.
+    type: float
+    required: true
+seealso:
+  - module: pgops.tls.certificate
+  - module: pgops.tls.server
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Converge, or learn which certificates the clients of this host need
+  pgops.tls.client:
+    identities:
+      - role: app
+        os_user: www-data
+        databases: [shop]
+      - role: reporting
+        os_user: alice
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    issuing: "{{ postgres_ca_authorities.client.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    controller_time: "{{ now(utc=true).timestamp() }}"
+  register: converged
+
+- name: Install the certificates that were issued
+  pgops.tls.client:
+    identities:
+      - role: app
+        os_user: www-data
+        databases: [shop]
+      - role: reporting
+        os_user: alice
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    issuing: "{{ postgres_ca_authorities.client.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    certificates:
+      www-data/app: "{{ lookup('ansible.builtin.file', 'app.pem') }}"
+    controller_time: "{{ now(utc=true).timestamp() }}"
+  when: converged.requests | length > 0
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always, after a failure with what was changed for other OS users
+  type: list
+  elements: str
+  sample: ["alice/reporting: new certificate (expires_in_12d)"]
+reasons:
+  description: Why new certificates are needed; empty when those present are as wanted.
+  returned: success
+  type: list
+  elements: str
+  sample: ["alice/reporting: expires_in_12d"]
+requests:
+  description: The certificates that are needed. Have them signed and call the module again with O(certificates).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: OS_USER/ROLE.
+      type: str
+    role:
+      description: The role that the certificate is for.
+      type: str
+    reasons:
+      description: Why it is needed.
+      type: list
+      elements: str
+    csr:
+      description: The PEM certificate request; left out in check mode.
+      type: str
+identities:
+  description: The identities and their certificates after the call.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: OS_USER/ROLE.
+      type: str
+    role:
+      description: The PostgreSQL role.
+      type: str
+    os_user:
+      description: The OS user.
+      type: str
+    certificate:
+      description: Path of the certificate chain; it stays the same when the certificate is renewed.
+      type: str
+    key:
+      description: Path of the private key; it stays the same too.
+      type: str
+    serial:
+      description: Serial number in hexadecimal; null when there is no certificate yet.
+      type: str
+    not_after:
+      description: End of its life, ISO 8601 in UTC; null when there is no certificate yet.
+      type: str
+    sha256:
+      description: Fingerprint in hexadecimal; null when there is no certificate yet.
+      type: str
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    identity = {
+        "role": {"type": "str", "required": True},
+        "os_user": {"type": "str", "required": True},
+        "databases": {"type": "list", "elements": "str", "default": []},
+    }
+    return {
+        "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
+        "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
+        "roots": {"type": "str", "required": True},
+        "issuing": {"type": "str", "required": True},
+        "trusted_clients": {"type": "str", "required": True},
+        "certificates": {"type": "dict", "default": {}},
+        "renew": {"type": "bool", "default": False},
+        "renew_before": {"type": "str"},
+        "controller_time": {"type": "float", "required": True},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec(), supports_check_mode=True)
+    now = int(time.time())
+    try:
+        wanted = target.read(module.params, now)
+        converged = convergence.converge(wanted, now, module.params["controller_time"], check_mode=module.check_mode)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**convergence.result(converged))
+
+
+if __name__ == "__main__":
+    main()
