@@ -14,7 +14,7 @@ description: Quotes what needs quotes and refuses rules that no server takes.
 positional: option
 options:
   _input:
-    description: 
+    description:
       - A dictionary with user and method, perhaps type (default hostssl), database and address (default all).
       - Its other keys are options of the method, by their PostgreSQL names.
     type: dict

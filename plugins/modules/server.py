@@ -135,7 +135,7 @@ EXAMPLES = r"""
     hba: |
       hostssl app app all cert
       hostnossl all all all reject
-    controller_time: "{{ now(utc=true).timestamp() }}"
+    controller_time: "{{ now().timestamp() }}"
   register: converged
 """
 

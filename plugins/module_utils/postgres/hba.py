@@ -96,7 +96,8 @@ def ident_line(mapping: object, option: str = "mapping") -> str:
 def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one rule of method cert for each role in the hosts' postgres_client_identities.
 
-    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError for an identity without a role.
+    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError
+    for an identity without a role.
     """
     databases: dict[str, list[str]] = {}
     for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):

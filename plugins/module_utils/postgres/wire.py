@@ -93,10 +93,11 @@ def encrypted(
             session = context.wrap_socket(connection, server_hostname=endpoint.name or endpoint.host)
         except (ssl.SSLError, OSError) as error:
             raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.") from error
-        try:
-            yield session
-        finally:
-            _say_goodbye(session)
+        with session:  # wrapping took the connection over; closing that would not close this
+            try:
+                yield session
+            finally:
+                _say_goodbye(session)
 
 
 def observe(endpoint: Endpoint, context: ssl.SSLContext | None = None, *, direct: bool = False) -> Handshake:

@@ -40,19 +40,25 @@ class Prover:
 
         Raises TlsError with the server's own log lines when it does not.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            before = self.served()
-            start = log.position(self.found, self.administrator.pid)
-            self.administrator.reload()
-            shown = self._until(lambda: self.served() == fingerprint)
-            refused = log.refusals(log.since(start))
-            if shown and (before != fingerprint or not refused):
+        for _attempt in range(_ATTEMPTS):
+            refused = self._reload_until(fingerprint)
+            if refused is None:
                 break
-            if attempt == _ATTEMPTS or not refused:
-                raise _not_taken("The server did not take the new TLS files", refused, shown)
+        else:
+            raise _not_taken("The server did not take the new TLS files", refused or [])
         differing = settings.not_in_force(wanted, state.inspect(self.administrator)) if wanted else []
         if differing:
             raise TlsError("After the reload settings are not in force: " + "; ".join(differing) + ".")
+
+    def _reload_until(self, fingerprint: str) -> list[str] | None:
+        """Reload once; return None when that is proven to have worked, else the log lines that tell why not."""
+        before = self.served()
+        start = log.position(self.found, self.administrator.pid)
+        self.administrator.reload()
+        shown = self._until(lambda: self.served() == fingerprint, lambda: bool(log.refusals(log.since(start))))
+        refused = log.refusals(log.since(start))
+        # A leaf that was not there before proves the reload by itself; for the same leaf the log has to tell.
+        return None if shown and (before != fingerprint or not refused) else refused
 
     def rules(self, *, plaintext: str) -> None:
         """Reload after pg_hba.conf or pg_ident.conf changed; the server has found no fault in the files before.
@@ -97,18 +103,17 @@ class Prover:
         return False
 
     @staticmethod
-    def _until(holds: Callable[[], bool]) -> bool:
+    def _until(holds: Callable[[], bool], is_hopeless: Callable[[], bool] = lambda: False) -> bool:
+        """Look again and again until something holds; stop early when it is hopeless."""
         deadline = time.monotonic() + _PATIENCE
         while not holds():
-            if time.monotonic() > deadline:
-                return False
+            if is_hopeless() or time.monotonic() > deadline:
+                return holds()
             time.sleep(_PAUSE)
         return True
 
 
-def _not_taken(what: str, lines: list[str], shown: bool = False) -> TlsError:
+def _not_taken(what: str, lines: list[str]) -> TlsError:
     reasons = " / ".join(line.strip() for line in lines)
-    seen = "the certificate that was expected" if shown else "another certificate, or none"
-    return TlsError(
-        f"{what}. It says: {reasons or f'nothing that could be read; a handshake shows {seen}'}.", server_log=lines
-    )
+    unsaid = "nothing that could be read; a handshake does not show what was expected"
+    return TlsError(f"{what}. It says: {reasons or unsaid}.", server_log=lines)

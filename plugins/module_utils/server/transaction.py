@@ -171,9 +171,11 @@ class Transaction:
 
     def _apply(self, plan: planning.Plan) -> None:
         staged = self._stage(plan) if plan.contents is not None else None
+        chain = self.store.read(staged or self.store.current(), planning.CERTIFICATE) or b""
+        fingerprint = read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0].sha256
         self.journal.begin(staged)
         try:
-            self._switch(plan, staged)
+            self._switch(plan, staged, fingerprint)
             self._write_rules(plan)
         except Exception as error:
             raise self._rolled_back(error) from error
@@ -207,13 +209,12 @@ class Transaction:
             )
         return chain
 
-    def _switch(self, plan: planning.Plan, staged: str | None) -> None:
+    def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
         if plan.config is not None:
             self.journal.put_file(self.state.value("config_file"), plan.config.after.encode("utf-8", "surrogateescape"))
         self.journal.switch()
-        leaf = _leaf(self.store.read(staged or self.store.current(), planning.CERTIFICATE))
-        if leaf is not None and (staged or plan.config or self.served != leaf.sha256):
-            self.prover.tls(leaf.sha256, self.target.settings)
+        if staged or plan.config or self.served != fingerprint:
+            self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
         paths = {"pg_hba.conf": self.state.value("hba_file"), "pg_ident.conf": self.state.value("ident_file")}

@@ -40,9 +40,8 @@ def reason(error: Exception) -> str:
     """Return what OpenSSL found, without the file and line of its source."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return str(error.reason).lower().replace("_", " ")
-    return str(error)
+    short = getattr(error, "reason", None)  # an SSLError that Python's own code raises has none
+    return str(short).lower().replace("_", " ") if short else " ".join(map(str, error.args))
 
 
 def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:

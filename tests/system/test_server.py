@@ -1,0 +1,579 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server transaction on a real PostgreSQL server, with faults injected into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.server import proof, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from cryptography import x509
+
+NOW = int(time.time())
+DAY = 86400
+AUTHORITIES = {name: issuing.new_authority(name, "P-256", NOW) for name in ("server", "client")}
+HBA = "hostssl all app all cert\nhostnossl all all all reject\nhostnossl replication all all reject\n"
+
+
+def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 90) -> str:
+    """Return the chain that the server authority issues for a request."""
+    authority = AUTHORITIES["server"]
+    public_key: Any = x509.load_pem_x509_csr(request.encode()).public_key()
+    leaf = issuing.new_leaf(
+        issuing.Issuer.of(authority.issuing, authority.issuing_key),
+        certificate.SERVER_AUTH,
+        "",
+        parse_all(names, "names"),
+        public_key,
+        issuing.Validity(start, start + days * DAY),
+    )
+    return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
+
+
+@dataclass
+class Server:
+    """One managed cluster and the options that the module would get."""
+
+    cluster: Any
+    directory: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    ssl: dict[str, str] = field(default_factory=dict)
+
+    def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
+        """Call the transaction once."""
+        server, client = AUTHORITIES["server"], AUTHORITIES["client"]
+        options: dict[str, Any] = {
+            "port": self.cluster.port,
+            "directory": str(self.directory),
+            "names": ["localhost", "127.0.0.1"],
+            "key_type": "P-256",
+            "roots": server.root.pem,
+            "issuing": server.issuing.pem,
+            "trusted_clients": client.issuing.pem + client.root.pem,
+            "certificate": None,
+            "ssl_conf": self.ssl_conf(),
+            "hba": HBA,
+            "hba_mode": "block",
+            "ident": "",
+            "plaintext": "reject",
+            "renew": False,
+            "renew_before": None,
+            **self.options,
+            **changes,
+        }
+        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, "postgres")
+        return transaction.converge(target.read(options), login, now, now, check_mode=check_mode)
+
+    def ssl_conf(self) -> str:
+        current = self.directory / "current"
+        files = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "trusted-clients.crt"}
+        lines = ["ssl = on", *(f"{name} = '{current / file}'" for name, file in files.items()), "ssl_crl_file = ''"]
+        return "\n".join([*lines, *(f"{name} = '{value}'" for name, value in self.ssl.items()), ""])
+
+    def settle(self, **changes: Any) -> transaction.Outcome:
+        """Converge with the second call, if a certificate is needed."""
+        outcome = self.converge(**changes)
+        if outcome.request is None:
+            return outcome
+        names = changes.get("names", self.options.get("names", ["localhost", "127.0.0.1"]))
+        return self.converge(**changes, certificate=sign(outcome.request, names))
+
+    def served(self) -> str:
+        return wire.observe(wire.Endpoint("127.0.0.1", self.cluster.port)).leaf.sha256
+
+    def disk(self) -> dict[str, tuple[int, int, str]]:
+        """Return owner, mode and content of every file that the collection may touch, except the waiting key."""
+        paths = [*self.directory.rglob("*"), *(self.cluster.data / f"p{name}.conf" for name in CONFIGURATION)]
+        return {str(path): _fingerprint(path) for path in sorted(paths) if "pending" not in path.parts}
+
+    def inodes(self) -> dict[str, tuple[int, int]]:
+        """Return inode and time of change of every managed file."""
+        return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in self.directory.rglob("*")}
+
+    def restart(self) -> None:
+        """Restart on the same port: a state that was only half right would be fatal now."""
+        program = str(self.cluster.programs / "pg_ctl")
+        options = f"-p {self.cluster.port} -k {self.cluster.socket_directory}"
+        command = [
+            program,
+            "-D",
+            str(self.cluster.data),
+            "-l",
+            str(self.cluster.log_path),
+            "-w",
+            "-o",
+            options,
+            "restart",
+        ]
+        prefix = ["runuser", "-u", self.cluster.account, "--"] if os.geteuid() == 0 else []
+        subprocess.run([*prefix, *command], check=True, capture_output=True, cwd="/")
+
+
+CONFIGURATION = ("ostgresql", "g_hba", "g_ident")
+
+
+def _fingerprint(path: Path) -> tuple[int, int, str]:
+    found = path.lstat()
+    if path.is_symlink():
+        return found.st_uid, 0, str(path.readlink())
+    content = path.read_bytes() if path.is_file() else b""
+    return found.st_uid, found.st_mode, hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def server(cluster: Any) -> Iterator[Server]:
+    """Give a server that the collection has not seen yet."""
+    cluster.psql("CREATE ROLE app LOGIN")
+    directory = cluster.home / "tls"
+    yield Server(cluster, directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def managed(server: Server) -> Server:
+    """Give a server that was set up by a first run."""
+    server.settle()
+    return server
+
+
+def test_the_first_call_asks_and_the_second_installs(server: Server) -> None:
+    outcome = server.converge()
+    assert outcome.plan.reasons == ["no_certificate"]
+    assert outcome.request is not None
+    assert server.cluster.psql("SHOW ssl") == "off", "nothing live changes before the certificate is there"
+    installed = server.converge(certificate=sign(outcome.request, ["localhost", "127.0.0.1"]))
+    assert installed.leaf is not None
+    assert server.served() == installed.leaf.sha256
+    assert list(server.directory.joinpath("pending").iterdir()) == []
+    assert not (server.directory / "journal.json").exists()
+    server.restart()
+    assert server.served() == installed.leaf.sha256
+
+
+def test_the_private_key_is_the_servers_alone(managed: Server) -> None:
+    key = managed.directory / "current" / "server.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.owner() == managed.cluster.account
+
+
+def test_a_second_run_changes_nothing_and_reloads_nothing(managed: Server) -> None:
+    before = managed.inodes()
+    signals = managed.cluster.log().count("SIGHUP")
+    outcome = managed.converge()
+    assert (outcome.changes, outcome.request) == ([], None)
+    assert managed.inodes() == before
+    assert managed.cluster.log().count("SIGHUP") == signals
+
+
+def test_plaintext_is_refused_afterwards_and_old_rules_stay_byte_for_byte(server: Server) -> None:
+    rules = server.cluster.data / "pg_hba.conf"
+    before = rules.read_bytes()
+    server.settle()
+    after = rules.read_bytes()
+    assert after.endswith(b"# END pgops.tls\n" + before)
+    endpoint = wire.Endpoint("127.0.0.1", server.cluster.port)
+    refused = pytest.raises(wire.RefusedError, match=r"28000: pg_hba\.conf rejects connection")
+    with wire.connected(endpoint) as connection, refused:
+        wire.log_in(connection, "app", "postgres")
+
+
+def test_a_certificate_is_renewed_with_a_new_key_at_two_thirds_of_its_life(server: Server) -> None:
+    request = server.converge().request
+    assert request is not None
+    old = sign(request, ["localhost", "127.0.0.1"], start=NOW - 61 * DAY)
+    with pytest.raises(TlsError, match="did not issue what was asked for: expires_in_29d"):
+        server.converge(certificate=old)
+    first = server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=NOW - 59 * DAY))
+    assert server.converge().changes == []
+    later = NOW + 2 * DAY
+    renewal = server.converge(now=later)
+    assert renewal.plan.reasons == ["expires_in_29d"]
+    assert renewal.request is not None
+    second = server.converge(now=later, certificate=sign(renewal.request, ["localhost", "127.0.0.1"]))
+    assert first.leaf is not None
+    assert second.leaf is not None
+    assert second.leaf.public_key != first.leaf.public_key
+    assert server.served() == second.leaf.sha256
+
+
+def test_a_renewal_on_demand_says_so(managed: Server) -> None:
+    before = managed.served()
+    assert managed.settle(renew=True).plan.reasons == ["forced"]
+    assert managed.served() != before
+
+
+def test_a_missing_name_is_a_reason_and_an_order_of_names_is_none(managed: Server) -> None:
+    assert managed.converge(names=["127.0.0.1", "localhost"]).changes == []
+    assert managed.converge(names=["localhost", "127.0.0.1", "db2.example"]).plan.reasons == [
+        "san_missing: db2.example"
+    ]
+
+
+def test_a_setting_changes_in_one_call_with_the_same_certificate(managed: Server) -> None:
+    before = managed.served()
+    managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
+    outcome = managed.converge()
+    assert outcome.changes == ["ssl.conf: ssl_min_protocol_version 'unset' -> 'TLSv1.3'"]
+    assert managed.served() == before
+    context = wire.observing_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(TlsError, match="handshake failed"):
+        wire.observe(wire.Endpoint("127.0.0.1", managed.cluster.port), context)
+
+
+def test_where_no_log_can_be_read_a_new_leaf_makes_the_change_observable(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction.log, "tells_refusals", lambda *_arguments: False)
+    managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
+    assert managed.converge().plan.reasons == ["reload_not_observable"]
+
+
+def test_check_mode_tells_the_same_changes_and_touches_nothing(server: Server) -> None:
+    before = server.disk()
+    told = server.converge(check_mode=True)
+    assert server.disk() == before
+    assert not server.directory.exists()
+    assert told.request is None
+    done = server.settle()
+    assert told.changes == done.changes != []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("mismatch", "key values mismatch"),
+        ("owner", "must be owned by the database user or root|has group or world access|Permission denied"),
+        ("cipher", "could not set the cipher list"),
+        ("missing", "could not load server certificate file"),
+    ],
+)
+def test_a_fault_that_only_the_server_finds_is_undone(
+    managed: Server, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
+) -> None:
+    served, disk = managed.served(), managed.disk()
+    request = managed.converge(renew=True).request
+    assert request is not None
+    chain = sign(request, ["localhost", "127.0.0.1"])
+    whole_switch = Journal.switch
+
+    def faulty_switch(journal: Journal) -> None:
+        _damage(Path(journal.store.path(journal.store.names()[-1])), fault)
+        whole_switch(journal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "switch", faulty_switch)
+        with pytest.raises(TlsError, match=reason) as failure:
+            managed.converge(renew=True, certificate=chain)
+    assert failure.value.details["rolled_back"] is True
+    assert any("SSL configuration was not reloaded" in line for line in failure.value.details["server_log"])
+    assert managed.served() == served
+    assert managed.disk() == disk
+    managed.restart()
+    assert managed.served() == served
+    assert managed.settle(renew=True).changes == ["certificate: forced"]
+    assert managed.served() != served
+
+
+def _damage(generation: Path, fault: str) -> None:
+    key = generation / "server.key"
+    if fault == "mismatch":
+        key.write_text(openssl.new_key("P-256"))
+    elif fault == "owner" and os.geteuid() == 0:
+        os.chown(key, 1, 1)
+    elif fault == "owner":
+        key.chmod(0o644)
+    elif fault == "cipher":
+        with (generation / "ssl.conf").open("a", encoding="utf-8") as stream:
+            stream.write("ssl_ciphers = 'NO-SUCH-CIPHER'\n")
+    else:
+        (generation / "server.crt").unlink()
+
+
+def test_a_setting_that_the_server_refuses_is_undone_though_the_leaf_is_the_same(
+    managed: Server,
+) -> None:
+    served, disk = managed.served(), managed.disk()
+    managed.ssl = {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}
+    with pytest.raises(TlsError, match="could not set SSL protocol version range") as failure:
+        managed.converge()
+    assert failure.value.details["rolled_back"] is True
+    assert (managed.served(), managed.disk()) == (served, disk)
+    managed.ssl = {}
+    assert managed.converge().changes == []
+
+
+def test_a_bad_cipher_string_is_found_in_the_rehearsal(managed: Server) -> None:
+    disk, signals = managed.disk(), managed.cluster.log().count("SIGHUP")
+    managed.ssl = {"ssl_ciphers": "NO-SUCH-CIPHER"}
+    with pytest.raises(TlsError, match="ssl_ciphers: 'NO-SUCH-CIPHER' is no cipher list"):
+        managed.converge()
+    assert managed.disk() == disk
+    assert managed.cluster.log().count("SIGHUP") == signals
+
+
+def test_a_rule_that_only_the_server_refuses_is_undone(managed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, disk = managed.served(), managed.disk()
+    monkeypatch.setattr(transaction.hba, "check", lambda *_arguments: None)
+    with pytest.raises(TlsError, match=r"refuses pg_hba.conf: line 3: .*invalid authentication method"):
+        managed.converge(hba="hostssl all app all no-such-method\n" + HBA)
+    assert (managed.served(), managed.disk()) == (served, disk)
+    with pytest.raises(TlsError, match="line 3: the server refuses this line, mostly for its clientcert"):
+        managed.converge(hba="hostssl all app all md5 clientcert=sometimes\n" + HBA)
+    assert (managed.served(), managed.disk()) == (served, disk)
+    monkeypatch.undo()
+    assert managed.converge().changes == []
+
+
+def test_rules_that_leave_plaintext_open_are_undone_when_it_is_to_be_rejected(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = managed.disk()
+    monkeypatch.setattr(proof, "_PATIENCE", 1.0)
+    with pytest.raises(TlsError, match="without TLS is still not refused") as failure:
+        managed.converge(hba="host all all all scram-sha-256\n")
+    assert failure.value.details["rolled_back"] is True
+    assert managed.disk() == disk
+    assert managed.converge(hba="host all all all scram-sha-256\n", plaintext="allow").changes == [
+        "pg_hba.conf: changed"
+    ]
+
+
+def test_a_failure_of_the_very_first_set_up_leaves_no_trace_but_the_waiting_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = {name: (server.cluster.data / f"p{name}.conf").read_bytes() for name in CONFIGURATION}
+    monkeypatch.setattr(transaction.hba, "check", lambda *_arguments: None)
+    with pytest.raises(TlsError, match=r"refuses pg_hba\.conf"):
+        server.settle(hba="nonsense\n")
+    assert server.cluster.psql("SHOW ssl") == "off"
+    assert {name: (server.cluster.data / f"p{name}.conf").read_bytes() for name in CONFIGURATION} == configuration
+    assert not (server.directory / "current").exists()
+    assert list((server.directory / "generations").iterdir()) == []
+    server.restart()
+    monkeypatch.undo()
+    assert server.settle().leaf is not None
+
+
+@pytest.mark.parametrize("method", ["switch", "put_file", "commit"])
+def test_what_a_killed_run_left_is_undone_by_the_next(
+    managed: Server, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    served, disk = managed.served(), managed.disk()
+    request = managed.converge(renew=True).request
+    assert request is not None
+    chain = sign(request, ["localhost", "127.0.0.1"])
+    whole = getattr(Journal, method)
+
+    def killed_after(*arguments: Any) -> None:
+        if method != "commit":
+            whole(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, method, killed_after)
+        with pytest.raises(KeyboardInterrupt):
+            managed.converge(renew=True, certificate=chain, hba="# another\n" + HBA)
+    assert (managed.directory / "journal.json").exists()
+    managed.restart()
+    outcome = managed.converge()
+    assert outcome.changes == ["recovery: the transaction of an interrupted run is undone"]
+    assert (managed.served(), managed.disk()) == (served, disk)
+
+
+def test_a_file_that_somebody_changed_after_the_crash_is_not_overwritten(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_journal: Journal) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            managed.converge(hba="# another\n" + HBA)
+    managed.cluster.append("pg_hba.conf", "# by hand\n")
+    with pytest.raises(TlsError, match=r"pg_hba.conf: a run that was interrupted.*somebody changed it since"):
+        managed.converge()
+    assert (managed.cluster.data / "pg_hba.conf").read_text().endswith("# by hand\n")
+
+
+def test_live_plaintext_sessions_stop_the_run_before_anything_changes(server: Server) -> None:
+    server.cluster.hba("host all app all trust")
+    server.cluster.reload()
+    disk = server.disk()
+    with wire.connected(wire.Endpoint("127.0.0.1", server.cluster.port)) as connection:
+        assert wire.log_in(connection, "app", "postgres") == "in"
+        with pytest.raises(TlsError, match=r"1 live session.*app@postgres from 127.0.0.1 \(pgops.tls"):
+            server.converge()
+        assert server.disk() == disk
+        server.settle(plaintext="allow", hba="hostssl all app all cert\n")
+    assert server.converge().changes == ["pg_hba.conf: changed"]
+
+
+def test_replaced_rules_keep_the_management_connection(managed: Server) -> None:
+    if managed.cluster.account != "postgres":
+        pytest.skip("the role postgres and the OS user have other names here")
+    managed.converge(hba_mode="replace")
+    lines = [line for line in (managed.cluster.data / "pg_hba.conf").read_text().splitlines() if line[0] != "#"]
+    assert lines == ["local all postgres peer", *HBA.splitlines()]
+    assert managed.cluster.psql("SELECT 1") == "1"
+
+
+def test_a_map_of_pg_ident_comes_with_its_rule(managed: Server) -> None:
+    rule = "hostssl all app all cert map=people\n"
+    with pytest.raises(TlsError, match=r"map=people names a map that pg_ident\.conf does not have"):
+        managed.converge(hba=rule + HBA)
+    outcome = managed.converge(hba=rule + HBA, ident="people alice.a app\n")
+    assert outcome.changes == ["pg_ident.conf: changed", "pg_hba.conf: changed"]
+
+
+def test_a_setting_by_alter_system_is_named_with_its_remedy(managed: Server) -> None:
+    managed.cluster.psql("ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.1'")
+    managed.cluster.reload()
+    managed.ssl = {"ssl_min_protocol_version": "TLSv1.2"}
+    disk = managed.disk()
+    with pytest.raises(TlsError, match="ALTER SYSTEM RESET ssl_min_protocol_version"):
+        managed.converge()
+    assert managed.disk() == disk
+
+
+def test_a_later_line_of_postgresql_conf_that_overrides_ours_is_healed(managed: Server) -> None:
+    managed.cluster.append("postgresql.conf", "ssl_cert_file = 'elsewhere.crt'\n")
+    assert managed.converge().changes == ["postgresql.conf: changed"]
+    managed.restart()
+    assert managed.converge().changes == []
+
+
+def test_loose_permissions_of_the_key_are_repaired_by_a_new_generation(managed: Server) -> None:
+    key = managed.directory / "current" / "server.key"
+    served = managed.served()
+    key.chmod(0o644)
+    outcome = managed.converge()
+    assert len(outcome.changes) == 1
+    assert "server.key: owner" in outcome.changes[0]
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert managed.served() == served
+
+
+def test_a_lost_key_and_a_damaged_certificate_are_replaced(managed: Server) -> None:
+    (managed.directory / "current" / "server.key").unlink()
+    assert "key_missing" in managed.settle().plan.reasons
+    (managed.directory / "current" / "server.crt").write_text("garbage")
+    assert managed.settle().plan.reasons == ["no_certificate"]
+    managed.restart()
+    assert managed.converge().changes == []
+
+
+def test_a_server_that_did_not_load_the_files_on_disk_is_told_to(managed: Server) -> None:
+    request = managed.converge(renew=True).request
+    assert request is not None
+    current = managed.directory / "current"
+    (current / "server.crt").write_text(sign(request, ["localhost", "127.0.0.1"]))
+    shutil.copyfile(managed.directory / "pending" / "server.key", current / "server.key")
+    outcome = managed.converge()
+    assert outcome.changes == ["reload: the server shows another certificate than the one on disk"]
+    assert outcome.leaf is not None
+    assert managed.served() == outcome.leaf.sha256
+
+
+def test_a_chain_for_another_key_is_refused_before_anything_live_changes(managed: Server) -> None:
+    disk = managed.disk()
+    assert managed.converge(renew=True).request is not None
+    stranger = managed.cluster.home / "stranger.key"
+    stranger.write_text(openssl.new_key("P-256"))
+    foreign = sign(openssl.new_request(str(stranger)), ["localhost", "127.0.0.1"])
+    with pytest.raises(TlsError, match="does not belong to"):
+        managed.converge(renew=True, certificate=foreign)
+    assert managed.disk() == disk
+
+
+def test_only_the_generation_in_use_and_the_one_before_are_kept(managed: Server) -> None:
+    for _renewal in range(3):
+        managed.settle(renew=True)
+    names = sorted(path.name for path in (managed.directory / "generations").iterdir())
+    assert names == ["0003", "0004"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": []}, "names: no names were given"),
+        ({"names": ["a_b"]}, "names: 'a_b' is neither a DNS name nor an IP address"),
+        ({"hba": "hostssl all app all\n"}, "line 1: the rule has no method"),
+        ({"hba": "hostssl all app all cert clintname=DN\n"}, "method cert has no option 'clintname'"),
+        ({"hba": "hostsl all app all cert\n"}, "type 'hostsl' is unknown"),
+        ({"hba": "host all app all md5 clientcert=verify-full\n"}, "clientcert works only on hostssl"),
+        ({"roots": "garbage"}, "roots: expected PEM certificates"),
+        ({"directory": "relative"}, "expected an absolute path"),
+        ({"renew_before": "soon"}, "renew_before: 'soon' is not a duration"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_changes(server: Server, options: dict[str, Any], message: str) -> None:
+    disk = server.disk()
+    with pytest.raises(TlsError) as failure:
+        server.converge(**options)
+    assert message in failure.value.message
+    assert server.disk() == disk
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ssl_cihpers": "HIGH"}, "has no setting 'ssl_cihpers'"),
+        ({"shared_buffers": "1GB"}, "has no setting 'shared_buffers'"),
+        ({"ssl_min_protocol_version": "TLSv9"}, "expected one of"),
+        ({"ssl_prefer_server_ciphers": "maybe"}, "expected on or off"),
+        ({"ssl_cert_file": "/etc/x"}, "ssl_cert_file is set a second time"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_changes(
+    server: Server, settings: dict[str, str], message: str
+) -> None:
+    disk, server.ssl = server.disk(), settings
+    with pytest.raises(TlsError) as failure:
+        server.converge()
+    assert message in failure.value.message
+    assert server.disk() == disk
+
+
+def test_a_role_that_is_no_superuser_is_named(server: Server) -> None:
+    administrator = transaction.psql.locate(server.cluster.port, server.cluster.socket_directory, "app")
+    with pytest.raises(TlsError, match="role 'app' is no superuser"):
+        transaction.state.inspect(administrator)
+
+
+def test_a_port_without_a_server_is_named_with_the_places_searched() -> None:
+    with pytest.raises(TlsError, match=r"no socket \.s\.PGSQL\.1 in /var/run/postgresql"):
+        transaction.psql.locate(1, None, None)
+
+
+def test_a_stopped_server_is_named(server: Server) -> None:
+    server.cluster.stop("fast")
+    with pytest.raises(TlsError, match=r"No PostgreSQL server was found|psql as OS user"):
+        server.converge()
+
+
+def test_clocks_too_far_apart_stop_the_run() -> None:
+    with pytest.raises(TlsError, match="301 s ahead of the controller's"):
+        transaction.clock.refuse_skew(NOW + 301, NOW)
+
+
+def test_profiles_backdate_by_what_the_clocks_may_differ() -> None:
+    assert profiles.BACKDATED == transaction.clock.TOLERANCE

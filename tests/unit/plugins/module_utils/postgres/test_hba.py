@@ -1,0 +1,138 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines of pg_hba.conf and pg_ident.conf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+
+
+def words(text: str) -> list[list[list[str]]]:
+    return [[[token.text for token in field] for field in line.fields] for line in hba.read(text)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        ({"user": "app", "method": "cert"}, "hostssl all app all cert"),
+        ({"type": "local", "user": "app", "method": "peer"}, "local all app peer"),
+        (
+            {
+                "database": ["a", "b c"],
+                "user": "+group",
+                "address": "10.0.0.0/8",
+                "method": "md5",
+                "clientcert": "verify-ca",
+            },
+            'hostssl a,"b c" +group 10.0.0.0/8 md5 clientcert=verify-ca',
+        ),
+        ({"user": 'odd"name', "method": "reject"}, 'hostssl all "odd""name" all reject'),
+        ({"user": '"all"', "method": "reject"}, 'hostssl all "all" all reject'),
+        (
+            {"type": "host", "user": "x", "method": "radius", "radiusservers": "a,b", "radiussecrets": "s p"},
+            'host all x all radius radiusservers="a,b" radiussecrets="s p"',
+        ),
+        (
+            {"type": "host", "user": "x", "address": "10.0.0.1 255.255.255.255", "method": "md5"},
+            'host all x "10.0.0.1 255.255.255.255" md5',
+        ),
+    ],
+)
+def test_a_rule_becomes_a_line_with_quotes_where_they_are_needed(rule: dict[str, Any], line: str) -> None:
+    assert hba.rule_line(rule) == line
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("hostssl all all all cert", "expected a dictionary with user and method, found str"),
+        ({"user": "app"}, "rules[3]: the rule has no method. Found user; add method."),
+        ({"method": "cert"}, "rules[3]: the rule has no user"),
+        ({"user": [], "method": "cert"}, "the rule has no user"),
+        ({"user": "app", "method": "cart"}, "rules[3]: method 'cart' is unknown. Expected one of trust, reject"),
+        ({"user": "app", "method": "cert", "type": "hostsll"}, "rules[3]: type 'hostsll' is unknown"),
+        ({"user": "app", "method": "cert", "clintname": "DN"}, "has no option 'clintname'"),
+        ({"user": "app", "method": "cert", "clientname": "dn"}, "clientname=dn, expected CN or DN"),
+        ({"user": "app", "method": "cert", "clientcert": "verify-ca"}, "always means clientcert=verify-full"),
+        ({"user": "app", "method": "md5", "clientcert": 1}, "clientcert=1, expected one of verify-ca, verify-full"),
+        ({"user": "app", "method": "cert", "type": "host"}, "method cert works only on hostssl"),
+        ({"user": "app", "method": "md5", "map": "x"}, "method md5 has no option 'map'"),
+        ({"user": "app\nhost all all all trust", "method": "cert"}, "holds a line break"),
+        ({"user": {"a": 1}, "method": "cert"}, "expected a word, found {'a': 1}"),
+        ({"type": "local", "address": "all", "user": "x", "method": "peer"}, "type local has no address"),
+    ],
+)
+def test_a_bad_rule_is_named_with_what_was_expected(rule: object, message: str) -> None:
+    with pytest.raises(TlsError) as failure:
+        hba.rule_line(rule, "rules[3]")
+    assert message in failure.value.message
+
+
+def test_lines_are_read_as_the_server_reads_them() -> None:
+    assert words('host  a,b\t"c, ""d"" #e" all md5 # note\n\n# nothing\r\n') == [
+        [["host"], ["a", "b"], ['c, "d" #e'], ["all"], ["md5"]]
+    ]
+    assert words("host all \\\n  app all \\\ncert\nlocal all all peer") == [
+        [["host"], ["all"], ["app"], ["all"], ["cert"]],
+        [["local"], ["all"], ["all"], ["peer"]],
+    ]
+    assert [line.number for line in hba.read("# x\n\nhost a \\\nb c d\nlocal x y z")] == [3, 5]
+    assert hba.read('host "all" all all md5')[0].fields[1] == [hba.Token("all", True)]
+    assert words("host a, b c d") == [[["host"], ["a", "b"], ["c"], ["d"]]], "a comma joins over blanks"
+
+
+def test_an_address_may_be_followed_by_a_mask() -> None:
+    hba.check("host all all 10.0.0.0 255.0.0.0 md5", 15, "", "hba")
+    with pytest.raises(TlsError, match="the rule has no method"):
+        hba.check("host all all 10.0.0.0 md5", 15, "", "hba")
+
+
+def test_what_a_version_does_not_have_is_refused_for_it() -> None:
+    rule = "hostssl all all all cert clientname=DN"
+    hba.check(rule, 14, "", "hba")
+    with pytest.raises(TlsError, match="clientname needs PostgreSQL 14, this server is 13"):
+        hba.check(rule, 13, "", "hba")
+    with pytest.raises(TlsError, match="oauth needs PostgreSQL 18, this server is 17"):
+        hba.check('host all all all oauth issuer="https://x.example" scope=openid', 17, "", "hba")
+
+
+def test_passwords_in_rules_are_masked() -> None:
+    text = (
+        'host all all all ldap ldapserver=x ldapbindpasswd="se cr""et" ldapport=1\nhost a b c radius radiussecrets=abc'
+    )
+    masked = hba.masked(text)
+    assert "cr" not in masked.replace("radiussecrets", "")
+    assert "abc" not in masked
+    assert masked.count("********") == 2
+    assert "ldapport=1" in masked
+
+
+def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
+    hosts: list[dict[str, Any]] = [
+        {
+            "postgres_client_identities": [
+                {"role": "b", "os_user": "x", "databases": ["two"]},
+                {"role": "a", "os_user": "y"},
+            ]
+        },
+        {"postgres_client_identities": [{"role": "b", "os_user": "z", "databases": ["one"]}]},
+        {},
+    ]
+    assert hba.identity_rules(hosts) == [
+        {"database": ["all"], "user": "a", "method": "cert"},
+        {"database": ["one", "two"], "user": "b", "method": "cert"},
+    ]
+    with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
+        hba.identity_rules([{"postgres_client_identities": ["app"]}])
+
+
+def test_a_mapping_needs_its_three_parts() -> None:
+    mapping = {"map": "people", "system_user": "Alice A", "database_user": "alice"}
+    assert hba.ident_line(mapping) == 'people "Alice A" alice'
+    with pytest.raises(TlsError, match="expected the keys map, system_user, database_user"):
+        hba.ident_line({"map": "people", "system_user": "x"})
