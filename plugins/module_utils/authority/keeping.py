@@ -1,0 +1,159 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep both authorities: read what is there, make what is missing."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, profiles, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+# From here on every run warns: a tenth of an issuing CA's life, half a year.
+WARNED_AT = profiles.ISSUING_LIFE // 10
+
+
+class Wish(NamedTuple):
+    """What the authorities are to be. ``passphrase`` None: their keys are not encrypted."""
+
+    directory: str
+    key_type: str
+    passphrase: str | None
+
+
+class Outcome(NamedTuple):
+    """The authorities by name, and what was done (or, in check mode, would be done) to have them."""
+
+    authorities: dict[str, Authority]
+    changes: list[str]
+    warnings: list[str]
+    before: str
+    after: str
+
+
+def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
+    """Make the authorities that are missing and return both. ``now`` is in Unix seconds.
+
+    A dry run makes them in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
+    with the directory, the keys or the wish.
+    """
+    store.check_path(wish.directory)
+    keys.check_passphrase(wish.passphrase)
+    keys.check_type(wish.key_type)
+    if not os.path.isdir(wish.directory):
+        store.check_writable(wish.directory)
+        if not is_dry:
+            store.make(wish.directory)
+    with store.opened(wish.directory):
+        found = _read_all(wish, now)
+        missing = [name for name in profiles.PURPOSES if name not in found]
+        _refuse_to_replace_what_is_lost(wish.directory, missing)
+        if missing:
+            store.check_writable(wish.directory)
+        loose = [path for name in found for path in store.loose_keys(_folder(wish.directory, name))]
+        made = {name: issuing.new_authority(name, wish.key_type, now) for name in missing}
+        if not is_dry:
+            store.tighten(loose)
+            for authority in made.values():
+                store.create(wish.directory, authority, wish.passphrase)
+    authorities = {name: {**found, **made}[name] for name in profiles.PURPOSES}
+    return Outcome(
+        authorities,
+        [f"make the {_in_words(authority)}" for authority in made.values()]
+        + [f"make {path} readable for its owner only (mode 0600)" for path in loose],
+        [warning for authority in found.values() for warning in _warnings(authority, now)],
+        _state(found),
+        _state(authorities),
+    )
+
+
+def facts(authority: Authority) -> dict[str, object]:
+    """Return what others need to know of an authority; nothing of it is secret."""
+    return {
+        "roots": authority.root.pem,
+        "issuing": authority.issuing.pem,
+        "bundle": authority.issuing.pem + authority.root.pem,
+        "key_type": authority.issuing.key_type,
+        "root_not_after": ledger.instant(authority.root.not_after),
+        "issuing_not_after": ledger.instant(authority.issuing.not_after),
+    }
+
+
+def _folder(directory: str, name: str) -> str:
+    return store.generation(directory, name) or os.path.join(directory, name)
+
+
+def _read_all(wish: Wish, now: int) -> dict[str, Authority]:
+    found = {}
+    for name in profiles.PURPOSES:
+        folder = store.generation(wish.directory, name)
+        if folder is not None:
+            authority = store.read(folder, name, wish.passphrase)
+            found[name] = store.with_root_key(folder, authority, wish.passphrase)
+            _refuse_other_key_type(found[name], wish.key_type, folder)
+            check_time(found[name], now)
+    return found
+
+
+def _refuse_other_key_type(authority: Authority, key_type: str, folder: str) -> None:
+    if authority.issuing.key_type != key_type:
+        raise TlsError(
+            f"key_type: {key_type} was asked for, but the {authority.name} CA in {folder} has "
+            f"{authority.issuing.key_type} keys. An authority keeps its keys for life, and all who trust it would "
+            f"have to trust another one first: set key_type back to {authority.issuing.key_type}, or name another "
+            "directory for new authorities. Nothing was changed."
+        )
+
+
+def check_time(authority: Authority, now: int) -> None:
+    """Raise TlsError when the clock is outside the life of the root or the issuing CA."""
+    for certificate in (authority.root, authority.issuing):
+        if now < certificate.not_before:
+            raise TlsError(
+                f"The clock of this host says {ledger.instant(now)}, but the {authority.name} CA "
+                f"{certificate.common_name!r} is valid from {ledger.instant(certificate.not_before)} on. "
+                "Correct the clock."
+            )
+        if now >= certificate.not_after:
+            raise TlsError(
+                f"The {authority.name} CA {certificate.common_name!r} has expired on "
+                f"{ledger.instant(certificate.not_after)}, and all certificates below it with it. "
+                "New authorities are needed, in another directory."
+            )
+
+
+def _warnings(authority: Authority, now: int) -> list[str]:
+    left = min(authority.issuing.not_after, authority.root.not_after) - now
+    if left >= WARNED_AT:
+        return []
+    warning = (
+        f"The {authority.name} CA {authority.issuing.common_name!r} ends in {in_words(left)}, on "
+        f"{ledger.instant(authority.issuing.not_after)}. No certificate outlives it: plan its replacement."
+    )
+    return [warning]
+
+
+def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
+    if missing and ledger.exists(directory):
+        raise TlsError(
+            f"{os.path.join(directory, missing[0])}: the {missing[0]} CA is missing, although "
+            f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates. Nobody would "
+            "trust a new one in its place: restore the directory from its backup, or name another one for new "
+            "authorities."
+        )
+
+
+def _in_words(authority: Authority) -> str:
+    return (
+        f"{authority.name} CA: {authority.root.common_name!r} until {ledger.instant(authority.root.not_after)}, "
+        f"{authority.issuing.common_name!r} until {ledger.instant(authority.issuing.not_after)}, "
+        f"{authority.issuing.key_type}"
+    )
+
+
+def _state(authorities: dict[str, Authority]) -> str:
+    return "".join(f"{_in_words(authority)}\n" for authority in authorities.values())

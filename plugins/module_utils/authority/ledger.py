@@ -1,0 +1,106 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of issued certificates: one JSON object a line, only ever added to.
+
+A line is on disk before its certificate leaves the CA's host, so what is in use can always be found here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+FILE = "ledger.jsonl"
+_CHUNK = 65536
+
+
+def instant(moment: int) -> str:
+    """Return Unix seconds in the form of RFC 3339, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Add a batch of lines in one write and make it durable. The caller holds the directory's lock.
+
+    Raises OSError; then the ledger is as it was before.
+    """
+    path = os.path.join(directory, FILE)
+    batch = b"".join(json.dumps(line, sort_keys=False).encode("ascii") + b"\n" for line in lines)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        end = _mended_end(descriptor)
+        try:
+            _write(descriptor, batch, end)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+    if end == 0:
+        files.sync_directory(directory)
+
+
+def exists(directory: str) -> bool:
+    """Return whether certificates were issued from this directory, without reading the ledger."""
+    try:
+        return os.stat(os.path.join(directory, FILE)).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def check_writable(directory: str) -> None:
+    """Raise TlsError when a later append could not open the ledger."""
+    path = os.path.join(directory, FILE)
+    target = path if os.path.lexists(path) else directory
+    if os.path.islink(path) or not os.access(target, os.W_OK):
+        raise TlsError(
+            f"{target}: expected a place that user id {os.geteuid()} can write to, for the ledger of issued "
+            "certificates, found none. Correct its owner and mode; nothing was issued."
+        )
+
+
+def _write(descriptor: int, batch: bytes, at: int) -> None:
+    while batch:
+        written = os.pwrite(descriptor, batch, at)
+        batch, at = batch[written:], at + written
+
+
+def _mended_end(descriptor: int) -> int:
+    """Return where the next line starts, after a look at the last line only.
+
+    A last line without its end is what a run left that died while it wrote: its certificates were never handed out, so
+    what is not a whole object is cut off.
+    """
+    end = os.fstat(descriptor).st_size
+    if end == 0 or os.pread(descriptor, 1, end - 1) == b"\n":
+        return end
+    start = _start_of_last_line(descriptor, end)
+    if _is_whole(os.pread(descriptor, end - start, start)):
+        _write(descriptor, b"\n", end)
+        return end + 1
+    os.ftruncate(descriptor, start)
+    return start
+
+
+def _start_of_last_line(descriptor: int, end: int) -> int:
+    while end > 0:
+        start = max(0, end - _CHUNK)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

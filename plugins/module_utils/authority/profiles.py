@@ -1,0 +1,53 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The profiles of the certificates that an authority issues: what RFC 5280 calls their extensions, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import UNITS
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, SERVER_AUTH
+
+SERVER, CLIENT = "server", "client"
+# The one purpose of the certificates of each authority. PostgreSQL takes a certificate without any for a client's.
+PURPOSES = {SERVER: SERVER_AUTH, CLIENT: CLIENT_AUTH}
+# No Ed25519: under an Ed25519 issuer, SCRAM's channel binding fails in PostgreSQL and libpq.
+AUTHORITY_KEY_TYPES = ("P-256", "P-384", "RSA-3072", "RSA-4096")
+LEAF_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
+SMALLEST_LEAF_RSA = 2048  # bits; OpenSSL's default security level refuses less
+# A host whose clock is a little behind must not find a certificate that starts in its future.
+BACKDATED = 5 * UNITS["m"]
+
+
+class Profile(NamedTuple):
+    """One kind of certificate. ``path_length`` counts the CAs that may stand below it; None in a leaf."""
+
+    key_usage: tuple[str, ...]
+    key_usage_of_rsa: tuple[str, ...]
+    is_purpose_named: bool
+    path_length: int | None
+
+    @property
+    def is_ca(self) -> bool:
+        """Return whether certificates of this profile may issue others."""
+        return self.path_length is not None
+
+
+_SIGNING = ("key_cert_sign", "crl_sign")
+ROOT = Profile(key_usage=_SIGNING, key_usage_of_rsa=_SIGNING, is_purpose_named=False, path_length=1)
+# The purpose of an issuing CA binds all that it issues: whatever it signed, a server's could not log in.
+ISSUING = Profile(key_usage=_SIGNING, key_usage_of_rsa=_SIGNING, is_purpose_named=True, path_length=0)
+# NSS refuses an RSA server certificate without keyEncipherment, and TLS 1.2 with RSA key exchange needs it.
+LEAF = Profile(
+    key_usage=("digital_signature",),
+    key_usage_of_rsa=("digital_signature", "key_encipherment"),
+    is_purpose_named=True,
+    path_length=None,
+)
+
+ROOT_LIFE = 10 * UNITS["y"]
+# Half a root's life. The issuing key is in daily use, so it is the one to replace; and an issuing CA that is made any
+# time in the first half of the root's life can live its own life in full.
+ISSUING_LIFE = 5 * UNITS["y"]

@@ -1,0 +1,132 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificate requests as the inventory completes them: checked before anything is signed.
+
+Of the CSR only the public key is used, after its self-signature has shown that the requester has the private key. Names
+and role are the inventory's, so a host cannot ask for more than it was meant to have.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Holder, PublicKey
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+LONGEST_COMMON_NAME = 64  # characters (RFC 5280, ub-common-name)
+LONGEST_ROLE = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN); always fits into a common name
+
+
+class Request(NamedTuple):
+    """One certificate to issue. ``public_key`` is None as long as there is no CSR (check mode)."""
+
+    id: str
+    holder: Holder
+    reasons: tuple[str, ...]
+    public_key: PublicKey | None
+
+    def in_words(self) -> str:
+        """Return one line for people."""
+        who = ", ".join(name.value for name in self.holder.names) or f"role {self.holder.common_name}"
+        return f"{self.id}: {who}" + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+
+
+def parse_all(authority: str, items: Sequence[Mapping[str, Any]]) -> list[Request]:
+    """Return the requests of a task in their order. Raises TlsError for the first one that is not right."""
+    found: dict[str, Request] = {}
+    for item in items:
+        request = _parse(authority, item)
+        if request.id in found:
+            raise TlsError(
+                f"requests: the id {request.id!r} is there twice, expected each id once. "
+                "The certificates are returned by their ids."
+            )
+        found[request.id] = request
+    return list(found.values())
+
+
+def _parse(authority: str, item: Mapping[str, Any]) -> Request:
+    identity = str(item.get("id") or "")
+    if not identity or _control_character(identity):
+        raise TlsError(f"requests: found the id {identity!r}, expected printable text.")
+    option = f"requests[{identity}]"
+    holder = _server(item, option) if authority == profiles.SERVER else _client(item, option)
+    csr = item.get("csr")
+    key = leaf_key(str(csr), f"{option}.csr") if csr else None
+    return Request(identity, holder, tuple(item.get("reasons") or ()), key)
+
+
+def _server(item: Mapping[str, Any], option: str) -> Holder:
+    if item.get("role"):
+        raise TlsError(f"{option}.role: a server's certificate has names and no role. Was authority: client meant?")
+    found = names.parse_all(item.get("names"), f"{option}.names")
+    return Holder(_common_name(found), found)
+
+
+def _common_name(found: Sequence[Name]) -> str:
+    """Return the first name that a common name can hold (64 characters, RFC 5280), for people; clients read the SAN."""
+    return next((name.value for name in found if len(name.value) <= LONGEST_COMMON_NAME), "")
+
+
+def _client(item: Mapping[str, Any], option: str) -> Holder:
+    if item.get("names"):
+        raise TlsError(f"{option}.names: a client's certificate has a role and no names. Was authority: server meant?")
+    role = str(item.get("role") or "")
+    size = len(role.encode("utf-8", "surrogatepass"))
+    if not role or size > LONGEST_ROLE:
+        raise TlsError(
+            f"{option}.role: found a role name of {size} bytes, expected 1 to {LONGEST_ROLE}: PostgreSQL has no "
+            "longer ones and a certificate's common name cannot hold them."
+        )
+    if _control_character(role):
+        raise TlsError(f"{option}.role: {role!r} holds a control character, expected printable text.")
+    return Holder(role, ())
+
+
+def _control_character(text: str) -> bool:
+    """Return whether a text holds NUL, a line break or anything else that would deceive a reader or a log."""
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def leaf_key(csr: str, option: str) -> PublicKey:
+    """Return the public key of a certificate request (PEM) whose requester has the private key to it.
+
+    Raises TlsError, naming ``option``, for a damaged request, a wrong self-signature or a key that leaves may not have.
+    """
+    try:
+        request = x509.load_pem_x509_csr(csr.encode("ascii"))
+        is_proven = request.is_signature_valid
+        key: Any = request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise TlsError(f"{option}: expected a certificate request in PEM, found none that can be read.") from None
+    if not is_proven:
+        raise TlsError(f"{option}: the signature of the request is wrong; whoever sent it may not have the key.")
+    _refuse_weak_key(key, option)
+    return key  # type: ignore[no-any-return]  # _refuse_weak_key lets only these types through
+
+
+def _refuse_weak_key(key: Any, option: str) -> None:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name in profiles.LEAF_CURVES:
+            return
+        found = f"the curve {key.curve.name}"
+    elif isinstance(key, rsa.RSAPublicKey):
+        if key.key_size >= profiles.SMALLEST_LEAF_RSA:
+            return
+        found = f"RSA with {key.key_size} bits"
+    else:
+        found = "another kind of key"
+    raise TlsError(
+        f"{option}: found {found}, expected a key on the curve {' or '.join(profiles.LEAF_CURVES.values())}, Ed25519, "
+        f"or RSA with at least {profiles.SMALLEST_LEAF_RSA} bits."
+    )

@@ -1,0 +1,145 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sign the requests of a whole fleet in one go."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    issuing,
+    keeping,
+    keys,
+    ledger,
+    profiles,
+    requests,
+    store,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+
+# Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
+LEAST_SHARE = 1 / 3
+
+
+class Order(NamedTuple):
+    """What to sign. ``requests`` are as the inventory has them; ``lifetime`` is a duration such as ``90d``."""
+
+    directory: str
+    passphrase: str | None
+    authority: str
+    requests: Sequence[Mapping[str, Any]]
+    lifetime: str
+
+
+class Outcome(NamedTuple):
+    """The chains (PEM, leaf and issuing CA) by the ids of their requests, and what there is to say about them."""
+
+    certificates: dict[str, str]
+    not_after: str
+    changes: list[str]
+    warnings: list[str]
+
+
+def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
+    """Issue a certificate for every request and record them, or none at all. ``now`` is in Unix seconds.
+
+    A dry run checks everything that can be checked, and issues nothing. Raises TlsError before anything is issued.
+    """
+    store.check_path(order.directory)
+    keys.check_passphrase(order.passphrase)
+    lifetime = durations.seconds(order.lifetime, "lifetime")
+    wanted = requests.parse_all(order.authority, order.requests)
+    if not wanted:
+        return Outcome({}, "", [], [])
+    changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
+    with store.opened(order.directory):
+        folder = store.generation(order.directory, order.authority)
+        if folder is None and is_dry:
+            return Outcome({}, "", changes, [])  # an earlier task of the same run would have made it
+        if folder is None:
+            raise TlsError(
+                f"{order.directory}: there is no {order.authority} CA in this directory, expected one. "
+                "Make it with the module pgops.tls.certificate_authority, or correct the option directory."
+            )
+        authority = store.read(folder, order.authority, order.passphrase)
+        ledger.check_writable(order.directory)
+        keeping.check_time(authority, now)
+        validity, warnings = _validity(authority, lifetime, order.lifetime, now)
+        not_after = ledger.instant(validity.not_after)
+        if is_dry:
+            return Outcome({}, not_after, changes, warnings)
+        _refuse_without_csr(wanted)
+        leaves = _leaves(authority, wanted, validity)
+        ledger.append(order.directory, [_line(order.authority, *pair, now) for pair in zip(wanted, leaves)])
+    chains = {
+        request.id: ssl.DER_cert_to_PEM_cert(leaf) + authority.issuing.pem for request, leaf in zip(wanted, leaves)
+    }
+    return Outcome(chains, not_after, changes, warnings)
+
+
+def _validity(
+    authority: issuing.Authority, lifetime: int, written: str, now: int
+) -> tuple[issuing.Validity, list[str]]:
+    """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
+    issuer = authority.issuing
+    whole, left = issuer.not_after - issuer.not_before, issuer.not_after - now
+    name, end = f"issuing CA {issuer.common_name!r}", ledger.instant(issuer.not_after)
+    if lifetime > whole:
+        raise TlsError(
+            f"lifetime: {written} is longer than the issuer's: the {name} lives {durations.in_words(whole)}, until "
+            f"{end}. A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
+        )
+    if left < lifetime * LEAST_SHARE:
+        raise TlsError(
+            f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "
+            "less than a third of that. Replace the authority, or choose a shorter lifetime until you have. "
+            "Nothing was issued."
+        )
+    start = max(now - profiles.BACKDATED, issuer.not_before)
+    if now + lifetime <= issuer.not_after:
+        return issuing.Validity(start, now + lifetime), []
+    warning = (
+        f"New certificates end on {end}, in {durations.in_words(left)}, and not after {written}: the {name} ends then. "
+        "Plan its replacement."
+    )
+    return issuing.Validity(start, issuer.not_after), [warning]
+
+
+def _refuse_without_csr(wanted: Sequence[requests.Request]) -> None:
+    for request in wanted:
+        if request.public_key is None:
+            raise TlsError(f"requests[{request.id}].csr: expected a certificate request in PEM, found nothing.")
+
+
+def _leaves(
+    authority: issuing.Authority, wanted: Sequence[requests.Request], validity: issuing.Validity
+) -> list[bytes]:
+    issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
+    purpose = profiles.PURPOSES[authority.name]
+    return [
+        issuing.new_leaf(issuer, purpose, request.holder, request.public_key, validity)
+        for request in wanted
+        if request.public_key is not None
+    ]
+
+
+def _line(authority: str, request: requests.Request, der: bytes, now: int) -> dict[str, Any]:
+    leaf = certificate.read_der(der, request.id)
+    return {
+        "serial": f"{leaf.serial:x}",
+        "authority": authority,
+        "id": request.id,
+        "subject": leaf.common_name,
+        "names": [name.value for name in leaf.names],
+        "not_before": ledger.instant(leaf.not_before),
+        "not_after": ledger.instant(leaf.not_after),
+        "issued": ledger.instant(now),
+        "issuer": leaf.authority_key_id,
+        "reasons": list(request.reasons),
+        "sha256": hashlib.sha256(der).hexdigest(),
+    }

@@ -1,0 +1,208 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Issue certificates for PostgreSQL servers and clients."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate
+short_description: Issue certificates for PostgreSQL servers and clients
+version_added: 0.1.0
+description:
+  - Signs a list of certificate requests, those of a whole fleet in one call, with an authority that
+    M(pgops.tls.certificate_authority) keeps.
+  - It issues all certificates or none. Everything is checked before the first one is signed.
+  - Of a CSR only the public key is used, after its signature has shown that the requester has the private key. Names
+    and roles are those of O(requests), so take them from the inventory and not from what a host returned.
+  - Every certificate is in the file C(ledger.jsonl) of O(directory) before it is returned.
+  - Role P(pgops.tls.postgres_ca#role) calls it from its entry point C(sign).
+requirements:
+  - cryptography >= 38
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Checks everything that can be checked, and issues nothing.
+  diff_mode:
+    support: full
+  idempotent:
+    support: none
+    details:
+      - Each request is a new certificate. Whether a host needs one is decided on that host, by M(pgops.tls.server) and
+        M(pgops.tls.client). With an empty list nothing is read or written.
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  directory:
+    description: Absolute path of the directory of the authorities.
+    type: path
+    required: true
+  passphrase:
+    description: The passphrase of the authorities' private keys, if they are encrypted.
+    type: str
+  authority:
+    description: Which authority signs; V(server) makes certificates for servers only, V(client) for clients only.
+    type: str
+    choices: [server, client]
+    required: true
+  lifetime:
+    description:
+      - How long new certificates are valid, as a whole number and a unit (V(m), V(h), V(d), V(w), V(y)).
+      - They are valid from 5 minutes before they are issued on, for hosts whose clocks are behind.
+      - More than the whole life of the issuing CA is an error, and so is an issuing CA that has less than a third of it
+        left. If it has less than all of it left, certificates end when their issuer ends, with a warning.
+    type: str
+    default: 90d
+  requests:
+    description: The certificates to issue.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      id:
+        description: What the certificate is returned by; each one once.
+        type: str
+        required: true
+      csr:
+        description:
+          - The certificate request in PEM. Its key may be of type P-256, P-384, Ed25519, or RSA with 2048 bits or more.
+          - Needed unless in check mode.
+        type: str
+      names:
+        description:
+          - The DNS names and IP addresses of a server. Clients compare them with the name that they connect to.
+          - Required for O(authority=server), and an error otherwise.
+        type: list
+        elements: str
+      role:
+        description:
+          - The role that a client logs in as, 1 to 63 bytes. It becomes the common name of the certificate.
+          - Required for O(authority=client), and an error otherwise.
+        type: str
+      reasons:
+        description: Why the certificate is needed, for the ledger.
+        type: list
+        elements: str
+        default: []
+author:
+  - The pgops.tls authors (@pgops)
+seealso:
+  - module: pgops.tls.certificate_authority
+"""
+
+EXAMPLES = r"""
+- name: Sign the request of a server
+  pgops.tls.certificate:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
+    authority: server
+    requests:
+      - id: db1
+        csr: "{{ lookup('ansible.builtin.file', inventory_dir ~ '/db1.csr') }}"
+        names: [db1.example, 192.0.2.10]
+        reasons: [no_certificate]
+  delegate_to: localhost
+  run_once: true
+  register: signed
+
+- name: Sign the request of a client, for 30 days
+  pgops.tls.certificate:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
+    authority: client
+    lifetime: 30d
+    requests:
+      - id: app1/www/orders
+        csr: "{{ lookup('ansible.builtin.file', inventory_dir ~ '/orders.csr') }}"
+        role: orders
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+certificates:
+  description: The PEM chains (certificate, then issuing CA) by the ids of their requests. Empty in check mode.
+  returned: success
+  type: dict
+  sample:
+    db1: "-----BEGIN CERTIFICATE-----..."
+not_after:
+  description: The end of the certificates' lives, in UTC. Empty when there were no requests.
+  returned: success
+  type: str
+  sample: "2027-02-19T02:05:00Z"
+changes:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "issue a server certificate for db1: db1.example, 192.0.2.10 (no_certificate)"
+"""
+
+import time
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.pgops.tls.plugins.module_utils.authority import library
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+try:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+else:
+    IMPORT_ERROR = ""
+
+REQUEST = {
+    "id": {"type": "str", "required": True},
+    "csr": {"type": "str"},
+    "names": {"type": "list", "elements": "str"},
+    "role": {"type": "str"},
+    "reasons": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "passphrase": {"type": "str", "no_log": True},
+            "authority": {"type": "str", "choices": ["server", "client"], "required": True},
+            "lifetime": {"type": "str", "default": "90d"},
+            "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST},
+        },
+        supports_check_mode=True,
+    )
+    if IMPORT_ERROR or not library.is_usable():
+        module.fail_json(
+            msg=f"{missing_required_lib(library.REQUIREMENT)} {library.shortcoming()}", exception=IMPORT_ERROR
+        )
+    order = signing.Order(
+        directory=module.params["directory"],
+        passphrase=module.params["passphrase"],
+        authority=module.params["authority"],
+        requests=module.params["requests"],
+        lifetime=module.params["lifetime"],
+    )
+    try:
+        done = signing.sign(order, int(time.time()), is_dry=module.check_mode)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    for warning in done.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=bool(done.changes),
+        certificates=done.certificates,
+        not_after=done.not_after,
+        changes=done.changes,
+        diff={"before": "", "after": "".join(f"{change}\n" for change in done.changes)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keep a server CA and a client CA for PostgreSQL."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate_authority
+short_description: Keep a server CA and a client CA for PostgreSQL
+version_added: 0.1.0
+description:
+  - Makes two certificate authorities that have nothing in common, and keeps them. The server CA issues the certificates
+    of PostgreSQL servers, the client CA those of roles that log in. PostgreSQL's C(ssl_ca_file) trusts every CA in it
+    for logins, so a certificate of the one must not pass for one of the other.
+  - Each has a root and, below it, an issuing CA that signs all certificates; clients and servers trust the roots. Roots
+    live 10 years. Issuing CAs live 5 years, since their keys are in daily use.
+  - Call it on one host, the CA host, before M(pgops.tls.certificate). Role P(pgops.tls.postgres_ca#role) does it.
+  - An authority that exists is never changed. Every run reads it, opens its keys, and fails if the passphrase is wrong,
+    a file is missing or damaged, or a key does not belong to its certificate.
+requirements:
+  - cryptography >= 38
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Authorities that are missing are made in memory, so that later tasks have something to work with. The real run
+        makes other ones.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  directory:
+    description:
+      - Absolute path of the directory of the authorities. It is made with mode V(0700) if it is missing.
+      - It holds plain files that are fit for a git repository if their keys are encrypted,
+        C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
+        C(ledger.jsonl), the record of all issued certificates.
+      - Back it up. It cannot be made again, and every server and client would have to learn to trust a new one.
+      - The file C(root.key) of each authority may be kept elsewhere, it is not needed to issue certificates.
+    type: path
+    required: true
+  passphrase:
+    description:
+      - The passphrase of all private keys of the authorities, at least 8 characters long. Keys are encrypted with
+        AES-256. Choose a long random one if the files leave the host.
+      - Without it the keys are not encrypted.
+      - It does not change the passphrase of keys that exist; a wrong one is an error.
+    type: str
+  key_type:
+    description:
+      - Type of the private keys of the authorities.
+      - Ed25519 is not among them, because SCRAM's channel binding fails under such an authority. Servers and clients
+        may have Ed25519 keys.
+      - Authorities that exist with another type are an error, because they cannot be changed.
+    type: str
+    choices: [P-256, P-384, RSA-3072, RSA-4096]
+    default: P-256
+author:
+  - The pgops.tls authors (@pgops)
+seealso:
+  - module: pgops.tls.certificate
+"""
+
+EXAMPLES = r"""
+- name: Keep the authorities on the controller
+  pgops.tls.certificate_authority:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
+  delegate_to: localhost
+  run_once: true
+  register: ca
+
+- name: Show until when the issuing CA of the servers can issue certificates
+  ansible.builtin.debug:
+    var: ca.authorities.server.issuing_not_after
+"""
+
+RETURN = r"""
+authorities:
+  description: Both authorities.
+  returned: success
+  type: dict
+  contains:
+    server:
+      description: The authority of servers.
+      type: dict
+      contains: &authority
+        roots:
+          description:
+            - PEM certificates of the roots.
+            - Those of RV(authorities.server) belong into the C(root.crt) of clients.
+          type: str
+        issuing:
+          description: PEM certificate of the issuing CA in use.
+          type: str
+        bundle:
+          description:
+            - PEM certificates of the issuing CA and the roots.
+            - Those of RV(authorities.client) belong into the C(ssl_ca_file) of servers.
+          type: str
+        key_type:
+          description: Type of the authority's keys.
+          type: str
+          sample: P-256
+        root_not_after:
+          description: End of the root's life, in UTC.
+          type: str
+          sample: "2036-11-18T02:05:00Z"
+        issuing_not_after:
+          description: End of the issuing CA's life, in UTC.
+          type: str
+          sample: "2031-11-20T02:05:00Z"
+    client:
+      description: The authority of clients.
+      type: dict
+      contains: *authority
+changes:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "make the server CA: 'PostgreSQL server root CA 5ac6f1d9' until 2036-11-18T02:05:00Z,
+      'PostgreSQL server issuing CA 0e73b2a4' until 2031-11-20T02:05:00Z, P-256"
+"""
+
+import time
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.pgops.tls.plugins.module_utils.authority import library
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+try:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+else:
+    IMPORT_ERROR = ""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "passphrase": {"type": "str", "no_log": True},
+            "key_type": {
+                "type": "str",
+                "choices": ["P-256", "P-384", "RSA-3072", "RSA-4096"],
+                "default": "P-256",
+                "no_log": False,
+            },
+        },
+        supports_check_mode=True,
+    )
+    if IMPORT_ERROR or not library.is_usable():
+        module.fail_json(
+            msg=f"{missing_required_lib(library.REQUIREMENT)} {library.shortcoming()}", exception=IMPORT_ERROR
+        )
+    wish = keeping.Wish(module.params["directory"], module.params["key_type"], module.params["passphrase"])
+    try:
+        done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    for warning in done.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=bool(done.changes),
+        authorities={name: keeping.facts(authority) for name, authority in done.authorities.items()},
+        changes=done.changes,
+        diff={"before": done.before, "after": done.after},
+    )
+
+
+if __name__ == "__main__":
+    main()
