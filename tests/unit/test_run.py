@@ -1,0 +1,74 @@
+"""The closing line of the tests says what really happened."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the runner as a module."""
+    monkeypatch.syspath_prepend(str(TESTS))
+    return importlib.import_module("run")
+
+
+def counts(run: Any, folder: Path, text: str) -> tuple[int, int, int]:
+    """Return passed, failed, skipped of a file of tests with this text."""
+    path = folder / "test_it.py"
+    path.write_text(text, encoding="utf-8")
+    count = run.pytest([sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(folder), str(path)])
+    return count.passed, count.failed, count.skipped
+
+
+def molecule_counts(run: Any, output: str) -> tuple[int, int]:
+    """Return passed and failed of a Molecule run with this output."""
+    count = run.molecule_actions(["echo", output])
+    return count.passed, count.failed
+
+
+def test_passed_failed_skipped_and_broken_tests_are_counted(run: Any, tmp_path: Path) -> None:
+    text = """
+import pytest
+def test_good(): pass
+def test_good_too(): pass
+def test_bad(): assert False
+def test_broken(missing_fixture): pass
+def test_skipped(): pytest.skip()
+"""
+    assert counts(run, tmp_path, text) == (2, 2, 1)
+
+
+def test_a_run_without_any_test_is_a_failure(run: Any, tmp_path: Path) -> None:
+    assert counts(run, tmp_path, "") == (0, 1, 0)
+
+
+def test_a_file_that_cannot_be_imported_is_a_failure(run: Any, tmp_path: Path) -> None:
+    assert counts(run, tmp_path, "import no_such_module_anywhere") == (0, 1, 0)
+
+
+def test_only_skipped_tests_are_a_failure(run: Any, tmp_path: Path) -> None:
+    assert counts(run, tmp_path, "import pytest\ndef test_skipped(): pytest.skip()") == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("INFO     [a > converge] Executed: Successful\nINFO     [a > verify] Executed: Successful", (2, 0)),
+        ("INFO     [a > converge] Executed: Successful\nERROR    [a > verify] Executed: Failed", (1, 1)),
+        ("\x1b[36mINFO    \x1b[0m a ➜ converge: \x1b[32mExecuted: Successful\x1b[0m", (1, 0)),
+        ("a ➜ converge: Executed: Successful", (0, 1)),  # the recap repeats, and calls failed actions successful
+    ],
+)
+def test_the_actions_of_molecule_are_counted(
+    run: Any, monkeypatch: pytest.MonkeyPatch, output: str, expected: tuple[int, int]
+) -> None:
+    original = run.stream
+    monkeypatch.setattr(run, "stream", lambda command: original(command[1:]))
+    assert molecule_counts(run, output) == expected
