@@ -83,8 +83,8 @@ class Journal:
         """
         journal = self._read()
         self._refuse_foreign_switch(journal)
-        for change in {change["path"]: change for change in journal["changes"]}.values():  # the last one of each path
-            self._refuse_foreign_change(change)
+        for path in {change["path"] for change in journal["changes"]}:
+            self._refuse_foreign_change(path, [change for change in journal["changes"] if change["path"] == path])
         for change in reversed(journal["changes"]):
             self._restore(change)
         self.store.switch(journal["previous"])
@@ -130,15 +130,13 @@ class Journal:
                 "Point it at one of the two and start again."
             )
 
-    def _refuse_foreign_change(self, change: dict[str, Any]) -> None:
-        now, before, written = self._state(change["path"]), change["before"], change["written"]
-        ours = all(now.get(key) == value for key, value in written.items())
-        untouched = all(now.get(key) == before.get(key) for key in ("kind", "sha256", "link"))
-        moved = now["kind"] == "absent" and change["aside"] and os.path.lexists(change["aside"])
-        if not ours and not untouched and not moved:
-            kept = before.get("backup") or change["aside"] or "no file: it did not exist"
+    def _refuse_foreign_change(self, path: str, changes: list[dict[str, Any]]) -> None:
+        """Raise TlsError unless a file is as it was before or after one of our changes to it."""
+        now = self._state(path)
+        if not any(_is_known(now, change) for change in changes):
+            kept = changes[0]["before"].get("backup") or changes[0]["aside"] or "no file: it did not exist"
             raise TlsError(
-                f"{change['path']}: a run that was interrupted had changed this file, and somebody changed it since. "
+                f"{path}: a run that was interrupted had changed this file, and somebody changed it since. "
                 f"What it held before is in {kept}. "
                 f"Merge the two by hand, then remove {self.path} and start again."
             )
@@ -177,6 +175,16 @@ class Journal:
         os.unlink(self.path)
         files.sync_directory(self.store.directory)
         shutil.rmtree(self.backups, ignore_errors=True)
+
+
+def _is_known(now: dict[str, Any], change: dict[str, Any]) -> bool:
+    """Return whether a file's state is the one before, after or in the middle of a change of ours."""
+    before = change["before"]
+    return (
+        all(now.get(key) == value for key, value in change["written"].items())
+        or all(now.get(key) == before.get(key) for key in ("kind", "sha256", "link"))
+        or (now["kind"] == "absent" and change["aside"] is not None and os.path.lexists(change["aside"]))
+    )
 
 
 def _keep(path: str, aside: str) -> None:
