@@ -116,7 +116,7 @@ EXAMPLES = r"""
     roots: "{{ postgres_ca_authorities.server.roots }}"
     issuing: "{{ postgres_ca_authorities.client.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
-    controller_time: "{{ now(utc=true).timestamp() }}"
+    controller_time: "{{ now().timestamp() }}"
   register: converged
 
 - name: Install the certificates that were issued
@@ -132,7 +132,7 @@ EXAMPLES = r"""
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     certificates:
       www-data/app: "{{ lookup('ansible.builtin.file', 'app.pem') }}"
-    controller_time: "{{ now(utc=true).timestamp() }}"
+    controller_time: "{{ now().timestamp() }}"
   when: converged.requests | length > 0
 """
 

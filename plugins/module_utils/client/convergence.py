@@ -108,6 +108,8 @@ def _differences(transaction: Transaction, outcome: Outcome) -> Iterator[dict[st
             after = ""
         if before != after:
             yield _entry(f"{transaction.user.name}/{role}", before, after)
+    if any(request.csr for request in outcome.requests):
+        return  # the rest comes with the certificates
     for path, to in outcome.plan.links.items():
         found = outcome.found.links[path]
         was = "" if found is None else f"{found or 'a file that is not ours'}\n"

@@ -1,0 +1,43 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests of one host as the authority gets them: what a certificate says comes from the inventory alone."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+
+def complete(
+    asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str
+) -> list[dict[str, Any]]:
+    """Return the requests that a host ``asked`` for, with ids that are unique in the fleet and the inventory's roles.
+
+    Of what the host says only the CSR ('' in check mode) and the reasons are taken. Raises TlsError when it asks for
+    an identity that the inventory does not give it.
+    """
+    known = {identity.id: identity for identity in identities.parse(declared)}
+    foreign = [one["id"] for one in asked if one["id"] not in known]
+    if foreign:
+        raise TlsError(
+            f"{host} asks for a certificate for {foreign[0]!r}, which is none of its identities in the inventory "
+            f"({', '.join(known) or 'it has none'}). Nothing is signed for it; see what runs on that host."
+        )
+    return [
+        {
+            "id": f"{host}/{one['id']}",
+            "role": known[one["id"]].role,
+            "csr": one.get("csr") or "",
+            "reasons": list(one["reasons"]),
+        }
+        for one in asked
+    ]
+
+
+def of_host(certificates: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return the certificates of one host by the ids that its module knows: OS_USER/ROLE."""
+    prefix = f"{host}/"
+    return {name[len(prefix) :]: chain for name, chain in certificates.items() if name.startswith(prefix)}
