@@ -9,6 +9,7 @@ import contextlib
 import glob
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -103,6 +104,15 @@ class Cluster:
         """Replace pg_hba.conf: the management line over the socket, then ``rules``. Takes effect at the next reload."""
         self.write("pg_hba.conf", "\n".join(["local all all trust", *rules, ""]))
 
+    def serve(self, certificate: Path, key: Path, trusted_clients: Path) -> None:
+        """Switch TLS on with copies of these files."""
+        self.write("server.crt", certificate.read_bytes())
+        self.write("server.key", key.read_bytes())
+        self.write("clients.crt", trusted_clients.read_bytes())
+        self.append("postgresql.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n")
+        self.reload()
+        assert "SSL configuration was not reloaded" not in self.log()
+
     def reload(self) -> None:
         """Ask for a reload and wait until the server has read its files (not until it liked them)."""
         before = self.log().count("received SIGHUP")
@@ -186,6 +196,63 @@ def cluster(initialised: Path) -> Iterator[Cluster]:
     """Run a cluster without TLS, on 127.0.0.1 and a Unix socket, that this test alone uses."""
     with running_cluster(initialised) as running:
         yield running
+
+
+@dataclass
+class Authority:
+    """A certificate authority made with the openssl command; paths below one directory."""
+
+    directory: Path
+
+    @classmethod
+    def made(cls, directory: Path, name: str) -> Authority:
+        """Make an authority of this common name."""
+        directory.mkdir()
+        authority = cls(directory)
+        _openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+            "-subj", f"/CN={name}", "-keyout", authority.key, "-out", authority.root,
+        )  # fmt: skip
+        return authority
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root.crt"
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "root.key"
+
+    def issue(self, name: str, usage: str, names: str = "", days: int = 10) -> tuple[Path, Path]:
+        """Return paths of a certificate (``names`` as openssl writes them: DNS:localhost) and its key."""
+        certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        request, extensions = self.directory / "request", self.directory / "extensions"
+        extensions.write_text(f"extendedKeyUsage = {usage}\n" + (f"subjectAltName = {names}\n" if names else ""))
+        _openssl(
+            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8",
+            "-subj", "/CN=" + re.sub(r"([+=/\\])", r"\\\1", name), "-keyout", key, "-out", request,
+        )  # fmt: skip
+        _openssl(
+            "x509", "-req", "-in", request, "-CA", self.root, "-CAkey", self.key, "-CAcreateserial",
+            "-days", str(days), "-extfile", extensions, "-out", certificate,
+        )  # fmt: skip
+        return certificate, key
+
+
+def _openssl(*argv: object) -> None:
+    subprocess.run(["openssl", *map(str, argv)], capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def server_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make the authority for servers' certificates."""
+    return Authority.made(tmp_path_factory.mktemp("pki") / "server", "Test server CA")
+
+
+@pytest.fixture(scope="session")
+def client_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make the authority for clients' certificates."""
+    return Authority.made(tmp_path_factory.mktemp("pki") / "client", "Test client CA")
 
 
 def _give(path: Path, account: str, mode: int) -> None:

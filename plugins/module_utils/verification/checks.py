@@ -1,0 +1,238 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Try a list of expectations on one client host and say which hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import home
+from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, foreign, refusals, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+ABSENT = "/nonexistent/pgops.tls"  # a path at which there is no file
+_FOREIGN_KINDS = ("foreign_certificate", "foreign_root")
+
+
+class Expectation(NamedTuple):
+    """A connection and what is to become of it; the options of module connection, complete."""
+
+    server: str
+    host: str
+    hostaddr: str
+    port: int
+    database: str
+    os_user: str
+    role: str
+    certificate: str
+    certificate_role: str
+    files: str
+    sslcert: str
+    sslkey: str
+    sslrootcert: str
+    sslmode: str
+    expect: str
+    kind: str
+    skip: str
+
+    @property
+    def wanted(self) -> str:
+        """Return what is expected, in the words of the report."""
+        if self.expect == "refused":
+            return f"refused: {refusals.REFUSALS[self.kind].title}"
+        return {"named": "accepted", "default": "accepted, default files", "service": "accepted, service"}[self.files]
+
+    @property
+    def proof(self) -> tuple[str, str, str, int, str]:
+        """Return what a refusal and the connection that shows it to be meant have in common."""
+        return (self.os_user, self.host, self.hostaddr, self.port, self.certificate_role)
+
+
+class Check(NamedTuple):
+    """An expectation, how its connection ended (None: it was not tried), and the verdict."""
+
+    expectation: Expectation
+    attempt: Attempt | None
+    verdict: Verdict
+
+
+class Prepared(NamedTuple):
+    """A connection that can be tried, and the certificate that it is going to present (None: none)."""
+
+    job: connections.Job
+    presented: Presented | None
+
+
+class Files(NamedTuple):
+    """Paths of an identity's certificate, key, trusted roots and revocation list."""
+
+    certificate: str
+    key: str
+    roots: str
+    revoked: str
+
+
+def expectation(options: Mapping[str, Any], option: str) -> Expectation:
+    """Return the expectation that an item of ``expectations`` describes. Raises TlsError, naming ``option``."""
+    given = {key: value for key, value in options.items() if value is not None and key in Expectation._fields}
+    host, role = given.get("host", ""), given.get("role", "")
+    if not host or host[0] in "/@" or "," in host:
+        raise TlsError(
+            f"{option}.host: {host!r} is no host name or address. A Unix socket would ignore sslmode, "
+            "and a list would hide which host answered."
+        )
+    given.setdefault("server", host)
+    given.setdefault("certificate_role", role)
+    defaults = {"hostaddr": "", "kind": "", "skip": "", "sslcert": "", "sslkey": "", "sslrootcert": ""}
+    found = Expectation(**{**defaults, **given})
+    if (found.expect == "refused") != bool(found.kind):
+        raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.")
+    if found.kind == "another_role" and found.role == found.certificate_role:
+        raise TlsError(f"{option}: kind=another_role needs a certificate_role other than role ({role!r}).")
+    return found
+
+
+def verify(expected: Sequence[Expectation], psql: connections.Psql, limits: connections.Limits) -> list[Check]:
+    """Try all connections and judge them, in their order. Raises TlsError when that is not possible at all."""
+    accounts = {one.os_user: processes.account(one.os_user, "expectations: os_user") for one in expected}
+    with contextlib.ExitStack() as stack:
+        strangers = _strangers(expected, accounts, stack)
+        prepared = [_prepare(one, accounts[one.os_user], strangers.get(one.os_user)) for one in expected]
+        jobs = [one.job for one in prepared if isinstance(one, Prepared)]
+        attempts = iter(connections.attempt_all(psql, jobs, limits))
+    checks = []
+    for one, what in zip(expected, prepared):
+        if isinstance(what, Verdict):
+            checks.append(Check(one, None, what))
+        else:
+            attempt = next(attempts)
+            checks.append(Check(one, attempt, _judge(one, attempt, what.presented, psql)))
+    return _proven(checks)
+
+
+def _strangers(
+    expected: Sequence[Expectation], accounts: Mapping[str, processes.Account], stack: contextlib.ExitStack
+) -> dict[str, foreign.Foreign]:
+    """Make a throw-away authority for every OS user with a check that needs one; ``stack`` removes it."""
+    roles: dict[str, list[str]] = {}
+    for one in expected:
+        if one.kind in _FOREIGN_KINDS and not one.skip:
+            roles.setdefault(one.os_user, []).append(one.role)
+    return {
+        os_user: stack.enter_context(foreign.foreign_authority(accounts[os_user], list(dict.fromkeys(wanted))))
+        for os_user, wanted in roles.items()
+    }
+
+
+def _proven(checks: Sequence[Check]) -> list[Check]:
+    """Return the checks, with a refusal counted only where the connection that differs in one thing works."""
+    works = {
+        check.expectation.proof: check.verdict
+        for check in reversed(checks)
+        if check.expectation.expect == "accepted" and check.expectation.files == "named"
+    }
+    return [
+        check._replace(verdict=verdicts.with_proof(check.verdict, works.get(check.expectation.proof)))
+        if check.expectation.expect == "refused"
+        else check
+        for check in checks
+    ]
+
+
+def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, psql: connections.Psql) -> Verdict:
+    if one.expect == "refused":
+        return verdicts.of_refused(attempt, one.kind)
+    return verdicts.of_accepted(attempt, presented, one.host, psql.major)
+
+
+def _files(one: Expectation, account: processes.Account) -> Files:
+    """Return the files that libpq is to use: those given, or those that module client keeps for this identity."""
+    kept = home.Home(account)
+    revoked = kept.current("root.crl")
+    if one.files == "default":
+        certificate, key, roots = kept.default_links(one.role)
+        return Files(certificate, key, roots, os.path.join(kept.directory, "root.crl"))
+    return Files(
+        one.sslcert or kept.current(one.certificate_role, home.CERTIFICATE),
+        one.sslkey or kept.current(one.certificate_role, home.KEY),
+        one.sslrootcert or kept.current(home.TRUST),
+        revoked,
+    )
+
+
+def _prepare(one: Expectation, account: processes.Account, stranger: foreign.Foreign | None) -> Prepared | Verdict:
+    """Return the connection to try, or why there is none."""
+    if one.skip:
+        return Verdict(verdicts.SKIPPED, one.skip)
+    own = _files(one, account)
+    try:
+        presented = _presented(one, own)
+        return Prepared(connections.Job(account, _parameters(one, own, stranger)), presented)
+    except TlsError as error:
+        return Verdict(verdicts.DEVIATION, f"was not tried: {error.message}")
+    except OSError as error:
+        return Verdict(verdicts.DEVIATION, f"was not tried: the client cannot resolve {one.host!r}: {error.strerror}")
+
+
+def _presented(one: Expectation, own: Files) -> Presented | None:
+    """Return the certificate that libpq is going to find. Raises TlsError when a file is missing or damaged.
+
+    libpq itself ignores a missing certificate in silence: a refusal for its lack would look like one that is wanted.
+    """
+    for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
+        if not os.path.exists(path):
+            raise TlsError(f"{path} does not exist (role postgres_client makes it)")
+    if one.certificate == "none":
+        return None
+    leaf = read_pem((files.read(own.certificate) or b"").decode("ascii", "replace"), own.certificate)[0]
+    return Presented(one.certificate_role, leaf.serial)
+
+
+def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) -> dict[str, str]:
+    """Return libpq's parameters. Raises OSError when a name has to be resolved and cannot be."""
+    common = {"host": one.host, "port": str(one.port), "dbname": one.database}
+    if one.hostaddr:
+        common["hostaddr"] = one.hostaddr
+    if one.files == "service":
+        return {"service": one.role, **common}
+    common.update(user=one.role, sslmode=one.sslmode)
+    if one.files == "default":
+        return common
+    parameters = {
+        **common,
+        "sslcert": own.certificate if one.certificate == "own" else ABSENT,
+        "sslkey": own.key if one.certificate == "own" else ABSENT,
+        "sslrootcert": own.roots,
+        "sslcrl": own.revoked,  # no such file, no check: libpq ignores a missing one
+    }
+    return {**parameters, **_changes(one, stranger)}
+
+
+def _changes(one: Expectation, stranger: foreign.Foreign | None) -> dict[str, str]:
+    """Return the parameters that make a connection one that has to be refused."""
+    if not one.kind:
+        return {}
+    values = {"absent": ABSENT}
+    if one.kind == "wrong_name":
+        addresses = [one.hostaddr] if one.hostaddr else _addresses(one.host, one.port)
+        values.update(addresses=",".join(addresses), wrong_names=",".join([refusals.WRONG_NAME] * len(addresses)))
+    elif one.kind in _FOREIGN_KINDS and stranger is not None:
+        values.update(
+            foreign_root=stranger.root,
+            foreign_certificate=stranger.certificate(one.role),
+            foreign_key=stranger.key(one.role),
+        )
+    return {key: value.format(**values) for key, value in refusals.REFUSALS[one.kind].changes.items()}
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses that this host resolves a name to. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,0 +1,158 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which connections a fleet's inventory promises and which it rules out: every pair, as a list of expectations."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
+
+SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
+_NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
+# Words of pg_hba.conf that stand for databases, instead of naming one
+_DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
+
+
+class Identity(NamedTuple):
+    """A role that an OS user of the client host has a certificate for, and the database to connect to."""
+
+    role: str
+    os_user: str
+    database: str
+
+
+class Server(NamedTuple):
+    """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext."""
+
+    name: str
+    names: tuple[str, ...]
+    port: int
+    rejects_plaintext: bool
+
+
+def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) -> list[Identity]:
+    """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete."""
+    found = []
+    for number, one in enumerate(declared or ()):
+        if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
+            raise TlsError(
+                f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found {one!r}."
+            )
+        found.append(Identity(str(one["role"]), str(one["os_user"]), _database(one, default_database)))
+    return found
+
+
+def server_of(variables: Mapping[str, Any]) -> Server:
+    """Return the server that a host's variables describe.
+
+    The defaults are those of role postgres_server, which another host cannot see (a test keeps the two alike).
+    """
+    name = str(variables["inventory_hostname"])
+    names = [*variables.get("postgres_server_names", [name]), *variables.get("postgres_server_extra_names", [])]
+    return Server(
+        name=name,
+        names=tuple(dict.fromkeys(str(one) for one in names)),
+        port=int(variables.get("postgres_server_port", 5432)),
+        rejects_plaintext=variables.get("postgres_server_plaintext", "reject") == "reject",
+    )
+
+
+def expectations(
+    identities: Sequence[Identity],
+    servers: Sequence[Server],
+    everybody: Sequence[Identity],
+    refused: Sequence[str] = tuple(REFUSALS),
+    other_role: str = "",
+) -> list[dict[str, Any]]:
+    """Return what one client host has to try: every identity to every server by every name, and the refusals.
+
+    ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
+    role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
+    result is what module connection takes. Raises TlsError for an unknown kind.
+    """
+    unknown = [kind for kind in refused if kind not in REFUSALS]
+    if unknown:
+        raise TlsError(f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.")
+    firsts = {identity.os_user: identity for identity in reversed(identities)}
+    found = []
+    for identity in identities:
+        other = _other(identity, everybody, other_role)
+        for server in servers:
+            found += _promised(identity, server, is_first=firsts[identity.os_user] == identity)
+            found += _ruled_out(identity, server, other, refused)
+    return found
+
+
+def usual_name(server: Server) -> str | None:
+    """Return the name for checks that need one: a DNS name, else an address (libpq before 15 cannot verify those)."""
+    usable = [name for name in server.names if not _is_wildcard(name)]
+    return next((name for name in usable if packed_address(name) is None), usable[0] if usable else None)
+
+
+def _promised(identity: Identity, server: Server, *, is_first: bool) -> list[dict[str, Any]]:
+    found = []
+    for name in server.names:
+        one = {**_common(identity, server, name), "expect": "accepted"}
+        if _is_wildcard(name):
+            one["skip"] = "nobody connects to a wildcard"
+        found.append(one)
+    usual = usual_name(server)
+    if usual is not None:
+        base = {**_common(identity, server, usual), "expect": "accepted"}
+        found.append({**base, "files": "service"})
+        if is_first:
+            found.append({**base, "files": "default"})
+    return found
+
+
+def _ruled_out(identity: Identity, server: Server, other: Identity, refused: Sequence[str]) -> list[dict[str, Any]]:
+    name = usual_name(server)
+    if name is None:
+        return []
+    found = []
+    for kind in refused:
+        one = {**_common(identity, server, name), "expect": "refused", "kind": kind}
+        if kind == "another_role":
+            one.update(role=other.role, database=other.database, certificate_role=identity.role)
+        if kind == "plaintext" and not server.rejects_plaintext:
+            one["skip"] = "postgres_server_plaintext of this server allows it"
+        found.append(one)
+    return found
+
+
+def _common(identity: Identity, server: Server, name: str) -> dict[str, Any]:
+    return {
+        "server": server.name,
+        "host": name,
+        "port": server.port,
+        "os_user": identity.os_user,
+        "role": identity.role,
+        "database": identity.database,
+    }
+
+
+def _other(identity: Identity, everybody: Sequence[Identity], wanted: str) -> Identity:
+    """Return whom to pretend to be with the certificate of ``identity``."""
+    if wanted and wanted != identity.role:
+        known = (one for one in everybody if one.role == wanted)
+        return next(known, identity._replace(role=wanted))
+    others = (one for one in everybody if one.role != identity.role)
+    return next(others, identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY))
+
+
+def _database(identity: Mapping[str, Any], default: str) -> str:
+    """Return the first database that an identity names, where pg_hba.conf's words name none."""
+    for name in identity.get("databases") or ():
+        if name == "sameuser":
+            return str(identity["role"])
+        if name not in _DATABASE_WORDS and not str(name).startswith(("/", "+", "@")):
+            return str(name)
+    return default
+
+
+def _is_wildcard(name: str) -> bool:
+    return name.startswith("*")

@@ -1,0 +1,115 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be refused, how it is tried, and how PostgreSQL words the refusal.
+
+The messages are those of libpq and servers 13, 15, 17 and 18, as collected from real ones; PostgreSQL 14 changed
+``SSL off`` to ``no encryption`` and put ``connection to server at ... failed:`` before every message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, NamedTuple
+
+WRONG_NAME = "pgops-wrong-name.invalid"  # RFC 6761: never a name of anything
+
+
+class Reason(NamedTuple):
+    """One acceptable way to be refused: what it means, and a regular expression for the message."""
+
+    meaning: str
+    pattern: str
+
+
+class Refusal(NamedTuple):
+    """One thing that must be refused.
+
+    ``changes`` are the libpq parameters that differ from a connection that works. ``{absent}`` is the path of no file,
+    ``{foreign_...}`` are files of a throw-away authority, ``{addresses}`` the server's addresses as the client resolves
+    them, ``{wrong_names}`` as many wrong names.
+    """
+
+    title: str
+    changes: Mapping[str, str]
+    reasons: tuple[Reason, ...]
+
+
+_NO_CERTIFICATE = Reason("the server asked for a client certificate", r"connection requires a valid client certificate")
+# With TLS 1.3 the server refuses after the client's part of the handshake is over: its closing of the connection may
+# overtake the alert that says why.
+_BROKEN = Reason(
+    "the server broke the connection after it saw the certificate",
+    r"(server closed the connection unexpectedly"
+    r"|SSL connection has been closed unexpectedly"
+    r"|SSL SYSCALL error: (EOF detected|Connection reset by peer|Broken pipe)"
+    r"|could not (receive data from|send data to) server: (Connection reset by peer|Broken pipe)"
+    r"|could not send startup packet: (Connection reset by peer|Broken pipe))",
+)
+
+REFUSALS: Mapping[str, Refusal] = {
+    "plaintext": Refusal(
+        "plaintext",
+        {"sslmode": "disable"},
+        (
+            Reason("no rule for plaintext", r"no pg_hba\.conf entry for host .*, (no encryption|SSL off)"),
+            Reason("a rule rejects plaintext", r"pg_hba\.conf rejects connection for host .*, (no encryption|SSL off)"),
+        ),
+    ),
+    "no_certificate": Refusal(
+        "no client certificate",
+        {"sslcert": "{absent}", "sslkey": "{absent}"},  # every libpq takes this for "none"; sslcertmode needs 16
+        (_NO_CERTIFICATE,),
+    ),
+    "foreign_certificate": Refusal(
+        "certificate of a foreign CA",
+        {"sslcert": "{foreign_certificate}", "sslkey": "{foreign_key}"},
+        (
+            Reason("the server does not know the CA", r"SSL error: .*alert unknown ca"),
+            _NO_CERTIFICATE,
+            _BROKEN,
+        ),
+    ),
+    "another_role": Refusal(
+        "another role's certificate",
+        {},  # the expectation itself has the role of one identity and the certificate of another
+        (
+            Reason(
+                "the certificate is another role's",
+                r'(certificate|"trust") authentication failed for user',
+            ),
+            Reason("no rule for that role", r"no pg_hba\.conf entry for host .*, (SSL encryption|SSL on)"),
+            Reason("a rule rejects that role", r"pg_hba\.conf rejects connection for host .*, (SSL encryption|SSL on)"),
+        ),
+    ),
+    "wrong_name": Refusal(
+        "wrong host name",
+        {"host": "{wrong_names}", "hostaddr": "{addresses}"},
+        (Reason("the server's certificate has other names", r"server certificate for .* does not match host name"),),
+    ),
+    "foreign_root": Refusal(
+        "foreign root at the client",
+        {"sslrootcert": "{foreign_root}"},
+        (Reason("the client does not trust the server", r"SSL error: certificate verify failed"),),
+    ),
+}
+
+
+def meaning(kind: str, message: str) -> str | None:
+    """Return what a refusal with this message means, or None when it is not how ``kind`` is refused."""
+    for reason in REFUSALS[kind].reasons:
+        if re.search(reason.pattern, message):
+            return reason.meaning
+    return None
+
+
+def readable(errors: str) -> str:
+    """Return psql's standard error as one line, without what the report says anyway."""
+    lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("\t")]
+    return "; ".join(_PREAMBLE.sub("", line).strip() for line in lines) or "psql gave no reason"
+
+
+_PREAMBLE = re.compile(
+    r"^(psql: )?(error: )?(connection to server (at|on) .*?, port [0-9]+ failed: )?(could not connect to server: )?"
+    r"((FATAL|ERROR):\s+)?"
+)

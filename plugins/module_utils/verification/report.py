@@ -1,0 +1,112 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person reads of a verification: an aligned table, and a sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals, verdicts
+
+HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
+
+
+def as_result(check: Any) -> dict[str, Any]:
+    """Return a check of module_utils.verification.checks as module connection returns it."""
+    expectation, attempt, verdict = check
+    session = attempt.session if attempt is not None else None
+    return {
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "wanted": expectation.wanted,
+        "server": expectation.server,
+        "host": expectation.host,
+        "port": expectation.port,
+        "os_user": expectation.os_user,
+        "role": expectation.role,
+        "protocol": session.protocol if session else "",
+        "cipher": session.cipher if session else "",
+        "client_dn": session.client_dn if session else "",
+        "message": refusals.readable(attempt.message) if attempt is not None and attempt.message else "",
+    }
+
+
+def is_fault(check: Mapping[str, Any]) -> bool:
+    """Tell whether a check makes the verification fail."""
+    return check["status"] not in (verdicts.OK, verdicts.SKIPPED)
+
+
+def sentence(check: Mapping[str, Any]) -> str:
+    """Return what was expected of a connection and what happened."""
+    return (
+        f"OS user {check['os_user']} as role {check['role']} to server {check['server']} "
+        f"by name {check['host']}, port {check['port']}: expected {check['wanted']}; it {check['reason']}."
+    )
+
+
+def deviations(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for everything that is wrong on any client host.
+
+    ``results`` are the results of module connection by client host; one without checks is a fault of its own.
+    """
+    found = []
+    for client, result in results.items():
+        if "checks" not in result:
+            found.append(f"Client {client}: nothing was verified: {_why_not(result)}")
+        found += [f"Client {client}, {sentence(one)}" for one in result.get("checks", ()) if is_fault(one)]
+    return found
+
+
+def table(results: Mapping[str, Mapping[str, Any]], show: str = "all") -> list[str]:
+    """Return the lines of an aligned table of all checks (or, with ``show`` = problems, of those not ok), and a sum."""
+    rows = [row for client, result in results.items() for row in _rows(client, result, show)]
+    return [*(_aligned([HEADINGS, *rows]) if rows else []), summary(results)]
+
+
+def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return how many checks ended how, in one line."""
+    statuses = [one["status"] for result in results.values() for one in result.get("checks", ())]
+    counts = [
+        f"{statuses.count(status)} {words}"
+        for status, words in (
+            (verdicts.OK, "as expected"),
+            (verdicts.SKIPPED, "skipped"),
+            (verdicts.UNPROVEN, "unproven"),
+            (verdicts.DEVIATION, "not as expected"),
+        )
+        if status in statuses
+    ]
+    silent = [client for client, result in results.items() if "checks" not in result]
+    if silent:
+        counts.append(f"nothing verified on {', '.join(silent)}")
+    return f"{len(statuses)} connections from {len(results)} client hosts: {', '.join(counts) or 'none'}"
+
+
+def _rows(client: str, result: Mapping[str, Any], show: str) -> Iterable[Sequence[str]]:
+    if "checks" not in result:
+        yield (client, "-", "-", "-", "-", "NOTHING VERIFIED", "-", _why_not(result))
+    for one in result.get("checks", ()):
+        if show == "all" or one["status"] != verdicts.OK:
+            is_shown = one["status"] == verdicts.OK and one["cipher"]
+            yield (
+                client,
+                one["role"],
+                one["server"],
+                f"{one['host']}:{one['port']}",
+                one["wanted"],
+                one["status"] if not is_fault(one) else one["status"].upper(),
+                one["protocol"] or "-",
+                one["cipher"] if is_shown else one["reason"],
+            )
+
+
+def _why_not(result: Mapping[str, Any]) -> str:
+    return str(result.get("msg") or "the host gave no result")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with columns of one width; double quotes would come out escaped in Ansible's output."""
+    plain = [[" ".join(str(cell).split()).replace('"', "'") for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in plain) for column in range(len(HEADINGS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in plain]

@@ -1,0 +1,136 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare what a connection showed with what was expected of it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
+
+OK, DEVIATION, UNPROVEN, SKIPPED = "ok", "deviation", "unproven", "skipped"
+QUERY = (
+    "SELECT s.ssl, s.version, s.cipher, s.client_serial, s.client_dn "
+    "FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()"
+)
+SEPARATOR = "\x1f"
+_DN_BYTES = 63  # NAMEDATALEN - 1: where pg_stat_ssl cuts client_dn
+
+
+class Session(NamedTuple):
+    """What the server says of a connection in pg_stat_ssl; texts are empty where it says nothing."""
+
+    encrypted: bool
+    protocol: str = ""
+    cipher: str = ""
+    client_serial: str = ""
+    client_dn: str = ""
+
+
+class Attempt(NamedTuple):
+    """How a connection ended: with a session, or with psql's standard error (``message``)."""
+
+    session: Session | None
+    message: str = ""
+
+
+class Verdict(NamedTuple):
+    """``status`` is ok, deviation, unproven or skipped; ``reason`` says why in words."""
+
+    status: str
+    reason: str
+
+
+class Presented(NamedTuple):
+    """The certificate that the client was to show: its common name and serial number."""
+
+    role: str
+    serial: int
+
+
+def read_session(output: str) -> Session | None:
+    """Return the one row that QUERY gave, or None when it is none."""
+    fields = output.rstrip("\n").split(SEPARATOR)
+    if len(fields) != len(Session._fields):
+        return None
+    return Session(fields[0] == "t", *fields[1:])
+
+
+def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq: int) -> Verdict:
+    """Judge a connection that has to work, with TLS and the right client certificate (None: with none).
+
+    ``libpq`` is its major version: before 15 it does not compare addresses with a certificate.
+    """
+    if attempt.session is None:
+        message = refusals.readable(attempt.message)
+        if libpq < 15 and packed_address(host) is not None and "does not match host name" in message:
+            return Verdict(SKIPPED, f"libpq {libpq} cannot verify an address (15 and later can)")
+        return Verdict(DEVIATION, f"was refused: {message}")
+    return _of_session(attempt.session, presented)
+
+
+def of_refused(attempt: Attempt, kind: str) -> Verdict:
+    """Judge a connection that has to be refused, for one of the reasons of ``kind``."""
+    if attempt.session is not None:
+        return Verdict(DEVIATION, f"was accepted ({described(attempt.session)})")
+    meaning = refusals.meaning(kind, attempt.message)
+    if meaning is None:
+        return Verdict(DEVIATION, f"failed for another reason: {refusals.readable(attempt.message)}")
+    return Verdict(OK, meaning)
+
+
+def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
+    """Return the verdict on a refusal in the light of the same connection with the right parameters.
+
+    A refusal proves nothing when that connection does not work either.
+    """
+    if verdict.status != OK or (proof is not None and proof.status == OK):
+        return verdict
+    if proof is None:
+        return Verdict(UNPROVEN, "no accepted connection to compare with is among the expectations")
+    if proof.status == SKIPPED:
+        return Verdict(SKIPPED, f"the connection to compare with was skipped: {proof.reason}")
+    return Verdict(UNPROVEN, f"refused, but the connection that has to work failed too: it {proof.reason}")
+
+
+def described(session: Session) -> str:
+    """Return a session in words."""
+    if not session.encrypted:
+        return "without TLS"
+    return " ".join(part for part in (session.protocol, session.cipher, session.client_dn) if part)
+
+
+def _of_session(session: Session, presented: Presented | None) -> Verdict:
+    fault = _fault_of_encryption(session) or _fault_of_certificate(session, presented)
+    return Verdict(DEVIATION, f"was accepted {fault}") if fault else Verdict(OK, described(session))
+
+
+def _fault_of_encryption(session: Session) -> str:
+    if not session.encrypted:
+        return "without TLS"
+    return "" if session.protocol and session.cipher else "but pg_stat_ssl shows no protocol and cipher"
+
+
+def _fault_of_certificate(session: Session, presented: Presented | None) -> str:
+    if presented is None:
+        return f"with a client certificate ({session.client_dn}), expected none" if session.client_dn else ""
+    if not session.client_dn:
+        return "but the server has verified no client certificate (pg_stat_ssl shows no client_dn)"
+    if not _names_role(session.client_dn, presented.role):
+        return f"as {session.client_dn}, expected /CN={presented.role}"
+    if session.client_serial != str(presented.serial):
+        return f"with a certificate of serial number {session.client_serial}, the file holds {presented.serial}"
+    return ""
+
+
+def _names_role(client_dn: str, role: str) -> bool:
+    """Tell whether a DN in slash form, perhaps cut, has the role as its common name."""
+    plain = re.sub(r"\\(.)", r"\1", client_dn)  # its values are escaped as in RFC 2253
+    name = plain.partition("/CN=")[2]
+    if name == role or name.startswith(f"{role}/"):
+        return True
+    is_cut = len(client_dn.encode("utf-8", "replace")) >= _DN_BYTES
+    return is_cut and role.startswith(name.rstrip("\ufffd\\"))

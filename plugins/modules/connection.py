@@ -1,0 +1,318 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Try real connections and compare what happens with what is expected."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: connection
+short_description: Try real connections and compare what happens with what is expected
+version_added: 0.1.0
+description:
+  - Connects with PostgreSQL's own C(psql) and libpq, as the OS user that owns the certificate, over TCP, with an
+    environment of its own. No C(PG*) variable and no C(.psqlrc) of anybody takes part.
+  - A connection that has to work must be encrypted, and C(pg_stat_ssl) of the server has to show protocol, cipher and
+    the very client certificate that is on disk.
+  - A connection that has to be refused must be refused with a message that says the expected thing, and counts only
+    when the same connection with the right parameters works. Whatever else goes wrong proves nothing.
+  - All connections of one call run in one remote execution, several at once.
+  - Changes nothing. For a foreign certificate it makes a throw-away authority with the C(openssl) command in a
+    directory that only the OS user can read, and removes it.
+  - Messages are compared in English, so C(lc_messages) of the servers has to be C(C) or English.
+  - Has to run as root, or as the only OS user that O(expectations) name.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  expectations:
+    description:
+      - The connections to try. P(pgops.tls.expectations#filter) makes the list from an inventory.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      expect:
+        description: What has to happen.
+        type: str
+        choices: [accepted, refused]
+        default: accepted
+      kind:
+        description:
+          - What makes this connection one to refuse. Needed with, and only with, O(expectations[].expect=refused).
+          - V(plaintext) uses C(sslmode=disable).
+          - V(no_certificate) presents no client certificate.
+          - V(foreign_certificate) presents one with the right common name that a throw-away authority signed.
+          - V(another_role) presents the certificate of O(expectations[].certificate_role).
+          - V(wrong_name) asks the server's address for a name that no server has.
+          - V(foreign_root) trusts the throw-away authority instead of the server's.
+        type: str
+        choices: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
+      server:
+        description: What the server is called in the report. By default O(expectations[].host).
+        type: str
+      host:
+        description: The DNS name or address to connect to and to find in the server's certificate.
+        type: str
+        required: true
+      hostaddr:
+        description: The address to connect to, if O(expectations[].host) is not to be resolved.
+        type: str
+      port:
+        description: The port to connect to.
+        type: int
+        default: 5432
+      database:
+        description: The database to connect to.
+        type: str
+        default: postgres
+      role:
+        description: The role to log in as.
+        type: str
+        required: true
+      os_user:
+        description: The OS user that connects.
+        type: str
+        required: true
+      certificate:
+        description:
+          - V(own) presents a client certificate and expects the server to have verified it.
+          - V(none) presents none.
+        type: str
+        choices: [own, none]
+        default: own
+      certificate_role:
+        description: The role whose certificate is presented. By default O(expectations[].role).
+        type: str
+      files:
+        description:
+          - V(named) passes the paths of all files to libpq.
+          - V(default) passes none, so the ones in C(~/.postgresql) have to be right.
+          - V(service) passes nothing but a host, a port, a database and the service that is called like the role.
+        type: str
+        choices: [named, default, service]
+        default: named
+      sslcert:
+        description: Path of the client certificate. By default the one that M(pgops.tls.client) keeps for the role.
+        type: path
+      sslkey:
+        description: Path of its private key. By default the one that M(pgops.tls.client) keeps for the role.
+        type: path
+      sslrootcert:
+        description: Path of the trusted roots. By default those that M(pgops.tls.client) keeps for the OS user.
+        type: path
+      sslmode:
+        description: The C(sslmode) of libpq.
+        type: str
+        choices: [require, verify-ca, verify-full]
+        default: verify-full
+      skip:
+        description: Do not connect, but report this check as skipped, for this reason.
+        type: str
+  connect_timeout:
+    description: Seconds within which a connection has to stand, for each address of the host.
+    type: int
+    default: 10
+  timeout:
+    description: Seconds after which a check is given up.
+    type: int
+    default: 30
+  parallel:
+    description: How many connections are tried at once.
+    type: int
+    default: 8
+  psql:
+    description:
+      - Path of C(psql).
+      - By default the one in the search path; on Debian the newest, without its wrapper script.
+    type: path
+seealso:
+  - plugin: pgops.tls.expectations
+    plugin_type: filter
+  - module: pgops.tls.probe
+  - name: SSL support of libpq
+    description: The rules by which libpq chooses and checks certificates.
+    link: https://www.postgresql.org/docs/current/libpq-ssl.html
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Prove that app reaches db1 with TLS, and only with its own certificate
+  pgops.tls.connection:
+    expectations:
+      - {host: db1.example.com, role: app, os_user: app}
+      - {host: db1.example.com, role: app, os_user: app, expect: refused, kind: plaintext}
+      - {host: db1.example.com, role: app, os_user: app, expect: refused, kind: no_certificate}
+      - host: db1.example.com
+        role: postgres
+        os_user: app
+        certificate_role: app
+        expect: refused
+        kind: another_role
+
+- name: Prove that a certificate kept elsewhere works
+  pgops.tls.connection:
+    expectations:
+      - host: db1.example.com
+        role: report
+        os_user: report
+        sslcert: /srv/report/report.crt
+        sslkey: /srv/report/report.key
+        sslrootcert: /srv/report/root.crt
+"""
+
+RETURN = r"""
+checks:
+  description: What became of each expectation, in their order.
+  returned: when the connections could be tried
+  type: list
+  elements: dict
+  contains:
+    status:
+      description:
+        - V(ok) when it is as expected, V(deviation) when not, V(skipped) when it cannot be tried.
+        - V(unproven) when it was refused as expected, but so was the connection that shows that it is meant.
+      type: str
+    reason:
+      description: Why, in words.
+      type: str
+    wanted:
+      description: What was expected, in words.
+      type: str
+    server:
+      description: What the server is called.
+      type: str
+    host:
+      description: The name by which it was called.
+      type: str
+    port:
+      description: Its port.
+      type: int
+    os_user:
+      description: The OS user that connected.
+      type: str
+    role:
+      description: The role that was asked for.
+      type: str
+    protocol:
+      description: Protocol of an accepted connection, empty otherwise.
+      type: str
+    cipher:
+      description: Cipher of an accepted connection, empty otherwise.
+      type: str
+    client_dn:
+      description: Subject of the client certificate that the server verified, as PostgreSQL cuts it.
+      type: str
+    message:
+      description: The message of a refused connection, empty otherwise.
+      type: str
+  sample:
+    - status: ok
+      reason: the server asked for a client certificate
+      wanted: "refused: no client certificate"
+      server: db1
+      host: db1.example.com
+      port: 5432
+      os_user: app
+      role: app
+      protocol: ""
+      cipher: ""
+      client_dn: ""
+      message: connection requires a valid client certificate
+deviations:
+  description: A sentence for each check that is not as expected, or unproven.
+  returned: when the connections could be tried
+  type: list
+  elements: str
+libpq:
+  description: Major version of C(psql) and its libpq.
+  returned: when the connections could be tried
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "expectations": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
+                "kind": {"type": "str", "choices": list(REFUSALS)},
+                "server": {"type": "str"},
+                "host": {"type": "str", "required": True},
+                "hostaddr": {"type": "str"},
+                "port": {"type": "int", "default": 5432},
+                "database": {"type": "str", "default": "postgres"},
+                "role": {"type": "str", "required": True},
+                "os_user": {"type": "str", "required": True},
+                "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
+                "certificate_role": {"type": "str"},
+                "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},
+                "sslcert": {"type": "path"},
+                "sslkey": {"type": "path", "no_log": False},
+                "sslrootcert": {"type": "path"},
+                "sslmode": {
+                    "type": "str",
+                    "choices": ["require", "verify-ca", "verify-full"],
+                    "default": "verify-full",
+                },
+                "skip": {"type": "str"},
+            },
+        },
+        "connect_timeout": {"type": "int", "default": 10},
+        "timeout": {"type": "int", "default": 30},
+        "parallel": {"type": "int", "default": 8},
+        "psql": {"type": "path"},
+    }
+
+
+def result(options: dict[str, Any]) -> dict[str, Any]:
+    """Try what the options say and return the module's result. Raises TlsError."""
+    expected = [
+        checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(options["expectations"])
+    ]
+    psql = connections.find_psql(options["psql"])
+    limits = connections.Limits(
+        max(2, options["connect_timeout"]),  # libpq takes anything less for 2
+        max(1, options["timeout"]),
+        max(1, options["parallel"]),
+    )
+    found = [report.as_result(check) for check in checks.verify(expected, psql, limits)]
+    deviations = [report.sentence(check) for check in found if report.is_fault(check)]
+    return {"changed": False, "checks": found, "deviations": deviations, "libpq": psql.major}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        outcome = result(module.params)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    if outcome["deviations"]:
+        count = f"{len(outcome['deviations'])} of {len(outcome['checks'])} connections"
+        module.fail_json(msg=f"{count} were not as expected: {' '.join(outcome['deviations'])}", **outcome)
+    module.exit_json(**outcome)
+
+
+if __name__ == "__main__":
+    main()

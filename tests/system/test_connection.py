@@ -1,0 +1,381 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module connection's parts against a real server: what has to work, what has to be refused, and that each can fail."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+
+LIMITS = connections.Limits(connect_timeout=10, timeout=30, parallel=4)
+DEFAULTS = {
+    "expect": "accepted",
+    "port": 5432,
+    "database": "postgres",
+    "certificate": "own",
+    "files": "named",
+    "sslmode": "verify-full",
+}
+KINDS = [kind for kind in REFUSALS if kind != "another_role"]
+CERTIFICATES_ONLY = ("hostssl all all all cert", "host all all all reject")
+
+
+@dataclass
+class Client:
+    """An OS user with a temporary home, and the server that it connects to."""
+
+    name: str
+    home: Path
+    cluster: Any
+
+    def give(self, path: Path, content: bytes, mode: int = 0o600) -> Path:
+        """Write a file of this user."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        for one in (path, *path.parents):
+            if one == self.home:
+                break
+            os.chown(one, pwd.getpwnam(self.name).pw_uid, pwd.getpwnam(self.name).pw_gid)
+        return path
+
+    def install(self, authority: Any, role: str, roots: Path) -> None:
+        """Put files where module client keeps them."""
+        certificate, key = authority.issue(role, "clientAuth")
+        current = self.home / ".postgresql" / "pgops" / "current"
+        self.give(current / role / "postgresql.crt", certificate.read_bytes())
+        self.give(current / role / "postgresql.key", key.read_bytes())
+        self.give(current / "root.crt", roots.read_bytes())
+
+    def expect(self, **given: Any) -> dict[str, Any]:
+        """Return an expectation with this cluster, this user and role app."""
+        common = {"host": "localhost", "port": self.cluster.port, "role": "app", "os_user": self.name}
+        return {**DEFAULTS, **common, **given}
+
+    def refuse(self, kind: str, **given: Any) -> dict[str, Any]:
+        """Return an expectation of a refusal."""
+        return self.expect(expect="refused", kind=kind, **given)
+
+    def verify(self, *items: dict[str, Any]) -> list[dict[str, Any]]:
+        """Try expectations and return module results."""
+        expected = [checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(items)]
+        found = checks.verify(expected, connections.find_psql(None), LIMITS)
+        return [report.as_result(one) for one in found]
+
+    def outcome(self, kind: str, **given: Any) -> dict[str, Any]:
+        """Try a refusal beside the connection that has to work, which works, and return the refusal's result."""
+        proof, found = self.verify(self.expect(), self.refuse(kind, **given))
+        assert proof["status"] == "ok", proof
+        return found
+
+
+@pytest.fixture
+def os_user() -> Iterator[tuple[str, Path]]:
+    """Make an OS user with a temporary home."""
+    if os.geteuid() != 0:
+        pytest.skip("making an OS user takes root")
+    name, home = f"pgtls{os.getpid()}", Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
+    try:
+        subprocess.run(["useradd", "--no-create-home", "--home-dir", str(home), name], check=True)
+        entry = pwd.getpwnam(name)
+        os.chown(home, entry.pw_uid, entry.pw_gid)
+        yield name, home
+    finally:
+        subprocess.run(["userdel", name], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def client(cluster: Any, os_user: tuple[str, Path], server_authority: Any, client_authority: Any) -> Client:
+    """Set a server and a client up the way the collection does: certificates only, roles app and other."""
+    cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE other LOGIN")
+    cluster.hba(*CERTIFICATES_ONLY)
+    names = "DNS:localhost,IP:127.0.0.1"
+    cluster.serve(*server_authority.issue("server", "serverAuth", names), client_authority.root)
+    found = Client(*os_user, cluster)
+    found.install(client_authority, "app", server_authority.root)
+    return found
+
+
+def leftovers() -> list[str]:
+    return glob.glob(os.path.join(tempfile.gettempdir(), "pgops-tls-foreign-*"))
+
+
+def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Client) -> None:
+    found = client.verify(client.expect(), client.expect(host="127.0.0.1"))
+    assert [one["status"] for one in found] == ["ok", "ok"]
+    assert found[0]["protocol"] == "TLSv1.3"
+    assert found[0]["cipher"].startswith("TLS_")
+    assert found[0]["client_dn"] == "/CN=app"
+
+
+def test_every_kind_is_refused_for_its_reason(client: Client) -> None:
+    kinds = [client.refuse(kind) for kind in KINDS]
+    found = client.verify(client.expect(), *kinds, client.refuse("another_role", role="other", certificate_role="app"))
+    assert [one["status"] for one in found] == ["ok"] * (len(REFUSALS) + 1), report.table({"here": {"checks": found}})
+    reasons = {one["wanted"]: one["reason"] for one in found}
+    assert reasons["refused: plaintext"] == "a rule rejects plaintext"
+    assert reasons["refused: no client certificate"] == "the server asked for a client certificate"
+    assert reasons["refused: another role's certificate"] == "the certificate is another role's"
+    assert reasons["refused: wrong host name"] == "the server's certificate has other names"
+    assert reasons["refused: foreign root at the client"] == "the client does not trust the server"
+    assert leftovers() == []
+
+
+def test_plaintext_that_is_accepted_is_a_deviation(client: Client) -> None:
+    client.cluster.hba("hostssl all all all cert", "host all all all trust")
+    client.cluster.reload()
+    found = client.outcome("plaintext")
+    assert (found["status"], found["reason"]) == ("deviation", "was accepted (without TLS)")
+
+
+def test_plaintext_that_is_asked_for_a_password_is_a_deviation(client: Client) -> None:
+    client.cluster.hba("hostssl all all all cert", "host all all all scram-sha-256")
+    client.cluster.reload()
+    found = client.outcome("plaintext")
+    assert found["status"] == "deviation"
+    assert "no password supplied" in found["reason"]
+
+
+def test_a_missing_certificate_that_is_accepted_is_a_deviation(client: Client) -> None:
+    client.cluster.hba("hostssl all all all trust")
+    client.cluster.reload()
+    found = client.outcome("no_certificate")
+    assert found["status"] == "deviation"
+    assert found["reason"].startswith("was accepted (TLSv1.3 ")
+
+
+def test_another_roles_certificate_that_is_accepted_is_a_deviation(client: Client) -> None:
+    client.cluster.hba("hostssl all all all trust clientcert=verify-ca")
+    client.cluster.reload()
+    found = client.outcome("another_role", role="other", certificate_role="app")
+    assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
+
+
+def test_another_role_that_does_not_exist_is_a_deviation_when_only_that_stops_it(client: Client) -> None:
+    client.cluster.hba("hostssl all all all trust clientcert=verify-ca")
+    client.cluster.reload()
+    found = client.outcome("another_role", role="ghost", certificate_role="app")
+    assert found["status"] == "deviation"
+    assert 'role "ghost" does not exist' in found["reason"]
+
+
+def test_another_role_is_refused_when_no_rule_is_for_it(client: Client) -> None:
+    client.cluster.hba("hostssl all app all cert")
+    client.cluster.reload()
+    found = client.outcome("another_role", role="other", certificate_role="app")
+    assert (found["status"], found["reason"]) == ("ok", "no rule for that role")
+
+
+def test_another_role_is_refused_by_verify_full_beside_another_method(client: Client) -> None:
+    client.cluster.hba("hostssl all all all trust clientcert=verify-full")
+    client.cluster.reload()
+    found = client.outcome("another_role", role="other", certificate_role="app")
+    assert (found["status"], found["reason"]) == ("ok", "the certificate is another role's")
+
+
+@pytest.fixture
+def known_foreigner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make the next foreign authority the one whose root is at this path, so that somebody can trust it."""
+    kept = Path(tempfile.mkdtemp(prefix="pgtls-foreign-"))
+    made = checks.foreign.foreign_authority
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, kept)
+        authority = stack.enter_context(made(checks.processes.account("root", "test"), ["app"]))
+        (kept / "root.crt").write_bytes(Path(authority.root).read_bytes())
+
+        @contextlib.contextmanager
+        def same(reader: Any, _roles: Any) -> Iterator[Any]:
+            checks.foreign._give(authority.directory, reader)
+            yield authority
+
+        monkeypatch.setattr(checks.foreign, "foreign_authority", same)
+        yield kept / "root.crt"
+
+
+def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Client, known_foreigner: Path) -> None:
+    both = (client.cluster.data / "clients.crt").read_bytes() + known_foreigner.read_bytes()
+    client.cluster.write("clients.crt", both)
+    client.cluster.reload()
+    found = client.outcome("foreign_certificate")
+    assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
+
+
+@pytest.mark.usefixtures("known_foreigner")
+def test_a_foreign_root_that_fits_is_a_deviation(client: Client, server_authority: Any) -> None:
+    account = checks.processes.account(client.name, "test")
+    with checks.foreign.foreign_authority(account, ["app"]) as foreigner:
+        shutil.copy(server_authority.root, foreigner.root)
+    found = client.outcome("foreign_root")
+    assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
+
+
+def test_a_wrong_name_that_fits_is_a_deviation(client: Client, server_authority: Any) -> None:
+    names = "DNS:localhost,DNS:pgops-wrong-name.invalid"
+    client.cluster.serve(*server_authority.issue("lax", "serverAuth", names), client.cluster.data / "clients.crt")
+    found = client.outcome("wrong_name")
+    assert found["status"] == "deviation"
+
+
+def test_a_refusal_is_unproven_when_the_right_connection_fails_too(client: Client) -> None:
+    client.cluster.hba("host all all all reject")
+    client.cluster.reload()
+    proof, found = client.verify(client.expect(), client.refuse("plaintext"))
+    assert proof["status"] == "deviation"
+    assert found["status"] == "unproven"
+    assert "the connection that has to work failed too" in found["reason"]
+
+
+def test_a_refusal_without_anything_to_compare_with_is_unproven(client: Client) -> None:
+    (found,) = client.verify(client.refuse("plaintext"))
+    assert found["status"] == "unproven"
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "another_role"])
+def test_a_server_that_is_down_proves_no_refusal(client: Client, kind: str) -> None:
+    client.cluster.stop()
+    given = {"role": "other", "certificate_role": "app"} if kind == "another_role" else {}
+    proof, found = client.verify(client.expect(), client.refuse(kind, **given))
+    assert (proof["status"], found["status"]) == ("deviation", "deviation")
+    assert "Connection refused" in found["reason"]
+
+
+def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Client) -> None:
+    name = "no-such-host.invalid"
+    proof, found = client.verify(client.expect(host=name), client.refuse("wrong_name", host=name))
+    assert (proof["status"], found["status"]) == ("deviation", "deviation")
+    assert "could not translate host name" in proof["reason"]
+    assert "cannot resolve" in found["reason"]
+
+
+def test_a_name_that_is_not_in_the_certificate_is_a_deviation(client: Client) -> None:
+    (found,) = client.verify(client.expect(host="db9.example.com", hostaddr="127.0.0.1"))
+    assert found["status"] == "deviation"
+    assert "does not match host name" in found["reason"]
+
+
+def test_a_server_that_does_not_verify_the_certificate_is_a_deviation(client: Client) -> None:
+    client.cluster.hba("hostssl all all all trust")
+    client.cluster.append("postgresql.conf", "ssl_ca_file = ''\n")
+    client.cluster.reload()
+    (found,) = client.verify(client.expect())
+    assert found["status"] == "deviation"
+    assert "the server has verified no client certificate" in found["reason"]
+
+
+def test_a_certificate_without_a_file_is_said_to_be_missing(client: Client) -> None:
+    found = client.verify(client.expect(role="other"), client.expect(certificate="none"))
+    assert [one["status"] for one in found] == ["deviation", "deviation"]
+    assert "pgops/current/other/postgresql.crt does not exist" in found[0]["reason"]
+    assert "requires a valid client certificate" in found[1]["reason"]
+
+
+def test_the_default_files_are_used_when_none_are_named(client: Client) -> None:
+    (found,) = client.verify(client.expect(files="default"))
+    assert "was not tried" in found["reason"]
+    folder = client.home / ".postgresql"
+    for name, target in {"postgresql.crt": "app/", "postgresql.key": "app/", "root.crt": ""}.items():
+        (folder / name).symlink_to(f"pgops/current/{target}{name}")
+    (found,) = client.verify(client.expect(files="default"))
+    assert found["status"] == "ok", found
+    (folder / "postgresql.key").unlink()
+    (folder / "postgresql.key").symlink_to("pgops/current/app/postgresql.crt")
+    (found,) = client.verify(client.expect(files="default"))
+    assert found["status"] == "deviation"
+    assert "could not load private key file" in found["reason"]
+
+
+def test_a_damaged_certificate_spoils_only_its_own_check(client: Client) -> None:
+    damaged = client.give(
+        client.home / "damaged.crt", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    )
+    bad, good = client.verify(client.expect(sslcert=str(damaged)), client.expect())
+    assert (bad["status"], good["status"]) == ("deviation", "ok")
+    assert f"was not tried: {damaged}" in bad["reason"]
+
+
+def test_the_service_of_the_role_is_used(client: Client) -> None:
+    current = client.home / ".postgresql" / "pgops" / "current"
+    lines = [
+        "[app]",
+        "user=app",
+        f"sslcert={current}/app/postgresql.crt",
+        f"sslkey={current}/app/postgresql.key",
+        f"sslrootcert={current}/root.crt",
+        "sslmode=verify-full",
+    ]
+    client.give(client.home / ".pg_service.conf", "\n".join(lines).encode())
+    (found,) = client.verify(client.expect(files="service"))
+    assert found["status"] == "ok", found
+    client.give(client.home / ".pg_service.conf", b"[other]\n")
+    (found,) = client.verify(client.expect(files="service"))
+    assert 'definition of service "app" not found' in found["reason"]
+
+
+def test_the_environment_of_the_caller_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PGSSLMODE": "disable", "PGHOSTADDR": "192.0.2.1", "PGUSER": "x", "PGOPTIONS": "-c x"}.items():
+        monkeypatch.setenv(name, value)
+    (found,) = client.verify(client.expect())
+    assert found["status"] == "ok", found
+
+
+def test_a_server_that_never_answers_is_given_up(client: Client) -> None:
+    limits = connections.Limits(connect_timeout=60, timeout=1, parallel=1)
+    with checks.socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        expected = [checks.expectation(client.expect(port=port), "e")]
+        (found,) = checks.verify(expected, connections.find_psql(None), limits)
+    assert found.verdict.status == "deviation"
+    assert "did not end within 1 s" in found.verdict.reason
+
+
+def test_a_role_with_an_odd_and_long_name_is_recognised(client: Client, client_authority: Any) -> None:
+    role = "x" * 50 + "-it's+odd=1"  # its DN has more than 63 bytes
+    client.cluster.psql(f'CREATE ROLE "{role}" LOGIN')
+    certificate, key = client_authority.issue(role, "clientAuth")
+    own = {
+        "sslcert": str(client.give(client.home / "odd.crt", certificate.read_bytes())),
+        "sslkey": str(client.give(client.home / "odd.key", key.read_bytes())),
+    }
+    refusals = [client.refuse(kind, role=role, **own) for kind in KINDS]
+    found = client.verify(client.expect(role=role, **own), *refusals)
+    assert {one["status"] for one in found} == {"ok"}, report.table({"here": {"checks": found}})
+
+
+def test_nothing_is_left_when_a_check_breaks_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: Any) -> None:
+        raise TlsError("broken off")
+
+    monkeypatch.setattr(checks.connections, "attempt_all", broken)
+    with pytest.raises(TlsError, match="broken off"):
+        client.verify(client.expect(), client.refuse("foreign_root"))
+    assert leftovers() == []
+
+
+def test_only_the_os_user_can_read_the_foreign_files(client: Client) -> None:
+    account = checks.processes.account(client.name, "test")
+    with checks.foreign.foreign_authority(account, ["app"]) as made:
+        found = [os.stat(path) for path in (made.directory, made.root, made.key("app"), made.certificate("app"))]
+    assert {one.st_uid for one in found} == {account.uid}
+    assert all(one.st_mode & 0o077 == 0 for one in found)
+
+
+@pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "", "db1,db2"])
+def test_a_unix_socket_and_a_list_are_no_hosts(host: str) -> None:
+    with pytest.raises(TlsError, match=r"expectations\[0\].host"):
+        checks.expectation({**DEFAULTS, "host": host, "role": "app", "os_user": "app"}, "expectations[0]")
