@@ -235,7 +235,10 @@ def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any
         "changes": outcome.changes,
         "reasons": outcome.plan.reasons,
         "server_version": outcome.version,
-        "diff": difference.of_plan(outcome.plan, wanted, outcome.leaf_before, outcome.ssl_conf_before),
+        # a call that only asks changes nothing live: the difference is shown by the call that installs
+        "diff": []
+        if outcome.request is not None
+        else difference.of_plan(outcome.plan, wanted, outcome.leaf_before, outcome.ssl_conf_before),
     }
     if outcome.request is not None:
         facts["request"] = outcome.request
