@@ -1,78 +1,16 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults: processes that die before any of their file operations, and operations that fail."""
+"""A temporary directory for the tests of the shared parts."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-# Everything that changes the file system or makes it durable goes through one of these.
-OPERATIONS = ("open", "fdopen", "rename", "unlink", "symlink", "link", "mkdir", "rmdir", "fsync", "fchmod", "fchown")
-Action = Callable[[], object]
-
-
-class TornStream(contextlib.AbstractContextManager["TornStream"]):
-    """A stream that has written half of its bytes when the process dies."""
-
-    def __init__(self, stream: Any, step: Action) -> None:
-        self.stream = stream
-        self.step = step
-
-    def __exit__(self, *_: object) -> None:
-        self.stream.close()
-
-    def read(self) -> bytes:
-        return bytes(self.stream.read())
-
-    def write(self, content: bytes) -> int:
-        self.stream.write(content[: len(content) // 2])
-        self.stream.flush()
-        self.step()
-        return int(self.stream.write(content[len(content) // 2 :]))
-
-
-def patched(step: Action, patch: Callable[[str, Any], None]) -> None:
-    """Let every file operation call ``step`` first."""
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            step()
-            result = original(*arguments, **options)
-            return TornStream(result, step) if original is fdopen else result
-
-        return call
-
-    fdopen = os.fdopen
-    for name in OPERATIONS:
-        patch(name, counted(getattr(os, name)))
-
-
-def dies_before(number: int, action: Action) -> bool:
-    """Run ``action`` in a process that is killed before its operation ``number``; return False when it got through."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            counter = itertools.count()
-            patched(lambda: os._exit(9) if next(counter) == number else None, lambda name, to: setattr(os, name, to))
-            action()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 9), "the action itself failed"
-    return code == 9
 
 
 @pytest.fixture
@@ -83,61 +21,3 @@ def fast_path(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         yield Path(directory)
-
-
-@pytest.fixture
-def deaths() -> Callable[[Action], Iterator[int]]:
-    """Return what runs an action again and again, each time dying one operation later, until it gets through.
-
-    After each death it yields; the caller looks, and puts everything back for the next one.
-    """
-
-    def all_of(action: Action) -> Iterator[int]:
-        for number in itertools.count():
-            died = dies_before(number, action)
-            yield number
-            if not died:
-                assert number > 3, "nothing was counted"
-                return
-
-    return all_of
-
-
-@pytest.fixture
-def fails_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Callable[[], bool]]:
-    """Return what lets the n-th operation from now fail as on a full disk; its result tells whether it came to that."""
-
-    def at(number: int) -> Callable[[], bool]:
-        monkeypatch.undo()
-        counter = itertools.count()
-        failed = []
-
-        def step() -> None:
-            if next(counter) == number:
-                failed.append(number)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "injected")
-
-        patched(step, lambda name, to: monkeypatch.setattr(os, name, to))
-
-        def stop() -> bool:
-            monkeypatch.undo()
-            return bool(failed)
-
-        return stop
-
-    return at
-
-
-def everything(directory: Path) -> dict[str, tuple[Any, ...]]:
-    """Return what is below a directory: type, mode, owner, content."""
-    found = {}
-    for path in sorted(directory.rglob("*")):
-        info = path.lstat()
-        content: Any = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(directory))] = (oct(info.st_mode), info.st_uid, info.st_gid, content)
-    return found
-
-
-@pytest.fixture
-def look() -> Callable[[Path], dict[str, tuple[Any, ...]]]:
-    return everything

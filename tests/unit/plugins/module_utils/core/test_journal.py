@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.tests import faults
 
 ME = files.Owner(os.geteuid(), os.getegid())
 SOMEBODY = files.Owner(65534, 65534) if os.geteuid() == 0 else ME
-Look = Callable[[Path], dict[str, tuple[Any, ...]]]
-Deaths = Callable[[Callable[[], object]], Iterator[int]]
 
 
 class World:
@@ -65,9 +64,11 @@ class World:
         if journal.is_open():
             journal.roll_back()
 
-    def used(self, look: Look) -> tuple[Any, ...]:
+    def used(self) -> tuple[Any, ...]:
         """Return what users of the files see: leftovers of a dead process do not count."""
-        found = {path: what for path, what in look(self.outside).items() if not path.endswith(".pgops-new")}
+        found = {
+            path: what for path, what in faults.everything(self.outside).items() if not path.endswith(".pgops-new")
+        }
         return found, self.store.read(self.store.current(), "key")
 
 
@@ -90,28 +91,28 @@ def world(fresh: Callable[[], World]) -> World:
 
 
 @pytest.fixture
-def old(fresh: Callable[[], World], look: Look) -> tuple[Any, ...]:
+def old(fresh: Callable[[], World]) -> tuple[Any, ...]:
     """Return what users see before the transaction."""
-    return fresh().used(look)
+    return fresh().used()
 
 
 @pytest.fixture
-def new(fresh: Callable[[], World], look: Look) -> tuple[Any, ...]:
+def new(fresh: Callable[[], World]) -> tuple[Any, ...]:
     """Return what users see after the transaction."""
     world = fresh()
     world.commit()
-    return world.used(look)
+    return world.used()
 
 
 def test_a_transaction_that_dies_anywhere_leaves_the_old_state_or_the_new_one(
-    fresh: Callable[[], World], old: tuple[Any, ...], new: tuple[Any, ...], deaths: Deaths, look: Look
+    fresh: Callable[[], World], old: tuple[Any, ...], new: tuple[Any, ...]
 ) -> None:
     worlds = [fresh()]
     outcomes = []
-    for _number in deaths(lambda: World.commit(worlds[-1])):
+    for _number in faults.deaths(lambda: World.commit(worlds[-1])):
         worlds[-1].recover()
-        assert worlds[-1].used(look) in (old, new)
-        outcomes.append(worlds[-1].used(look) == new)
+        assert worlds[-1].used() in (old, new)
+        outcomes.append(worlds[-1].used() == new)
         worlds.append(fresh())
     assert outcomes.count(False) > 50
     assert outcomes == sorted(outcomes), "once committed, always committed"
@@ -119,55 +120,57 @@ def test_a_transaction_that_dies_anywhere_leaves_the_old_state_or_the_new_one(
 
 
 def test_after_any_death_the_next_transaction_ends_as_if_nothing_had_been(
-    fresh: Callable[[], World], new: tuple[Any, ...], deaths: Deaths, look: Look
+    fresh: Callable[[], World], new: tuple[Any, ...]
 ) -> None:
     worlds = [fresh()]
-    for _number in deaths(lambda: World.commit(worlds[-1])):
+    for _number in faults.deaths(lambda: World.commit(worlds[-1])):
         world = worlds[-1]
         world.recover()
-        if world.used(look) != new:
+        if world.used() != new:
             world.commit()
-        assert world.used(look) == new
-        left = [name for name in look(world.root / "store") if "new" in name or "staging" in name or "journal" in name]
+        assert world.used() == new
+        left = [
+            name
+            for name in faults.everything(world.root / "store")
+            if "new" in name or "staging" in name or "journal" in name
+        ]
         assert left == []
         worlds.append(fresh())
 
 
 def test_a_roll_back_that_dies_anywhere_is_finished_by_the_next_one(
-    fresh: Callable[[], World], old: tuple[Any, ...], deaths: Deaths, look: Look
+    fresh: Callable[[], World], old: tuple[Any, ...]
 ) -> None:
     worlds = [fresh()]
     worlds[-1].change()
-    for _number in deaths(lambda: World.recover(worlds[-1])):
+    for _number in faults.deaths(lambda: World.recover(worlds[-1])):
         worlds[-1].recover()
-        assert worlds[-1].used(look) == old
+        assert worlds[-1].used() == old
         assert not Journal(worlds[-1].store).is_open()
         worlds.append(fresh())
         worlds[-1].change()
 
 
 def test_an_operation_that_fails_anywhere_can_be_rolled_back_at_once(
-    fresh: Callable[[], World], old: tuple[Any, ...], new: tuple[Any, ...], fails_at: Any, look: Look
+    fresh: Callable[[], World], old: tuple[Any, ...], new: tuple[Any, ...]
 ) -> None:
     for number in itertools.count():
         world = fresh()
-        stop = fails_at(number)
-        with contextlib.suppress(OSError):
+        with faults.failing(number) as failed, contextlib.suppress(OSError):
             world.commit()
-        failed = stop()
         world.recover()
-        assert world.used(look) in (old, new)
+        assert world.used() in (old, new)
         if not failed:
-            assert world.used(look) == new
+            assert world.used() == new
             assert number > 50
             break
 
 
-def test_a_roll_back_brings_back_bytes_mode_and_owner(world: World, old: tuple[Any, ...], look: Look) -> None:
+def test_a_roll_back_brings_back_bytes_mode_and_owner(world: World, old: tuple[Any, ...]) -> None:
     journal = world.change()
-    assert world.used(look) != old
+    assert world.used() != old
     journal.roll_back()
-    assert world.used(look) == old
+    assert world.used() == old
     assert old[0]["config"][:3] == ("0o100640", *SOMEBODY)
 
 
@@ -192,7 +195,7 @@ def test_a_kept_file_stays_the_same_file_under_its_other_name(world: World) -> N
 
 
 def test_where_hard_links_are_refused_the_file_is_moved_and_comes_back(
-    world: World, monkeypatch: pytest.MonkeyPatch, old: tuple[Any, ...], look: Look
+    world: World, monkeypatch: pytest.MonkeyPatch, old: tuple[Any, ...]
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
@@ -201,11 +204,11 @@ def test_where_hard_links_are_refused_the_file_is_moved_and_comes_back(
     journal = world.change()
     assert os.path.exists(world.path("kept.aside"))
     journal.roll_back()
-    assert world.used(look) == old
+    assert world.used() == old
 
 
 def test_a_file_that_was_moved_and_not_yet_replaced_comes_back(
-    fresh: Callable[[], World], old: tuple[Any, ...], deaths: Deaths, look: Look, monkeypatch: pytest.MonkeyPatch
+    fresh: Callable[[], World], old: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
@@ -219,42 +222,40 @@ def test_a_file_that_was_moved_and_not_yet_replaced_comes_back(
         journal.put_link(worlds[-1].path("kept"), "new target", worlds[-1].path("kept.aside"))
 
     absent = 0
-    for _number in deaths(keep):
+    for _number in faults.deaths(keep):
         absent += not os.path.lexists(worlds[-1].path("kept"))
         worlds[-1].recover()
-        assert worlds[-1].used(look) == old
+        assert worlds[-1].used() == old
         worlds.append(fresh())
     assert absent > 0, "no death fell between the two renames"
 
 
-def test_an_aside_that_is_taken_is_refused_before_anything_changes(
-    world: World, old: tuple[Any, ...], look: Look
-) -> None:
+def test_an_aside_that_is_taken_is_refused_before_anything_changes(world: World, old: tuple[Any, ...]) -> None:
     journal = Journal(world.store)
     journal.begin(None)
     with pytest.raises(TlsError, match=r"config: expected nothing there"):
         journal.put_link(world.path("kept"), "new target", world.path("config"))
     journal.roll_back()
-    assert world.used(look) == old
+    assert world.used() == old
 
 
 @pytest.mark.parametrize("name", ["config", "new", "link", "kept", "replaced"])
-def test_a_file_that_somebody_changed_after_the_crash_is_not_overwritten(world: World, name: str, look: Look) -> None:
+def test_a_file_that_somebody_changed_after_the_crash_is_not_overwritten(world: World, name: str) -> None:
     journal = world.change()
     os.unlink(world.path(name))
     Path(world.path(name)).write_text("somebody's work")
-    before = look(world.root)
+    before = faults.everything(world.root)
     with pytest.raises(TlsError, match=rf"{name}.*somebody changed it since"):
         journal.roll_back()
-    assert look(world.root) == before, "nothing at all is put back"
+    assert faults.everything(world.root) == before, "nothing at all is put back"
     assert journal.is_open()
 
 
-def test_a_file_that_was_put_back_by_hand_is_no_foreign_change(world: World, old: tuple[Any, ...], look: Look) -> None:
+def test_a_file_that_was_put_back_by_hand_is_no_foreign_change(world: World, old: tuple[Any, ...]) -> None:
     journal = world.change()
     Path(world.path("config")).write_bytes(b"config before\r\n\xff")
     journal.roll_back()
-    assert world.used(look) == old
+    assert world.used() == old
 
 
 def test_a_link_that_somebody_pointed_to_a_third_generation_is_not_moved(world: World) -> None:
@@ -266,12 +267,12 @@ def test_a_link_that_somebody_pointed_to_a_third_generation_is_not_moved(world: 
     assert world.store.current() == third
 
 
-def test_a_second_transaction_cannot_begin_over_an_open_one(world: World, look: Look) -> None:
+def test_a_second_transaction_cannot_begin_over_an_open_one(world: World) -> None:
     world.change()
-    before = look(world.root)
+    before = faults.everything(world.root)
     with pytest.raises(TlsError, match=r"interrupted run is open"):
         Journal(world.store).begin(None)
-    assert look(world.root) == before
+    assert faults.everything(world.root) == before
 
 
 @pytest.mark.parametrize(
