@@ -122,16 +122,25 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
     temporary = os.path.join(parent, f".{name}.pgops-new")
     with contextlib.suppress(FileExistsError):  # left by a run that died
         os.mkdir(temporary, 0o700)
-    descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _furnish(temporary, mode, owner)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.rmdir(temporary)
+        raise
+    sync_directory(parent)
+    return True
+
+
+def _furnish(directory: str, mode: int, owner: Owner | None) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if owner is not None:
             give(descriptor, owner)
         os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
-    sync_directory(parent)
-    return True
 
 
 @contextlib.contextmanager

@@ -80,13 +80,14 @@ class GenerationStore:
         name = f"{int((self.names() or ['0'])[-1]) + 1:04d}"
         staging = os.path.join(self.generations, ".staging")
         shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
-        files.make_directory(staging, self.mode, self.owner)
         try:
+            files.make_directory(staging, self.mode, self.owner)
             for path, file in sorted(contents.items()):
                 folder = os.path.dirname(os.path.join(staging, path))
                 files.make_directory(folder, self.mode, self.owner)
                 files.write_new(os.path.join(staging, path), file.content, file.mode, self.owner)
                 files.sync_directory(folder)
+            files.sync_directory(staging)
             os.rename(staging, self.path(name))
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
