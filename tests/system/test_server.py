@@ -39,8 +39,7 @@ def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 
     leaf = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
         certificate.SERVER_AUTH,
-        "",
-        parse_all(names, "names"),
+        issuing.Holder("", tuple(parse_all(names, "names"))),
         public_key,
         issuing.Validity(start, start + days * DAY),
     )
