@@ -255,6 +255,64 @@ def client_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority.made(tmp_path_factory.mktemp("pki") / "client", "Test client CA")
 
 
+@dataclass
+class Client:
+    """An OS user with a temporary home, and the server that it connects to."""
+
+    name: str
+    home: Path
+    cluster: Cluster
+
+    def give(self, path: Path, content: bytes, mode: int = 0o600) -> Path:
+        """Write a file of this user."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        for one in (path, *path.parents):
+            if one == self.home:
+                break
+            os.chown(one, pwd.getpwnam(self.name).pw_uid, pwd.getpwnam(self.name).pw_gid)
+        return path
+
+    def install(self, authority: Authority, role: str, roots: Path) -> None:
+        """Put files where module client keeps them."""
+        certificate, key = authority.issue(role, "clientAuth")
+        current = self.home / ".postgresql" / "pgops" / "current"
+        self.give(current / role / "postgresql.crt", certificate.read_bytes())
+        self.give(current / role / "postgresql.key", key.read_bytes())
+        self.give(current / "root.crt", roots.read_bytes())
+
+
+@pytest.fixture
+def os_user() -> Iterator[tuple[str, Path]]:
+    """Make an OS user with a temporary home."""
+    if os.geteuid() != 0:
+        pytest.skip("making an OS user takes root")
+    name, home = f"pgtls{os.getpid()}", Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
+    try:
+        subprocess.run(["useradd", "--no-create-home", "--home-dir", str(home), name], check=True)
+        entry = pwd.getpwnam(name)
+        os.chown(home, entry.pw_uid, entry.pw_gid)
+        yield name, home
+    finally:
+        subprocess.run(["userdel", name], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def client(
+    cluster: Cluster, os_user: tuple[str, Path], server_authority: Authority, client_authority: Authority
+) -> Client:
+    """Set a server and a client up the way the collection does: certificates only, roles app and other."""
+    cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE other LOGIN")
+    cluster.hba("hostssl all all all cert", "host all all all reject")
+    names = "DNS:localhost,IP:127.0.0.1"
+    cluster.serve(*server_authority.issue("server", "serverAuth", names), client_authority.root)
+    found = Client(*os_user, cluster)
+    found.install(client_authority, "app", server_authority.root)
+    return found
+
+
 def _give(path: Path, account: str, mode: int) -> None:
     path.chmod(mode)
     if os.geteuid() == 0:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import pwd
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,35 +29,13 @@ DEFAULTS = {
     "sslmode": "verify-full",
 }
 KINDS = [kind for kind in REFUSALS if kind != "another_role"]
-CERTIFICATES_ONLY = ("hostssl all all all cert", "host all all all reject")
 
 
-@dataclass
-class Client:
-    """An OS user with a temporary home, and the server that it connects to."""
+class Checker:
+    """The client of the fixture of that name, with short ways to try expectations on it."""
 
-    name: str
-    home: Path
-    cluster: Any
-
-    def give(self, path: Path, content: bytes, mode: int = 0o600) -> Path:
-        """Write a file of this user."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
-        for one in (path, *path.parents):
-            if one == self.home:
-                break
-            os.chown(one, pwd.getpwnam(self.name).pw_uid, pwd.getpwnam(self.name).pw_gid)
-        return path
-
-    def install(self, authority: Any, role: str, roots: Path) -> None:
-        """Put files where module client keeps them."""
-        certificate, key = authority.issue(role, "clientAuth")
-        current = self.home / ".postgresql" / "pgops" / "current"
-        self.give(current / role / "postgresql.crt", certificate.read_bytes())
-        self.give(current / role / "postgresql.key", key.read_bytes())
-        self.give(current / "root.crt", roots.read_bytes())
+    def __init__(self, client: Any) -> None:
+        self.name, self.home, self.cluster, self.give = client.name, client.home, client.cluster, client.give
 
     def expect(self, **given: Any) -> dict[str, Any]:
         """Return an expectation with this cluster, this user and role app."""
@@ -85,38 +60,16 @@ class Client:
 
 
 @pytest.fixture
-def os_user() -> Iterator[tuple[str, Path]]:
-    """Make an OS user with a temporary home."""
-    if os.geteuid() != 0:
-        pytest.skip("making an OS user takes root")
-    name, home = f"pgtls{os.getpid()}", Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
-    try:
-        subprocess.run(["useradd", "--no-create-home", "--home-dir", str(home), name], check=True)
-        entry = pwd.getpwnam(name)
-        os.chown(home, entry.pw_uid, entry.pw_gid)
-        yield name, home
-    finally:
-        subprocess.run(["userdel", name], check=False)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture
-def client(cluster: Any, os_user: tuple[str, Path], server_authority: Any, client_authority: Any) -> Client:
-    """Set a server and a client up the way the collection does: certificates only, roles app and other."""
-    cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE other LOGIN")
-    cluster.hba(*CERTIFICATES_ONLY)
-    names = "DNS:localhost,IP:127.0.0.1"
-    cluster.serve(*server_authority.issue("server", "serverAuth", names), client_authority.root)
-    found = Client(*os_user, cluster)
-    found.install(client_authority, "app", server_authority.root)
-    return found
+def client(client: Any) -> Checker:
+    """Return the client of a server that wants certificates."""
+    return Checker(client)
 
 
 def leftovers() -> list[str]:
     return glob.glob(os.path.join(tempfile.gettempdir(), "pgops-tls-foreign-*"))
 
 
-def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Client) -> None:
+def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Checker) -> None:
     found = client.verify(client.expect(), client.expect(host="127.0.0.1"))
     assert [one["status"] for one in found] == ["ok", "ok"]
     assert found[0]["protocol"] == "TLSv1.3"
@@ -124,27 +77,27 @@ def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: 
     assert found[0]["client_dn"] == "/CN=app"
 
 
-def test_every_kind_is_refused_for_its_reason(client: Client) -> None:
+def test_every_kind_is_refused_for_its_reason(client: Checker) -> None:
     kinds = [client.refuse(kind) for kind in KINDS]
     found = client.verify(client.expect(), *kinds, client.refuse("another_role", role="other", certificate_role="app"))
     assert [one["status"] for one in found] == ["ok"] * (len(REFUSALS) + 1), report.table({"here": {"checks": found}})
     reasons = {one["wanted"]: one["reason"] for one in found}
     assert reasons["refused: plaintext"] == "a rule rejects plaintext"
     assert reasons["refused: no client certificate"] == "the server asked for a client certificate"
-    assert reasons["refused: another role's certificate"] == "the certificate is another role's"
+    assert reasons["refused: another role's certificate (app)"] == "the certificate is another role's"
     assert reasons["refused: wrong host name"] == "the server's certificate has other names"
     assert reasons["refused: foreign root at the client"] == "the client does not trust the server"
     assert leftovers() == []
 
 
-def test_plaintext_that_is_accepted_is_a_deviation(client: Client) -> None:
+def test_plaintext_that_is_accepted_is_a_deviation(client: Checker) -> None:
     client.cluster.hba("hostssl all all all cert", "host all all all trust")
     client.cluster.reload()
     found = client.outcome("plaintext")
     assert (found["status"], found["reason"]) == ("deviation", "was accepted (without TLS)")
 
 
-def test_plaintext_that_is_asked_for_a_password_is_a_deviation(client: Client) -> None:
+def test_plaintext_that_is_asked_for_a_password_is_a_deviation(client: Checker) -> None:
     client.cluster.hba("hostssl all all all cert", "host all all all scram-sha-256")
     client.cluster.reload()
     found = client.outcome("plaintext")
@@ -152,7 +105,7 @@ def test_plaintext_that_is_asked_for_a_password_is_a_deviation(client: Client) -
     assert "no password supplied" in found["reason"]
 
 
-def test_a_missing_certificate_that_is_accepted_is_a_deviation(client: Client) -> None:
+def test_a_missing_certificate_that_is_accepted_is_a_deviation(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust")
     client.cluster.reload()
     found = client.outcome("no_certificate")
@@ -160,14 +113,14 @@ def test_a_missing_certificate_that_is_accepted_is_a_deviation(client: Client) -
     assert found["reason"].startswith("was accepted (TLSv1.3 ")
 
 
-def test_another_roles_certificate_that_is_accepted_is_a_deviation(client: Client) -> None:
+def test_another_roles_certificate_that_is_accepted_is_a_deviation(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust clientcert=verify-ca")
     client.cluster.reload()
     found = client.outcome("another_role", role="other", certificate_role="app")
     assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
 
 
-def test_another_role_that_does_not_exist_is_a_deviation_when_only_that_stops_it(client: Client) -> None:
+def test_another_role_that_does_not_exist_is_a_deviation_when_only_that_stops_it(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust clientcert=verify-ca")
     client.cluster.reload()
     found = client.outcome("another_role", role="ghost", certificate_role="app")
@@ -175,14 +128,14 @@ def test_another_role_that_does_not_exist_is_a_deviation_when_only_that_stops_it
     assert 'role "ghost" does not exist' in found["reason"]
 
 
-def test_another_role_is_refused_when_no_rule_is_for_it(client: Client) -> None:
+def test_another_role_is_refused_when_no_rule_is_for_it(client: Checker) -> None:
     client.cluster.hba("hostssl all app all cert")
     client.cluster.reload()
     found = client.outcome("another_role", role="other", certificate_role="app")
     assert (found["status"], found["reason"]) == ("ok", "no rule for that role")
 
 
-def test_another_role_is_refused_by_verify_full_beside_another_method(client: Client) -> None:
+def test_another_role_is_refused_by_verify_full_beside_another_method(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust clientcert=verify-full")
     client.cluster.reload()
     found = client.outcome("another_role", role="other", certificate_role="app")
@@ -208,7 +161,7 @@ def known_foreigner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield kept / "root.crt"
 
 
-def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Client, known_foreigner: Path) -> None:
+def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Checker, known_foreigner: Path) -> None:
     both = (client.cluster.data / "clients.crt").read_bytes() + known_foreigner.read_bytes()
     client.cluster.write("clients.crt", both)
     client.cluster.reload()
@@ -217,7 +170,7 @@ def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Client, k
 
 
 @pytest.mark.usefixtures("known_foreigner")
-def test_a_foreign_root_that_fits_is_a_deviation(client: Client, server_authority: Any) -> None:
+def test_a_foreign_root_that_fits_is_a_deviation(client: Checker, server_authority: Any) -> None:
     account = checks.processes.account(client.name, "test")
     with checks.foreign.foreign_authority(account, ["app"]) as foreigner:
         shutil.copy(server_authority.root, foreigner.root)
@@ -225,14 +178,14 @@ def test_a_foreign_root_that_fits_is_a_deviation(client: Client, server_authorit
     assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
 
 
-def test_a_wrong_name_that_fits_is_a_deviation(client: Client, server_authority: Any) -> None:
+def test_a_wrong_name_that_fits_is_a_deviation(client: Checker, server_authority: Any) -> None:
     names = "DNS:localhost,DNS:pgops-wrong-name.invalid"
     client.cluster.serve(*server_authority.issue("lax", "serverAuth", names), client.cluster.data / "clients.crt")
     found = client.outcome("wrong_name")
     assert found["status"] == "deviation"
 
 
-def test_a_refusal_is_unproven_when_the_right_connection_fails_too(client: Client) -> None:
+def test_a_refusal_is_unproven_when_the_right_connection_fails_too(client: Checker) -> None:
     client.cluster.hba("host all all all reject")
     client.cluster.reload()
     proof, found = client.verify(client.expect(), client.refuse("plaintext"))
@@ -241,13 +194,13 @@ def test_a_refusal_is_unproven_when_the_right_connection_fails_too(client: Clien
     assert "the connection that has to work failed too" in found["reason"]
 
 
-def test_a_refusal_without_anything_to_compare_with_is_unproven(client: Client) -> None:
+def test_a_refusal_without_anything_to_compare_with_is_unproven(client: Checker) -> None:
     (found,) = client.verify(client.refuse("plaintext"))
     assert found["status"] == "unproven"
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "another_role"])
-def test_a_server_that_is_down_proves_no_refusal(client: Client, kind: str) -> None:
+def test_a_server_that_is_down_proves_no_refusal(client: Checker, kind: str) -> None:
     client.cluster.stop()
     given = {"role": "other", "certificate_role": "app"} if kind == "another_role" else {}
     proof, found = client.verify(client.expect(), client.refuse(kind, **given))
@@ -255,7 +208,7 @@ def test_a_server_that_is_down_proves_no_refusal(client: Client, kind: str) -> N
     assert "Connection refused" in found["reason"]
 
 
-def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Client) -> None:
+def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Checker) -> None:
     name = "no-such-host.invalid"
     proof, found = client.verify(client.expect(host=name), client.refuse("wrong_name", host=name))
     assert (proof["status"], found["status"]) == ("deviation", "deviation")
@@ -263,13 +216,13 @@ def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Client) -> None:
     assert "cannot resolve" in found["reason"]
 
 
-def test_a_name_that_is_not_in_the_certificate_is_a_deviation(client: Client) -> None:
+def test_a_name_that_is_not_in_the_certificate_is_a_deviation(client: Checker) -> None:
     (found,) = client.verify(client.expect(host="db9.example.com", hostaddr="127.0.0.1"))
     assert found["status"] == "deviation"
     assert "does not match host name" in found["reason"]
 
 
-def test_a_server_that_does_not_verify_the_certificate_is_a_deviation(client: Client) -> None:
+def test_a_server_that_does_not_verify_the_certificate_is_a_deviation(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust")
     client.cluster.append("postgresql.conf", "ssl_ca_file = ''\n")
     client.cluster.reload()
@@ -278,14 +231,14 @@ def test_a_server_that_does_not_verify_the_certificate_is_a_deviation(client: Cl
     assert "the server has verified no client certificate" in found["reason"]
 
 
-def test_a_certificate_without_a_file_is_said_to_be_missing(client: Client) -> None:
+def test_a_certificate_without_a_file_is_said_to_be_missing(client: Checker) -> None:
     found = client.verify(client.expect(role="other"), client.expect(certificate="none"))
     assert [one["status"] for one in found] == ["deviation", "deviation"]
     assert "pgops/current/other/postgresql.crt does not exist" in found[0]["reason"]
     assert "requires a valid client certificate" in found[1]["reason"]
 
 
-def test_the_default_files_are_used_when_none_are_named(client: Client) -> None:
+def test_the_default_files_are_used_when_none_are_named(client: Checker) -> None:
     (found,) = client.verify(client.expect(files="default"))
     assert "was not tried" in found["reason"]
     folder = client.home / ".postgresql"
@@ -300,7 +253,7 @@ def test_the_default_files_are_used_when_none_are_named(client: Client) -> None:
     assert "could not load private key file" in found["reason"]
 
 
-def test_a_damaged_certificate_spoils_only_its_own_check(client: Client) -> None:
+def test_a_damaged_certificate_spoils_only_its_own_check(client: Checker) -> None:
     damaged = client.give(
         client.home / "damaged.crt", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
     )
@@ -309,7 +262,7 @@ def test_a_damaged_certificate_spoils_only_its_own_check(client: Client) -> None
     assert f"was not tried: {damaged}" in bad["reason"]
 
 
-def test_the_service_of_the_role_is_used(client: Client) -> None:
+def test_the_service_of_the_role_is_used(client: Checker) -> None:
     current = client.home / ".postgresql" / "pgops" / "current"
     lines = [
         "[app]",
@@ -327,14 +280,14 @@ def test_the_service_of_the_role_is_used(client: Client) -> None:
     assert 'definition of service "app" not found' in found["reason"]
 
 
-def test_the_environment_of_the_caller_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_caller_changes_nothing(client: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGSSLMODE": "disable", "PGHOSTADDR": "192.0.2.1", "PGUSER": "x", "PGOPTIONS": "-c x"}.items():
         monkeypatch.setenv(name, value)
     (found,) = client.verify(client.expect())
     assert found["status"] == "ok", found
 
 
-def test_a_server_that_never_answers_is_given_up(client: Client) -> None:
+def test_a_server_that_never_answers_is_given_up(client: Checker) -> None:
     limits = connections.Limits(connect_timeout=60, timeout=1, parallel=1)
     with checks.socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -344,7 +297,7 @@ def test_a_server_that_never_answers_is_given_up(client: Client) -> None:
     assert "did not end within 1 s" in found.verdict.reason
 
 
-def test_a_role_with_an_odd_and_long_name_is_recognised(client: Client, client_authority: Any) -> None:
+def test_a_role_with_an_odd_and_long_name_is_recognised(client: Checker, client_authority: Any) -> None:
     role = "x" * 50 + "-it's+odd=1"  # its DN has more than 63 bytes
     client.cluster.psql(f'CREATE ROLE "{role}" LOGIN')
     certificate, key = client_authority.issue(role, "clientAuth")
@@ -357,7 +310,7 @@ def test_a_role_with_an_odd_and_long_name_is_recognised(client: Client, client_a
     assert {one["status"] for one in found} == {"ok"}, report.table({"here": {"checks": found}})
 
 
-def test_nothing_is_left_when_a_check_breaks_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_when_a_check_breaks_off(client: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: Any) -> None:
         raise TlsError("broken off")
 
@@ -367,7 +320,7 @@ def test_nothing_is_left_when_a_check_breaks_off(client: Client, monkeypatch: py
     assert leftovers() == []
 
 
-def test_only_the_os_user_can_read_the_foreign_files(client: Client) -> None:
+def test_only_the_os_user_can_read_the_foreign_files(client: Checker) -> None:
     account = checks.processes.account(client.name, "test")
     with checks.foreign.foreign_authority(account, ["app"]) as made:
         found = [os.stat(path) for path in (made.directory, made.root, made.key("app"), made.certificate("app"))]

@@ -45,8 +45,9 @@ class Expectation(NamedTuple):
     @property
     def wanted(self) -> str:
         """Return what is expected, in the words of the report."""
-        if self.expect == "refused":
-            return f"refused: {refusals.REFUSALS[self.kind].title}"
+        if self.kind:
+            whose = f" ({self.certificate_role})" if self.kind == "another_role" else ""
+            return f"refused: {refusals.REFUSALS[self.kind].title}{whose}"
         return {"named": "accepted", "default": "accepted, default files", "service": "accepted, service"}[self.files]
 
     @property

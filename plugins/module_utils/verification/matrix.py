@@ -34,6 +34,31 @@ class Server(NamedTuple):
     rejects_plaintext: bool
 
 
+def from_inventory(
+    servers: Iterable[Mapping[str, Any]],
+    identities: Iterable[Mapping[str, Any]],
+    *,
+    clients: Iterable[Mapping[str, Any]] = (),
+    database: str = "postgres",
+    refused: Sequence[str] = tuple(REFUSALS),
+    other_role: str = "",
+) -> list[dict[str, Any]]:
+    """Return the expectations of a client host with these ``identities``, as ``expectations`` makes them.
+
+    ``servers`` and ``clients`` are the variables of all server and all client hosts. Raises TlsError for variables that
+    are of no use, and when there are identities but no servers.
+    """
+    own = identities_of(identities, database)
+    everybody = [one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database)]
+    found = [server_of(host) for host in servers]
+    if own and not found:
+        raise TlsError(
+            "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
+            "There is nothing to verify connections to."
+        )
+    return expectations(own, found, [*own, *everybody], refused, other_role)
+
+
 def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) -> list[Identity]:
     """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete."""
     found = []

@@ -1,0 +1,86 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filter that makes the list of connections to verify from an inventory."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: expectations
+short_description: Make the list of connections to verify from an inventory
+version_added: 0.1.0
+description:
+  - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
+    hold, by the client's own files, and by its service; the first identity of an OS user by libpq's default files too.
+  - For every identity and server, each kind of connection that must be refused is on the list as well.
+  - Wildcard names are on the list as skipped, since nobody connects to them.
+positional: identities
+options:
+  _input:
+    description:
+      - The variables of the server hosts. Of them count C(postgres_server_names), C(postgres_server_extra_names),
+        C(postgres_server_port) and C(postgres_server_plaintext), with the defaults of role
+        P(pgops.tls.postgres_server#role).
+    type: list
+    elements: dict
+    required: true
+  identities:
+    description: C(postgres_client_identities) of the client host that is going to connect.
+    type: list
+    elements: dict
+    required: true
+  clients:
+    description:
+      - The variables of all client hosts. The check that one role's certificate does not let in as another role asks
+        for a role that one of them has in C(postgres_client_identities).
+    type: list
+    elements: dict
+    default: []
+  database:
+    description: The database to connect to as an identity that names none.
+    type: str
+    default: postgres
+  refused:
+    description: The kinds of connection that must be refused, see M(pgops.tls.connection). By default all.
+    type: list
+    elements: str
+  other_role:
+    description:
+      - The role to ask for with another role's certificate.
+      - By default another role of the inventory, and C(postgres) if there is no other.
+    type: str
+    default: ""
+seealso:
+  - module: pgops.tls.connection
+author: The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Verify from every client that it reaches every server, and that nothing else is let in
+  pgops.tls.connection:
+    expectations: "{{ servers | pgops.tls.expectations(postgres_client_identities, clients=clients) }}"
+  vars:
+    servers: "{{ groups['postgres_servers'] | map('extract', hostvars) }}"
+    clients: "{{ groups['postgres_clients'] | map('extract', hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: What M(pgops.tls.connection) takes as its option O(pgops.tls.connection#module:expectations).
+  type: list
+  elements: dict
+"""
+
+from typing import Any, Callable
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filter by its name."""
+        return {"expectations": explained(matrix.from_inventory)}

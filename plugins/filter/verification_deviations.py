@@ -1,0 +1,48 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filter that says what the results of module connection have wrong."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: verification_deviations
+short_description: Say what the results of module connection have wrong
+version_added: 0.1.0
+description:
+  - A sentence for each connection that was not as expected, with client host, server, name, what was expected and what
+    happened. A host that could not verify anything has a sentence too.
+options:
+  _input:
+    description: The results of M(pgops.tls.connection) by client host.
+    type: dict
+    required: true
+author: The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Fail if anything was not as expected
+  ansible.builtin.assert:
+    that: ({inventory_hostname: verified} | pgops.tls.verification_deviations) is falsy
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences; none when everything is as expected.
+  type: list
+  elements: str
+"""
+
+from typing import Any, Callable
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filter by its name."""
+        return {"verification_deviations": explained(report.deviations)}
