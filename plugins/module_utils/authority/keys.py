@@ -81,11 +81,11 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
             "or encrypt all keys of the directory: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 200000 -in KEY -out NEW."
         )
     try:
-        key = serialization.load_pem_private_key(text, passphrase.encode("utf-8") if passphrase is not None else None)
+        key = serialization.load_pem_private_key(text, _bytes(passphrase) if passphrase is not None else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # What the library says is left out: it tells more of the key's inside than of the mistake.
-        found = "the passphrase does not open it, or the file is damaged" if is_encrypted else "the file is damaged"
-        raise TlsError(f"{path}: expected a private key in PEM, but {found}.") from None
+        found = "the passphrase is wrong, or the file is damaged" if is_encrypted else "the file is damaged"
+        raise TlsError(f"{path}: the private key cannot be read: {found}.") from None
     if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
         raise TlsError(f"{path}: expected a key of type {', '.join(AUTHORITY_KEY_TYPES)}, found another type.")
     return key
@@ -101,6 +101,11 @@ def hash_for(key: AuthorityKey) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if key.key_size == 384 else hashes.SHA256()
 
 
+def _bytes(passphrase: str) -> bytes:
+    """Return what openssl would read for a passphrase, also for bytes of the environment that are not UTF-8."""
+    return passphrase.encode("utf-8", "surrogateescape")
+
+
 def _pem(label: str, der: bytes) -> bytes:
     text = base64.b64encode(der).decode("ascii")
     lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
@@ -110,7 +115,7 @@ def _pem(label: str, der: bytes) -> bytes:
 def _encrypted(encoded: bytes, passphrase: str) -> bytes:
     """Return an EncryptedPrivateKeyInfo of RFC 5958: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC."""
     salt, start = os.urandom(16), os.urandom(16)
-    derived = PBKDF2HMAC(hashes.SHA256(), length=32, salt=salt, iterations=_ROUNDS).derive(passphrase.encode("utf-8"))
+    derived = PBKDF2HMAC(hashes.SHA256(), length=32, salt=salt, iterations=_ROUNDS).derive(_bytes(passphrase))
     padder = padding.PKCS7(128).padder()
     encryptor = Cipher(algorithms.AES(derived), modes.CBC(start)).encryptor()
     hidden = encryptor.update(padder.update(encoded) + padder.finalize()) + encryptor.finalize()

@@ -18,7 +18,7 @@ import re
 import shutil
 from typing import Iterator
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -73,11 +73,11 @@ def check_writable(directory: str) -> None:
 
 
 def generation(directory: str, name: str) -> str | None:
-    """Return the folder of the newest generation of an authority, or None when there is none."""
+    """Return the folder of the newest generation of an authority, or None when there is none. Raises OSError."""
     parent = os.path.join(directory, name)
     try:
         found = [entry for entry in os.listdir(parent) if _NUMBERED.fullmatch(entry)]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     return os.path.join(parent, max(found, key=int)) if found else None
 
@@ -93,6 +93,11 @@ def read(folder: str, name: str, passphrase: str | None) -> issuing.Authority:
         raise TlsError(
             f"{issuing_path}: expected the certificate of a CA that root.crt beside it has signed, found another. "
             "The files of two authorities were mixed up: restore this folder from its backup."
+        )
+    if issued.extended_key_usage != (profiles.PURPOSES[name],):
+        raise TlsError(
+            f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose. "
+            "The folders of two authorities were mixed up: restore them from their backup."
         )
     key = keys.from_pem(_present(folder, "issuing.key"), passphrase, os.path.join(folder, "issuing.key"))
     _refuse_foreign_key(key, issued, os.path.join(folder, "issuing.key"), issuing_path)

@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, store
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+PASSPHRASE = "correct horse battery"
+FIVE_YEARS = 5 * 365 * 86400
+FILES = ["issuing.crt", "issuing.key", "root.crt", "root.key"]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "inventories" / "ca"
+
+
+def keep(
+    directory: Path, now: int, passphrase: str | None = None, key_type: str = "P-256", *, is_dry: bool = False
+) -> keeping.Outcome:
+    return keeping.keep(keeping.Wish(str(directory), key_type, passphrase), now, is_dry=is_dry)
+
+
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Return mode and bytes of everything below a directory."""
+    return {
+        str(path.relative_to(directory)): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def test_the_first_run_makes_both_authorities(directory: Path, now: int) -> None:
+    done = keep(directory, now)
+    assert len(done.changes) == 2
+    assert sorted(path.name for path in directory.iterdir()) == ["client", "server"]
+    for name in ("server", "client"):
+        assert sorted(path.name for path in (directory / name / "0001").iterdir()) == FILES
+        assert (directory / name / "0001" / "root.crt").read_text() == done.authorities[name].root.pem
+    assert done.before == ""
+    assert "server CA: 'PostgreSQL server root CA " in done.after
+
+
+def test_the_second_run_changes_nothing(directory: Path, now: int) -> None:
+    first = keep(directory, now)
+    before = contents(directory)
+    second = keep(directory, now + 86400)
+    assert second.changes == []
+    assert second.before == second.after == first.after
+    assert contents(directory) == before
+    assert {name: keeping.facts(found) for name, found in second.authorities.items()} == {
+        name: keeping.facts(made) for name, made in first.authorities.items()
+    }
+
+
+def test_facts_are_public_and_complete(directory: Path, now: int) -> None:
+    authority = keep(directory, now).authorities["client"]
+    found = keeping.facts(authority)
+    assert found["bundle"] == authority.issuing.pem + authority.root.pem
+    assert found["roots"] == authority.root.pem
+    assert found["issuing"] == authority.issuing.pem
+    assert found["issuing_not_after"] == "2032-01-14T08:00:00Z"
+    assert "PRIVATE" not in str(found)
+
+
+def test_modes_do_not_depend_on_the_umask(directory: Path, now: int) -> None:
+    before = os.umask(0o077)
+    try:
+        keep(directory, now)
+    finally:
+        os.umask(before)
+    assert directory.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (directory / "server" / "0001").iterdir()}
+    assert modes == {"root.crt": 0o644, "issuing.crt": 0o644, "root.key": 0o600, "issuing.key": 0o600}
+
+
+def test_a_dry_run_returns_authorities_and_writes_nothing(directory: Path, now: int) -> None:
+    done = keep(directory, now, is_dry=True)
+    assert len(done.changes) == 2
+    assert done.authorities["server"].issuing.is_ca
+    assert not directory.parent.exists()
+
+
+def test_a_dry_run_tells_the_truth(directory: Path, now: int) -> None:
+    keep(directory, now)
+    shutil.rmtree(directory / "client")
+    os.chmod(directory / "server" / "0001" / "root.key", 0o644)
+    before = contents(directory)
+    planned = keep(directory, now, is_dry=True)
+    assert contents(directory) == before
+    assert [change[:24] for change in planned.changes] == [change[:24] for change in keep(directory, now).changes]
+
+
+def test_keys_are_never_on_disk_in_clear_with_a_passphrase(directory: Path, now: int) -> None:
+    keep(directory, now, PASSPHRASE)
+    found = [path.read_bytes() for path in directory.rglob("*.key")]
+    assert len(found) == 4
+    assert all(b"BEGIN ENCRYPTED PRIVATE KEY" in text for text in found)
+    assert keep(directory, now, PASSPHRASE).changes == []
+
+
+@pytest.mark.parametrize("wrong", [None, "wrong passphrase", ""])
+def test_a_wrong_passphrase_is_found_on_every_run(directory: Path, now: int, wrong: str | None) -> None:
+    keep(directory, now, PASSPHRASE)
+    before = contents(directory)
+    with pytest.raises(TlsError, match="passphrase") as caught:
+        keep(directory, now, wrong)
+    assert PASSPHRASE not in str(caught.value)
+    assert contents(directory) == before
+
+
+def test_a_root_key_with_another_passphrase_is_found_too(directory: Path, now: int) -> None:
+    made = keep(directory, now, PASSPHRASE).authorities["client"].root_key
+    assert made is not None
+    (directory / "client" / "0001" / "root.key").write_bytes(keys.to_pem(made, "another passphrase"))
+    with pytest.raises(TlsError, match=r"client/0001/root\.key: .*passphrase is wrong"):
+        keep(directory, now, PASSPHRASE)
+
+
+def test_a_needless_passphrase_is_an_error(directory: Path, now: int) -> None:
+    keep(directory, now)
+    with pytest.raises(TlsError, match=r"issuing\.key: a passphrase was given, but this key is not encrypted"):
+        keep(directory, now, PASSPHRASE)
+
+
+def test_the_root_key_may_be_elsewhere(directory: Path, now: int) -> None:
+    keep(directory, now)
+    (directory / "server" / "0001" / "root.key").unlink()
+    done = keep(directory, now)
+    assert done.changes == []
+    assert done.authorities["server"].root_key is None
+    assert done.authorities["client"].root_key is not None
+
+
+@pytest.mark.parametrize("name", ["issuing.crt", "issuing.key", "root.crt"])
+@pytest.mark.parametrize("authority", ["server", "client"])
+def test_any_other_missing_file_is_named(directory: Path, now: int, authority: str, name: str) -> None:
+    keep(directory, now)
+    path = directory / authority / "0001" / name
+    path.unlink()
+    with pytest.raises(TlsError, match="this file of the authority is missing") as caught:
+        keep(directory, now)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [b"", b"garbage", "half"])
+def test_a_damaged_file_is_named(directory: Path, now: int, name: str, damage: bytes | str) -> None:
+    keep(directory, now)
+    path = directory / "server" / "0001" / name
+    path.write_bytes(damage if isinstance(damage, bytes) else path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(TlsError) as caught:
+        keep(directory, now)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["root.key", "issuing.key"])
+def test_a_foreign_key_is_found(directory: Path, now: int, name: str) -> None:
+    keep(directory, now)
+    shutil.copy(directory / "client" / "0001" / name, directory / "server" / "0001" / name)
+    with pytest.raises(TlsError, match=rf"server/0001/{name}: this key does not belong to"):
+        keep(directory, now)
+
+
+@pytest.mark.parametrize("name", ["root", "issuing"])
+def test_certificates_of_two_authorities_that_were_mixed_up_are_found(directory: Path, now: int, name: str) -> None:
+    keep(directory, now)
+    for ending in ("crt", "key"):
+        shutil.copy(directory / "client/0001" / f"{name}.{ending}", directory / "server/0001" / f"{name}.{ending}")
+    with pytest.raises(TlsError, match=r"server/0001/issuing\.crt: expected the certificate of a CA that root\.crt"):
+        keep(directory, now)
+
+
+def test_the_client_authority_in_the_servers_place_is_found(directory: Path, now: int) -> None:
+    keep(directory, now)
+    shutil.rmtree(directory / "server")
+    shutil.copytree(directory / "client", directory / "server")
+    with pytest.raises(TlsError, match=r"server/0001/issuing\.crt: .*purpose"):
+        keep(directory, now)
+
+
+def test_two_certificates_in_one_file_are_refused(directory: Path, now: int) -> None:
+    keep(directory, now)
+    path = directory / "server" / "0001" / "issuing.crt"
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(TlsError, match="expected one certificate, found 2"):
+        keep(directory, now)
+
+
+def test_another_key_type_than_that_of_the_authorities_is_refused(directory: Path, now: int) -> None:
+    keep(directory, now)
+    before = contents(directory)
+    with pytest.raises(TlsError, match=r"key_type: P-384 was asked for, but the server CA in .* has P-256 keys"):
+        keep(directory, now, key_type="P-384")
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("key_type", ["P-384", "RSA-3072"])
+def test_authorities_have_the_key_type_that_was_asked_for(directory: Path, now: int, key_type: str) -> None:
+    made = keep(directory, now, key_type=key_type).authorities
+    assert {ca.key_type for authority in made.values() for ca in (authority.root, authority.issuing)} == {key_type}
+    assert keep(directory, now, key_type=key_type).changes == []
+
+
+def test_ed25519_authorities_are_refused_before_anything_is_made(directory: Path, now: int) -> None:
+    with pytest.raises(TlsError, match="channel binding"):
+        keep(directory, now, key_type="Ed25519")
+    assert not directory.exists()
+
+
+def test_a_lost_authority_is_not_replaced_once_certificates_were_issued(directory: Path, now: int) -> None:
+    keep(directory, now)
+    shutil.rmtree(directory / "client")
+    ledger.append(str(directory), [{"id": "db1"}])
+    with pytest.raises(TlsError, match="client: the client CA is missing, although"):
+        keep(directory, now)
+    assert not (directory / "client").exists()
+
+
+def test_keys_that_others_may_read_are_closed(directory: Path, now: int) -> None:
+    keep(directory, now)
+    path = directory / "server" / "0001" / "issuing.key"
+    path.chmod(0o644)
+    done = keep(directory, now)
+    assert done.changes == [f"make {path} readable for its owner only (mode 0600)"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keep(directory, now).changes == []
+
+
+def test_half_a_year_before_the_end_every_run_warns(directory: Path, now: int) -> None:
+    keep(directory, now)
+    assert keep(directory, now + FIVE_YEARS - 183 * 86400).warnings == []
+    warnings = keep(directory, now + FIVE_YEARS - 182 * 86400).warnings
+    assert len(warnings) == 2
+    assert "ends in 182d, on 2032-01-14T08:00:00Z" in warnings[0]
+
+
+def test_an_expired_issuing_ca_is_an_error(directory: Path, now: int) -> None:
+    keep(directory, now)
+    keep(directory, now + FIVE_YEARS - 1)
+    with pytest.raises(TlsError, match=r"server issuing CA .* has expired on 2032-01-14T08:00:00Z"):
+        keep(directory, now + FIVE_YEARS)
+
+
+def test_a_clock_before_the_authoritys_life_is_an_error(directory: Path, now: int) -> None:
+    keep(directory, now)
+    with pytest.raises(TlsError, match=r"The clock of this host says .* Correct the clock"):
+        keep(directory, now - 301)
+
+
+@pytest.mark.parametrize("path", ["ca", "./ca", "None/postgres-ca"])
+def test_a_relative_directory_is_refused(now: int, path: str) -> None:
+    with pytest.raises(TlsError, match="directory: expected an absolute path"):
+        keeping.keep(keeping.Wish(path, "P-256", None), now, is_dry=True)
+
+
+def test_a_file_in_place_of_the_directory_is_refused(directory: Path, now: int) -> None:
+    directory.parent.mkdir(parents=True)
+    directory.write_text("")
+    with pytest.raises(TlsError, match="expected a directory"):
+        keep(directory, now)
+    with pytest.raises(TlsError, match="expected a directory"):
+        keep(directory / "below", now, is_dry=True)
+
+
+@pytest.mark.parametrize("place", ["server", "client/0001"])
+def test_a_file_in_place_of_an_authority_is_an_error_and_not_a_traceback(directory: Path, now: int, place: str) -> None:
+    (directory / place).parent.mkdir(parents=True)
+    (directory / place).write_text("")
+    with pytest.raises(TlsError) as caught:
+        keep(directory, now)
+    assert str(directory / place) in str(caught.value)
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_directory_that_cannot_be_written_to_is_named(now: int, is_dry: bool) -> None:
+    """Runs as another user in a child, since nothing is forbidden to root."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o555)
+        for place in (Path(directory), Path(directory, "below", "ca")):
+            message = _as_nobody(lambda place=place: keep(place, now, is_dry=is_dry))
+            assert message.startswith(f"{directory}: expected a directory that user id ")
+        assert os.listdir(directory) == []
+
+
+def test_what_a_killed_run_staged_is_no_authority(directory: Path, now: int) -> None:
+    (directory / "server" / ".staging").mkdir(parents=True)
+    (directory / "server" / ".staging" / "root.key").write_text("half a key")
+    keep(directory, now)
+    assert [path.name for path in (directory / "server").iterdir()] == ["0001"]
+
+
+def test_a_failed_write_leaves_no_authority(directory: Path, now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = files.write_new, iter(range(100))
+
+    def fail_at_the_third(*arguments: Any, **others: Any) -> None:
+        if next(calls) == 2:
+            raise OSError(28, "No space left on device", "somewhere")
+        original(*arguments, **others)
+
+    monkeypatch.setattr(files, "write_new", fail_at_the_third)
+    with pytest.raises(TlsError, match="No space left on device"):
+        keep(directory, now)
+    assert list((directory / "server").iterdir()) == []
+
+
+def test_another_run_is_waited_for(directory: Path, now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(directory, now)
+    original = files.locked
+    monkeypatch.setattr(files, "locked", lambda path: original(path, patience=0.0))
+    with files.locked(str(directory)), pytest.raises(TlsError, match="another run holds the lock"):
+        keep(directory, now)
+
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, {collections!r})
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
+
+left = int(sys.argv[1])
+
+def die_at_the_last(event, _arguments):
+    global left
+    if event in ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "os.listdir", "shutil.rmtree"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def counted(function):
+    def replacement(*arguments, **others):
+        die_at_the_last("open", ())
+        return function(*arguments, **others)
+    return replacement
+
+for name in ("fsync", "fchmod", "close", "lseek"):
+    setattr(os, name, counted(getattr(os, name)))
+children = 0
+wish = keeping.Wish(sys.argv[2], "P-256", {passphrase!r})
+while True:
+    left = int(sys.argv[1]) + children
+    children += 1
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(die_at_the_last)
+        keeping.keep(wish, {now}, is_dry=False)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(status, flush=True)
+    if sys.stdin.readline() != "again\\n":
+        break
+"""
+
+
+def test_a_run_killed_at_any_step_leaves_no_authority_or_a_whole_one(directory: Path, now: int) -> None:
+    collections = next(path for path in sys.path if path.endswith(".ansible/collections"))
+    source = CHILD.format(collections=collections, passphrase=None, now=now)
+    killed = seen = 0
+    with subprocess.Popen(
+        [sys.executable, "-c", source, "1", str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        while int(child.stdout.readline()) == signal.SIGKILL:
+            killed += 1
+            seen |= _check_what_is_left(directory)
+            keep(directory, now)  # heals
+            assert sorted(path.name for path in (directory / "server").iterdir()) == ["0001"]
+            assert sorted(path.name for path in (directory / "client").iterdir()) == ["0001"]
+            shutil.rmtree(directory.parent)
+            child.stdin.write("again\n")
+            child.stdin.flush()
+        child.stdin.close()
+    assert killed > 50
+    assert seen == 0b111  # none, the server CA alone, both
+
+
+def _check_what_is_left(directory: Path) -> int:
+    """Read what a killed run left; return a bit for the number of authorities in it."""
+    found = [name for name in ("server", "client") if store.generation(str(directory), name)]
+    for name in found:
+        folder = str(directory / name / "0001")
+        authority = store.with_root_key(folder, store.read(folder, name, None), None)
+        assert authority.root_key is not None
+        assert store.loose_keys(folder) == []
+    return 1 << len(found)
+
+
+def _as_nobody(action: Any) -> str:
+    """Return the message of the TlsError that an action ends with when user 65534 does it."""
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            action()
+        except TlsError as error:
+            os.write(sending, error.message.encode("utf-8"))
+        finally:
+            os._exit(0)
+    os.close(sending)
+    os.waitpid(child, 0)
+    with os.fdopen(receiving, "rb") as stream:
+        return stream.read().decode("utf-8")

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+DAY = 86400
+FIVE_YEARS = 5 * 365 * DAY
+
+
+@pytest.fixture
+def directory(tmp_path: Path, now: int) -> Path:
+    keeping.keep(keeping.Wish(str(tmp_path / "ca"), "P-256", None), now, is_dry=False)
+    return tmp_path / "ca"
+
+
+@pytest.fixture
+def db1(csr: str) -> dict[str, Any]:
+    return {"id": "db1", "csr": csr, "names": ["db1.example", "192.0.2.1"], "reasons": ["no_certificate"]}
+
+
+@pytest.fixture
+def orders(csr: str) -> dict[str, Any]:
+    return {"id": "app1/www/orders", "csr": csr, "role": "orders", "reasons": []}
+
+
+def sign(
+    directory: Path, now: int, *requests: dict[str, Any], authority: str = "server", lifetime: str = "90d",
+    passphrase: str | None = None, is_dry: bool = False,
+) -> signing.Outcome:  # fmt: skip
+    return signing.sign(signing.Order(str(directory), passphrase, authority, requests, lifetime), now, is_dry=is_dry)
+
+
+def recorded(directory: Path) -> list[dict[str, Any]]:
+    path = directory / ledger.FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_chain_is_the_leaf_and_its_issuing_ca(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    done = sign(directory, now, db1)
+    leaf, issuing = certificate.read_pem(done.certificates["db1"], "chain")
+    assert issuing.pem == (directory / "server" / "0001" / "issuing.crt").read_text()
+    assert leaf.issuer == issuing.subject
+    assert leaf.names == (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
+    assert (leaf.not_before, leaf.not_after) == (now - 300, now + 90 * DAY)
+    assert done.not_after == ledger.instant(now + 90 * DAY)
+    assert done.changes == ["issue a server certificate for db1: db1.example, 192.0.2.1 (no_certificate)"]
+
+
+def test_a_clients_certificate_carries_its_role_alone(directory: Path, now: int, orders: dict[str, Any]) -> None:
+    leaf = certificate.read_pem(
+        sign(directory, now, orders, authority="client").certificates["app1/www/orders"], "chain"
+    )[0]
+    assert leaf.common_name == "orders"
+    assert leaf.names == ()
+    assert leaf.extended_key_usage == (certificate.CLIENT_AUTH,)
+
+
+def test_every_certificate_is_recorded(directory: Path, now: int, db1: dict[str, Any], orders: dict[str, Any]) -> None:
+    done = sign(directory, now, db1, {**db1, "id": "db2"})
+    done.certificates.update(sign(directory, now + 1, orders, authority="client").certificates)
+    assert [line["id"] for line in recorded(directory)] == ["db1", "db2", "app1/www/orders"]
+    for line in recorded(directory):
+        leaf = certificate.read_pem(done.certificates[line["id"]], "chain")[0]
+        assert int(line["serial"], 16) == leaf.serial
+        assert line["sha256"] == leaf.sha256
+        assert line["issuer"] == leaf.authority_key_id
+        assert line["not_after"] == ledger.instant(leaf.not_after)
+    assert recorded(directory)[0] | {"serial": "", "sha256": "", "issuer": ""} == {
+        "serial": "",
+        "authority": "server",
+        "id": "db1",
+        "subject": "db1.example",
+        "names": ["db1.example", "192.0.2.1"],
+        "not_before": "2027-01-15T07:55:00Z",
+        "not_after": "2027-04-15T08:00:00Z",
+        "issued": "2027-01-15T08:00:00Z",
+        "issuer": "",
+        "reasons": ["no_certificate"],
+        "sha256": "",
+    }
+
+
+def test_nothing_is_handed_out_that_could_not_be_recorded(
+    directory: Path, now: int, db1: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error", "the disk")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(TlsError, match="Input/output error"):
+        sign(directory, now, db1)
+    assert recorded(directory) == []
+
+
+def test_without_requests_not_even_the_directory_is_looked_at(now: int) -> None:
+    assert sign(Path("/nonexistent"), now) == signing.Outcome({}, "", [], [])
+
+
+def test_a_dry_run_checks_and_issues_nothing(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    done = sign(directory, now, {**db1, "csr": None}, is_dry=True)
+    assert done.certificates == {}
+    assert done.changes == sign(directory, now, db1).changes
+    with pytest.raises(TlsError, match="longer than the issuer's"):
+        sign(directory, now, db1, lifetime="6y", is_dry=True)
+    with pytest.raises(TlsError, match="expected a certificate request"):
+        sign(directory, now, {**db1, "csr": "garbage"}, is_dry=True)
+    assert len(recorded(directory)) == 1
+
+
+def test_a_dry_run_before_the_first_run_has_no_authority_and_needs_none(
+    tmp_path: Path, now: int, db1: dict[str, Any]
+) -> None:
+    assert sign(tmp_path / "ca", now, db1, is_dry=True).changes
+    with pytest.raises(TlsError, match=r"there is no server CA in this directory.*certificate_authority"):
+        sign(tmp_path / "ca", now, db1)
+
+
+def test_one_bad_request_stops_all(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    for bad in ({"csr": None}, {"csr": "garbage"}, {"names": []}, {"id": "db1"}):
+        with pytest.raises(TlsError):
+            sign(directory, now, db1, {**db1, "id": "db2", **bad})
+    assert recorded(directory) == []
+
+
+def test_a_lifetime_longer_than_the_issuers_is_an_error_that_names_both(
+    directory: Path, now: int, db1: dict[str, Any]
+) -> None:
+    with pytest.raises(TlsError, match=r"lifetime: 1826d is longer than the issuer's.* lives 1825d, until 2032-01-14"):
+        sign(directory, now, db1, lifetime="1826d")
+    assert recorded(directory) == []
+    leaf = certificate.read_pem(sign(directory, now, db1, lifetime="5y").certificates["db1"], "chain")[0]
+    assert leaf.not_after == now + FIVE_YEARS
+
+
+@pytest.mark.parametrize(("left", "is_cut"), [(90 * DAY, False), (90 * DAY - 1, True), (30 * DAY, True)])
+def test_a_leaf_ends_with_its_issuer_and_the_run_says_so(
+    directory: Path, now: int, db1: dict[str, Any], left: int, is_cut: bool
+) -> None:
+    done = sign(directory, now + FIVE_YEARS - left, db1)
+    leaf, issuing = certificate.read_pem(done.certificates["db1"], "chain")
+    assert leaf.not_after == issuing.not_after
+    assert bool(done.warnings) is is_cut
+    assert all("2032-01-14T08:00:00Z" in warning for warning in done.warnings)
+
+
+def test_an_issuer_with_less_than_a_third_of_the_lifetime_left_issues_nothing(
+    directory: Path, now: int, db1: dict[str, Any]
+) -> None:
+    with pytest.raises(TlsError, match=r"lifetime: 90d was asked for, but the issuing CA .* ends in 29d"):
+        sign(directory, now + FIVE_YEARS - 30 * DAY + 1, db1)
+    assert sign(directory, now + FIVE_YEARS - 30 * DAY + 1, db1, lifetime="30d").warnings
+
+
+def test_an_expired_issuer_issues_nothing(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    with pytest.raises(TlsError, match="has expired"):
+        sign(directory, now + FIVE_YEARS, db1, lifetime="1m")
+
+
+def test_a_leaf_does_not_start_before_its_issuer(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    leaf, issuing = certificate.read_pem(sign(directory, now - 200, db1).certificates["db1"], "chain")
+    assert leaf.not_before == issuing.not_before == now - 300
+
+
+@pytest.mark.parametrize("lifetime", ["", "90", "0d", "-1d", "1.5d", "forever"])
+def test_what_is_no_duration_is_named(directory: Path, now: int, db1: dict[str, Any], lifetime: str) -> None:
+    with pytest.raises(TlsError, match=r"lifetime: .* is not a duration"):
+        sign(directory, now, db1, lifetime=lifetime)
+
+
+def test_a_wrong_passphrase_issues_nothing(tmp_path: Path, now: int, db1: dict[str, Any]) -> None:
+    keeping.keep(keeping.Wish(str(tmp_path), "P-256", "correct horse"), now, is_dry=False)
+    for wrong in (None, "wrong horse", "short"):
+        with pytest.raises(TlsError, match="passphrase"):
+            sign(tmp_path, now, db1, passphrase=wrong)
+    assert recorded(tmp_path) == []
+    assert sign(tmp_path, now, db1, passphrase="correct horse").certificates
+
+
+def test_the_root_key_is_not_needed(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    (directory / "server" / "0001" / "root.key").unlink()
+    assert sign(directory, now, db1).certificates
+
+
+def test_the_lock_is_held_while_signing(
+    directory: Path, now: int, db1: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    original = ledger.append
+
+    def look(*arguments: Any) -> None:
+        descriptor = os.open(directory, os.O_RDONLY)
+        held.append(_is_locked(descriptor))
+        os.close(descriptor)
+        original(*arguments)
+
+    monkeypatch.setattr(ledger, "append", look)
+    sign(directory, now, db1)
+    assert held == [True]
+
+
+def test_two_certificates_never_share_a_serial(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    sign(directory, now, *({**db1, "id": f"db{number}"} for number in range(50)))
+    assert len({line["serial"] for line in recorded(directory)}) == 50
+
+
+def test_the_newest_generation_signs(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    other = keeping.keep(keeping.Wish(str(directory.parent / "other"), "P-256", None), now, is_dry=False)
+    (directory.parent / "other" / "server" / "0001").rename(directory / "server" / "0002")
+    chain = certificate.read_pem(sign(directory, now, db1).certificates["db1"], "chain")
+    assert chain[1].pem == other.authorities["server"].issuing.pem
+    assert store.generation(str(directory), "server") == str(directory / "server" / "0002")
+
+
+def test_500_leaves_are_signed_fast_enough(
+    directory: Path, now: int, csr_of: Callable[[Any], str], leaf_keys: dict[str, Any]
+) -> None:
+    """The aim is 1,500 a second; a busy machine may take four times as long before this fails."""
+    csr = csr_of(leaf_keys["P-256"])
+    wanted = [{"id": f"db{n}", "csr": csr, "names": [f"db{n}.example", "192.0.2.1"], "reasons": []} for n in range(500)]
+    started = time.process_time()
+    done = sign(directory, now, *wanted)
+    assert len(done.certificates) == len(recorded(directory)) == 500
+    assert 500 / (time.process_time() - started) > 375
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
