@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL_3 = 196608
+_ALPN = "postgresql"
 
 
 class RefusedError(Exception):
@@ -86,7 +87,7 @@ def encrypted(
     context = context or observing_context()
     with connected(endpoint) as connection:
         if direct:
-            context.set_alpn_protocols(["postgresql"])  # the server insists on it
+            context.set_alpn_protocols([_ALPN])  # the server insists on it, and so does libpq on its answer
         else:
             _ask_for_tls(connection, endpoint)
         try:
@@ -94,6 +95,8 @@ def encrypted(
         except (ssl.SSLError, OSError) as error:
             raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.") from error
         with session:  # wrapping took the connection over; closing that would not close this
+            if direct and session.selected_alpn_protocol() != _ALPN:
+                raise TlsError(f"{endpoint}: something answers with TLS, but not as a PostgreSQL server (no ALPN).")
             try:
                 yield session
             finally:

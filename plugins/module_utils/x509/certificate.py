@@ -57,6 +57,11 @@ class Certificate(NamedTuple):
         return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
 
     @property
+    def issuer_common_name(self) -> str:
+        """Return the common name of the issuer, empty when it has none."""
+        return _common_name(self.issuer)
+
+    @property
     def is_self_issued(self) -> bool:
         """Return whether issuer and subject are the same name, as in a root."""
         return self.issuer == self.subject

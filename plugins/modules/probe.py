@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Look at the TLS of any PostgreSQL endpoint."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: probe
+short_description: Look at the TLS of any PostgreSQL endpoint
+version_added: 0.1.0
+description:
+  - Asks a PostgreSQL server, pooler or managed service for TLS and returns certificates, protocol and cipher that it
+    shows. It does not log in and needs no account, no C(psql), and nothing but Python.
+  - Without further options whatever certificate is shown is good enough. O(names), O(roots) and O(min_days) make
+    demands.
+  - Fails when nobody answers with TLS, or when a demand is not met. In the latter case the facts are returned as well.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  host:
+    description: DNS name or address to connect to.
+    type: str
+    required: true
+  port:
+    description: Port to connect to.
+    type: int
+    default: 5432
+  server_name:
+    description: The name to ask for (SNI), and the one that O(roots) is checked with. By default O(host).
+    type: str
+  direct:
+    description: Begin with TLS at once, as C(sslnegotiation=direct) of libpq 17 does, instead of asking for it first.
+    type: bool
+    default: false
+  names:
+    description: DNS names and addresses that the certificate has to hold. A wildcard in it covers one label.
+    type: list
+    elements: str
+    default: []
+  roots:
+    description:
+      - PEM certificates of trusted roots. The chain has to end in one of them, and the certificate has to be valid for
+        O(server_name), as C(sslmode=verify-full) demands.
+      - Unlike libpq, Python never takes the common name of a certificate for a name of the server.
+    type: str
+  min_days:
+    description: How many whole days the certificate has to be valid for from now.
+    type: int
+  timeout:
+    description: Seconds to wait for each answer.
+    type: int
+    default: 5
+seealso:
+  - module: pgops.tls.connection
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Look at a managed database
+  pgops.tls.probe:
+    host: db.example.net
+  register: database
+  delegate_to: localhost
+
+- name: Fail if its certificate does not fit
+  pgops.tls.probe:
+    host: db.example.net
+    names: [db.example.net]
+    roots: "{{ lookup('ansible.builtin.file', 'provider-roots.pem') }}"
+    min_days: 14
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+chain:
+  description:
+    - The certificates that the server shows, its own first.
+    - With Python before 3.10 on the host, only its own.
+  returned: when the server answers with TLS
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: Common name of the subject.
+      type: str
+    issuer:
+      description: Common name of the issuer.
+      type: str
+    names:
+      description: DNS names and IP addresses.
+      type: list
+      elements: str
+    not_before:
+      description: Begin of its life, ISO 8601 in UTC.
+      type: str
+    not_after:
+      description: End of its life, ISO 8601 in UTC.
+      type: str
+    days_left:
+      description: Whole days until then, negative when it is over.
+      type: int
+    key_type:
+      description: Type of the public key.
+      type: str
+    serial:
+      description: Serial number in hexadecimal.
+      type: str
+    sha256:
+      description: Fingerprint in hexadecimal.
+      type: str
+  sample:
+    - subject: db1.example.com
+      issuer: pgops server issuing CA 1
+      names: [db1.example.com, 192.0.2.10]
+      not_before: "2026-01-01T00:00:00Z"
+      not_after: "2026-04-01T00:00:00Z"
+      days_left: 71
+      key_type: P-256
+      serial: 5f2a
+      sha256: 1b2c5d7e0f0a8f6d3c5b4a29181706f5e4d3c2b1a09f8e7d6c5b4a3928170605
+protocol:
+  description: TLS protocol version.
+  returned: when the server answers with TLS
+  type: str
+  sample: TLSv1.3
+cipher:
+  description: Cipher suite.
+  returned: when the server answers with TLS
+  type: str
+  sample: TLS_AES_256_GCM_SHA384
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
+from ansible_collections.pgops.tls.plugins.module_utils.verification.endpoint import Wanted, probe
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 5432},
+        "server_name": {"type": "str"},
+        "direct": {"type": "bool", "default": False},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "roots": {"type": "str"},
+        "min_days": {"type": "int"},
+        "timeout": {"type": "int", "default": 5},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    options = module.params
+    endpoint = Endpoint(options["host"], options["port"], float(options["timeout"]), options["server_name"] or "")
+    wanted = Wanted(options["names"], options["roots"] or "", options["min_days"])
+    try:
+        facts = probe(endpoint, wanted, int(time.time()), direct=options["direct"])
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(changed=False, **facts)
+
+
+if __name__ == "__main__":
+    main()
