@@ -105,6 +105,7 @@ class Transaction:
     def _recover(self) -> list[str]:
         if not self.journal.is_open():
             self.home.store.discard_unused()
+            self.journal.clear()
             return []
         self.journal.roll_back()
         return [self._recovery()]
@@ -164,12 +165,12 @@ class Transaction:
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
         staged = self._stage(credentials) if plan.generation else None
-        self.journal.begin(staged)
         try:
+            self.journal.begin(staged)
             self._switch(found, plan)
+            self.journal.commit()
         except Exception as error:
-            raise self._rolled_back(error) from error
-        self.journal.commit()
+            raise self._rolled_back(error, staged) from error
         for role in plan.reasons:
             self.home.store.drop_pending_key(role)
         return {role: credential.leaf for role, credential in credentials.items()}
@@ -233,10 +234,13 @@ class Transaction:
     def _pair(directory: str) -> rehearsal.Pair:
         return rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
 
-    def _rolled_back(self, error: Exception) -> TlsError:
+    def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore the state before; return the reason of the failure, with what came of the roll-back."""
         try:
-            self.journal.roll_back()
+            if self.journal.is_open():
+                self.journal.roll_back()
+            elif staged is not None:
+                self.home.store.discard(staged)
         except (TlsError, OSError) as second:
             return TlsError(
                 f"{error} The files before could NOT be put back whole: {second} The next run tries again "

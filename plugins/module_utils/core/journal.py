@@ -34,6 +34,11 @@ class Journal:
         """Return whether a transaction was begun and neither committed nor rolled back."""
         return os.path.exists(self.path)
 
+    def clear(self) -> None:
+        """Remove the copies that a run left which died while it closed its transaction."""
+        if not self.is_open():
+            shutil.rmtree(self.backups, ignore_errors=True)
+
     def begin(self, staged: str | None) -> None:
         """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is).
 
@@ -158,23 +163,38 @@ class Journal:
 
     def _read(self) -> dict[str, Any]:
         try:
-            journal = json.loads(files.read(self.path) or b"")
-            if not isinstance(journal["changes"], list) or not {"previous", "staged"} <= set(journal):
-                raise ValueError("parts of it are missing")
+            journal: dict[str, Any] = json.loads(files.read(self.path) or b"")
+            _check(journal)
         except (ValueError, KeyError, TypeError) as error:
             raise TlsError(
                 f"{self.path}: expected the journal of an interrupted run, found damaged JSON ({error}). "
                 f"Compare the files with those in {self.backups}, then remove the journal and start again."
             ) from error
-        return dict(journal)
+        return journal
 
     def _write(self, journal: dict[str, Any]) -> None:
         files.write_atomically(self.path, json.dumps(journal, indent=1).encode("utf-8"), 0o600)
 
     def _close(self) -> None:
         os.unlink(self.path)
-        files.sync_directory(self.store.directory)
+        with contextlib.suppress(OSError):  # it is closed; if it came back after a power cut, it would be rolled back
+            files.sync_directory(self.store.directory)
         shutil.rmtree(self.backups, ignore_errors=True)
+
+
+def _check(journal: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for what is no journal: nothing may be half put back because of it."""
+    for change in journal["changes"]:
+        path, before, aside = change["path"], change["before"], change["aside"]
+        copied = before["kind"] == "file" and aside is None
+        texts = [path, *([before["backup"]] if copied else []), *([before["link"]] if before["kind"] == "link" else [])]
+        numbers = [before["mode"], *before["owner"]] if copied else []
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
+            raise ValueError("a change in it is incomplete")
+        dict(change["written"])
+    for name in (journal["previous"], journal["staged"]):
+        if name is not None and not str(name).isdigit():
+            raise ValueError("its generations have no numbers")
 
 
 def _is_known(now: dict[str, Any], change: dict[str, Any]) -> bool:

@@ -276,7 +276,21 @@ def test_a_second_transaction_cannot_begin_over_an_open_one(world: World) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '"text"', "null", '{"changes": []}', '{"changes": 1, "previous": 0, "staged": 0}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '"text"',
+        "null",
+        '{"changes": []}',
+        '{"changes": 1, "previous": "0001", "staged": null}',
+        '{"changes": [1], "previous": "0001", "staged": null}',
+        '{"changes": [{}], "previous": "0001", "staged": null}',
+        '{"changes": [], "previous": "../../etc", "staged": null}',
+        '{"changes": [], "previous": "0001", "staged": {}}',
+        '{"changes": [{"path": "/x", "before": {"kind": "file"}, "written": {}, "aside": null}], "previous": null}',
+    ],
 )
 def test_a_damaged_journal_is_named_and_stays(world: World, text: str) -> None:
     journal = world.change()
@@ -312,3 +326,28 @@ def test_an_existing_file_keeps_mode_and_owner_when_it_is_written(world: World) 
     found = os.stat(world.path("config"))
     assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o640, *SOMEBODY)
     assert os.readlink(world.path("alias")) == "config", "a link is followed, not replaced"
+
+
+def test_copies_that_a_death_at_the_end_left_are_cleared_and_those_of_an_open_transaction_are_not(world: World) -> None:
+    journal = world.change()
+    journal.clear()
+    assert list(Path(journal.backups).iterdir())
+    os.unlink(journal.path)
+    journal.clear()
+    assert not Path(journal.backups).exists()
+
+
+def test_a_commit_either_fails_with_the_journal_open_or_holds(fresh: Callable[[], World], new: tuple[Any, ...]) -> None:
+    for number in itertools.count():
+        world = fresh()
+        journal = world.change()
+        held = True
+        with faults.failing(number) as failed:
+            try:
+                journal.commit()
+            except OSError:
+                held = False
+        assert journal.is_open() != held
+        assert world.used() == new
+        if not failed:
+            return
