@@ -1,0 +1,148 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The matrix of connections that an inventory promises and rules out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+
+DEFAULTS = Path(__file__).resolve().parents[5] / "roles" / "postgres_server" / "defaults" / "main.yml"
+DB1 = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}
+APP = {"role": "app", "os_user": "www"}
+BATCH = {"role": "batch", "os_user": "www", "databases": ["jobs"]}
+
+
+def made(
+    servers: list[dict[str, Any]], identities: list[dict[str, Any]], **options: Any
+) -> list[tuple[str, str, str, str]]:
+    """Return (role, host, what, files or certificate) of each expectation."""
+    found = matrix.from_inventory(servers, identities, **options)
+    return [
+        (one["role"], one["host"], one.get("kind", one["expect"]), one.get("files", one.get("certificate_role", "")))
+        for one in found
+    ]
+
+
+def test_every_identity_tries_every_server_by_every_name() -> None:
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com", "192.0.2.1"]}, {"inventory_hostname": "db2"}]
+    found = made(servers, [APP, BATCH], refused=[])
+    for role in ("app", "batch"):
+        for name in ("db1.example.com", "db.example.com", "192.0.2.1", "db2"):
+            assert (role, name, "accepted", "") in found
+
+
+def test_every_kind_is_refused_once_for_an_identity_and_a_server() -> None:
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    found = [(one[1], one[2]) for one in made(servers, [APP]) if one[2] in REFUSALS]
+    assert found == [(name, kind) for name in ("db1.example.com", "db2") for kind in REFUSALS]
+
+
+def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_default_files() -> None:
+    other_user = {"role": "report", "os_user": "alice"}
+    found = [(one[0], one[3]) for one in made([DB1], [APP, BATCH, other_user], refused=[]) if one[3]]
+    assert found == [
+        ("app", "service"),
+        ("app", "default"),
+        ("batch", "service"),
+        ("report", "service"),
+        ("report", "default"),
+    ]
+
+
+def test_a_wildcard_is_skipped_and_never_used_for_another_check() -> None:
+    found = matrix.from_inventory([{**DB1, "postgres_server_names": ["*.example.com", "db1"]}], [APP])
+    assert [one["host"] for one in found if "skip" in one] == ["*.example.com"]
+    assert {one["host"] for one in found if "skip" not in one} == {"db1"}
+
+
+def test_a_server_that_has_nothing_but_a_wildcard_gives_one_skipped_check() -> None:
+    (only,) = matrix.from_inventory([{**DB1, "postgres_server_names": ["*.example.com"]}], [APP])
+    assert only["skip"]
+
+
+def test_a_dns_name_is_preferred_to_an_address_for_refusals() -> None:
+    found = matrix.from_inventory([{**DB1, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP])
+    assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1"}
+
+
+def test_plaintext_is_skipped_where_the_server_allows_it() -> None:
+    found = matrix.from_inventory([{**DB1, "postgres_server_plaintext": "allow"}], [APP])
+    assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
+
+
+def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database() -> None:
+    clients = [{"postgres_client_identities": [APP]}, {}, {"postgres_client_identities": [BATCH]}]
+    found = matrix.from_inventory([DB1], [APP], clients=clients)
+    (other,) = [one for one in found if one.get("kind") == "another_role"]
+    assert (other["role"], other["database"], other["certificate_role"]) == ("batch", "jobs", "app")
+
+
+@pytest.mark.parametrize(
+    ("identities", "wanted", "other"),
+    [
+        ([APP], "", "postgres"),
+        ([{"role": "postgres", "os_user": "root"}], "", "pgops_nobody"),
+        ([APP, BATCH], "report", "report"),
+        ([APP], "app", "postgres"),
+    ],
+)
+def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wanted: str, other: str) -> None:
+    found = matrix.from_inventory([DB1], identities, other_role=wanted)
+    assert next(one["role"] for one in found if one.get("kind") == "another_role") == other
+
+
+@pytest.mark.parametrize(
+    ("databases", "database"),
+    [
+        (None, "postgres"),
+        ([], "postgres"),
+        (["all"], "postgres"),
+        (["all", "shop"], "shop"),
+        (["/^db"], "postgres"),
+        (["@list", "+group", "samerole", "shop"], "shop"),
+        (["sameuser"], "app"),
+        (["shop", "jobs"], "shop"),
+    ],
+)
+def test_the_first_real_database_of_an_identity_is_used(databases: list[str] | None, database: str) -> None:
+    (found,) = matrix.identities_of([{**APP, "databases": databases}], "postgres")
+    assert found.database == database
+
+
+def test_the_defaults_are_those_of_the_role_of_the_servers() -> None:
+    defaults = yaml.safe_load(DEFAULTS.read_text())
+    found = matrix.server_of({"inventory_hostname": "db1"})
+    assert defaults["postgres_server_names"] == ["{{ inventory_hostname }}"]
+    assert found.names == ("db1",)
+    assert defaults["postgres_server_extra_names"] == []
+    assert found.port == defaults["postgres_server_port"]
+    assert found.rejects_plaintext == (defaults["postgres_server_plaintext"] == "reject")
+
+
+def test_a_name_that_is_there_twice_is_tried_once() -> None:
+    found = made([{**DB1, "postgres_server_extra_names": ["db1.example.com"]}], [APP], refused=[])
+    assert [one for one in found if not one[3]] == [("app", "db1.example.com", "accepted", "")]
+
+
+def test_an_identity_that_is_incomplete_is_named() -> None:
+    with pytest.raises(TlsError, match=r"postgres_client_identities\[1\]: expected a dictionary with role and os_user"):
+        matrix.from_inventory([DB1], [APP, {"role": "x"}])
+
+
+def test_identities_without_servers_are_an_error_and_no_identities_are_none() -> None:
+    with pytest.raises(TlsError, match="postgres_servers: expected the group"):
+        matrix.from_inventory([], [APP])
+    assert matrix.from_inventory([], []) == []
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(TlsError, match="'plain' is none of plaintext, no_certificate"):
+        matrix.from_inventory([DB1], [APP], refused=["plain"])

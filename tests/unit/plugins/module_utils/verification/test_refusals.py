@@ -1,0 +1,106 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of refusals against messages that real servers and clients gave, one line per version that words it so."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS, meaning, readable
+
+AT = 'connection to server at "localhost" (127.0.0.1), port 5499 failed: '  # libpq 14 and later
+FROM = 'for host "127.0.0.1", user "app", database "postgres", '
+NO_RULE, REJECTED = f"no pg_hba.conf entry {FROM}", f"pg_hba.conf rejects connection {FROM}"
+
+# (kind, standard error of psql): 13.23, then 15.18, 17.12 and 18.6, which say the same
+MESSAGES = [
+    ("plaintext", f"psql: error: FATAL:  {NO_RULE}SSL off"),
+    ("plaintext", f"psql: error: {AT}FATAL:  {NO_RULE}no encryption"),
+    ("plaintext", f"psql: error: FATAL:  {REJECTED}SSL off"),
+    ("plaintext", f"psql: error: {AT}FATAL:  {REJECTED}no encryption"),
+    ("no_certificate", "psql: error: FATAL:  connection requires a valid client certificate"),
+    ("no_certificate", f"psql: error: {AT}FATAL:  connection requires a valid client certificate"),
+    ("foreign_certificate", "psql: error: SSL error: tlsv1 alert unknown ca"),
+    (
+        "foreign_certificate",
+        "psql: error: SSL error: tlsv1 alert unknown ca\ncould not send startup packet: Connection reset by peer",
+    ),
+    ("foreign_certificate", f"psql: error: {AT}SSL error: tlsv1 alert unknown ca"),
+    ("another_role", 'psql: error: FATAL:  certificate authentication failed for user "other"'),
+    ("another_role", f'psql: error: {AT}FATAL:  certificate authentication failed for user "other"'),
+    ("another_role", f'psql: error: {AT}FATAL:  "trust" authentication failed for user "other"'),
+    ("another_role", f"psql: error: FATAL:  {REJECTED}SSL on"),
+    ("another_role", f"psql: error: {AT}FATAL:  {REJECTED}SSL encryption"),
+    ("another_role", f"psql: error: {AT}FATAL:  {NO_RULE}SSL encryption"),
+    ("wrong_name", 'psql: error: server certificate for "localhost" does not match host name "wrong.invalid"'),
+    (
+        "wrong_name",
+        f"psql: error: {AT}Connection refused\n\tIs the server running on that host?\n"
+        + f'{AT}server certificate for "localhost" (and 1 other name) does not match host name "wrong.invalid"',
+    ),
+    ("foreign_root", "psql: error: SSL error: certificate verify failed"),
+    ("foreign_root", f"psql: error: {AT}SSL error: certificate verify failed"),
+]
+# The ways in which libpq's source says that the server went away before it said why
+BROKEN = [
+    "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
+    "SSL SYSCALL error: EOF detected",
+    "SSL SYSCALL error: Connection reset by peer",
+    "SSL connection has been closed unexpectedly",
+    "could not receive data from server: Connection reset by peer",
+]
+# What goes wrong without being a refusal
+ACCIDENTS = [
+    f"psql: error: {AT}Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?",
+    'psql: error: could not translate host name "db1" to address: Name or service not known',
+    f'psql: error: {AT}FATAL:  role "other" does not exist',
+    f'psql: error: {AT}FATAL:  database "shop" does not exist',
+    f"psql: error: {AT}fe_sendauth: no password supplied",
+    f"psql: error: {AT}FATAL:  sorry, too many clients already",
+    f"psql: error: {AT}FATAL:  the database system is starting up",
+    f"psql: error: {AT}timeout expired",
+    f"psql: error: {AT}server does not support SSL, but SSL was required",
+    f"psql: error: {AT}SSL error: sslv3 alert certificate expired",
+    f'psql: error: {AT}certificate present, but not private key file "/nonexistent/postgresql.key"',
+    f'psql: error: {AT}could not load private key file "k": key values mismatch',
+    'psql: error: definition of service "app" not found',
+    "psql did not end within 30 s and was stopped.",
+    "",
+]
+
+
+@pytest.mark.parametrize(("kind", "message"), MESSAGES)
+def test_a_message_of_a_real_server_is_recognised(kind: str, message: str) -> None:
+    assert meaning(kind, message)
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.parametrize("message", ACCIDENTS)
+def test_an_accident_is_no_refusal(kind: str, message: str) -> None:
+    assert meaning(kind, message) is None
+
+
+@pytest.mark.parametrize(("kind", "message"), MESSAGES)
+def test_a_message_is_not_taken_for_a_refusal_of_another_kind(kind: str, message: str) -> None:
+    others = {other for other in REFUSALS if other != kind and meaning(other, message)}
+    # No driver has to send a certificate that the server did not ask for
+    assert others == ({"foreign_certificate"} if kind == "no_certificate" else set())
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_a_broken_connection_counts_for_a_foreign_certificate_only(message: str) -> None:
+    assert [kind for kind in REFUSALS if meaning(kind, message)] == ["foreign_certificate"]
+
+
+def test_every_reason_has_a_message() -> None:
+    seen = {meaning(kind, message) for kind, message in [*MESSAGES, ("foreign_certificate", BROKEN[0])]}
+    assert seen == {reason.meaning for refusal in REFUSALS.values() for reason in refusal.reasons}
+
+
+def test_a_message_is_shown_without_what_the_report_says_anyway() -> None:
+    assert readable(f"psql: error: {AT}FATAL:  sorry, too many clients already\n") == "sorry, too many clients already"
+    assert readable("psql: error: FATAL:  bad\n") == "bad"
+    assert readable(f"psql: error: {AT}Connection refused\n\tIs the server running?\n{AT}SSL error: x") == (
+        "Connection refused; SSL error: x"
+    )
+    assert readable("") == "psql gave no reason"

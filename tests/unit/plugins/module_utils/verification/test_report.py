@@ -1,0 +1,80 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table and the sentences that a person reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+
+CHECK = {
+    "status": "ok",
+    "reason": "TLSv1.3 TLS_X /CN=app",
+    "wanted": "accepted",
+    "server": "db1",
+    "host": "db1.example.com",
+    "port": 5432,
+    "os_user": "www",
+    "role": "app",
+    "protocol": "TLSv1.3",
+    "cipher": "TLS_X",
+}
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    return {"app1": {"checks": [CHECK]}, "application2": {"checks": [{**CHECK, **changes}]}}
+
+
+def test_the_columns_are_aligned() -> None:
+    lines = report.table(results())
+    assert lines == [
+        "CLIENT        ROLE  SERVER  NAME                  EXPECTED  RESULT  PROTOCOL  CIPHER OR REASON",
+        "app1          app   db1     db1.example.com:5432  accepted  ok      TLSv1.3   TLS_X",
+        "application2  app   db1     db1.example.com:5432  accepted  ok      TLSv1.3   TLS_X",
+        "2 connections from 2 client hosts: 2 as expected",
+    ]
+
+
+def test_a_deviation_shows_its_reason_even_when_it_was_accepted() -> None:
+    bad = results(status="deviation", reason='was accepted as "x"\nexpected y')
+    assert report.table(bad)[2].endswith("  was accepted as 'x' expected y")
+    assert " DEVIATION " in report.table(bad)[2]
+    assert report.table(bad)[-1].endswith("1 as expected, 1 not as expected")
+
+
+def test_problems_only_leaves_out_what_is_ok() -> None:
+    bad = results(status="unproven", reason="refused, but")
+    assert [line.split()[0] for line in report.table(bad, "problems")] == ["CLIENT", "application2", "2"]
+    assert report.table(results(), "problems") == ["2 connections from 2 client hosts: 2 as expected"]
+
+
+def test_a_deviation_names_client_server_name_expectation_and_event() -> None:
+    bad = results(status="deviation", reason="was refused: timeout expired")
+    (found,) = report.deviations(bad)
+    assert found == (
+        "Client application2, OS user www as role app to server db1 by name db1.example.com, port 5432: "
+        "expected accepted; it was refused: timeout expired."
+    )
+
+
+def test_unproven_is_a_fault_and_skipped_is_none() -> None:
+    assert len(report.deviations(results(status="unproven", reason="refused, but"))) == 1
+    assert report.deviations(results(status="skipped", reason="a wildcard")) == []
+
+
+def test_a_host_without_results_is_a_fault_of_its_own() -> None:
+    silent = {"app1": {"checks": [CHECK]}, "app2": {"unreachable": True, "msg": "no route"}, "app3": {}}
+    assert report.deviations(silent) == [
+        "Client app2: nothing was verified: no route",
+        "Client app3: nothing was verified: the host gave no result",
+    ]
+    assert report.table(silent)[-1] == (
+        "1 connections from 3 client hosts: 1 as expected, nothing verified on app2, app3"
+    )
+    assert "no route" in report.table(silent, "problems")[1]
+
+
+def test_nothing_at_all_is_said_to_be_nothing() -> None:
+    assert report.table({"app1": {"checks": []}}) == ["0 connections from 1 client hosts: none"]

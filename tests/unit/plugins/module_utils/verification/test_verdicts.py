@@ -1,0 +1,112 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verdicts on connections."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import (
+    Attempt,
+    Presented,
+    Session,
+    Verdict,
+)
+
+GOOD = Session(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "77", "/CN=app")
+OWN = Presented("app", 77)
+NO_ADDRESS = 'psql: error: server certificate for "db1" does not match host name "192.0.2.1"'
+
+
+def judge(session: Session, presented: Presented | None = OWN) -> Verdict:
+    return verdicts.of_accepted(Attempt(session), presented, "db1", 15)
+
+
+def test_a_session_with_the_right_certificate_is_ok() -> None:
+    assert judge(GOOD) == Verdict("ok", "TLSv1.3 TLS_AES_256_GCM_SHA384 /CN=app")
+
+
+@pytest.mark.parametrize(
+    ("session", "word"),
+    [
+        (GOOD._replace(encrypted=False), "without TLS"),
+        (GOOD._replace(protocol=""), "no protocol and cipher"),
+        (GOOD._replace(cipher=""), "no protocol and cipher"),
+        (GOOD._replace(client_dn=""), "verified no client certificate"),
+        (GOOD._replace(client_dn="/CN=batch"), "as /CN=batch, expected /CN=app"),
+        (GOOD._replace(client_dn="/CN=application"), "expected /CN=app"),
+        (GOOD._replace(client_dn="/O=app"), "expected /CN=app"),
+        (GOOD._replace(client_serial="78"), "serial number 78, the file holds 77"),
+    ],
+)
+def test_a_session_that_lacks_something_is_a_deviation(session: Session, word: str) -> None:
+    verdict = judge(session)
+    assert verdict.status == "deviation"
+    assert word in verdict.reason
+
+
+def test_a_session_without_a_certificate_is_ok_only_when_none_was_presented() -> None:
+    assert judge(GOOD._replace(client_dn=""), None).status == "ok"
+    assert judge(GOOD, None).status == "deviation"
+
+
+@pytest.mark.parametrize(
+    ("role", "client_dn"),
+    [
+        ("app", "/O=Shop/CN=app"),
+        ("app", "/CN=app/OU=Web"),
+        ("a,b", "/CN=a\\,b"),
+        ("a/b", "/CN=a/b"),
+        ("r" * 60, "/CN=" + "r" * 59),  # 63 bytes: cut
+        ("é" * 31, "/CN=" + "é" * 29 + "\ufffd"),  # cut in the middle of a letter
+        ("app", "/O=" + "o" * 60),  # cut before the name; the serial number has to do
+    ],
+)
+def test_a_role_is_recognised_in_a_dn_as_postgresql_writes_it(role: str, client_dn: str) -> None:
+    assert judge(GOOD._replace(client_dn=client_dn), Presented(role, 77)).status == "ok"
+
+
+def test_an_old_libpq_skips_an_address_and_nothing_else() -> None:
+    refused = Attempt(None, NO_ADDRESS)
+    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 14).status == "skipped"
+    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 15).status == "deviation"
+    assert verdicts.of_accepted(refused, OWN, "db1", 14).status == "deviation"
+    assert verdicts.of_accepted(Attempt(None, "timeout expired"), OWN, "192.0.2.1", 14).status == "deviation"
+
+
+def test_a_refusal_that_was_accepted_says_how() -> None:
+    plain = verdicts.of_refused(Attempt(Session(False)), "plaintext")
+    assert plain == Verdict("deviation", "was accepted (without TLS)")
+
+
+def test_a_refusal_for_another_reason_says_which() -> None:
+    found = verdicts.of_refused(Attempt(None, 'psql: error: FATAL:  role "x" does not exist'), "another_role")
+    assert found == Verdict("deviation", 'failed for another reason: role "x" does not exist')
+
+
+@pytest.mark.parametrize(
+    ("proof", "status"),
+    [
+        (Verdict("ok", ""), "ok"),
+        (Verdict("deviation", "was refused: x"), "unproven"),
+        (Verdict("skipped", "libpq 13"), "skipped"),
+        (None, "unproven"),
+    ],
+)
+def test_a_refusal_counts_only_beside_a_connection_that_works(proof: Verdict | None, status: str) -> None:
+    assert verdicts.with_proof(Verdict("ok", "as expected"), proof).status == status
+
+
+def test_a_refusal_that_deviates_does_so_whatever_the_other_connection_did() -> None:
+    bad = Verdict("deviation", "was accepted (without TLS)")
+    assert verdicts.with_proof(bad, Verdict("deviation", "was refused: x")) == bad
+
+
+@pytest.mark.parametrize("output", ["", "t\n", "psql: nonsense\n", "t\x1fa\x1fb\x1fc\x1fd\x1fe\n"])
+def test_output_that_is_no_row_is_no_session(output: str) -> None:
+    assert verdicts.read_session(output) is None
+
+
+def test_a_row_is_read_with_its_empty_fields() -> None:
+    assert verdicts.read_session("f\x1f\x1f\x1f\x1f\n") == Session(False, "", "", "", "")
