@@ -35,8 +35,10 @@ MESSAGES = [
     ("wrong_name", 'psql: error: server certificate for "localhost" does not match host name "wrong.invalid"'),
     (
         "wrong_name",
-        f"psql: error: {AT}Connection refused\n\tIs the server running on that host?\n"
-        + f'{AT}server certificate for "localhost" (and 1 other name) does not match host name "wrong.invalid"',
+        (
+            f"psql: error: {AT}Connection refused\n\tIs the server running on that host?\n"
+            f'{AT}server certificate for "localhost" (and 1 other name) does not match host name "wrong.invalid"'
+        ),
     ),
     ("foreign_root", "psql: error: SSL error: certificate verify failed"),
     ("foreign_root", f"psql: error: {AT}SSL error: certificate verify failed"),
