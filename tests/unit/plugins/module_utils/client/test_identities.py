@@ -1,0 +1,117 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+
+def declared(role: Any = "app", os_user: Any = "alice", **rest: Any) -> dict[str, Any]:
+    return {"role": role, "os_user": os_user, **rest}
+
+
+def test_identities_keep_their_order_and_have_ids() -> None:
+    found = identities.parse([declared("b", databases=["shop", "x"]), declared("a"), declared("b", "bob")])
+    assert found == [Identity("b", "alice", ("shop", "x")), Identity("a", "alice"), Identity("b", "bob")]
+    assert [one.id for one in found] == ["alice/b", "alice/a", "bob/b"]
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        "app",
+        "App User",
+        "app.v2",
+        "app-1",
+        "_app",
+        "a=b",
+        "#app",
+        "-app",
+        "[app",
+        "ü",
+        "役割",
+        "a" * 63,
+        "ü" * 31,
+        "a:b",
+        "a,b",
+    ],
+)
+def test_roles_that_postgresql_knows_are_taken(role: str) -> None:
+    assert identities.parse([declared(role)])[0].role == role
+
+
+@pytest.mark.parametrize(
+    ("role", "told"),
+    [
+        ("", "not empty"),
+        (None, "not empty"),
+        (7, "not empty"),
+        ("a" * 64, "64 bytes, expected at most 63"),
+        ("ü" * 32, "64 bytes, expected at most 63"),
+        ("a/b", "can neither begin with a dot, nor have a slash"),
+        ("/", "can neither begin with a dot, nor have a slash"),
+        (".", "can neither begin with a dot"),
+        ("..", "can neither begin with a dot"),
+        (".app", "can neither begin with a dot"),
+        ("root.crt", "nor be root.crt or manifest.json"),
+        ("manifest.json", "nor be root.crt or manifest.json"),
+        ("app]", "closing bracket"),
+        ("a\0b", "control characters"),
+        ("a\nb", "control characters"),
+        ("app\r", "control characters"),
+        ("a\tb", "control characters"),
+        ("a\x7fb", "control characters"),
+        ("a\x85b", "control characters"),
+        ("a\u202eb", "invisible"),
+        ("a\u200bb", "invisible"),
+        ("a\u2028b", "invisible"),
+        ("a\u00a0b", "invisible"),
+        ("a\ud800", "invisible"),
+        (" app", "white space"),
+        ("app ", "white space"),
+    ],
+)
+def test_roles_that_cannot_be_a_file_a_common_name_and_a_service_are_refused(role: Any, told: str) -> None:
+    with pytest.raises(TlsError, match=rf"identities\[1\]\.role: .*{told}"):
+        identities.parse([declared("first"), declared(role)])
+
+
+@pytest.mark.parametrize("value", ["", "a\0b", "a\nb", "x" * 64, None])
+def test_os_users_and_databases_are_checked_too(value: Any) -> None:
+    with pytest.raises(TlsError, match=r"identities\[0\]\.os_user: "):
+        identities.parse([declared(os_user=value)])
+    with pytest.raises(TlsError, match=r"identities\[0\]\.databases: "):
+        identities.parse([declared(databases=["shop", value])])
+
+
+def test_two_identities_with_the_same_files_are_refused() -> None:
+    with pytest.raises(TlsError, match=r"identities\[2\]: role 'app' of OS user 'alice' is there twice"):
+        identities.parse([declared(), declared("other"), declared(databases=["shop"])])
+
+
+def test_an_os_user_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TlsError, match="os_user: there is no OS user 'no-such-user'"):
+        identities.accounts([Identity("app", "no-such-user")])
+
+
+def test_each_os_user_comes_once() -> None:
+    found = identities.accounts([Identity("a", "root"), Identity("b", "daemon"), Identity("c", "root")])
+    assert [(name, user.uid) for name, user in found.items()] == [("root", 0), ("daemon", 1)]
+
+
+def test_two_os_users_with_one_home_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    homes = {"alice": str(tmp_path), "bob": str(tmp_path / "link")}
+    monkeypatch.setattr(
+        processes, "account", lambda name, _option: processes.Account(name, os.geteuid(), os.getegid(), homes[name])
+    )
+    with pytest.raises(TlsError, match="'alice' and 'bob' have the same home directory"):
+        identities.accounts([Identity("a", "alice"), Identity("b", "bob")])

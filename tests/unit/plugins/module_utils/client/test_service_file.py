@@ -1,0 +1,126 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+CURRENT = "/home/alice/.postgresql/pgops/current"
+APP = Identity("app", "alice", ("shop", "other"))
+PLAIN = Identity("plain", "alice")
+
+
+def merge(existing: bytes | None, *identities: Identity) -> bytes:
+    return service_file.merge(existing, identities or (APP,), CURRENT, "FILE")
+
+
+def test_a_new_file_is_the_block_alone() -> None:
+    assert merge(None, APP, PLAIN).decode() == (
+        "# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten\n"
+        "[app]\n"
+        "user=app\n"
+        "dbname=shop\n"
+        "sslmode=verify-full\n"
+        f"sslrootcert={CURRENT}/root.crt\n"
+        f"sslcert={CURRENT}/app/postgresql.crt\n"
+        f"sslkey={CURRENT}/app/postgresql.key\n"
+        "[plain]\n"
+        "user=plain\n"
+        "sslmode=verify-full\n"
+        f"sslrootcert={CURRENT}/root.crt\n"
+        f"sslcert={CURRENT}/plain/postgresql.crt\n"
+        f"sslkey={CURRENT}/plain/postgresql.key\n"
+        "# END pgops.tls\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"[old]\nhost=db0\n",
+        b"[old]\r\nhost=db0\r\n",
+        b"\xff\xfe no utf-8 \x00\n",
+        b"# a comment\n\n\n",
+        b"[old]\nhost=a\x0bb\x0cc\x1c\x85d\n",
+    ],
+)
+def test_what_is_written_by_hand_stays_byte_for_byte(written: bytes) -> None:
+    first = merge(written)
+    assert first.startswith(written)
+    around = first + written.replace(b"old", b"other")
+    changed = merge(around, APP, PLAIN)
+    parts = service_file.split(changed, "FILE")
+    assert (parts.before, parts.after) == (written, written.replace(b"old", b"other"))
+
+
+@pytest.mark.parametrize("written", [None, b"", b"[old]\nhost=x", b"[old]\nhost=x\n", b"\r\n"])
+def test_merging_again_changes_nothing(written: bytes | None) -> None:
+    once = merge(written)
+    assert merge(once) == once
+
+
+def test_a_file_without_a_last_line_end_gets_one_before_the_block() -> None:
+    assert merge(b"[old]\nhost=x").startswith(b"[old]\nhost=x\n# BEGIN pgops.tls")
+
+
+def test_the_block_stays_where_it_is() -> None:
+    block = service_file.render([PLAIN], CURRENT)
+    assert merge(b"[a]\n" + block + b"[b]\n", APP) == b"[a]\n" + service_file.render([APP], CURRENT) + b"[b]\n"
+
+
+@pytest.mark.parametrize("line", [b"[app]", b"  [app]", b"[app] # mine", b"[app]\r", b"\t[app]x"])
+def test_a_service_written_by_hand_with_the_name_of_a_role_is_named(line: bytes) -> None:
+    with pytest.raises(TlsError, match=r"FILE: the service 'app', written by hand"):
+        merge(b"[x]\nhost=a\n" + line + b"\nhost=b\n")
+    with pytest.raises(TlsError, match=r"FILE: the service 'app', written by hand"):
+        merge(service_file.render([APP], CURRENT) + line)
+
+
+@pytest.mark.parametrize("line", [b"# [app]", b"[apple]", b"[App]", b"[app", b"user=[app]", b"[ app]"])
+def test_what_libpq_does_not_take_for_that_service_is_no_conflict(line: bytes) -> None:
+    assert b"[app]" in merge(line + b"\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        service_file.BEGIN + b"\n",
+        service_file.END + b"\n",
+        service_file.END + b"\n" + service_file.BEGIN + b"\n",
+        service_file.render([APP], CURRENT) * 2,
+        service_file.BEGIN + b"\n" + service_file.render([APP], CURRENT),
+        service_file.render([APP], CURRENT) + service_file.END,
+    ],
+)
+def test_broken_markers_are_refused(content: bytes) -> None:
+    with pytest.raises(TlsError, match=r"FILE: expected one line .*BEGIN.*END"):
+        merge(b"[mine]\n" + content)
+
+
+def test_markers_with_carriage_returns_of_an_editor_are_known() -> None:
+    edited = merge(b"[old]\nhost=x\n").replace(b"\n", b"\r\n")
+    assert merge(edited).count(service_file.BEGIN) == 1
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+@pytest.mark.parametrize("role", ["app", "App User", "a=b", "#app", "ü", "[app", "it's"])
+def test_libpq_finds_the_service_of_every_role(tmp_path: Path, role: str) -> None:
+    (tmp_path / "services").write_bytes(merge(b"[old]\nport=1\n", Identity("other", "alice"), Identity(role, "alice")))
+    environment = {"PGSERVICEFILE": str(tmp_path / "services"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    quoted = role.replace("\\", "\\\\").replace("'", "\\'")
+    done = subprocess.run(
+        ["psql", "-XAtwc", "SELECT 1", f"service='{quoted}' host={tmp_path} dbname=x sslcert=/none"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert "No such file or directory" in done.stderr, done.stderr  # it went on to the socket
+    assert "definition of service" not in done.stderr
