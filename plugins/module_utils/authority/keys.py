@@ -11,7 +11,7 @@ from typing import Union
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import AUTHORITY_KEY_TYPES
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, padding, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -82,7 +82,7 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
         )
     try:
         key = serialization.load_pem_private_key(text, _bytes(passphrase) if passphrase is not None else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         # What the library says is left out: it tells more of the key's inside than of the mistake.
         found = "the passphrase is wrong, or the file is damaged" if is_encrypted else "the file is damaged"
         raise TlsError(f"{path}: the private key cannot be read: {found}.") from None

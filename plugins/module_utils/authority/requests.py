@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 LONGEST_COMMON_NAME = 64  # characters (RFC 5280, ub-common-name)
@@ -105,7 +105,7 @@ def leaf_key(csr: str, option: str) -> PublicKey:
         request = x509.load_pem_x509_csr(csr.encode("ascii"))
         is_proven = request.is_signature_valid
         key: Any = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion):
         raise TlsError(f"{option}: expected a certificate request in PEM, found none that can be read.") from None
     if not is_proven:
         raise TlsError(f"{option}: the signature of the request is wrong; whoever sent it may not have the key.")

@@ -51,7 +51,8 @@ def parse(text: object, option: str) -> Name:
     labels = value.split(".")
     checked = labels[1:] if labels[0] == "*" and len(labels) > 2 else labels
     all_digits = labels[-1].isdigit()  # such a name would be read as a (wrong) IPv4 address
-    if len(value) > 253 or all_digits or not all(_LABEL.fullmatch(label) for label in checked):
+    # Lower case makes ASCII letters of some others, such as the sign for kelvin.
+    if not written.isascii() or len(value) > 253 or all_digits or not all(_LABEL.fullmatch(label) for label in checked):
         raise TlsError(
             f"{option}: {written!r} is neither a DNS name nor an IP address. Expected labels of up to 63 "
             "letters, digits and hyphens joined by dots (internationalised names in their xn-- form), or an address."

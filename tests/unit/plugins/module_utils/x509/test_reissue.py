@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from cryptography.hazmat.primitives.asymmetric import ec
+
+DAY = 86400
+START = 1_800_000_000
+END = START + 90 * DAY
+NAMES = (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
+
+
+@pytest.fixture(scope="module")
+def authority() -> issuing.Authority:
+    return issuing.new_authority("server", "P-256", START)
+
+
+@pytest.fixture(scope="module")
+def leaf(authority: issuing.Authority) -> Certificate:
+    der = issuing.new_leaf(
+        issuing.Issuer.of(authority.issuing, authority.issuing_key),
+        profiles.PURPOSES["server"],
+        issuing.Holder("db1.example", NAMES),
+        ec.generate_private_key(ec.SECP256R1()).public_key(),
+        issuing.Validity(START, END),
+    )
+    return certificate.read_der(der, "leaf")
+
+
+@pytest.fixture(scope="module")
+def wish(authority: issuing.Authority) -> reissue.Wish:
+    return reissue.Wish("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, authority.issuing)
+
+
+def test_a_fresh_certificate_as_wished_stays(leaf: Certificate, wish: reissue.Wish) -> None:
+    assert reissue.reasons(leaf, wish, START) == []
+
+
+def test_no_certificate_is_a_reason(wish: reissue.Wish) -> None:
+    assert reissue.reasons(None, wish, START) == ["no_certificate"]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (START - 1, ["not_valid_for_another_0m"]),
+        (START - DAY, ["not_valid_for_another_1d"]),
+        (START + 60 * DAY - 1, []),
+        (START + 60 * DAY, ["expires_in_30d"]),
+        (END - 1, ["expires_in_0m"]),
+        (END, ["expired_0m_ago"]),
+        (END + 3 * DAY, ["expired_3d_ago"]),
+    ],
+)
+def test_the_clock_decides_at_two_thirds_of_life(
+    leaf: Certificate, wish: reissue.Wish, now: int, expected: list[str]
+) -> None:
+    assert reissue.reasons(leaf, wish, now) == expected
+
+
+@pytest.mark.parametrize(
+    ("renew_before", "now", "is_due"),
+    [
+        (10 * DAY, END - 10 * DAY - 1, False),
+        (10 * DAY, END - 10 * DAY, True),
+        (80 * DAY, END - 80 * DAY, True),
+        (80 * DAY, END - 80 * DAY - 1, False),
+        (1000 * DAY, START, True),
+    ],
+)
+def test_a_wished_time_before_the_end_replaces_two_thirds(
+    leaf: Certificate, wish: reissue.Wish, renew_before: int, now: int, is_due: bool
+) -> None:
+    assert bool(reissue.reasons(leaf, wish._replace(renew_before=renew_before), now)) is is_due
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"names": (*NAMES, Name("dns", "db2.example"))}, ["san_missing: db2.example"]),
+        ({"names": NAMES[:1]}, ["san_not_wanted: 192.0.2.1"]),
+        ({"names": (Name("dns", "192.0.2.1"), NAMES[0])}, ["san_missing: 192.0.2.1", "san_not_wanted: 192.0.2.1"]),
+        ({"names": tuple(reversed(NAMES))}, []),
+        ({"common_name": "db2.example"}, ["common_name: db1.example instead of db2.example"]),
+        ({"common_name": None}, []),
+        ({"key_type": "Ed25519"}, ["key_type: P-256 instead of Ed25519"]),
+        ({"extended_key_usage": certificate.CLIENT_AUTH}, ["profile: extended key usage"]),
+        ({"forced": True}, ["forced"]),
+    ],
+)
+def test_every_difference_has_its_reason(
+    leaf: Certificate, wish: reissue.Wish, changed: dict[str, Any], expected: list[str]
+) -> None:
+    assert reissue.reasons(leaf, wish._replace(**changed), START) == expected
+
+
+def test_another_issuing_ca_is_a_reason(leaf: Certificate, wish: reissue.Wish, authority: issuing.Authority) -> None:
+    other = issuing.new_authority("server", "P-256", START).issuing
+    assert reissue.reasons(leaf, wish._replace(issuing=other), START) == ["issuer_changed"]
+    same_name = other._replace(subject=authority.issuing.subject)
+    assert reissue.reasons(leaf, wish._replace(issuing=same_name), START) == ["issuer_changed"]
+    same_key = other._replace(subject_key_id=authority.issuing.subject_key_id)
+    assert reissue.reasons(leaf, wish._replace(issuing=same_key), START) == ["issuer_changed"]
+
+
+def test_all_reasons_are_given(leaf: Certificate, wish: reissue.Wish) -> None:
+    wanted = wish._replace(names=NAMES[:1], key_type="P-384", forced=True)
+    assert reissue.reasons(leaf, wanted, END) == [
+        "expired_0m_ago",
+        "san_not_wanted: 192.0.2.1",
+        "key_type: P-256 instead of P-384",
+        "forced",
+    ]
