@@ -71,7 +71,8 @@ def leftovers() -> list[str]:
 
 def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Checker) -> None:
     found = client.verify(client.expect(), client.expect(host="127.0.0.1"))
-    assert [one["status"] for one in found] == ["ok", "ok"]
+    can_verify_addresses = connections.find_psql(None).major >= 15
+    assert [one["status"] for one in found] == ["ok", "ok" if can_verify_addresses else "skipped"]
     assert found[0]["protocol"] == "TLSv1.3"
     assert found[0]["cipher"].startswith("TLS_")
     assert found[0]["client_dn"] == "/CN=app"
