@@ -88,7 +88,7 @@ class Fleet:
 
     def served(self, server: str) -> str:
         """Return the fingerprint that a server shows to openssl."""
-        connect = "openssl s_client -starttls postgres -connect localhost:5432 </dev/null 2>&-"
+        connect = "openssl s_client -starttls postgres -connect 127.0.0.1:5432 </dev/null 2>/dev/null"
         return self.output(server, "sh", "-c", f"{connect} | openssl x509 -noout -fingerprint")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,12 @@ def _secrets(fleet: Any) -> set[str]:
     keys = "cat /etc/postgresql/tls/*/current/server.key /home/*/.postgresql/pgops/current/*/*.key 2>&-"
     texts = [fleet.inside(host, "sh", "-c", keys).stdout for host in (*SERVERS, *CLIENTS)]
     texts += [path.read_text() for path in Path(os.environ["ANSIBLE_HOME"], "fleet-ca").rglob("*.key")]
-    lines = {line for text in texts for line in text.splitlines() if len(line) > 40 and "PRIVATE KEY" not in line}
-    # the first line of PKCS#8 is the same for all keys of a type, and no secret
-    common = {line for line in lines if sum(line in text for text in texts) > 1}
-    return (lines - common) | {PASSPHRASE, "PRIVATE KEY-----"}
+    bodies = [
+        body.splitlines() for text in texts for body in re.findall(r"PRIVATE KEY-----\n(.*?)-----END", text, re.DOTALL)
+    ]
+    # the lines behind the second one hold the public key of an EC key, which certificates hold too
+    lines = {line for body in bodies for line in body[:2]}
+    return lines | {PASSPHRASE, "PRIVATE KEY-----"}
 
 
 def test_a_renewal_succeeds_and_renews_every_key(renewal: dict[str, Any]) -> None:
@@ -105,3 +108,37 @@ def test_the_run_leaves_no_file_with_a_secret_on_the_controller(renewal: dict[st
         content = path.read_bytes() if path.is_file() else b""
         assert PASSPHRASE.encode() not in content, path
         assert b"PRIVATE KEY-----" not in content, path
+
+
+def test_renewing_one_server_signs_for_it_alone(fleet: Any, renewal: dict[str, Any]) -> None:
+    assert renewal["run"].status == 0
+    before = {server: fleet.served(server) for server in SERVERS}
+    run = fleet.playbook("-e", '{"postgres_server_renew": "{{ inventory_hostname == \'pg17\' }}"}')
+    assert run.status == 0, run.output[-3000:]
+    assert run.executions == {"pg15": 1, "pg17": 2, "app1": 2, "app2": 2}
+    assert fleet.served("pg15") == before["pg15"]
+    assert fleet.served("pg17") != before["pg17"]
+
+
+def test_renewing_one_client_signs_for_it_alone(fleet: Any, renewal: dict[str, Any]) -> None:
+    assert renewal["run"].status == 0
+    before = fleet.keys()
+    run = fleet.playbook("-e", '{"postgres_client_renew": "{{ inventory_hostname == \'app2\' }}"}')
+    assert run.status == 0, run.output[-3000:]
+    assert run.executions == {"pg15": 1, "pg17": 1, "app1": 2, "app2": 3}
+    assert fleet.keys()["app1"] == before["app1"]
+    assert fleet.keys()["app2"] != before["app2"]
+
+
+def test_a_server_that_cannot_be_changed_does_not_stop_the_others(fleet: Any, renewal: dict[str, Any]) -> None:
+    assert renewal["run"].status == 0
+    before = {server: fleet.served(server) for server in SERVERS}
+    bad = "{'ssl_ciphers': 'NO-SUCH-CIPHER'} if inventory_hostname == 'pg15' else {}"
+    run = fleet.playbook("-e", f'{{"postgres_server_ssl": "{{{{ {bad} }}}}", "postgres_server_renew": true}}')
+    assert run.status == 2
+    assert "ssl_ciphers: 'NO-SUCH-CIPHER' is no cipher list that OpenSSL accepts" in run.output
+    assert fleet.served("pg15") == before["pg15"]
+    assert fleet.served("pg17") != before["pg17"]
+    good = fleet.playbook()
+    assert good.status == 0
+    assert good.changed == dict.fromkeys((*SERVERS, *CLIENTS), 0)
