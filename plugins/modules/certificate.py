@@ -144,18 +144,10 @@ changes:
 """
 
 import time
-import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import library
+from ansible_collections.pgops.tls.plugins.module_utils.authority import library, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-
-try:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -178,9 +170,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR or not library.is_usable():
+    if not library.is_usable():
         module.fail_json(
-            msg=f"{missing_required_lib(library.REQUIREMENT)} {library.shortcoming()}", exception=IMPORT_ERROR
+            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
         )
     order = signing.Order(
         directory=module.params["directory"],

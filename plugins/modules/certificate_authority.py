@@ -131,18 +131,10 @@ changes:
 """
 
 import time
-import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import library
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-
-try:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
 
 
 def main() -> None:
@@ -160,9 +152,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR or not library.is_usable():
+    if not library.is_usable():
         module.fail_json(
-            msg=f"{missing_required_lib(library.REQUIREMENT)} {library.shortcoming()}", exception=IMPORT_ERROR
+            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
         )
     wish = keeping.Wish(module.params["directory"], module.params["key_type"], module.params["passphrase"])
     try:

@@ -6,24 +6,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import AUTHORITY_KEY_TYPES
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, padding, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-AuthorityKey = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
+with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes, padding, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+if TYPE_CHECKING:
+    AuthorityKey = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
 SHORTEST_PASSPHRASE = 8  # characters
 # What the library writes by itself is 2,048 rounds. An authority's files may lie in a repository, so guessing has to
 # cost more; at 0.1 s for each key that a run opens.
 _ROUNDS = 200_000
-_CURVES = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
 _PBES2, _PBKDF2 = "06092a864886f70d01050d", "06092a864886f70d01050c"  # RFC 8018
 _HMAC_SHA256, _AES_256_CBC = "06082a864886f70d02090500", "060960864801650304012a"
 
@@ -51,8 +54,10 @@ def check_type(key_type: str) -> None:
 def new_key(key_type: str) -> AuthorityKey:
     """Return a new private key for an authority. Raises TlsError for a type that authorities do not have."""
     check_type(key_type)
-    if key_type in _CURVES:
-        return ec.generate_private_key(_CURVES[key_type]())
+    if key_type == "P-256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if key_type == "P-384":
+        return ec.generate_private_key(ec.SECP384R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=int(key_type.split("-")[1]))
 
 

@@ -1,21 +1,27 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the one library that an authority needs is there; this part alone can be imported without it."""
+"""Whether the one library that an authority needs is there.
+
+The other parts can be imported without it, but not used: modules ask here first.
+"""
 
 from __future__ import annotations
 
 import re
+import traceback
 
 OLDEST = 38
 REQUIREMENT = f"cryptography >= {OLDEST}"
+FOUND = PROBLEM = ""
 
 try:
     import cryptography
+    import cryptography.x509  # an installation may lack what this part needs
 
     FOUND = cryptography.__version__
 except ImportError:
-    FOUND = ""
+    PROBLEM = traceback.format_exc()
 
 
 def is_usable(found: str = FOUND) -> bool:
@@ -25,5 +31,9 @@ def is_usable(found: str = FOUND) -> bool:
 
 
 def shortcoming(found: str = FOUND) -> str:
-    """Say what is wrong with the library, for the end of an error message."""
-    return f"Found version {found} of cryptography, which is too old." if found else "cryptography is not installed."
+    """Say what is wrong with the library, for an error message."""
+    return (
+        f"Found version {found} of cryptography, which is too old."
+        if found
+        else "cryptography is not installed, or incomplete."
+    )

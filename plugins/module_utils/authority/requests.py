@@ -9,17 +9,23 @@ and role are the inventory's, so a host cannot ask for more than it was meant to
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Holder, PublicKey
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Holder
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
-from cryptography import x509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
+    from cryptography import x509
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import PublicKey
 
 LONGEST_COMMON_NAME = 64  # characters (RFC 5280, ub-common-name)
 LONGEST_ROLE = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN); always fits into a common name

@@ -56,7 +56,9 @@ def _explained(directory: str) -> Iterator[None]:
 def check_path(directory: str) -> None:
     """Raise TlsError for a directory that is not absolute or that is another kind of file."""
     if not os.path.isabs(directory):
-        raise TlsError(f"directory: expected an absolute path, found {directory!r}.")
+        raise TlsError(
+            f"directory: expected an absolute path, found {directory!r}. Role postgres_ca: set postgres_ca_directory."
+        )
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise TlsError(f"{directory}: expected a directory (or nothing yet), found another kind of file.")
 
