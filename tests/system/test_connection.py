@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 import tempfile
@@ -60,13 +59,14 @@ class Checker:
 
 
 @pytest.fixture
-def client(client: Any) -> Checker:
-    """Return the client of a server that wants certificates."""
+def client(client: Any, monkeypatch: pytest.MonkeyPatch) -> Checker:
+    """Return the client of a server that wants certificates; temporary files go to its home."""
+    monkeypatch.setattr(tempfile, "tempdir", str(client.home))
     return Checker(client)
 
 
-def leftovers() -> list[str]:
-    return glob.glob(os.path.join(tempfile.gettempdir(), "pgops-tls-foreign-*"))
+def leftovers(client: Checker) -> list[Path]:
+    return list(client.home.glob("pgops-tls-foreign-*"))
 
 
 def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Checker) -> None:
@@ -88,7 +88,7 @@ def test_every_kind_is_refused_for_its_reason(client: Checker) -> None:
     assert reasons["refused: another role's certificate (app)"] == "the certificate is another role's"
     assert reasons["refused: wrong host name"] == "the server's certificate has other names"
     assert reasons["refused: foreign root at the client"] == "the client does not trust the server"
-    assert leftovers() == []
+    assert leftovers(client) == []
 
 
 def test_plaintext_that_is_accepted_is_a_deviation(client: Checker) -> None:
@@ -318,7 +318,7 @@ def test_nothing_is_left_when_a_check_breaks_off(client: Checker, monkeypatch: p
     monkeypatch.setattr(checks.connections, "attempt_all", broken)
     with pytest.raises(TlsError, match="broken off"):
         client.verify(client.expect(), client.refuse("foreign_root"))
-    assert leftovers() == []
+    assert leftovers(client) == []
 
 
 def test_only_the_os_user_can_read_the_foreign_files(client: Checker) -> None:
