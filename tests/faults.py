@@ -28,8 +28,8 @@ class TornStream(contextlib.AbstractContextManager["TornStream"]):
     def __exit__(self, *_: object) -> None:
         self.stream.close()
 
-    def read(self) -> bytes:
-        return bytes(self.stream.read())
+    def read(self, size: int = -1) -> bytes:
+        return bytes(self.stream.read(size))
 
     def write(self, content: bytes) -> int:
         self.stream.write(content[: len(content) // 2])

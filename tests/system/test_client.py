@@ -222,6 +222,7 @@ def test_a_first_run_asks_and_a_second_call_installs(clients: Clients, alice: Us
     assert (fact["sha256"], fact["serial"]) == (leaf.sha256, f"{leaf.serial:x}")
     assert Path(fact["certificate"]).read_text() == (alice.default / "postgresql.crt").read_text()
     assert Path(fact["key"]).read_text() == (alice.default / "postgresql.key").read_text()
+    assert os.listdir(alice.store / "pending") == []
     assert (alice.default / "root.crt").read_text() == AUTHORITIES["server"].root.pem
 
 
@@ -570,10 +571,20 @@ def test_a_chain_without_the_issuing_authority_fails_the_rehearsal(clients: Clie
     first = clients.call(renew=True)
     before = used(alice)
     leaf_only = {name: chain.split("-\n-")[0] + "-\n" for name, chain in chains(first).items()}
-    with pytest.raises(TlsError, match="unable to get local issuer certificate"):
+    with pytest.raises(TlsError, match="unable to get local issuer certificate") as caught:
         clients.call(renew=True, certificates=leaf_only)
+    assert "as they were before" not in caught.value.message, "found before anything live was touched"
     assert used(alice) == before
     assert os.listdir(alice.store / "generations") == ["0001"]
+
+
+def test_every_role_is_rehearsed_not_only_the_default_one(clients: Clients, alice: User) -> None:
+    clients.options["identities"].append(identity(alice, "reporting"))
+    certificates = chains(clients.call())
+    certificates[f"{alice.name}/reporting"] = certificates[f"{alice.name}/reporting"].split("-\n-")[0] + "-\n"
+    with pytest.raises(TlsError, match=f"{alice.name}/reporting: .*unable to get local issuer certificate"):
+        clients.call(certificates=certificates)
+    assert not (alice.default / "postgresql.key").exists()
 
 
 def test_trust_that_does_not_hold_the_issuer_fails_the_rehearsal(clients: Clients) -> None:
@@ -625,6 +636,26 @@ def test_a_waiting_key_that_is_damaged_or_of_another_type_is_made_anew(
     again = clients.call()
     assert again["changed"]
     assert clients.call(certificates=chains(again))["changed"]
+
+
+def test_a_key_that_is_in_use_already_is_not_used_again(clients: Clients, alice: User) -> None:
+    clients.converge()
+    key = alice.store / "current/app/postgresql.key"
+    shutil.copy2(key, alice.store / "pending/app.key")  # as after a death right behind the commit
+    shutil.chown(alice.store / "pending/app.key", alice.name)
+    before = key.read_bytes()
+    clients.converge(renew=True)
+    assert key.read_bytes() != before
+
+
+def test_a_waiting_key_with_a_passphrase_is_made_anew_without_asking(clients: Clients, alice: User) -> None:
+    clients.call()
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    encrypted = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        *form, serialization.BestAvailableEncryption(b"passphrase")
+    )
+    (alice.store / "pending/app.key").write_bytes(encrypted)
+    assert clients.converge()["changed"]
 
 
 def new_rsa_key() -> bytes:
@@ -739,12 +770,13 @@ def test_a_link_to_a_foreign_file_is_neither_read_nor_changed(
     assert "the secret of root" not in json.dumps(faults.everything(alice.home), default=str)
 
 
-def test_a_service_file_that_leads_elsewhere_is_refused(clients: Clients, alice: User, tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_a_service_file_that_leads_elsewhere_is_refused(clients: Clients, alice: User, mode: int) -> None:
+    victim = alice.home.with_name("victim")
     victim.write_text("")
-    tmp_path.chmod(0o755)
+    victim.chmod(mode)
     alice.service_file.symlink_to(victim)
-    with pytest.raises(TlsError, match=r"\.pg_service\.conf"):
+    with pytest.raises(TlsError, match=r"\.pg_service\.conf: belongs to the user id 0"):
         clients.call()
     assert victim.read_text() == ""
 
@@ -784,6 +816,13 @@ def test_a_pipe_is_refused_and_never_waited_for(clients: Clients, alice: User, p
     os.mkfifo(alice.home / path)
     subprocess.run(["chown", "-R", alice.name, alice.home], check=True)
     with pytest.raises(TlsError, match=path.rsplit("/", maxsplit=1)[-1]):
+        clients.call()
+
+
+def test_a_huge_file_of_the_user_does_not_take_the_memory_of_root(clients: Clients, alice: User) -> None:
+    with alice.write(".pg_service.conf", "").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(TlsError, match=r"\.pg_service\.conf: expected at most"):
         clients.call()
 
 

@@ -15,6 +15,8 @@ from typing import Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
+_LARGEST = 64 * 1024 * 1024  # bytes that are read of a file
+
 
 class Owner(NamedTuple):
     """The numeric user and group that a file is to have."""
@@ -94,7 +96,8 @@ def point(link: str, target: str) -> None:
 def read(path: str) -> bytes | None:
     """Return the bytes of ``path`` or None when there is no such file. Raises OSError for anything else.
 
-    Only regular files are read: a pipe that somebody put there does not make the caller wait for ever.
+    Only regular files of up to 64 MiB are read: neither does a pipe that somebody put there make the caller wait for
+    ever, nor a huge file take all memory.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -104,7 +107,10 @@ def read(path: str) -> bytes | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "expected a regular file, found another kind", path)
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise OSError(errno.EFBIG, f"expected at most {_LARGEST} bytes, found more", path)
+        return content
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,9 @@ KEY_TYPES = {
 _CONFIGURATION = "[req]\nprompt = no\ndistinguished_name = subject\n[subject]\nCN = pgops.tls request\n"
 
 
+_NO_PASSPHRASE = ("-passin", "pass:")  # an encrypted key is refused; without this openssl asks on the terminal
+
+
 def new_key(key_type: str, user: Account | None = None) -> str:
     """Return a new private key as PKCS#8 PEM; it passes through a pipe, never a file of ours. Raises TlsError."""
     return _openssl(["genpkey", *KEY_TYPES[key_type]], "", f"make a {key_type} key", user)
@@ -33,7 +36,7 @@ def new_request(key_path: str, user: Account | None = None) -> str:
     ``user`` is who reads the key; None is whoever this process is.
     """
     return _openssl(
-        ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path],
+        ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path, *_NO_PASSPHRASE],
         _CONFIGURATION,
         f"make a certificate request with the key {key_path}",
         user,
@@ -42,8 +45,7 @@ def new_request(key_path: str, user: Account | None = None) -> str:
 
 def public_key(key_path: str, user: Account | None = None) -> bytes:
     """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError."""
-    arguments = ["pkey", "-in", key_path, "-passin", "pass:", "-pubout"]
-    text = _openssl(arguments, "", f"read the private key {key_path}", user)
+    text = _openssl(["pkey", "-in", key_path, *_NO_PASSPHRASE, "-pubout"], "", f"read the private key {key_path}", user)
     return base64.b64decode("".join(text.splitlines()[1:-1]))
 
 

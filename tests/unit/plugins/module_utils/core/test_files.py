@@ -123,6 +123,13 @@ def test_reading_does_not_wait_for_a_pipe_that_somebody_planted(tmp_path: Path) 
         files.read(str(tmp_path / "pipe"))
 
 
+def test_reading_refuses_a_file_that_would_take_all_memory(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(OSError, match="expected at most 67108864 bytes"):
+        files.read(str(tmp_path / "file"))
+
+
 def test_a_directory_appears_only_with_its_mode_and_owner(fast_path: Path) -> None:
     path = fast_path / "directory"
     for _number in faults.deaths(lambda: files.make_directory(str(path), 0o750, SOMEBODY)):
