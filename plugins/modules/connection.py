@@ -122,9 +122,8 @@ options:
     type: int
     default: 10
   timeout:
-    description: Seconds after which a check is given up.
+    description: Seconds after which a check is given up. By default 20 more than O(connect_timeout).
     type: int
-    default: 30
   parallel:
     description: How many connections are tried at once.
     type: int
@@ -279,7 +278,7 @@ def argument_spec() -> dict[str, Any]:
             },
         },
         "connect_timeout": {"type": "int", "default": 10},
-        "timeout": {"type": "int", "default": 30},
+        "timeout": {"type": "int"},
         "parallel": {"type": "int", "default": 8},
         "psql": {"type": "path"},
     }
@@ -291,10 +290,9 @@ def result(options: dict[str, Any]) -> dict[str, Any]:
         checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(options["expectations"])
     ]
     psql = connections.find_psql(options["psql"])
+    connect_timeout = max(2, options["connect_timeout"])  # libpq takes anything less for 2 or for ever
     limits = connections.Limits(
-        max(2, options["connect_timeout"]),  # libpq takes anything less for 2
-        max(1, options["timeout"]),
-        max(1, options["parallel"]),
+        connect_timeout, options["timeout"] or connect_timeout + 20, max(1, options["parallel"])
     )
     found = [report.as_result(check) for check in checks.verify(expected, psql, limits)]
     deviations = [report.sentence(check) for check in found if report.is_fault(check)]

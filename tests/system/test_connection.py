@@ -239,6 +239,17 @@ def test_a_certificate_without_a_file_is_said_to_be_missing(client: Checker) -> 
     assert "requires a valid client certificate" in found[1]["reason"]
 
 
+def test_files_that_cannot_be_read_spoil_only_their_own_check(client: Checker) -> None:
+    pipe, secret = client.home / "pipe.crt", client.home / "secret.crt"
+    os.mkfifo(pipe, 0o666)
+    secret.write_text("root's own")
+    secret.chmod(0o600)
+    found = client.verify(client.expect(sslcert=str(pipe)), client.expect(sslcert=str(secret)), client.expect())
+    assert [one["status"] for one in found] == ["deviation", "deviation", "ok"]
+    assert f"{pipe} cannot be read: expected a regular file" in found[0]["reason"]
+    assert f"{secret} cannot be read: Permission denied" in found[1]["reason"]
+
+
 def test_the_default_files_are_used_when_none_are_named(client: Checker) -> None:
     (found,) = client.verify(client.expect(files="default"))
     assert "was not tried" in found["reason"]

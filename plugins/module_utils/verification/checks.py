@@ -11,7 +11,7 @@ import socket
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home
-from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
+from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, foreign, refusals, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
@@ -174,30 +174,34 @@ def _prepare(one: Expectation, account: processes.Account, stranger: foreign.For
         return Verdict(verdicts.SKIPPED, one.skip)
     own = _files(one, account)
     try:
-        presented = _presented(one, own)
+        with privileges.acting_as(account):
+            presented = _presented(one, own)
         return Prepared(connections.Job(account, _parameters(one, own, stranger)), presented)
     except TlsError as error:
         return Verdict(verdicts.DEVIATION, f"was not tried: {error.message}")
-    except OSError as error:
+    except socket.gaierror as error:
         return Verdict(verdicts.DEVIATION, f"was not tried: the client cannot resolve {one.host!r}: {error.strerror}")
 
 
 def _presented(one: Expectation, own: Files) -> Presented | None:
-    """Return the certificate that libpq is going to find. Raises TlsError when a file is missing or damaged.
+    """Return the certificate that libpq is going to find. Raises TlsError when a file is of no use.
 
     libpq itself ignores a missing certificate in silence: a refusal for its lack would look like one that is wanted.
     """
     for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
         if not os.path.exists(path):
-            raise TlsError(f"{path} does not exist (role postgres_client makes it)")
+            raise TlsError(f"{path} does not exist for OS user {one.os_user} (role postgres_client makes it)")
     if one.certificate == "none":
         return None
-    leaf = read_pem((files.read(own.certificate) or b"").decode("ascii", "replace"), own.certificate)[0]
-    return Presented(one.certificate_role, leaf.serial)
+    try:
+        content = files.read(own.certificate) or b""
+    except OSError as error:
+        raise TlsError(f"{own.certificate} cannot be read: {error.strerror}") from error
+    return Presented(one.certificate_role, read_pem(content.decode("ascii", "replace"), own.certificate)[0].serial)
 
 
 def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) -> dict[str, str]:
-    """Return libpq's parameters. Raises OSError when a name has to be resolved and cannot be."""
+    """Return libpq's parameters. Raises socket.gaierror when a name has to be resolved and cannot be."""
     common = {"host": one.host, "port": str(one.port), "dbname": one.database}
     if one.hostaddr:
         common["hostaddr"] = one.hostaddr
@@ -234,6 +238,6 @@ def _changes(one: Expectation, stranger: foreign.Foreign | None) -> dict[str, st
 
 
 def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses that this host resolves a name to. Raises OSError."""
+    """Return the addresses that this host resolves a name to. Raises socket.gaierror."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
