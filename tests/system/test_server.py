@@ -576,3 +576,21 @@ def test_clocks_too_far_apart_stop_the_run() -> None:
 
 def test_profiles_backdate_by_what_the_clocks_may_differ() -> None:
     assert profiles.BACKDATED == transaction.clock.TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["begin", "commit"])
+def test_a_full_disk_at_the_journal_leaves_everything_as_it_was(
+    managed: Server, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    served, disk = managed.served(), managed.disk()
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device", "journal.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, method, full)
+        with pytest.raises(TlsError, match=r"No space left on device.*The previous state is back") as failure:
+            managed.converge(hba="# another\n" + HBA, trusted_clients=AUTHORITIES["client"].root.pem)
+    assert failure.value.details["rolled_back"] is True
+    assert (managed.served(), managed.disk()) == (served, disk)
+    assert managed.converge().changes == []

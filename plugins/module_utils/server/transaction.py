@@ -89,8 +89,9 @@ class Transaction:
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
         if not self.journal.is_open():
-            if not check_mode and os.path.isdir(self.store.directory):
+            if not check_mode:
                 self.store.discard_unused()
+                self.journal.clear()
             return []
         if not check_mode:
             self.journal.roll_back()
@@ -173,13 +174,13 @@ class Transaction:
         staged = self._stage(plan) if plan.contents is not None else None
         chain = self.store.read(staged or self.store.current(), planning.CERTIFICATE) or b""
         fingerprint = read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0].sha256
-        self.journal.begin(staged)
         try:
+            self.journal.begin(staged)
             self._switch(plan, staged, fingerprint)
             self._write_rules(plan)
+            self.journal.commit()
         except Exception as error:
-            raise self._rolled_back(error) from error
-        self.journal.commit()
+            raise self._rolled_back(error, staged) from error
         self.store.prune()
         if plan.reasons:
             self.store.drop_pending_key(_PENDING)
@@ -224,21 +225,20 @@ class Transaction:
             self.prover.check_rules()
             self.prover.rules(plaintext=self.target.plaintext)
 
-    def _rolled_back(self, error: Exception) -> TlsError:
+    def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore and prove the state before; return the reason of the failure with what came of the roll-back."""
         details = error.details if isinstance(error, TlsError) else {}
         try:
-            self.journal.roll_back()
+            if self.journal.is_open():
+                self.journal.roll_back()
+            elif staged is not None:
+                self.store.discard(staged)
             self.prover.previous(self.served)
         except (TlsError, OSError) as second:
-            raise TlsError(
-                f"{error} The previous state could NOT be restored whole: {second} The next run tries again "
-                f"({self.journal.path} tells what to put back).",
-                **{**details, "rolled_back": False},
-            ) from error
-        raise TlsError(
-            f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True}
-        ) from error
+            remedy = f"The next run tries again; {self.journal.path} tells what to put back."
+            message = f"{error} The previous state could NOT be restored whole: {second} {remedy}"
+            return TlsError(message, **{**details, "rolled_back": False})
+        return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
 
 def converge(target: Target, login: Login, now: int, controller_time: float, *, check_mode: bool) -> Outcome:
