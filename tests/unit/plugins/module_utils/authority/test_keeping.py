@@ -226,10 +226,11 @@ def test_a_lost_authority_is_not_replaced_once_certificates_were_issued(director
     assert not (directory / "client").exists()
 
 
-def test_keys_that_others_may_read_are_closed(directory: Path, now: int) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+def test_keys_that_others_may_read_are_closed(directory: Path, now: int, mode: int) -> None:
     keep(directory, now)
     path = directory / "server" / "0001" / "issuing.key"
-    path.chmod(0o644)
+    path.chmod(mode)
     done = keep(directory, now)
     assert done.changes == [f"make {path} readable for its owner only (mode 0600)"]
     assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,158 @@
+"""The role as users run it: ansible-playbook on an inventory whose hosts are all this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PASSPHRASE = "never-to-be-seen-4711"
+COLLECTIONS = next(path for path in sys.path if path.endswith(".ansible/collections"))
+# Whatever the inventory says of localhost, the controller is to be used directly, with the Python that runs Ansible.
+INVENTORY = """
+all:
+  vars:
+    ansible_connection: ansible.builtin.local
+    ansible_python_interpreter: /nonexistent/python
+  hosts:
+    localhost: {ansible_connection: ssh}
+  children:
+    postgres_servers:
+      hosts: {db1: , db2: , db3: }
+    postgres_clients:
+      hosts: {app1: }
+"""
+PLAYBOOK = """
+- name: Certificate authorities
+  hosts: postgres_servers:postgres_clients
+  gather_facts: false
+  roles:
+    - role: pgops.tls.postgres_ca
+
+- name: Servers
+  hosts: postgres_servers
+  gather_facts: false
+  vars:
+    csr: "{{ lookup('ansible.builtin.file', inventory_dir ~ '/some.csr') }}"
+    request: {id: "{{ inventory_hostname }}", csr: "{{ csr }}", names: ["{{ inventory_hostname }}.example"]}
+  tasks:
+    - name: Lose the first hosts
+      ansible.builtin.fail:
+        msg: lost
+      when: inventory_hostname in lost | default([])
+
+    - name: Note the request
+      ansible.builtin.set_fact:
+        request: "{{ request }}"
+
+    - name: Sign
+      ansible.builtin.include_role:
+        name: pgops.tls.postgres_ca
+        tasks_from: sign
+      vars:
+        postgres_ca_sign_authority: server
+        postgres_ca_sign_requests: "{{ ansible_play_hosts | map('extract', hostvars, 'request') }}"
+
+    - name: Keep the chain
+      ansible.builtin.copy:
+        content: "{{ postgres_ca_signed.certificates[inventory_hostname] }}"
+        dest: "{{ inventory_dir }}/{{ inventory_hostname }}.crt"
+        mode: "0644"
+      vars:
+        ansible_python_interpreter: "{{ ansible_playbook_python }}"
+
+- name: A later play
+  hosts: postgres_clients
+  gather_facts: false
+  tasks:
+    - name: Use what the first play told
+      ansible.builtin.debug:
+        msg: "root of {{ inventory_hostname }}: {{ postgres_ca_authorities.server.roots[:27] }}"
+"""
+
+
+class Project:
+    """A folder with an inventory and a playbook, as a user has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authorities = folder / "postgres-ca"
+        (folder / "inventory.yml").write_text(INVENTORY)
+        (folder / "site.yml").write_text(PLAYBOOK)
+        subprocess.run(
+            ["openssl", "req", "-new", "-batch", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", "/dev/null", "-subj", "/CN=x", "-out", folder / "some.csr"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def run(self, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run the playbook with the passphrase in the environment, and return what it printed."""
+        wanted = {"postgres_ca_passphrase": "{{ lookup('ansible.builtin.env', 'CA_PASSPHRASE') }}", **variables}
+        return subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventory.yml", "site.yml", *options,
+             "-e", json.dumps(wanted)],
+            cwd=self.folder, capture_output=True, text=True, check=False,
+            env={"CA_PASSPHRASE": PASSPHRASE, **self._environment()},
+        )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        own = {"ANSIBLE_HOME": str(self.folder / ".ansible"), "ANSIBLE_COLLECTIONS_PATH": COLLECTIONS}
+        return {**kept, **own, "ANSIBLE_LOCAL_TEMP": str(self.folder / ".ansible" / "tmp"), "ANSIBLE_NOCOLOR": "1"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_a_fleet_gets_its_certificates_although_its_first_hosts_are_lost(project: Project) -> None:
+    planned = project.run("--check", "--diff", lost=["db1", "db2"])
+    assert "+issue a server certificate for db3: db3.example" in planned.stdout, planned.stdout
+    assert not project.authorities.exists()
+
+    done = project.run(lost=["db1", "db2"])
+    assert "root of app1: -----BEGIN CERTIFICATE-----" in done.stdout, done.stdout
+    assert [path.name for path in project.folder.glob("*.crt")] == ["db3.crt"]
+
+    again = project.run()
+    assert again.returncode == 0, again.stdout
+    assert sorted(path.name for path in project.folder.glob("*.crt")) == ["db1.crt", "db2.crt", "db3.crt"]
+    ids = [json.loads(line)["id"] for line in (project.authorities / "ledger.jsonl").read_text().splitlines()]
+    assert ids == ["db3", "db1", "db2", "db3"]
+
+
+def test_the_passphrase_is_never_seen_whatever_happens(project: Project) -> None:
+    made = project.run("-vvvvv", "--diff")
+    assert made.returncode == 0, made.stdout
+    assert b"BEGIN ENCRYPTED PRIVATE KEY" in (project.authorities / "server/0001/issuing.key").read_bytes()
+    (project.authorities / "client/0001/issuing.crt").unlink()
+    failed = project.run("-vvvvv", "--diff")
+    assert "client/0001/issuing.crt: this file of the authority is missing" in failed.stdout
+    for done in (made, failed):
+        assert PASSPHRASE not in done.stdout + done.stderr
+        assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout
+
+
+def test_an_empty_passphrase_is_an_error_and_no_clear_key(project: Project) -> None:
+    done = project.run(postgres_ca_passphrase="")
+    assert "passphrase: expected at least 8 characters, found an empty one" in done.stdout
+    assert not project.authorities.exists()
+
+
+def test_another_host_keeps_the_authorities_with_its_own_python(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    options = {"postgres_ca_host": "app1", "postgres_ca_directory": str(place)}
+    failed = project.run(**options)
+    assert "/nonexistent/python" in failed.stdout
+    (project.folder / "host_vars").mkdir()
+    (project.folder / "host_vars" / "app1.yml").write_text(f"ansible_python_interpreter: {sys.executable}\n")
+    done = project.run(**options)
+    assert done.returncode == 0, done.stdout
+    assert "db1 -> app1" in done.stdout
+    assert place.is_dir()
+    assert not project.authorities.exists()
