@@ -178,7 +178,7 @@ def _free_port() -> int:
 def inventory(home: Path) -> Path:
     """Write the inventory of the demo: this machine is the server, the client and the home of the authorities."""
     caller = pwd.getpwuid(os.geteuid()).pw_name
-    identities = [{"role": role, "os_user": caller} for role in ROLES]
+    identities = [{"role": role, "os_user": caller, "home": str(home / "client")} for role in ROLES]
     hosts = {"hosts": {"localhost": None}}
     content = {
         "all": {

@@ -56,6 +56,13 @@ options:
         description: The OS user who logs in as the role. It has to exist and to own its home directory.
         type: str
         required: true
+      home:
+        description:
+          - The directory for C(.postgresql) and C(.pg_service.conf), in place of the OS user's home directory.
+          - The OS user has to own it.
+          - For accounts without a home of their own. Programs find the files there when C(HOME) says so (libpq 14 and
+            newer), or by their paths.
+        type: path
       databases:
         description: The databases that the identity uses. The service connects to the first one by default.
         type: list
@@ -214,6 +221,7 @@ def argument_spec() -> dict[str, Any]:
     identity = {
         "role": {"type": "str", "required": True},
         "os_user": {"type": "str", "required": True},
+        "home": {"type": "path"},
         "databases": {"type": "list", "elements": "str", "default": []},
     }
     return {

@@ -82,6 +82,9 @@ options:
         description: The OS user that connects.
         type: str
         required: true
+      home:
+        description: The directory with C(.postgresql), if it is not the home directory of the OS user.
+        type: path
       certificate:
         description:
           - V(own) presents a client certificate and expects the server to have verified it.
@@ -263,6 +266,7 @@ def argument_spec() -> dict[str, Any]:
                 "database": {"type": "str", "default": "postgres"},
                 "role": {"type": "str", "required": True},
                 "os_user": {"type": "str", "required": True},
+                "home": {"type": "path"},
                 "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
                 "certificate_role": {"type": "str"},
                 "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},

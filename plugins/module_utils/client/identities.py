@@ -16,11 +16,15 @@ _RESERVED = ("root.crt", "manifest.json")  # files beside the roles' directories
 
 
 class Identity(NamedTuple):
-    """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE."""
+    """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE.
+
+    ``home`` stands for the OS user's home directory, if it is not ''.
+    """
 
     role: str
     os_user: str
     databases: tuple[str, ...] = ()
+    home: str = ""
 
     @property
     def id(self) -> str:
@@ -37,6 +41,7 @@ def parse(items: Sequence[Mapping[str, Any]]) -> list[Identity]:
             role=_role(item.get("role"), f"{option}.role"),
             os_user=_name(item.get("os_user"), f"{option}.os_user"),
             databases=tuple(_name(database, f"{option}.databases") for database in item.get("databases") or ()),
+            home=_home(item.get("home"), f"{option}.home"),
         )
         if identity.id in [other.id for other in found]:
             raise TlsError(
@@ -50,14 +55,17 @@ def parse(items: Sequence[Mapping[str, Any]]) -> list[Identity]:
 def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
     """Return the OS users of all identities by their name, in the order of their first identity.
 
-    Raises TlsError when one does not exist, or two have the same home directory: their files would be the same.
+    Raises TlsError when one does not exist or has two homes, or two have the same one: their files would be the same.
     """
     found: dict[str, processes.Account] = {}
     homes: dict[str, str] = {}
     for identity in identities:
-        if identity.os_user in found:
-            continue
-        user = processes.account(identity.os_user, "identities: os_user")
+        user = at_home(processes.account(identity.os_user, "identities: os_user"), identity.home)
+        if user != found.get(identity.os_user, user):
+            raise TlsError(
+                f"identities: OS user {user.name!r} has the home {user.home} in one identity and "
+                f"{found[user.name].home} in another. Give all identities of an OS user the same home."
+            )
         other = homes.setdefault(os.path.realpath(user.home), user.name)
         if other != user.name:
             raise TlsError(
@@ -66,6 +74,19 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
             )
         found[identity.os_user] = user
     return found
+
+
+def at_home(user: processes.Account, home: str) -> processes.Account:
+    """Return an OS user whose files are below ``home``, or below its own home directory for ''."""
+    return user._replace(home=home.rstrip("/") or "/") if home else user
+
+
+def _home(value: object, option: str) -> str:
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or not os.path.isabs(value) or not value.isprintable():
+        raise TlsError(f"{option}: found {value!r}, expected the absolute path of a directory that the OS user owns.")
+    return value
 
 
 def _name(value: object, option: str) -> str:

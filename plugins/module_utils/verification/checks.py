@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import home
+from ansible_collections.pgops.tls.plugins.module_utils.client import home, identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, foreign, refusals, verdicts
@@ -30,6 +30,7 @@ class Expectation(NamedTuple):
     port: int
     database: str
     os_user: str
+    home: str
     role: str
     certificate: str
     certificate_role: str
@@ -91,7 +92,7 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
         )
     given.setdefault("server", host)
     given.setdefault("certificate_role", role)
-    defaults = {"hostaddr": "", "kind": "", "skip": "", "sslcert": "", "sslkey": "", "sslrootcert": ""}
+    defaults = {"home": "", "hostaddr": "", "kind": "", "skip": "", "sslcert": "", "sslkey": "", "sslrootcert": ""}
     found = Expectation(**{**defaults, **given})
     if (found.expect == "refused") != bool(found.kind):
         raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.")
@@ -102,7 +103,10 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
 
 def verify(expected: Sequence[Expectation], psql: connections.Psql, limits: connections.Limits) -> list[Check]:
     """Try all connections and judge them, in their order. Raises TlsError when that is not possible at all."""
-    accounts = {one.os_user: processes.account(one.os_user, "expectations: os_user") for one in expected}
+    accounts = {
+        one.os_user: identities.at_home(processes.account(one.os_user, "expectations: os_user"), one.home)
+        for one in expected
+    }
     with contextlib.ExitStack() as stack:
         strangers = _strangers(expected, accounts, stack)
         prepared = [_prepare(one, accounts[one.os_user], strangers.get(one.os_user)) for one in expected]

@@ -23,6 +23,7 @@ class Identity(NamedTuple):
     role: str
     os_user: str
     database: str
+    home: str = ""
 
 
 class Server(NamedTuple):
@@ -67,7 +68,8 @@ def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) 
             raise TlsError(
                 f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found {one!r}."
             )
-        found.append(Identity(str(one["role"]), str(one["os_user"]), _database(one, default_database)))
+        home = str(one.get("home") or "")
+        found.append(Identity(str(one["role"]), str(one["os_user"]), _database(one, default_database), home))
     return found
 
 
@@ -155,6 +157,7 @@ def _common(identity: Identity, server: Server, name: str) -> dict[str, Any]:
         "host": name,
         "port": server.port,
         "os_user": identity.os_user,
+        **({"home": identity.home} if identity.home else {}),
         "role": identity.role,
         "database": identity.database,
     }

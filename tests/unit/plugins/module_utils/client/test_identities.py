@@ -115,3 +115,13 @@ def test_two_os_users_with_one_home_are_refused(monkeypatch: pytest.MonkeyPatch,
     )
     with pytest.raises(TlsError, match="'alice' and 'bob' have the same home directory"):
         identities.accounts([Identity("a", "alice"), Identity("b", "bob")])
+
+
+def test_another_home_is_taken_as_it_is_and_has_to_be_the_same_for_all_identities_of_an_os_user() -> None:
+    items = [{"role": role, "os_user": "root", "home": "/srv/keys/"} for role in ("app", "report")]
+    assert identities.accounts(identities.parse(items))["root"].home == "/srv/keys"
+    items[1]["home"] = "/srv/others"
+    with pytest.raises(TlsError, match="has the home /srv/others in one identity and /srv/keys in another"):
+        identities.accounts(identities.parse(items))
+    with pytest.raises(TlsError, match=r"identities\[0\]\.home: found 'keys', expected the absolute path"):
+        identities.parse([{"role": "app", "os_user": "root", "home": "keys"}])
