@@ -107,9 +107,8 @@ def _install_package() -> None:
     NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
     NO_CLUSTER.write_text("create_main_cluster = false\n", encoding="utf-8")  # the demo makes a cluster of its own
     try:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for argv in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["/usr/bin/apt-get", *argv], check=True, stdout=subprocess.DEVNULL, env=environment)
+            run(["/usr/bin/env", "DEBIAN_FRONTEND=noninteractive", "/usr/bin/apt-get", *argv])
     finally:
         NO_CLUSTER.unlink()
         note(packages=sorted(_packages() - before))
@@ -252,7 +251,7 @@ def _remove_packages(names: list[str]) -> None:
         say(f"left installed, as others need them now: {' '.join(names)}")
         return
     say(f"removing the {len(names)} packages that the demo installed")
-    subprocess.run(["/usr/bin/apt-get", "-y", "-q", "purge", *names], check=True, stdout=subprocess.DEVNULL)
+    run(["/usr/bin/env", "DEBIAN_FRONTEND=noninteractive", "/usr/bin/apt-get", "-y", "-q", "purge", *names])
 
 
 def main() -> int:
