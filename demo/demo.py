@@ -209,6 +209,7 @@ def up() -> int:
     environment = {
         **os.environ,
         "ANSIBLE_HOME": str(CACHE / "ansible"),
+        "ANSIBLE_REMOTE_TMP": str(CACHE / "ansible" / "remote"),
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
     }
