@@ -61,13 +61,17 @@ def dies_before(number: int, action: Action) -> bool:
         status = 1
         try:
             counter = itertools.count()
-            patched(lambda: os._exit(9) if next(counter) == number else None, lambda name, to: setattr(os, name, to))
+
+            def step() -> None:
+                if next(counter) == number:
+                    os._exit(9)
+
+            patched(step, lambda name, to: setattr(os, name, to))
             action()
             status = 0
         finally:
             os._exit(status)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, 9), "the action itself failed"
     return code == 9
 

@@ -24,7 +24,7 @@ author: The pgops.tls authors (@pgops)
 EXAMPLES = r"""
 - name: Fail if anything was not as expected
   ansible.builtin.assert:
-    that: ({inventory_hostname: verified} | pgops.tls.verification_deviations) is falsy
+    that: "({inventory_hostname: verified} | pgops.tls.verification_deviations) is falsy"
 """
 
 RETURN = r"""

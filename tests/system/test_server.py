@@ -189,7 +189,7 @@ def test_plaintext_is_refused_afterwards_and_old_rules_stay_byte_for_byte(server
     assert after.endswith(b"# END pgops.tls\n" + before)
     endpoint = wire.Endpoint("127.0.0.1", server.cluster.port)
     refused = pytest.raises(wire.RefusedError, match=r"28000: pg_hba\.conf rejects connection")
-    with wire.connected(endpoint) as connection, refused:
+    with refused, wire.connected(endpoint) as connection:
         wire.log_in(connection, "app", "postgres")
 
 

@@ -50,13 +50,14 @@ def converge(target: Target, now: int, controller_time: float, *, check_mode: bo
         except TlsError as error:
             failed.append(error.message)
     if failed:
-        raise TlsError(" ".join(failed), changes=[change for _, outcome in done for change in outcome.changes])
+        changes = [change for _transaction, outcome in done for change in outcome.changes]
+        raise TlsError(" ".join(failed), changes=changes)
     return Converged(done)
 
 
 def result(converged: Converged) -> dict[str, Any]:
     """Return the module's result; no key is in it."""
-    outcomes = [outcome for _, outcome in converged.outcomes]
+    outcomes = [outcome for _transaction, outcome in converged.outcomes]
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "changes": [change for outcome in outcomes for change in outcome.changes],

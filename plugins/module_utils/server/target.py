@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all
 
 
@@ -22,7 +23,7 @@ class Target(NamedTuple):
     key_type: str
     roots: str
     trusted_clients: str
-    issuing: certificate.Certificate
+    issuing: Certificate
     certificate: str | None
     ssl_conf: str
     settings: dict[str, str]
@@ -74,7 +75,7 @@ def read(options: dict[str, Any]) -> Target:
     )
 
 
-def _authorities(pem: str, option: str) -> list[certificate.Certificate]:
+def _authorities(pem: str, option: str) -> list[Certificate]:
     found = certificate.read_pem(pem, option)
     for one in found:
         if not one.is_ca:

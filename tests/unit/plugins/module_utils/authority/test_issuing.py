@@ -163,7 +163,7 @@ def _shake_hands(client_context: ssl.SSLContext, server_context: ssl.SSLContext,
 
 
 def test_every_ca_has_a_name_of_its_own(now: int) -> None:
-    made = [issuing.new_authority("server", "P-256", now) for _ in range(3)]
+    made = [issuing.new_authority("server", "P-256", now) for _attempt in range(3)]
     found = [ca.common_name for authority in made for ca in (authority.root, authority.issuing)]
     assert len(set(found)) == 6
 
