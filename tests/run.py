@@ -1,6 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
-Usage: run.py [test | test-all | lint | unit | system | molecule | shell | clean] [ARGUMENTS of pytest or molecule]
+Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
+collection, system and molecule
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ COMMANDS = {
 }
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
+    "format": ["ruff", "format", "--check", "--quiet", "."],
     "mypy": ["mypy"],
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint": ["ansible-lint", "--offline", "-q"],
     "changelog": ["antsibull-changelog", "lint"],
-    "documentation": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
+    "documentation": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."],
 }
 
 
@@ -178,6 +180,12 @@ def unit(arguments: list[str]) -> Count:
     return pytest(["python", "-m", "pytest", *(arguments or ["tests/unit"])])
 
 
+def collection(arguments: list[str]) -> Count:
+    """Run ansible-test on the collection; build it, install it, and run what was installed in a container."""
+    build_images()
+    return pytest(["python", "-m", "pytest", "-rP", *(arguments or ["tests/collection"])])
+
+
 def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
     built = build_images()
@@ -247,7 +255,7 @@ def clean(_arguments: list[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-STEPS = {"lint": lint, "unit": unit, "system": system, "molecule": molecule}
+STEPS = {"lint": lint, "unit": unit, "collection": collection, "system": system, "molecule": molecule}
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:
