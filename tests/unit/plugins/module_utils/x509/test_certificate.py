@@ -201,6 +201,22 @@ def test_openssls_own_certificates_are_read() -> None:
     assert read.not_after - read.not_before == 12000 * 86400
 
 
+def test_a_negative_serial_is_read_as_one() -> None:
+    done = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=x",
+         "-set_serial", "-5"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert certificate.read_pem(done.stdout, "x")[0].serial == -5
+
+
+def test_a_value_that_is_longer_than_what_holds_it_is_an_error() -> None:
+    der = make(extensions=(san(x509.DNSName("db9.example")),)).public_bytes(DER)
+    assert certificate.read_der(der, "x").names == (Name("dns", "db9.example"),)
+    with pytest.raises(TlsError, match="truncated"):
+        certificate.read_der(der.replace(b"\x82\x0bdb9", b"\x82\x0cdb9"), "x")
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

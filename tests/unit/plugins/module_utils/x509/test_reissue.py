@@ -79,6 +79,10 @@ def test_a_wished_time_before_the_end_replaces_two_thirds(
     assert bool(reissue.reasons(leaf, wish._replace(renew_before=renew_before), now)) is is_due
 
 
+def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate) -> None:
+    assert reissue.due_at(leaf, 1000 * DAY) == START
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
