@@ -40,7 +40,8 @@ options:
   login_unix_socket:
     description:
       - Directory of the server's Unix socket.
-      - By default the first of V(/var/run/postgresql), V(/run/postgresql), V(/tmp) with a socket for O(port).
+      - By default the first of V(/var/run/postgresql) and V(/run/postgresql) with a socket for O(port). V(/tmp) has to
+        be named, since anybody can put a socket there while the server is down.
     type: path
   login_user:
     description:
@@ -51,6 +52,8 @@ options:
     description:
       - Directory for the generations of this server.
       - By default V(/etc/postgresql/tls/PORT).
+      - It belongs to the OS user that the server runs as. Everything in it, and the configuration files, are read and
+        written with the rights of that user, also when the module runs as root.
     type: path
   names:
     description: The DNS names and IP addresses by which clients call the server.
@@ -88,7 +91,8 @@ options:
   hba_mode:
     description:
       - V(block) keeps the lines in a managed block at the head of the file, where they win; the rest stays as it is.
-      - V(replace) makes the whole file, headed by a rule that keeps this module's own connection.
+      - V(replace) makes the whole file, headed by a rule that keeps this module's own connection. Back from that to
+        V(block), only the declared rules and that one stay.
     type: str
     choices: [block, replace]
     default: block
@@ -98,9 +102,9 @@ options:
     default: ''
   plaintext:
     description:
-      - V(reject) demands proof that the server refuses connections without TLS once the rules of O(hba) are loaded, and
-        stops before any change when live sessions still use none.
-      - V(allow) demands no such proof.
+      - V(reject) stops before any change when a rule of the coming C(pg_hba.conf) lets connections without TLS in, or
+        when live sessions still use none. It demands proof that the server refuses them once the rules are loaded.
+      - V(allow) demands none of this.
     type: str
     choices: [reject, allow]
     default: reject

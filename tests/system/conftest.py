@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.pgops.tls.tests.servers import Server
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
 ACCOUNT = "postgres"  # who runs the cluster when the tests run as root: PostgreSQL refuses to
@@ -196,6 +197,29 @@ def cluster(initialised: Path) -> Iterator[Cluster]:
     """Run a cluster without TLS, on 127.0.0.1 and a Unix socket, that this test alone uses."""
     with running_cluster(initialised) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(initialised: Path) -> Iterator[Cluster]:
+    """Run a cluster without TLS for all tests of a module."""
+    with running_cluster(initialised) as running:
+        yield running
+
+
+@pytest.fixture
+def server(cluster: Cluster) -> Iterator[Server]:
+    """Give a server that the collection has not seen yet."""
+    cluster.psql("CREATE ROLE app LOGIN")
+    directory = cluster.home / "tls"
+    yield Server(cluster, directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def managed(server: Server) -> Server:
+    """Give a server that was set up by a first run."""
+    server.settle()
+    return server
 
 
 @dataclass

@@ -5,151 +5,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import ssl
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import proof, target, transaction
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
-from cryptography import x509
-
-NOW = int(time.time())
-DAY = 86400
-AUTHORITIES = {name: issuing.new_authority(name, "P-256", NOW) for name in ("server", "client")}
-HBA = "hostssl all app all cert\nhostnossl all all all reject\nhostnossl replication all all reject\n"
-
-
-def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 90) -> str:
-    """Return the chain that the server authority issues for a request."""
-    authority = AUTHORITIES["server"]
-    public_key: Any = x509.load_pem_x509_csr(request.encode()).public_key()
-    leaf = issuing.new_leaf(
-        issuing.Issuer.of(authority.issuing, authority.issuing_key),
-        certificate.SERVER_AUTH,
-        issuing.Holder("", tuple(parse_all(names, "names"))),
-        public_key,
-        issuing.Validity(start, start + days * DAY),
-    )
-    return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
-
-
-@dataclass
-class Server:
-    """One managed cluster and the options that the module would get."""
-
-    cluster: Any
-    directory: Path
-    options: dict[str, Any] = field(default_factory=dict)
-    ssl: dict[str, str] = field(default_factory=dict)
-
-    def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
-        """Call the transaction once."""
-        server, client = AUTHORITIES["server"], AUTHORITIES["client"]
-        options: dict[str, Any] = {
-            "port": self.cluster.port,
-            "directory": str(self.directory),
-            "names": ["localhost", "127.0.0.1"],
-            "key_type": "P-256",
-            "roots": server.root.pem,
-            "issuing": server.issuing.pem,
-            "trusted_clients": client.issuing.pem + client.root.pem,
-            "certificate": None,
-            "ssl_conf": self.ssl_conf(),
-            "hba": HBA,
-            "hba_mode": "block",
-            "ident": "",
-            "plaintext": "reject",
-            "renew": False,
-            "renew_before": None,
-            **self.options,
-            **changes,
-        }
-        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, "postgres")
-        return transaction.converge(target.read(options), login, now, now, check_mode=check_mode)
-
-    def ssl_conf(self) -> str:
-        current = self.directory / "current"
-        files = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "trusted-clients.crt"}
-        lines = ["ssl = on", *(f"{name} = '{current / file}'" for name, file in files.items()), "ssl_crl_file = ''"]
-        return "\n".join([*lines, *(f"{name} = '{value}'" for name, value in self.ssl.items()), ""])
-
-    def settle(self, **changes: Any) -> transaction.Outcome:
-        """Converge with the second call, if a certificate is needed."""
-        outcome = self.converge(**changes)
-        if outcome.request is None:
-            return outcome
-        names = changes.get("names", self.options.get("names", ["localhost", "127.0.0.1"]))
-        return self.converge(**changes, certificate=sign(outcome.request, names))
-
-    def served(self) -> str:
-        return wire.observe(wire.Endpoint("127.0.0.1", self.cluster.port)).leaf.sha256
-
-    def disk(self) -> dict[str, tuple[int, int, str]]:
-        """Return owner, mode and content of every file that the collection may touch, except the waiting key."""
-        paths = [*self.directory.rglob("*"), *(self.cluster.data / f"p{name}.conf" for name in CONFIGURATION)]
-        return {str(path): _fingerprint(path) for path in sorted(paths) if "pending" not in path.parts}
-
-    def inodes(self) -> dict[str, tuple[int, int]]:
-        """Return inode and time of change of every managed file."""
-        return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in self.directory.rglob("*")}
-
-    def restart(self) -> None:
-        """Restart on the same port: a state that was only half right would be fatal now."""
-        program = str(self.cluster.programs / "pg_ctl")
-        options = f"-p {self.cluster.port} -k {self.cluster.socket_directory}"
-        command = [
-            program,
-            "-D",
-            str(self.cluster.data),
-            "-l",
-            str(self.cluster.log_path),
-            "-w",
-            "-o",
-            options,
-            "restart",
-        ]
-        prefix = ["runuser", "-u", self.cluster.account, "--"] if os.geteuid() == 0 else []
-        subprocess.run([*prefix, *command], check=True, capture_output=True, cwd="/")
-
-
-CONFIGURATION = ("ostgresql", "g_hba", "g_ident")
-
-
-def _fingerprint(path: Path) -> tuple[int, int, str]:
-    found = path.lstat()
-    if path.is_symlink():
-        return found.st_uid, 0, str(path.readlink())
-    content = path.read_bytes() if path.is_file() else b""
-    return found.st_uid, found.st_mode, hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture
-def server(cluster: Any) -> Iterator[Server]:
-    """Give a server that the collection has not seen yet."""
-    cluster.psql("CREATE ROLE app LOGIN")
-    directory = cluster.home / "tls"
-    yield Server(cluster, directory)
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-def managed(server: Server) -> Server:
-    """Give a server that was set up by a first run."""
-    server.settle()
-    return server
+from ansible_collections.pgops.tls.plugins.module_utils.server import proof, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, CONFIGURATION, DAY, HBA, NOW, Server, sign
 
 
 def test_the_first_call_asks_and_the_second_installs(server: Server) -> None:
@@ -240,7 +109,7 @@ def test_a_setting_changes_in_one_call_with_the_same_certificate(managed: Server
 def test_where_no_log_can_be_read_a_new_leaf_makes_the_change_observable(
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transaction.log, "tells_refusals", lambda *_arguments: False)
+    monkeypatch.setattr(proof.Prover, "observes_log", lambda _prover: False)
     managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
     assert managed.converge().plan.reasons == ["reload_not_observable"]
 
@@ -345,7 +214,10 @@ def test_rules_that_leave_plaintext_open_are_undone_when_it_is_to_be_rejected(
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = managed.disk()
+    with pytest.raises(TlsError, match=r"line 3 \(host all all all scram-sha-256\) lets connections without TLS in"):
+        managed.converge(hba="host all all all scram-sha-256\n")
     monkeypatch.setattr(proof, "_PATIENCE", 1.0)
+    monkeypatch.setattr(transaction.hba, "refuse_plaintext", lambda _text: None)
     with pytest.raises(TlsError, match="without TLS is still not refused") as failure:
         managed.converge(hba="host all all all scram-sha-256\n")
     assert failure.value.details["rolled_back"] is True
@@ -361,7 +233,7 @@ def test_a_failure_of_the_very_first_set_up_leaves_no_trace_but_the_waiting_key(
     configuration = {name: (server.cluster.data / f"p{name}.conf").read_bytes() for name in CONFIGURATION}
     monkeypatch.setattr(transaction.hba, "check", lambda *_arguments: None)
     with pytest.raises(TlsError, match=r"refuses pg_hba\.conf"):
-        server.settle(hba="nonsense\n")
+        server.settle(hba=HBA + "nonsense\n")
     assert server.cluster.psql("SHOW ssl") == "off"
     assert {name: (server.cluster.data / f"p{name}.conf").read_bytes() for name in CONFIGURATION} == configuration
     assert not (server.directory / "current").exists()

@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 BEGIN = "# BEGIN pgops.tls"
 END = "# END pgops.tls"
 _NOTE = "# Managed by Ansible: changes between BEGIN and END are lost, everything else in this file stays."
+_WHOLE = "# Managed by Ansible (pgops.tls): changes by hand are lost."
 
 
 def with_block(text: str, lines: str, path: str) -> str:
@@ -19,6 +20,8 @@ def with_block(text: str, lines: str, path: str) -> str:
 
     First, because the first matching rule of pg_hba.conf wins. Raises TlsError when the markers do not pair.
     """
+    if _marks(lines) != (0, 0):
+        raise TlsError(f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself.")
     rest = _without_block(text, path)
     if not lines.strip():
         return rest
@@ -27,7 +30,12 @@ def with_block(text: str, lines: str, path: str) -> str:
 
 def whole_file(lines: str) -> str:
     """Return the text of a file that holds nothing but ``lines``."""
-    return f"# Managed by Ansible (pgops.tls): changes by hand are lost.\n{lines.strip()}\n"
+    return f"{_WHOLE}\n{lines.strip()}\n"
+
+
+def is_whole_file(text: str) -> bool:
+    """Return whether a file's text was made by ``whole_file``."""
+    return text.startswith(_WHOLE)
 
 
 def with_include(text: str, path: str) -> str:
@@ -36,19 +44,33 @@ def with_include(text: str, path: str) -> str:
     ``include_if_exists``: a server whose TLS directory was lost still starts.
     """
     line = f"include_if_exists '{path}'  # pgops.tls"
-    kept = [found for found in text.splitlines(keepends=True) if found.rstrip("\n") != line]
-    if kept and not kept[-1].endswith("\n"):
-        kept[-1] += "\n"
-    if text.rstrip("\n").endswith(line):
+    lines = text.split("\n")
+    last = next((found for found in reversed(lines) if found.strip()), "")
+    if last.rstrip("\r") == line and sum(found.rstrip("\r") == line for found in lines) == 1:
         return text
-    return "".join(kept) + line + "\n"
+    kept = "\n".join(found for found in lines if found.rstrip("\r") != line)
+    return f"{kept}{'' if not kept or kept.endswith(chr(10)) else chr(10)}{line}\n"
+
+
+def includes(text: str) -> str:
+    """Return the lines of postgresql.conf that are ours, each with its number: the later, the stronger."""
+    numbered = enumerate(text.split("\n"), start=1)
+    return "".join(f"line {number}: {line}\n" for number, line in numbered if line.rstrip().endswith("# pgops.tls"))
+
+
+def _marks(text: str) -> tuple[int, int]:
+    """Return how often each marker is in a text; an editor may have changed the ends of its lines."""
+    begins, ends = (len(re.findall(rf"^{re.escape(mark)}[ \t\r]*$", text, re.MULTILINE)) for mark in (BEGIN, END))
+    return begins, ends
 
 
 def _without_block(text: str, path: str) -> str:
-    begins, ends = (len(re.findall(rf"^{mark}$", text, re.MULTILINE)) for mark in (BEGIN, END))
+    begins, ends = _marks(text)
     if (begins, ends) == (0, 0):
         return text
-    found = re.search(rf"^{BEGIN}\n(?:.*\n)*?{END}(?:\n|$)", text, re.MULTILINE)
+    blank = r"[ \t\r]*"
+    pattern = rf"^{re.escape(BEGIN)}{blank}\n(?:.*\n)*?{re.escape(END)}{blank}(?:\n|\Z)"
+    found = re.search(pattern, text, re.MULTILINE)
     if (begins, ends) != (1, 1) or found is None:
         raise TlsError(
             f"{path}: expected one pair of the lines '{BEGIN}' and '{END}', found {begins} and {ends}, or out of "

@@ -39,7 +39,11 @@ METHODS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _SINCE = {"oauth": 18}
 _CLIENTCERT = ("verify-ca", "verify-full")
-_SECRETS = re.compile(r"\b(ldapbindpasswd|radiussecrets)=(\"(?:[^\"]|\"\")*\"|\S+)")
+# Quotes may begin anywhere in NAME=VALUE, may not end, and a backslash at the end of a line joins the next one.
+_SECRETS = re.compile(
+    r'"(ldapbindpasswd|radiussecrets)=(?:[^"]|"")*"?'
+    r'|\b(ldapbindpasswd|radiussecrets)=(?:\\\r?\n|"(?:[^"]|"")*"|"[^\n]*|[^\s"])*'
+)
 _RULE_KEYS = ("type", "database", "user", "address", "method")
 _IDENT_KEYS = ("map", "system_user", "database_user")
 
@@ -115,10 +119,11 @@ def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def read(text: str) -> list[Line]:
     """Return the lines of a configuration text that hold something, a trailing backslash joining two (14+)."""
     lines, pending, first = [], "", 0
-    for number, raw in enumerate(text.split("\n"), start=1):
+    raws = [raw.rstrip("\r") for raw in text.split("\n")]
+    for number, raw in enumerate(raws, start=1):
         first = first if pending else number
         pending += raw[:-1] if raw.endswith("\\") else raw
-        if raw.endswith("\\"):
+        if raw.endswith("\\") and number < len(raws):
             continue
         fields = _fields(pending)
         if fields:
@@ -149,7 +154,34 @@ def check(text: str, major: int, ident: str, option: str) -> None:
 
 def masked(text: str) -> str:
     """Return a text of pg_hba.conf without the passwords that some methods take."""
-    return _SECRETS.sub(r"\1=********", text)
+    return _SECRETS.sub(lambda found: f"{found.group(1) or found.group(2)}=********", text)
+
+
+def refuse_plaintext(text: str) -> None:
+    """Refuse a whole text of pg_hba.conf by which a connection over TCP without TLS could log in. Raises TlsError."""
+    closed: set[str] = set()
+    for line in read(text):
+        kind, databases = line.fields[0][0].text, [token for field in line.fields[1:2] for token in field]
+        method = line.fields[_method_at(line) : _method_at(line) + 1]
+        never_plain = kind in ("local", "hostssl", "hostgssenc")
+        if never_plain or (databases and all(_is_closed(one, closed) for one in databases)):
+            continue
+        if not method or method[0][0].text != "reject":
+            raise TlsError(
+                f"pg_hba.conf line {line.number} ({masked(line.text).strip()}) lets connections without TLS in, but "
+                "postgres_server_plaintext is reject. Make it a rule of type hostssl, or set postgres_server_plaintext "
+                "to allow and write rules of type hostnossl and method reject of your own."
+            )
+        if [[Token("all", quoted=False)]] * 2 == line.fields[2:4]:
+            closed |= {token.text for token in databases if not token.quoted and token.text in ("all", "replication")}
+        if len(closed) == 2:
+            return
+
+
+def _is_closed(database: Token, closed: set[str]) -> bool:
+    """Return whether every connection without TLS to a database is refused; ``all`` does not match replication."""
+    is_replication = database == Token("replication", quoted=False)
+    return ("replication" if is_replication else "all") in closed
 
 
 def _check_line(line: Line, place: str) -> tuple[str, dict[str, str]]:
@@ -158,6 +190,10 @@ def _check_line(line: Line, place: str) -> tuple[str, dict[str, str]]:
     if kind not in TYPES:
         raise TlsError(f"{place}: type {kind!r} is unknown. Expected one of {', '.join(TYPES)}.")
     rest = line.fields[_method_at(line) :]
+    for field in [line.fields[0], *line.fields[3 : _method_at(line) + 1]]:
+        if len(field) > 1:
+            listed = ",".join(token.text for token in field)
+            raise TlsError(f"{place}: expected one value, found the list {listed!r}; write a rule for each.")
     if not rest:
         raise TlsError(f"{place}: the rule has no method: {masked(line.text)!r}. Expected {_form(kind)}.")
     method = rest[0][0].text
@@ -168,7 +204,8 @@ def _check_line(line: Line, place: str) -> tuple[str, dict[str, str]]:
         # a comma inside a value (a list of servers) is part of the value
         name, equals, value = ",".join(token.text for token in field).partition("=")
         if not equals:
-            raise TlsError(f"{place}: expected an option NAME=VALUE behind the method, found {name!r}.")
+            found = "a word" if _SECRETS.search(line.text) else repr(name)  # which may be a part of a password
+            raise TlsError(f"{place}: expected an option NAME=VALUE behind the method, found {found} without '='.")
         options[name] = value
     _check_options(kind, method, options, place)
     return method, options
@@ -222,8 +259,8 @@ def _word(value: object, option: str) -> str:
         return "1" if value else "0"
     text = str(value)
     if re.search(r"[\0\r\n]", text):
-        raise TlsError(f"{option}: {text!r} holds a line break or a NUL; a rule is one line.")
-    if re.fullmatch(r'"(?:[^"]|"")*"', text) or not re.search(r'[\s,"#]', text):
+        raise TlsError(f"{option}: a value holds a line break or a NUL; a rule is one line.")  # it may be a password
+    if re.fullmatch(r'"(?:[^"]|"")*"', text) or not re.search(r'[\s,"#]|\\$', text):
         return text
     return '"' + text.replace('"', '""') + '"'
 

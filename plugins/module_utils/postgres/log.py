@@ -1,17 +1,29 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server's log: where it is, and what was written to it since a moment."""
+"""The server's log: where it is, and what was written to it between a moment and a mark of our own."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import re
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 
-_REFUSALS = ("was not reloaded", "contains errors")
+# What the main process says when it does not take a reload. That "unaffected changes were applied" is no verdict on
+# our files: it is said at every reload while any setting of postgresql.conf waits for a restart.
+TLS_VERDICTS = ("SSL configuration was not reloaded", "no changes were applied")
+RULES_VERDICTS = ("pg_hba.conf was not reloaded", "pg_ident.conf was not reloaded")
+_RELOADS = "received SIGHUP"
 _EXCERPT = 20  # lines; a reason needs two or three
+_MOST = 64 << 20  # bytes read of what a busy server writes meanwhile
+# Lines of sessions can hold anything that somebody typed, passwords included.
+_OF_SESSIONS = re.compile(
+    r"^\t|\b(?:LOG:  (?:statement|duration|execute|bind|parse)\b|STATEMENT:|QUERY:|CONTEXT:  SQL|DETAIL:  [Pp]aram)"
+)
+
+_PROCESS = re.compile(r"\[\d+\]")
 
 
 class Position(NamedTuple):
@@ -23,46 +35,69 @@ class Position(NamedTuple):
 
 def position(state: ServerState, pid: int) -> Position:
     """Return the present end of the server's log. ``pid`` is the server's main process."""
-    path = _path(state, pid)
+    path = path_of(state.log_file, state.value("data_directory"), pid)
     try:
         return Position(path, os.stat(path).st_size) if path else Position(None, 0)
     except OSError:
         return Position(None, 0)
 
 
-def since(start: Position) -> list[str]:
-    """Return the lines written since ``start``, the last ones if they are many."""
-    if start.path is None:
-        return []
+def path_of(log_file: str | None, data_directory: str, pid: int) -> str | None:
+    """Return the path of the log: ``log_file`` of the collector, else what the main process has as standard error."""
+    if log_file:
+        return os.path.join(data_directory, log_file)
     try:
-        with open(start.path, "rb") as stream:
-            stream.seek(start.offset)
-            text = stream.read(1 << 20).decode("utf-8", "replace")
-    except OSError:
-        return []
-    return text.splitlines()
-
-
-def refusals(lines: list[str]) -> list[str]:
-    """Return the lines that tell why a reload was refused: up to and including the verdict itself."""
-    verdicts = [number for number, line in enumerate(lines) if any(phrase in line for phrase in _REFUSALS)]
-    if not verdicts:
-        return []
-    told = [line for line in lines[: verdicts[-1] + 1] if "SIGHUP" not in line and " changed to " not in line]
-    return told[-_EXCERPT:]
-
-
-def tells_refusals(start: Position, state: ServerState) -> bool:
-    """Return whether a refused reload could be read from the log: it is a readable file, in English."""
-    language = state.value("lc_messages")
-    return start.path is not None and (language in ("C", "POSIX") or language.startswith(("en", "C.")))
-
-
-def _path(state: ServerState, pid: int) -> str | None:
-    if state.log_file:
-        return os.path.join(state.value("data_directory"), state.log_file)
-    try:
-        target = os.readlink(f"/proc/{pid}/fd/2")  # without a logging collector: whatever its standard error is
+        target = os.readlink(f"/proc/{pid}/fd/2")
     except OSError:
         return None
     return target if os.path.isfile(target) and target != os.devnull else None
+
+
+def since(start: Position, current: str | None = None) -> list[str]:
+    """Return the lines written since ``start``, with those of the ``current`` log when it was rotated meanwhile."""
+    if start.path is None:
+        return []
+    lines = _lines(start.path, start.offset)
+    return lines + _lines(current, 0) if current and current != start.path else lines
+
+
+def until(lines: Sequence[str], mark: str) -> list[str] | None:
+    """Return the lines before the one with ``mark``, None when it is not there (yet)."""
+    at = next((number for number, line in enumerate(lines) if mark in line), None)
+    return None if at is None else list(lines[:at])
+
+
+def tells_of_reload(lines: Sequence[str]) -> bool:
+    """Return whether a reload is in the lines, in the language that the verdicts are looked for."""
+    return any(_RELOADS in line for line in lines)
+
+
+def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
+    """Return the lines that tell why a reload was refused: up to and including the verdict itself.
+
+    What other processes than the one that gave the verdict wrote in between is left out, as far as it can be told.
+    """
+    last = next((at for at in reversed(range(len(lines))) if any(phrase in lines[at] for phrase in verdicts)), None)
+    if last is None:
+        return []
+    first = next((at for at in reversed(range(last)) if _RELOADS in lines[at]), -1)
+    told = [line for line in lines[first + 1 : last + 1] if _is_of_main_process(line, lines[last])]
+    return told[-_EXCERPT:]
+
+
+def _is_of_main_process(line: str, verdict: str) -> bool:
+    """Return whether a line was written by the process that gave the verdict, as far as that can be told."""
+    process = _PROCESS.search(verdict)  # of the usual log_line_prefix
+    if process and process.group() not in line:
+        return False
+    return " changed to " not in line and not _OF_SESSIONS.search(line)
+
+
+def _lines(path: str, offset: int) -> list[str]:
+    try:
+        with open(path, "rb") as stream:
+            # a log that is shorter than it was has been truncated in place
+            stream.seek(offset if os.fstat(stream.fileno()).st_size >= offset else 0)
+            return stream.read(_MOST).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import stat
 from typing import Any, NamedTuple
 
@@ -14,8 +16,29 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
-# Where packages put the socket: Debian and the RPM family, then PostgreSQL's own default.
-SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql", "/tmp")  # noqa: S108
+# Where packages put the socket. PostgreSQL's own default, /tmp, is not searched: anybody could put a socket there while
+# the server is down, and would be given the server's certificate.
+SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql")
+
+
+class UnreachableError(TlsError):
+    """There is no server to talk to, or it does not let this module in."""
+
+
+# A session's own statement is logged whatever the server's settings of what to log are.
+_MARK = """
+    SET log_min_messages = log; SET log_statement = 'all';
+    SELECT json_build_object('file', pg_current_logfile(), 'language', current_setting('lc_messages'),
+             'destination', current_setting('log_destination'))
+      FROM (VALUES ('{mark}')) AS pgops_tls (mark)"""
+
+
+class LogMark(NamedTuple):
+    """What the session that marked the log saw: the collector's file (None: there is none) and two settings."""
+
+    file: str | None
+    language: str
+    destination: str
 
 
 class Administrator(NamedTuple):
@@ -42,7 +65,21 @@ class Administrator(NamedTuple):
         """Ask the server to read its files again. That it was asked proves nothing: see server.proof."""
         self._psql("SELECT to_json(pg_reload_conf())")
 
-    def _psql(self, sql: str) -> str:
+    def signal_reload(self) -> None:
+        """Tell the server to read its files again by a signal: rules that lock this module out cannot stop that."""
+        try:
+            if os.stat(f"/proc/{self.pid}").st_uid != self.account.uid:  # the lock file that names it may be old
+                raise ProcessLookupError(errno.ESRCH, "it is not the server's")
+            os.kill(self.pid, signal.SIGHUP)
+        except OSError as error:
+            raise TlsError(f"{self.target}: no reload of process {self.pid}: {error.strerror}.") from error
+
+    def mark_log(self, mark: str) -> LogMark:
+        """Have a line with ``mark`` written to the server's log, behind all that it said before. Raises TlsError."""
+        found = json.loads(self._psql(_MARK.format(mark=mark), language=""))
+        return LogMark(**found)
+
+    def _psql(self, sql: str, language: str = "-c lc_messages=C") -> str:
         done = run(
             [
                 self.psql, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password",
@@ -54,12 +91,12 @@ class Administrator(NamedTuple):
             environment={
                 "PGAPPNAME": "pgops.tls",
                 "PGCONNECT_TIMEOUT": "10",
-                "PGOPTIONS": "-c statement_timeout=30s -c lc_messages=C",
+                "PGOPTIONS": f"-c statement_timeout=30s {language}",
             },
             timeout=60.0,
         )  # fmt: skip
         if done.status != 0:
-            raise TlsError(
+            raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
                 f"{_last_line(done.errors)} The server has to run, and pg_hba.conf has to let this role in over the "
                 "socket (local ... peer); login_user and login_unix_socket choose another way."
@@ -84,7 +121,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
             pid = _postmaster(path)
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
     searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
-    raise TlsError(
+    raise UnreachableError(
         f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. "
         "Start the server, correct the port, or name the directory of its socket in login_unix_socket."
     )

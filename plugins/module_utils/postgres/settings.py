@@ -10,7 +10,11 @@ import re
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
 
-_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(?:=|\s)\s*('(?:[^'\\\n]|''|\\.)*'|[^\s'#]+)\s*(?:#.*)?")
+# As guc-file.l has it: words without quotes are few, and white space is no more than this.
+_LINE = re.compile(
+    r"[ \t\r]*([A-Za-z_][A-Za-z0-9_.]*)(?:[ \t\r]*=[ \t\r]*|[ \t\r]+)"
+    r"('(?:[^'\\\n]|''|\\.)*'|[^\W\d][\w.:/-]*|[-+]?\d[\w.]*)[ \t\r]*(?:#.*)?"
+)
 _BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "false": "off", "no": "off", "0": "off"}
 # Files that every server of this collection takes from its generation.
 GENERATION_FILES = {
@@ -24,6 +28,8 @@ def written(value: object) -> str:
     """Return a value as postgresql.conf writes it: booleans as on and off, anything else quoted."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if not isinstance(value, (str, int, float)):
+        raise TlsError(f"postgres_server_ssl: expected a text, a number or a boolean, found {type(value).__name__}.")
     text = str(value)
     if re.search(r"[\0\r\n]", text):
         raise TlsError(f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line.")
@@ -33,12 +39,14 @@ def written(value: object) -> str:
 def parse(text: str) -> dict[str, str]:
     """Return the settings of a configuration text. Raises TlsError for a line that is none and for a name set twice."""
     settings: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.fullmatch(line)
         if not match:
             raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {line!r}. Correct the template.")
+        if re.search(r"(?<!\\)(?:\\\\)*\\[^\\']", match.group(2)):
+            raise TlsError(f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {line!r}.")
         name, value = match.group(1).lower(), _unquoted(match.group(2))
         if name in settings:
             raise TlsError(

@@ -22,6 +22,10 @@ _STATE = """
       'version', current_setting('server_version_num')::int,
       'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
       'log_file', pg_current_logfile(),
+      'faults', (
+        SELECT coalesce(json_agg(json_build_object('file', sourcefile, 'line', sourceline, 'error', error)
+                 ORDER BY seqno), '[]')
+          FROM pg_file_settings WHERE error IS NOT NULL AND error <> 'setting could not be applied'),
       'plaintext_sessions', (
         SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname,
                  'address', host(client_addr), 'application', application_name,
@@ -32,7 +36,10 @@ _STATE = """
                  'context', context, 'source', source, 'file', sourcefile, 'line', sourceline))
           FROM pg_settings
          WHERE name LIKE 'ssl%' OR name IN (
-           'config_file', 'data_directory', 'hba_file', 'ident_file', 'lc_messages', 'listen_addresses')))"""
+           'config_file', 'data_directory', 'hba_file', 'ident_file', 'listen_addresses')))"""
+
+_LOCAL = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104
+_LOOPBACK = ("localhost", "127.", "::1")
 
 
 class Setting(NamedTuple):
@@ -48,12 +55,16 @@ class Setting(NamedTuple):
 
 
 class ServerState(NamedTuple):
-    """A server's version (as server_version_num), settings, log file and sessions that use no TLS."""
+    """A server's version (as server_version_num), settings, log file and sessions that use no TLS.
+
+    ``faults`` are the places in its configuration files for which it would take nothing of them at a reload.
+    """
 
     version: int
     settings: dict[str, Setting]
     log_file: str | None
     plaintext_sessions: list[dict[str, str]]
+    faults: list[dict[str, Any]]
 
     @property
     def major(self) -> int:
@@ -65,15 +76,20 @@ class ServerState(NamedTuple):
         return self.settings[name].value if name in self.settings else ""
 
     @property
-    def local_address(self) -> str:
-        """Return an address of this host that the server listens on. Raises TlsError when there is none."""
-        for address in (part.strip() for part in self.value("listen_addresses").split(",")):
-            if address:
-                return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
-        raise TlsError(
-            "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-            "protect. Set listen_addresses and restart the server first."
-        )
+    def local_addresses(self) -> list[str]:
+        """Return the addresses of this host that the server listens on, those first that are surely its own.
+
+        Raises TlsError when there is none.
+        """
+        listed = [part.strip() for part in self.value("listen_addresses").split(",")]
+        found = [address for part in listed if part for address in _LOCAL.get(part, (part,))]
+        if not found:
+            raise TlsError(
+                "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
+                "protect. Set listen_addresses and restart the server first."
+            )
+        # An address that moves between hosts may be at another one, where another server answers.
+        return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
 
 
 def inspect(administrator: Administrator) -> ServerState:
@@ -91,6 +107,7 @@ def inspect(administrator: Administrator) -> ServerState:
         settings={name: Setting(**setting) for name, setting in found["settings"].items()},
         log_file=found["log_file"],
         plaintext_sessions=found["plaintext_sessions"],
+        faults=found["faults"],
     )
 
 

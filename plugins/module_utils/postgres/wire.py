@@ -9,6 +9,7 @@ Numbers are those of PostgreSQL's "Message Formats" page. Pure Python on one soc
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 (sockets load it late, perhaps with the rights of a user who cannot read it)
 import socket
 import ssl
 import struct

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, hba
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -29,10 +29,11 @@ def described(leaf: Certificate | None) -> str:
 def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_before: str) -> list[dict[str, str]]:
     """Return the differences of a plan in the form that Ansible prints: one entry for each thing that changes."""
     found = [
-        _entry(rewrite.name, hba.masked(rewrite.before), hba.masked(rewrite.after))
-        for rewrite in [plan.config, *plan.rules]
-        if rewrite
+        _entry(rewrite.name, hba.masked(_shown(rewrite.before)), hba.masked(_shown(rewrite.after)))
+        for rewrite in plan.rules
     ]
+    if plan.config:  # the rest of that file is not ours, and may hold passwords
+        found.insert(0, _entry(plan.config.name, *map(configuration.includes, (plan.config.before, plan.config.after))))
     if plan.reasons:
         names = ", ".join(name.value for name in target.names)
         wanted = f"names: {names}\nkey: {target.key_type}\nto be issued, because: {', '.join(plan.reasons)}\n"
@@ -40,6 +41,11 @@ def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_bef
     if target.ssl_conf != ssl_conf_before:
         found.append(_entry("ssl.conf", ssl_conf_before, target.ssl_conf))
     return found
+
+
+def _shown(text: str) -> str:
+    """Return a text with a sign for each byte that is no UTF-8: results are JSON."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _entry(name: str, before: str, after: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ class Found(NamedTuple):
     """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
     ``repairs`` says which files have a wrong owner or mode or do not fit together. ``served`` is the fingerprint of
-    the leaf that the server shows, '' when it offers no TLS.
+    the leaf that the server shows, '' when it offers no TLS. ``observable``: the log would tell of a refused reload.
     """
 
     generation: dict[str, bytes]
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     hba: str
     ident: str
     served: str
-    observable: bool
+    observable: bool = True
 
 
 class Rewrite(NamedTuple):
@@ -44,13 +44,17 @@ class Rewrite(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words."""
+    """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words.
+
+    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to.
+    """
 
     reasons: list[str]
     contents: dict[str, bytes] | None
     config: Rewrite | None
     rules: list[Rewrite]
     changes: list[str]
+    relies_on_log: bool
 
     @property
     def is_empty(self) -> bool:
@@ -73,11 +77,13 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         reasons.append("key_missing")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     differing = [name for name, content in wanted.items() if found.generation.get(name) != content]
-    if differing and not reasons and not found.observable:
+    config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
+    is_shown = leaf is not None and found.served == leaf.sha256
+    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config)
+    if relies_on_log and not found.observable:
         # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
         # proves that the server took the change.
         reasons.append("reload_not_observable")
-    config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
     rules = [
         rewrite
         for rewrite in (
@@ -93,9 +99,9 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         *(_difference(name, found, target) for name in differing),
         *(f"{rewrite.name}: changed" for rewrite in [config, *rules] if rewrite),
     ]
-    if not stage and leaf is not None and found.served != leaf.sha256:
+    if not stage and not is_shown:
         changes.append("reload: the server shows another certificate than the one on disk")
-    return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes)
+    return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
 def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str, File]:
@@ -125,10 +131,14 @@ def _ident(target: Target, found: Found) -> str:
 
 def _hba(target: Target, found: Found, management: Management) -> str:
     lines = target.hba
-    replaces = target.hba_mode == "replace"
-    if replaces or any(line.fields[0][0].text == "local" for line in hba.read(lines)):
+    if target.hba_mode == "replace":
+        return configuration.whole_file(f"{_local_line(management)}\n{lines}")
+    rest = found.hba
+    if configuration.is_whole_file(rest):  # of a run with mode replace: what is no longer declared goes
+        rest = f"{_local_line(management)}\n"
+    elif any(line.fields[0][0].text == "local" for line in hba.read(lines)):
         lines = f"{_local_line(management)}\n{lines}"
-    return configuration.whole_file(lines) if replaces else configuration.with_block(found.hba, lines, "pg_hba.conf")
+    return configuration.with_block(rest, lines, "pg_hba.conf")
 
 
 def _local_line(management: Management) -> str:

@@ -8,12 +8,14 @@ pg_reload_conf(), pg_settings and pg_file_settings report success while the old 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from typing import Callable
+from typing import Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, settings, state, wire
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
 _ATTEMPTS = 3  # a reload that somebody else asked for can fall into the middle of a switch
@@ -26,7 +28,7 @@ class Prover:
     def __init__(self, administrator: Administrator, found: state.ServerState) -> None:
         self.administrator = administrator
         self.found = found
-        self.endpoint = wire.Endpoint(found.local_address, administrator.port)
+        self.endpoint = _answering([wire.Endpoint(host, administrator.port) for host in found.local_addresses])
 
     def served(self) -> str:
         """Return the fingerprint of the leaf that the server shows, '' when it offers no TLS."""
@@ -34,6 +36,13 @@ class Prover:
             return wire.observe(self.endpoint).leaf.sha256
         except TlsError:
             return ""
+
+    def observes_log(self) -> bool:
+        """Return whether the server's log would tell of a refused reload: a line of ours arrives in it, in English."""
+        start = self._log_position()
+        mark, marked = self._marked()
+        language_fits = marked.language in ("C", "POSIX") or marked.language.startswith(("en", "C."))
+        return language_fits and self._log_until(start, mark, marked) is not None
 
     def tls(self, fingerprint: str, wanted: dict[str, str]) -> None:
         """Reload until the server shows the leaf with this fingerprint and has the ``wanted`` settings in force.
@@ -53,12 +62,21 @@ class Prover:
     def _reload_until(self, fingerprint: str) -> list[str] | None:
         """Reload once; return None when that is proven to have worked, else the log lines that tell why not."""
         before = self.served()
-        start = log.position(self.found, self.administrator.pid)
+        start = self._log_position()
         self.administrator.reload()
-        shown = self._until(lambda: self.served() == fingerprint, lambda: bool(log.refusals(log.since(start))))
-        refused = log.refusals(log.since(start))
-        # A leaf that was not there before proves the reload by itself; for the same leaf the log has to tell.
-        return None if shown and (before != fingerprint or not refused) else refused
+        if before != fingerprint:
+            shown = self._until(lambda: self.served() == fingerprint, lambda: bool(self._refused(start)))
+            return None if shown else self._refused(start)  # a leaf that was not there before proves it by itself
+        told = self._told_since(start)  # for the same leaf the log has to tell
+        if told is None or not log.tells_of_reload(told):
+            raise TlsError(
+                "The server shows the same certificate before and after the reload, and its log "
+                f"({start.path or 'which cannot be read here'}) does not tell of the reload, so nothing proves that "
+                "the server took the new TLS files. Run with postgres_server_renew: true for a proof by a new "
+                "certificate."
+            )
+        refused = log.refusals(told, log.TLS_VERDICTS)
+        return refused or (None if self.served() == fingerprint else [])
 
     def rules(self, *, plaintext: str) -> None:
         """Reload after pg_hba.conf or pg_ident.conf changed; the server has found no fault in the files before.
@@ -66,17 +84,17 @@ class Prover:
         Raises TlsError when it refuses them all the same, shuts this module out, or, with ``plaintext`` reject,
         still lets a connection without TLS begin.
         """
-        start = log.position(self.found, self.administrator.pid)
+        start = self._log_position()
         self.administrator.reload()
+        told = self._told_since(start)  # the management connection is still let in, or this raises
+        refused = log.refusals(told or [], log.RULES_VERDICTS)
+        if refused:
+            raise _not_taken("The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
             raise _not_taken(
                 "After the reload a connection without TLS is still not refused; postgres_server_plaintext is reject",
-                log.refusals(log.since(start)),
+                [],
             )
-        self.administrator.query("SELECT to_json(1)")  # the management connection is still let in
-        refused = log.refusals(log.since(start))
-        if refused:
-            raise _not_taken("The server did not take the new rules", refused)
 
     def check_rules(self) -> None:
         """Ask the server what it holds against the rules on disk, before it is told to load them. Raises TlsError."""
@@ -89,10 +107,48 @@ class Prover:
 
     def previous(self, fingerprint: str) -> None:
         """Reload after a roll-back and prove that what was served before is served again. Raises TlsError."""
-        start = log.position(self.found, self.administrator.pid)
-        self.administrator.reload()
+        start = self._log_position()
+        try:
+            self.administrator.reload()
+        except TlsError:
+            self.administrator.signal_reload()  # the rules that are rolled back may have locked this module out
+            self._until(self._is_let_in)
+        told = self._told_since(start) or []
         if not self._until(lambda: self.served() == fingerprint):
-            raise _not_taken("The server does not show its previous certificate", log.refusals(log.since(start)))
+            refused = log.refusals(told, (*log.TLS_VERDICTS, *log.RULES_VERDICTS))
+            raise _not_taken("The server does not show its previous certificate", refused)
+
+    def _log_position(self) -> log.Position:
+        return log.position(self.found, self.administrator.pid)
+
+    def _refused(self, start: log.Position) -> list[str]:
+        return log.refusals(log.since(start), log.TLS_VERDICTS)
+
+    def _marked(self) -> tuple[str, LogMark]:
+        mark = f"pgops.tls {os.urandom(8).hex()}"
+        return mark, self.administrator.mark_log(mark)
+
+    def _told_since(self, start: log.Position) -> list[str] | None:
+        """Return what the log says of a reload that was just asked for; None when it cannot be read.
+
+        The server handles the signal before it lets in the session that marks the log, so what it has to say of the
+        reload stands before the mark, also where a collector writes the log with delay.
+        """
+        mark, marked = self._marked()
+        return self._log_until(start, mark, marked)
+
+    def _log_until(self, start: log.Position, mark: str, marked: LogMark) -> list[str] | None:
+        current = log.path_of(marked.file, self.found.value("data_directory"), self.administrator.pid)
+        if start.path is None or current is None or not {"stderr", "csvlog", "jsonlog"} & _words(marked.destination):
+            return None
+        self._until(lambda: log.until(log.since(start, current), mark) is not None)
+        return log.until(log.since(start, current), mark)
+
+    def _is_let_in(self) -> bool:
+        try:
+            return bool(self.administrator.query("SELECT to_json(true)"))
+        except TlsError:
+            return False
 
     def _refuses_plaintext(self) -> bool:
         try:
@@ -111,6 +167,18 @@ class Prover:
                 return holds()
             time.sleep(_PAUSE)
         return True
+
+
+def _words(listed: str) -> set[str]:
+    return {word.strip() for word in listed.split(",")}
+
+
+def _answering(endpoints: Sequence[wire.Endpoint]) -> wire.Endpoint:
+    """Return the first endpoint that takes a connection: the server may listen at addresses that are not up."""
+    for endpoint in endpoints[:-1]:
+        with contextlib.suppress(TlsError), wire.connected(endpoint):
+            return endpoint
+    return endpoints[-1]
 
 
 def _not_taken(what: str, lines: list[str]) -> TlsError:

@@ -51,7 +51,7 @@ class Target(NamedTuple):
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
     directory = options["directory"] or f"/etc/postgresql/tls/{options['port']}"
-    if not directory.startswith("/") or any(char in directory for char in "'\\\n"):
+    if not directory.startswith("/") or any(char in directory for char in "'\\\r\n\0"):
         raise TlsError(f"directory: {directory!r}, expected an absolute path without quotes, backslashes, line breaks.")
     for option in ("roots", "trusted_clients"):
         _authorities(options[option], option)

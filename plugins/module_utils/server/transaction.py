@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, log, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of, find
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
@@ -31,6 +31,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 )
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
+_FILES = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
 
 
 class Login(NamedTuple):
@@ -72,17 +73,18 @@ class Transaction:
         self._refuse_before_anything_changes()
         found = self._found()
         plan = self._plan(found)
+        self._refuse_what_is_broken(plan)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
         self._refuse_to_cut_off_sessions(plan)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:
-                request = self._request()
+                request = self._request(found)
             else:
                 self._apply(plan)
-        elif not check_mode:
-            self.store.prune()
+        if not check_mode and request is None:
+            self._tidy()
         leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
         return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
 
@@ -112,17 +114,23 @@ class Transaction:
 
     def _found(self) -> planning.Found:
         current = self.store.current()
-        contents = {name: self.store.read(current, name) for name in planning.MODES}
+        contents = {name: self._read(current, name) for name in planning.MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
         return planning.Found(
             generation=generation,
             repairs=self._repairs(current, generation),
             config=_text(self.state.value("config_file")),
             hba=_text(self.state.value("hba_file")),
-            ident=_text(self.state.value("ident_file")),
+            ident=_text(self.state.value("ident_file"), ""),
             served=self.served,
-            observable=log.tells_refusals(log.position(self.state, self.administrator.pid), self.state),
         )
+
+    def _read(self, generation: str | None, name: str) -> bytes | None:
+        """Return a file of a generation; one that the server's OS user cannot read is as good as none."""
+        try:
+            return self.store.read(generation, name)
+        except PermissionError:
+            return None
 
     def _repairs(self, current: str | None, generation: dict[str, bytes]) -> list[str]:
         """Return which files of the current generation have another owner or mode than they were given."""
@@ -139,10 +147,25 @@ class Transaction:
     def _plan(self, found: planning.Found) -> planning.Plan:
         management = planning.Management(self.administrator.role, self.administrator.account.name)
         plan = planning.make(self.target, found, management, self.now)
+        if plan.relies_on_log and not self.prover.observes_log():
+            plan = planning.make(self.target, found._replace(observable=False), management, self.now)
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
         hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
+        if self.target.plaintext == "reject":
+            hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
         return plan
+
+    def _refuse_what_is_broken(self, plan: planning.Plan) -> None:
+        """Stop, before anything changes, when the server could not take the change for reasons of others' making."""
+        included = self.store.current_link + "/" + planning.CONF
+        faults = [fault for fault in self.state.faults if fault["file"] != included]
+        if faults and not plan.is_empty:
+            listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
+            raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
+        for rewrite in [plan.config, *plan.rules]:
+            if rewrite is not None:
+                directory.refuse_unwritable(self.state.value(_FILES[rewrite.name]), self.administrator.account)
 
     def _refuse_to_cut_off_sessions(self, plan: planning.Plan) -> None:
         """Stop, before anything changes, when rules are to refuse plaintext that live sessions still use."""
@@ -159,16 +182,17 @@ class Transaction:
             plaintext_sessions=sessions,
         )
 
-    def _request(self) -> str:
+    def _request(self, found: planning.Found) -> str:
         """Return a certificate request for the key that waits for its certificate; make that key if need be."""
-        path = self.store.pending_key(_PENDING)
-        if os.path.exists(path):
+        path, user = self.store.pending_key(_PENDING), self.administrator.account
+        key = files.read(path)
+        if key is not None and key != found.generation.get(planning.KEY):  # in use: a run died after its commit
             with contextlib.suppress(TlsError):  # a damaged key is replaced below
-                request = openssl.new_request(path)
+                request = openssl.new_request(path, user)
                 if request_key_type(request) == self.target.key_type:
                     return request
-        self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type))
-        return openssl.new_request(path)
+        self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type, user))
+        return openssl.new_request(path, user)
 
     def _apply(self, plan: planning.Plan) -> None:
         staged = self._stage(plan) if plan.contents is not None else None
@@ -181,9 +205,14 @@ class Transaction:
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
-        self.store.prune()
-        if plan.reasons:
-            self.store.drop_pending_key(_PENDING)
+
+    def _tidy(self) -> None:
+        """Remove what is of no use any more. What cannot be removed now is left to the next run."""
+        with contextlib.suppress(OSError):
+            self.store.prune()
+            key = self._read(self.store.current(), planning.KEY)
+            if key is not None and files.read(self.store.pending_key(_PENDING)) == key:
+                self.store.drop_pending_key(_PENDING)
 
     def _stage(self, plan: planning.Plan) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
@@ -218,9 +247,9 @@ class Transaction:
             self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        paths = {"pg_hba.conf": self.state.value("hba_file"), "pg_ident.conf": self.state.value("ident_file")}
         for rewrite in plan.rules:
-            self.journal.put_file(paths[rewrite.name], rewrite.after.encode("utf-8", "surrogateescape"))
+            path = self.state.value(_FILES[rewrite.name])
+            self.journal.put_file(path, rewrite.after.encode("utf-8", "surrogateescape"), 0o640)
         if plan.rules:
             self.prover.check_rules()
             self.prover.rules(plaintext=self.target.plaintext)
@@ -233,10 +262,14 @@ class Transaction:
                 self.journal.roll_back()
             elif staged is not None:
                 self.store.discard(staged)
-            self.prover.previous(self.served)
         except (TlsError, OSError) as second:
             remedy = f"The next run tries again; {self.journal.path} tells what to put back."
             message = f"{error} The previous state could NOT be restored whole: {second} {remedy}"
+            return TlsError(message, **{**details, "rolled_back": False})
+        try:
+            self.prover.previous(self.served)
+        except (TlsError, OSError) as second:
+            message = f"{error} All files are as before, but the server could NOT be seen to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
@@ -247,25 +280,43 @@ def converge(target: Target, login: Login, now: int, controller_time: float, *, 
     Raises TlsError with the reason; then nothing was changed, or what was changed is put back.
     """
     clock.refuse_skew(now, controller_time)
+    administrator = None
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
-        with _locked(target.directory, administrator, check_mode=check_mode):
+        with directory.held(target.directory, administrator.account, check_mode=check_mode):
             return Transaction(target, administrator, now).run(check_mode=check_mode)
     except OSError as error:
         raise TlsError(
             f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed."
         ) from error
+    except psql.UnreachableError as error:
+        if check_mode or not _recovered_files(target.directory, administrator):
+            raise
+        raise TlsError(
+            f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
+            "as they were. Start the server, then start again.",
+            changed=True,
+        ) from error
 
 
-@contextlib.contextmanager
-def _locked(directory: str, administrator: psql.Administrator, *, check_mode: bool) -> Iterator[None]:
-    """Hold the lock of the server's directory; check mode does not make the directory for it."""
-    if check_mode and not os.path.isdir(directory):
-        yield
-        return
-    files.make_directory(directory, 0o755, administrator.account.owner)
-    with files.locked(directory):
-        yield
+def _recovered_files(path: str, administrator: psql.Administrator | None) -> bool:
+    """Undo what an interrupted run left in the files of a server that cannot be asked; return whether there was any.
+
+    It may be those files that keep the server from starting, or this module out of it.
+    """
+    try:
+        owner = account_of(os.stat(path).st_uid)
+    except FileNotFoundError:
+        return False
+    with directory.held(path, owner, check_mode=False):
+        journal = Journal(GenerationStore(path, owner.owner))
+        if not journal.is_open():
+            return False
+        journal.roll_back()
+        if administrator is not None:
+            with contextlib.suppress(TlsError):
+                administrator.signal_reload()
+        return True
 
 
 def _leaf(chain: bytes | None) -> Certificate | None:
@@ -276,6 +327,14 @@ def _leaf(chain: bytes | None) -> Certificate | None:
         return None
 
 
-def _text(path: str) -> str:
-    """Return a configuration file's text; bytes that are no UTF-8 survive the round trip."""
-    return (files.read(path) or b"").decode("utf-8", "surrogateescape")
+def _text(path: str, missing: str | None = None) -> str:
+    """Return a configuration file's text; bytes that are no UTF-8 survive the round trip.
+
+    ``missing`` is what a file counts as that does not exist; None raises TlsError.
+    """
+    content = files.read(path)
+    if content is not None:
+        return content.decode("utf-8", "surrogateescape")
+    if missing is None:
+        raise TlsError(f"{path}: the server runs with this file, but it does not exist any more. Put it back first.")
+    return missing

@@ -19,11 +19,11 @@ LINES = [
 
 
 def test_the_reason_and_the_verdict_are_kept_and_the_rest_left_out() -> None:
-    assert log.refusals(LINES) == LINES[2:4]
+    assert log.refusals(LINES, log.TLS_VERDICTS) == LINES[2:4]
 
 
 def test_a_reload_that_worked_has_no_refusal() -> None:
-    assert log.refusals([*LINES[:2], LINES[4]]) == []
+    assert log.refusals([*LINES[:2], LINES[4]], log.TLS_VERDICTS) == []
 
 
 def test_only_what_was_written_since_is_read(tmp_path: Path) -> None:

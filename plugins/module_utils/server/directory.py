@@ -1,0 +1,90 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The directory of a server's generations: made, locked, and used with the rights of the server's OS user alone.
+
+That user owns the directory, often its parents (Debian's /etc/postgresql) and the configuration files. With the rights
+of root, a journal or a link that this user planted would make any file of the host its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import Iterator
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+
+
+@contextlib.contextmanager
+def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
+    """Act as the server's OS user with its directory locked; check mode does not make the directory for that.
+
+    Raises TlsError when the directory belongs to somebody else or others can write to it, OSError.
+    """
+    _refuse_unsafe(path, account)
+    is_missing = is_new = not os.path.lexists(path)
+    if is_missing and not check_mode:
+        _make(path, account)
+        is_missing = False
+    try:
+        with acting_as(account), contextlib.nullcontext() if is_missing else files.locked(path):
+            yield
+    except Exception:
+        if is_new:
+            with contextlib.suppress(OSError):  # whoever stops before the first change leaves no empty directory
+                os.rmdir(path)
+        raise
+
+
+def refuse_unwritable(path: str, account: Account) -> None:
+    """Raise TlsError when a configuration file cannot be replaced with that user's rights, which we have now."""
+    real = os.path.realpath(path)
+    folder = os.path.dirname(real)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise TlsError(
+            f"{path}: OS user {account.name!r}, who runs the server, cannot write to {folder}, but every change is "
+            "made with that user's rights. Give that directory to it, or the write permission in it."
+        )
+    if not os.path.exists(real):
+        return
+    found = os.stat(real)
+    if found.st_uid != account.uid or found.st_gid not in {os.getegid(), *os.getgroups()}:
+        raise TlsError(
+            f"{path}: found owner and group {found.st_uid}:{found.st_gid}, which OS user {account.name!r}, who runs "
+            "the server, could not give to the changed file; every change is made with that user's rights. "
+            f"chown it to {account.uid}:{account.gid}."
+        )
+
+
+def _make(path: str, account: Account) -> None:
+    """Create the directory with that user's rights where they suffice, else with ours."""
+    try:
+        with acting_as(account):
+            files.make_directory(path, 0o755)
+    except PermissionError:
+        files.make_directory(path, 0o755, account.owner)
+
+
+def _refuse_unsafe(path: str, account: Account) -> None:
+    if os.path.lexists(path):
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
+            raise TlsError(
+                f"directory: {path} belongs to user id {found.st_uid}; expected a directory of OS user "
+                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights: "
+                f"chown it (-R) to {account.name}, or move it away."
+            )
+    at = os.path.realpath(path)
+    while at != "/":
+        mode = os.stat(at).st_mode if os.path.exists(at) else 0
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise TlsError(
+                f"directory: {at} (mode {mode & 0o7777:04o}) can be written by everybody, who could replace the "
+                "server's key. Take that right away: chmod o-w."
+            )
+        at = os.path.dirname(at)
