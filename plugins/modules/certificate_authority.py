@@ -61,6 +61,11 @@ options:
     type: str
     choices: [P-256, P-384, RSA-3072, RSA-4096]
     default: P-256
+  certificate_lifetime:
+    description:
+      - How long certificates are going to be valid that M(pgops.tls.certificate) will be asked for, such as V(90d).
+      - It is only checked against the life of the issuing CAs, so that a mistake is found before anything changes.
+    type: str
 author:
   - The pgops.tls authors (@pgops)
 seealso:
@@ -149,6 +154,7 @@ def main() -> None:
                 "default": "P-256",
                 "no_log": False,
             },
+            "certificate_lifetime": {"type": "str"},
         },
         supports_check_mode=True,
     )
@@ -156,7 +162,9 @@ def main() -> None:
         module.fail_json(
             msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
         )
-    wish = keeping.Wish(module.params["directory"], module.params["key_type"], module.params["passphrase"])
+    options = module.params
+    lifetime = options["certificate_lifetime"] or ""
+    wish = keeping.Wish(options["directory"], options["key_type"], options["passphrase"], lifetime)
     try:
         done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:

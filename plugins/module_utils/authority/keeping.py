@@ -10,19 +10,24 @@ from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, profiles, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
-from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
+LIFETIME = "certificate_lifetime"  # the option, in errors
 # From here on every run warns: a tenth of an issuing CA's life, half a year.
 WARNED_AT = profiles.ISSUING_LIFE // 10
 
 
 class Wish(NamedTuple):
-    """What the authorities are to be. ``passphrase`` None: their keys are not encrypted."""
+    """What the authorities are to be. ``passphrase`` None: their keys are not encrypted.
+
+    ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
+    """
 
     directory: str
     key_type: str
     passphrase: str | None
+    lifetime: str = ""
 
 
 class Outcome(NamedTuple):
@@ -44,7 +49,10 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
     store.check_path(wish.directory)
     keys.check_passphrase(wish.passphrase)
     keys.check_type(wish.key_type)
+    if wish.lifetime:
+        durations.seconds(wish.lifetime, LIFETIME)
     if not os.path.isdir(wish.directory):
+        _refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, LIFETIME)
         store.check_writable(wish.directory)
         if not is_dry:
             store.make(wish.directory)
@@ -56,6 +64,8 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
             store.check_writable(wish.directory)
         loose = [path for name in found for path in store.loose_keys(_folder(wish.directory, name))]
         made = {name: issuing.new_authority(name, wish.key_type, now) for name in missing}
+        for authority in {**found, **made}.values():
+            check_lifetime(authority, wish.lifetime, LIFETIME)
         if not is_dry:
             store.tighten(loose)
             for authority in made.values():
@@ -126,12 +136,27 @@ def check_time(authority: Authority, now: int) -> None:
             )
 
 
+def check_lifetime(authority: Authority, lifetime: str, option: str) -> None:
+    """Raise TlsError, naming ``option``, for certificates that would live longer than any issuing CA of this kind."""
+    issuer = authority.issuing
+    name = f"the issuing CA {issuer.common_name!r} (until {ledger.instant(issuer.not_after)})"
+    _refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, option)
+
+
+def _refuse_to_outlive(issuer: str, life: int, lifetime: str, option: str) -> None:
+    if lifetime and durations.seconds(lifetime, option) > life:
+        raise TlsError(
+            f"{option}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
+            "A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
+        )
+
+
 def _warnings(authority: Authority, now: int) -> list[str]:
     left = min(authority.issuing.not_after, authority.root.not_after) - now
     if left >= WARNED_AT:
         return []
     warning = (
-        f"The {authority.name} CA {authority.issuing.common_name!r} ends in {in_words(left)}, on "
+        f"The {authority.name} CA {authority.issuing.common_name!r} ends in {durations.in_words(left)}, on "
         f"{ledger.instant(authority.issuing.not_after)}. No certificate outlives it: plan its replacement."
     )
     return [warning]

@@ -86,14 +86,10 @@ def _validity(
     authority: issuing.Authority, lifetime: int, written: str, now: int
 ) -> tuple[issuing.Validity, list[str]]:
     """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
+    keeping.check_lifetime(authority, written, "lifetime")
     issuer = authority.issuing
-    whole, left = issuer.not_after - issuer.not_before, issuer.not_after - now
+    left = issuer.not_after - now
     name, end = f"issuing CA {issuer.common_name!r}", ledger.instant(issuer.not_after)
-    if lifetime > whole:
-        raise TlsError(
-            f"lifetime: {written} is longer than the issuer's: the {name} lives {durations.in_words(whole)}, until "
-            f"{end}. A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
-        )
     if left < lifetime * LEAST_SHARE:
         raise TlsError(
             f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "

@@ -32,24 +32,38 @@ class Identity(NamedTuple):
         return f"{self.os_user}/{self.role}"
 
 
-def parse(items: Sequence[Mapping[str, Any]]) -> list[Identity]:
-    """Return the identities in their order. Raises TlsError that names the first one that cannot be."""
+def parse(items: Sequence[Mapping[str, Any]], option: str = "identities") -> list[Identity]:
+    """Return the identities in their order. Raises TlsError that names ``option`` and the first one that cannot be."""
     found: list[Identity] = []
     for number, item in enumerate(items):
-        option = f"identities[{number}]"
-        identity = Identity(
-            role=_role(item.get("role"), f"{option}.role"),
-            os_user=_name(item.get("os_user"), f"{option}.os_user"),
-            databases=tuple(_name(database, f"{option}.databases") for database in item.get("databases") or ()),
-            home=_home(item.get("home"), f"{option}.home"),
-        )
-        if identity.id in [other.id for other in found]:
+        found.append(_identity(item, found, f"{option}[{number}]"))
+    return found
+
+
+def _identity(item: Mapping[str, Any], before: Sequence[Identity], option: str) -> Identity:
+    """Return one identity; ``before`` are those whose files it must not share."""
+    identity = Identity(
+        role=_role(item.get("role"), f"{option}.role"),
+        os_user=_name(item.get("os_user"), f"{option}.os_user"),
+        databases=tuple(_name(database, f"{option}.databases") for database in item.get("databases") or ()),
+        home=_home(item.get("home"), f"{option}.home"),
+    )
+    for other in before:
+        if identity.id == other.id:
             raise TlsError(
                 f"{option}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
                 "same files. Keep one of them."
             )
-        found.append(identity)
-    return found
+        if identity.home and other.os_user != identity.os_user and _same_path(other.home, identity.home):
+            raise TlsError(
+                f"{option}.home: the OS users {other.os_user!r} and {identity.os_user!r} have the same home "
+                f"{identity.home}, so their files would be the same. Give all identities there to one of them."
+            )
+    return identity
+
+
+def _same_path(one: str, other: str) -> bool:
+    return bool(one) and os.path.normpath(one) == os.path.normpath(other)
 
 
 def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:

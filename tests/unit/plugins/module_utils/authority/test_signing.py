@@ -125,6 +125,12 @@ def test_a_dry_run_before_the_first_run_has_no_authority_and_needs_none(
         sign(tmp_path / "ca", now, db1)
 
 
+def test_a_dry_run_finds_a_ledger_that_cannot_be_written_to(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    (directory / ledger.FILE).symlink_to("/dev/null")
+    with pytest.raises(TlsError, match=r"ledger\.jsonl: expected a place"):
+        sign(directory, now, db1, is_dry=True)
+
+
 def test_one_bad_request_stops_all(directory: Path, now: int, db1: dict[str, Any]) -> None:
     for bad in ({"csr": None}, {"csr": "garbage"}, {"names": []}, {"id": "db1"}):
         with pytest.raises(TlsError):
@@ -135,7 +141,7 @@ def test_one_bad_request_stops_all(directory: Path, now: int, db1: dict[str, Any
 def test_a_lifetime_longer_than_the_issuers_is_an_error_that_names_both(
     directory: Path, now: int, db1: dict[str, Any]
 ) -> None:
-    with pytest.raises(TlsError, match=r"lifetime: 1826d is longer than the issuer's.* lives 1825d, until 2032-01-14"):
+    with pytest.raises(TlsError, match=r"lifetime: 1826d is longer than the issuer's.* until 2032-01-14.* lives 1825d"):
         sign(directory, now, db1, lifetime="1826d")
     assert recorded(directory) == []
     leaf = certificate.read_pem(sign(directory, now, db1, lifetime="5y").certificates["db1"], "chain")[0]

@@ -1,0 +1,65 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that is wrong with the variables of a role, as far as it can be told without a look at the host."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Iterator, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+
+Check = Callable[[], object]
+
+
+def of_server(variables: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that is wrong with the variables of role postgres_server, by their names."""
+    return _failures(_server_checks(variables))
+
+
+def of_client(variables: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that is wrong with the variables of role postgres_client, by their names."""
+    return _failures(_client_checks(variables))
+
+
+def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    declared = [*variables["postgres_server_names"], *variables["postgres_server_extra_names"]]
+    yield functools.partial(names.parse_all, declared, "postgres_server_names")
+    for setting in variables["postgres_server_ssl"].items():
+        yield functools.partial(_setting, *setting)
+    for number, rule in enumerate(variables["postgres_server_hba"]):
+        yield functools.partial(hba.rule_line, rule, f"postgres_server_hba[{number}]")
+    for number, mapping in enumerate(variables["postgres_server_ident"]):
+        yield functools.partial(hba.ident_line, mapping, f"postgres_server_ident[{number}]")
+    yield functools.partial(_duration, variables, "postgres_server_renew_before")
+
+
+def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    yield functools.partial(identities.parse, variables["postgres_client_identities"], "postgres_client_identities")
+    yield functools.partial(_duration, variables, "postgres_client_renew_before")
+
+
+def _setting(name: str, value: object) -> None:
+    if name in ("ssl", "ssl_crl_file", *settings.GENERATION_FILES):
+        raise TlsError(f"postgres_server_ssl: {name} is set by the collection itself; leave it out.")
+    settings.written(value)
+
+
+def _duration(variables: Mapping[str, Any], option: str) -> None:
+    if variables[option]:
+        durations.seconds(variables[option], option)
+
+
+def _failures(checks: Iterator[Check]) -> list[str]:
+    found = []
+    for check in checks:
+        try:
+            check()
+        except TlsError as error:
+            found.append(error.message)
+    return found
