@@ -23,6 +23,8 @@ from containers import images, podman_conf
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 SUITES = {"bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
+PLAYBOOKS = "tests/system/playbooks"
 PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
 # Commands that the machine itself has to have, and the Debian packages they come from
 COMMANDS = {
@@ -190,8 +192,14 @@ def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
     built = build_images()
     with ThreadPoolExecutor() as pool:
-        counts = pool.map(lambda suite: system_in(suite, built[suite], arguments or ["tests/system"]), SUITES)
+        suites = [CONTROLLER] if any(PLAYBOOKS in argument for argument in arguments) else list(SUITES)
+        counts = pool.map(lambda suite: system_in(suite, built[suite], system_tests(suite, arguments)), suites)
         return sum(counts, Count())
+
+
+def system_tests(suite: str, arguments: list[str]) -> list[str]:
+    """Return the arguments of pytest in the container of a suite; only one of them can run playbooks."""
+    return [*(arguments or ["tests/system"]), *([] if suite == CONTROLLER else [f"--ignore={PLAYBOOKS}"])]
 
 
 def system_in(suite: str, image: str, arguments: list[str]) -> Count:

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ansible", reason="the role is run by ansible-core")
-COLLECTIONS = Path(__file__).resolve().parents[2] / ".ansible" / "collections"
+COLLECTIONS = Path(__file__).resolve().parents[3] / ".ansible" / "collections"
 PLAYBOOK = [{"hosts": "postgres_clients", "gather_facts": False, "roles": ["pgops.tls.postgres_verify"]}]
 
 

@@ -1,0 +1,161 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole job, run by Ansible on this machine alone: a cluster and OS users of its own are the fleet."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+COLLECTIONS = ROOT / ".ansible" / "collections"
+PASSPHRASE = "never-to-be-seen-4711"
+
+
+@dataclass
+class Site:
+    """An inventory with the server db1 and the client host app1, both this machine, and who runs playbooks on it."""
+
+    directory: Path
+    cluster: Any
+    os_users: list[str]
+    homes: Path
+
+    def inventory(self) -> dict[str, Any]:
+        """Return the inventory, for tests to change."""
+        server = {"postgres_server_port": self.cluster.port, "postgres_server_names": ["localhost", "127.0.0.1"]}
+        client = {"postgres_client_identities": [{"role": "app", "os_user": self.os_users[0]}]}
+        return {
+            "all": {
+                "vars": {
+                    "ansible_connection": "local",
+                    "ansible_python_interpreter": sys.executable,
+                    "ansible_remote_tmp": str(self.directory / "remote"),
+                    "postgres_ca_passphrase": PASSPHRASE,
+                    "postgres_server_login_unix_socket": self.cluster.socket_directory,
+                    "postgres_server_directory": str(self.cluster.home / "tls"),
+                }
+            },
+            "postgres_servers": {"hosts": {"db1": server}},
+            "postgres_clients": {"hosts": {"app1": client}},
+        }
+
+    def run(
+        self,
+        *options: str,
+        inventory: dict[str, Any] | None = None,
+        playbook: object = None,
+        environment: dict[str, str] | None = None,
+        **variables: object,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run site.yml, or a playbook that is given as data; ``variables`` are those of all hosts."""
+        wanted = inventory or self.inventory()
+        wanted["all"]["vars"].update(variables)
+        (self.directory / "inventory.yml").write_text(json.dumps(wanted))
+        path = ROOT / "playbooks" / "site.yml"
+        if playbook is not None:
+            path = self.directory / "playbook.yml"
+            path.write_text(json.dumps(playbook))
+        return subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", str(path), *options],
+            cwd=self.directory,
+            env={**self._environment(), **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_HOME": str(self.directory / "home"),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "home" / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DEPRECATION_WARNINGS": "0",
+            "HOME": str(self.directory),
+            "LC_ALL": "C.UTF-8",
+            "PATH": os.environ["PATH"],
+        }
+
+    @property
+    def authorities(self) -> Path:
+        """Return the directory of the authorities."""
+        return self.directory / "postgres-ca"
+
+    def files(self) -> dict[str, tuple[object, ...]]:
+        """Return what can be told apart of every file that a run may change: of authorities, server and homes."""
+        found = {}
+        configuration = [self.cluster.data / name for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")]
+        for top in (*self.directory.glob("postgres-ca*"), self.cluster.home / "tls", self.homes, *configuration):
+            for path in [top, *top.rglob("*")]:
+                if os.path.lexists(path):
+                    found[str(path)] = _traits(path)
+        return found
+
+
+def _traits(path: Path) -> tuple[object, ...]:
+    status = path.lstat()
+    traits = (status.st_ino, status.st_mode, status.st_uid, status.st_mtime_ns)
+    if path.is_symlink():
+        return (*traits, os.readlink(path))
+    return (*traits, hashlib.sha256(path.read_bytes()).hexdigest()) if path.is_file() else traits
+
+
+@pytest.fixture(scope="module")
+def os_users() -> Iterator[tuple[list[str], Path]]:
+    """Make two OS users with homes below one directory."""
+    if os.geteuid() != 0:
+        pytest.skip("making OS users takes root")
+    names = [f"pgtls{os.getpid()}{letter}" for letter in "ab"]
+    homes = Path(tempfile.mkdtemp(prefix="pgtls-homes-", dir="/tmp"))
+    homes.chmod(0o755)
+    try:
+        for name in names:
+            subprocess.run(["useradd", "--no-create-home", "--home-dir", str(homes / name), name], check=True)
+            (homes / name).mkdir()
+            os.chown(homes / name, pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid)
+        yield names, homes
+    finally:
+        for name in names:
+            subprocess.run(["userdel", name], check=False)
+        shutil.rmtree(homes, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def site_on(os_users: tuple[list[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Site]:
+    """Return what makes a site on a cluster."""
+    return lambda cluster: Site(tmp_path_factory.mktemp("site"), cluster, *os_users)
+
+
+@pytest.fixture
+def without() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """Return what takes the right to run commands from everybody for a while."""
+    return _without
+
+
+@contextlib.contextmanager
+def _without(*commands: str) -> Iterator[None]:
+    if not Path("/run/.containerenv").exists():
+        pytest.skip("other programs of this machine may need these commands")
+    modes = {path: path.stat().st_mode for path in map(Path, commands)}
+    try:
+        for path in modes:
+            path.chmod(0o644)
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
