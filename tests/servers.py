@@ -51,8 +51,14 @@ class Server:
 
     def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
         """Call the transaction once."""
+        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, "postgres")
+        wanted = target.read(self.all_options(**changes))
+        return transaction.converge(wanted, login, now, now, check_mode=check_mode)
+
+    def all_options(self, **changes: Any) -> dict[str, Any]:
+        """Return what the module would be called with."""
         server, client = AUTHORITIES["server"], AUTHORITIES["client"]
-        options: dict[str, Any] = {
+        return {
             "port": self.cluster.port,
             "directory": str(self.directory),
             "names": ["localhost", "127.0.0.1"],
@@ -71,8 +77,6 @@ class Server:
             **self.options,
             **changes,
         }
-        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, "postgres")
-        return transaction.converge(target.read(options), login, now, now, check_mode=check_mode)
 
     def ssl_conf(self) -> str:
         current = self.directory / "current"

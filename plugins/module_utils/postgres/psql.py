@@ -25,9 +25,9 @@ class UnreachableError(TlsError):
     """There is no server to talk to, or it does not let this module in."""
 
 
-# A session's own statement is logged whatever the server's settings of what to log are.
+# A session's own statement is logged as LOG, like a refused reload, whatever statements the server is to log.
 _MARK = """
-    SET log_min_messages = log; SET log_statement = 'all';
+    SET log_statement = 'all';
     SELECT json_build_object('file', pg_current_logfile(), 'language', current_setting('lc_messages'),
              'destination', current_setting('log_destination'))
       FROM (VALUES ('{mark}')) AS pgops_tls (mark)"""

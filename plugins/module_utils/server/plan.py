@@ -159,7 +159,10 @@ def _rewrite(name: str, before: str, after: str) -> Rewrite | None:
 def _difference(name: str, found: Found, target: Target) -> str:
     if name != CONF or CONF not in found.generation:
         return f"{name}: {'changed' if name in found.generation else 'new'}"
-    before = settings.parse(found.generation[CONF].decode("utf-8", "replace"))
+    try:
+        before = settings.parse(found.generation[CONF].decode("utf-8", "replace"))
+    except TlsError:
+        return f"{name}: damaged, made anew"
     differing = [
         f"{key} {before.get(key, 'unset')!r} -> {target.settings.get(key, 'unset')!r}"
         for key in sorted({*before, *target.settings})
