@@ -85,7 +85,9 @@ options:
     type: str
     required: true
   hba:
-    description: Lines for C(pg_hba.conf), in their order.
+    description:
+      - Lines for C(pg_hba.conf), in their order.
+      - The passwords of C(ldapbindpasswd) and C(radiussecrets) in it are shown nowhere.
     type: str
     default: ''
   hba_mode:
@@ -203,6 +205,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -221,7 +224,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
-        "hba": {"type": "str", "default": ""},
+        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hide_passwords
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
@@ -229,6 +232,16 @@ def argument_spec() -> dict[str, Any]:
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
+
+
+def hide_passwords(module: AnsibleModule) -> None:
+    """Hide the passwords of the rules wherever the result has them, and not the whole text, or no diff could be seen.
+
+    Ansible logs the options before any code of ours runs; therefore the option as a whole is one that it does not log.
+    """
+    rules = module.params["hba"]
+    module.no_log_values.discard(rules)
+    module.no_log_values.update(hba.secrets(rules))
 
 
 def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any]:
@@ -259,6 +272,7 @@ def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
+    hide_passwords(module)
     options = module.params
     try:
         wanted = target.read(options)

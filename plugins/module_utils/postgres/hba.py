@@ -157,6 +157,12 @@ def masked(text: str) -> str:
     return _SECRETS.sub(lambda found: f"{found.group(1) or found.group(2)}=********", text)
 
 
+def secrets(text: str) -> set[str]:
+    """Return the passwords in a text of pg_hba.conf, with and without the quotes that PostgreSQL wants inside them."""
+    values = {found.group().partition("=")[2].strip('"') for found in _SECRETS.finditer(text)}
+    return {written for value in values for written in (value, value.replace('""', '"')) if written}
+
+
 def refuse_plaintext(text: str) -> None:
     """Refuse a whole text of pg_hba.conf by which a connection over TCP without TLS could log in. Raises TlsError."""
     closed: set[str] = set()
@@ -254,7 +260,8 @@ def _words(value: object, option: str) -> str:
 def _word(value: object, option: str) -> str:
     """Return one word, quoted where the grammar needs it; who writes quotes around it has them kept."""
     if isinstance(value, (Mapping, list, tuple)) or value is None or value == "":
-        raise TlsError(f"{option}: expected a word, found {value!r}.")
+        found = repr(value) if not value else f"a {type(value).__name__}"  # which may hold a password
+        raise TlsError(f"{option}: expected a word, found {found}.")
     if isinstance(value, bool):
         return "1" if value else "0"
     text = str(value)

@@ -63,7 +63,7 @@ def test_a_rule_becomes_a_line_with_quotes_where_they_are_needed(rule: dict[str,
         ({"user": "app", "method": "cert", "type": "host"}, "method cert works only on hostssl"),
         ({"user": "app", "method": "md5", "map": "x"}, "method md5 has no option 'map'"),
         ({"user": "app\nhost all all all trust", "method": "cert"}, "holds a line break"),
-        ({"user": {"a": 1}, "method": "cert"}, "expected a word, found {'a': 1}"),
+        ({"user": {"a": 1}, "method": "cert"}, "expected a word, found a dict"),
         ({"type": "local", "address": "all", "user": "x", "method": "peer"}, "type local has no address"),
     ],
 )
@@ -99,6 +99,19 @@ def test_what_a_version_does_not_have_is_refused_for_it() -> None:
         hba.check(rule, 13, "", "hba")
     with pytest.raises(TlsError, match="oauth needs PostgreSQL 18, this server is 17"):
         hba.check('host all all all oauth issuer="https://x.example" scope=openid', 17, "", "hba")
+
+
+def test_passwords_are_told_so_that_they_can_be_hidden() -> None:
+    text = 'host all all all ldap ldapbindpasswd=abc\nhost all all all radius radiussecrets="d ""e"",f" radiusports=1\n'
+    assert hba.secrets(text) == {"abc", 'd ""e"",f', 'd "e",f'}
+    assert hba.secrets('host all all all ldap "ldapbindpasswd=g h"') == {"g h"}
+    assert hba.secrets("host all all all cert map=x") == set()
+
+
+def test_a_list_for_a_password_is_not_shown() -> None:
+    with pytest.raises(TlsError, match="expected a word, found a list") as caught:
+        hba.rule_line({"user": "x", "method": "ldap", "ldapbindpasswd": ["abc"]})
+    assert "abc" not in caught.value.message
 
 
 def test_passwords_in_rules_are_masked() -> None:
