@@ -209,12 +209,13 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     start += ["--network=none", "--no-hosts", "--hostname=localhost", "--security-opt=label=disable"]
     start += [f"--volume={ROOT}:/checkout:ro", image]
     execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
-    execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", name, "timeout"]
+    execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", f"--env=ALL_FAULTS={os.environ.get('ALL_FAULTS', '')}"]
+    execute += [name, "timeout"]
     try:
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
         wait = [*execute, "90", "sh", "-c", "until systemctl -q is-system-running 2>&-; do sleep 0.2; done"]
         subprocess.run(wait, check=True)
-        tests = ["1800", "python3", "-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
+        tests = ["3600", "python3", "-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
         return pytest([*execute, *tests], prefix=f"{suite}| ")
     finally:
         subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", name], check=False, capture_output=True)
@@ -288,6 +289,8 @@ def main(step: str = "test", *arguments: str) -> int:
         if step == "shell":
             shell([])
             return 0
+        if step == "test-all":
+            os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
         total = run_steps(list(STEPS) if step in {"test", "test-all"} else [step], list(arguments))
     say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
     return 1 if total.failed else 0

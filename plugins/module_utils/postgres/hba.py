@@ -85,6 +85,7 @@ def rule_line(rule: object, option: str = "rule") -> str:
     fields.append(str(rule["method"]))
     fields += [f"{name}={_word(value, option)}" for name, value in rule.items() if name not in _RULE_KEYS]
     line = " ".join(fields)
+    _refuse_breaks(line, option)
     _check_line(read(line)[0], option)
     return line
 
@@ -265,11 +266,15 @@ def _word(value: object, option: str) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     text = str(value)
-    if re.search(r"[\0\r\n]", text):
-        raise TlsError(f"{option}: a value holds a line break or a NUL; a rule is one line.")  # it may be a password
+    _refuse_breaks(text, option)
     if re.fullmatch(r'"(?:[^"]|"")*"', text) or not re.search(r'[\s,"#]|\\$', text):
         return text
     return '"' + text.replace('"', '""') + '"'
+
+
+def _refuse_breaks(text: str, option: str) -> None:
+    if re.search(r"[\0\r\n]", text):
+        raise TlsError(f"{option}: a value holds a line break or a NUL; a rule is one line.")  # it may be a password
 
 
 def _fields(line: str) -> list[list[Token]]:

@@ -38,3 +38,33 @@ def test_the_include_is_the_last_line_once() -> None:
     assert configuration.with_include(once + "b = 2\n", "/d/ssl.conf") == (
         "a = 1\nb = 2\ninclude_if_exists '/d/ssl.conf'  # pgops.tls\n"
     )
+
+
+def test_an_editor_that_changed_the_line_ends_does_not_make_a_second_block() -> None:
+    once = configuration.with_block("old\n", "one", "f")
+    assert configuration.with_block(once.replace("\n", "\r\n"), "two", "f") == once.replace("one", "two").replace(
+        "old\n", "old\r\n"
+    )
+
+
+def test_markers_within_the_lines_are_refused() -> None:
+    with pytest.raises(TlsError, match="mark the managed block itself"):
+        configuration.with_block("old\n", "one\n# END pgops.tls", "f")
+
+
+def test_a_whole_file_is_known_by_its_head() -> None:
+    assert configuration.is_whole_file(configuration.whole_file("one"))
+    assert not configuration.is_whole_file(configuration.with_block("", "one", "f"))
+
+
+def test_an_include_that_is_commented_out_or_written_twice_is_made_good() -> None:
+    line = "include_if_exists '/d/ssl.conf'  # pgops.tls\n"
+    assert configuration.with_include(f"a = 1\n#{line}", "/d/ssl.conf") == f"a = 1\n#{line}{line}"
+    assert configuration.with_include(f"{line}a = 1\n{line}", "/d/ssl.conf") == f"a = 1\n{line}"
+    assert configuration.with_include(f"a = 1\r\n{line[:-1]}\r\n", "/d/ssl.conf") == f"a = 1\r\n{line[:-1]}\r\n"
+    assert configuration.with_include("", "/d/ssl.conf") == line
+
+
+def test_of_postgresql_conf_only_our_own_lines_are_shown() -> None:
+    text = configuration.with_include("primary_conninfo = 'password=sesame'\n", "/d/ssl.conf")
+    assert configuration.includes(text) == "line 2: include_if_exists '/d/ssl.conf'  # pgops.tls\n"

@@ -36,3 +36,42 @@ def test_only_what_was_written_since_is_read(tmp_path: Path) -> None:
     path.unlink()
     assert log.since(start) == []
     assert log.since(log.Position(None, 0)) == []
+
+
+def test_a_log_that_was_truncated_or_rotated_is_read_on(tmp_path: Path) -> None:
+    path, new = tmp_path / "log", tmp_path / "log.new"
+    path.write_text("much was written before\n")
+    start = log.Position(str(path), path.stat().st_size)
+    path.write_text("after\n")
+    assert log.since(start) == ["after"]
+    new.write_text("newer\n")
+    assert log.since(start, str(new)) == ["after", "newer"]
+    assert log.since(start, str(path)) == ["after"]
+
+
+def test_what_stands_before_the_mark_is_told_once_it_is_there() -> None:
+    assert log.until(["a", "b"], "mark") is None
+    assert log.until(["a", "statement: 'mark'", "b"], "mark") == ["a"]
+
+
+def test_rules_and_tls_have_their_own_verdicts() -> None:
+    lines = ["received SIGHUP, reloading", "invalid connection type", "LOG:  pg_hba.conf was not reloaded"]
+    assert log.refusals(lines, log.TLS_VERDICTS) == []
+    assert log.refusals(lines, log.RULES_VERDICTS) == lines[1:]
+    waits = 'LOG:  configuration file "x" contains errors; unaffected changes were applied'
+    assert log.refusals([waits], (*log.TLS_VERDICTS, *log.RULES_VERDICTS)) == []
+
+
+def test_lines_of_sessions_are_left_out() -> None:
+    main = "[7] LOG:  "
+    lines = [
+        "[7] LOG:  received SIGHUP, reloading",
+        "[8] LOG:  statement: ALTER ROLE x PASSWORD 'sesame'",
+        f"{main}could not load server certificate file",
+        "\tPASSWORD 'sesame'",
+        "[9] ERROR:  anything",
+        f"{main}SSL configuration was not reloaded",
+    ]
+    assert log.refusals(lines, log.TLS_VERDICTS) == [lines[2], lines[5]]
+    bare = [line.partition("] ")[2] or line for line in lines if "ERROR" not in line]
+    assert log.refusals(bare, log.TLS_VERDICTS) == [bare[2], bare[4]]

@@ -34,3 +34,25 @@ def test_a_setting_twice_and_a_line_that_is_none_are_refused() -> None:
         settings.parse("ssl = on\nssl = off")
     with pytest.raises(TlsError, match=r"line 1: expected NAME = VALUE, found 'ssl = on; drop'"):
         settings.parse("ssl = on; drop")
+
+
+@pytest.mark.parametrize("value", [None, ["HIGH"], {"a": 1}])
+def test_what_is_no_single_value_is_refused(value: object) -> None:
+    with pytest.raises(TlsError, match="expected a text, a number or a boolean"):
+        settings.written(value)
+
+
+@pytest.mark.parametrize("line", ["ssl_ciphers = HIGH:!aNULL", "ssl\u00a0= on", "ssl =\x0bon", "ssl = on \u2028x = 1"])
+def test_what_the_server_would_call_a_syntax_error_is_refused(line: str) -> None:
+    with pytest.raises(TlsError, match="line 1: expected NAME = VALUE"):
+        settings.parse(line)
+
+
+def test_a_line_ends_where_the_server_says() -> None:
+    assert settings.parse("# a\u2028ssl = off\r\nssl = on\r\n") == {"ssl": "on"}
+
+
+def test_an_escape_that_would_be_read_otherwise_is_refused() -> None:
+    assert settings.parse(r"ssl_x = 'a\\b\'c'") == {"ssl_x": r"a\b'c"}
+    with pytest.raises(TlsError, match="an escape other than"):
+        settings.parse(r"ssl_x = 'a\tb'")
