@@ -1,7 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-collection, system and molecule
+collection, system, molecule and importer (the last one in test-all only).
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
+COVERAGE = CACHE / "coverage"  # what each step has measured
+PYTEST = ["-m", "pytest", "--cov", "--cov-report="]
 SUITES = {"bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
@@ -107,23 +110,23 @@ def packages() -> None:
         subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
-def virtual_environment() -> None:
-    """Make .venv with the pinned tools, anew whenever their list or the interpreter changes."""
-    wanted = sys.version + (ROOT / "requirements-test.txt").read_text(encoding="utf-8")
-    stamp = VENV / "made-from"
+def virtual_environment(home: Path, requirements: Path) -> None:
+    """Make a virtual environment with pinned tools, anew whenever their list or the interpreter changes."""
+    wanted = sys.version + requirements.read_text(encoding="utf-8")
+    stamp = home / "made-from"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    say("== making .venv (a minute)")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "-r", "requirements-test.txt"], check=True, cwd=ROOT)
+    say(f"== making {home.relative_to(ROOT)} (a minute)")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-r", str(requirements)], check=True)
     stamp.write_text(wanted, encoding="utf-8")
 
 
 def prepare(control_sockets: str) -> None:
     """Install what is missing and set the environment of everything that is started from here."""
     packages()
-    virtual_environment()
+    virtual_environment(VENV, ROOT / "requirements-test.txt")
     os.environ.update(podman_conf.environment(STATE / "containers.conf"))
     os.environ.update(
         PATH=f"{VENV / 'bin'}:{os.environ['PATH']}",
@@ -179,7 +182,7 @@ def pytest(command: list[str], prefix: str = "") -> Count:
 
 def unit(arguments: list[str]) -> Count:
     """Run the unit tests on this machine."""
-    return pytest(["python", "-m", "pytest", *(arguments or ["tests/unit"])])
+    return pytest(["env", f"COVERAGE_FILE={COVERAGE / 'unit'}", "python", *PYTEST, *(arguments or ["tests/unit"])])
 
 
 def collection(arguments: list[str]) -> Count:
@@ -210,14 +213,16 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     start += [f"--volume={ROOT}:/checkout:ro", image]
     execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
     execute += [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", f"--env=ALL_FAULTS={os.environ.get('ALL_FAULTS', '')}"]
-    execute += [name, "timeout"]
+    execute += ["--env=COVERAGE_FILE=/tmp/coverage", name, "timeout"]
     try:
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
         wait = [*execute, "90", "sh", "-c", "until systemctl -q is-system-running 2>&-; do sleep 0.2; done"]
         subprocess.run(wait, check=True)
-        tests = ["3600", "python3", "-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
+        tests = ["3600", "python3", *PYTEST, "--override-ini=cache_dir=/tmp/pytest", *arguments]
         return pytest([*execute, *tests], prefix=f"{suite}| ")
     finally:
+        copy = ["podman", "cp", f"{name}:/tmp/coverage", str(COVERAGE / f"system-{suite}")]
+        subprocess.run(copy, check=False, capture_output=True)
         subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", name], check=False, capture_output=True)
 
 
@@ -245,6 +250,28 @@ def molecule_actions(arguments: list[str]) -> Count:
     return at_least_one_failure(code, Count(results.count("Successful"), results.count("Failed")))
 
 
+def importer(_arguments: list[str]) -> Count:
+    """Have Galaxy's importer check the artifact; a warning is a failure."""
+    home = CACHE / "importer"
+    virtual_environment(home, ROOT / "tests" / "requirements-importer.txt")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["ansible-galaxy", "collection", "build", "--output-path", folder], check=True, cwd=ROOT)
+        (artifact,) = Path(folder).glob("*.tar.gz")
+        own = ["env", f"--chdir={folder}", "--unset=ANSIBLE_COLLECTIONS_PATH", f"PATH={home}/bin:{os.environ['PATH']}"]
+        code, lines = stream([*own, "python", "-m", "galaxy_importer.main", str(artifact)])
+    return Count(failed=1) if code or any("WARNING" in line for line in lines) else Count(passed=1)
+
+
+def coverage() -> None:
+    """Print which lines the tests of this run did not reach, those of units and of transactions taken together."""
+    found = [str(path) for path in COVERAGE.iterdir()]
+    if found:
+        say("== coverage of the unit and system tests")
+        data = f"--data-file={CACHE / 'coverage-all'}"
+        subprocess.run(["coverage", "combine", "--quiet", data, *found], check=False, cwd=ROOT)
+        subprocess.run(["coverage", "report", data], check=False, cwd=ROOT)
+
+
 def shell(_arguments: list[str]) -> None:
     """Open a shell in which molecule, ansible and podman see what the tests see."""
     build_images()
@@ -265,6 +292,7 @@ def clean(_arguments: list[str]) -> None:
 
 
 STEPS = {"lint": lint, "unit": unit, "collection": collection, "system": system, "molecule": molecule}
+STEPS["importer"] = importer  # the last one, in test-all only
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:
@@ -291,7 +319,11 @@ def main(step: str = "test", *arguments: str) -> int:
             return 0
         if step == "test-all":
             os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
-        total = run_steps(list(STEPS) if step in {"test", "test-all"} else [step], list(arguments))
+        shutil.rmtree(COVERAGE, ignore_errors=True)
+        COVERAGE.mkdir(parents=True)
+        steps = {"test": list(STEPS)[:-1], "test-all": list(STEPS)}
+        total = run_steps(steps.get(step, [step]), list(arguments))
+        coverage()
     say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
     return 1 if total.failed else 0
 

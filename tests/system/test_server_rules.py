@@ -142,9 +142,7 @@ def test_a_server_that_stops_in_the_middle_is_told_of_with_its_files_put_back(
     assert managed.disk() == disk
 
 
-@pytest.mark.parametrize(
-    "addresses", ["localhost", "127.0.0.1, ::1", "192.0.2.7,127.0.0.1", "*", "::,127.0.0.1"]
-)
+@pytest.mark.parametrize("addresses", ["localhost", "127.0.0.1, ::1", "192.0.2.7,127.0.0.1", "*", "::,127.0.0.1"])
 def test_the_server_is_found_wherever_it_listens(managed: Server, addresses: str) -> None:
     managed.cluster.append("postgresql.conf", f"listen_addresses = '{addresses}'\n")
     managed.restart()
