@@ -116,7 +116,7 @@ EXAMPLES = r"""
   pgops.tls.client:
     identities:
       - role: app
-        os_user: www-data
+        os_user: shop
         databases: [shop]
       - role: reporting
         os_user: alice
@@ -130,7 +130,7 @@ EXAMPLES = r"""
   pgops.tls.client:
     identities:
       - role: app
-        os_user: www-data
+        os_user: shop
         databases: [shop]
       - role: reporting
         os_user: alice
@@ -138,7 +138,7 @@ EXAMPLES = r"""
     issuing: "{{ postgres_ca_authorities.client.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     certificates:
-      www-data/app: "{{ lookup('ansible.builtin.file', 'app.pem') }}"
+      shop/app: "{{ lookup('ansible.builtin.file', 'app.pem') }}"
     controller_time: "{{ now().timestamp() }}"
   when: converged.requests | length > 0
 """

@@ -43,7 +43,7 @@ def test_check_mode_shows_the_very_lines_and_names_and_no_secret(foreseen: dict[
         "+hostssl app app all cert",
         "+hostnossl all all all reject",
         "+ssl_cert_file = '/etc/postgresql/tls/5432/current/server.crt'",
-        "+include_if_exists '/etc/postgresql/tls/5432/current/ssl.conf'  # pgops.tls",
+        "include_if_exists '/etc/postgresql/tls/5432/current/ssl.conf'  # pgops.tls",
         "+to be issued, because: no_certificate",
     ):
         assert line in output
