@@ -48,10 +48,11 @@ class Server:
     directory: Path
     options: dict[str, Any] = field(default_factory=dict)
     ssl: dict[str, str] = field(default_factory=dict)
+    role: str = "postgres"
 
     def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
         """Call the transaction once."""
-        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, "postgres")
+        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, self.role)
         wanted = target.read(self.all_options(**changes))
         return transaction.converge(wanted, login, now, now, check_mode=check_mode)
 

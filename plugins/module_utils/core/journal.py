@@ -97,6 +97,12 @@ class Journal:
             self.store.discard(journal["staged"])
         self._close()
 
+    def originals(self) -> tuple[str | None, dict[str, bytes | None]]:
+        """Return to which generation and contents of files (None: no file) a roll-back would lead, without doing it."""
+        journal = self._read()
+        backups = {change["path"]: change["before"].get("backup") for change in reversed(journal["changes"])}
+        return journal["previous"], {path: files.read(backup) if backup else None for path, backup in backups.items()}
+
     def _note(self, path: str, written: dict[str, str], aside: str | None = None) -> None:
         """Write down what is at ``path`` and what is going to be; nothing but that may be done to it afterwards."""
         journal = self._read()

@@ -71,7 +71,7 @@ class Transaction:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
         recovered = self._recover(check_mode=check_mode)
         self._refuse_before_anything_changes()
-        found = self._found()
+        found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
         self._refuse_what_is_broken(plan)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
@@ -112,8 +112,24 @@ class Transaction:
         settings.refuse_overrides(self.target.settings, self.state, included)
         find("openssl", "to make private keys and certificate requests")
 
-    def _found(self) -> planning.Found:
-        current = self.store.current()
+    def _found_after_recovery(self) -> planning.Found:
+        """Return what check mode would find if it undid what an interrupted run left."""
+        previous, originals = self.journal.originals()
+        found = self._found(previous)
+        leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+
+        def text(setting: str, now: str) -> str:
+            path = os.path.realpath(self.state.value(setting))
+            return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
+
+        return found._replace(
+            config=text("config_file", found.config),
+            hba=text("hba_file", found.hba),
+            ident=text("ident_file", found.ident),
+            served=leaf.sha256 if leaf else self.served,
+        )
+
+    def _found(self, current: str | None) -> planning.Found:
         contents = {name: self._read(current, name) for name in planning.MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
         return planning.Found(
