@@ -71,7 +71,7 @@ def host(user: User, run: Run) -> Iterator[Callable[..., str]]:
 
     try:
         inside("timeout", "90", "sh", "-c", "until systemctl -q is-system-running 2>&-; do sleep 0.2; done")
-        inside("psql", "-Xc", "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN", account="postgres")
+        inside("psql", "-Xc", "CREATE ROLE app LOGIN", account="postgres")
         inside("useradd", "--create-home", "web")
         inventory(user.folder / "inventory.json", name, key)
         yield inside
@@ -89,7 +89,7 @@ def inventory(path: Path, container: str, key: Path) -> None:
         "ansible_ssh_private_key_file": str(key),
         "ansible_ssh_common_args": f'{ssh} -o ProxyCommand="podman exec -i %h /usr/sbin/sshd -i"',
         "postgres_server_names": ["localhost"],
-        "postgres_client_identities": [{"role": role, "os_user": "web"} for role in ("app", "report")],
+        "postgres_client_identities": [{"role": "app", "os_user": "web"}],
     }
     groups = {"postgres_servers": {"hosts": {"db1": host}}, "postgres_clients": {"hosts": {"db1": {}}}}
     path.write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")

@@ -136,6 +136,13 @@ def test_another_role_is_refused_when_no_rule_is_for_it(client: Checker) -> None
     assert (found["status"], found["reason"]) == ("ok", "no rule for that role")
 
 
+def test_another_role_is_refused_when_its_password_is_asked_for(client: Checker) -> None:
+    client.cluster.hba("hostssl all app all cert", "host all all all scram-sha-256")
+    client.cluster.reload()
+    found = client.outcome("another_role", role="other", certificate_role="app")
+    assert (found["status"], found["reason"]) == ("ok", "the server asks for that role's password")
+
+
 def test_another_role_is_refused_by_verify_full_beside_another_method(client: Checker) -> None:
     client.cluster.hba("hostssl all all all trust clientcert=verify-full")
     client.cluster.reload()

@@ -79,6 +79,8 @@ REFUSALS: Mapping[str, Refusal] = {
                 r'(certificate|"trust") authentication failed for user',
             ),
             Reason("no rule for that role", r"no pg_hba\.conf entry for host .*, (SSL encryption|SSL on)"),
+            # Without a rule of its own the role may meet an older one, which wants its password and no certificate
+            Reason("the server asks for that role's password", r"fe_sendauth: no password supplied"),
             Reason("a rule rejects that role", r"pg_hba\.conf rejects connection for host .*, (SSL encryption|SSL on)"),
         ),
     ),

@@ -32,6 +32,7 @@ MESSAGES = [
     ("another_role", f"psql: error: FATAL:  {REJECTED}SSL on"),
     ("another_role", f"psql: error: {AT}FATAL:  {REJECTED}SSL encryption"),
     ("another_role", f"psql: error: {AT}FATAL:  {NO_RULE}SSL encryption"),
+    ("another_role", f"psql: error: {AT}fe_sendauth: no password supplied"),
     ("wrong_name", 'psql: error: server certificate for "localhost" does not match host name "wrong.invalid"'),
     (
         "wrong_name",
@@ -57,7 +58,6 @@ ACCIDENTS = [
     'psql: error: could not translate host name "db1" to address: Name or service not known',
     f'psql: error: {AT}FATAL:  role "other" does not exist',
     f'psql: error: {AT}FATAL:  database "shop" does not exist',
-    f"psql: error: {AT}fe_sendauth: no password supplied",
     f"psql: error: {AT}FATAL:  sorry, too many clients already",
     f"psql: error: {AT}FATAL:  the database system is starting up",
     f"psql: error: {AT}timeout expired",
