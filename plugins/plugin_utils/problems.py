@@ -15,16 +15,37 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, set
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 
 Check = Callable[[], object]
+# What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
+_LISTS = (
+    "postgres_server_names",
+    "postgres_server_extra_names",
+    "postgres_server_hba",
+    "postgres_server_ident",
+    "postgres_client_identities",
+)
+_DICTIONARIES = ("postgres_server_ssl",)
 
 
 def of_server(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_server, by their names."""
-    return _failures(_server_checks(variables))
+    return _failures(_type_checks(variables)) or _failures(_server_checks(variables))
 
 
 def of_client(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_client, by their names."""
-    return _failures(_client_checks(variables))
+    return _failures(_type_checks(variables)) or _failures(_client_checks(variables))
+
+
+def _type_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    for names_of_type, type_, word in ((_LISTS, (list, tuple), "list"), (_DICTIONARIES, Mapping, "dictionary")):
+        for name in names_of_type:
+            if name in variables:
+                yield functools.partial(_refuse_other_type, name, variables[name], type_, word)
+
+
+def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
+    if not isinstance(value, type_):
+        raise TlsError(f"{name}: expected a {word}, found {_kind(value)}. Write it as a {word}.")
 
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
@@ -63,3 +84,8 @@ def _failures(checks: Iterator[Check]) -> list[str]:
         except TlsError as error:
             found.append(error.message)
     return found
+
+
+def _kind(value: object) -> str:
+    """Return what kind of value was found; the value itself may hold a password."""
+    return "nothing" if value is None else "a text" if isinstance(value, str) else f"a {type(value).__name__}"

@@ -45,7 +45,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], option: str) 
     identity = Identity(
         role=_role(item.get("role"), f"{option}.role"),
         os_user=_name(item.get("os_user"), f"{option}.os_user"),
-        databases=tuple(_name(database, f"{option}.databases") for database in item.get("databases") or ()),
+        databases=_databases(item.get("databases"), f"{option}.databases"),
         home=_home(item.get("home"), f"{option}.home"),
     )
     for other in before:
@@ -93,6 +93,12 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
 def at_home(user: processes.Account, home: str) -> processes.Account:
     """Return an OS user whose files are below ``home``, or below its own home directory for ''."""
     return user._replace(home=home.rstrip("/") or "/") if home else user
+
+
+def _databases(value: object, option: str) -> tuple[str, ...]:
+    if value is not None and not isinstance(value, (list, tuple)):
+        raise TlsError(f"{option}: found {value!r}, expected a list of names: [{value}].")
+    return tuple(_name(database, option) for database in value or ())
 
 
 def _home(value: object, option: str) -> str:

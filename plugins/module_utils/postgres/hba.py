@@ -110,7 +110,10 @@ def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             raise TlsError(
                 f"postgres_client_identities: expected dictionaries with role and os_user, found {identity!r}."
             )
-        databases.setdefault(str(identity["role"]), []).extend(identity.get("databases") or ["all"])
+        named = identity.get("databases") or ["all"]
+        if not isinstance(named, (list, tuple)):
+            raise TlsError(f"postgres_client_identities: databases is {named!r}, expected a list of names: [{named}].")
+        databases.setdefault(str(identity["role"]), []).extend(named)
     return [
         {"database": ["all"] if "all" in found else sorted(set(found)), "user": role, "method": "cert"}
         for role, found in sorted(databases.items())

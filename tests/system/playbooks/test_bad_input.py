@@ -172,6 +172,9 @@ def test_a_lifetime_that_is_none_is_refused(site: Any) -> None:
         ({"postgres_server_names": ["db_1"]}, r"postgres_server_names: 'db_1' is neither a DNS name nor an IP address"),
         ({"postgres_server_names": ["1.2.3.400"]}, r"postgres_server_names: '1\.2\.3\.400' is neither"),
         ({"postgres_server_extra_names": ["a b"]}, r"postgres_server_names: 'a b' is neither"),
+        ({"postgres_server_names": "db"}, r"postgres_server_names: expected a list, found a text"),
+        ({"postgres_server_ssl": "ssl_ciphers=x"}, r"postgres_server_ssl: expected a dictionary, found a text"),
+        ({"postgres_server_hba": None}, r"postgres_server_hba: expected a list, found nothing"),
         ({"postgres_server_names": []}, r"postgres_server_names: no names were given\. .* needs at least one"),
         ({"postgres_server_key_type": "DSA"}, r"postgres_server_key_type must be one of: P-256, .*, got: DSA"),
         ({"postgres_server_renew_before": "soon"}, r"postgres_server_renew_before: 'soon' is not a duration"),
@@ -332,18 +335,38 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
         ([{"role": "app", "os_user": ""}], r"postgres_client_identities\[0\]\.os_user: found '', expected a name"),
         ([{"role": "app", "os_user": "{a}", "user": "x"}], r"postgres_client_identities.*user"),
         (["app"], r"postgres_client_identities.*dict"),
+        (
+            [{"role": "app", "os_user": "{a}", "databases": "shop"}],
+            r"postgres_client_identities\[0\]\.databases: found 'shop', expected a list of names: \[shop\]",
+        ),
+        ("{a}", r"postgres_client_identities.*dict"),
     ],
-    ids=["twice", "same home", "path", "long", "no OS user", "empty OS user", "unknown key", "no dictionary"],
+    ids=[
+        "twice",
+        "same home",
+        "path",
+        "long",
+        "no OS user",
+        "empty OS user",
+        "unknown key",
+        "no dictionary",
+        "database",
+        "text",
+    ],
 )
 def test_a_mistake_in_an_identity_is_found_before_the_servers_are_changed(
     site: Any, identities: list[Any], message: str
 ) -> None:
     inventory = site.inventory()
     names = dict(zip(("{a}", "{b}"), site.os_users))
-    client(inventory)["postgres_client_identities"] = [
-        {key: names.get(value, value) for key, value in one.items()} if isinstance(one, dict) else one
-        for one in identities
-    ]
+    client(inventory)["postgres_client_identities"] = (
+        [
+            {key: names.get(value, value) for key, value in one.items()} if isinstance(one, dict) else one
+            for one in identities
+        ]
+        if isinstance(identities, list)
+        else identities
+    )
     output = refused(site, message, inventory=inventory)
     assert "PLAY [Servers]" not in output
 
@@ -375,6 +398,13 @@ def test_an_os_user_that_does_not_exist_is_named(site: Any) -> None:
     client(inventory)["postgres_client_identities"] = [{"role": "app", "os_user": "nobody-here"}]
     message = r"there is no OS user 'nobody-here' on this host\. Create it first"
     refused(site, message, "--limit", "app1", inventory=inventory)
+
+
+def test_a_mistake_of_a_client_is_found_where_the_run_is_limited_to_servers(site: Any) -> None:
+    inventory = site.inventory()
+    client(inventory)["postgres_client_identities"][0]["databases"] = "shop"
+    message = r"postgres_client_identities: databases is 'shop', expected a list of names: \[shop\]"
+    refused(site, message, "--limit", "db1", inventory=inventory)
 
 
 def test_one_mistake_among_many_hosts_stops_the_run_before_anything_changes(site: Any) -> None:
