@@ -8,8 +8,8 @@ Numbers are those of PostgreSQL's "Message Formats" page. Pure Python on one soc
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import encodings.idna  # noqa: F401 (sockets load it late, perhaps with the rights of a user who cannot read it)
 import socket
 import ssl
 import struct
@@ -17,6 +17,8 @@ from typing import Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_der
+
+codecs.lookup("idna")  # sockets load it late, perhaps with the rights of a user who cannot read it
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL_3 = 196608
