@@ -89,7 +89,7 @@ SITUATIONS: dict[str, Callable[[Server], Any]] = {
     "settings": lambda server: (server.settle(), server.ssl.update(ssl_min_protocol_version="TLSv1.3")),
     "trust": lambda server: (server.settle(), server.options.update(trusted_clients=AUTHORITIES["client"].root.pem)),
     "rules": lambda server: (server.settle(), server.options.update(hba="# another\n" + HBA, ident="a b c\n")),
-    "mode": lambda server: (server.settle(hba_mode="replace")),
+    "mode": lambda server: server.settle(hba_mode="replace"),
     "permissions": lambda server: (server.settle(), (server.directory / "current/server.key").chmod(0o644)),
     "damage": lambda server: (server.settle(), (server.directory / "current/server.crt").write_text("x")),
     "first set-up, interrupted": lambda server: _interrupted(server, "commit"),
