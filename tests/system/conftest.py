@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, Clients, User
 from ansible_collections.pgops.tls.tests.servers import Server
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
@@ -341,3 +342,52 @@ def _give(path: Path, account: str, mode: int) -> None:
     path.chmod(mode)
     if os.geteuid() == 0:
         shutil.chown(path, account, pwd.getpwnam(account).pw_gid)
+
+
+@pytest.fixture(scope="session")
+def accounts() -> Iterator[list[User]]:
+    """Make two OS users with homes in memory, where fsync costs nothing."""
+    base = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    base.chmod(0o755)
+    made = [User(f"pgtls{os.getpid()}{letter}", base / letter) for letter in "ab"]
+    try:
+        for user in made:
+            command = ["useradd", "--no-create-home", "--home-dir", str(user.home), "--user-group", user.name]
+            subprocess.run(command, check=True, capture_output=True)
+        yield made
+    finally:
+        for user in made:
+            subprocess.run(["userdel", user.name], check=False, capture_output=True)
+        shutil.rmtree(base)
+
+
+@pytest.fixture
+def users(accounts: list[User]) -> list[User]:
+    for user in accounts:
+        shutil.rmtree(user.home, ignore_errors=True)
+        user.home.mkdir(mode=0o755)
+        shutil.chown(user.home, user.name, pwd.getpwnam(user.name).pw_gid)
+    return accounts
+
+
+@pytest.fixture
+def alice(users: list[User]) -> User:
+    return users[0]
+
+
+@pytest.fixture
+def bob(users: list[User]) -> User:
+    return users[1]
+
+
+@pytest.fixture
+def clients(alice: User) -> Clients:
+    return Clients(
+        {
+            "identities": [{"role": "app", "os_user": alice.name, "databases": ["shop"]}],
+            "key_type": "P-256",
+            "roots": AUTHORITIES["server"].root.pem,
+            "issuing": AUTHORITIES["client"].issuing.pem,
+            "trusted_clients": AUTHORITIES["client"].issuing.pem + AUTHORITIES["client"].root.pem,
+        }
+    )
