@@ -1,7 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-collection, system, molecule and importer (the last one in test-all only).
+docs, collection, system, molecule and importer (the last one in test-all only).
 """
 
 from __future__ import annotations
@@ -250,6 +250,26 @@ def molecule_actions(arguments: list[str]) -> Count:
     return at_least_one_failure(code, Count(results.count("Successful"), results.count("Failed")))
 
 
+def docs(_arguments: list[str]) -> Count:
+    """Make the site of the documentation in .cache/site, without a network; a warning is a failure."""
+    home, pages, site = CACHE / "docs-tools", CACHE / "docs", CACHE / "site"
+    virtual_environment(home, ROOT / "tests" / "requirements-docs.txt")
+    for folder in (pages, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    pages.mkdir(mode=0o755, parents=True)
+    frame = ROOT / "docs" / "sphinx"
+    generate = ["antsibull-docs", "--config-file", str(frame / "antsibull-docs.cfg"), "collection", "--fail-on-error"]
+    generate += ["--use-current", "--squash-hierarchy", "--dest-dir", str(pages), "pgops.tls"]
+    build = ["sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "-c", str(frame)]
+    build += ["-d", str(CACHE / "docs-state"), str(pages), str(site)]
+    for command in (generate, build):
+        code, _lines = stream(["env", f"PATH={home / 'bin'}:{os.environ['PATH']}", *command])
+        if code:
+            return Count(failed=1)
+    say(f"   {site / 'index.html'}")
+    return Count(passed=1)
+
+
 def importer(_arguments: list[str]) -> Count:
     """Have Galaxy's importer check the artifact; a warning is a failure."""
     home = CACHE / "importer"
@@ -291,7 +311,7 @@ def clean(_arguments: list[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-STEPS = {"lint": lint, "unit": unit, "collection": collection, "system": system, "molecule": molecule}
+STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system, "molecule": molecule}
 STEPS["importer"] = importer  # the last one, in test-all only
 
 
