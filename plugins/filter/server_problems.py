@@ -14,7 +14,10 @@ description:
   - Checks what can be checked without a look at the host, so that a mistake is found before anything changes anywhere.
 options:
   _input:
-    description: The variables of role P(pgops.tls.postgres_server#role) by their names.
+    description:
+      - The variables of role P(pgops.tls.postgres_server#role) by their names.
+      - With C(postgres_ca_certificate_lifetime) of role P(pgops.tls.postgres_ca#role) among them,
+        C(postgres_server_renew_before) has to be shorter than that.
     type: dict
     required: true
 author: The pgops.tls authors (@pgops)

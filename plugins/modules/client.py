@@ -99,6 +99,10 @@ options:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
       - By default a third of its life.
+      - It has to be shorter than certificates live, or every call would renew. A new one in O(certificates) that is due
+        again at once is an error, and nothing changes.
+      - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
+        thirds of its life, whatever this option says.
     type: str
   controller_time:
     description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.

@@ -24,6 +24,7 @@ _LISTS = (
     "postgres_client_identities",
 )
 _DICTIONARIES = ("postgres_server_ssl",)
+_LIFETIME = "postgres_ca_certificate_lifetime"  # of another role; the roles hand it over with their own variables
 
 
 def of_server(variables: Mapping[str, Any]) -> list[str]:
@@ -57,12 +58,12 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(hba.rule_line, rule, f"postgres_server_hba[{number}]")
     for number, mapping in enumerate(variables["postgres_server_ident"]):
         yield functools.partial(hba.ident_line, mapping, f"postgres_server_ident[{number}]")
-    yield functools.partial(_duration, variables, "postgres_server_renew_before")
+    yield functools.partial(_renewal, variables, "postgres_server_renew_before")
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(identities.parse, variables["postgres_client_identities"], "postgres_client_identities")
-    yield functools.partial(_duration, variables, "postgres_client_renew_before")
+    yield functools.partial(_renewal, variables, "postgres_client_renew_before")
 
 
 def _setting(name: str, value: object) -> None:
@@ -71,9 +72,17 @@ def _setting(name: str, value: object) -> None:
     settings.written(value)
 
 
-def _duration(variables: Mapping[str, Any], option: str) -> None:
-    if variables[option]:
-        durations.seconds(variables[option], option)
+def _renewal(variables: Mapping[str, Any], option: str) -> None:
+    """Refuse to renew certificates as soon as they are issued: every run would renew all of them."""
+    if not variables[option]:
+        return
+    before, lifetime = durations.seconds(variables[option], option), variables.get(_LIFETIME)
+    if lifetime and before >= durations.seconds(lifetime, _LIFETIME):
+        raise TlsError(
+            f"{option}: {variables[option]} is not shorter than the life of a certificate ({_LIFETIME}: {lifetime}): "
+            f"every run would renew every certificate. Choose less, leave {option} out (a third of the certificate's "
+            f"life), or choose a longer {_LIFETIME}."
+        )
 
 
 def _failures(checks: Iterator[Check]) -> list[str]:

@@ -157,6 +157,18 @@ def test_renew_before_sets_the_day(clients: Clients) -> None:
     assert clients.call(renew_before="91d")["requests"] != []
 
 
+def test_a_renewal_that_would_never_end_stops_before_anything_changes(clients: Clients, alice: User) -> None:
+    clients.converge()
+    before = used(alice)
+    request = clients.call(renew_before="90d")
+    with pytest.raises(TlsError, match=r"renew_before: .*90d before they end, .* 89d left of its life of 90d"):
+        clients.call(renew_before="90d", certificates=chains(request))
+    assert used(alice) == before
+    clients.call(renew_before="90d", certificates=chains(request, days=180))
+    assert used(alice) != before
+    assert clients.call(renew_before="90d")["requests"] == []
+
+
 def test_another_key_type_or_issuer_asks_for_a_new_certificate(clients: Clients, alice: User) -> None:
     clients.converge()
     assert clients.call(key_type="RSA-3072")["reasons"] == [f"{alice.name}/app: key_type: P-256 instead of RSA-3072"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
@@ -79,6 +79,32 @@ def test_a_certificate_is_renewed_with_a_new_key_at_two_thirds_of_its_life(serve
     assert second.leaf is not None
     assert second.leaf.public_key != first.leaf.public_key
     assert server.served() == second.leaf.sha256
+
+
+def test_a_renewal_that_would_never_end_stops_before_anything_changes(managed: Server) -> None:
+    before = managed.disk()
+    request = managed.converge(renew_before="90d").request
+    assert request is not None
+    with pytest.raises(TlsError, match=r"renew_before: .*90d before they end, .* 89d left of its life of 90d"):
+        managed.converge(renew_before="90d", certificate=sign(request, ["localhost", "127.0.0.1"]))
+    assert managed.disk() == before
+    longer = sign(request, ["localhost", "127.0.0.1"], days=180)
+    managed.converge(renew_before="90d", certificate=longer)
+    assert managed.converge(renew_before="90d").changes == []
+
+
+def test_a_certificate_that_ends_with_its_authority_settles_whatever_renew_before_says(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = NOW - 300
+    old = issuing.new_authority("server", "P-256", start + 60 * DAY - profiles.ISSUING_LIFE)
+    monkeypatch.setitem(AUTHORITIES, "server", old)
+    server.options["renew_before"] = "80d"
+    request = server.converge().request
+    assert request is not None
+    server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=start, days=60))
+    assert server.converge(now=start + 40 * DAY - 1).changes == []
+    assert server.converge(now=start + 40 * DAY).plan.reasons == ["expires_in_20d"]
 
 
 def test_a_renewal_on_demand_says_so(managed: Server) -> None:

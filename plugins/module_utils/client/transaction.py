@@ -186,7 +186,8 @@ class Transaction:
     def _received(self, identity: Identity) -> Credential:
         """Return the certificate that came for an identity with its pending key. Raises TlsError if it is not it."""
         chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
-        wish = self.target.wish(identity, forced=False)._replace(renew_before=None)
+        wish = self.target.wish(identity, forced=False)
+        reissue.refuse_endless_renewal(chain[0], wish, self.now)
         wrong = [why for why in reissue.reasons(chain[0], wish, self.now) if not why.startswith("expires_in_")]
         if wrong:
             raise TlsError(f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.")

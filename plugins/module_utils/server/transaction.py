@@ -245,7 +245,9 @@ class Transaction:
     def _new_certificate(self) -> str:
         """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
         chain = self.target.certificate or ""
-        left = reissue.reasons(read_pem(chain, "certificate")[0], self.target.wish._replace(forced=False), self.now)
+        leaf, wish = read_pem(chain, "certificate")[0], self.target.wish._replace(forced=False)
+        reissue.refuse_endless_renewal(leaf, wish, self.now)
+        left = reissue.reasons(leaf, wish, self.now)
         if left:
             raise TlsError(f"certificate: the authority did not issue what was asked for: {', '.join(left)}.")
         if not os.path.exists(self.store.pending_key(_PENDING)):

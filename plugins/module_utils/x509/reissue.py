@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
@@ -45,12 +46,31 @@ def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
     ]
 
 
-def due_at(leaf: Certificate, renew_before: int | None) -> int:
-    """Return the Unix second from which on a certificate is to be renewed."""
+def due_at(leaf: Certificate, wish: Wish) -> int:
+    """Return the Unix second from which on a certificate is to be renewed.
+
+    One that ends with its issuer cannot be followed by one that ends later. It stays for two thirds of its life at
+    least, or a wish for an early renewal would be due again as soon as it was fulfilled.
+    """
     life = leaf.not_after - leaf.not_before
-    if renew_before is None:
-        return leaf.not_before + int(life * RENEWED_AT)
-    return leaf.not_after - min(renew_before, life)
+    at_two_thirds = leaf.not_before + int(life * RENEWED_AT)
+    if wish.renew_before is None:
+        return at_two_thirds
+    wished = leaf.not_after - min(wish.renew_before, life)
+    return max(wished, at_two_thirds) if leaf.not_after >= wish.issuing.not_after else wished
+
+
+def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
+    """Raise TlsError when a certificate that just came is due again, and only because of ``renew_before``."""
+    if wish.renew_before is None or not due_at(leaf, wish) <= now < due_at(leaf, wish._replace(renew_before=None)):
+        return
+    left, life = in_words(leaf.not_after - now), in_words(leaf.not_after - leaf.not_before)
+    raise TlsError(
+        f"renew_before: certificates are to be renewed {in_words(wish.renew_before)} before they end, but the one that "
+        f"just came has {left} left of its life of {life}, so it would be renewed again in every run. Choose a "
+        "renew_before that is shorter than the certificates' lifetime, leave it out (a third of their life), or have "
+        "certificates issued for longer."
+    )
 
 
 def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
@@ -58,7 +78,7 @@ def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
         return [f"expired_{in_words(now - leaf.not_after)}_ago"]
     if now < leaf.not_before:
         return [f"not_valid_for_another_{in_words(leaf.not_before - now)}"]
-    return [f"expires_in_{in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish.renew_before) else []
+    return [f"expires_in_{in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish) else []
 
 
 def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:

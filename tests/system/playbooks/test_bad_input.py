@@ -179,6 +179,14 @@ def test_a_lifetime_that_is_none_is_refused(site: Any) -> None:
         ({"postgres_server_key_type": "DSA"}, r"postgres_server_key_type must be one of: P-256, .*, got: DSA"),
         ({"postgres_server_renew_before": "soon"}, r"postgres_server_renew_before: 'soon' is not a duration"),
         (
+            {"postgres_server_renew_before": "13w"},
+            r"postgres_server_renew_before: 13w is not shorter than the life .*lifetime: 90d\).* Choose less",
+        ),
+        (
+            {"postgres_server_renew_before": "30d", "postgres_ca_certificate_lifetime": "4w"},
+            r"postgres_server_renew_before: 30d is not shorter than the life .*lifetime: 4w\).* Choose less",
+        ),
+        (
             {"postgres_server_plaintext": "maybe"},
             r"postgres_server_plaintext must be one of: reject, allow, got: maybe",
         ),
@@ -376,6 +384,10 @@ def test_a_mistake_in_an_identity_is_found_before_the_servers_are_changed(
     [
         ({"postgres_client_key_type": "secp256k1"}, r"postgres_client_key_type must be one of: .*, got: secp256k1"),
         ({"postgres_client_renew_before": "1 week"}, r"postgres_client_renew_before: '1 week' is not a duration"),
+        (
+            {"postgres_client_renew_before": "90d"},
+            r"postgres_client_renew_before: 90d is not shorter than the life .*lifetime: 90d\).* Choose less",
+        ),
         (
             {"postgres_verify_refusals": ["everything"]},
             r"postgres_verify_refusals must be one or more of: plaintext, .*Got no match for: everything",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
@@ -79,8 +80,49 @@ def test_a_wished_time_before_the_end_replaces_two_thirds(
     assert bool(reissue.reasons(leaf, wish._replace(renew_before=renew_before), now)) is is_due
 
 
-def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate) -> None:
-    assert reissue.due_at(leaf, 1000 * DAY) == START
+def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate, wish: reissue.Wish) -> None:
+    assert reissue.due_at(leaf, wish._replace(renew_before=1000 * DAY)) == START
+
+
+@pytest.mark.parametrize(
+    ("renew_before", "due"),
+    [
+        (None, END - 30 * DAY),
+        (10 * DAY, END - 10 * DAY),
+        (30 * DAY + 1, END - 30 * DAY),
+        (80 * DAY, END - 30 * DAY),
+        (1000 * DAY, END - 30 * DAY),
+    ],
+)
+def test_a_certificate_that_ends_with_its_issuer_is_not_renewed_before_two_thirds_of_its_life(
+    leaf: Certificate, wish: reissue.Wish, renew_before: int | None, due: int
+) -> None:
+    ends_with_it = wish._replace(issuing=wish.issuing._replace(not_after=END), renew_before=renew_before)
+    assert reissue.reasons(leaf, ends_with_it, due - 1) == []
+    assert reissue.reasons(leaf, ends_with_it, due) == [f"expires_in_{(END - due) // DAY}d"]
+
+
+@pytest.mark.parametrize(
+    ("renew_before", "now", "left"),
+    [(90 * DAY, START, "90d"), (90 * DAY - 300, START + 300, "89d"), (1000 * DAY, START + 59 * DAY, "31d")],
+)
+def test_a_certificate_that_is_due_as_soon_as_it_comes_is_refused_with_the_option_to_change(
+    leaf: Certificate, wish: reissue.Wish, renew_before: int, now: int, left: str
+) -> None:
+    message = rf"^renew_before: .*{renew_before // DAY}d before .* {left} left of its life of 90d.* every run\. Choose"
+    with pytest.raises(TlsError, match=message):
+        reissue.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
+
+
+@pytest.mark.parametrize(
+    ("renew_before", "now"),
+    [(None, END), (90 * DAY - 301, START + 300), (1000 * DAY, START + 60 * DAY)],
+    ids=["not asked for", "due a second later", "old whatever was asked for"],
+)
+def test_nothing_else_is_called_an_endless_renewal(
+    leaf: Certificate, wish: reissue.Wish, renew_before: int | None, now: int
+) -> None:
+    reissue.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
 
 
 @pytest.mark.parametrize(

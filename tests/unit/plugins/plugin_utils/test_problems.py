@@ -1,0 +1,53 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+
+SERVER = {
+    "postgres_server_names": ["db1.example"],
+    "postgres_server_extra_names": [],
+    "postgres_server_ssl": {},
+    "postgres_server_hba": [],
+    "postgres_server_ident": [],
+}
+CLIENT = {"postgres_client_identities": []}
+LIFETIME = "postgres_ca_certificate_lifetime"
+
+
+@pytest.fixture(params=["server", "client"])
+def checked(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
+    """Give a function that checks the variables of either role with a renew_before and perhaps more."""
+    role = str(request.param)
+    check, variables = {"server": (problems.of_server, SERVER), "client": (problems.of_client, CLIENT)}[role]
+
+    def call(renew_before: str, **others: Any) -> list[str]:
+        return check({**variables, f"postgres_{role}_renew_before": renew_before, **others})
+
+    return call
+
+
+@pytest.mark.parametrize("renew_before", ["90d", "2160h", "13w", "1y"])
+def test_a_renewal_as_long_before_the_end_as_a_certificate_lives_is_refused(
+    checked: Callable[..., list[str]], renew_before: str
+) -> None:
+    (found,) = checked(renew_before, **{LIFETIME: "90d"})
+    assert f"_renew_before: {renew_before} is not shorter than" in found
+    assert f"{LIFETIME}: 90d" in found
+    assert "every run would renew every certificate. Choose less" in found
+
+
+@pytest.mark.parametrize(("renew_before", "lifetime"), [("89d", "90d"), ("90d", "91d"), ("", "1d"), ("90d", None)])
+def test_a_shorter_one_and_none_are_right(
+    checked: Callable[..., list[str]], renew_before: str, lifetime: str | None
+) -> None:
+    assert checked(renew_before, **({LIFETIME: lifetime} if lifetime else {})) == []
+
+
+def test_what_is_no_duration_is_named(checked: Callable[..., list[str]]) -> None:
+    assert [found.split(":")[0].split("_", 2)[2] for found in checked("soon", **{LIFETIME: "90d"})] == ["renew_before"]
+    assert [found.split(":")[0] for found in checked("1d", **{LIFETIME: "long"})] == [LIFETIME]
