@@ -98,7 +98,7 @@ class Administrator(NamedTuple):
         if done.status != 0:
             raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
-                f"{_last_line(done.errors)} The server has to run, and pg_hba.conf has to let this role in over the "
+                f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
                 "socket (local ... peer); login_user and login_unix_socket choose another way."
             )
         return done.output
@@ -146,4 +146,5 @@ def _psql_path(pid: int) -> str:
 
 def _last_line(errors: str) -> str:
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    return next((line for line in lines if "ERROR" in line or "FATAL" in line), lines[-1] if lines else "no message.")
+    reason = next((line for line in lines if "ERROR" in line or "FATAL" in line), lines[-1] if lines else "no message")
+    return reason.rstrip(".")

@@ -88,7 +88,8 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
         if found.file == included or found.value == normal(wanted, found):
             continue
         if (found.file or "").endswith("/postgresql.auto.conf"):
-            overrides.append(f"{name} = {found.value!r} by ALTER SYSTEM; undo it with ALTER SYSTEM RESET {name};")
+            undo = f"ALTER SYSTEM RESET {name}; SELECT pg_reload_conf();"
+            overrides.append(f"{name} = {found.value!r} by ALTER SYSTEM; undo it with {undo}")
         elif found.source in ("command line", "environment variable"):
             overrides.append(f"{name} = {found.value!r} by the {found.source} of the server; remove it there")
         elif name not in settings and found.file:

@@ -1,0 +1,357 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every message of PostgreSQL and libpq that the troubleshooting page quotes, provoked on a real server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Provocations, Site, check, symptoms
+
+ON_PAGE = {title: quotes for title, quotes in symptoms().items() if not any(quote.source == OURS for quote in quotes)}
+PROVOKED = Provocations()
+CERTIFICATES = "hostssl all all all cert"
+
+
+@pytest.fixture
+def site(cluster: Any, os_user: tuple[str, Path], server_authority: Any, client_authority: Any) -> Site:
+    made = Site(cluster, *os_user, server_authority=server_authority, client_authority=client_authority)
+    made.set_up()
+    return made
+
+
+def test_every_symptom_on_the_page_is_provoked_and_every_provocation_is_on_the_page() -> None:
+    assert sorted(ON_PAGE) == sorted(PROVOKED)
+    assert len(ON_PAGE) >= 25
+    assert [title for title, quotes in ON_PAGE.items() if not quotes] == []
+
+
+@pytest.mark.parametrize("title", PROVOKED)
+def test_the_messages_of_a_symptom_are_as_quoted(site: Site, title: str) -> None:
+    major = int(site.cluster.psql("SHOW server_version_num")) // 10000
+    PROVOKED[title](site)
+    check(site, ON_PAGE[title], major)
+
+
+# The client does not accept the server
+
+
+@PROVOKED.of("root certificate file ... does not exist")
+def _(site: Site) -> None:
+    (site.files / "root.crt").unlink()
+    site.connect()
+
+
+@PROVOKED.of("could not read root certificate file")
+def _(site: Site) -> None:
+    site.give("root.crt", b"not PEM\n")
+    site.connect()
+
+
+@PROVOKED.of("SSL error: certificate verify failed")
+def _(site: Site) -> None:
+    site.serve("DNS:db1.example.com", days=0)
+    site.connect()
+    site.give("root.crt", site.client_authority.root.read_bytes())
+    site.connect()
+
+
+@PROVOKED.of("server certificate for ... does not match host name")
+def _(site: Site) -> None:
+    site.connect(host="db9.example.com")
+
+
+@PROVOKED.of("server certificate for ... (and ... other names) does not match host name")
+def _(site: Site) -> None:
+    site.serve("DNS:db1.example.com,DNS:db1.internal.example,IP:192.0.2.1")
+    site.connect(host="db1")
+    site.serve("DNS:db1.example.com")
+    site.connect(host="192.0.2.1")
+
+
+@PROVOKED.of("server does not support SSL, but SSL was required")
+def _(site: Site) -> None:
+    site.setting("ssl = off")
+    site.connect()
+
+
+@PROVOKED.of("alert protocol version")
+def _(site: Site) -> None:
+    site.setting("ssl_min_protocol_version = 'TLSv1.3'")
+    site.connect(ssl_max_protocol_version="TLSv1.2")
+
+
+@PROVOKED.of("alert handshake failure")
+def _(site: Site) -> None:
+    site.setting("ssl_max_protocol_version = 'TLSv1.2'", "ssl_ciphers = 'ECDHE-RSA-AES256-GCM-SHA384'")
+    site.connect()
+
+
+@PROVOKED.of("sslrootcert=system")
+def _(site: Site) -> None:
+    site.connect(sslrootcert="system", sslmode="require")
+    site.connect(sslrootcert="system")
+
+
+@PROVOKED.of("channel binding required")
+def _(site: Site) -> None:
+    site.connect(channel_binding="require")
+    site.rules("host all all all scram-sha-256")
+    site.connect(channel_binding="require", sslmode="disable", password="sesame")
+
+
+# The client's own files
+
+
+@PROVOKED.of("private key file ... has group or world access (client)")
+def _(site: Site) -> None:
+    (site.files / "postgresql.key").chmod(0o644)
+    site.connect()
+
+
+@PROVOKED.of("certificate present, but not private key file")
+def _(site: Site) -> None:
+    (site.files / "postgresql.key").unlink()
+    site.connect()
+
+
+@PROVOKED.of("key values mismatch (client)")
+def _(site: Site) -> None:
+    _certificate, key = site.client_authority.issue("other", "clientAuth")
+    site.give("postgresql.key", key.read_bytes())
+    site.connect()
+
+
+@PROVOKED.of("could not load private key file (client)")
+def _(site: Site) -> None:
+    site.give("postgresql.key", b"not PEM\n")
+    site.connect()
+    encrypted = site.files / "encrypted"
+    key = str(site.client_authority.directory / "app.key")
+    argv = ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:sesame", "-out", str(encrypted)]
+    subprocess.run(argv, check=True, capture_output=True)
+    site.give("postgresql.key", encrypted.read_bytes())
+    site.connect()
+
+
+@PROVOKED.of("could not read certificate file: unreadable characters")
+def _(site: Site) -> None:
+    os.chown(site.files / "postgresql.crt", 0, 0)
+    site.connect()
+
+
+@PROVOKED.of("could not read certificate file")
+def _(site: Site) -> None:
+    site.give("postgresql.crt", b"not PEM\n")
+    site.connect()
+
+
+@PROVOKED.of("definition of service ... not found")
+def _(site: Site) -> None:
+    site.connect(service="app")
+
+
+# The server does not accept the client
+
+
+@PROVOKED.of("no pg_hba.conf entry for host ..., no encryption")
+def _(site: Site) -> None:
+    site.connect(sslmode="disable")
+
+
+@PROVOKED.of("pg_hba.conf rejects connection for host ..., no encryption")
+def _(site: Site) -> None:
+    site.rules("hostssl all app all cert", "hostnossl all all all reject")
+    site.connect(sslmode="disable")
+
+
+@PROVOKED.of("no pg_hba.conf entry for host ..., SSL encryption")
+def _(site: Site) -> None:
+    site.rules("hostssl all report all cert")
+    site.connect()
+
+
+@PROVOKED.of("connection requires a valid client certificate")
+def _(site: Site) -> None:
+    (site.files / "postgresql.crt").unlink()
+    site.connect()
+
+
+@PROVOKED.of("certificate authentication failed for user")
+def _(site: Site) -> None:
+    site.connect(user="report")
+
+
+@PROVOKED.of("no match in usermap")
+def _(site: Site) -> None:
+    site.cluster.write("pg_ident.conf", "people shop report\n")
+    site.rules("hostssl all all all cert map=people")
+    site.connect()
+
+
+@PROVOKED.of("certificate validation (clientcert=verify-full) failed")
+def _(site: Site) -> None:
+    site.rules("hostssl all all all scram-sha-256 clientcert=verify-full")
+    site.connect(user="report", password="sesame")
+    site.rules("hostssl all all all trust clientcert=verify-full")
+    site.connect(user="report")
+
+
+@PROVOKED.of("fe_sendauth: no password supplied")
+def _(site: Site) -> None:
+    site.rules("hostssl all report all cert", "host all all all scram-sha-256")
+    site.connect()
+
+
+@PROVOKED.of("alert unknown ca")
+def _(site: Site) -> None:
+    site.own(site.server_authority, "app")
+    site.connect(ssl_max_protocol_version="TLSv1.2")  # with TLS 1.3 the alert may get lost
+
+
+@PROVOKED.of("alert certificate expired")
+def _(site: Site) -> None:
+    site.own(site.client_authority, "app", days=0)
+    site.connect(ssl_max_protocol_version="TLSv1.2")
+
+
+@PROVOKED.of("alert unsupported certificate")
+def _(site: Site) -> None:
+    site.own(site.client_authority, "app", "serverAuth")
+    site.connect(ssl_max_protocol_version="TLSv1.2")
+
+
+@PROVOKED.of("client certificates can only be checked if a root certificate store is available")
+def _(site: Site) -> None:
+    site.setting("ssl_ca_file = ''")
+    site.connect()
+
+
+# The server's log
+
+
+@PROVOKED.of("SSL configuration was not reloaded")
+def _(site: Site) -> None:
+    site.cluster.write("server.key", "not PEM\n")
+    site.cluster.reload()
+    assert site.connect() == "app", "the old files are still in use"
+
+
+@PROVOKED.of("FATAL at the next start")
+def _(site: Site) -> None:
+    (site.cluster.data / "server.crt").unlink()
+    site.cluster.reload()
+    site.fails_to_start()
+
+
+@PROVOKED.of("private key file ... has group or world access (server)")
+def _(site: Site) -> None:
+    (site.cluster.data / "server.key").chmod(0o640)
+    site.cluster.reload()
+
+
+@PROVOKED.of("private key file ... must be owned by the database user or root")
+def _(site: Site) -> None:
+    os.chown(site.cluster.data / "server.key", 1, 1)
+    site.cluster.reload()
+
+
+@PROVOKED.of("could not load private key file: Permission denied (server)")
+def _(site: Site) -> None:
+    os.chown(site.cluster.data / "server.key", 0, 0)
+    site.cluster.reload()
+
+
+@PROVOKED.of("key values mismatch (server)")
+def _(site: Site) -> None:
+    _certificate, key = site.server_authority.issue("other", "serverAuth", "DNS:other")
+    site.cluster.write("server.key", key.read_bytes())
+    site.cluster.reload()
+
+
+@PROVOKED.of("could not load server certificate file")
+def _(site: Site) -> None:
+    site.cluster.write("server.crt", "not PEM\n")
+    site.cluster.reload()
+    (site.cluster.data / "server.crt").unlink()
+    site.cluster.reload()
+
+
+@PROVOKED.of("could not load root certificate file")
+def _(site: Site) -> None:
+    site.cluster.write("clients.crt", "not PEM\n")
+    site.cluster.reload()
+    (site.cluster.data / "clients.crt").unlink()
+    site.cluster.reload()
+
+
+@PROVOKED.of("private key file ... cannot be reloaded because it requires a passphrase")
+def _(site: Site) -> None:
+    key, path = site.server_authority.directory / "db1.example.com.key", site.cluster.data / "server.key"
+    argv = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:sesame", "-out", str(path)]
+    subprocess.run(argv, check=True, capture_output=True)
+    site.cluster.reload()
+
+
+@PROVOKED.of("could not set SSL protocol version range")
+def _(site: Site) -> None:
+    site.setting("ssl_min_protocol_version = 'TLSv1.3'", "ssl_max_protocol_version = 'TLSv1.2'")
+
+
+@PROVOKED.of("could not set the cipher list")
+def _(site: Site) -> None:
+    site.setting("ssl_ciphers = 'NONSENSE'")
+
+
+@PROVOKED.of("unrecognized configuration parameter")
+def _(site: Site) -> None:
+    site.setting("ssl_sni = on")
+
+
+@PROVOKED.of("could not load SSL certificate revocation list file")
+def _(site: Site) -> None:
+    site.setting("ssl_crl_file = '/etc/postgresql/revoked.crl'")
+
+
+@PROVOKED.of("pg_hba.conf was not reloaded")
+def _(site: Site) -> None:
+    site.rules("hostssl all all all cert clientcert=1", "host all all all cert", "hostssl all all all scram")
+
+
+@PROVOKED.of("hostssl record cannot match because SSL is disabled")
+def _(site: Site) -> None:
+    site.setting("ssl = off")
+    site.rules(CERTIFICATES)
+
+
+@PROVOKED.of("pg_ident.conf was not reloaded")
+def _(site: Site) -> None:
+    site.cluster.write("pg_ident.conf", "people shop\n")
+    site.cluster.reload()
+
+
+@PROVOKED.of("could not accept SSL connection: ... alert unknown ca")
+def _(site: Site) -> None:
+    site.give("root.crt", site.client_authority.root.read_bytes())
+    site.connect()
+
+
+@PROVOKED.of("could not accept SSL connection: EOF detected")
+def _(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.cluster.port)) as checker:
+        checker.sendall(struct.pack("!ii", 8, 80877103))
+        assert checker.recv(1) == b"S"
+
+
+@PROVOKED.of("invalid length of startup packet")
+def _(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.cluster.port)) as checker:
+        checker.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        checker.recv(1)

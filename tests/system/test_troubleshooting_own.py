@@ -1,0 +1,245 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every message of the collection that the troubleshooting page quotes, provoked on a real server."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.tests import clients as client_side
+from ansible_collections.pgops.tls.tests.clients import Clients, User
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
+
+ON_PAGE = {title: quotes for title, quotes in symptoms().items() if any(quote.source == OURS for quote in quotes)}
+PROVOKED = Provocations()
+
+
+class Fleet(Heard):
+    """A managed server, an OS user, and what is needed to let the collection fail on them."""
+
+    server: Server
+    clients: Clients
+    alice: User
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def _names(self) -> list[tuple[str, str]]:
+        return [(str(self.folder), "/home/ops/inventory"), *super()._names()]
+
+    def hear(self, action: Callable[[], object]) -> None:
+        """Note the message that an action fails with."""
+        with pytest.raises(TlsError) as failure:
+            action()
+        self.heard[OURS] += failure.value.message + "\n"
+
+    def interrupt(self) -> None:
+        """Let a run with other rules die in the middle."""
+
+        def killed(*_arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        with self.patch.context() as patch:
+            patch.setattr(Journal, "commit", killed)
+            with pytest.raises(KeyboardInterrupt):
+                self.server.converge(hba="# another\n" + HBA)
+
+
+@pytest.fixture
+def fleet(server: Server, clients: Clients, alice: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    made = Fleet(server.cluster, alice.name, alice.home)
+    made.server, made.clients, made.alice, made.folder, made.patch = server, clients, alice, tmp_path, monkeypatch
+    server.options["names"] = ["localhost", "127.0.0.1"]
+    server.settle()
+    return made
+
+
+def test_every_message_of_ours_on_the_page_is_provoked_and_every_provocation_is_on_the_page() -> None:
+    assert sorted(ON_PAGE) == sorted(PROVOKED)
+
+
+@pytest.mark.parametrize("title", PROVOKED)
+def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
+    major = int(fleet.cluster.psql("SHOW server_version_num")) // 10000
+    PROVOKED[title](fleet)
+    check(fleet, ON_PAGE[title], major)
+
+
+@PROVOKED.of("another run holds the lock of this directory")
+def _(fleet: Fleet) -> None:
+    ticks = itertools.count(0, 30)
+    clock = types.SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _seconds: None)
+    fleet.patch.setattr(files, "time", clock)
+    held = os.open(fleet.server.directory, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    fleet.hear(fleet.server.converge)
+    os.close(held)
+
+
+@PROVOKED.of("belongs to user id ...; expected a directory of OS user")
+def _(fleet: Fleet) -> None:
+    os.chown(fleet.server.directory, 0, 0)
+    fleet.hear(fleet.server.converge)
+    (fleet.alice.home / ".postgresql").mkdir()
+    fleet.hear(fleet.clients.call)
+
+
+@PROVOKED.of("found owner and group ..., which OS user ... could not give to the changed file")
+def _(fleet: Fleet) -> None:
+    os.chown(fleet.cluster.data / "pg_hba.conf", 0, 0)
+    (fleet.cluster.data / "pg_hba.conf").chmod(0o644)
+    fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
+
+
+@PROVOKED.of("live session(s) use no TLS and could not connect again")
+def _(fleet: Fleet) -> None:
+    fleet.server.settle(plaintext="allow", hba="host all app all trust\n")
+    with wire.connected(wire.Endpoint("127.0.0.1", fleet.cluster.port)) as connection:
+        assert wire.log_in(connection, "app", "postgres") == "in"
+        fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("Settings are overridden outside the files of this collection")
+def _(fleet: Fleet) -> None:
+    fleet.cluster.psql("ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.3'")
+    fleet.cluster.reload()
+    fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.2"}
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("The clock of this host is ... s behind the controller's")
+def _(fleet: Fleet) -> None:
+    login = transaction.Login(fleet.cluster.port, fleet.cluster.socket_directory, None)
+    wanted = target.read(fleet.server.all_options())
+    fleet.hear(lambda: transaction.converge(wanted, login, NOW, NOW + 3600.0, check_mode=False))
+
+
+@PROVOKED.of("the authority did not issue what was asked for")
+def _(fleet: Fleet) -> None:
+    request = fleet.server.converge(renew=True).request
+    assert request is not None
+    fleet.hear(lambda: fleet.server.converge(renew=True, certificate=sign(request, ["db9.example.com"])))
+
+
+@PROVOKED.of("No PostgreSQL server was found on port")
+def _(fleet: Fleet) -> None:
+    fleet.cluster.stop()
+    login = transaction.Login(fleet.cluster.port, None, None)
+    wanted = target.read(fleet.server.all_options())
+    fleet.hear(lambda: transaction.converge(wanted, login, NOW, float(NOW), check_mode=False))
+
+
+@PROVOKED.of("psql as OS user ... failed")
+def _(fleet: Fleet) -> None:
+    fleet.cluster.write("pg_hba.conf", "local all all reject\n")
+    os.kill(int((fleet.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]), 1)
+    for _attempt in range(1000):
+        if fleet.cluster.log().count("received SIGHUP") > 2:
+            break
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("is no superuser; settings, rules and reloads need one")
+def _(fleet: Fleet) -> None:
+    fleet.server.role = "app"
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("The server did not take the new TLS files. It says")
+def _(fleet: Fleet) -> None:
+    fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("The server refuses pg_hba.conf")
+def _(fleet: Fleet) -> None:
+    fleet.cluster.append("pg_hba.conf", "hostssl all all 192.0.2.0/24 scram\n")
+    fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
+
+
+@PROVOKED.of("The server would take nothing of a reload because of")
+def _(fleet: Fleet) -> None:
+    fleet.cluster.append("postgresql.conf", "ssl_sni = on\n")
+    fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("lets connections without TLS in, but postgres_server_plaintext is reject")
+def _(fleet: Fleet) -> None:
+    fleet.hear(lambda: fleet.server.converge(hba="host all all all scram-sha-256\n"))
+
+
+@PROVOKED.of("a run that was interrupted had changed this file, and somebody changed it since")
+def _(fleet: Fleet) -> None:
+    fleet.interrupt()
+    fleet.cluster.append("pg_hba.conf", "# a note\n")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("expected a link to generations/NNNN, found a link to")
+def _(fleet: Fleet) -> None:
+    link = fleet.server.directory / "current"
+    link.unlink()
+    link.symlink_to("/root/old-certificates")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("there is no OS user ... on this host")
+def _(fleet: Fleet) -> None:
+    fleet.hear(lambda: fleet.clients.call(identities=[{"role": "app", "os_user": "shopp"}]))
+
+
+@PROVOKED.of("the private key cannot be read: the passphrase is wrong, or the file is damaged")
+def _(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", "correct horse")
+    keeping.keep(wish, NOW, is_dry=False)
+    fleet.hear(lambda: keeping.keep(wish._replace(passphrase="battery staple"), NOW, is_dry=False))
+
+
+@PROVOKED.of("this file of the authority is missing")
+def _(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    (fleet.folder / "postgres-ca" / "server" / "0001" / "issuing.key").unlink()
+    fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
+
+
+@PROVOKED.of("refused, but the connection that has to work failed too")
+def _(fleet: Fleet) -> None:
+    _verify(fleet, "host all all all reject")
+
+
+@PROVOKED.of("was accepted (without TLS)")
+def _(fleet: Fleet) -> None:
+    _verify(fleet, "host all all all trust")
+
+
+def _verify(fleet: Fleet, rule: str) -> None:
+    """Note what the verification says of a connection of role app and of one without TLS, under a rule."""
+    authority = client_side.AUTHORITIES["client"]
+    fleet.server.converge(trusted_clients=authority.issuing.pem + authority.root.pem)
+    fleet.clients.converge(roots=AUTHORITIES["server"].root.pem)
+    fleet.cluster.hba(rule)
+    fleet.cluster.reload()
+    common = {"host": "localhost", "port": fleet.cluster.port, "role": "app", "os_user": fleet.alice.name}
+    common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
+    items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
+    limits = connections.Limits(connect_timeout=10, timeout=30, parallel=1)
+    expected = [checks.expectation(item, "expectation") for item in items]
+    for one in checks.verify(expected, connections.find_psql(None), limits):
+        fleet.heard[OURS] += f"{report.as_result(one)['reason']}\n"
