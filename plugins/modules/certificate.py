@@ -14,7 +14,11 @@ version_added: 0.1.0
 description:
   - Signs a list of certificate requests, those of a whole fleet in one call, with an authority that
     M(pgops.tls.certificate_authority) keeps.
-  - It issues all certificates or none. Everything is checked before the first one is signed.
+  - What is wrong with one request keeps no other from its certificate. That request is in RV(refused) with the reason,
+    and the module does not fail for it, since one task signs for many hosts. So look at RV(refused) before you use
+    RV(certificates).
+  - It fails before anything is signed for whatever is wrong with all of them, such as a missing authority, a wrong
+    passphrase, a lifetime that the issuing CA cannot give, or an id that is there twice.
   - Of a CSR only the public key is used, after its signature has shown that the requester has the private key. Names
     and roles are those of O(requests), so take them from the inventory and not from what a host returned.
   - Every certificate is in the file C(ledger.jsonl) of O(directory) before it is returned.
@@ -57,7 +61,7 @@ options:
     type: str
     default: 90d
   requests:
-    description: The certificates to issue.
+    description: The certificates to issue. Those that cannot be issued are in RV(refused).
     type: list
     elements: dict
     required: true
@@ -74,13 +78,13 @@ options:
       names:
         description:
           - The DNS names and IP addresses of a server. Clients compare them with the name that they connect to.
-          - Required for O(authority=server), and an error otherwise.
+          - Required for O(authority=server), and refused otherwise.
         type: list
         elements: str
       role:
         description:
           - The role that a client logs in as, 1 to 63 bytes. It becomes the common name of the certificate.
-          - Required for O(authority=client), and an error otherwise.
+          - Required for O(authority=client), and refused otherwise.
         type: str
       reasons:
         description: Why the certificate is needed, for the ledger.
@@ -107,6 +111,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
   register: signed
+  failed_when: signed is failed or signed.refused | length > 0
 
 - name: Sign the request of a client, for 30 days
   pgops.tls.certificate:
@@ -124,13 +129,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 certificates:
-  description: The PEM chains (certificate, then issuing CA) by the ids of their requests. Empty in check mode.
+  description:
+    - The PEM chains (certificate, then issuing CA) by the ids of their requests. Empty in check mode.
+    - Requests that are in RV(refused) have none.
   returned: success
   type: dict
   sample:
     db1: "-----BEGIN CERTIFICATE-----..."
+refused:
+  description:
+    - What is wrong with requests that got no certificate, by their ids. Empty when all are right.
+    - In check mode, too, except for the CSR of a request that has none there.
+  returned: success
+  type: dict
+  sample:
+    db2: "requests[db2].csr: the signature of the request is wrong; whoever sent it may not have the key."
 not_after:
-  description: The end of the certificates' lives, in UTC. Empty when there were no requests.
+  description: The end of the certificates' lives, in UTC. Empty when none was asked for, or all were refused.
   returned: success
   type: str
   sample: "2027-02-19T02:05:00Z"
@@ -190,6 +205,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(done.changes),
         certificates=done.certificates,
+        refused=done.refused,
         not_after=done.not_after,
         changes=done.changes,
         diff={"before": "", "after": "".join(f"{change}\n" for change in done.changes)},

@@ -45,29 +45,48 @@ class Request(NamedTuple):
         return f"{self.id}: {who}" + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
 
 
-def parse_all(authority: str, items: Sequence[Mapping[str, Any]]) -> list[Request]:
-    """Return the requests of a task in their order. Raises TlsError for the first one that is not right."""
+def parse_all(
+    authority: str, items: Sequence[Mapping[str, Any]], *, is_dry: bool
+) -> tuple[list[Request], dict[str, str]]:
+    """Return the requests that are right, in their order, and what is wrong with the others, by their ids.
+
+    A dry run needs no CSR. Raises TlsError for ids by which certificates could not be returned.
+    """
     found: dict[str, Request] = {}
+    refused: dict[str, str] = {}
     for item in items:
-        request = _parse(authority, item)
-        if request.id in found:
+        identity = _identity(item)
+        if identity in found or identity in refused:
             raise TlsError(
-                f"requests: the id {request.id!r} is there twice, expected each id once. "
+                f"requests: the id {identity!r} is there twice, expected each id once. "
                 "The certificates are returned by their ids."
             )
-        found[request.id] = request
-    return list(found.values())
+        try:
+            request = parse(authority, item)
+            if request.public_key is None and not is_dry:
+                raise TlsError(f"requests[{identity}].csr: expected a certificate request in PEM, found nothing.")
+        except TlsError as error:
+            refused[identity] = error.message
+        else:
+            found[identity] = request
+    return list(found.values()), refused
 
 
-def _parse(authority: str, item: Mapping[str, Any]) -> Request:
-    identity = str(item.get("id") or "")
-    if not identity or _control_character(identity):
-        raise TlsError(f"requests: found the id {identity!r}, expected printable text.")
+def parse(authority: str, item: Mapping[str, Any]) -> Request:
+    """Return one request. Raises TlsError for whatever is wrong with it."""
+    identity = _identity(item)
     option = f"requests[{identity}]"
     holder = _server(item, option) if authority == profiles.SERVER else _client(item, option)
     csr = item.get("csr")
     key = leaf_key(str(csr), f"{option}.csr") if csr else None
     return Request(identity, holder, tuple(item.get("reasons") or ()), key)
+
+
+def _identity(item: Mapping[str, Any]) -> str:
+    identity = str(item.get("id") or "")
+    if not identity or _control_character(identity):
+        raise TlsError(f"requests: found the id {identity!r}, expected printable text.")
+    return identity
 
 
 def _server(item: Mapping[str, Any], option: str) -> Holder:

@@ -37,30 +37,35 @@ class Order(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The chains (PEM, leaf and issuing CA) by the ids of their requests, and what there is to say about them."""
+    """The chains (PEM, leaf and issuing CA) by the ids of their requests, and what there is to say about them.
+
+    ``refused`` says, by their ids, what is wrong with the requests that were left out.
+    """
 
     certificates: dict[str, str]
+    refused: dict[str, str]
     not_after: str
     changes: list[str]
     warnings: list[str]
 
 
 def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
-    """Issue a certificate for every request and record them, or none at all. ``now`` is in Unix seconds.
+    """Issue a certificate for every request that is right, and record them. ``now`` is in Unix seconds.
 
-    A dry run checks everything that can be checked, and issues nothing. Raises TlsError before anything is issued.
+    A dry run checks everything that can be checked, and issues nothing. Raises TlsError, before anything is issued, for
+    what is wrong with the authority or the order as a whole; one bad request does not keep others from theirs.
     """
     store.check_path(order.directory)
     keys.check_passphrase(order.passphrase)
     lifetime = durations.seconds(order.lifetime, "lifetime")
-    wanted = requests.parse_all(order.authority, order.requests)
+    wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     if not wanted:
-        return Outcome({}, "", [], [])
+        return Outcome({}, refused, "", [], [])
     changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
     with store.opened(order.directory):
         folder = store.generation(order.directory, order.authority)
         if folder is None and is_dry:
-            return Outcome({}, "", changes, [])  # an earlier task of the same run would have made it
+            return Outcome({}, refused, "", changes, [])  # an earlier task of the same run would have made it
         if folder is None:
             raise TlsError(
                 f"{order.directory}: there is no {order.authority} CA in this directory, expected one. "
@@ -72,14 +77,13 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
         validity, warnings = _validity(authority, lifetime, order.lifetime, now)
         not_after = ledger.instant(validity.not_after)
         if is_dry:
-            return Outcome({}, not_after, changes, warnings)
-        _refuse_without_csr(wanted)
+            return Outcome({}, refused, not_after, changes, warnings)
         leaves = _leaves(authority, wanted, validity)
         ledger.append(order.directory, [_line(order.authority, *pair, now) for pair in zip(wanted, leaves)])
     chains = {
         request.id: ssl.DER_cert_to_PEM_cert(leaf) + authority.issuing.pem for request, leaf in zip(wanted, leaves)
     }
-    return Outcome(chains, not_after, changes, warnings)
+    return Outcome(chains, refused, not_after, changes, warnings)
 
 
 def _validity(
@@ -104,12 +108,6 @@ def _validity(
         "Plan its replacement."
     )
     return issuing.Validity(start, issuer.not_after), [warning]
-
-
-def _refuse_without_csr(wanted: Sequence[requests.Request]) -> None:
-    for request in wanted:
-        if request.public_key is None:
-            raise TlsError(f"requests[{request.id}].csr: expected a certificate request in PEM, found nothing.")
 
 
 def _leaves(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ PLAYBOOK = """
   hosts: postgres_servers
   gather_facts: false
   vars:
-    csr: "{{ lookup('ansible.builtin.file', inventory_dir ~ '/some.csr') }}"
+    csr: >-
+      {{ 'garbage' if inventory_hostname in garbled | default([])
+      else lookup('ansible.builtin.file', inventory_dir ~ '/some.csr') }}
     request: {id: "{{ inventory_hostname }}", csr: "{{ csr }}", names: ["{{ inventory_hostname }}.example"]}
   tasks:
     - name: Lose the first hosts
@@ -124,6 +127,29 @@ def test_a_fleet_gets_its_certificates_although_its_first_hosts_are_lost(project
     assert sorted(path.name for path in project.folder.glob("*.crt")) == ["db1.crt", "db2.crt", "db3.crt"]
     ids = [json.loads(line)["id"] for line in (project.authorities / "ledger.jsonl").read_text().splitlines()]
     assert ids == ["db3", "db1", "db2", "db3"]
+
+
+@pytest.mark.parametrize("bad", ["db1", "db3"], ids=["the first host", "another"])
+def test_a_host_whose_request_is_refused_fails_alone(project: Project, bad: str) -> None:
+    done = project.run(garbled=[bad])
+    assert done.returncode == 2
+    failed = re.findall(r"fatal: \[(\S+)\].*?requests\[(\S+)\]\.csr: expected a certificate request", done.stdout)
+    assert failed == [(bad, bad)], done.stdout
+    assert sorted(path.stem for path in project.folder.glob("*.crt")) == sorted({"db1", "db2", "db3"} - {bad})
+    assert "root of app1: -----BEGIN CERTIFICATE-----" in done.stdout, "the run did not go on"
+
+    planned = project.run("--check", garbled=[bad])
+    assert re.findall(r"fatal: \[(\S+)\].*?requests\[", planned.stdout) == [bad], planned.stdout
+
+
+def test_what_is_wrong_with_the_authority_stops_all_hosts(project: Project) -> None:
+    assert project.run().returncode == 0
+    (project.authorities / "ledger.jsonl").unlink()
+    (project.authorities / "ledger.jsonl").symlink_to("/dev/null")
+    done = project.run(garbled=["db1"])
+    assert "ledger.jsonl: expected a place" in done.stdout
+    assert "Keep the chain" not in done.stdout
+    assert "requests[" not in done.stdout
 
 
 def test_the_passphrase_is_never_seen_whatever_happens(project: Project) -> None:

@@ -13,18 +13,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 
 
-def server(csr: str | None, **others: Any) -> list[dict[str, Any]]:
-    return [{"id": "db1", "csr": csr, "names": ["db1.example"], "reasons": [], **others}]
+def server(csr: str | None, **others: Any) -> dict[str, Any]:
+    return {"id": "db1", "csr": csr, "names": ["db1.example"], "reasons": [], **others}
 
 
-def client(csr: str | None, **others: Any) -> list[dict[str, Any]]:
-    return [{"id": "app1/www/orders", "csr": csr, "role": "orders", "reasons": [], **others}]
+def client(csr: str | None, **others: Any) -> dict[str, Any]:
+    return {"id": "app1/www/orders", "csr": csr, "role": "orders", "reasons": [], **others}
 
 
 @pytest.mark.parametrize("key_type", ["P-256", "P-384", "RSA-2048", "Ed25519"])
 def test_the_key_of_the_request_is_taken(csr_of: Callable[..., str], leaf_keys: dict[str, Any], key_type: str) -> None:
     key = leaf_keys[key_type]
-    found = requests.parse_all("server", server(csr_of(key)))[0].public_key
+    found = requests.parse("server", server(csr_of(key))).public_key
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert found is not None
     assert found.public_bytes(*form) == key.public_key().public_bytes(*form)
@@ -32,20 +32,20 @@ def test_the_key_of_the_request_is_taken(csr_of: Callable[..., str], leaf_keys: 
 
 def test_the_name_in_the_request_is_ignored(csr_of: Callable[..., str], leaf_keys: dict[str, Any]) -> None:
     csr = csr_of(leaf_keys["P-256"], "postgres")
-    assert requests.parse_all("client", client(csr))[0].holder == requests.Holder("orders", ())
-    assert requests.parse_all("server", server(csr))[0].holder.names == [Name("dns", "db1.example")]
+    assert requests.parse("client", client(csr)).holder == requests.Holder("orders", ())
+    assert requests.parse("server", server(csr)).holder.names == [Name("dns", "db1.example")]
 
 
 def test_the_first_name_that_fits_becomes_the_common_name(csr: str) -> None:
     long = "a" * 63 + ".example"
-    found = requests.parse_all("server", server(csr, names=[long, "192.0.2.1", "db1.example"]))[0]
+    found = requests.parse("server", server(csr, names=[long, "192.0.2.1", "db1.example"]))
     assert found.holder.common_name == "192.0.2.1"
-    assert requests.parse_all("server", server(csr, names=[long]))[0].holder.common_name == ""
+    assert requests.parse("server", server(csr, names=[long])).holder.common_name == ""
 
 
 def test_a_request_without_its_csr_is_only_checked() -> None:
-    assert requests.parse_all("server", server(None))[0].public_key is None
-    assert requests.parse_all("server", server(""))[0].public_key is None
+    assert requests.parse("server", server(None)).public_key is None
+    assert requests.parse("server", server("")).public_key is None
 
 
 @pytest.mark.parametrize(
@@ -53,36 +53,53 @@ def test_a_request_without_its_csr_is_only_checked() -> None:
 )
 def test_a_role_that_postgresql_cannot_have_is_refused(csr: str, role: str | None) -> None:
     with pytest.raises(TlsError, match=r"requests\[app1/www/orders\]\.role"):
-        requests.parse_all("client", client(csr, role=role))
+        requests.parse("client", client(csr, role=role))
 
 
 @pytest.mark.parametrize("role", ["x", "x" * 63, "ö" * 31, "Orders App", "first.last@example", 'a"b', "日本"])
 def test_every_other_role_is_taken_as_it_is(csr: str, role: str) -> None:
-    assert requests.parse_all("client", client(csr, role=role))[0].holder.common_name == role
+    assert requests.parse("client", client(csr, role=role)).holder.common_name == role
 
 
 def test_a_server_has_no_role_and_a_client_no_names(csr: str) -> None:
     with pytest.raises(TlsError, match="authority: client meant"):
-        requests.parse_all("server", server(csr, role="orders"))
+        requests.parse("server", server(csr, role="orders"))
     with pytest.raises(TlsError, match="authority: server meant"):
-        requests.parse_all("client", client(csr, names=["db1.example"]))
+        requests.parse("client", client(csr, names=["db1.example"]))
 
 
 @pytest.mark.parametrize("wrong", [[], None, [""], ["a b"], ["db1.example", "-x"]])
 def test_a_server_without_proper_names_is_refused(csr: str, wrong: list[str] | None) -> None:
     with pytest.raises(TlsError, match=r"requests\[db1\]\.names"):
-        requests.parse_all("server", server(csr, names=wrong))
+        requests.parse("server", server(csr, names=wrong))
+
+
+def test_a_bad_request_is_refused_by_its_id_and_the_others_are_taken(csr: str) -> None:
+    bad = [server("garbage", id="db2"), server(csr, id="db3", names=["-x"]), server(None, id="db4")]
+    taken, refused = requests.parse_all("server", [bad[0], server(csr), *bad[1:], server(csr, id="db5")], is_dry=False)
+    assert [request.id for request in taken] == ["db1", "db5"]
+    assert {name: message.split(":")[0] for name, message in refused.items()} == {
+        "db2": "requests[db2].csr",
+        "db3": "requests[db3].names",
+        "db4": "requests[db4].csr",
+    }
+
+
+def test_a_dry_run_needs_no_csr_and_refuses_a_bad_one() -> None:
+    taken, refused = requests.parse_all("server", [server(""), server("garbage", id="db2")], is_dry=True)
+    assert ([request.id for request in taken], list(refused)) == (["db1"], ["db2"])
 
 
 def test_an_id_is_there_once(csr: str) -> None:
-    with pytest.raises(TlsError, match="'db1' is there twice"):
-        requests.parse_all("server", server(csr) + server(csr))
+    for second in (server(csr), server("garbage")):
+        with pytest.raises(TlsError, match="'db1' is there twice"):
+            requests.parse_all("server", [server(csr), second], is_dry=False)
 
 
 @pytest.mark.parametrize("identity", ["", None, "a\nb"])
 def test_an_id_is_printable(csr: str, identity: str | None) -> None:
     with pytest.raises(TlsError, match="expected printable text"):
-        requests.parse_all("server", server(csr, id=identity))
+        requests.parse_all("server", [server(csr), server(csr, id=identity)], is_dry=False)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +113,7 @@ def test_an_id_is_printable(csr: str, identity: str | None) -> None:
 )
 def test_what_is_no_request_is_refused(csr: str) -> None:
     with pytest.raises(TlsError, match=r"requests\[db1\]\.csr: expected a certificate request"):
-        requests.parse_all("server", server(csr))
+        requests.parse("server", server(csr))
 
 
 def test_a_request_with_any_byte_changed_is_refused(leaf_keys: dict[str, Any]) -> None:
@@ -105,7 +122,7 @@ def test_a_request_with_any_byte_changed_is_refused(leaf_keys: dict[str, Any]) -
     for position in range(len(der)):
         changed = der[:position] + bytes([der[position] ^ 0x01]) + der[position + 1 :]
         with contextlib.suppress(TlsError):
-            requests.parse_all("server", server(_pem(changed)))
+            requests.parse("server", server(_pem(changed)))
             accepted.append(position)
     # Some versions ignore the count of unused bits before the signature, which is in nothing that is signed or used.
     assert accepted in ([], [der.index(x509.load_der_x509_csr(der).signature) - 1])
@@ -116,7 +133,7 @@ def test_a_request_for_a_key_of_somebody_else_is_refused(leaf_keys: dict[str, An
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     der = _der(ours).replace(ours.public_key().public_bytes(*form), theirs.public_key().public_bytes(*form))
     with pytest.raises(TlsError, match="signature of the request is wrong"):
-        requests.parse_all("server", server(_pem(der)))
+        requests.parse("server", server(_pem(der)))
 
 
 @pytest.mark.parametrize(
@@ -132,13 +149,13 @@ def test_a_request_for_a_key_of_somebody_else_is_refused(leaf_keys: dict[str, An
 )
 def test_a_key_that_is_weak_or_not_supported_is_refused(key: Any, found: str) -> None:
     with pytest.raises(TlsError, match=rf"requests\[db1\]\.csr: found {found}, expected"):
-        requests.parse_all("server", server(_pem(_der(key))))
+        requests.parse("server", server(_pem(_der(key))))
 
 
 def test_words_for_people_tell_who_and_why(csr: str) -> None:
-    found = requests.parse_all("server", server(csr, names=["db1.example", "::1"], reasons=["expires_in_3d", "forced"]))
-    assert found[0].in_words() == "db1: db1.example, ::1 (expires_in_3d; forced)"
-    assert requests.parse_all("client", client(csr))[0].in_words() == "app1/www/orders: role orders"
+    found = requests.parse("server", server(csr, names=["db1.example", "::1"], reasons=["expires_in_3d", "forced"]))
+    assert found.in_words() == "db1: db1.example, ::1 (expires_in_3d; forced)"
+    assert requests.parse("client", client(csr)).in_words() == "app1/www/orders: role orders"
 
 
 def _der(key: Any) -> bytes:

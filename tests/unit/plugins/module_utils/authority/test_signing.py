@@ -103,7 +103,7 @@ def test_nothing_is_handed_out_that_could_not_be_recorded(
 
 
 def test_without_requests_not_even_the_directory_is_looked_at(now: int) -> None:
-    assert sign(Path("/nonexistent"), now) == signing.Outcome({}, "", [], [])
+    assert sign(Path("/nonexistent"), now) == signing.Outcome({}, {}, "", [], [])
 
 
 def test_a_dry_run_checks_and_issues_nothing(directory: Path, now: int, db1: dict[str, Any]) -> None:
@@ -112,8 +112,9 @@ def test_a_dry_run_checks_and_issues_nothing(directory: Path, now: int, db1: dic
     assert done.changes == sign(directory, now, db1).changes
     with pytest.raises(TlsError, match="longer than the issuer's"):
         sign(directory, now, db1, lifetime="6y", is_dry=True)
-    with pytest.raises(TlsError, match="expected a certificate request"):
-        sign(directory, now, {**db1, "csr": "garbage"}, is_dry=True)
+    bad = sign(directory, now, {**db1, "csr": "garbage"}, is_dry=True)
+    assert "expected a certificate request" in bad.refused["db1"]
+    assert bad.changes == []
     assert len(recorded(directory)) == 1
 
 
@@ -131,10 +132,30 @@ def test_a_dry_run_finds_a_ledger_that_cannot_be_written_to(directory: Path, now
         sign(directory, now, db1, is_dry=True)
 
 
-def test_one_bad_request_stops_all(directory: Path, now: int, db1: dict[str, Any]) -> None:
-    for bad in ({"csr": None}, {"csr": "garbage"}, {"names": []}, {"id": "db1"}):
-        with pytest.raises(TlsError):
-            sign(directory, now, db1, {**db1, "id": "db2", **bad})
+def test_one_bad_request_is_refused_alone(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    done = sign(directory, now, {**db1, "csr": "garbage"}, {**db1, "id": "db2"}, {**db1, "id": "db3", "csr": None})
+    assert list(done.certificates) == ["db2"]
+    assert certificate.read_pem(done.certificates["db2"], "chain")[0].names[0].value == "db1.example"
+    assert done.refused == {
+        "db1": "requests[db1].csr: expected a certificate request in PEM, found none that can be read.",
+        "db3": "requests[db3].csr: expected a certificate request in PEM, found nothing.",
+    }
+    assert [line["id"] for line in recorded(directory)] == ["db2"]
+    assert done.changes == ["issue a server certificate for db2: db1.example, 192.0.2.1 (no_certificate)"]
+
+
+def test_where_all_requests_are_bad_nothing_changes(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    done = sign(directory, now, {**db1, "names": []})
+    assert (done.certificates, list(done.refused), done.changes, done.not_after) == ({}, ["db1"], [], "")
+    assert recorded(directory) == []
+
+
+def test_what_is_wrong_with_all_requests_stops_them_all(directory: Path, now: int, db1: dict[str, Any]) -> None:
+    with pytest.raises(TlsError, match="is there twice"):
+        sign(directory, now, db1, {**db1, "csr": "garbage"})
+    (directory / "server" / "0001" / "issuing.key").unlink()
+    with pytest.raises(TlsError, match=r"issuing\.key: this file of the authority is missing"):
+        sign(directory, now, db1, {**db1, "id": "db2", "csr": "garbage"})
     assert recorded(directory) == []
 
 
