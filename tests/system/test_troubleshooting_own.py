@@ -236,7 +236,7 @@ def _verify(fleet: Fleet, rule: str) -> None:
     fleet.clients.converge(roots=AUTHORITIES["server"].root.pem)
     fleet.cluster.hba(rule)
     fleet.cluster.reload()
-    common = {"host": "localhost", "port": fleet.cluster.port, "role": "app", "os_user": fleet.alice.name}
+    common = {"host": "127.0.0.1", "port": fleet.cluster.port, "role": "app", "os_user": fleet.alice.name}
     common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
     items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
     limits = connections.Limits(connect_timeout=10, timeout=30, parallel=1)
