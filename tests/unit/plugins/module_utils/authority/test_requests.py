@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 from typing import Any, Callable
 
 import pytest
@@ -91,9 +92,9 @@ def test_a_dry_run_needs_no_csr_and_refuses_a_bad_one() -> None:
 
 
 def test_an_id_is_there_once(csr: str) -> None:
-    for second in (server(csr), server("garbage")):
+    for first, second in itertools.product((server(csr), server("garbage")), repeat=2):
         with pytest.raises(TlsError, match="'db1' is there twice"):
-            requests.parse_all("server", [server(csr), second], is_dry=False)
+            requests.parse_all("server", [first, second], is_dry=False)
 
 
 @pytest.mark.parametrize("identity", ["", None, "a\nb"])
