@@ -226,7 +226,7 @@ def test_a_bad_cipher_string_is_found_in_the_rehearsal(managed: Server) -> None:
 def test_a_rule_that_only_the_server_refuses_is_undone(managed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     served, disk = managed.served(), managed.disk()
     monkeypatch.setattr(transaction.hba, "check", lambda *_arguments: None)
-    with pytest.raises(TlsError, match=r"refuses pg_hba.conf: line 3: .*invalid authentication method"):
+    with pytest.raises(TlsError, match=r"refuses pg_hba.conf: /.* line 3: invalid authentication method"):
         managed.converge(hba="hostssl all app all no-such-method\n" + HBA)
     assert (managed.served(), managed.disk()) == (served, disk)
     with pytest.raises(TlsError, match="line 3: the server refuses this line, mostly for its clientcert"):

@@ -156,6 +156,18 @@ def check(text: str, major: int, ident: str, option: str) -> None:
             )
 
 
+def check_maps(text: str, major: int, option: str) -> None:
+    """Refuse lines of pg_ident.conf that are no mappings. Raises TlsError."""
+    for line in read(text):
+        if major >= 16 and len(line.fields) == 2 and line.fields[0][0].text.startswith("include"):
+            continue
+        if len(line.fields) < 3 or any(len(field) > 1 for field in line.fields[:3]):
+            raise TlsError(
+                f"{option} line {line.number}: found {line.text.strip()!r}, expected MAP SYSTEM-USER DATABASE-USER, "
+                "each one word (quote one that holds a blank, a comma or #). Correct the line."
+            )
+
+
 def masked(text: str) -> str:
     """Return a text of pg_hba.conf without the passwords that some methods take."""
     return _SECRETS.sub(lambda found: f"{found.group(1) or found.group(2)}=********", text)

@@ -10,13 +10,6 @@ from typing import Any, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 
-# pg_hba_file_rules has a blind spot: a bad clientcert= or clientname= gives a row with error and type both NULL.
-_BAD_RULES = """
-    SELECT coalesce(json_agg(json_build_object('line', line_number, 'error', error) ORDER BY line_number), '[]')
-      FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL"""
-_BAD_MAPS = """
-    SELECT coalesce(json_agg(json_build_object('line', line_number, 'error', error) ORDER BY line_number), '[]')
-      FROM pg_ident_file_mappings WHERE error IS NOT NULL"""
 _STATE = """
     SELECT json_build_object(
       'version', current_setting('server_version_num')::int,
@@ -109,19 +102,6 @@ def inspect(administrator: Administrator) -> ServerState:
         plaintext_sessions=found["plaintext_sessions"],
         faults=found["faults"],
     )
-
-
-def bad_hba_rules(administrator: Administrator) -> list[str]:
-    """Return what the server holds against its pg_hba.conf on disk, a line each; it need not have loaded it yet."""
-    unsaid = "the server refuses this line, mostly for its clientcert= or clientname= value"
-    return [f"line {row['line']}: {row['error'] or unsaid}" for row in administrator.query(_BAD_RULES)]
-
-
-def bad_ident_maps(administrator: Administrator, state: ServerState) -> list[str]:
-    """Return what the server holds against its pg_ident.conf on disk; versions before 15 cannot tell."""
-    if state.major < 15:
-        return []
-    return [f"line {row['line']}: {row['error']}" for row in administrator.query(_BAD_MAPS)]
 
 
 def _no_superuser(administrator: Administrator) -> TlsError:

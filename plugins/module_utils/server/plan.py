@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rules import Fault
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
@@ -112,6 +113,21 @@ def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str
     return {name: File(staged[name], mode) for name, mode in MODES.items()}
 
 
+def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str]) -> list[Fault]:
+    """Return the faults that would still be there once the files are rewritten; ``paths`` says where the files are."""
+    coming = {rewrite.name: hba.read(rewrite.after) for rewrite in rewrites}
+
+    def stays(fault: Fault) -> bool:
+        lines = coming.get(fault.name)
+        if lines is None or not fault.text:
+            return True
+        if fault.file == paths[fault.name]:
+            return any(line.text == fault.text for line in lines)
+        return any(line.fields[0][0].text.startswith("include") for line in lines)
+
+    return [fault for fault in faults if stays(fault)]
+
+
 def _leaf(found: Found) -> Certificate | None:
     if CERTIFICATE not in found.generation:
         return None
@@ -138,7 +154,13 @@ def _hba(target: Target, found: Found, management: Management) -> str:
         rest = f"{_local_line(management)}\n"
     elif any(line.fields[0][0].text == "local" for line in hba.read(lines)):
         lines = f"{_local_line(management)}\n{lines}"
-    return configuration.with_block(rest, lines, "pg_hba.conf")
+    coming = configuration.with_block(rest, lines, "pg_hba.conf")
+    if not hba.read(coming):
+        raise TlsError(
+            "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Declare one in "
+            "postgres_server_hba, or write one below the managed block."
+        )
+    return coming
 
 
 def _local_line(management: Management) -> str:

@@ -14,7 +14,7 @@ import time
 from typing import Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, settings, state, wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, rules, settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
@@ -98,12 +98,10 @@ class Prover:
 
     def check_rules(self) -> None:
         """Ask the server what it holds against the rules on disk, before it is told to load them. Raises TlsError."""
-        bad = state.bad_hba_rules(self.administrator)
+        bad = rules.faults(self.administrator, self.found.major)
         if bad:
-            raise TlsError("The server refuses pg_hba.conf: " + "; ".join(bad) + ".", server_log=bad)
-        bad = state.bad_ident_maps(self.administrator, self.found)
-        if bad:
-            raise TlsError("The server refuses pg_ident.conf: " + "; ".join(bad) + ".", server_log=bad)
+            listed = [str(fault) for fault in bad]
+            raise TlsError(f"The server refuses {bad[0].name}: {'; '.join(listed)}.", server_log=listed)
 
     def previous(self, fingerprint: str) -> None:
         """Reload after a roll-back and prove that what was served before is served again. Raises TlsError."""

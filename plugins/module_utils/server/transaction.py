@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of, find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
@@ -168,6 +168,8 @@ class Transaction:
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
         hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
+        if plan.rules:
+            hba.check_maps(self.target.ident, self.state.major, "postgres_server_ident")
         if self.target.plaintext == "reject":
             hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
         return plan
@@ -179,9 +181,25 @@ class Transaction:
         if faults and not plan.is_empty:
             listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
             raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
+        if plan.rules:
+            self._refuse_broken_rules(plan)
         for rewrite in [plan.config, *plan.rules]:
             if rewrite is not None:
                 directory.refuse_unwritable(self.state.value(_FILES[rewrite.name]), self.administrator.account)
+
+    def _refuse_broken_rules(self, plan: planning.Plan) -> None:
+        """Stop when lines that are none of ours would keep the server from loading the new rules."""
+        if self.state.major < 15:  # which cannot be asked about its maps
+            hba.check_maps(_text(self.state.value("ident_file"), ""), self.state.major, self.state.value("ident_file"))
+        paths = {name: self.state.value(setting) for name, setting in _FILES.items()}
+        faults = planning.lasting(rules.faults(self.administrator, self.state.major), plan.rules, paths)
+        if faults:
+            listed = [str(fault) for fault in faults]
+            raise TlsError(
+                f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
+                "next start would fail too. Mend or remove what is named there first.",
+                server_log=listed,
+            )
 
     def _refuse_to_cut_off_sessions(self, plan: planning.Plan) -> None:
         """Stop, before anything changes, when rules are to refuse plaintext that live sessions still use."""

@@ -138,7 +138,7 @@ def test_no_secret_is_seen_when_the_rehearsal_fails(site: Any) -> None:
         ({**LDAP, "ldapbindpasswd": [RULE_SECRETS["ldapbindpasswd"]]}, "expected a word"),
         ({key: value for key, value in LDAP.items() if key != "method"}, "the rule has no method"),
         ({**LDAP, "ldapprefix": "x"}, "cannot use ldapbasedn"),
-        ({**RADIUS, "radiusservers": "no-address.invalid"}, "The server refuses pg_hba.conf: line "),
+        ({**RADIUS, "radiusservers": "no-address.invalid"}, "The server refuses pg_hba.conf: /"),
     ],
     ids=["option", "line break", "list", "method", "refused by the server", "servers"],
 )
