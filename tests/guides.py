@@ -1,0 +1,85 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the pages of docs/docsite/rst: their blocks of code, and who ran the commands in them.
+
+A block is a ``.. code-block:: LANGUAGE`` with an optional ``:caption:``. See docs/docsite/rst/guide_development.rst.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "docsite" / "rst"
+DIRECTIVE = re.compile(r"( *)\.\. (code-block|sourcecode|code|highlight|parsed-literal|literalinclude)::(.*)")
+TEST = r"tests/[\w/]+\.py(?:::\w+)?"
+BY_TEST = re.compile(rf"Run by ({TEST}(?:, {TEST})*)")
+BY_HAND = re.compile(r"Run by hand on \S.*, (?:PostgreSQL \d\d(?:\.\d+)?(?: and \d\d)*|no PostgreSQL)(?:; \S.*)?")
+COMMAND = re.compile(r"[$] (.*)")
+
+
+@dataclass
+class Block:
+    """A block of code. ``line`` is that of its directive, from 1 on; ``text`` ends with a line break."""
+
+    page: str
+    line: int
+    directive: str
+    language: str
+    caption: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the place of the block, as messages name it."""
+        return f"{self.page}:{self.line}"
+
+    def tests(self) -> list[str]:
+        """Return the tests that run the commands, as PATH or PATH::FUNCTION."""
+        found = BY_TEST.fullmatch(self.caption)
+        return found[1].split(", ") if found else []
+
+    def commands(self) -> list[tuple[str, str]]:
+        """Return each command with the output that the page shows for it. A backslash at the end of a line goes on."""
+        found: list[tuple[str, str]] = []
+        continued = False
+        for line in self.text.splitlines():
+            start = COMMAND.match(line)
+            if continued:
+                found[-1] = (found[-1][0] + "\n" + line, "")
+            elif start:
+                found.append((start[1], ""))
+            elif found:
+                found[-1] = (found[-1][0], found[-1][1] + line + "\n")
+            continued = (continued or bool(start)) and line.endswith("\\")
+        return found
+
+
+def pages() -> list[Path]:
+    """Return the pages in the order of their names."""
+    return sorted(FOLDER.glob("*.rst"))
+
+
+def blocks(name: str, text: str) -> list[Block]:
+    """Return the blocks of a page with this name and text."""
+    lines = text.splitlines()
+    return [_block(name, lines, number, found) for number, found in enumerate(map(DIRECTIVE.fullmatch, lines)) if found]
+
+
+def _block(name: str, lines: list[str], number: int, found: re.Match[str]) -> Block:
+    """Return the block whose directive is in the line with this number."""
+    inner = []
+    for line in lines[number + 1 :]:
+        if line.strip() and not line.startswith(found[1] + " "):
+            break
+        inner.append(line)
+    depth = min((len(line) - len(line.lstrip()) for line in inner if line.strip()), default=0)
+    body = [line[depth:].rstrip() for line in inner]
+    options = {}
+    while body and (option := re.fullmatch(r":([\w-]+):(.*)", body[0])):
+        options[option[1]] = option[2].strip()
+        del body[0]
+    content = "\n".join(body).strip("\n") + "\n"
+    return Block(name, number + 1, found[2], found[3].strip(), options.get("caption", ""), content)

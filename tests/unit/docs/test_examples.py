@@ -1,0 +1,120 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inventories, variables and playbooks of the documentation, tried by Ansible as a user would run them.
+
+The first play of the playbook pgops.tls.site checks the input of all hosts on the controller. Here it runs in check
+mode and alone, so no host of an example is reached and nothing is written. A block is tried when its caption is the
+name of a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.pgops.tls.tests import guides
+
+ROOT = guides.ROOT
+FILES = r"(?:inventory\.yml|inventory/[\w./-]+\.yml|(?:group|host)_vars/[\w./-]+\.yml|[\w/-]*(?:playbook|site)\.yml)"
+# What a file of variables is tried with
+BASE = """
+postgres_servers:
+  hosts:
+    db1.example.com:
+    db2.example.com:
+postgres_clients:
+  hosts:
+    app1.example.com:
+"""
+IDENTITIES = "postgres_client_identities: [{role: app, os_user: shop, databases: [shop]}]\n"
+SECRETS = ["-e", "vault_postgres_ca_passphrase=from-a-vault"]  # what examples have in a vault
+MISTAKE = """
+.. code-block:: yaml
+   :caption: inventory.yml
+
+   postgres_servers:
+     hosts:
+       db_1:
+"""
+
+
+def examples(name: str, text: str) -> list[guides.Block]:
+    """Return the blocks of a page that are files."""
+    return [block for block in guides.blocks(name, text) if re.fullmatch(FILES, block.caption)]
+
+
+def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[str]:
+    """Write the example as a file, and have Ansible check it."""
+    site = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text(encoding="utf-8"))
+    (folder / "input.yml").write_text(yaml.safe_dump(site[:1]))
+    (folder / "inventory").mkdir()
+    (folder / "inventory" / "hosts.yml").write_text(BASE)
+    (folder / "inventory" / "group_vars").mkdir()
+    (folder / "inventory" / "group_vars" / "postgres_clients.yml").write_text(IDENTITIES)
+    path = "inventory/" + block.caption.removeprefix("inventory/")
+    options = ["-i", "inventory", "input.yml", "--check"]
+    if block.caption.startswith("inventory"):  # whole: nothing of the base
+        (folder / "inventory" / "hosts.yml").unlink()
+        (folder / "inventory" / "group_vars" / "postgres_clients.yml").unlink()
+    elif not block.caption.startswith(("group_vars", "host_vars")):
+        path = block.caption
+        options = ["-i", "inventory", path, "--syntax-check"]
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text(block.text)
+    # The authorities of an example may be on a host that does not exist
+    local = ["-e", "postgres_ca_host=localhost", "-e", f"postgres_ca_directory={folder}/postgres-ca"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    own = {"ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections")}
+    own.update(ANSIBLE_LOCAL_TEMP=str(folder / "home" / "tmp"), ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="0")
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run(
+        [program, *options, *local, *SECRETS],
+        cwd=folder,
+        env={**kept, **own},
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+ALL = [one for path in guides.pages() for one in examples(path.name, path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("block", ALL, ids=str)
+def test_ansible_takes_the_example(block: guides.Block, tmp_path: Path) -> None:
+    done = checked(tmp_path, block)
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout, done.stdout
+    if "--syntax-check" not in done.args:
+        assert re.search(r"^\S+ +: ok=[1-9]", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_a_mistake_in_an_example_is_found(tmp_path: Path) -> None:
+    (block,) = examples("page", MISTAKE)
+    done = checked(tmp_path, block)
+    assert done.returncode == 2
+    assert "'db_1' is neither a DNS name nor an IP address" in done.stdout
+
+
+def test_variables_are_tried_with_a_fleet(tmp_path: Path) -> None:
+    text = MISTAKE.replace("inventory.yml", "group_vars/postgres_servers.yml")
+    text = text.replace("   postgres_servers:\n     hosts:\n       db_1:\n", "   postgres_server_plaintext: maybe\n")
+    (block,) = examples("page", text)
+    done = checked(tmp_path, block)
+    assert done.returncode == 2
+    assert "postgres_server_plaintext must be one of: reject, allow" in done.stdout, done.stdout
+    assert re.findall(r"^(\S+) +: .*failed=1", done.stdout, re.MULTILINE) == ["db1.example.com", "db2.example.com"]
+
+
+def test_a_playbook_is_checked_for_its_syntax(tmp_path: Path) -> None:
+    playbook = "- hosts: all\n     rolls: []\n"
+    (block,) = examples("page", f".. code-block:: yaml\n   :caption: my-playbook.yml\n\n   {playbook}")
+    done = checked(tmp_path, block)
+    assert done.returncode != 0, done.stdout
