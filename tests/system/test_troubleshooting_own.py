@@ -162,11 +162,17 @@ def _(fleet: Fleet) -> None:
 
 @PROVOKED.of("The server did not take the new TLS files. It says")
 def _(fleet: Fleet) -> None:
-    fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}
-    fleet.hear(fleet.server.converge)
+    rehearse = transaction.rehearsal.rehearse
+
+    def spoil(wanted: Any, directory: str, *arguments: Any) -> None:
+        rehearse(wanted, directory, *arguments)
+        os.chmod(os.path.join(directory, "server.key"), 0o644)
+
+    fleet.patch.setattr(transaction.rehearsal, "rehearse", spoil)
+    fleet.hear(lambda: fleet.server.settle(renew=True))
 
 
-@PROVOKED.of("The server refuses pg_hba.conf")
+@PROVOKED.of("The server would not load new rules because of")
 def _(fleet: Fleet) -> None:
     fleet.cluster.append("pg_hba.conf", "hostssl all all 192.0.2.0/24 scram\n")
     fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
@@ -219,7 +225,7 @@ def _(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
 
 
-@PROVOKED.of("refused, but the connection that has to work failed too")
+@PROVOKED.of("was refused, but the connection that has to work failed too")
 def _(fleet: Fleet) -> None:
     _verify(fleet, "host all all all reject")
 

@@ -93,7 +93,7 @@ def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
         return Verdict(UNPROVEN, "no accepted connection to compare with is among the expectations")
     if proof.status == SKIPPED:
         return Verdict(SKIPPED, f"the connection to compare with was skipped: {proof.reason}")
-    return Verdict(UNPROVEN, f"refused, but the connection that has to work failed too: it {proof.reason}")
+    return Verdict(UNPROVEN, f"was refused, but the connection that has to work failed too: it {proof.reason}")
 
 
 def described(session: Session) -> str:

@@ -41,7 +41,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)
     short = getattr(error, "reason", None)  # an SSLError that Python's own code raises has none
-    return str(short).lower().replace("_", " ") if short else " ".join(map(str, error.args))
+    return str(short).lower().replace("_", " ") if short else " ".join(map(str, error.args)).rstrip(".")
 
 
 def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
