@@ -43,12 +43,14 @@ COMMANDS = {
     "runc": "runc",
     "ssh": "openssh-client",
 }
+WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "mypy": ["mypy"],
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint": ["ansible-lint", "--offline", "-q"],
+    "workflows": ["check-jsonschema", "--builtin-schema=vendor.github-workflows", *WORKFLOWS],
     "changelog": ["antsibull-changelog", "lint"],
     "documentation": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."],
 }

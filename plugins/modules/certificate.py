@@ -39,6 +39,7 @@ attributes:
         M(pgops.tls.client). With an empty list nothing is read or written.
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.authorities
 options:
   directory:
     description: Absolute path of the directory of the authorities.

@@ -34,6 +34,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.authorities
 options:
   directory:
     description:

@@ -35,6 +35,7 @@ attributes:
     details: With O(renew=true) every call without O(certificates) asks for new certificates.
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.hosts
 options:
   identities:
     description:

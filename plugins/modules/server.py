@@ -32,6 +32,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.hosts
 options:
   port:
     description: Port of the server. A host with several clusters has a call for each.

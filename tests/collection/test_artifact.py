@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.authority import library
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
@@ -115,6 +117,14 @@ def test_every_role_has_documentation_that_ansible_doc_shows(user: User) -> None
     roles = {f"pgops.tls.{path.name}" for path in (ROOT / "roles").iterdir()}
     shown = json.loads(user.ansible("doc", "--type", "role", "--json", *sorted(roles)))
     assert {name for name in roles if shown[name]["entry_points"]["main"]["description"]} == roles
+
+
+def test_an_execution_environment_gets_what_the_controller_needs(user: User, run: Run) -> None:
+    told = yaml.safe_load(run("ansible-builder", "introspect", user.folder))
+    assert {kind: [line.split("  #")[0] for line in lines] for kind, lines in told.items()} == {
+        "python": [library.REQUIREMENT.replace(" ", "")],
+        "system": ["openssh-client [platform:dpkg]", "openssh-clients [platform:rpm]"],
+    }
 
 
 def test_the_installed_playbook_does_the_whole_job_without_a_warning(user: User, host: Callable[..., str]) -> None:
