@@ -201,19 +201,6 @@ def _damage(generation: Path, fault: str) -> None:
         (generation / "server.crt").unlink()
 
 
-def test_a_setting_that_the_server_refuses_is_undone_though_the_leaf_is_the_same(
-    managed: Server,
-) -> None:
-    served, disk = managed.served(), managed.disk()
-    managed.ssl = {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}
-    with pytest.raises(TlsError, match="could not set SSL protocol version range") as failure:
-        managed.converge()
-    assert failure.value.details["rolled_back"] is True
-    assert (managed.served(), managed.disk()) == (served, disk)
-    managed.ssl = {}
-    assert managed.converge().changes == []
-
-
 def test_a_bad_cipher_string_is_found_in_the_rehearsal(managed: Server) -> None:
     disk, signals = managed.disk(), managed.cluster.log().count("SIGHUP")
     managed.ssl = {"ssl_ciphers": "NO-SUCH-CIPHER"}

@@ -77,6 +77,18 @@ def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
             )
 
 
+def refuse_protocols(settings: dict[str, str], state: ServerState, included: str) -> None:
+    """Refuse a range of protocols with nothing in it; ``included`` is the path of our own file. Raises TlsError."""
+    least, most = (
+        _coming(name, settings, state, included) for name in ("ssl_min_protocol_version", "ssl_max_protocol_version")
+    )
+    if least > most > "":  # the names of the protocols are in the order of the alphabet
+        raise TlsError(
+            f"ssl_min_protocol_version is {least!r}, above ssl_max_protocol_version {most!r}: the server would not "
+            "take that. Choose a range in postgres_server_ssl."
+        )
+
+
 def refuse_overrides(settings: dict[str, str], state: ServerState, included: str) -> None:
     """Refuse, before anything changes, values that our file could not replace: ALTER SYSTEM and the command line win.
 
@@ -116,6 +128,14 @@ def normal(value: str, setting: Setting) -> str:
     if setting.type == "enum":
         return next((choice for choice in setting.choices or [] if choice.lower() == value.lower()), value)
     return value
+
+
+def _coming(name: str, settings: dict[str, str], state: ServerState, included: str) -> str:
+    """Return the value that a setting is going to have; '' where ours goes and nobody knows what comes after it."""
+    found = state.settings[name]
+    if name in settings:
+        return normal(settings[name], found)
+    return found.value if found.file != included else ""
 
 
 def _check_value(name: str, value: str, setting: Setting) -> None:

@@ -1,35 +1,112 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rehearsal of a server's new generation, before anything live is touched."""
+"""The rehearsal of a server's new generation, or of its settings alone, before anything live is touched."""
 
 from __future__ import annotations
 
 import os
 import ssl
+from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
 
-# Settings whose value Python's OpenSSL can judge beforehand; the server judges the others.
 _CURVE = "ssl_ecdh_curve"
+_OPAQUE_CURVES = ("X25519", "X448")  # of no use to PostgreSQL up to 17, which wants the parameters of a curve
+_DH = "ssl_dh_params_file"
+_PROTOCOLS = {"ssl_min_protocol_version": "minimum_version", "ssl_max_protocol_version": "maximum_version"}
+# Python cannot set these; the command has an option for each that OpenSSL reads in the same way.
+_BY_COMMAND = {"ssl_groups": "-groups", "ssl_tls13_ciphers": "-ciphersuites"}
+_JUDGED = ("ssl_ciphers", _CURVE, _DH, *_PROTOCOLS, *_BY_COMMAND)
 
 
-def rehearse(target: Target, directory: str) -> None:
+class Place(NamedTuple):
+    """Where the server keeps what relative paths are relative to, and the OS user who runs it and commands for it."""
+
+    data_directory: str
+    account: Account
+
+
+def rehearse(target: Target, directory: str, place: Place) -> None:
     """Make a TLS handshake in memory with the files in ``directory`` for every declared name. Raises TlsError."""
     pair = rehearsal.Pair(os.path.join(directory, plan.CERTIFICATE), os.path.join(directory, plan.KEY))
-    context = rehearsal.server_context(pair, target.trusted_clients, target.settings.get("ssl_ciphers", ""))
-    _set_curve(context, target.settings.get(_CURVE, ""))
+    context = _server_context(target, pair, place)
     client = rehearsal.client_context(target.roots)
     for name in target.names:
         rehearsal.handshake(context, client, name.value.replace("*", "any", 1))
 
 
+def rehearse_settings(target: Target, place: Place) -> None:
+    """Make a handshake with the target's settings and a certificate that exists in memory, for this alone.
+
+    Without settings that OpenSSL judges there is nothing to rehearse. Raises TlsError.
+    """
+    if not any(target.settings.get(name) for name in _JUDGED):
+        return
+    descriptor = os.memfd_create("pgops.tls")
+    try:
+        os.write(descriptor, openssl.throw_away(target.key_type, place.account).encode("ascii"))
+        path = f"/proc/self/fd/{descriptor}"
+        context = _server_context(target, rehearsal.Pair(path, path), place)
+        rehearsal.handshake(context, wire.observing_context(), None)
+    finally:
+        os.close(descriptor)
+
+
+def _server_context(target: Target, pair: rehearsal.Pair, place: Place) -> ssl.SSLContext:
+    """Return the server side with everything that the target's settings say. Raises TlsError."""
+    settings = target.settings
+    context = rehearsal.server_context(pair, target.trusted_clients, settings.get("ssl_ciphers", ""))
+    _set_curve(context, settings.get(_CURVE, ""))
+    _set_protocols(context, settings)
+    _load_dh(context, settings.get(_DH, ""), place.data_directory)
+    for name, option in _BY_COMMAND.items():
+        held = openssl.held_against(option, settings[name], place.account) if settings.get(name) else ""
+        if held:
+            raise TlsError(f"{name}: {settings[name]!r} is nothing that OpenSSL accepts: {held} Correct it.")
+    return context
+
+
 def _set_curve(context: ssl.SSLContext, curve: str) -> None:
     try:
+        if curve in _OPAQUE_CURVES:
+            raise ValueError("PostgreSQL takes it from version 18 on, in ssl_groups")
         if curve:
             context.set_ecdh_curve(curve)
     except (ValueError, ssl.SSLError) as error:
-        raise TlsError(f"{_CURVE}: {curve!r} is no curve that OpenSSL knows: {rehearsal.reason(error)}.") from error
+        raise TlsError(
+            f"{_CURVE}: {curve!r} is no curve that the server could use: {rehearsal.reason(error)}. "
+            "Choose another (openssl ecparam -list_curves), such as prime256v1."
+        ) from error
+
+
+def _set_protocols(context: ssl.SSLContext, settings: dict[str, str]) -> None:
+    """Set the range of protocols. What is older than TLS 1.2 is left out: no client of ours speaks it."""
+    for name, attribute in _PROTOCOLS.items():
+        value = settings.get(name, "")
+        version = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}.get(value.lower())
+        if version is not None:
+            setattr(context, attribute, version)
+        elif value and attribute == "maximum_version":
+            raise TlsError(
+                f"{name} is {value!r}: this collection proves every change by a handshake with TLS 1.2 or later. "
+                "Choose TLSv1.2 or TLSv1.3, or leave it out."
+            )
+
+
+def _load_dh(context: ssl.SSLContext, file: str, data_directory: str) -> None:
+    path = os.path.join(data_directory, file)
+    try:
+        if file:
+            context.load_dh_params(path)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        found = rehearsal.reason(error) if isinstance(error, ssl.SSLError) else getattr(error, "strerror", str(error))
+        raise TlsError(
+            f"{_DH}: {path}: {found}; expected Diffie-Hellman parameters (PEM) that the server's OS user can read. "
+            "Without them the server would use others, and not say so. Make them with openssl dhparam."
+        ) from error

@@ -77,6 +77,7 @@ class Transaction:
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
         self._refuse_to_cut_off_sessions(plan)
+        self._rehearse_early(plan, found, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:
@@ -87,6 +88,10 @@ class Transaction:
             self._tidy()
         leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
         return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
+
+    @property
+    def _place(self) -> rehearsal.Place:
+        return rehearsal.Place(self.state.value("data_directory"), self.administrator.account)
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
@@ -109,6 +114,7 @@ class Transaction:
     def _refuse_before_anything_changes(self) -> None:
         included = self.store.current_link + "/" + planning.CONF
         settings.check(self.target.settings, self.state, self.target.directory)
+        settings.refuse_protocols(self.target.settings, self.state, included)
         settings.refuse_overrides(self.target.settings, self.state, included)
         find("openssl", "to make private keys and certificate requests")
 
@@ -254,11 +260,25 @@ class Transaction:
         key = files.read(self.store.pending_key(_PENDING)) if certificate else None
         staged = self.store.stage(planning.contents(plan, certificate, key))
         try:
-            rehearsal.rehearse(self.target, self.store.path(staged))
+            rehearsal.rehearse(self.target, self.store.path(staged), self._place)
         except Exception:
             self.store.discard(staged)
             raise
         return staged
+
+    def _rehearse_early(self, plan: planning.Plan, found: planning.Found, *, check_mode: bool) -> None:
+        """Find what OpenSSL holds against the target before a certificate is asked for, and in check mode.
+
+        What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
+        """
+        if plan.reasons and self.target.certificate is None:
+            leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+            is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
+            if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
+                rehearsal.rehearse_settings(self.target, self._place)
+        elif check_mode and plan.contents is not None and not plan.reasons:
+            previous = self.journal.originals()[0] if self.journal.is_open() else self.store.current()
+            rehearsal.rehearse(self.target, self.store.path(previous or ""), self._place)
 
     def _new_certificate(self) -> str:
         """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""

@@ -43,6 +43,32 @@ def new_request(key_path: str, user: Account | None = None) -> str:
     )
 
 
+def throw_away(key_type: str, user: Account | None = None) -> str:
+    """Return a new key and a certificate for it, signed by itself (PEM, one after the other). Raises TlsError.
+
+    They serve a rehearsal in memory and pass through a pipe, never a file.
+    """
+    _option, algorithm, *parameters = KEY_TYPES[key_type]
+    arguments = ["-newkey", algorithm, *parameters, "-nodes", "-keyout", "/dev/stdout"]
+    return _openssl(
+        ["req", "-x509", "-batch", "-config", "/dev/stdin", "-days", "2", *arguments],
+        _CONFIGURATION,
+        f"make a {key_type} key for a rehearsal",
+        user,
+    )
+
+
+def held_against(option: str, value: str, user: Account | None = None) -> str:
+    """Return what OpenSSL holds against the value of one of its options for TLS, such as -groups; '' for nothing.
+
+    No connection is made: there is no socket of that name.
+    """
+    command = find("openssl", "to judge settings of TLS")
+    done = run([command, "s_client", "-unix", "/nonexistent/socket", option, value], user=user)
+    refused = "SSL_CONF_cmd" in done.errors or "Error with command" in done.errors  # of OpenSSL 3 and 1.1.1
+    return " ".join(done.errors.split()) if refused else ""
+
+
 def public_key(key_path: str, user: Account | None = None) -> bytes:
     """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError."""
     text = _openssl(["pkey", "-in", key_path, *_NO_PASSPHRASE, "-pubout"], "", f"read the private key {key_path}", user)
