@@ -12,8 +12,8 @@ module: connection
 short_description: Try real connections and compare what happens with what is expected
 version_added: 0.1.0
 description:
-  - Connects with PostgreSQL's own C(psql) and libpq, as the OS user that owns the certificate, over TCP, with an
-    environment of its own. No C(PG*) variable and no C(.psqlrc) of anybody takes part.
+  - Connects with PostgreSQL's own client library libpq, as the OS user that owns the certificate, over TCP, with an
+    environment of its own. No C(PG*) variable of anybody takes part.
   - A connection that has to work must be encrypted, and C(pg_stat_ssl) of the server has to show protocol, cipher and
     the very client certificate that is on disk.
   - A connection that has to be refused must be refused with a message that says the expected thing, and counts only
@@ -121,21 +121,11 @@ options:
         description: Do not connect, but report this check as skipped, for this reason.
         type: str
   connect_timeout:
-    description: Seconds within which a connection has to stand, for each address of the host.
+    description:
+      - Seconds within which a connection has to stand, for each address of the host, and within which its one query
+        has to be answered.
     type: int
     default: 10
-  timeout:
-    description: Seconds after which a check is given up. By default 20 more than O(connect_timeout).
-    type: int
-  parallel:
-    description: How many connections are tried at once.
-    type: int
-    default: 8
-  psql:
-    description:
-      - Path of C(psql).
-      - By default the one in the search path; on Debian the newest, without its wrapper script.
-    type: path
 seealso:
   - plugin: pgops.tls.expectations
     plugin_type: filter
@@ -236,8 +226,8 @@ deviations:
   type: list
   elements: str
 libpq:
-  description: Major version of C(psql) and its libpq.
-  returned: when the connections could be tried
+  description: Major version of the host's libpq.
+  returned: when there were connections to try
   type: int
 """
 
@@ -245,7 +235,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 
 
@@ -282,9 +272,6 @@ def argument_spec() -> dict[str, Any]:
             },
         },
         "connect_timeout": {"type": "int", "default": 10},
-        "timeout": {"type": "int"},
-        "parallel": {"type": "int", "default": 8},
-        "psql": {"type": "path"},
     }
 
 
@@ -293,14 +280,12 @@ def result(options: dict[str, Any]) -> dict[str, Any]:
     expected = [
         checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(options["expectations"])
     ]
-    psql = connections.find_psql(options["psql"])
-    connect_timeout = max(2, options["connect_timeout"])  # libpq takes anything less for 2 or for ever
-    limits = connections.Limits(
-        connect_timeout, options["timeout"] or connect_timeout + 20, max(1, options["parallel"])
-    )
-    found = [report.as_result(check) for check in checks.verify(expected, psql, limits)]
+    if not expected:
+        return {"changed": False, "checks": [], "deviations": []}
+    library = libpq.load()
+    found = [report.as_result(check) for check in checks.verify(expected, library, max(1, options["connect_timeout"]))]
     deviations = [report.sentence(check) for check in found if report.is_fault(check)]
-    return {"changed": False, "checks": found, "deviations": deviations, "libpq": psql.major}
+    return {"changed": False, "checks": found, "deviations": deviations, "libpq": library.major}
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 
-LIMITS = connections.Limits(connect_timeout=10, timeout=30, parallel=4)
+CONNECT_TIMEOUT = 10
 DEFAULTS = {
     "expect": "accepted",
     "port": 5432,
@@ -48,7 +48,7 @@ class Checker:
     def verify(self, *items: dict[str, Any]) -> list[dict[str, Any]]:
         """Try expectations and return module results."""
         expected = [checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(items)]
-        found = checks.verify(expected, connections.find_psql(None), LIMITS)
+        found = checks.verify(expected, libpq.load(), CONNECT_TIMEOUT)
         return [report.as_result(one) for one in found]
 
     def outcome(self, kind: str, **given: Any) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def leftovers(client: Checker) -> list[Path]:
 
 def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Checker) -> None:
     found = client.verify(client.expect(), client.expect(host="127.0.0.1"))
-    can_verify_addresses = connections.find_psql(None).major >= 15
+    can_verify_addresses = libpq.load().major >= 15
     assert [one["status"] for one in found] == ["ok", "ok" if can_verify_addresses else "skipped"]
     assert found[0]["protocol"] == "TLSv1.3"
     assert found[0]["cipher"].startswith("TLS_")
@@ -157,8 +157,8 @@ def known_foreigner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made = checks.foreign.foreign_authority
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, kept)
-        authority = stack.enter_context(made(checks.processes.account("root", "test"), ["app"]))
-        (kept / "root.crt").write_bytes(Path(authority.root).read_bytes())
+        authority = stack.enter_context(made(checks.processes.account("root", "test"), "app"))
+        (kept / "root.crt").write_bytes(Path(authority.certificate).read_bytes())
 
         @contextlib.contextmanager
         def same(reader: Any, _roles: Any) -> Iterator[Any]:
@@ -180,8 +180,8 @@ def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Checker, 
 @pytest.mark.usefixtures("known_foreigner")
 def test_a_foreign_root_that_fits_is_a_deviation(client: Checker, server_authority: Any) -> None:
     account = checks.processes.account(client.name, "test")
-    with checks.foreign.foreign_authority(account, ["app"]) as foreigner:
-        shutil.copy(server_authority.root, foreigner.root)
+    with checks.foreign.foreign_authority(account, "app") as foreigner:
+        shutil.copy(server_authority.root, foreigner.certificate)
     found = client.outcome("foreign_root")
     assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
 
@@ -220,8 +220,8 @@ def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Checker) -> None:
     name = "no-such-host.invalid"
     proof, found = client.verify(client.expect(host=name), client.refuse("wrong_name", host=name))
     assert (proof["status"], found["status"]) == ("deviation", "deviation")
-    assert "could not translate host name" in proof["reason"]
-    assert "cannot resolve" in found["reason"]
+    for one in (proof, found):
+        assert 'could not translate host name "no-such-host.invalid" to address' in one["reason"]
 
 
 def test_a_name_that_is_not_in_the_certificate_is_a_deviation(client: Checker) -> None:
@@ -306,16 +306,6 @@ def test_the_environment_of_the_caller_changes_nothing(client: Checker, monkeypa
     assert found["status"] == "ok", found
 
 
-def test_a_server_that_never_answers_is_given_up(client: Checker) -> None:
-    limits = connections.Limits(connect_timeout=60, timeout=1, parallel=1)
-    with checks.socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        expected = [checks.expectation(client.expect(port=port), "e")]
-        (found,) = checks.verify(expected, connections.find_psql(None), limits)
-    assert found.verdict.status == "deviation"
-    assert "did not end within 1 s" in found.verdict.reason
-
-
 def test_a_role_with_an_odd_and_long_name_is_recognised(client: Checker, client_authority: Any) -> None:
     role = "x" * 50 + "-it's+odd=1"  # its DN has more than 63 bytes
     client.cluster.psql(f'CREATE ROLE "{role}" LOGIN')
@@ -341,8 +331,8 @@ def test_nothing_is_left_when_a_check_breaks_off(client: Checker, monkeypatch: p
 
 def test_only_the_os_user_can_read_the_foreign_files(client: Checker) -> None:
     account = checks.processes.account(client.name, "test")
-    with checks.foreign.foreign_authority(account, ["app"]) as made:
-        found = [os.stat(path) for path in (made.directory, made.root, made.key("app"), made.certificate("app"))]
+    with checks.foreign.foreign_authority(account, "app") as made:
+        found = [os.stat(path) for path in (made.directory, made.key, made.certificate)]
     assert {one.st_uid for one in found} == {account.uid}
     assert all(one.st_mode & 0o077 == 0 for one in found)
 

@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests.clients import Clients, User
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, sign
@@ -245,7 +245,6 @@ def _verify(fleet: Fleet, rule: str) -> None:
     common = {"host": "127.0.0.1", "port": fleet.cluster.port, "role": "app", "os_user": fleet.alice.name}
     common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
     items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
-    limits = connections.Limits(connect_timeout=10, timeout=30, parallel=1)
     expected = [checks.expectation(item, "expectation") for item in items]
-    for one in checks.verify(expected, connections.find_psql(None), limits):
+    for one in checks.verify(expected, libpq.load(), 10):
         fleet.heard[OURS] += f"{report.as_result(one)['reason']}\n"

@@ -112,7 +112,7 @@ def start(argv: Sequence[str], user: Account | None = None, environment: Mapping
             stderr=subprocess.PIPE,
             env=surroundings,
             cwd="/",
-            preexec_fn=_become(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
+            preexec_fn=becoming(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
             encoding="utf-8",
             errors="replace",
         )
@@ -135,8 +135,11 @@ def run(
     return start(argv, user, environment).finish(stdin, timeout)
 
 
-def _become(user: Account | None) -> Callable[[], None] | None:
-    """Return what the child does before it starts the command, if it has to change its user."""
+def becoming(user: Account | None) -> Callable[[], None] | None:
+    """Return what a child process does to become ``user`` for good, or None if it is that user already.
+
+    Raises TlsError for anybody else than root and the user.
+    """
     if user is None or os.getuid() == os.geteuid() == user.uid:
         return None
     if 0 not in (os.getuid(), os.geteuid()):

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home, identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, foreign, refusals, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification import (
+    connections,
+    foreign,
+    libpq,
+    refusals,
+    verdicts,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
@@ -101,38 +106,38 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
     return found
 
 
-def verify(expected: Sequence[Expectation], psql: connections.Psql, limits: connections.Limits) -> list[Check]:
-    """Try all connections and judge them, in their order. Raises TlsError when that is not possible at all."""
+def verify(expected: Sequence[Expectation], library: libpq.Library, connect_timeout: float) -> list[Check]:
+    """Try all connections and judge them, in their order. Raises TlsError when that is not possible at all.
+
+    ``connect_timeout`` are seconds for each address.
+    """
     accounts = {
         one.os_user: identities.at_home(processes.account(one.os_user, "expectations: os_user"), one.home)
         for one in expected
     }
     with contextlib.ExitStack() as stack:
         strangers = _strangers(expected, accounts, stack)
-        prepared = [_prepare(one, accounts[one.os_user], strangers.get(one.os_user)) for one in expected]
+        prepared = [_prepare(one, accounts[one.os_user], strangers.get((one.os_user, one.role))) for one in expected]
         jobs = [one.job for one in prepared if isinstance(one, Prepared)]
-        attempts = iter(connections.attempt_all(psql, jobs, limits))
+        attempts = iter(connections.attempt_all(library, jobs, connect_timeout))
     checks = []
     for one, what in zip(expected, prepared):
         if isinstance(what, Verdict):
             checks.append(Check(one, None, what))
         else:
             attempt = next(attempts)
-            checks.append(Check(one, attempt, _judge(one, attempt, what.presented, psql)))
+            checks.append(Check(one, attempt, _judge(one, attempt, what.presented, library.major)))
     return _proven(checks)
 
 
 def _strangers(
     expected: Sequence[Expectation], accounts: Mapping[str, processes.Account], stack: contextlib.ExitStack
-) -> dict[str, foreign.Foreign]:
-    """Make a throw-away authority for every OS user with a check that needs one; ``stack`` removes it."""
-    roles: dict[str, list[str]] = {}
-    for one in expected:
-        if one.kind in _FOREIGN_KINDS and not one.skip:
-            roles.setdefault(one.os_user, []).append(one.role)
+) -> dict[tuple[str, str], foreign.Foreign]:
+    """Make a throw-away authority for every OS user and role with a check that needs one; ``stack`` removes it."""
+    wanted = dict.fromkeys((one.os_user, one.role) for one in expected if one.kind in _FOREIGN_KINDS and not one.skip)
     return {
-        os_user: stack.enter_context(foreign.foreign_authority(accounts[os_user], list(dict.fromkeys(wanted))))
-        for os_user, wanted in roles.items()
+        (os_user, role): stack.enter_context(foreign.foreign_authority(accounts[os_user], role))
+        for os_user, role in wanted
     }
 
 
@@ -151,10 +156,10 @@ def _proven(checks: Sequence[Check]) -> list[Check]:
     ]
 
 
-def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, psql: connections.Psql) -> Verdict:
+def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, major: int) -> Verdict:
     if one.expect == "refused":
         return verdicts.of_refused(attempt, one.kind)
-    return verdicts.of_accepted(attempt, presented, one.host, psql.major)
+    return verdicts.of_accepted(attempt, presented, one.host, major)
 
 
 def _files(one: Expectation, account: processes.Account) -> Files:
@@ -180,11 +185,11 @@ def _prepare(one: Expectation, account: processes.Account, stranger: foreign.For
     try:
         with privileges.acting_as(account):
             presented = _presented(one, own)
-        return Prepared(connections.Job(account, _parameters(one, own, stranger)), presented)
     except TlsError as error:
         return Verdict(verdicts.DEVIATION, f"was not tried: {error.message}")
-    except socket.gaierror as error:
-        return Verdict(verdicts.DEVIATION, f"was not tried: the client cannot resolve {one.host!r}: {error.strerror}")
+    # What the service of a role says of addresses has to stand
+    resolved = "" if one.hostaddr or one.files == "service" else one.host
+    return Prepared(connections.Job(account, _parameters(one, own, stranger), resolved), presented)
 
 
 def _presented(one: Expectation, own: Files) -> Presented | None:
@@ -195,6 +200,8 @@ def _presented(one: Expectation, own: Files) -> Presented | None:
     for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
         if not os.path.exists(path):
             raise TlsError(f"{path} does not exist for OS user {one.os_user} (role postgres_client makes it)")
+        if not os.path.isfile(path):
+            raise TlsError(f"{path} cannot be read: expected a regular file")  # libpq would hang on a pipe
     if one.certificate == "none":
         return None
     try:
@@ -205,7 +212,7 @@ def _presented(one: Expectation, own: Files) -> Presented | None:
 
 
 def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) -> dict[str, str]:
-    """Return libpq's parameters. Raises socket.gaierror when a name has to be resolved and cannot be."""
+    """Return libpq's parameters."""
     common = {"host": one.host, "port": str(one.port), "dbname": one.database}
     if one.hostaddr:
         common["hostaddr"] = one.hostaddr
@@ -229,19 +236,6 @@ def _changes(one: Expectation, stranger: foreign.Foreign | None) -> dict[str, st
     if not one.kind:
         return {}
     values = {"absent": ABSENT}
-    if one.kind == "wrong_name":
-        addresses = [one.hostaddr] if one.hostaddr else _addresses(one.host, one.port)
-        values.update(addresses=",".join(addresses), wrong_names=",".join([refusals.WRONG_NAME] * len(addresses)))
-    elif one.kind in _FOREIGN_KINDS and stranger is not None:
-        values.update(
-            foreign_root=stranger.root,
-            foreign_certificate=stranger.certificate(one.role),
-            foreign_key=stranger.key(one.role),
-        )
+    if stranger is not None:
+        values.update(foreign_certificate=stranger.certificate, foreign_key=stranger.key)
     return {key: value.format(**values) for key, value in refusals.REFUSALS[one.kind].changes.items()}
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses that this host resolves a name to. Raises socket.gaierror."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,59 +1,191 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real connections: psql with libpq, as the OS user that owns the files, with nothing of anybody's environment."""
+"""Real connections: libpq, as the OS user that owns the files, with nothing of anybody's environment.
+
+One process per OS user makes all its connections, several at a time. libpq does that without blocking, but for three
+things that a connection does here instead: it resolves names, it tries addresses in turn, and it has a time limit.
+"""
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import glob
-import os
+import functools
 import re
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+import select
+import socket
+import time
+from typing import Any, Generator, Iterable, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import processes
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.core import children
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt
 
-_DEBIAN_VERSIONS = "/usr/lib/postgresql/*/bin/psql"
-
-
-class Psql(NamedTuple):
-    """A psql command and its major version, which is also that of its libpq, or less."""
-
-    path: str
-    major: int
-
-
-class Limits(NamedTuple):
-    """Seconds until a connection has to stand, seconds until psql has to end, and how many run at once."""
-
-    connect_timeout: int
-    timeout: int
-    parallel: int
+AT_ONCE = 8  # connections under way; each takes one of the server's max_connections
+SILENCE = 60.0  # seconds without a sign of life after which a process hangs; a resolver may take half of them
+_SIGN_OF_LIFE = 1.0  # seconds between two of them
+_COMMON = {
+    "gssencmode": "disable",  # an encrypted GSSAPI connection would win over any sslmode
+    "application_name": "pgops.tls",
+}
+_EVENTS = {libpq.POLLING_READING: select.POLLIN, libpq.POLLING_WRITING: select.POLLOUT}
 
 
 class Job(NamedTuple):
-    """A connection to try: the OS user who tries it and libpq's parameters."""
+    """A connection to try: the OS user who tries it, and libpq's parameters.
 
-    account: processes.Account
-    parameters: Mapping[str, str]
-
-
-def find_psql(path: str | None) -> Psql:
-    """Return the psql at ``path`` or the one that the host has. Raises TlsError when there is none.
-
-    Debian's psql is a Perl script that chooses a version; it costs ten times what psql does, so it is passed by.
+    ``resolved`` is the name whose addresses it goes to; libpq itself finds them when it is ''.
     """
-    found = path or processes.find("psql", "to connect the way applications do")
-    if os.path.basename(os.path.realpath(found)) == "pg_wrapper":
-        found = max(glob.glob(_DEBIAN_VERSIONS), key=_version_of_path, default=found)
-    output = processes.run([found, "--version"]).output
-    match = re.search(r"\(PostgreSQL\) ([0-9]+)", output)
-    if not match:
-        raise TlsError(f"{found}: expected psql of PostgreSQL, but --version answers {output.strip()!r}.")
-    return Psql(found, int(match.group(1)))
+
+    account: Account
+    parameters: Mapping[str, str]
+    resolved: str = ""
+
+
+class Wait(NamedTuple):
+    """What a connection waits for: its socket, an event of select.poll, and until when by the clock."""
+
+    descriptor: int
+    event: int
+    deadline: float
+
+
+# Told to begin (None), then whether what it waited for happened in time; ends with how the connection ended
+Conversation = Generator[Wait, Optional[bool], Attempt]
+
+
+class Clock:
+    """The seconds that were spent waiting: while a name is resolved, nobody's time runs out."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wait(self, waits: Sequence[Wait], seconds: float) -> set[int]:
+        """Return the sockets that are ready, after ``seconds`` or the first deadline at the latest."""
+        poll = select.poll()
+        for one in waits:
+            poll.register(one.descriptor, one.event)
+        until = min(self.now + seconds, *(one.deadline for one in waits))
+        started = time.monotonic()
+        ready = {descriptor for descriptor, _event in poll.poll(int(max(0.0, until - self.now) * 1000) + 1)}
+        self.now += time.monotonic() - started
+        return ready
+
+
+class Loop:
+    """The connections of one process: begins them, wakes those that are ready or late, sends how they ended."""
+
+    def __init__(self, clock: Clock, send: children.Send) -> None:
+        self.clock = clock
+        self.send = send
+        self.running: dict[int, tuple[Conversation, Wait]] = {}
+
+    def run(self, conversations: Iterable[tuple[int, Conversation]]) -> None:
+        """Hold all conversations to their end; each is sent as its number, session and message."""
+        upcoming = list(conversations)
+        while upcoming or self.running:
+            while upcoming and len(self.running) < AT_ONCE:
+                self._advance(*upcoming.pop(0), None)
+            if self.running:
+                self._turn()
+
+    def _turn(self) -> None:
+        ready = self.clock.wait([wait for _conversation, wait in self.running.values()], _SIGN_OF_LIFE)
+        if not ready:
+            self.send(None)
+        for number, (conversation, wait) in list(self.running.items()):
+            if wait.descriptor in ready or wait.deadline <= self.clock.now:
+                self._advance(number, conversation, wait.descriptor in ready)
+
+    def _advance(self, number: int, conversation: Conversation, in_time: bool | None) -> None:
+        try:
+            self.running[number] = (conversation, conversation.send(in_time))
+        except StopIteration as end:
+            self.running.pop(number, None)
+            self.send([number, *end.value])
+
+
+class Client:
+    """One process's use of libpq. ``seconds`` is the limit of a connection to one address, and of its query."""
+
+    def __init__(self, library: libpq.Library, clock: Clock, seconds: float) -> None:
+        self.library = library
+        self.functions = library.functions
+        self.clock = clock
+        self.seconds = seconds
+        self.resolve = functools.lru_cache(maxsize=None)(_resolve)  # most jobs have a name in common
+
+    def converse(self, job: Job) -> Conversation:
+        """Try the addresses of a job in turn, as libpq does, until a server answers."""
+        targets: list[dict[str, str]] = [{}]
+        if job.resolved:
+            addresses, fault = self.resolve(job.resolved)
+            if fault:
+                return Attempt(None, f'could not translate host name "{job.resolved}" to address: {fault}')
+            targets = [{"hostaddr": address} for address in addresses]
+        messages: list[str] = []
+        for target in targets:
+            is_answer, attempt = yield from self._at({**job.parameters, **target, **_COMMON})
+            if is_answer:
+                return attempt
+            messages.append(attempt.message.rstrip("\n"))
+        return Attempt(None, "\n".join(dict.fromkeys(messages)))
+
+    def _at(self, parameters: Mapping[str, str]) -> Generator[Wait, bool | None, tuple[bool, Attempt]]:
+        """Try one address; return whether a server answered, and how it ended."""
+        connection = self.functions.PQconnectStart(conninfo(parameters).encode("utf-8", "surrogateescape"))
+        if connection is None:
+            return True, Attempt(None, "libpq is out of memory")
+        try:
+            is_answer, fault = yield from self._connect(connection)
+            if fault:
+                return is_answer, Attempt(None, fault)
+            return True, (yield from self._ask(connection))
+        finally:
+            self.functions.PQfinish(connection)
+
+    def _connect(self, connection: int) -> Generator[Wait, bool | None, tuple[bool, str]]:
+        """Return whether the address has a server that answers, and why the connection does not stand ('': it does)."""
+        deadline = self.clock.now + self.seconds
+        is_answer = False
+        is_bad = self.functions.PQstatus(connection) == libpq.CONNECTION_BAD
+        polled = libpq.POLLING_FAILED if is_bad else libpq.POLLING_WRITING
+        while polled in _EVENTS:
+            in_time = yield Wait(self.functions.PQsocket(connection), _EVENTS[polled], deadline)
+            if not in_time:
+                return False, f"timeout expired ({self.seconds:.0f} s)"
+            polled = self.functions.PQconnectPoll(connection)
+            is_answer = is_answer or self.functions.PQstatus(connection) == libpq.CONNECTION_MADE
+        return is_answer, "" if polled == libpq.POLLING_OK else self.library.error(connection)
+
+    def _ask(self, connection: int) -> Conversation:
+        """Return what the server says of a connection that stands."""
+        deadline = self.clock.now + self.seconds
+        is_sound = self.functions.PQsendQuery(connection, verdicts.QUERY.encode())  # too short to have to wait
+        while is_sound and self.functions.PQisBusy(connection):
+            in_time = yield Wait(self.functions.PQsocket(connection), select.POLLIN, deadline)
+            if not in_time:
+                return Attempt(None, f"let in, but the query was not answered within {self.seconds:.0f} s")
+            is_sound = self.functions.PQconsumeInput(connection)
+        result = self.functions.PQgetResult(connection) if is_sound else None
+        try:
+            row = self.library.row(result) if result is not None else None
+        finally:
+            self.functions.PQclear(result)  # which does nothing for null
+        session = verdicts.read_session(row or ())
+        return Attempt(session, "" if session else self.library.error(connection))
+
+
+def _resolve(name: str) -> tuple[list[str], str]:
+    """Return the addresses of a name as this host resolves it, and why there are none.
+
+    The name goes through as bytes, as libpq does it: Python would turn other than ASCII letters into Punycode.
+    """
+    try:
+        found = socket.getaddrinfo(name.encode(), None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return [], error.strerror or str(error)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found)), ""
 
 
 def conninfo(parameters: Mapping[str, str]) -> str:
@@ -62,57 +194,31 @@ def conninfo(parameters: Mapping[str, str]) -> str:
     return " ".join(f"{key}='{value}'" for key, value in quoted.items())
 
 
-def attempt_all(psql: Psql, jobs: Sequence[Job], limits: Limits) -> list[verdicts.Attempt]:
-    """Return how each connection ended, in the order of ``jobs``. Raises TlsError when psql cannot be started.
+def attempt_all(
+    library: libpq.Library, jobs: Sequence[Job], connect_timeout: float, silence: float = SILENCE
+) -> list[Attempt]:
+    """Return how each connection ended, in the order of ``jobs``.
 
-    Several run at once as processes; nothing here is a thread, so that switching the user in the child is safe.
+    ``connect_timeout`` are the seconds within which a connection to one address has to stand, and its query has to be
+    answered. Raises TlsError when an OS user's process cannot be started.
     """
-    attempts = []
-    with _stopping() as running:
-        for job in jobs:
-            if len(running) >= limits.parallel:
-                attempts.append(_finish(running.popleft(), limits))
-            running.append(_start(psql, job, limits))
-        while running:
-            attempts.append(_finish(running.popleft(), limits))
-    return attempts
+    found: dict[int, Attempt] = {}
+    for account in dict.fromkeys(job.account for job in jobs):  # one after the other: AT_ONCE is for the host
+        own = {number: job for number, job in enumerate(jobs) if job.account == account}
+        work = functools.partial(_attempt_own, library, own, connect_timeout)
+        ended = children.run_as(account, work, connect_timeout + silence)
+        lost = f"the process that connects as OS user {account.name} {ended.fault or 'did not try it'}"
+        found.update(dict.fromkeys(own, Attempt(None, lost)))
+        found.update({number: _received(session, message) for number, session, message in ended.sent})
+    return [found[number] for number in range(len(jobs))]
 
 
-@contextlib.contextmanager
-def _stopping() -> Iterator[collections.deque[processes.Running]]:
-    """Give a queue for running commands; whatever is in it at the end is stopped."""
-    running: collections.deque[processes.Running] = collections.deque()
-    try:
-        yield running
-    finally:
-        for one in running:
-            one.stop()
+def _attempt_own(library: libpq.Library, jobs: Mapping[int, Job], seconds: float, send: children.Send) -> None:
+    """Try the connections of one OS user; runs in its process."""
+    clock = Clock()
+    client = Client(library, clock, seconds)
+    Loop(clock, send).run((number, client.converse(job)) for number, job in jobs.items())
 
 
-def _start(psql: Psql, job: Job, limits: Limits) -> processes.Running:
-    parameters = {
-        **job.parameters,
-        "gssencmode": "disable",  # an encrypted GSSAPI connection would win over any sslmode
-        "connect_timeout": str(limits.connect_timeout),
-        "application_name": "pgops.tls",
-    }
-    return processes.start(
-        [
-            psql.path, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password",
-            f"--field-separator={verdicts.SEPARATOR}", "--command", verdicts.QUERY, "--dbname", conninfo(parameters),
-        ],
-        user=job.account,
-    )  # fmt: skip
-
-
-def _finish(running: processes.Running, limits: Limits) -> verdicts.Attempt:
-    try:
-        done = running.finish(timeout=limits.timeout)
-    except TlsError as error:
-        return verdicts.Attempt(None, error.message)
-    session = verdicts.read_session(done.output) if done.status == 0 else None
-    return verdicts.Attempt(session, done.errors or "" if session is None else "")
-
-
-def _version_of_path(path: str) -> Any:
-    return [int(part) for part in re.findall(r"[0-9]+", path.split("/")[-3])]
+def _received(session: Sequence[Any] | None, message: str) -> Attempt:
+    return Attempt(verdicts.Session(*session) if session is not None else None, message)

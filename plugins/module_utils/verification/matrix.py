@@ -1,7 +1,17 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which connections a fleet's inventory promises and which it rules out: every pair, as a list of expectations."""
+"""Which connections a fleet's inventory promises and which it rules out, as a list of expectations.
+
+Each is tried as often as what it depends on differs, since every connection costs a handshake on both ends:
+
+- what has to be accepted, by every identity, to every server by every name;
+- plaintext, no certificate and another role's by every identity to every server: the rules and the role decide;
+- a foreign certificate once to every server, which refuses it before it knows the role; a wrong name too, which libpq
+  finds in the server's certificate; and a foreign root, which libpq alone refuses. That the root.crt of every OS user
+  is the right one shows in what is accepted;
+- an identity's service and an OS user's default files once each: they say nothing of a server.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed
 
 SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
+_OF_ANY_IDENTITY = ("foreign_certificate", "wrong_name", "foreign_root")  # kinds that one identity has to try
 # Words of pg_hba.conf that stand for databases, instead of naming one
 _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
 
@@ -95,7 +106,7 @@ def expectations(
     refused: Sequence[str] = tuple(REFUSALS),
     other_role: str = "",
 ) -> list[dict[str, Any]]:
-    """Return what one client host has to try: every identity to every server by every name, and the refusals.
+    """Return what one client host has to try: what has to work, and the refusals.
 
     ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
     role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
@@ -108,9 +119,16 @@ def expectations(
     found = []
     for identity in identities:
         other = _other(identity, everybody, other_role)
+        kinds = [kind for kind in refused if identity == identities[0] or kind not in _OF_ANY_IDENTITY]
+        own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
         for server in servers:
-            found += _promised(identity, server, is_first=firsts[identity.os_user] == identity)
-            found += _ruled_out(identity, server, other, refused)
+            found += _by_every_name(identity, server)
+            name = usual_name(server)
+            if name is None:
+                continue
+            found += [{**_common(identity, server, name), "expect": "accepted", "files": one} for one in own_files]
+            found += _ruled_out(identity, server, name, other, kinds)
+            own_files = []
     return found
 
 
@@ -120,28 +138,21 @@ def usual_name(server: Server) -> str | None:
     return next((name for name in usable if packed_address(name) is None), usable[0] if usable else None)
 
 
-def _promised(identity: Identity, server: Server, *, is_first: bool) -> list[dict[str, Any]]:
+def _by_every_name(identity: Identity, server: Server) -> list[dict[str, Any]]:
     found = []
     for name in server.names:
         one = {**_common(identity, server, name), "expect": "accepted"}
         if _is_wildcard(name):
             one["skip"] = "nobody connects to a wildcard"
         found.append(one)
-    usual = usual_name(server)
-    if usual is not None:
-        base = {**_common(identity, server, usual), "expect": "accepted"}
-        found.append({**base, "files": "service"})
-        if is_first:
-            found.append({**base, "files": "default"})
     return found
 
 
-def _ruled_out(identity: Identity, server: Server, other: Identity, refused: Sequence[str]) -> list[dict[str, Any]]:
-    name = usual_name(server)
-    if name is None:
-        return []
+def _ruled_out(
+    identity: Identity, server: Server, name: str, other: Identity, kinds: Sequence[str]
+) -> list[dict[str, Any]]:
     found = []
-    for kind in refused:
+    for kind in kinds:
         one = {**_common(identity, server, name), "expect": "refused", "kind": kind}
         if kind == "another_role":
             one.update(role=other.role, database=other.database, certificate_role=identity.role)

@@ -26,8 +26,7 @@ class Refusal(NamedTuple):
     """One thing that must be refused.
 
     ``changes`` are the libpq parameters that differ from a connection that works. ``{absent}`` is the path of no file,
-    ``{foreign_...}`` are files of a throw-away authority, ``{addresses}`` the server's addresses as the client resolves
-    them, ``{wrong_names}`` as many wrong names.
+    ``{foreign_...}`` are files of a throw-away authority.
     """
 
     title: str
@@ -86,12 +85,12 @@ REFUSALS: Mapping[str, Refusal] = {
     ),
     "wrong_name": Refusal(
         "wrong host name",
-        {"host": "{wrong_names}", "hostaddr": "{addresses}"},
+        {"host": WRONG_NAME},  # hostaddr is an address of the right one
         (Reason("the server's certificate has other names", r"server certificate for .* does not match host name"),),
     ),
     "foreign_root": Refusal(
         "foreign root at the client",
-        {"sslrootcert": "{foreign_root}"},
+        {"sslrootcert": "{foreign_certificate}"},
         (Reason("the client does not trust the server", r"SSL error: certificate verify failed"),),
     ),
 }
@@ -106,12 +105,11 @@ def meaning(kind: str, message: str) -> str | None:
 
 
 def readable(errors: str) -> str:
-    """Return psql's standard error as one line, without what the report says anyway."""
+    """Return a message of libpq as one line, without what the report says anyway."""
     lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("\t")]
-    return "; ".join(_PREAMBLE.sub("", line).strip() for line in lines) or "psql gave no reason"
+    return "; ".join(_PREAMBLE.sub("", line).strip() for line in lines) or "libpq gave no reason"
 
 
 _PREAMBLE = re.compile(
-    r"^(psql: )?(error: )?(connection to server (at|on) .*?, port [0-9]+ failed: )?(could not connect to server: )?"
-    r"((FATAL|ERROR):\s+)?"
+    r"^(connection to server (at|on) .*?, port [0-9]+ failed: )?(could not connect to server: )?((FATAL|ERROR):\s+)?"
 )

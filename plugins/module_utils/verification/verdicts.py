@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
@@ -16,7 +16,6 @@ QUERY = (
     "SELECT s.ssl, s.version, s.cipher, s.client_serial, s.client_dn "
     "FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()"
 )
-SEPARATOR = "\x1f"
 _DN_BYTES = 63  # NAMEDATALEN - 1: where pg_stat_ssl cuts client_dn
 
 
@@ -31,7 +30,7 @@ class Session(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """How a connection ended: with a session, or with psql's standard error (``message``)."""
+    """How a connection ended: with a session, or with libpq's error message (``message``)."""
 
     session: Session | None
     message: str = ""
@@ -51,9 +50,8 @@ class Presented(NamedTuple):
     serial: int
 
 
-def read_session(output: str) -> Session | None:
-    """Return the one row that QUERY gave, or None when it is none."""
-    fields = output.rstrip("\n").split(SEPARATOR)
+def read_session(fields: Sequence[str]) -> Session | None:
+    """Return the row that QUERY gave as a session, or None when it is none."""
     if len(fields) != len(Session._fields):
         return None
     return Session(fields[0] == "t", *fields[1:])

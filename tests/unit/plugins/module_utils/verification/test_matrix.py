@@ -39,21 +39,52 @@ def test_every_identity_tries_every_server_by_every_name() -> None:
             assert (role, name, "accepted", "") in found
 
 
-def test_every_kind_is_refused_once_for_an_identity_and_a_server() -> None:
+def test_what_depends_on_rules_and_role_is_refused_to_every_identity_by_every_server() -> None:
     servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = [(one[1], one[2]) for one in made(servers, [APP]) if one[2] in REFUSALS]
-    assert found == [(name, kind) for name in ("db1.example.com", "db2") for kind in REFUSALS]
+    for kind in ("plaintext", "no_certificate", "another_role"):
+        found = made(servers, [APP, BATCH], refused=[kind])
+        tried = [(one[3] or one[0], one[1]) for one in found if one[2] == kind]
+        assert tried == [(role, name) for role in ("app", "batch") for name in ("db1.example.com", "db2")]
+
+
+def test_what_depends_on_neither_is_refused_once_by_every_server() -> None:
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    other_user = {"role": "report", "os_user": "alice"}
+    for kind in ("foreign_certificate", "wrong_name", "foreign_root"):
+        found = made(servers, [APP, BATCH, other_user], refused=[kind])
+        assert [one[:2] for one in found if one[2] == kind] == [("app", "db1.example.com"), ("app", "db2")]
+
+
+def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    found = matrix.from_inventory(servers, [APP, BATCH, {"role": "report", "os_user": "alice"}])
+    works = {
+        (one["os_user"], one["role"], one["host"])
+        for one in found
+        if one["expect"] == "accepted" and "files" not in one
+    }
+    refused = [one for one in found if one["expect"] == "refused"]
+    assert {one["kind"] for one in refused} == set(REFUSALS)
+    assert all((one["os_user"], one.get("certificate_role", one["role"]), one["host"]) in works for one in refused)
 
 
 def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_default_files() -> None:
     other_user = {"role": "report", "os_user": "alice"}
-    found = [(one[0], one[3]) for one in made([DB1], [APP, BATCH, other_user], refused=[]) if one[3]]
-    assert found == [
-        ("app", "service"),
-        ("app", "default"),
-        ("batch", "service"),
-        ("report", "service"),
-        ("report", "default"),
+    found = made([DB1, {"inventory_hostname": "db2"}], [APP, BATCH, other_user], refused=[])
+    assert [(one[0], one[1], one[3]) for one in found if one[3]] == [
+        ("app", "db1.example.com", "service"),
+        ("app", "db1.example.com", "default"),
+        ("batch", "db1.example.com", "service"),
+        ("report", "db1.example.com", "service"),
+        ("report", "db1.example.com", "default"),
+    ]
+
+
+def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
+    found = made([{**DB1, "postgres_server_names": ["*.example.com"]}, {"inventory_hostname": "db2"}], [APP])
+    assert [(one[1], one[3]) for one in found if one[3] in {"service", "default"}] == [
+        ("db2", "service"),
+        ("db2", "default"),
     ]
 
 

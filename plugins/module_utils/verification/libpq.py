@@ -1,0 +1,101 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libpq by ctypes: the functions that a connection needs, as they are in its documentation.
+
+A connection and a result are addresses; None is a null pointer. Texts are UTF-8, and what is not is replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import PATH
+
+NAME = "libpq.5.dylib" if sys.platform == "darwin" else "libpq.so.5"  # the same since PostgreSQL 8.2
+CONNECTION_OK, CONNECTION_BAD, CONNECTION_MADE = 0, 1, 3  # of ConnStatusType
+POLLING_FAILED, POLLING_READING, POLLING_WRITING, POLLING_OK = range(4)  # of PostgresPollingStatusType
+TUPLES_OK = 2  # of ExecStatusType
+_LIBRARIES = ("../lib", "../lib64")  # beside the directory of psql, where PostgreSQL was built from source
+
+
+class Library(NamedTuple):
+    """A loaded libpq; ``functions`` has those of ``_declare``."""
+
+    functions: Any
+
+    @property
+    def major(self) -> int:
+        """Return its major version."""
+        return int(self.functions.PQlibVersion()) // 10000
+
+    def error(self, connection: int) -> str:
+        """Return what libpq says of the last thing that failed on a connection."""
+        message: bytes = self.functions.PQerrorMessage(connection)
+        return message.decode("utf-8", "replace")
+
+    def row(self, result: int) -> list[str] | None:
+        """Return the fields of a result that is one row, else None; NULL is an empty text."""
+        functions = self.functions
+        if functions.PQresultStatus(result) != TUPLES_OK or functions.PQntuples(result) != 1:
+            return None
+        values: list[bytes] = [functions.PQgetvalue(result, 0, one) for one in range(functions.PQnfields(result))]
+        return [value.decode("utf-8", "replace") for value in values]
+
+
+def load() -> Library:
+    """Return the libpq of this host. Raises TlsError when there is none that can be loaded."""
+    from ctypes import CDLL  # noqa: PLC0415 (a host without anything to verify does not pay for it)
+
+    faults = []
+    for path in (NAME, *_beside_psql()):
+        try:
+            return Library(_declare(CDLL(path)))
+        except (OSError, AttributeError) as error:  # AttributeError: a function that it does not have
+            faults.append(str(error))
+    raise TlsError(
+        f"libpq, PostgreSQL's client library, could not be loaded: {'; '.join(faults)}. Connections are verified with "
+        "it. Install it (Debian: libpq5, RPM family: libpq or postgresql-libs). If it is there, the Python of "
+        "ansible_python_interpreter may be unable to load it: name the distribution's own."
+    )
+
+
+def _beside_psql() -> list[str]:
+    """Return where libpq is when it belongs to a PostgreSQL that the loader does not know."""
+    psql = shutil.which("psql", path=os.environ.get("PATH", "") + ":" + PATH)
+    if psql is None:
+        return []
+    programs = os.path.dirname(os.path.realpath(psql))
+    paths = [os.path.normpath(os.path.join(programs, directory, NAME)) for directory in _LIBRARIES]
+    return [path for path in paths if os.path.exists(path)]
+
+
+def _declare(functions: Any) -> Any:
+    """Declare the types of arguments and results: undeclared, ctypes would cut a pointer to 32 bits."""
+    from ctypes import c_char_p, c_int, c_void_p  # noqa: PLC0415 (see above)
+
+    for name, result, *arguments in (
+        ("PQlibVersion", c_int),
+        ("PQconnectStart", c_void_p, c_char_p),
+        ("PQconnectPoll", c_int, c_void_p),
+        ("PQstatus", c_int, c_void_p),
+        ("PQsocket", c_int, c_void_p),
+        ("PQerrorMessage", c_char_p, c_void_p),
+        ("PQsendQuery", c_int, c_void_p, c_char_p),
+        ("PQconsumeInput", c_int, c_void_p),
+        ("PQisBusy", c_int, c_void_p),
+        ("PQgetResult", c_void_p, c_void_p),
+        ("PQresultStatus", c_int, c_void_p),
+        ("PQntuples", c_int, c_void_p),
+        ("PQnfields", c_int, c_void_p),
+        ("PQgetvalue", c_char_p, c_void_p, c_int, c_int),
+        ("PQclear", None, c_void_p),
+        ("PQfinish", None, c_void_p),
+    ):
+        function = getattr(functions, name)
+        function.restype, function.argtypes = result, arguments
+    return functions
