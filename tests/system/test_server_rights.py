@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
 from ansible_collections.pgops.tls.tests.faults import everything
@@ -119,3 +120,25 @@ def test_a_signal_goes_to_the_server_alone() -> None:
     stranger = psql.Administrator("/tmp", 1, "postgres", account("postgres", "x"), "psql", os.getpid())
     with pytest.raises(TlsError, match="it is not the server's"):
         stranger.signal_reload()
+
+
+def test_a_recovery_that_fails_says_so_and_does_not_claim_that_nothing_changed(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_journal: Journal) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            managed.converge(hba="# another\n" + HBA)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device", "pg_hba.conf")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_restore", full)
+        with pytest.raises(TlsError, match=r"pg_hba.conf: No space left.*is not put back whole") as failure:
+            managed.converge()
+    assert "Nothing was changed" not in failure.value.message
+    assert managed.converge().changes == ["recovery: the transaction of an interrupted run is undone"]

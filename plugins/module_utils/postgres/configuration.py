@@ -21,7 +21,9 @@ def with_block(text: str, lines: str, path: str) -> str:
     First, because the first matching rule of pg_hba.conf wins. Raises TlsError when the markers do not pair.
     """
     if _marks(lines) != (0, 0):
-        raise TlsError(f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself.")
+        raise TlsError(
+            f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself. Take them out."
+        )
     rest = _without_block(text, path)
     if not lines.strip():
         return rest

@@ -72,7 +72,9 @@ class Administrator(NamedTuple):
                 raise ProcessLookupError(errno.ESRCH, "it is not the server's")
             os.kill(self.pid, signal.SIGHUP)
         except OSError as error:
-            raise TlsError(f"{self.target}: no reload of process {self.pid}: {error.strerror}.") from error
+            raise TlsError(
+                f"{self.target}: no reload of process {self.pid}: {error.strerror}. Reload it by hand."
+            ) from error
 
     def mark_log(self, mark: str) -> LogMark:
         """Have a line with ``mark`` written to the server's log, behind all that it said before. Raises TlsError."""

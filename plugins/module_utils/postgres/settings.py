@@ -32,7 +32,9 @@ def written(value: object) -> str:
         raise TlsError(f"postgres_server_ssl: expected a text, a number or a boolean, found {type(value).__name__}.")
     text = str(value)
     if re.search(r"[\0\r\n]", text):
-        raise TlsError(f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line.")
+        raise TlsError(
+            f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line. Take it out."
+        )
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
@@ -46,7 +48,10 @@ def parse(text: str) -> dict[str, str]:
         if not match:
             raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {line!r}. Correct the template.")
         if re.search(r"(?<!\\)(?:\\\\)*\\[^\\']", match.group(2)):
-            raise TlsError(f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {line!r}.")
+            raise TlsError(
+                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {line!r}. "
+                "Write the character itself."
+            )
         name, value = match.group(1).lower(), _unquoted(match.group(2))
         if name in settings:
             raise TlsError(
@@ -66,7 +71,8 @@ def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
     for name, value in settings.items():
         if name not in known:
             raise TlsError(
-                f"postgres_server_ssl: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}."
+                f"postgres_server_ssl: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}. "
+                "Correct the name or leave it out."
             )
         _check_value(name, value, state.settings[name])
     required = {name: f"{directory}/current/{file}" for name, file in GENERATION_FILES.items()}
@@ -145,7 +151,10 @@ def _check_value(name: str, value: str, setting: Setting) -> None:
         choices = ", ".join(repr(choice) for choice in setting.choices or [])
         raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected one of {choices}.")
     if setting.context != "sighup":
-        raise TlsError(f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts.")
+        raise TlsError(
+            f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts. "
+            "Leave it out, and set it in postgresql.conf before a restart of yours."
+        )
 
 
 def _unquoted(value: str) -> str:

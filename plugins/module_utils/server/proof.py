@@ -57,7 +57,11 @@ class Prover:
             raise _not_taken("The server did not take the new TLS files", refused or [])
         differing = settings.not_in_force(wanted, state.inspect(self.administrator)) if wanted else []
         if differing:
-            raise TlsError("After the reload settings are not in force: " + "; ".join(differing) + ".")
+            raise TlsError(
+                "After the reload settings are not in force: "
+                + "; ".join(differing)
+                + ". Remove them at the places named."
+            )
 
     def _reload_until(self, fingerprint: str) -> list[str] | None:
         """Reload once; return None when that is proven to have worked, else the log lines that tell why not."""
@@ -101,7 +105,10 @@ class Prover:
         bad = rules.faults(self.administrator, self.found.major)
         if bad:
             listed = [str(fault) for fault in bad]
-            raise TlsError(f"The server refuses {bad[0].name}: {'; '.join(listed)}.", server_log=listed)
+            raise TlsError(
+                f"The server refuses {bad[0].name}: {'; '.join(listed)}. Correct what is named there.",
+                server_log=listed,
+            )
 
     def previous(self, fingerprint: str) -> None:
         """Reload after a roll-back and prove that what was served before is served again. Raises TlsError."""
@@ -181,5 +188,6 @@ def _answering(endpoints: Sequence[wire.Endpoint]) -> wire.Endpoint:
 
 def _not_taken(what: str, lines: list[str]) -> TlsError:
     reasons = " / ".join(line.strip() for line in lines)
-    unsaid = "nothing that could be read; a handshake does not show what was expected"
-    return TlsError(f"{what}. It says: {reasons or unsaid}.", server_log=lines)
+    unsaid = "nothing that could be read; a handshake does not show what was expected. Look into its log"
+    remedy = " Correct what it names, then start again." if reasons else ""
+    return TlsError(f"{what}. It says: {reasons or unsaid}.{remedy}", server_log=lines)

@@ -79,5 +79,8 @@ def _authorities(pem: str, option: str) -> list[Certificate]:
     found = certificate.read_pem(pem, option)
     for one in found:
         if not one.is_ca:
-            raise TlsError(f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.")
+            raise TlsError(
+                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
+                "Take it out."
+            )
     return found

@@ -101,7 +101,7 @@ class Transaction:
                 self.journal.clear()
             return []
         if not check_mode:
-            self.journal.roll_back()
+            self._undo()
             leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
@@ -110,6 +110,17 @@ class Transaction:
             self.state = state.inspect(self.administrator)
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
+
+    def _undo(self) -> None:
+        try:
+            self.journal.roll_back()
+        except OSError as error:
+            raise TlsError(
+                f"{error.filename or self.journal.path}: {error.strerror or error}. What an interrupted run left is "
+                f"not put back whole ({self.journal.path} tells of it). Mend that (rights, space) and start again: the "
+                "next run goes on with it.",
+                rolled_back=False,
+            ) from error
 
     def _refuse_before_anything_changes(self) -> None:
         included = self.store.current_link + "/" + planning.CONF
@@ -287,7 +298,10 @@ class Transaction:
         reissue.refuse_endless_renewal(leaf, wish, self.now)
         left = reissue.reasons(leaf, wish, self.now)
         if left:
-            raise TlsError(f"certificate: the authority did not issue what was asked for: {', '.join(left)}.")
+            raise TlsError(
+                f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
+                "this host signed for the names and the type of key that are declared."
+            )
         if not os.path.exists(self.store.pending_key(_PENDING)):
             raise TlsError(
                 f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
@@ -343,7 +357,8 @@ def converge(target: Target, login: Login, now: int, controller_time: float, *, 
             return Transaction(target, administrator, now).run(check_mode=check_mode)
     except OSError as error:
         raise TlsError(
-            f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed."
+            f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
+            "space, kind of file) and start again."
         ) from error
     except psql.UnreachableError as error:
         if check_mode or not _recovered_files(target.directory, administrator):

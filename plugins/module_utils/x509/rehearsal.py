@@ -27,7 +27,8 @@ def _load(context: ssl.SSLContext, pair: Pair) -> None:
         context.load_cert_chain(pair.certificate, pair.key, password=_refuse_passphrase)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise TlsError(
-            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}."
+            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}. "
+            "Run with renew for a new pair."
         ) from error
 
 
@@ -48,7 +49,9 @@ def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
     try:
         context.load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as error:
-        raise TlsError(f"{source}: expected PEM certificates of authorities: {reason(error)}.") from error
+        raise TlsError(
+            f"{source}: expected PEM certificates of authorities, found: {reason(error)}. Correct it."
+        ) from error
     context.verify_mode = ssl.CERT_REQUIRED
 
 
@@ -64,7 +67,8 @@ def server_context(pair: Pair, trusted_clients: str = "", ciphers: str = "") -> 
             context.set_ciphers(ciphers)
         except ssl.SSLError as error:
             raise TlsError(
-                f"ssl_ciphers: {ciphers!r} is no cipher list that OpenSSL accepts: {reason(error)}."
+                f"ssl_ciphers: {ciphers!r} is no cipher list that OpenSSL accepts: {reason(error)}. "
+                "Correct it (openssl ciphers -v lists what it knows)."
             ) from error
     return context
 
@@ -107,7 +111,10 @@ def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
         return False
     except (ssl.SSLError, ValueError) as error:
         who = "server" if side.server_side else "client"
-        raise TlsError(f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}.") from error
+        raise TlsError(
+            f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}. Nothing live was touched. "
+            "Settings, certificate, names and trusted authorities have to fit together."
+        ) from error
     return True
 
 
@@ -122,4 +129,7 @@ def _read_refusal(client: ssl.SSLObject) -> None:
     except ssl.SSLWantReadError:
         return
     except ssl.SSLError as error:
-        raise TlsError(f"The rehearsed server refuses the client's certificate: {reason(error)}.") from error
+        raise TlsError(
+            f"The rehearsed server refuses the client's certificate: {reason(error)}. Nothing live was touched. "
+            "The authorities that servers trust for clients have to include the one that issued it."
+        ) from error
