@@ -58,6 +58,7 @@ def content() -> set[str]:
     filters = {path.stem for path in (ROOT / "plugins" / "filter").glob("*.py")}
     others = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
     others |= {path.stem for path in (ROOT / "plugins").glob("*/*.py")}
+    others |= set(yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"])
     labels = {f"{name}_module" for name in modules} | {f"{name}_filter" for name in filters}
     roles = set(specifications())
     return {*modules, *filters, *others, *roles, *labels, *(f"{role}_role" for role in roles), "docsite"}
