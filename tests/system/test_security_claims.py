@@ -55,6 +55,8 @@ def test_verify_ca_beside_trust_lets_any_certificate_be_any_role(site: Site) -> 
     assert site.connect(user="postgres") == "postgres"
     site.rules("hostssl all all all trust clientcert=verify-full")
     assert "authentication failed" in site.connect(user="postgres")
+    site.rules("hostssl all all all scram-sha-256 clientcert=verify-ca")
+    assert site.connect(user="report", password="sesame") == "report", "by another role's certificate"
 
 
 def test_verify_full_beside_a_password_wants_both(site: Site) -> None:
