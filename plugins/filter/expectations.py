@@ -19,21 +19,25 @@ positional: identities
 options:
   _input:
     description:
-      - The variables of the server hosts. Of them count C(postgres_server_names), C(postgres_server_extra_names),
-        C(postgres_server_port) and C(postgres_server_plaintext), with the defaults of role
-        P(pgops.tls.postgres_server#role).
+      - The variables of the server hosts, with the defaults of role P(pgops.tls.postgres_server#role). Of them count
+        O(pgops.tls.postgres_server#role:main:postgres_server_names),
+        O(pgops.tls.postgres_server#role:main:postgres_server_extra_names),
+        O(pgops.tls.postgres_server#role:main:postgres_server_port) and
+        O(pgops.tls.postgres_server#role:main:postgres_server_plaintext).
     type: list
     elements: dict
     required: true
   identities:
-    description: C(postgres_client_identities) of the client host that is going to connect.
+    description:
+      - O(pgops.tls.postgres_client#role:main:postgres_client_identities) of the client host that is going
+        to connect.
     type: list
     elements: dict
     required: true
   clients:
     description:
       - The variables of all client hosts. The check that one role's certificate does not let in as another role asks
-        for a role that one of them has in C(postgres_client_identities).
+        for a role that one of them has in O(pgops.tls.postgres_client#role:main:postgres_client_identities).
     type: list
     elements: dict
     default: []
@@ -48,7 +52,7 @@ options:
   other_role:
     description:
       - The role to ask for with another role's certificate.
-      - By default another role of the inventory, and C(postgres) if there is no other.
+      - By default another role of the inventory, and V(postgres) if there is no other.
     type: str
     default: ""
 seealso:

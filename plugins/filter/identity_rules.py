@@ -15,7 +15,8 @@ description:
 options:
   _input:
     description:
-      - The variables of the client hosts; of them only C(postgres_client_identities) counts.
+      - The variables of the client hosts. Of them only
+        O(pgops.tls.postgres_client#role:main:postgres_client_identities) counts.
     type: list
     elements: dict
     required: true

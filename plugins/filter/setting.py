@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 name: setting
 short_description: Write a value as postgresql.conf wants it
 version_added: 0.1.0
-description: Booleans become C(on) and C(off), anything else is quoted.
+description: Booleans become V(on) and V(off), anything else is quoted.
 options:
   _input:
     description: The value.

@@ -61,7 +61,7 @@ options:
         description:
           - The directory for C(.postgresql) and C(.pg_service.conf), in place of the OS user's home directory.
           - The OS user has to own it.
-          - For accounts without a home of their own. Programs find the files there when C(HOME) says so (libpq 14 and
+          - For accounts without a home of their own. Programs find the files there when E(HOME) says so (libpq 14 and
             newer), or by their paths.
         type: path
       databases:

@@ -21,7 +21,7 @@ description:
   - All connections of one call run in one remote execution, several at once.
   - Changes nothing. For a foreign certificate it makes a throw-away authority with the C(openssl) command in a
     directory that only the OS user can read, and removes it.
-  - Messages are compared in English, so C(lc_messages) of the servers has to be C(C) or English.
+  - Messages are compared in English, so C(lc_messages) of the servers has to be V(C) or English.
   - Has to run as root, or as the only OS user that O(expectations) name.
 attributes:
   check_mode:
