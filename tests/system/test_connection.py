@@ -15,47 +15,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.tests.checkers import DEFAULTS, Checker
 
-CONNECT_TIMEOUT = 10
-DEFAULTS = {
-    "expect": "accepted",
-    "port": 5432,
-    "database": "postgres",
-    "certificate": "own",
-    "files": "named",
-    "sslmode": "verify-full",
-}
 KINDS = [kind for kind in REFUSALS if kind != "another_role"]
-
-
-class Checker:
-    """The client of the fixture of that name, with short ways to try expectations on it."""
-
-    def __init__(self, client: Any) -> None:
-        self.name, self.home, self.cluster, self.give = client.name, client.home, client.cluster, client.give
-
-    def expect(self, **given: Any) -> dict[str, Any]:
-        """Return an expectation with this cluster, this user and role app."""
-        common = {"host": "localhost", "port": self.cluster.port, "role": "app", "os_user": self.name}
-        return {**DEFAULTS, **common, **given}
-
-    def refuse(self, kind: str, **given: Any) -> dict[str, Any]:
-        """Return an expectation of a refusal."""
-        return self.expect(expect="refused", kind=kind, **given)
-
-    def verify(self, *items: dict[str, Any]) -> list[dict[str, Any]]:
-        """Try expectations and return module results."""
-        expected = [checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(items)]
-        found = checks.verify(expected, libpq.load(), CONNECT_TIMEOUT)
-        return [report.as_result(one) for one in found]
-
-    def outcome(self, kind: str, **given: Any) -> dict[str, Any]:
-        """Try a refusal beside the connection that has to work, which works, and return the refusal's result."""
-        proof, found = self.verify(self.expect(), self.refuse(kind, **given))
-        assert proof["status"] == "ok", proof
-        return found
 
 
 @pytest.fixture
@@ -71,7 +35,7 @@ def leftovers(client: Checker) -> list[Path]:
 
 def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: Checker) -> None:
     found = client.verify(client.expect(), client.expect(host="127.0.0.1"))
-    can_verify_addresses = libpq.load().major >= 15
+    can_verify_addresses = client.library.major >= 15
     assert [one["status"] for one in found] == ["ok", "ok" if can_verify_addresses else "skipped"]
     assert found[0]["protocol"] == "TLSv1.3"
     assert found[0]["cipher"].startswith("TLS_")
@@ -294,9 +258,14 @@ def test_the_service_of_the_role_is_used(client: Checker) -> None:
     client.give(client.home / ".pg_service.conf", "\n".join(lines).encode())
     (found,) = client.verify(client.expect(files="service"))
     assert found["status"] == "ok", found
-    client.give(client.home / ".pg_service.conf", b"[other]\n")
-    (found,) = client.verify(client.expect(files="service"))
-    assert 'definition of service "app" not found' in found["reason"]
+    for content, fault in {
+        b"[other]\n": 'definition of service "app" not found',
+        b"[app]\nnonsense\n": "syntax error in service file",
+        b"[app]\nsslrot=x\n": "syntax error in service file",
+    }.items():
+        client.give(client.home / ".pg_service.conf", content)
+        (found,) = client.verify(client.expect(files="service"))
+        assert fault in found["reason"]
 
 
 def test_the_environment_of_the_caller_changes_nothing(client: Checker, monkeypatch: pytest.MonkeyPatch) -> None:

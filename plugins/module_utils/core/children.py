@@ -20,7 +20,7 @@ Send = Callable[[Any], None]  # gives the parent a value that JSON can hold; Non
 
 
 class Ended(NamedTuple):
-    """What a child left: the values that it sent, and how it failed (''  when it did not)."""
+    """What a child left: the values that it sent, and how it failed ('' when it did not)."""
 
     sent: list[Any]
     fault: str
@@ -30,7 +30,8 @@ def run_as(user: Account, work: Callable[[Send], None], silence: float) -> Ended
     """Call ``work`` in a child process that is ``user`` for good; return what it sent.
 
     Its environment is HOME, PATH and the C locale, its directory is /, and it has no open file but the way to the
-    parent. A child that sends nothing for ``silence`` seconds is killed. Raises TlsError when there can be no child.
+    parent. ``work`` cannot import anything: the user may be unable to read Python's files, and those of a module. A
+    child that sends nothing for ``silence`` seconds is killed. Raises TlsError when there can be no child.
     """
     become = becoming(user)
     reader, writer = os.pipe()
