@@ -49,8 +49,13 @@ class Library(NamedTuple):
 
 def load() -> Library:
     """Return the libpq of this host. Raises TlsError when there is none that can be loaded."""
-    from ctypes import CDLL  # noqa: PLC0415 (a host without anything to verify does not pay for it)
-
+    try:
+        from ctypes import CDLL  # noqa: PLC0415 (a host without anything to verify does not pay for it)
+    except ImportError as error:  # a Python that was built without libffi
+        raise TlsError(
+            f"{sys.executable} cannot load libpq, PostgreSQL's client library: {error}. Connections are verified with "
+            "it. Let ansible_python_interpreter name the distribution's own Python."
+        ) from error
     faults = []
     for path in (NAME, *_beside_psql()):
         try:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,4 +48,12 @@ def test_libpq_is_found_beside_the_programs_of_a_postgresql_that_the_loader_does
 def test_a_library_that_is_no_libpq_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libpq, "NAME", "libc.so.6")
     with pytest.raises(TlsError, match="PQlibVersion"):
+        libpq.load()
+
+
+def test_a_python_that_can_load_no_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "_ctypes", None)
+    for name in ("ctypes", "ctypes._endian"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(TlsError, match=f"{sys.executable} cannot load libpq.*_ctypes"):
         libpq.load()
