@@ -58,12 +58,12 @@ def user(artifact: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> 
     return found
 
 
-@pytest.fixture(scope="module")
-def host(user: User, run: Run) -> Iterator[Callable[..., str]]:
+@pytest.fixture(scope="module", params=["bullseye", "bookworm"])  # the oldest Python on a managed host, and a usual one
+def host(request: pytest.FixtureRequest, user: User, run: Run) -> Iterator[Callable[..., str]]:
     """Start a host with a PostgreSQL server and an OS user ``web``, list it in inventory.json, give commands to it."""
-    name, key = f"{os.environ['TEST_PREFIX']}-artifact", user.folder / "key"
+    name, key = f"{os.environ['TEST_PREFIX']}-artifact-{request.param}", user.folder / f"key-{request.param}"
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
-    image = json.loads(os.environ["TEST_IMAGES"])["bookworm"]
+    image = json.loads(os.environ["TEST_IMAGES"])[request.param]
     volume = f"--volume={key}.pub:/etc/ssh/test_keys:ro"
     options = ["--pull=never", "--systemd=always", "--network=none", "--no-hosts", "--security-opt=label=disable"]
     run("podman", "run", "--detach", "--replace", f"--name={name}", volume, *options, image)
