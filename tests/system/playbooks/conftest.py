@@ -23,7 +23,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = ROOT / ".ansible" / "collections"
+SITE = ROOT / "playbooks" / "site.yml"
 PASSPHRASE = "never-to-be-seen-4711"
+
+
+def settings(directory: Path) -> dict[str, str]:
+    """Return the environment of Ansible: everything it writes goes below ``directory``, and nothing is kept silent."""
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_DEPRECATION_WARNINGS": "1",
+        "ANSIBLE_HOME": str(directory / "home"),
+        "ANSIBLE_INJECT_FACT_VARS": "0",  # as later versions of Ansible will have it
+        "ANSIBLE_LOCAL_TEMP": str(directory / "home" / "tmp"),
+        "ANSIBLE_NOCOLOR": "1",
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # where another ansible-core than the machine's may be
+    }
 
 
 @dataclass
@@ -66,30 +83,23 @@ class Site:
         wanted = inventory or self.inventory()
         wanted["all"]["vars"].update(variables)
         (self.directory / "inventory.yml").write_text(json.dumps(wanted))
-        path = ROOT / "playbooks" / "site.yml"
+        path = SITE
         if playbook is not None:
             path = self.directory / "playbook.yml"
             path.write_text(json.dumps(playbook))
         return subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", str(path), *options],
             cwd=self.directory,
-            env={**self._environment(), **(environment or {})},
+            env={**self.settings, **(environment or {})},
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_HOME": str(self.directory / "home"),
-            "ANSIBLE_LOCAL_TEMP": str(self.directory / "home" / "tmp"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_DEPRECATION_WARNINGS": "0",
-            "HOME": str(self.directory),
-            "LC_ALL": "C.UTF-8",
-            "PATH": os.environ["PATH"],
-        }
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return the environment of Ansible."""
+        return settings(self.directory)
 
     @property
     def authorities(self) -> Path:
@@ -139,6 +149,12 @@ def os_users() -> Iterator[tuple[list[str], Path]]:
 def site_on(os_users: tuple[list[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Site]:
     """Return what makes a site on a cluster."""
     return lambda cluster: Site(tmp_path_factory.mktemp("site"), cluster, *os_users)
+
+
+@pytest.fixture(scope="session")
+def settings_in() -> Callable[[Path], dict[str, str]]:
+    """Return what gives the environment of Ansible, for tests that run it in their own way."""
+    return settings
 
 
 @pytest.fixture

@@ -6,23 +6,23 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-COLLECTIONS = Path(__file__).resolve().parents[3] / ".ansible" / "collections"
 PLAYBOOK = [{"hosts": "postgres_clients", "gather_facts": False, "roles": ["pgops.tls.postgres_verify"]}]
 
 
 class Fleet:
     """An inventory with one server (the cluster) and client hosts, all of them this machine."""
 
-    def __init__(self, directory: Path, client: Any) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str], client: Any) -> None:
         self.directory = directory
+        self.settings = settings
         self.port = client.cluster.port
         self.identities = [{"role": "app", "os_user": client.name, "databases": ["all"]}]
         self.server: dict[str, Any] | None = {
@@ -44,19 +44,10 @@ class Fleet:
         }
         (self.directory / "inventory.yml").write_text(json.dumps(inventory))
         (self.directory / "site.yml").write_text(json.dumps(PLAYBOOK))
-        environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_HOME": str(self.directory / "home"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_DEPRECATION_WARNINGS": "0",
-            "HOME": str(self.directory),
-            "LC_ALL": "C.UTF-8",
-            "PATH": os.environ["PATH"],
-        }
         return subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "site.yml", *arguments],
             cwd=self.directory,
-            env=environment,
+            env=self.settings,
             capture_output=True,
             text=True,
             check=False,
@@ -64,7 +55,7 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, client: Any) -> Fleet:
+def fleet(tmp_path: Path, settings_in: Callable[[Path], dict[str, str]], client: Any) -> Fleet:
     """Give the client the files that the collection would make, and an inventory."""
     folder = client.home / ".postgresql"
     for name, target in {"postgresql.crt": "app/", "postgresql.key": "app/", "root.crt": ""}.items():
@@ -73,7 +64,7 @@ def fleet(tmp_path: Path, client: Any) -> Fleet:
     service = f"[app]\nuser=app\nsslcert={current}/app/postgresql.crt\nsslkey={current}/app/postgresql.key\n"
     service += f"sslrootcert={current}/root.crt\nsslmode=verify-full\n"
     client.give(client.home / ".pg_service.conf", service.encode())
-    return Fleet(tmp_path, client)
+    return Fleet(tmp_path, settings_in(tmp_path), client)
 
 
 def table(output: str) -> list[list[str]]:
