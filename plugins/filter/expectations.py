@@ -12,8 +12,9 @@ short_description: Make the list of connections to verify from an inventory
 version_added: 0.1.0
 description:
   - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
-    hold, by the client's own files, and by its service; the first identity of an OS user by libpq's default files too.
-  - For every identity and server, each kind of connection that must be refused is on the list as well.
+    hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
+  - What the role and the server's rules decide must be refused to every identity by every server; a foreign certificate,
+    a wrong name and a foreign root, which they do not decide, to one identity by every server.
   - Wildcard names are on the list as skipped, since nobody connects to them.
 positional: identities
 options:

@@ -24,17 +24,22 @@ _LISTS = (
     "postgres_client_identities",
 )
 _DICTIONARIES = ("postgres_server_ssl",)
-_LIFETIME = "postgres_ca_certificate_lifetime"  # of another role; the roles hand it over with their own variables
+_LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
+
+
+def of_types(variables: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each variable of any role, by its name, that Jinja would take for something else."""
+    return _failures(_type_checks(variables))
 
 
 def of_server(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_server, by their names."""
-    return _failures(_type_checks(variables)) or _failures(_server_checks(variables))
+    return _failures(_server_checks(variables))
 
 
 def of_client(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_client, by their names."""
-    return _failures(_type_checks(variables)) or _failures(_client_checks(variables))
+    return _failures(_client_checks(variables))
 
 
 def _type_checks(variables: Mapping[str, Any]) -> Iterator[Check]:

@@ -52,7 +52,7 @@ class Holder(NamedTuple):
 
 
 class Authority(NamedTuple):
-    """The server CA or the client CA. ``root_key`` is None when it is kept elsewhere."""
+    """The server CA or the client CA. ``root_key`` is None once it is written: nothing but its making needs it."""
 
     name: str
     root: Certificate

@@ -102,8 +102,7 @@ def _read_all(wish: Wish, now: int) -> dict[str, Authority]:
     for name in profiles.PURPOSES:
         folder = store.generation(wish.directory, name)
         if folder is not None:
-            authority = store.read(folder, name, wish.passphrase)
-            found[name] = store.with_root_key(folder, authority, wish.passphrase)
+            found[name] = store.read(folder, name, wish.passphrase)
             _refuse_other_key_type(found[name], wish.key_type, folder)
             check_time(found[name], now)
     return found

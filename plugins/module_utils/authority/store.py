@@ -106,17 +106,6 @@ def read(folder: str, name: str, passphrase: str | None) -> issuing.Authority:
     return issuing.Authority(name, root, None, issued, key)
 
 
-def with_root_key(folder: str, authority: issuing.Authority, passphrase: str | None) -> issuing.Authority:
-    """Return the authority with its root key too, unless that is kept elsewhere. Raises TlsError as ``read`` does."""
-    path = os.path.join(folder, "root.key")
-    text = files.read(path)
-    if text is None:
-        return authority
-    key = keys.from_pem(text, passphrase, path)
-    _refuse_foreign_key(key, authority.root, path, os.path.join(folder, "root.crt"))
-    return authority._replace(root_key=key)
-
-
 def create(directory: str, authority: issuing.Authority, passphrase: str | None) -> None:
     """Write a new authority; one rename makes it appear as a whole. The caller holds the lock. Raises OSError."""
     parent = os.path.join(directory, authority.name)

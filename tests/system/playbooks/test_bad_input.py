@@ -422,4 +422,10 @@ def test_a_mistake_of_a_client_is_found_where_the_run_is_limited_to_servers(site
 def test_one_mistake_among_many_hosts_stops_the_run_before_anything_changes(site: Any) -> None:
     inventory = site.inventory()
     inventory["postgres_servers"]["hosts"]["db2"] = {**server(inventory), "postgres_server_names": ["db_2"]}
-    refused(site, r"\[db2\].*'db_2' is neither a DNS name nor an IP address", inventory=inventory)
+    refused(site, r"db2: postgres_server_names: 'db_2' is neither a DNS name nor an IP address", inventory=inventory)
+
+
+def test_a_mistake_beside_an_import_of_the_playbook_is_found(site: Any) -> None:
+    path = str(Path(__file__).resolve().parents[3] / "playbooks" / "site.yml")
+    playbook = [{"import_playbook": path, "vars": {"postgres_server_plaintext": "maybe"}}]
+    refused(site, r"db1: value of postgres_server_plaintext must be one of: reject, allow", playbook=playbook)

@@ -46,10 +46,3 @@ def test_variables_begin_with_the_name_of_their_role(role: Path) -> None:
 def test_every_variable_is_in_the_readme_of_the_role(role: Path) -> None:
     text = (role / "README.md").read_text(encoding="utf-8")
     assert [name for name in defaults(role) if f"`{name}`" not in text] == []
-
-
-@pytest.mark.parametrize("name", ["postgres_server", "postgres_client"])
-def test_roles_that_look_at_the_lifetime_of_certificates_have_the_default_of_its_own_role(name: str) -> None:
-    default = defaults(ROLES[0].with_name("postgres_ca"))["postgres_ca_certificate_lifetime"]
-    text = (ROLES[0].with_name(name) / "tasks" / "check.yml").read_text(encoding="utf-8")
-    assert f"{{{{ postgres_ca_certificate_lifetime | default('{default}') }}}}" in text

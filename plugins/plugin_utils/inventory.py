@@ -1,0 +1,132 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that is wrong with the variables of a fleet, found on the controller in one task, not in one per host."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+
+_ROLES = Path(__file__).resolve().parents[2] / "roles"
+# The group whose hosts a role is for; None: every host
+GROUPS: Mapping[str, str | None] = {
+    "postgres_ca": None,
+    "postgres_server": "postgres_servers",
+    "postgres_client": "postgres_clients",
+    "postgres_verify": "postgres_clients",
+}
+_OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
+_ALIKE = 0.94  # of difflib: a letter or two
+
+
+class Fleet:
+    """The variables of a fleet: hostvars, groups, and what the playbook sets for all hosts, which hostvars lacks."""
+
+    def __init__(
+        self, hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, list[str]], everywhere: Mapping[str, Any]
+    ) -> None:
+        self.hostvars = hostvars
+        self.groups = groups
+        self.everywhere = everywhere
+
+    def problems(self, hosts: list[str]) -> list[str]:
+        """Return a sentence for each problem of ``hosts``, with the names of the hosts that have it.
+
+        What they make of each other's variables is looked at last: it needs all of these to be of the right type.
+        """
+        return self._collected(hosts, self._of_host) or self._collected(hosts, self._of_others)
+
+    def _collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
+        found: dict[str, list[str]] = {}
+        for host in hosts:
+            try:
+                messages = list(check(host))
+            except TlsError as error:
+                messages = [error.message]
+            except AnsibleError as error:  # a variable that cannot be templated
+                messages = [str(error)]
+            for message in messages:
+                found.setdefault(message, []).append(host)
+        return [f"{_listed(having)}: {message}" for message, having in found.items()]
+
+    def _of_host(self, host: str) -> Iterator[str]:
+        roles = [role for role, group in GROUPS.items() if group is None or host in self.groups.get(group, ())]
+        yield from _misspelt([*self.hostvars[host], *self.everywhere])
+        given = {role: self._variables(host, role) for role in roles}
+        wrong = [message for role in roles for message in _of_wrong_type(role, given[role])]
+        yield from wrong
+        if not wrong:
+            merged = {name: value for one in given.values() for name, value in one.items()}
+            for role, check in (("postgres_server", problems.of_server), ("postgres_client", problems.of_client)):
+                yield from check(merged) if role in given else ()
+
+    def _of_others(self, host: str) -> list[str]:
+        servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
+        if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
+            hba.identity_rules(clients)  # the role's default
+        if host in self.groups.get("postgres_clients", ()):
+            own = self._variables(host, "postgres_client")["postgres_client_identities"]
+            refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]
+            matrix.from_inventory(servers, own, clients=clients, refused=refused)
+        return []
+
+    def _of_group(self, group: str) -> list[Mapping[str, Any]]:
+        return [self.hostvars[name] for name in self.groups.get(group, ())]
+
+    def _variables(self, host: str, role: str) -> dict[str, Any]:
+        """Return the variables of a role for a host: what is set, else the default."""
+        found = _defaults(role, host)
+        for source in (self.hostvars[host], self.everywhere):
+            found.update((name, source[name]) for name in arguments_of(role) if name in source)
+        return found
+
+
+def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it."""
+    return {name: value for name, value in variables.items() if name not in inventory or inventory[name] != value}
+
+
+@functools.lru_cache(maxsize=None)
+def arguments_of(role: str) -> dict[str, Any]:
+    """Return the options of a role of this collection, as its argument specification has them."""
+    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return options
+
+
+def _defaults(role: str, host: str) -> dict[str, Any]:
+    """Return the defaults of a role for a host, as far as they can be told without a template of Ansible's."""
+    plain = {name: one["default"] for name, one in arguments_of(role).items() if "default" in one}
+    if role == "postgres_server":
+        plain.update(postgres_server_names=[host], postgres_server_hba=[])
+    return {name: value for name, value in plain.items() if "{{" not in str(value)}
+
+
+def _of_wrong_type(role: str, given: Mapping[str, Any]) -> list[str]:
+    messages: list[str] = ArgumentSpecValidator(arguments_of(role)).validate(given).error_messages
+    return messages or problems.of_types(given)
+
+
+def _misspelt(names: Iterable[str]) -> Iterator[str]:
+    """Name variables that are almost, but not quite, one of a role: Ansible would ignore them in silence."""
+    known = [*_OTHERS, *(name for role in GROUPS for name in arguments_of(role))]
+    for name in names:
+        if name.startswith(tuple(f"{role}_" for role in GROUPS)) and name not in known:
+            for meant in difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
+                yield f"{name}: there is no such variable. Write {meant}, or give a variable of your own another name."
+
+
+def _listed(hosts: list[str]) -> str:
+    shown = ", ".join(hosts[:3])
+    return shown if len(hosts) <= 3 else f"{shown} and {len(hosts) - 3} more"

@@ -1,0 +1,87 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleUndefinedVariable
+from ansible_collections.pgops.tls.plugins.filter.input_problems import input_problems
+
+GROUPS = {"postgres_servers": ["db1", "db2", "db3", "db4"], "postgres_clients": ["app1"]}
+HOSTS = ["db1", "db2", "db3", "db4", "app1"]
+
+
+def fleet(**variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the variables of the hosts: names, one identity, and what is given."""
+    found: dict[str, dict[str, Any]] = {host: {"inventory_hostname": host} for host in HOSTS}
+    found["app1"]["postgres_client_identities"] = [{"role": "app", "os_user": "web"}]
+    for host, more in variables.items():
+        found[host].update(more)
+    return found
+
+
+def test_a_fleet_of_defaults_has_no_problems() -> None:
+    assert input_problems(fleet(), HOSTS, GROUPS) == []
+
+
+def test_a_problem_of_several_hosts_is_told_once() -> None:
+    wrong = {"postgres_server_port": "main"}
+    (found,) = input_problems(fleet(db2=wrong, db3=wrong), HOSTS, GROUPS)
+    assert found.startswith("db2, db3: argument 'postgres_server_port' is of type")
+    (found,) = input_problems(fleet(db1=wrong, db2=wrong, db3=wrong, db4=wrong), HOSTS, GROUPS)
+    assert found.startswith("db1, db2, db3 and 1 more: argument")
+
+
+def test_hosts_are_checked_for_the_roles_of_their_groups_only() -> None:
+    assert input_problems(fleet(app1={"postgres_server_port": "main"}), HOSTS, GROUPS) == []
+    assert input_problems(fleet(db1={"postgres_client_identities": "web"}), HOSTS, GROUPS) == []
+    (found,) = input_problems(fleet(db1={"postgres_ca_key_type": "DSA"}), HOSTS, GROUPS)
+    assert "postgres_ca_key_type" in found
+
+
+def test_hosts_outside_a_limit_are_left_out_but_for_what_others_make_of_them() -> None:
+    wrong = fleet(db2={"postgres_server_names": ["db_2"]}, app1={"postgres_client_identities": [{"os_user": "web"}]})
+    (found,) = input_problems(wrong, ["db1"], GROUPS)
+    assert found.startswith("db1: postgres_client_identities: expected dictionaries with role and os_user")
+
+
+@pytest.mark.parametrize("name", ["postgres_server_hab", "postgres_server_plaintxt", "postgres_client_identites"])
+def test_a_variable_that_is_almost_one_of_a_role_is_named(name: str) -> None:
+    (found,) = input_problems(fleet(app1={name: 1}), HOSTS, GROUPS)
+    assert found.startswith(f"app1: {name}: there is no such variable. Write postgres_")
+
+
+@pytest.mark.parametrize(
+    "name", ["postgres_server_version", "postgres_ca_authorities", "postgres_server_data_directory"]
+)
+def test_other_variables_are_nobodys_business(name: str) -> None:
+    assert input_problems(fleet(db1={name: 1}), HOSTS, GROUPS) == []
+
+
+def test_a_variable_that_cannot_be_templated_is_a_problem_of_its_host() -> None:
+    class Undefined(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            if name == "postgres_server_port":
+                raise AnsibleUndefinedVariable("'port' is undefined")
+            return super().__getitem__(name)
+
+    hostvars = {**fleet(), "db2": Undefined(postgres_server_port=1)}
+    (found,) = input_problems(hostvars, HOSTS, GROUPS)
+    assert found.startswith("db2: ")
+    assert "'port' is undefined" in found
+
+
+def test_what_a_playbook_sets_for_all_hosts_counts_for_each_of_them() -> None:
+    hostvars = fleet(db1={"postgres_server_port": 5433})
+    here = {"postgres_server_port": 5433, "postgres_server_plaintext": "maybe"}
+    (found,) = input_problems(hostvars, HOSTS, GROUPS, "db1", here)
+    assert found.startswith(
+        "db1, db2, db3 and 1 more: value of postgres_server_plaintext must be one of: reject, allow"
+    )
+
+
+def test_what_the_inventory_says_of_the_first_host_does_not_count_for_others() -> None:
+    hostvars = fleet(db1={"postgres_server_renew_before": "91d", "postgres_ca_certificate_lifetime": "1y"})
+    assert input_problems(hostvars, HOSTS, GROUPS, "db1", dict(hostvars["db1"])) == []
