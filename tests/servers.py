@@ -49,6 +49,7 @@ class Server:
     options: dict[str, Any] = field(default_factory=dict)
     ssl: dict[str, str] = field(default_factory=dict)
     role: str = "postgres"
+    configuration: Path | None = None  # where postgresql.conf and the others are, if not in the data directory
 
     def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
         """Call the transaction once."""
@@ -99,6 +100,7 @@ class Server:
     def disk(self) -> dict[str, tuple[int, int, str]]:
         """Return owner, mode and content of every file that the collection may touch, except the waiting key."""
         paths = [*self.directory.rglob("*"), *(self.cluster.data / f"p{name}.conf" for name in CONFIGURATION)]
+        paths += self.configuration.iterdir() if self.configuration else []
         return {str(path): _fingerprint(path) for path in sorted(paths) if "pending" not in path.parts}
 
     def inodes(self) -> dict[str, tuple[int, int]]:

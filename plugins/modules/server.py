@@ -55,6 +55,8 @@ options:
       - By default V(/etc/postgresql/tls/PORT).
       - It belongs to the OS user that the server runs as. Everything in it, and the configuration files, are read and
         written with the rights of that user, also when the module runs as root.
+      - A configuration file that root alone can change (owner root, the group of that OS user, not writable for group
+        and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
     type: path
   names:
     description: The DNS names and IP addresses by which clients call the server.

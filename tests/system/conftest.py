@@ -92,6 +92,8 @@ class Cluster:
         """Write a file (a path in the data directory or an absolute one) that the cluster's account owns."""
         path = self.data / name
         path.write_bytes(text.encode() if isinstance(text, str) else text)
+        if path.is_symlink():  # to a file with its own owner and mode
+            return path
         path.chmod(mode)
         if os.geteuid() == 0:
             shutil.chown(path, self.account, pwd.getpwnam(self.account).pw_gid)
@@ -214,6 +216,26 @@ def server(cluster: Cluster) -> Iterator[Server]:
     directory = cluster.home / "tls"
     yield Server(cluster, directory)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def hardened(server: Server) -> Iterator[Server]:
+    """Give a new server whose configuration files belong to root, in a directory that root alone can write."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has files of root")
+    directory = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/opt"))
+    directory.chmod(0o755)
+    try:
+        for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+            shutil.move(server.cluster.data / name, directory / name)
+            (directory / name).chmod(0o640)
+            os.chown(directory / name, 0, pwd.getpwnam(server.cluster.account).pw_gid)
+            (server.cluster.data / name).symlink_to(directory / name)
+        server.configuration = directory
+        yield server
+    finally:
+        server.cluster.stop()
+        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -114,7 +114,8 @@ class Stage:
     def left(self) -> list[str]:
         """Return what a run must not leave."""
         paths = [*self.server.directory.rglob("*"), *self.server.cluster.data.iterdir()]
-        signs = ("pgops-new", ".staging", "backup", "journal.json")
+        paths += self.server.configuration.iterdir() if self.server.configuration else []
+        signs = ("pgops-new", "pgops-before", ".staging", "backup", "journal.json")
         return [str(path) for path in paths if any(mark in path.name for mark in signs)]
 
     def _configuration(self) -> list[Path]:
@@ -185,6 +186,22 @@ def fails_for_good(stage: Stage, number: int) -> bool:
 def test_a_fault_at_any_point_leaves_the_old_or_the_new_state(
     server: Server, scenario: str, fault: Callable[[Stage, int], bool], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    try_points(server, scenario, fault, capsys)
+
+
+@pytest.mark.parametrize("scenario", ["first set-up", "rules"])
+@pytest.mark.parametrize("fault", [dies, fails, fails_for_good])
+@pytest.mark.usefixtures("counted")
+def test_a_fault_with_files_of_root_leaves_the_old_or_the_new_state(
+    hardened: Server, scenario: str, fault: Callable[[Stage, int], bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try_points(hardened, scenario, fault, capsys)
+
+
+def try_points(
+    server: Server, scenario: str, fault: Callable[[Stage, int], bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Let a change come to grief at one point after the other."""
     stage = Stage(server, scenario)
     seen = {"old": 0, "new": 0}
     first = sum(map(ord, scenario + fault.__name__)) % EVERY  # so that the samples differ

@@ -15,18 +15,22 @@ import json
 import os
 import shutil
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+
 
 class Journal:
     """The changes of one transaction on a generation store and on files outside it."""
 
-    def __init__(self, store: GenerationStore) -> None:
+    def __init__(self, store: GenerationStore, rooted: RootFiles | None = None) -> None:
         self.store = store
+        self.rooted = rooted  # keeps what it needs to put root's files back, out of reach of who owns the store
         self.path = os.path.join(store.directory, "journal.json")
         self.backups = os.path.join(store.directory, "backup")
 
@@ -65,6 +69,13 @@ class Journal:
         else:
             files.write_atomically(real, content, mode, owner)
 
+    def put_rooted(self, path: str, before: bytes, content: bytes) -> None:
+        """Write a file of root (the path has no links in it) that is still as ``before``. Raises TlsError, OSError."""
+        journal = self._read()
+        journal["changes"].append({"path": path, "before": {"kind": "rooted"}, "written": {}, "aside": None})
+        self._write(journal)
+        self._rooted(path).replace(path, before, content)
+
     def put_link(self, path: str, target: str, aside: str | None = None) -> None:
         """Make ``path`` a symbolic link, instead of whatever file or link is there. Raises OSError.
 
@@ -79,7 +90,11 @@ class Journal:
 
     def commit(self) -> None:
         """Close the transaction: what was changed stays."""
+        changes = self._read()["changes"]
         self._close()
+        with contextlib.suppress(OSError, TlsError):  # the next run does it
+            for path in (change["path"] for change in changes if change["before"]["kind"] == "rooted"):
+                self._rooted(path).forget(path)
 
     def roll_back(self) -> None:
         """Put everything back, last change first, and close the transaction.
@@ -100,8 +115,21 @@ class Journal:
     def originals(self) -> tuple[str | None, dict[str, bytes | None]]:
         """Return to which generation and contents of files (None: no file) a roll-back would lead, without doing it."""
         journal = self._read()
-        backups = {change["path"]: change["before"].get("backup") for change in reversed(journal["changes"])}
-        return journal["previous"], {path: files.read(backup) if backup else None for path, backup in backups.items()}
+        befores = {change["path"]: change["before"] for change in reversed(journal["changes"])}
+        return journal["previous"], {path: self._original(path, before) for path, before in befores.items()}
+
+    def _original(self, path: str, before: dict[str, Any]) -> bytes | None:
+        if before["kind"] == "rooted":
+            return self._rooted(path).original(path)
+        return files.read(before["backup"]) if "backup" in before else None
+
+    def _rooted(self, path: str) -> RootFiles:
+        if self.rooted is None:
+            raise TlsError(
+                f"{self.path}: it names {path} as a file of root, but there is none in this transaction. Look who "
+                "wrote that, then remove the journal and start again."
+            )
+        return self.rooted
 
     def _note(self, path: str, written: dict[str, str], aside: str | None = None) -> None:
         """Write down what is at ``path`` and what is going to be; nothing but that may be done to it afterwards."""
@@ -143,6 +171,9 @@ class Journal:
 
     def _refuse_foreign_change(self, path: str, changes: list[dict[str, Any]]) -> None:
         """Raise TlsError unless a file is as it was before or after one of our changes to it."""
+        if changes[0]["before"]["kind"] == "rooted":
+            self._rooted(path).refuse_foreign_change(path)
+            return
         now = self._state(path)
         if not any(_is_known(now, change) for change in changes):
             kept = changes[0]["before"].get("backup") or changes[0]["aside"] or "no file: it did not exist"
@@ -152,10 +183,11 @@ class Journal:
                 f"Merge the two by hand, then remove {self.path} and start again."
             )
 
-    @staticmethod
-    def _restore(change: dict[str, Any]) -> None:
+    def _restore(self, change: dict[str, Any]) -> None:
         path, before = change["path"], change["before"]
-        if change["aside"] is not None:
+        if before["kind"] == "rooted":
+            self._rooted(path).restore(path)
+        elif change["aside"] is not None:
             _take_back(path, change["aside"])
         elif before["kind"] == "file":
             with open(before["backup"], "rb") as stream:

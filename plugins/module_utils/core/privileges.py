@@ -38,3 +38,19 @@ def acting_as(user: Account) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(group)
         os.setgroups(groups)
+
+
+@contextlib.contextmanager
+def as_root() -> Iterator[None]:
+    """Take root's effective ids back for a while, in a process of root that acts as somebody else.
+
+    What is done meanwhile must not depend on anything that the other one could change.
+    """
+    user, group = os.geteuid(), os.getegid()
+    os.seteuid(0)
+    try:
+        os.setegid(0)
+        yield
+    finally:
+        os.setegid(group)
+        os.seteuid(user)

@@ -41,26 +41,6 @@ def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
         raise
 
 
-def refuse_unwritable(path: str, account: Account) -> None:
-    """Raise TlsError when a configuration file cannot be replaced with that user's rights, which we have now."""
-    real = os.path.realpath(path)
-    folder = os.path.dirname(real)
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        raise TlsError(
-            f"{path}: OS user {account.name!r}, who runs the server, cannot write to {folder}, but every change is "
-            "made with that user's rights. Give that directory to it, or the write permission in it."
-        )
-    if not os.path.exists(real):
-        return
-    found = os.stat(real)
-    if found.st_uid != account.uid or found.st_gid not in {os.getegid(), *os.getgroups()}:
-        raise TlsError(
-            f"{path}: found owner and group {found.st_uid}:{found.st_gid}, which OS user {account.name!r}, who runs "
-            "the server, could not give to the changed file; every change is made with that user's rights. "
-            f"chown it to {account.uid}:{account.gid}."
-        )
-
-
 def _make(path: str, account: Account) -> None:
     """Create the directory with that user's rights where they suffice, else with ours."""
     try:

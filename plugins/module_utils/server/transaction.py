@@ -23,6 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import directory,
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     Certificate,
@@ -31,7 +32,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 )
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
-_FILES = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
 
 
 class Login(NamedTuple):
@@ -62,8 +62,9 @@ class Transaction:
         self.administrator = administrator
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
-        self.journal = Journal(self.store)
         self.state = state.inspect(administrator)
+        self.texts = Texts(self.state, administrator.account)
+        self.journal = Journal(self.store, self.texts.rooted)
         self.prover = Prover(administrator, self.state)
         self.served = self.prover.served()
 
@@ -99,6 +100,7 @@ class Transaction:
             if not check_mode:
                 self.store.discard_unused()
                 self.journal.clear()
+                self.texts.forget()
             return []
         if not check_mode:
             self._undo()
@@ -135,14 +137,14 @@ class Transaction:
         found = self._found(previous)
         leaf = _leaf(found.generation.get(planning.CERTIFICATE))
 
-        def text(setting: str, now: str) -> str:
-            path = os.path.realpath(self.state.value(setting))
+        def text(name: str, now: str) -> str:
+            path = self.texts.paths[name]
             return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
 
         return found._replace(
-            config=text("config_file", found.config),
-            hba=text("hba_file", found.hba),
-            ident=text("ident_file", found.ident),
+            config=text("postgresql.conf", found.config),
+            hba=text("pg_hba.conf", found.hba),
+            ident=text("pg_ident.conf", found.ident),
             served=leaf.sha256 if leaf else self.served,
         )
 
@@ -152,9 +154,9 @@ class Transaction:
         return planning.Found(
             generation=generation,
             repairs=self._repairs(current, generation),
-            config=_text(self.state.value("config_file")),
-            hba=_text(self.state.value("hba_file")),
-            ident=_text(self.state.value("ident_file"), ""),
+            config=self.texts.read("postgresql.conf"),
+            hba=self.texts.read("pg_hba.conf"),
+            ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
         )
 
@@ -202,14 +204,13 @@ class Transaction:
             self._refuse_broken_rules(plan)
         for rewrite in [plan.config, *plan.rules]:
             if rewrite is not None:
-                directory.refuse_unwritable(self.state.value(_FILES[rewrite.name]), self.administrator.account)
+                self.texts.refuse_unwritable(rewrite.name)
 
     def _refuse_broken_rules(self, plan: planning.Plan) -> None:
         """Stop when lines that are none of ours would keep the server from loading the new rules."""
         if self.state.major < 15:  # which cannot be asked about its maps
-            hba.check_maps(_text(self.state.value("ident_file"), ""), self.state.major, self.state.value("ident_file"))
-        paths = {name: self.state.value(setting) for name, setting in _FILES.items()}
-        faults = planning.lasting(rules.faults(self.administrator, self.state.major), plan.rules, paths)
+            hba.check_maps(self.texts.read("pg_ident.conf", ""), self.state.major, self.texts.named["pg_ident.conf"])
+        faults = planning.lasting(rules.faults(self.administrator, self.state.major), plan.rules, self.texts.named)
         if faults:
             listed = [str(fault) for fault in faults]
             raise TlsError(
@@ -311,15 +312,14 @@ class Transaction:
 
     def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
         if plan.config is not None:
-            self.journal.put_file(self.state.value("config_file"), plan.config.after.encode("utf-8", "surrogateescape"))
+            self.texts.write(plan.config, self.journal)
         self.journal.switch()
         if staged or plan.config or self.served != fingerprint:
             self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
         for rewrite in plan.rules:
-            path = self.state.value(_FILES[rewrite.name])
-            self.journal.put_file(path, rewrite.after.encode("utf-8", "surrogateescape"), 0o640)
+            self.texts.write(rewrite, self.journal)
         if plan.rules:
             self.prover.check_rules()
             self.prover.rules(plaintext=self.target.plaintext)
@@ -380,7 +380,7 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
     except FileNotFoundError:
         return False
     with directory.held(path, owner, check_mode=False):
-        journal = Journal(GenerationStore(path, owner.owner))
+        journal = Journal(GenerationStore(path, owner.owner), root_files(owner))
         if not journal.is_open():
             return False
         journal.roll_back()
@@ -396,16 +396,3 @@ def _leaf(chain: bytes | None) -> Certificate | None:
         return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
     except TlsError:
         return None
-
-
-def _text(path: str, missing: str | None = None) -> str:
-    """Return a configuration file's text; bytes that are no UTF-8 survive the round trip.
-
-    ``missing`` is what a file counts as that does not exist; None raises TlsError.
-    """
-    content = files.read(path)
-    if content is not None:
-        return content.decode("utf-8", "surrogateescape")
-    if missing is None:
-        raise TlsError(f"{path}: the server runs with this file, but it does not exist any more. Put it back first.")
-    return missing

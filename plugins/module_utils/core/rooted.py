@@ -1,0 +1,142 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration files that belong to root, which the OS user of a service may only read: changed and put back as root.
+
+That user owns the journal of the transaction and, through its service, says where the files are. So nothing that it
+wrote or named decides what root writes: a file counts only under its usual name, given to that user's group, below
+directories that root alone can write; and it is put back from a copy that lies beside it, where root alone can put one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
+
+_KEPT = re.compile(r"[0-9a-f]{64}")
+
+
+class RootFiles:
+    """Root's files with one of these names that are readable by a group; for a process that root started."""
+
+    def __init__(self, names: tuple[str, ...], group: int) -> None:
+        self.names = names
+        self.group = group
+
+    def objection(self, path: str, name: str) -> str:
+        """Return why the file is none that is kept here, '' if it is one. ``name`` is what it has to be called."""
+        if os.getuid() != 0:
+            return "this does not run as root"
+        is_plain = path.startswith("/") and not path.startswith("//") and os.path.normpath(path) == path
+        if name not in self.names or os.path.basename(path) != name or not is_plain:
+            return f"it is not called {name}, or its path is a detour"
+        try:
+            found, foreign = os.lstat(path), _foreign_parent(path)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            return str(error)
+        if foreign:
+            return f"{foreign} is no directory that root alone can write"
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022 or found.st_gid != self.group:
+            return (
+                f"it is no file of root that group {self.group} may read and nobody else may write "
+                f"(root:{self.group}, mode 0640)"
+            )
+        return ""
+
+    def replace(self, path: str, before: bytes, after: bytes) -> None:
+        """Replace the content of a file, which is to be ``before``, and keep the old one until ``forget``.
+
+        Owner, group and mode stay. Raises TlsError, OSError.
+        """
+        with as_root():
+            self._refuse(path)
+            if files.read(path) != before:
+                raise TlsError(f"{path}: somebody changed it while this run was at work. Start again.")
+            directory, name = os.path.split(path)
+            os.link(path, os.path.join(directory, f"{_prefix(name)}{hashlib.sha256(after).hexdigest()}"))
+            files.sync_directory(directory)
+            files.rewrite(path, after)
+
+    def refuse_foreign_change(self, path: str) -> None:
+        """Raise TlsError unless the file is as ``replace`` found or left it."""
+        with as_root():
+            kept = self._kept(path)
+            if kept and not _is_before(path, kept) and _digest(path) != kept[-64:]:
+                raise TlsError(
+                    f"{path}: a run that was interrupted had changed this file, and somebody changed it since. What it "
+                    f"held before is in {kept}. Merge the two by hand, then remove {kept} and start again."
+                )
+
+    def restore(self, path: str) -> None:
+        """Put back what ``replace`` kept, if it kept anything. Raises TlsError, OSError."""
+        self.refuse_foreign_change(path)
+        with as_root():
+            kept = self._kept(path)
+            if not kept:
+                return
+            if _is_before(path, kept):
+                os.unlink(kept)  # rename() does nothing between two names of one file
+            else:
+                os.rename(kept, path)
+            files.sync_directory(os.path.dirname(path))
+
+    def original(self, path: str) -> bytes | None:
+        """Return what ``restore`` would put back; what is there now if there is nothing to restore."""
+        with as_root():
+            return files.read(self._kept(path) or path)
+
+    def forget(self, path: str) -> None:
+        """Remove what ``replace`` kept: the change stays."""
+        with as_root():
+            while self._kept(path):
+                os.unlink(self._kept(path))
+                files.sync_directory(os.path.dirname(path))
+
+    def _kept(self, path: str) -> str:
+        """Return the path of the old file beside the present one; its name tells the new content. '' for none."""
+        self._refuse(path)
+        directory, name = os.path.split(path)
+        prefix = _prefix(name)
+        found = [one for one in os.listdir(directory) if one.startswith(prefix) and _KEPT.fullmatch(one[len(prefix) :])]
+        return os.path.join(directory, found[0]) if found else ""
+
+    def _refuse(self, path: str) -> None:
+        objection = self.objection(path, os.path.basename(path))
+        if objection:
+            raise TlsError(
+                f"{path}: found no file that is changed as root: {objection}. Give it back to root as it was."
+            )
+
+
+def _foreign_parent(path: str) -> str:
+    """Return a directory on the way to a file that is not root's alone, or a link; '' for none.
+
+    A link that root made is resolved before, one that somebody else planted belongs to somebody else.
+    """
+    at = os.path.dirname(path)
+    while True:
+        found = os.lstat(at)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+            return at
+        if at == "/":
+            return ""
+        at = os.path.dirname(at)
+
+
+def _prefix(name: str) -> str:
+    return f".{name}.pgops-before-"
+
+
+def _is_before(path: str, kept: str) -> bool:
+    """Return whether the file was not replaced yet: it and the kept one are two names of one file."""
+    return os.path.samestat(os.lstat(path), os.lstat(kept))
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(files.read(path) or b"").hexdigest()

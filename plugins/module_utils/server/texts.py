@@ -1,0 +1,85 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server's configuration files: where they are, what is in them, and with whose rights they are changed."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Rewrite
+
+_SETTINGS = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
+
+
+def root_files(account: Account) -> RootFiles:
+    """Return the keeper of those files that root gave to the server's OS user for reading."""
+    return RootFiles(tuple(_SETTINGS), account.gid)
+
+
+class Texts:
+    """The files by their names, read and written at paths that are resolved once: no link moves between the two."""
+
+    def __init__(self, found: ServerState, account: Account) -> None:
+        self.account = account
+        self.rooted = root_files(account)
+        self.named = {name: found.value(setting) for name, setting in _SETTINGS.items()}  # as the server calls them
+        self.paths = {name: os.path.realpath(path) for name, path in self.named.items()}
+
+    def read(self, name: str, missing: str | None = None) -> str:
+        """Return a file's text; bytes that are no UTF-8 survive the round trip.
+
+        ``missing`` is what a file counts as that does not exist; None raises TlsError.
+        """
+        content = files.read(self.paths[name])
+        if content is not None:
+            return content.decode("utf-8", "surrogateescape")
+        if missing is None:
+            raise TlsError(
+                f"{self.named[name]}: the server runs with this file, but it does not exist any more. "
+                "Put it back first."
+            )
+        return missing
+
+    def refuse_unwritable(self, name: str) -> None:
+        """Raise TlsError when a file can be replaced neither with our present rights, that user's, nor as root."""
+        objection = self.rooted.objection(self.paths[name], name)
+        if not objection:
+            return
+        path, folder = self.paths[name], os.path.dirname(self.paths[name])
+        remedy = f"A file that root alone can change is changed as root; this is none: {objection}."
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise TlsError(
+                f"{self.named[name]}: OS user {self.account.name!r}, who runs the server, cannot write to {folder}, "
+                "but every change is made with that user's rights. Give that directory to it, or the write permission "
+                f"in it. {remedy}"
+            )
+        if not os.path.exists(path):
+            return
+        found = os.stat(path)
+        if found.st_uid != self.account.uid or found.st_gid not in {os.getegid(), *os.getgroups()}:
+            raise TlsError(
+                f"{self.named[name]}: found owner and group {found.st_uid}:{found.st_gid}, which OS user "
+                f"{self.account.name!r}, who runs the server, could not give to the changed file; every "
+                f"change is made with that user's rights. chown it to {self.account.uid}:{self.account.gid}. {remedy}"
+            )
+
+    def write(self, rewrite: Rewrite, journal: Journal) -> None:
+        """Replace a file within a transaction. Raises TlsError, OSError."""
+        path, after = self.paths[rewrite.name], rewrite.after.encode("utf-8", "surrogateescape")
+        if self.rooted.objection(path, rewrite.name):
+            journal.put_file(path, after, 0o640)
+        else:
+            journal.put_rooted(path, rewrite.before.encode("utf-8", "surrogateescape"), after)
+
+    def forget(self) -> None:
+        """Remove what a run left of root's files which died after its commit."""
+        for name, path in self.paths.items():
+            if not self.rooted.objection(path, name):
+                self.rooted.forget(path)
