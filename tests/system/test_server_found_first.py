@@ -52,6 +52,7 @@ def test_a_broken_rule_of_somebody_else_is_named_with_file_line_and_reason(
     refused(managed, f"{managed.cluster.data}/pg_hba.conf line {number}: {error}", **OTHERS)
     managed.cluster.append("postgresql.conf", "# our line is not the last any more\nssl = off\n")
     assert managed.converge().changes == ["postgresql.conf: changed"], "only new rules need sound rules"
+    assert managed.settle(renew=True).plan.reasons == ["forced"]
 
 
 def test_a_broken_rule_stops_the_first_set_up_before_tls_is_switched_on(server: Server) -> None:

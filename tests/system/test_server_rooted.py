@@ -148,6 +148,15 @@ def test_a_journal_that_the_os_user_removes_leaves_nothing_to_put_back_later(har
     assert everything(folder(hardened)) == after
 
 
+def test_a_journal_that_hides_files_of_root_leaves_nothing_to_put_back_later(hardened: Server) -> None:
+    hardened.settle()
+    interrupt(hardened, **OTHERS)
+    plant(hardened)
+    hardened.settle(hba="# another\n" + HBA)
+    assert sorted(everything(folder(hardened))) == sorted(NAMES)
+    assert hardened.converge(hba="# another\n" + HBA).changes == []
+
+
 def test_a_link_that_moves_between_reading_and_writing_does_not_carry_content_into_files_of_root(
     hardened: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
