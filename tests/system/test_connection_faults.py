@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, libpq
 from ansible_collections.pgops.tls.tests.checkers import Checker
 
@@ -76,11 +77,36 @@ def note(path: Path, text: str) -> None:
 def test_a_server_that_never_answers_is_given_up_and_holds_nobody_up(client: Checker) -> None:
     client.connect_timeout = 1
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        found = client.verify(client.expect(port=port), *[client.expect()] * 20, client.refuse("plaintext", port=port))
+        given = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        found = client.verify(client.expect(**given), *[client.expect()] * 20, client.refuse("plaintext", **given))
     assert [one["status"] for one in found] == ["deviation", *["ok"] * 20, "deviation"]
     assert found[0]["reason"] == "was refused: timeout expired (1 s)"
     assert found[-1]["reason"] == "failed for another reason: timeout expired (1 s)"
+
+
+def test_what_has_ended_is_told_at_once_and_waiting_gives_signs_of_life(client: Checker) -> None:
+    account = checks.processes.account(client.name, "test")
+    own = checks._files(checks.expectation(client.expect(), "test"), account)
+    files = {
+        "sslcert": own.certificate,
+        "sslkey": own.key,
+        "sslrootcert": own.roots,
+        "sslmode": "verify-full",
+        "dbname": "postgres",
+    }
+    sent: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ports = [silent.getsockname()[1], client.cluster.port, client.cluster.port]
+        jobs = {
+            number: connections.Job(account, {**files, "host": "localhost", "port": str(port), "user": user}, resolved)
+            for number, (port, user, resolved) in enumerate(zip(ports, ["app", "app", "other"], ["127.0.0.1"] * 3))
+        }
+        with acting_as(account):  # in this process, where the measurement of coverage sees it
+            connections._attempt_own(client.library, jobs, 1.5, sent.append)
+    assert sent[-2:] == [None, [0, None, "timeout expired (1.5 s)"]]
+    ended = {number: (session, message) for number, session, message in filter(None, sent[:-1])}
+    assert (ended[1][0].client_dn, ended[1][1]) == ("/CN=app", "")
+    assert 'certificate authentication failed for user "other"' in ended[2][1]
 
 
 def test_a_server_that_answers_no_query_is_given_up_and_its_notice_is_printed_nowhere(
@@ -200,7 +226,7 @@ def test_a_process_that_hangs_is_stopped(client: Checker) -> None:
     account = checks.processes.account(client.name, "test")
     job = connections.Job(account, {"service": "app", "host": "localhost", "port": str(client.cluster.port)})
     (found,) = connections.attempt_all(client.library, [job], 0.2, silence=0.3)
-    assert found.message.endswith("gave no sign of life for 0 s and was stopped")
+    assert found.message.endswith("gave no sign of life for 0.5 s and was stopped")
 
 
 def test_a_pipe_in_place_of_a_key_or_roots_is_no_trap(client: Checker) -> None:

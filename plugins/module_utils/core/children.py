@@ -52,7 +52,7 @@ def run_as(user: Account, work: Callable[[Send], None], silence: float) -> Ended
         if not is_over:
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
-    return _ended(content, "" if is_over else f"gave no sign of life for {silence:.0f} s and was stopped", status)
+    return _ended(content, "" if is_over else f"gave no sign of life for {silence:g} s and was stopped", status)
 
 
 def _work(user: Account, become: Callable[[], None] | None, work: Callable[[Send], None], writer: int) -> None:

@@ -153,7 +153,7 @@ class Client:
         while polled in _EVENTS:
             in_time = yield Wait(self.functions.PQsocket(connection), _EVENTS[polled], deadline)
             if not in_time:
-                return False, f"timeout expired ({self.seconds:.0f} s)"
+                return False, f"timeout expired ({self.seconds:g} s)"
             polled = self.functions.PQconnectPoll(connection)
             is_answer = is_answer or self.functions.PQstatus(connection) == libpq.CONNECTION_MADE
         return is_answer, "" if polled == libpq.POLLING_OK else self.library.error(connection)
@@ -165,7 +165,7 @@ class Client:
         while is_sound and self.functions.PQisBusy(connection):
             in_time = yield Wait(self.functions.PQsocket(connection), select.POLLIN, deadline)
             if not in_time:
-                return Attempt(None, f"let in, but the query was not answered within {self.seconds:.0f} s")
+                return Attempt(None, f"let in, but the query was not answered within {self.seconds:g} s")
             is_sound = self.functions.PQconsumeInput(connection)
         result = self.functions.PQgetResult(connection) if is_sound else None
         try:

@@ -127,7 +127,7 @@ def test_a_child_that_hangs_is_killed() -> None:
         select.poll().poll()
 
     ended = children.run_as(SELF, hang, 0.2)
-    assert ended.fault == "gave no sign of life for 0 s and was stopped"
+    assert ended.fault == "gave no sign of life for 0.2 s and was stopped"
     with pytest.raises(ProcessLookupError):
         os.kill(ended.sent[0], 0)
 
