@@ -22,16 +22,17 @@ SOURCES = ("libpq", "server log", OURS)
 SYMPTOM = re.compile(r"^(?P<title>\S.*)\n~+\n", re.MULTILINE)  # titles of the third level are symptoms
 SECTION = re.compile(r"^\S.*\n(?:=+|-+|~+)\n", re.MULTILINE)
 BLOCK = re.compile(
-    r"^\.\. code-block:: text\n +:caption: (?P<source>.+?)(?: (?P<version>\d+))?\n\n(?P<text>(?:(?: {3,}.*)?\n)+)",
+    r"^\.\. code-block:: text\n +:caption: (?P<source>.+?)(?: (?P<versions>\d+(?:, \d+)*))?\n\n"
+    r"(?P<text>(?:(?: {3,}.*)?\n)+)",
     re.MULTILINE,
 )
 
 
 class Quote(NamedTuple):
-    """A message that the page quotes: who says it, in which major version (None: in all that are tried), its text."""
+    """A message that the page quotes: who says it, in which major versions (none: in all that are tried), its text."""
 
     source: str
-    version: int | None
+    versions: tuple[int, ...]
     text: str
 
 
@@ -42,7 +43,9 @@ def symptoms() -> dict[str, list[Quote]]:
     for heading in SYMPTOM.finditer(page):
         body = SECTION.split(page[heading.end() :])[0]
         found[heading["title"]] = [
-            Quote(block["source"], int(block["version"]) if block["version"] else None, _dedented(block["text"]))
+            Quote(
+                block["source"], tuple(map(int, re.findall(r"\d+", block["versions"] or ""))), _dedented(block["text"])
+            )
             for block in BLOCK.finditer(body)
         ]
     return found
@@ -199,7 +202,7 @@ class Provocations(dict[str, Provocation]):
 def check(heard: Heard, quotes: list[Quote], major: int) -> None:
     """Look for every message that the page quotes for this major version, and for none that it quotes for another."""
     for quote in quotes:
-        if quote.version in (None, major):
+        if not quote.versions or major in quote.versions:
             assert heard.occurs(quote), f"{quote.source} {major} does not say\n{quote.text}\n\n{_all(heard, quote)}"
         else:
             assert quote.text not in heard.told(quote.source), f"{major} says it too: {quote.text}"

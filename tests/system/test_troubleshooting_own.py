@@ -242,7 +242,8 @@ def _verify(fleet: Fleet, rule: str) -> None:
     fleet.clients.converge(roots=AUTHORITIES["server"].root.pem)
     fleet.cluster.hba(rule)
     fleet.cluster.reload()
-    common = {"host": "127.0.0.1", "port": fleet.cluster.port, "role": "app", "os_user": fleet.alice.name}
+    common = {"host": "localhost", "hostaddr": "127.0.0.1", "port": fleet.cluster.port}
+    common |= {"role": "app", "os_user": fleet.alice.name}
     common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
     items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
     expected = [checks.expectation(item, "expectation") for item in items]
