@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
 from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # The group whose hosts a role is for; None: every host
@@ -27,6 +28,8 @@ GROUPS: Mapping[str, str | None] = {
     "postgres_verify": "postgres_clients",
 }
 _OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
+# What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used
+_UNRESOLVED = (AnsibleError, UndefinedError)
 _ALIKE = 0.94  # of difflib: a letter or two
 
 
@@ -54,8 +57,8 @@ class Fleet:
                 messages = list(check(host))
             except TlsError as error:
                 messages = [error.message]
-            except AnsibleError as error:  # a variable that cannot be templated
-                messages = [str(error)]
+            except _UNRESOLVED as error:  # a variable that cannot be templated
+                messages = [] if _uses_hostvars(error) else [str(error)]
             for message in messages:
                 found.setdefault(message, []).append(host)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
@@ -88,13 +91,39 @@ class Fleet:
         """Return the variables of a role for a host: what is set, else the default."""
         found = _defaults(role, host)
         for source in (self.hostvars[host], self.everywhere):
-            found.update((name, source[name]) for name in arguments_of(role) if name in source)
+            found.update((name, _used(source[name])) for name in arguments_of(role) if name in source)
         return found
 
 
 def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it."""
-    return {name: value for name, value in variables.items() if name not in inventory or inventory[name] != value}
+    return {
+        name: value for name, value in variables.items() if name not in inventory or _differs(inventory, name, value)
+    }
+
+
+def _used(value: Any) -> Any:
+    """Return a value. Raises UndefinedError where it has none, here and not in whatever looks at it first."""
+    if isinstance(value, Undefined):
+        str(value)
+    return value
+
+
+def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
+    try:
+        return bool(inventory[name] != value)
+    except _UNRESOLVED as error:
+        if _uses_hostvars(error):
+            return False
+        raise
+
+
+def _uses_hostvars(error: Exception) -> bool:
+    """Tell whether a variable uses ``hostvars`` itself: seen through hostvars it has no value, only on its host it has.
+
+    Such a variable is left to the modules on that host.
+    """
+    return "'hostvars' is undefined" in str(error)
 
 
 @functools.lru_cache(maxsize=None)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.pgops.tls.plugins.filter.input_problems import input_problems
+from jinja2 import StrictUndefined
 
 GROUPS = {"postgres_servers": ["db1", "db2", "db3", "db4"], "postgres_clients": ["app1"]}
 HOSTS = ["db1", "db2", "db3", "db4", "app1"]
@@ -85,3 +86,10 @@ def test_what_a_playbook_sets_for_all_hosts_counts_for_each_of_them() -> None:
 def test_what_the_inventory_says_of_the_first_host_does_not_count_for_others() -> None:
     hostvars = fleet(db1={"postgres_server_renew_before": "91d", "postgres_ca_certificate_lifetime": "1y"})
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", dict(hostvars["db1"])) == []
+
+
+@pytest.mark.parametrize(("undefined", "problems"), [("hostvars", []), ("nope", ["db1: 'nope' is undefined"])])
+def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str, problems: list[str]) -> None:
+    value = StrictUndefined(name=undefined)  # what hostvars gives for a variable that uses what is not there
+    hostvars = fleet(db1={"postgres_server_hba": value})
+    assert input_problems(hostvars, HOSTS, GROUPS, "db1", {"postgres_server_port": 5432}) == problems
