@@ -51,6 +51,7 @@ def drop_clusters(version: str) -> None:
     """Stop and remove the clusters and what the collection made for them."""
     for name in SOCKETS:
         subprocess.run(["pg_dropcluster", "--stop", version, name], check=False, capture_output=True)
+        shutil.rmtree(f"/etc/postgresql/{version}/{name}", ignore_errors=True)  # files of others stay otherwise
     shutil.rmtree("/etc/postgresql/tls", ignore_errors=True)
 
 
