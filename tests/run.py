@@ -33,7 +33,6 @@ CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests
 PLAYBOOKS = "tests/system/playbooks"
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
-OLDEST_TOO += ["--ignore-glob=tests/system/test_troubleshooting*"]  # the page does not quote this old PostgreSQL
 PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
 # Commands that the machine itself has to have, and the Debian packages they come from
 COMMANDS = {
