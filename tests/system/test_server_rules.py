@@ -73,8 +73,10 @@ def test_a_configuration_file_that_is_gone_is_not_made_up(server: Server, name: 
     assert not (server.cluster.data / name).exists()
 
 
-def test_a_missing_pg_ident_is_made(server: Server) -> None:
+def test_a_missing_pg_ident_is_made_if_it_is_needed(server: Server) -> None:
     (server.cluster.data / "pg_ident.conf").unlink()
+    server.settle()
+    assert not (server.cluster.data / "pg_ident.conf").exists()
     server.settle(hba="hostssl all app all cert map=people\n" + HBA, ident="people alice.a app\n")
     found = (server.cluster.data / "pg_ident.conf").stat()
     assert (found.st_uid, found.st_mode & 0o777) == (server.cluster.data.stat().st_uid, 0o640)

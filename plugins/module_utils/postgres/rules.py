@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 
 # A line for which the server loads nothing of the file is one that it could make nothing of: all columns are NULL, and
 # for a bad clientcert= or clientname= so is the error. A line with an error and a type is loaded: while ssl is off,
@@ -43,16 +45,16 @@ class Fault(NamedTuple):
         return f"{self.file} line {self.line}: {self.error}"
 
 
-def faults(administrator: Administrator, major: int) -> list[Fault]:
+def faults(administrator: Administrator, state: ServerState) -> list[Fault]:
     """Return what the server holds against its rules on disk; versions before 15 cannot tell of pg_ident.conf.
 
     Raises TlsError, OSError.
     """
     # from 16 on files can include others, and each row names its own
-    columns = {
-        name: "file_name" if major >= 16 else f"current_setting('{name}')" for name in ("hba_file", "ident_file")
-    }
-    maps = _BAD_MAPS.format(**columns) if major >= 15 else ""
+    names = ("hba_file", "ident_file")
+    columns = {name: "file_name" if state.major >= 16 else f"current_setting('{name}')" for name in names}
+    # a server does without pg_ident.conf, its view does not
+    maps = _BAD_MAPS.format(**columns) if state.major >= 15 and os.path.exists(state.value("ident_file")) else ""
     rows = administrator.query(_BAD.format(maps=maps, **columns))
     texts = {path: _lines(path) for path in sorted({row["file"] for row in rows})}
     return [_fault(row["name"], row["file"], row["line"], row["error"], texts[row["file"]]) for row in rows]

@@ -211,7 +211,7 @@ class Transaction:
         """Stop when lines that are none of ours would keep the server from loading the new rules."""
         if self.state.major < 15:  # which cannot be asked about its maps
             hba.check_maps(self.texts.read("pg_ident.conf", ""), self.state.major, self.texts.named["pg_ident.conf"])
-        faults = planning.lasting(rules.faults(self.administrator, self.state.major), plan.rules, self.texts.named)
+        faults = planning.lasting(rules.faults(self.administrator, self.state), plan.rules, self.texts.named)
         if faults:
             listed = [str(fault) for fault in faults]
             raise TlsError(
