@@ -1,7 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, controllers, molecule and importer (the last one in test-all only).
+docs, collection, system, controllers, molecule, importer (in test-all only) and bench (in neither).
 """
 
 from __future__ import annotations
@@ -288,12 +288,25 @@ def docs(_arguments: list[str]) -> Count:
     generate += ["--use-current", "--squash-hierarchy", "--dest-dir", str(pages), "pgops.tls"]
     build = ["sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "-c", str(frame)]
     build += ["-d", str(CACHE / "docs-state"), str(pages), str(site)]
-    for command in (generate, build):
+    plots = ["cp", "-r", str(ROOT / "docs" / "docsite" / "images"), str(pages / "docsite" / "images")]
+    for command in (generate, plots, build):
         code, _lines = stream(["env", f"PATH={home / 'bin'}:{os.environ['PATH']}", *command])
         if code:
             return Count(failed=1)
     say(f"   {site / 'index.html'}")
     return Count(passed=1)
+
+
+def bench(_arguments: list[str]) -> Count:
+    """Measure what runs cost on fleets of containers, beside the least that Ansible costs; a missed target fails."""
+    build_images()
+    remove_containers()
+    try:
+        code, _lines = stream(["python", "tests/bench/benchmark.py", str(STATE / "bench")])
+    finally:
+        remove_containers()
+        shutil.rmtree(STATE / "bench", ignore_errors=True)
+    return Count(failed=1) if code else Count(passed=1)
 
 
 def importer(_arguments: list[str]) -> Count:
@@ -338,7 +351,9 @@ def clean(_arguments: list[str]) -> None:
 
 
 STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
-STEPS |= {"controllers": controllers, "molecule": molecule, "importer": importer}  # the last one in test-all only
+STEPS |= {"controllers": controllers, "molecule": molecule, "importer": importer, "bench": bench}
+ALL = [step for step in STEPS if step != "bench"]  # a measurement wants a quiet machine
+QUICK = [step for step in ALL if step != "importer"]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:
@@ -367,7 +382,7 @@ def main(step: str = "test", *arguments: str) -> int:
             os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
         shutil.rmtree(COVERAGE, ignore_errors=True)
         COVERAGE.mkdir(parents=True)
-        steps = {"test": list(STEPS)[:-1], "test-all": list(STEPS)}
+        steps = {"test": QUICK, "test-all": ALL}
         total = run_steps(steps.get(step, [step]), list(arguments))
         coverage()
     say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
