@@ -35,10 +35,8 @@ class Controller:
 
 
 CONTROLLERS = (
-    Controller("bookworm", "2.16.19", cryptography="38.0.4"),  # the oldest of both that are supported
-    Controller("bookworm", "2.17.14"),
-    Controller("bookworm", "2.18.19"),
-    Controller("trixie", "2.19.14"),
+    Controller("bookworm", "2.18.19", cryptography="38.0.4"),  # the oldest of both; meta: end_role came with 2.18
+    Controller("bookworm", "2.19.14"),
     Controller("trixie", "2.20.10"),
     Controller("trixie", "2.21.5"),
     Controller("sid", "2.21.5"),
