@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,6 +305,17 @@ def test_only_the_os_user_can_read_the_foreign_files(client: Checker) -> None:
         found = [os.stat(path) for path in (made.directory, made.key, made.certificate)]
     assert {one.st_uid for one in found} == {account.uid}
     assert all(one.st_mode & 0o077 == 0 for one in found)
+
+
+def test_nothing_but_its_origin_is_wrong_with_a_foreign_certificate() -> None:
+    with checks.foreign.foreign_authority(checks.processes.account("root", "test"), "app") as made:
+        command = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", made.certificate]
+        subprocess.run([*command, made.certificate], check=True, capture_output=True)
+        text = subprocess.run(
+            ["openssl", "x509", "-noout", "-text", "-in", made.certificate], check=True, capture_output=True
+        )
+    for words in (b"CN = app", b"CA:TRUE", b"TLS Web Client Authentication, TLS Web Server Authentication"):
+        assert words in text.stdout
 
 
 @pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "", "db1,db2"])

@@ -23,6 +23,7 @@ distinguished_name = none
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, digitalSignature
 extendedKeyUsage = clientAuth, serverAuth
+subjectKeyIdentifier = hash
 """
 
 
