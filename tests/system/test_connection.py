@@ -314,8 +314,8 @@ def test_nothing_but_its_origin_is_wrong_with_a_foreign_certificate() -> None:
         text = subprocess.run(
             ["openssl", "x509", "-noout", "-text", "-in", made.certificate], check=True, capture_output=True
         )
-    for words in (b"CN = app", b"CA:TRUE", b"TLS Web Client Authentication, TLS Web Server Authentication"):
-        assert words in text.stdout
+    for words in (b"CN=app", b"CA:TRUE", b"TLS Web Client Authentication, TLS Web Server Authentication"):
+        assert words in text.stdout.replace(b" = ", b"="), "OpenSSL before 3.2 writes spaces there"
 
 
 @pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "", "db1,db2"])
