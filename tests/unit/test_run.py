@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,30 @@ def test_the_actions_of_molecule_are_counted(
     original = run.stream
     monkeypatch.setattr(run, "stream", lambda command: original(command[1:]))
     assert molecule_counts(run, output) == expected
+
+
+def test_playbooks_run_in_one_container_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
+    arguments = {suite: run.system_tests(suite, []) for suite in run.SUITES}
+    ignoring = {suite for suite, given in arguments.items() if f"--ignore={run.PLAYBOOKS}" in given}
+    assert ignoring == set(run.SUITES) - {run.CONTROLLER}
+    assert [suite for suite, given in arguments.items() if any("tests/unit" in one for one in given)] == [run.OLDEST]
+    assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
+    assert not any("tests/unit" in one for one in run.system_tests(run.OLDEST, ["tests/system/test_x.py"]))
+
+
+def test_the_grid_has_a_line_for_each_ansible_core_and_a_column_for_each_python(run: Any) -> None:
+    old, new, newer = run.Controller("bookworm", "2.1"), run.Controller("trixie", "2.2"), run.Controller("sid", "2.2")
+    lines = run.grid({old: "9 passed", new: "8 passed", newer: "7 passed"}).splitlines()
+    assert [re.split(r" {2,}", line) for line in lines] == [
+        ["ansible-core", "Python 3.11", "Python 3.13", "Python 3.14"],
+        ["2.1", "9 passed", "-", "-"],
+        ["2.2", "-", "8 passed", "7 passed"],
+    ]
+
+
+def test_one_controller_that_fails_makes_the_step_fail(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = run.CONTROLLERS[-1]
+    monkeypatch.setattr(run, "build_images", lambda suites: dict.fromkeys(suites, "image"))
+    monkeypatch.setattr(run, "playbooks_with", lambda one, *_rest: run.Count(8, 1) if one is bad else run.Count(9))
+    count = run.controllers([])
+    assert (count.passed, count.failed) == (9 * len(run.CONTROLLERS) - 1, 1)
