@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
     hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
-  - What the role and the server's rules decide must be refused to every identity by every server; a foreign certificate,
-    a wrong name and a foreign root, which they do not decide, to one identity by every server.
+  - What the role and the server's rules decide must be refused to every identity by every server. A foreign
+    certificate, a wrong name and a foreign root, which they do not decide, must be refused to one identity.
   - Wildcard names are on the list as skipped, since nobody connects to them.
 positional: identities
 options:
