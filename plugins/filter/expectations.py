@@ -13,8 +13,9 @@ version_added: 0.1.0
 description:
   - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
     hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
-  - What the role and the server's rules decide must be refused to every identity by every server. A foreign
-    certificate, a wrong name and a foreign root, which they do not decide, must be refused to one identity.
+  - What the role and the server's rules decide must be refused to every identity by every server. They do not decide of
+    a foreign certificate, which every server must refuse to one identity, nor of a wrong name and a foreign root, which
+    libpq must refuse to one identity and for one server.
   - Wildcard names are on the list as skipped, since nobody connects to them.
 positional: identities
 options:

@@ -7,8 +7,8 @@ Each is tried as often as what it depends on differs, since every connection cos
 
 - what has to be accepted, by every identity, to every server by every name;
 - plaintext, no certificate and another role's by every identity to every server: the rules and the role decide;
-- a foreign certificate once to every server, which refuses it before it knows the role; a wrong name too, which libpq
-  finds in the server's certificate; and a foreign root, which libpq alone refuses. That the root.crt of every OS user
+- a foreign certificate once to every server, which refuses it before it knows the role;
+- a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
 """
@@ -23,7 +23,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed
 
 SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
-_OF_ANY_IDENTITY = ("foreign_certificate", "wrong_name", "foreign_root")  # kinds that one identity has to try
+_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
+_OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity has to try
 # Words of pg_hba.conf that stand for databases, instead of naming one
 _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
 
@@ -128,7 +129,7 @@ def expectations(
                 continue
             found += [{**_common(identity, server, name), "expect": "accepted", "files": one} for one in own_files]
             found += _ruled_out(identity, server, name, other, kinds)
-            own_files = []
+            own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
     return found
 
 

@@ -47,12 +47,16 @@ def test_what_depends_on_rules_and_role_is_refused_to_every_identity_by_every_se
         assert tried == [(role, name) for role in ("app", "batch") for name in ("db1.example.com", "db2")]
 
 
-def test_what_depends_on_neither_is_refused_once_by_every_server() -> None:
+def test_what_depends_on_neither_is_refused_once_by_every_server_or_once_by_libpq() -> None:
     servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
     other_user = {"role": "report", "os_user": "alice"}
-    for kind in ("foreign_certificate", "wrong_name", "foreign_root"):
+    for kind, hosts in (
+        ("foreign_certificate", ["db1.example.com", "db2"]),
+        ("wrong_name", ["db1.example.com"]),
+        ("foreign_root", ["db1.example.com"]),
+    ):
         found = made(servers, [APP, BATCH, other_user], refused=[kind])
-        assert [one[:2] for one in found if one[2] == kind] == [("app", "db1.example.com"), ("app", "db2")]
+        assert [one[:2] for one in found if one[2] == kind] == [("app", host) for host in hosts]
 
 
 def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
