@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
+
+if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
 
 # As guc-file.l has it: words without quotes are few, and white space is no more than this.
 _LINE = re.compile(

@@ -18,8 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of, find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -89,10 +89,6 @@ class Transaction:
             self._tidy()
         leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
         return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
-
-    @property
-    def _place(self) -> rehearsal.Place:
-        return rehearsal.Place(self.state.value("data_directory"), self.administrator.account)
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
@@ -209,6 +205,8 @@ class Transaction:
 
     def _refuse_broken_rules(self, plan: planning.Plan) -> None:
         """Stop when lines that are none of ours would keep the server from loading the new rules."""
+        from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules  # noqa: PLC0415 (see _rehearse)
+
         if self.state.major < 15:  # which cannot be asked about its maps
             hba.check_maps(self.texts.read("pg_ident.conf", ""), self.state.major, self.texts.named["pg_ident.conf"])
         faults = planning.lasting(rules.faults(self.administrator, self.state), plan.rules, self.texts.named)
@@ -273,7 +271,7 @@ class Transaction:
         key = files.read(self.store.pending_key(_PENDING)) if certificate else None
         staged = self.store.stage(planning.contents(plan, certificate, key))
         try:
-            rehearsal.rehearse(self.target, self.store.path(staged), self._place)
+            self._rehearse(staged)
         except Exception:
             self.store.discard(staged)
             raise
@@ -288,10 +286,24 @@ class Transaction:
             leaf = _leaf(found.generation.get(planning.CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
-                rehearsal.rehearse_settings(self.target, self._place)
+                self._rehearse(None)
         elif check_mode and plan.contents is not None and not plan.reasons:
             previous = self.journal.originals()[0] if self.journal.is_open() else self.store.current()
-            rehearsal.rehearse(self.target, self.store.path(previous or ""), self._place)
+            self._rehearse(previous or "")
+
+    def _rehearse(self, generation: str | None) -> None:
+        """Make handshakes with a generation, or (None) with the settings and a throw-away certificate.
+
+        The import is here because what a module imports is compiled on the host in every run: one that changes nothing
+        does not pay for it.
+        """
+        from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal  # noqa: PLC0415
+
+        place = rehearsal.Place(self.state.value("data_directory"), self.administrator.account)
+        if generation is None:
+            rehearsal.rehearse_settings(self.target, place)
+        else:
+            rehearsal.rehearse(self.target, self.store.path(generation), place)
 
     def _new_certificate(self) -> str:
         """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
