@@ -14,7 +14,7 @@ import time
 from typing import Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, settings, state, wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, rules, settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
@@ -103,8 +103,6 @@ class Prover:
 
     def check_rules(self) -> None:
         """Ask the server what it holds against the rules on disk, before it is told to load them. Raises TlsError."""
-        from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules  # noqa: PLC0415 (only for a change)
-
         bad = rules.faults(self.administrator, self.found)
         if bad:
             listed = [str(fault) for fault in bad]

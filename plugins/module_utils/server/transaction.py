@@ -18,8 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of, find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -205,8 +205,6 @@ class Transaction:
 
     def _refuse_broken_rules(self, plan: planning.Plan) -> None:
         """Stop when lines that are none of ours would keep the server from loading the new rules."""
-        from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules  # noqa: PLC0415 (see _rehearse)
-
         if self.state.major < 15:  # which cannot be asked about its maps
             hba.check_maps(self.texts.read("pg_ident.conf", ""), self.state.major, self.texts.named["pg_ident.conf"])
         faults = planning.lasting(rules.faults(self.administrator, self.state), plan.rules, self.texts.named)
@@ -292,13 +290,7 @@ class Transaction:
             self._rehearse(previous or "")
 
     def _rehearse(self, generation: str | None) -> None:
-        """Make handshakes with a generation, or (None) with the settings and a throw-away certificate.
-
-        The import is here because what a module imports is compiled on the host in every run: one that changes nothing
-        does not pay for it.
-        """
-        from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal  # noqa: PLC0415
-
+        """Make handshakes with a generation, or (None) with the settings and a throw-away certificate."""
         place = rehearsal.Place(self.state.value("data_directory"), self.administrator.account)
         if generation is None:
             rehearsal.rehearse_settings(self.target, place)
