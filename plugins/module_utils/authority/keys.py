@@ -36,7 +36,7 @@ def check_passphrase(passphrase: str | None) -> None:
     if passphrase is not None and len(passphrase) < SHORTEST_PASSPHRASE:
         found = "an empty one" if not passphrase else "a shorter one"
         raise TlsError(
-            f"passphrase: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave the option out "
+            f"postgres_ca_passphrase: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
             "for keys that are not encrypted."
         )
 
@@ -79,10 +79,10 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
     """
     is_encrypted = b"ENCRYPTED" in text
     if is_encrypted and passphrase is None:
-        raise TlsError(f"{path}: the key is encrypted and no passphrase was given. Set the option passphrase.")
+        raise TlsError(f"{path}: the key is encrypted and no passphrase was given. Set postgres_ca_passphrase.")
     if not is_encrypted and passphrase is not None and b"PRIVATE KEY" in text:
         raise TlsError(
-            f"{path}: a passphrase was given, but this key is not encrypted. Either leave the option passphrase out, "
+            f"{path}: a passphrase was given, but this key is not encrypted. Either leave postgres_ca_passphrase out, "
             "or encrypt all keys of the directory: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 200000 -in KEY -out NEW."
         )
     try:

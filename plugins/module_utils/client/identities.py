@@ -74,17 +74,17 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
     found: dict[str, processes.Account] = {}
     homes: dict[str, str] = {}
     for identity in identities:
-        user = at_home(processes.account(identity.os_user, "identities: os_user"), identity.home)
+        user = at_home(processes.account(identity.os_user, "postgres_client_identities: os_user"), identity.home)
         if user != found.get(identity.os_user, user):
             raise TlsError(
-                f"identities: OS user {user.name!r} has the home {user.home} in one identity and "
+                f"postgres_client_identities: OS user {user.name!r} has the home {user.home} in one identity and "
                 f"{found[user.name].home} in another. Give all identities of an OS user the same home."
             )
         other = homes.setdefault(os.path.realpath(user.home), user.name)
         if other != user.name:
             raise TlsError(
-                f"identities: the OS users {other!r} and {user.name!r} have the same home directory {user.home}, so "
-                "their files would be the same. Give all identities there to one of them."
+                f"postgres_client_identities: the OS users {other!r} and {user.name!r} have the same home directory "
+                f"{user.home}, so their files would be the same. Give all identities there to one of them."
             )
         found[identity.os_user] = user
     return found

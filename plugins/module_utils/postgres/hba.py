@@ -238,13 +238,13 @@ def _check_options(kind: str, method: str, options: dict[str, str], place: str) 
     allowed += ("clientcert", "clientname") if kind == "hostssl" else ()
     for name in options:
         if name in ("clientcert", "clientname") and kind != "hostssl":
-            raise TlsError(f"{place}: {name} works only on hostssl, this rule is {kind}.")
+            raise TlsError(f"{place}: {name} works only on hostssl, this rule is {kind}. Make it hostssl.")
         if name not in allowed:
             raise TlsError(
                 f"{place}: method {method} has no option {name!r}. It takes {', '.join(allowed) or 'no options'}."
             )
     if method == "cert" and kind != "hostssl":
-        raise TlsError(f"{place}: method cert works only on hostssl, this rule is {kind}.")
+        raise TlsError(f"{place}: method cert works only on hostssl, this rule is {kind}. Make it hostssl.")
     clientcert = options.get("clientcert")
     if clientcert is not None and clientcert not in _CLIENTCERT:
         raise TlsError(f"{place}: clientcert={clientcert}, expected one of {', '.join(_CLIENTCERT)}.")

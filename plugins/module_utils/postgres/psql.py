@@ -101,7 +101,8 @@ class Administrator(NamedTuple):
             raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
                 f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
-                "socket (local ... peer); login_user and login_unix_socket choose another way."
+                "socket (local ... peer); postgres_server_login_user and postgres_server_login_unix_socket choose "
+                "another way."
             )
         return done.output
 
@@ -125,7 +126,8 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
     searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
     raise UnreachableError(
         f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. "
-        "Start the server, correct the port, or name the directory of its socket in login_unix_socket."
+        "Start the server, correct the port, or name the directory of its socket in "
+        "postgres_server_login_unix_socket."
     )
 
 

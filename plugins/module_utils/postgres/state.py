@@ -107,5 +107,5 @@ def inspect(administrator: Administrator) -> ServerState:
 def _no_superuser(administrator: Administrator) -> TlsError:
     return TlsError(
         f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one. "
-        "Name a superuser in login_user."
+        "Name a superuser in postgres_server_login_user."
     )

@@ -81,9 +81,9 @@ def copied(site: Any) -> Iterator[Path]:
     ("passphrase", "message"),
     [
         ("not the right one", r"server/0001/issuing\.key: the private key cannot be read: the passphrase is wrong"),
-        (None, r"server/0001/issuing\.key: the key is encrypted and no passphrase was given\. Set .*passphrase"),
-        ("", r"passphrase: expected at least 8 characters, found an empty one"),
-        ("brief", r"passphrase: expected at least 8 characters, found a shorter one"),
+        (None, r"server/0001/issuing\.key: the key is encrypted and no passphrase was given\. Set postgres_ca_pass"),
+        ("", r"postgres_ca_passphrase: expected at least 8 characters, found an empty one"),
+        ("brief", r"postgres_ca_passphrase: expected at least 8 characters, found a shorter one"),
     ],
 )
 def test_a_wrong_passphrase_stops_everything(site: Any, passphrase: str | None, message: str) -> None:
@@ -255,7 +255,7 @@ def test_all_mistakes_of_a_server_are_named_at_once(site: Any) -> None:
         ),
         ({"postgres_server_port": 1}, r"port 1\b.*Start the server, correct the port, or name the directory"),
         ({"postgres_server_login_unix_socket": "/nowhere"}, r"/nowhere.*name the directory of its socket"),
-        ({"postgres_server_login_user": "weak"}, r"role 'weak' is no superuser; .* Name a superuser in login_user"),
+        ({"postgres_server_login_user": "weak"}, r"role 'weak' is no superuser; .* in postgres_server_login_user"),
         ({"postgres_server_login_user": "nobody"}, r"psql as OS user .* and role 'nobody' failed: .*does not exist"),
         (
             {"postgres_server_hba": [{"user": "app", "method": "cert", "map": "people"}]},
@@ -408,7 +408,7 @@ def test_a_mistake_in_a_clients_variables_is_found_before_the_servers_are_change
 def test_an_os_user_that_does_not_exist_is_named(site: Any) -> None:
     inventory = site.inventory()
     client(inventory)["postgres_client_identities"] = [{"role": "app", "os_user": "nobody-here"}]
-    message = r"there is no OS user 'nobody-here' on this host\. Create it first"
+    message = r"postgres_client_identities: os_user: there is no OS user 'nobody-here' on this host\. Create it first"
     refused(site, message, "--limit", "app1", inventory=inventory)
 
 

@@ -167,7 +167,7 @@ def test_the_passphrase_is_never_seen_whatever_happens(project: Project) -> None
 
 def test_an_empty_passphrase_is_an_error_and_no_clear_key(project: Project) -> None:
     done = project.run(postgres_ca_passphrase="")
-    assert "passphrase: expected at least 8 characters, found an empty one" in done.stdout
+    assert "postgres_ca_passphrase: expected at least 8 characters, found an empty one" in done.stdout
     assert not project.authorities.exists()
 
 
