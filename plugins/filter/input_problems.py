@@ -47,7 +47,7 @@ EXAMPLES = r"""
 - name: Stop if anything is wrong with the input of any host
   run_once: true
   ansible.builtin.fail:
-    msg: "{{ problems | join(' ') }}"
+    msg: "{{ problems | join('\n') }}"
   when: problems | length > 0
   vars:
     problems: "{{ hostvars | pgops.tls.input_problems(ansible_play_hosts_all, groups) }}"

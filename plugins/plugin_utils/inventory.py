@@ -144,7 +144,13 @@ def _defaults(role: str, host: str) -> dict[str, Any]:
 
 def _of_wrong_type(role: str, given: Mapping[str, Any]) -> list[str]:
     messages: list[str] = ArgumentSpecValidator(arguments_of(role)).validate(given).error_messages
-    return messages or problems.of_types(given)
+    return [_clear(message) for message in messages] or problems.of_types(given)
+
+
+def _clear(message: str) -> str:
+    """Return Ansible's message about an argument; about an unknown one it gives only the name and what is known."""
+    name, separator, known = message.partition(". Supported parameters include: ")
+    return f"{name}: there is no such key. Write one of {known}" if separator else message
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:

@@ -93,3 +93,11 @@ def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str
     value = StrictUndefined(name=undefined)  # what hostvars gives for a variable that uses what is not there
     hostvars = fleet(db1={"postgres_server_hba": value})
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", {"postgres_server_port": 5432}) == problems
+
+
+def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> None:
+    hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "shop", "osuser": "shop"}]})
+    (found,) = input_problems(hostvars, HOSTS, GROUPS)
+    assert found == (
+        "app1: postgres_client_identities.osuser: there is no such key. Write one of databases, home, os_user, role."
+    )
