@@ -48,8 +48,10 @@ def test_what_runs_are_the_expected_versions() -> None:
 
 def test_check_mode_foresees_the_changes_and_makes_none(site: Any) -> None:
     before = site.files()
-    assert all(changes(site.run("--check", "--diff")).values())
+    done = site.run("--check", "--diff")
+    assert all(changes(done).values())
     assert site.files() == before
+    assert "+hostssl all app all cert" in done.stdout, "rules are no secret, only passwords in them are"
 
 
 def test_the_first_run_changes_everything_and_verifies_it(site: Any) -> None:
