@@ -148,7 +148,7 @@ def prepare(control_sockets: str) -> None:
     )
 
 
-def build_images(suites: Iterable[str] = SUITES) -> dict[str, str]:
+def build_images(suites: Iterable[str] = tuple(SUITES)) -> dict[str, str]:
     """Return {suite: image}; what is missing is built."""
     built = images.images(list(suites), CACHE / "logs")
     os.environ["TEST_IMAGES"] = json.dumps(built)

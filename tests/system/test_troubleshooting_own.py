@@ -81,7 +81,7 @@ def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
 
 
 @PROVOKED.of("another run holds the lock of this directory")
-def _(fleet: Fleet) -> None:
+def _another_run_holds_the_lock_of_this_directory(fleet: Fleet) -> None:
     ticks = itertools.count(0, 30)
     clock = types.SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _seconds: None)
     fleet.patch.setattr(files, "time", clock)
@@ -92,7 +92,7 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("belongs to user id ...; expected a directory of OS user")
-def _(fleet: Fleet) -> None:
+def _belongs_to_user_id_expected_a_directory_of_os(fleet: Fleet) -> None:
     os.chown(fleet.server.directory, 0, 0)
     fleet.hear(fleet.server.converge)
     (fleet.alice.home / ".postgresql").mkdir()
@@ -100,14 +100,14 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("found owner and group ..., which OS user ... could not give to the changed file")
-def _(fleet: Fleet) -> None:
+def _found_owner_and_group_which_os_user_could_not(fleet: Fleet) -> None:
     os.chown(fleet.cluster.data / "pg_hba.conf", 0, 0)
     (fleet.cluster.data / "pg_hba.conf").chmod(0o644)
     fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
 
 
 @PROVOKED.of("live session(s) use no TLS and could not connect again")
-def _(fleet: Fleet) -> None:
+def _live_session_s_use_no_tls_and_could_not(fleet: Fleet) -> None:
     fleet.server.settle(plaintext="allow", hba="host all app all trust\n")
     with wire.connected(wire.Endpoint("127.0.0.1", fleet.cluster.port)) as connection:
         assert wire.log_in(connection, "app", "postgres") == "in"
@@ -115,7 +115,7 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("Settings are overridden outside the files of this collection")
-def _(fleet: Fleet) -> None:
+def _settings_are_overridden_outside_the_files_of(fleet: Fleet) -> None:
     fleet.cluster.psql("ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.3'")
     fleet.cluster.reload()
     fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.2"}
@@ -123,21 +123,21 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("The clock of this host is ... s behind the controller's")
-def _(fleet: Fleet) -> None:
+def _the_clock_of_this_host_is_s_behind_the(fleet: Fleet) -> None:
     login = transaction.Login(fleet.cluster.port, fleet.cluster.socket_directory, None)
     wanted = target.read(fleet.server.all_options())
     fleet.hear(lambda: transaction.converge(wanted, login, NOW, NOW + 3600.0, check_mode=False))
 
 
 @PROVOKED.of("the authority did not issue what was asked for")
-def _(fleet: Fleet) -> None:
+def _the_authority_did_not_issue_what_was_asked(fleet: Fleet) -> None:
     request = fleet.server.converge(renew=True).request
     assert request is not None
     fleet.hear(lambda: fleet.server.converge(renew=True, certificate=sign(request, ["db9.example.com"])))
 
 
 @PROVOKED.of("No PostgreSQL server was found on port")
-def _(fleet: Fleet) -> None:
+def _no_postgresql_server_was_found_on_port(fleet: Fleet) -> None:
     fleet.cluster.stop()
     login = transaction.Login(fleet.cluster.port, None, None)
     wanted = target.read(fleet.server.all_options())
@@ -145,7 +145,7 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("psql as OS user ... failed")
-def _(fleet: Fleet) -> None:
+def _psql_as_os_user_failed(fleet: Fleet) -> None:
     fleet.cluster.write("pg_hba.conf", "local all all reject\n")
     os.kill(int((fleet.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]), 1)
     for _attempt in range(1000):
@@ -155,13 +155,13 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("is no superuser; settings, rules and reloads need one")
-def _(fleet: Fleet) -> None:
+def _is_no_superuser_settings_rules_and_reloads(fleet: Fleet) -> None:
     fleet.server.role = "app"
     fleet.hear(fleet.server.converge)
 
 
 @PROVOKED.of("The server did not take the new TLS files. It says")
-def _(fleet: Fleet) -> None:
+def _the_server_did_not_take_the_new_tls_files_it(fleet: Fleet) -> None:
     rehearse = transaction.rehearsal.rehearse
 
     def spoil(wanted: Any, directory: str, *arguments: Any) -> None:
@@ -173,32 +173,32 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("The server would not load new rules because of")
-def _(fleet: Fleet) -> None:
+def _the_server_would_not_load_new_rules_because(fleet: Fleet) -> None:
     fleet.cluster.append("pg_hba.conf", "hostssl all all 192.0.2.0/24 scram\n")
     fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
 
 
 @PROVOKED.of("The server would take nothing of a reload because of")
-def _(fleet: Fleet) -> None:
+def _the_server_would_take_nothing_of_a_reload(fleet: Fleet) -> None:
     fleet.cluster.append("postgresql.conf", "ssl_sni = on\n")
     fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
     fleet.hear(fleet.server.converge)
 
 
 @PROVOKED.of("lets connections without TLS in, but postgres_server_plaintext is reject")
-def _(fleet: Fleet) -> None:
+def _lets_connections_without_tls_in_but_postgres(fleet: Fleet) -> None:
     fleet.hear(lambda: fleet.server.converge(hba="host all all all scram-sha-256\n"))
 
 
 @PROVOKED.of("a run that was interrupted had changed this file, and somebody changed it since")
-def _(fleet: Fleet) -> None:
+def _a_run_that_was_interrupted_had_changed_this(fleet: Fleet) -> None:
     fleet.interrupt()
     fleet.cluster.append("pg_hba.conf", "# a note\n")
     fleet.hear(fleet.server.converge)
 
 
 @PROVOKED.of("expected a link to generations/NNNN, found a link to")
-def _(fleet: Fleet) -> None:
+def _expected_a_link_to_generations_nnnn_found_a(fleet: Fleet) -> None:
     link = fleet.server.directory / "current"
     link.unlink()
     link.symlink_to("/root/old-certificates")
@@ -206,19 +206,19 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("there is no OS user ... on this host")
-def _(fleet: Fleet) -> None:
+def _there_is_no_os_user_on_this_host(fleet: Fleet) -> None:
     fleet.hear(lambda: fleet.clients.call(identities=[{"role": "app", "os_user": "shopp"}]))
 
 
 @PROVOKED.of("the private key cannot be read: the passphrase is wrong, or the file is damaged")
-def _(fleet: Fleet) -> None:
+def _the_private_key_cannot_be_read_the_passphrase(fleet: Fleet) -> None:
     wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", "correct horse")
     keeping.keep(wish, NOW, is_dry=False)
     fleet.hear(lambda: keeping.keep(wish._replace(passphrase="battery staple"), NOW, is_dry=False))
 
 
 @PROVOKED.of("this file of the authority is missing")
-def _(fleet: Fleet) -> None:
+def _this_file_of_the_authority_is_missing(fleet: Fleet) -> None:
     wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
     keeping.keep(wish, NOW, is_dry=False)
     (fleet.folder / "postgres-ca" / "server" / "0001" / "issuing.key").unlink()
@@ -226,12 +226,12 @@ def _(fleet: Fleet) -> None:
 
 
 @PROVOKED.of("was refused, but the connection that has to work failed too")
-def _(fleet: Fleet) -> None:
+def _was_refused_but_the_connection_that_has_to(fleet: Fleet) -> None:
     _verify(fleet, "host all all all reject")
 
 
 @PROVOKED.of("was accepted (without TLS)")
-def _(fleet: Fleet) -> None:
+def _was_accepted_without_tls(fleet: Fleet) -> None:
     _verify(fleet, "host all all all trust")
 
 

@@ -107,7 +107,7 @@ def blocks_of_another_kind(name: str, text: str) -> list[str]:
 def missing_tests(name: str, text: str) -> list[str]:
     missing = []
     for named in sorted(set(re.findall(guides.TEST, text))):
-        path, _, function = named.partition("::")
+        path, _separator, function = named.partition("::")
         if not (ROOT / path).is_file():
             missing.append(f"{name}: there is no {path}")
         elif function and function not in functions(ROOT / path):
