@@ -176,6 +176,27 @@ def test_another_key_type_or_issuer_asks_for_a_new_certificate(clients: Clients,
     assert clients.call(**other)["reasons"] == [f"{alice.name}/app: issuer_changed"]
 
 
+def test_other_authorities_are_refused_for_all_users_unless_a_renewal_is_forced(
+    clients: Clients, alice: User, bob: User
+) -> None:
+    clients.options["identities"].append(identity(bob, "reporting"))
+    clients.converge()
+    # alice has nothing yet, so she would be given a certificate before it is bob's turn
+    shutil.rmtree(alice.default)
+    before = snapshot(alice.home), snapshot(bob.home)
+    other = {"issuing": OTHER.issuing.pem, "trusted_clients": OTHER.issuing.pem + OTHER.root.pem}
+    path = rf"{bob.store}/current/reporting/postgresql\.crt"
+    old = AUTHORITIES["client"].issuing.common_name
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=rf"{path}: .*{old}.*postgres_client_renew: true"):
+            clients.call(check_mode=check_mode, **other)
+    assert (snapshot(alice.home), snapshot(bob.home)) == before
+    request = clients.call(renew=True, **other)
+    assert f"{bob.name}/reporting: issuer_changed" in request["reasons"]
+    clients.call(renew=True, certificates=chains(request, authority=OTHER), **other)
+    assert clients.call(**other)["changed"] is False
+
+
 @pytest.mark.parametrize("key_type", ["P-384", "RSA-3072", "Ed25519"])
 def test_every_key_type_gets_through_the_rehearsal(clients: Clients, alice: User, key_type: str) -> None:
     clients.converge(key_type=key_type)

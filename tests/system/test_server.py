@@ -113,6 +113,32 @@ def test_a_renewal_on_demand_says_so(managed: Server) -> None:
     assert managed.served() != before
 
 
+def test_other_authorities_are_refused_unless_a_renewal_is_forced(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = AUTHORITIES["server"]
+    monkeypatch.setitem(AUTHORITIES, "server", issuing.new_authority("server", "P-256", NOW))
+    before, served = managed.disk(), managed.served()
+    told = rf"{managed.directory}/current/server\.crt: .*{old.issuing.common_name}.*postgres_server_renew: true"
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=told):
+            managed.converge(check_mode=check_mode)
+    assert (managed.disk(), managed.served()) == (before, served)
+    assert list(managed.directory.joinpath("pending").iterdir()) == []
+    assert managed.settle(renew=True).plan.reasons == ["issuer_changed", "forced"]
+    assert managed.served() != served
+    assert managed.converge().changes == []
+
+
+def test_a_new_issuing_ca_below_a_known_root_is_a_plain_reason(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = AUTHORITIES["server"].root.pem
+    new = issuing.new_authority("server", "P-256", NOW)
+    monkeypatch.setitem(AUTHORITIES, "server", new)
+    assert managed.settle(roots=roots + new.root.pem).plan.reasons == ["issuer_changed"]
+
+
 def test_a_missing_name_is_a_reason_and_an_order_of_names_is_none(managed: Server) -> None:
     assert managed.converge(names=["127.0.0.1", "localhost"]).changes == []
     assert managed.converge(names=["localhost", "127.0.0.1", "db2.example"]).plan.reasons == [

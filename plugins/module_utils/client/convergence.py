@@ -9,6 +9,7 @@ import time
 from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, explained
@@ -42,6 +43,7 @@ def converge(target: Target, now: int, controller_time: float, *, check_mode: bo
     for transaction in transactions:
         with explained(transaction.user), acting_as(transaction.user):
             transaction.refuse_unfit()
+            _refuse_other_authorities(transaction)
     done, failed = [], []
     for transaction in transactions:
         try:
@@ -53,6 +55,17 @@ def converge(target: Target, now: int, controller_time: float, *, check_mode: bo
         changes = [change for _transaction, outcome in done for change in outcome.changes]
         raise TlsError(" ".join(failed), changes=changes)
     return Converged(done)
+
+
+def _refuse_other_authorities(transaction: Transaction) -> None:
+    """Raise TlsError, before any OS user's files change, when one of them has a certificate of replaced authorities."""
+    try:
+        found = transaction.home.found([one.role for one in transaction.identities])
+    except (TlsError, OSError):
+        return  # the turn of this OS user tells, and the others have theirs
+    for one in transaction.identities:
+        place = transaction.home.current(one.role, CERTIFICATE)
+        planning.refuse_another_root(one, found, transaction.target, place, transaction.now)
 
 
 def result(converged: Converged) -> dict[str, Any]:

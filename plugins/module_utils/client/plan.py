@@ -86,6 +86,17 @@ def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[
     return reissue.reasons(leaf, target.wish(identity, forced=forced), now)
 
 
+def refuse_another_root(identity: Identity, found: Found, target: Target, place: str, now: int) -> None:
+    """Raise TlsError when the certificate of an identity, which is in ``place``, is from authorities that are replaced.
+
+    ``now`` is in Unix seconds. What cannot be used is no reason to stop, and neither is it what the user wants renewed.
+    """
+    credential = installed(found, identity.role)
+    if credential is not None and not target.renew:
+        chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
+        reissue.refuse_another_root(chain, reissue.Place(place, "postgres_client_renew"), target.offer, now)
+
+
 def came(identity: Identity, found: Found, target: Target) -> bool:
     """Return whether a certificate came for an identity that is not installed yet."""
     chain, credential = target.certificates.get(identity.id), installed(found, identity.role)

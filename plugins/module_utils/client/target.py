@@ -39,6 +39,11 @@ class Target(NamedTuple):
             forced=forced,
         )
 
+    @property
+    def offer(self) -> reissue.Offer:
+        """Return the authority that would issue certificates, and the authorities that servers trust for logins."""
+        return reissue.Offer(self.issuing, self.trusted_clients)
+
 
 def read(options: Mapping[str, Any], now: int) -> Target:
     """Return the target that the module's options describe. ``now`` is in Unix seconds. Raises TlsError."""

@@ -74,7 +74,11 @@ class Management(NamedTuple):
 
 def make(target: Target, found: Found, management: Management, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    leaf = _leaf(found)
+    chain = _chain(found)
+    leaf = chain[0] if chain else None
+    if chain and not target.renew:
+        place = reissue.Place(f"{target.directory}/current/{CERTIFICATE}", "postgres_server_renew")
+        reissue.refuse_another_root(chain, place, target.offer, now)
     reasons = reissue.reasons(leaf, target.wish, now)
     if KEY not in found.generation and leaf is not None:
         reasons.append("key_missing")
@@ -130,13 +134,14 @@ def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping
     return [fault for fault in faults if stays(fault)]
 
 
-def _leaf(found: Found) -> Certificate | None:
+def _chain(found: Found) -> list[Certificate]:
+    """Return the chain in use, leaf first; an empty one when there is none."""
     if CERTIFICATE not in found.generation:
-        return None
+        return []
     try:
-        return read_pem(found.generation[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)[0]
+        return read_pem(found.generation[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)
     except TlsError:
-        return None  # damaged: as good as none
+        return []  # damaged: as good as none
 
 
 def _with_include(target: Target, found: Found) -> str:

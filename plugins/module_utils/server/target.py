@@ -47,6 +47,11 @@ class Target(NamedTuple):
             forced=self.renew,
         )
 
+    @property
+    def offer(self) -> reissue.Offer:
+        """Return the authority that would issue the server's certificate, and the roots that clients trust."""
+        return reissue.Offer(self.issuing, _authorities(self.roots, "roots"))
+
 
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""

@@ -31,6 +31,20 @@ class Wish(NamedTuple):
     forced: bool = False
 
 
+class Offer(NamedTuple):
+    """The authority that would issue now, and all roots that are trusted for what it issues."""
+
+    issuing: Certificate
+    roots: Sequence[Certificate]
+
+
+class Place(NamedTuple):
+    """Where a certificate is (a path), and the variable that forces its renewal: for messages."""
+
+    path: str
+    variable: str
+
+
 def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
     """Return why ``leaf`` has to be issued again; an empty list means that it is as wished.
 
@@ -73,6 +87,30 @@ def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
     )
 
 
+def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Offer, now: int) -> None:
+    """Raise TlsError when a chain in use (leaf first) was issued below a root that is none of those offered.
+
+    New authorities in place of the old ones look like this, and to go along would shut out all who still trust the old
+    ones. Only a valid leaf below a CA that is no root counts, as the authority makes them; ``now`` is in Unix seconds.
+    """
+    leaf = chain[0]
+    if not leaf.not_before <= now < leaf.not_after or _is_issued_by(leaf, offered.issuing):
+        return
+    issuing = next(
+        (one for one in chain[1:] if one.is_ca and not one.is_self_issued and _is_issued_by(leaf, one)), None
+    )
+    if issuing is None or any(_is_issued_by(issuing, root) for root in offered.roots):
+        return
+    raise TlsError(
+        f"{place.path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
+        f"{issuing.issuer_common_name!r}; now {offered.issuing.common_name!r} would issue, below another root. Whoever "
+        "still trusts the old authorities would be shut out. Nothing was changed. Is postgres_ca_directory another one "
+        "than before (another machine, another copy of the inventory), or was it lost and made anew? Then name the right "
+        f"one, or restore it from its backup. If the authorities are to be replaced, run with {place.variable}: true, "
+        "which issues from the new ones."
+    )
+
+
 def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
     if now >= leaf.not_after:
         return [f"expired_{in_words(now - leaf.not_after)}_ago"]
@@ -95,5 +133,9 @@ def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:
 
 
 def _by_issuer(leaf: Certificate, issuing: Certificate) -> list[str]:
-    same_key = leaf.authority_key_id == issuing.subject_key_id
-    return [] if same_key and leaf.issuer == issuing.subject else ["issuer_changed"]
+    return [] if _is_issued_by(leaf, issuing) else ["issuer_changed"]
+
+
+def _is_issued_by(one: Certificate, issuer: Certificate) -> bool:
+    """Return whether name and key identifier of an issuer are those that a certificate names; no signature is read."""
+    return one.authority_key_id == issuer.subject_key_id and one.issuer == issuer.subject

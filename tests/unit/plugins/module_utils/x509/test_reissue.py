@@ -162,3 +162,59 @@ def test_all_reasons_are_given(leaf: Certificate, wish: reissue.Wish) -> None:
         "key_type: P-256 instead of P-384",
         "forced",
     ]
+
+
+PLACE = reissue.Place("/etc/tls/server.crt", "postgres_server_renew")
+
+
+def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
+    reissue.refuse_another_root(chain, PLACE, reissue.Offer(offered.issuing, [offered.root, *roots]), now)
+
+
+def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authority: issuing.Authority) -> None:
+    other = issuing.new_authority("server", "P-256", START)
+    with pytest.raises(TlsError) as caught:
+        refuse([leaf, authority.issuing], other)
+    told = caught.value.message
+    assert told.startswith("/etc/tls/server.crt: ")
+    names = [authority.issuing.common_name, authority.root.common_name, other.issuing.common_name]
+    for part in (*names, "Nothing was changed", "postgres_ca_directory", "backup", "postgres_server_renew: true"):
+        assert part in told
+
+
+def test_a_new_issuing_ca_below_a_trusted_root_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
+    other = issuing.new_authority("server", "P-256", START)
+    refuse([leaf, authority.issuing], authority._replace(issuing=other.issuing))
+    refuse([leaf, authority.issuing], other, authority.root)
+
+
+@pytest.mark.parametrize("changed", ["subject", "subject_key_id"])
+def test_a_root_is_the_same_only_with_name_and_key(
+    leaf: Certificate, authority: issuing.Authority, changed: str
+) -> None:
+    other = issuing.new_authority("server", "P-256", START)
+    value = getattr(other.root, changed)
+    with pytest.raises(TlsError, match="below another root"):
+        refuse([leaf, authority.issuing], other, authority.root._replace(**{changed: value}))
+
+
+def test_the_authority_itself_is_not_refused_whatever_roots_are_known(
+    leaf: Certificate, authority: issuing.Authority
+) -> None:
+    other = issuing.new_authority("server", "P-256", START)
+    refuse([leaf, authority.issuing], authority._replace(root=other.root))
+
+
+@pytest.mark.parametrize("now", [START - 1, END])
+def test_a_certificate_that_nobody_can_use_is_not_refused(
+    leaf: Certificate, authority: issuing.Authority, now: int
+) -> None:
+    refuse([leaf, authority.issuing], issuing.new_authority("server", "P-256", START), now=now)
+
+
+def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
+    other = issuing.new_authority("server", "P-256", START)
+    refuse([leaf], other)
+    refuse([authority.root, authority.root], other)
+    below_root = leaf._replace(issuer=authority.root.subject, authority_key_id=authority.root.subject_key_id)
+    refuse([below_root, authority.root], other)
