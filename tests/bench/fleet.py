@@ -56,17 +56,17 @@ class Fleet:
             for identity in IDENTITIES:
                 self._inside(client, "useradd", "--create-home", identity["os_user"])
 
-    def run(self, playbook: Path, **variables: Any) -> Cost:
+    def run(self, playbook: Path, *options: str, **variables: Any) -> Cost:
         """Run a playbook as a nightly job would, without a connection that is open already, and measure it."""
         self._close_connections()
         executed, used, started = self._executions(), self._targets(), time.monotonic()
-        controller = self._playbook(playbook, **variables)
+        controller = self._playbook(playbook, *options, **variables)
         wall, targets, executions = time.monotonic() - started, self._targets() - used, self._executions()
         return Cost(controller, targets, wall, {host: executions[host] - executed[host] for host in self.hosts})
 
-    def _playbook(self, playbook: Path, **variables: Any) -> float:
+    def _playbook(self, playbook: Path, *options: str, **variables: Any) -> float:
         """Run a playbook; return the seconds of CPU of it and of all its processes."""
-        argv = ["ansible-playbook", f"--inventory={self.inventory}", f"--extra-vars={json.dumps(variables)}"]
+        argv = ["ansible-playbook", *options, f"--inventory={self.inventory}", f"--extra-vars={json.dumps(variables)}"]
         settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORKS": "5"}
         before = _used()
         done = subprocess.run(

@@ -19,13 +19,14 @@ MARKS = (".. begin of what the benchmark writes", ".. end of what the benchmark 
 HEADINGS = ("Servers", "Run", "Executions: server, client host", "CPU of the controller", "CPU of the targets",
             "CPU in all", "Floor", "Ratio", "Wall time")  # fmt: skip
 COLOURS = {"controller": "#4477aa", "targets": "#ee8866", "floor": "#999999"}
-SCALE, LEFT, TOP, BAR, GAP = 26.0, 170, 40, 16, 14  # pixels: a second; margins; a bar and the space after a pair
+SCALE, LEFT, TOP, BAR, GAP = 26.0, 330, 40, 16, 14  # pixels: a second; margins; a bar and the space after a pair
 
 
 def pairs(one: Measured) -> list[tuple[str, Cost, Cost]]:
     """Return the runs on a fleet with their names and floors."""
     return [
         ("first run", one.first, one.renewal_floor),
+        ("changes nothing, without the verification", one.converged, one.converged_floor),
         ("changes nothing", one.no_op, one.no_op_floor),
         ("renews everything", one.renewal, one.renewal_floor),
     ]
