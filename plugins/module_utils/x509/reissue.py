@@ -103,11 +103,11 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
         return
     raise TlsError(
         f"{place.path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
-        f"{issuing.issuer_common_name!r}; now {offered.issuing.common_name!r} would issue, below another root. Whoever "
-        "still trusts the old authorities would be shut out. Nothing was changed. Is postgres_ca_directory another one "
-        "than before (another machine, another copy of the inventory), or was it lost and made anew? Then name the right "
-        f"one, or restore it from its backup. If the authorities are to be replaced, run with {place.variable}: true, "
-        "which issues from the new ones."
+        f"{issuing.issuer_common_name!r}; now {offered.issuing.common_name!r} would issue, below another root. "
+        "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host. Is "
+        "postgres_ca_directory another one than before (another machine, another copy of the inventory), or was it "
+        "lost and made anew? Then name the right one, or restore it from its backup. If the authorities are to be "
+        f"replaced, run with {place.variable}: true, which issues from the new ones."
     )
 
 
