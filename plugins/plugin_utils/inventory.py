@@ -88,10 +88,18 @@ class Fleet:
         return [self.hostvars[name] for name in self.groups.get(group, ())]
 
     def _variables(self, host: str, role: str) -> dict[str, Any]:
-        """Return the variables of a role for a host: what is set, else the default."""
+        """Return the variables of a role for a host: what is set, else the default.
+
+        The default, too, in place of what uses ``hostvars``: one such variable must not hide mistakes in the others.
+        """
         found = _defaults(role, host)
         for source in (self.hostvars[host], self.everywhere):
-            found.update((name, _used(source[name])) for name in arguments_of(role) if name in source)
+            for name in arguments_of(role):
+                try:
+                    found.update({name: _used(source[name])} if name in source else {})
+                except _UNRESOLVED as error:
+                    if name not in found or not _uses_hostvars(error):
+                        raise
         return found
 
 

@@ -95,6 +95,12 @@ def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", {"postgres_server_port": 5432}) == problems
 
 
+def test_a_variable_that_uses_hostvars_itself_does_not_hide_mistakes_in_others() -> None:
+    own = {"postgres_server_hba": StrictUndefined(name="hostvars"), "postgres_server_extra_names": ["db_1"]}
+    (found,) = input_problems(fleet(db1=own), HOSTS, GROUPS)
+    assert found.startswith("db1: postgres_server_names: 'db_1' is neither a DNS name nor an IP address.")
+
+
 def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> None:
     hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "shop", "osuser": "shop"}]})
     (found,) = input_problems(hostvars, HOSTS, GROUPS)
