@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, proof, target, transaction
-from ansible_collections.pgops.tls.tests.servers import HBA, Server
+from ansible_collections.pgops.tls.tests.servers import HBA, Server, sign
 
 
 def test_our_include_that_somebody_commented_out_is_healed(managed: Server) -> None:
@@ -59,6 +59,20 @@ def test_passwords_in_postgresql_conf_are_no_part_of_the_difference(server: Serv
     shown = str(difference.of_plan(outcome.plan, _target(server), None, ""))
     assert "include_if_exists" in shown
     assert "sesame" not in shown
+
+
+def test_the_difference_shows_the_certificate_that_came(managed: Server) -> None:
+    request = managed.converge(renew=True).request
+    assert request is not None
+    answer = {"renew": True, "certificate": sign(request, ["localhost", "127.0.0.1"])}
+    outcome = managed.converge(**answer)
+    wanted = target.read(managed.all_options(**answer))
+    shown = difference.of_plan(outcome.plan, wanted, outcome.leaf_before, wanted.ssl_conf)[0]
+    assert shown["before"] == difference.described(outcome.leaf_before)
+    assert shown["after"] == difference.described(outcome.leaf)
+    assert shown["before"] != shown["after"]
+    unread = target.read(managed.all_options(renew=True, certificate="garbage"))
+    assert "because: forced" in str(difference.of_plan(outcome.plan, unread, None, ""))
 
 
 def _target(server: Server) -> target.Target:

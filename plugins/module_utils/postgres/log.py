@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import Se
 # What the main process says when it does not take a reload. That "unaffected changes were applied" is no verdict on
 # our files: it is said at every reload while any setting of postgresql.conf waits for a restart.
 TLS_VERDICTS = ("SSL configuration was not reloaded", "no changes were applied")
-RULES_VERDICTS = ("pg_hba.conf was not reloaded", "pg_ident.conf was not reloaded")
+_NOT_RELOADED = "{} was not reloaded"
 _RELOADS = "received SIGHUP"
 _EXCERPT = 20  # lines; a reason needs two or three
 _MOST = 64 << 20  # bytes read of what a busy server writes meanwhile
@@ -31,6 +31,16 @@ class Position(NamedTuple):
 
     path: str | None
     offset: int
+
+
+def rules_verdicts(state: ServerState, *, has_maps: bool = True) -> tuple[str, ...]:
+    """Return what the main process says when it does not take new rules, or, if it ``has_maps``, new maps.
+
+    Older versions say the usual name whatever the file is called, newer ones (16) the file's path: either counts.
+    """
+    settings = {"pg_hba.conf": "hba_file", **({"pg_ident.conf": "ident_file"} if has_maps else {})}
+    named = [name for usual, setting in settings.items() for name in (usual, state.value(setting))]
+    return tuple(_NOT_RELOADED.format(name) for name in named)
 
 
 def position(state: ServerState, pid: int) -> Position:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, hba
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 
 def day(moment: int) -> str:
@@ -35,12 +37,18 @@ def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_bef
     if plan.config:  # the rest of that file is not ours, and may hold passwords
         found.insert(0, _entry(plan.config.name, *map(configuration.includes, (plan.config.before, plan.config.after))))
     if plan.reasons:
-        names = ", ".join(name.value for name in target.names)
-        wanted = f"names: {names}\nkey: {target.key_type}\nto be issued, because: {', '.join(plan.reasons)}\n"
-        found.insert(0, _entry("server.crt", described(before), wanted))
+        found.insert(0, _entry("server.crt", described(before), _coming(plan, target)))
     if target.ssl_conf != ssl_conf_before:
         found.append(_entry("ssl.conf", ssl_conf_before, target.ssl_conf))
     return found
+
+
+def _coming(plan: Plan, target: Target) -> str:
+    """Return the certificate that came in a few lines; where none did, what is asked for, and why."""
+    with contextlib.suppress(TlsError):  # in check mode nobody has looked at it yet
+        return described(read_pem(target.certificate or "", "certificate")[0])
+    names = ", ".join(name.value for name in target.names)
+    return f"names: {names}\nkey: {target.key_type}\nto be issued, because: {', '.join(plan.reasons)}\n"
 
 
 def _shown(text: str) -> str:

@@ -92,7 +92,7 @@ class Prover:
         self.administrator.reload()
         told = self._told_since(start)  # the management connection is still let in, or this raises
         has_maps = os.path.exists(self.found.value("ident_file"))  # a server does without that file, and says so
-        refused = log.refusals(told or [], log.RULES_VERDICTS if has_maps else log.RULES_VERDICTS[:1])
+        refused = log.refusals(told or [], log.rules_verdicts(self.found, has_maps=has_maps))
         if refused:
             raise _not_taken("The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
@@ -121,7 +121,7 @@ class Prover:
             self._until(self._is_let_in)
         told = self._told_since(start) or []
         if not self._until(lambda: self.served() == fingerprint):
-            refused = log.refusals(told, (*log.TLS_VERDICTS, *log.RULES_VERDICTS))
+            refused = log.refusals(told, (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
             raise _not_taken("The server does not show its previous certificate", refused)
 
     def _log_position(self) -> log.Position:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import log
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
 
 LINES = [
     "LOG:  received SIGHUP, reloading configuration files",
@@ -57,9 +58,29 @@ def test_what_stands_before_the_mark_is_told_once_it_is_there() -> None:
 def test_rules_and_tls_have_their_own_verdicts() -> None:
     lines = ["received SIGHUP, reloading", "invalid connection type", "LOG:  pg_hba.conf was not reloaded"]
     assert log.refusals(lines, log.TLS_VERDICTS) == []
-    assert log.refusals(lines, log.RULES_VERDICTS) == lines[1:]
+    rules = log.rules_verdicts(server("/etc/pg_hba.conf"))
+    assert log.refusals(lines, rules) == lines[1:]
     waits = 'LOG:  configuration file "x" contains errors; unaffected changes were applied'
-    assert log.refusals([waits], (*log.TLS_VERDICTS, *log.RULES_VERDICTS)) == []
+    assert log.refusals([waits], (*log.TLS_VERDICTS, *rules)) == []
+
+
+def test_rules_in_a_file_of_another_name_are_refused_by_its_path() -> None:
+    lines = ["received SIGHUP, reloading", "invalid connection type", "LOG:  /etc/rules.conf was not reloaded"]
+    maps = ["received SIGHUP, reloading", "missing entry", "LOG:  /etc/people.conf was not reloaded"]
+    state = server("/etc/rules.conf")
+    assert log.refusals(lines, log.rules_verdicts(state)) == lines[1:]
+    assert log.refusals(maps, log.rules_verdicts(state)) == maps[1:]
+    assert log.refusals(maps, log.rules_verdicts(state, has_maps=False)) == []
+    assert log.refusals([*lines[:2], "LOG:  pg_hba.conf was not reloaded"], log.rules_verdicts(state)) != []
+
+
+def server(hba_file: str) -> ServerState:
+    """Return the state of a server whose rules are in ``hba_file``, and whose maps are in people.conf."""
+    values = {"hba_file": hba_file, "ident_file": "/etc/people.conf"}
+    settings = {
+        name: Setting(value, "string", None, "postmaster", "override", None, None) for name, value in values.items()
+    }
+    return ServerState(160000, settings, None, [], [])
 
 
 def test_lines_of_sessions_are_left_out() -> None:
