@@ -71,12 +71,16 @@ def test_files_of_root_are_changed_with_owner_group_and_mode_kept(hardened: Serv
     assert hardened.settle(renew=True).plan.reasons == ["forced"]
 
 
+def refuse(_prover: proof.Prover) -> None:
+    raise TlsError("injected")
+
+
 def test_a_failure_brings_the_very_files_back(hardened: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     hardened.settle()
     before, inodes = hardened.disk(), [(folder(hardened) / name).stat().st_ino for name in NAMES]
     with monkeypatch.context() as patch:
         patch.setattr(proof.Prover, "rules", lambda *_arguments, **_options: proof._not_taken("Not taken", []))
-        patch.setattr(proof.Prover, "check_rules", lambda _prover: proof._not_taken("Injected", []))
+        patch.setattr(proof.Prover, "check_rules", refuse)
         with pytest.raises(TlsError, match="The previous state is back, and was proven") as failure:
             hardened.converge(**OTHERS)
     assert failure.value.details["rolled_back"] is True
