@@ -147,8 +147,15 @@ def os_users() -> Iterator[tuple[list[str], Path]]:
 
 @pytest.fixture(scope="module")
 def site_on(os_users: tuple[list[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Site]:
-    """Return what makes a site on a cluster."""
-    return lambda cluster: Site(tmp_path_factory.mktemp("site"), cluster, *os_users)
+    """Return what makes a site on a cluster, whose OS users have nothing from the authorities of another site."""
+    names, homes = os_users
+
+    def made(cluster: Any) -> Site:
+        for name in names:
+            shutil.rmtree(homes / name / ".postgresql", ignore_errors=True)
+        return Site(tmp_path_factory.mktemp("site"), cluster, names, homes)
+
+    return made
 
 
 @pytest.fixture(scope="session")
