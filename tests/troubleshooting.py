@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,11 +67,12 @@ class Heard:
 
     def occurs(self, quote: Quote) -> bool:
         """Return whether a quoted message was heard, waiting a while for the server to write its log."""
-        for _attempt in range(100 if quote.source == "server log" else 1):
-            if quote.text in self.told(quote.source):
-                return True
-            self.cluster.log_path.read_bytes()
-        return False
+        until = time.monotonic() + (10 if quote.source == "server log" else 0)
+        while quote.text not in self.told(quote.source):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        return True
 
     def told(self, source: str) -> str:
         """Return all that was heard from a source."""

@@ -132,6 +132,8 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
         _furnish(temporary, mode, owner)
         os.rename(temporary, path)
     except OSError:
+        if os.path.isdir(path):  # somebody else made it meanwhile: clusters of a host have directories in common
+            return False
         with contextlib.suppress(OSError):
             os.rmdir(temporary)
         raise
