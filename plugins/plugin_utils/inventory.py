@@ -111,9 +111,17 @@ def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) 
 
 
 def _used(value: Any) -> Any:
-    """Return a value. Raises UndefinedError where it has none, here and not in whatever looks at it first."""
+    """Return a value as plain data. Raises UndefinedError where it has none, and not in whatever looks at it first.
+
+    Ansible's own containers template what is in them when it is looked at, and do not stand to be copied, which the
+    validation of arguments does: their copies know no filter any more.
+    """
     if isinstance(value, Undefined):
         str(value)
+    if isinstance(value, Mapping):
+        return {key: _used(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_used(one) for one in value]
     return value
 
 

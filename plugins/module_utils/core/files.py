@@ -115,16 +115,19 @@ def read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+_PARENT_MODE = 0o755
+
+
 def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
     """Create a directory (its parents too, with mode 0755); return whether it was missing.
 
-    It appears under its name only with its owner and mode, so that one that exists is never half made.
+    It appears under its name only with its owner and mode, so that one that exists is never half made. Others may make
+    it at the same time: clusters of one host have parents in common.
     """
     if os.path.isdir(path):
         return False
     parent, name = os.path.split(path)
-    if not os.path.isdir(parent):
-        make_directory(parent, 0o755)
+    _make_parents(parent)
     temporary = os.path.join(parent, f".{name}.pgops-new")
     with contextlib.suppress(FileExistsError):  # left by a run that died
         os.mkdir(temporary, 0o700)
@@ -132,13 +135,24 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
         _furnish(temporary, mode, owner)
         os.rename(temporary, path)
     except OSError:
-        if os.path.isdir(path):  # somebody else made it meanwhile: clusters of a host have directories in common
-            return False
         with contextlib.suppress(OSError):
             os.rmdir(temporary)
+        if os.path.isdir(path):  # somebody else was faster
+            return False
         raise
     sync_directory(parent)
     return True
+
+
+def _make_parents(path: str) -> None:
+    """Create a directory and its parents. Nothing is renamed here: that could replace one that somebody just made."""
+    if os.path.isdir(path):
+        return
+    _make_parents(os.path.dirname(path))
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, _PARENT_MODE)
+        os.chmod(path, _PARENT_MODE)  # whatever the umask is
+        sync_directory(os.path.dirname(path))
 
 
 def _furnish(directory: str, mode: int, owner: Owner | None) -> None:

@@ -429,3 +429,10 @@ def test_a_mistake_beside_an_import_of_the_playbook_is_found(site: Any) -> None:
     path = str(Path(__file__).resolve().parents[3] / "playbooks" / "site.yml")
     playbook = [{"import_playbook": path, "vars": {"postgres_server_plaintext": "maybe"}}]
     refused(site, r"db1: value of postgres_server_plaintext must be one of: reject, allow", playbook=playbook)
+
+
+def test_templates_that_filter_in_extra_variables_and_in_the_inventory_are_read(site: Any) -> None:
+    inventory = site.inventory()
+    server(inventory)["postgres_server_extra_names"] = ["{{ ('[\"db_1\"]' | from_json)[0] }}"]
+    extra = '{"postgres_server_renew": "{{ 1 == 1 }}"}'
+    refused(site, r"db1: postgres_server_names: 'db_1' is neither a DNS name", "-e", extra, inventory=inventory)
