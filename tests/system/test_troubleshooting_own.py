@@ -201,7 +201,7 @@ def _a_run_that_was_interrupted_had_changed_this(fleet: Fleet) -> None:
 def _expected_a_link_to_generations_nnnn_found_a(fleet: Fleet) -> None:
     link = fleet.server.directory / "current"
     link.unlink()
-    link.symlink_to("/root/old-certificates")
+    link.symlink_to("/srv/old-certificates")
     fleet.hear(fleet.server.converge)
 
 
