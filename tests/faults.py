@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+
 # Everything that changes the file system or makes it durable goes through one of these.
 OPERATIONS = ("open", "fdopen", "rename", "unlink", "symlink", "link", "mkdir", "rmdir", "fsync", "fchmod", "fchown")
 Action = Callable[[], object]
@@ -117,3 +120,16 @@ def everything(directory: Path) -> dict[str, tuple[Any, ...]]:
         content: Any = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
         found[str(path.relative_to(directory))] = (oct(info.st_mode), info.st_uid, info.st_gid, content)
     return found
+
+
+@contextlib.contextmanager
+def dying(method: str = "commit") -> Iterator[None]:
+    """Let the run inside die, as if it were killed, when it comes to a step of its journal; nothing is cleaned up."""
+
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, method, killed)
+        with pytest.raises(KeyboardInterrupt):
+            yield

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.tests.faults import dying
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server
 
 
@@ -74,13 +74,8 @@ def test_two_runs_at_once_come_one_after_the_other(managed: Server) -> None:
 
 
 def _interrupted(server: Server, method: str, **changes: Any) -> None:
-    def killed(_journal: Journal) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, method, killed)
-        with pytest.raises(KeyboardInterrupt):
-            server.settle(**changes)
+    with dying(method):
+        server.settle(**changes)
 
 
 SITUATIONS: dict[str, Callable[[Server], Any]] = {

@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
-from ansible_collections.pgops.tls.tests.faults import everything
+from ansible_collections.pgops.tls.tests.faults import dying, everything
 from ansible_collections.pgops.tls.tests.servers import HBA, Server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to lose")
@@ -125,13 +125,8 @@ def test_a_signal_goes_to_the_server_alone() -> None:
 def test_a_recovery_that_fails_says_so_and_does_not_claim_that_nothing_changed(
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(_journal: Journal) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "commit", killed)
-        with pytest.raises(KeyboardInterrupt):
-            managed.converge(hba="# another\n" + HBA)
+    with dying():
+        managed.converge(hba="# another\n" + HBA)
 
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device", "pg_hba.conf")

@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import a
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
 from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof, transaction
-from ansible_collections.pgops.tls.tests.faults import everything
+from ansible_collections.pgops.tls.tests.faults import dying, everything
 from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, Server
 
 NAMES = [f"p{name}.conf" for name in CONFIGURATION]
@@ -30,18 +30,6 @@ OTHERS: dict[str, Any] = {"hba": "hostssl all app all cert map=people\n" + HBA, 
 def folder(server: Server) -> Path:
     assert server.configuration is not None
     return server.configuration
-
-
-def killed(*_arguments: object) -> None:
-    raise KeyboardInterrupt
-
-
-def interrupt(server: Server, **changes: Any) -> None:
-    """Let a run die with everything written and nothing committed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "commit", killed)
-        with pytest.raises(KeyboardInterrupt):
-            server.converge(**changes)
 
 
 def plant(server: Server, *changes: dict[str, Any]) -> None:
@@ -92,7 +80,8 @@ def test_a_failure_brings_the_very_files_back(hardened: Server, monkeypatch: pyt
 def test_what_a_killed_run_left_is_undone(hardened: Server, is_down: bool) -> None:
     hardened.settle()
     before = hardened.disk()
-    interrupt(hardened, **OTHERS)
+    with dying():
+        hardened.converge(**OTHERS)
     assert hardened.disk() != before
     if is_down:
         hardened.cluster.stop("fast")
@@ -128,7 +117,8 @@ def test_a_forged_journal_puts_nothing_of_its_own_into_files_of_root(hardened: S
 
 def test_a_forged_journal_does_not_undo_what_root_wrote_after_a_crash(hardened: Server) -> None:
     hardened.settle()
-    interrupt(hardened, **OTHERS)
+    with dying():
+        hardened.converge(**OTHERS)
     rules = folder(hardened) / "pg_hba.conf"
     with rules.open("a") as stream:
         stream.write("# by hand\n")
@@ -142,7 +132,8 @@ def test_a_forged_journal_does_not_undo_what_root_wrote_after_a_crash(hardened: 
 
 def test_a_journal_that_the_os_user_removes_leaves_nothing_to_put_back_later(hardened: Server) -> None:
     hardened.settle()
-    interrupt(hardened, **OTHERS)
+    with dying():
+        hardened.converge(**OTHERS)
     (hardened.directory / "journal.json").unlink()
     hardened.settle(**OTHERS)
     after = everything(folder(hardened))
@@ -154,7 +145,8 @@ def test_a_journal_that_the_os_user_removes_leaves_nothing_to_put_back_later(har
 
 def test_a_journal_that_hides_files_of_root_leaves_nothing_to_put_back_later(hardened: Server) -> None:
     hardened.settle()
-    interrupt(hardened, **OTHERS)
+    with dying():
+        hardened.converge(**OTHERS)
     plant(hardened)
     hardened.settle(hba="# another\n" + HBA)
     assert sorted(everything(folder(hardened))) == sorted(NAMES)

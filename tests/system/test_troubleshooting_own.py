@@ -17,12 +17,12 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests.clients import Clients, User
+from ansible_collections.pgops.tls.tests.faults import dying
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, sign
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
 
@@ -50,14 +50,8 @@ class Fleet(Heard):
 
     def interrupt(self) -> None:
         """Let a run with other rules die in the middle."""
-
-        def killed(*_arguments: Any) -> None:
-            raise KeyboardInterrupt
-
-        with self.patch.context() as patch:
-            patch.setattr(Journal, "commit", killed)
-            with pytest.raises(KeyboardInterrupt):
-                self.server.converge(hba="# another\n" + HBA)
+        with dying():
+            self.server.converge(hba="# another\n" + HBA)
 
 
 @pytest.fixture
