@@ -17,9 +17,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of, find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -71,13 +71,14 @@ class Transaction:
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
         recovered = self._recover(check_mode=check_mode)
-        self._refuse_before_anything_changes()
+        included = f"{self.store.current_link}/{planning.CONF}"
+        refusals.refuse_settings(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
-        self._refuse_what_is_broken(plan)
+        refusals.refuse_broken_files(plan, self.state, self.texts, self.administrator, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
-        self._refuse_to_cut_off_sessions(plan)
+        refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         self._rehearse_early(plan, found, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
@@ -120,13 +121,6 @@ class Transaction:
                 "next run goes on with it.",
                 rolled_back=False,
             ) from error
-
-    def _refuse_before_anything_changes(self) -> None:
-        included = self.store.current_link + "/" + planning.CONF
-        settings.check(self.target.settings, self.state, self.target.directory)
-        settings.refuse_protocols(self.target.settings, self.state, included)
-        settings.refuse_overrides(self.target.settings, self.state, included)
-        find("openssl", "to make private keys and certificate requests")
 
     def _found_after_recovery(self) -> planning.Found:
         """Return what check mode would find if it undid what an interrupted run left."""
@@ -189,47 +183,6 @@ class Transaction:
         if self.target.plaintext == "reject":
             hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
         return plan
-
-    def _refuse_what_is_broken(self, plan: planning.Plan) -> None:
-        """Stop, before anything changes, when the server could not take the change for reasons of others' making."""
-        included = self.store.current_link + "/" + planning.CONF
-        faults = [fault for fault in self.state.faults if fault["file"] != included]
-        if faults and not plan.is_empty:
-            listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
-            raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
-        if plan.rules:
-            self._refuse_broken_rules(plan)
-        for rewrite in [plan.config, *plan.rules]:
-            if rewrite is not None:
-                self.texts.refuse_unwritable(rewrite.name)
-
-    def _refuse_broken_rules(self, plan: planning.Plan) -> None:
-        """Stop when lines that are none of ours would keep the server from loading the new rules."""
-        if self.state.major < 15:  # which cannot be asked about its maps
-            hba.check_maps(self.texts.read("pg_ident.conf", ""), self.state.major, self.texts.named["pg_ident.conf"])
-        faults = planning.lasting(rules.faults(self.administrator, self.state), plan.rules, self.texts.named)
-        if faults:
-            listed = [str(fault) for fault in faults]
-            raise TlsError(
-                f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
-                "next start would fail too. Mend or remove what is named there first.",
-                server_log=listed,
-            )
-
-    def _refuse_to_cut_off_sessions(self, plan: planning.Plan) -> None:
-        """Stop, before anything changes, when rules are to refuse plaintext that live sessions still use."""
-        sessions = self.state.plaintext_sessions
-        new_rules = any(rewrite.name == "pg_hba.conf" for rewrite in plan.rules)
-        if self.target.plaintext != "reject" or not sessions or not new_rules:
-            return
-        form = "{role}@{database} from {address} ({application}, since {since})"
-        listed = "; ".join(form.format(**session) for session in sessions)
-        raise TlsError(
-            f"postgres_server_plaintext is reject, but {len(sessions)} live session(s) use no TLS and could not "
-            f"connect again: {listed}. Nothing was changed. Run with postgres_server_plaintext: allow first, move "
-            "these clients to TLS, then reject.",
-            plaintext_sessions=sessions,
-        )
 
     def _request(self, found: planning.Found) -> str:
         """Return a certificate request for the key that waits for its certificate; make that key if need be."""

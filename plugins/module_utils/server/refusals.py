@@ -1,0 +1,71 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stops a run before anything changes: settings, broken files, and sessions that a change would cut off."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+
+
+def refuse_settings(target: Target, state: ServerState, included: str) -> None:
+    """Refuse settings that the server would not take. ``included`` is the path of our own file. Raises TlsError."""
+    settings.check(target.settings, state, target.directory)
+    settings.refuse_protocols(target.settings, state, included)
+    settings.refuse_overrides(target.settings, state, included)
+    find("openssl", "to make private keys and certificate requests")
+
+
+def refuse_broken_files(
+    plan: planning.Plan, state: ServerState, texts: Texts, administrator: psql.Administrator, included: str
+) -> None:
+    """Stop when the server could not take the change for reasons of others' making. Raises TlsError."""
+    faults = [fault for fault in state.faults if fault["file"] != included]
+    if faults and not plan.is_empty:
+        listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
+        raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
+    if plan.rules:
+        _refuse_broken_rules(plan.rules, state, texts, administrator)
+    for rewrite in [plan.config, *plan.rules]:
+        if rewrite is not None:
+            texts.refuse_unwritable(rewrite.name)
+
+
+def _refuse_broken_rules(
+    rewrites: Sequence[planning.Rewrite], state: ServerState, texts: Texts, administrator: psql.Administrator
+) -> None:
+    """Stop when lines that are none of ours would keep the server from loading the new rules."""
+    if state.major < 15:  # which cannot be asked about its maps
+        hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
+    faults = planning.lasting(rules.faults(administrator, state), rewrites, texts.named)
+    if faults:
+        listed = [str(fault) for fault in faults]
+        raise TlsError(
+            f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
+            "next start would fail too. Mend or remove what is named there first.",
+            server_log=listed,
+        )
+
+
+def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: ServerState) -> None:
+    """Stop when rules are to refuse plaintext that live sessions still use. Raises TlsError."""
+    sessions = state.plaintext_sessions
+    new_rules = any(rewrite.name == "pg_hba.conf" for rewrite in plan.rules)
+    if target.plaintext != "reject" or not sessions or not new_rules:
+        return
+    form = "{role}@{database} from {address} ({application}, since {since})"
+    listed = "; ".join(form.format(**session) for session in sessions)
+    raise TlsError(
+        f"postgres_server_plaintext is reject, but {len(sessions)} live session(s) use no TLS and could not "
+        f"connect again: {listed}. Nothing was changed. Run with postgres_server_plaintext: allow first, move "
+        "these clients to TLS, then reject.",
+        plaintext_sessions=sessions,
+    )
