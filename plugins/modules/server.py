@@ -113,6 +113,32 @@ options:
     type: str
     choices: [reject, allow]
     default: reject
+  lock_out:
+    description:
+      - V(refuse) stops before any change when new rules would refuse a client that is connected now, or when no rule
+        takes the certificate of one of O(clients).
+      - A session counts whose role may log in, which the rules let in so far, and which the new ones refuse whatever it
+        shows. One that lacks a certificate which a new rule demands does not.
+      - V(allow) demands none of this.
+      - Rules that would lock out this module's own connection are always refused.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
+  clients:
+    description: Roles that have a certificate of the client authority, and have to be able to log in with it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      role:
+        description: The role, which is the common name of the certificate.
+        type: str
+        required: true
+      databases:
+        description: Databases that the role has to be let into; by default any one.
+        type: list
+        elements: str
+        default: []
   renew:
     description: Whether to get a new key and certificate although nothing else asks for it.
     type: bool
@@ -205,6 +231,16 @@ plaintext_sessions:
   returned: when they stopped the call
   type: list
   elements: dict
+shut_out_sessions:
+  description: Live sessions that the new rules would not let in again.
+  returned: when they stopped the call
+  type: list
+  elements: dict
+forgotten_clients:
+  description: Those of O(clients) whose certificate no rule takes, each with a database.
+  returned: when they stopped the call
+  type: list
+  elements: dict
 """
 
 import time
@@ -222,6 +258,12 @@ except ImportError:  # before ansible-core 2.22
 
     def register_secrets(values: Iterable[str]) -> None:
         """Do nothing: it is the module that hides its secrets."""
+
+
+_CLIENT = {
+    "role": {"type": "str", "required": True},
+    "databases": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -242,6 +284,8 @@ def argument_spec() -> dict[str, Any]:
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
+        "lock_out": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
+        "clients": {"type": "list", "elements": "dict", "default": [], "options": _CLIENT},
         "renew": {"type": "bool", "default": False},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
