@@ -79,7 +79,7 @@ class RollBack(Transaction):
                     "server's log cannot be read here."
                 )
             self._rehearse(name)
-        refusals.refuse_broken_files(plan, self.state, self.texts, self.administrator, included)
+        refusals.refuse_broken_files(plan, self.state, self.texts, included)
         return plan
 
     def _contents_of(self, name: str) -> dict[str, bytes]:
