@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction, leaf_of
@@ -51,6 +51,7 @@ class RollBack(Transaction):
             ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,
             target=self.target,
+            warnings=[] if is_open else self._warnings(plan),
             next_run=self._next_run(declared, found, plan),
         )
 
@@ -73,6 +74,7 @@ class RollBack(Transaction):
             plan = plan_back(found, contents, self.target, in_use or "", name)
             included = f"{self.store.current_link}/{planning.CONF}"
             refusals.refuse_settings(self.target, self.state, included)
+            interference.refuse_revocations_that_end(self.target, self.state, included)
             if plan.relies_on_log and not self.prover.observes_log():
                 raise TlsError(
                     f"{planning.CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
