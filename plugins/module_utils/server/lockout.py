@@ -67,7 +67,12 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
     The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
     """
     facts = Facts(major)
-    told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in _pairs(clients)]
+    pairs = [
+        (str(one["user"]), str(name))
+        for one in hba.identity_rules([{"postgres_client_identities": clients}])
+        for name in one["database"]
+    ]
+    told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
     forgotten = [(role, name, answer) for role, name, answer in told if not any(map(_takes, answer.decisions))]
     if not forgotten:
         return
@@ -125,14 +130,9 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     )
 
 
-def _pairs(clients: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return each role of the clients with each of its databases."""
-    named = [(str(one["role"]), str(name)) for one in clients for name in one.get("databases") or ["all"]]
-    return list(dict.fromkeys((role, role if name == "sameuser" else name) for role, name in named))
-
-
 def _of_client(role: str, database: str) -> access.Attempt:
     """Return a connection of a client with its certificate, from any address."""
+    database = role if database == "sameuser" else database
     is_word = database in ("all", "samerole", "samegroup", "replication") or database.startswith(("/", "+", "@"))
     return access.Attempt(
         role,

@@ -12,7 +12,8 @@ from typing import Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -71,7 +72,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 
 
 def refuse_lock_out(
-    plan: planning.Plan, found: planning.Found, target: Target, administrator: psql.Administrator, major: int
+    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, major: int
 ) -> None:
     """Stop when somebody would be locked out who is not meant to be. Raises TlsError.
 
