@@ -49,6 +49,11 @@ class Target(NamedTuple):
             forced=self.renew,
         )
 
+    def for_version(self, major: int) -> Target:
+        """Return the same for a server of version ``major``: settings under the names that it has. Raises TlsError."""
+        text = settings.fitted(self.ssl_conf, major)
+        return self._replace(ssl_conf=text, settings=settings.parse(text))
+
     @property
     def offer(self) -> reissue.Offer:
         """Return the authority that would issue the server's certificate, and the roots that clients trust."""
