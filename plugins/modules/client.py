@@ -290,6 +290,8 @@ def main() -> None:
         converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())
+    for warning in converged.warnings:
+        module.warn(warning)
     module.exit_json(**convergence.result(converged))
 
 

@@ -65,11 +65,11 @@ class Transaction:
     """One server and its target; the lock is held while it exists."""
 
     def __init__(self, target: Target, administrator: psql.Administrator, now: int) -> None:
-        self.target = target
         self.administrator = administrator
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
+        self.target = target.for_version(self.state.major)
         interference.refuse_foreign_paths(self.state, administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
