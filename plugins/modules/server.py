@@ -21,6 +21,8 @@ description:
     the previous state comes back, is proven in its turn, and the module fails with the server's own reason.
   - O(state=previous) brings back the generation before the one in use, in a transaction like any other.
   - Nothing is ever restarted.
+  - What others changed meanwhile is put right and told in RV(changes), or refused. What stops no run but would keep the
+    server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
   - It needs the standard library of Python, the C(openssl) command and PostgreSQL's C(psql) on the host, and has to
     run as root or as the OS user that the server runs as.
   - Role P(pgops.tls.postgres_server#role) calls it; use it by itself to build a role of your own.

@@ -55,6 +55,7 @@ def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
 
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    yield functools.partial(names.refuse_port, int(variables.get("postgres_server_port", 5432)), "postgres_server_port")
     declared = [*variables["postgres_server_names"], *variables["postgres_server_extra_names"]]
     yield functools.partial(names.parse_all, declared, "postgres_server_names")
     for setting in variables["postgres_server_ssl"].items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState, Setting
@@ -37,7 +37,7 @@ def written(value: object) -> str:
     text = str(value)
     if re.search(r"[\0\r\n]", text):
         raise TlsError(
-            f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line. Take it out."
+            f"postgres_server_ssl: {shown(text)} holds a line break or a NUL; a setting is one line. Take it out."
         )
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
@@ -50,10 +50,10 @@ def parse(text: str) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if not match:
-            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {line!r}. Correct the template.")
+            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {shown(line)}. Correct the template.")
         if re.search(r"(?<!\\)(?:\\\\)*\\[^\\']", match.group(2)):
             raise TlsError(
-                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {line!r}. "
+                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {shown(line)}. "
                 "Write the character itself."
             )
         name, value = match.group(1).lower(), _unquoted(match.group(2))
@@ -182,10 +182,10 @@ def _coming(name: str, settings: dict[str, str], state: ServerState, included: s
 
 def _check_value(name: str, value: str, setting: Setting) -> None:
     if setting.type == "bool" and value.lower() not in _BOOLEANS:
-        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected on or off.")
+        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected on or off.")
     if setting.type == "enum" and normal(value, setting) not in (setting.choices or []):
         choices = ", ".join(repr(choice) for choice in setting.choices or [])
-        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected one of {choices}.")
+        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected one of {choices}.")
     if setting.context != "sighup":
         raise TlsError(
             f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts. "
