@@ -41,7 +41,7 @@ def _refuse_broken_rules(rewrites: Sequence[planning.Rewrite], state: ServerStat
     """Stop when lines that are none of ours would keep the server from loading the new rules."""
     if state.major < 15:  # which cannot be asked about its maps
         hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
-    faults = planning.lasting(rules.faults(state.bad_lines), rewrites, texts.named)
+    faults = planning.lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
     if faults:
         listed = [str(fault) for fault in faults]
         raise TlsError(

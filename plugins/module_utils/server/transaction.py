@@ -149,6 +149,7 @@ class Transaction:
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
+            major=self.state.major,
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
@@ -181,7 +182,8 @@ class Transaction:
         if plan.rules:
             hba.check_maps(self.target.ident, self.state.major, "postgres_server_ident")
         if self.target.plaintext == "reject":
-            hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
+            coming = rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba
+            hba.refuse_plaintext(coming, self.state.major)
         return plan
 
     def _request(self, found: planning.Found) -> str:
