@@ -301,6 +301,8 @@ def main() -> None:
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
+    for warning in outcome.warnings:
+        module.warn(warning)
     module.exit_json(**result(outcome, wanted))
 
 

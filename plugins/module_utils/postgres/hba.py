@@ -12,9 +12,9 @@ from __future__ import annotations
 import socket
 from typing import Iterable, NamedTuple, Sequence
 
-from from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_options, includes, lexer, passwords
-from from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_options, includes, lexer, passwords
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
 _ANYWHERE = ("all", "samehost", "samenet")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Iterator, NamedTuple
 
-from from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
-from from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 DEEPEST = 10  # files in files, for the server from 16 on; before, it opens files until it has no more descriptors
 _DIRECTIVES = ("include", "include_if_exists", "include_dir")

@@ -1,13 +1,16 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether PostgreSQL would compile a regular expression: the syntax of its "advanced" ones, nothing of their meaning."""
+"""Whether PostgreSQL would compile a regular expression: the syntax of its "advanced" ones, not their meaning."""
 
 from __future__ import annotations
 
 import re
 
-_CLASSES = "alnum alpha ascii blank cntrl digit graph lower print punct space upper xdigit word".split()
+_CLASSES = (
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
+    "xdigit", "word",
+)  # fmt: skip
 _LARGEST_BOUND, _LARGEST_CHARACTER = 255, 0x7FFFFFFE
 _OPTIONS = re.compile(r"\(\?([A-Za-z]+)")
 _COMMENTS = re.compile(r"(?:\(\?#[^)]*\)?)+")
@@ -178,7 +181,7 @@ class _Reader:
         raise _BadError(f"\\{char} means nothing")
 
     def number(self, first: str) -> tuple[int, int]:
-        """Read \\1 (a group, if there are so many or it is a single digit) or an octal character."""
+        """Read a number: a group, if there are so many or it is a single digit, or an octal character."""
         self.at -= 1
         found = _DIGITS.match(self.pattern, self.at)
         digits = found.group() if found else ""

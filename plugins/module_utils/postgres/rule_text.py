@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Mapping, Sequence
 
-from from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer
 
 _RULE_KEYS = ("type", "database", "user", "address", "method")
 _IDENT_KEYS = ("map", "system_user", "database_user")

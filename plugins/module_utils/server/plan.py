@@ -25,8 +25,9 @@ MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, CONF: 0o644}
 class Found(NamedTuple):
     """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
-    ``repairs`` says which files have a wrong owner or mode or do not fit together. ``served`` is the fingerprint of
-    the leaf that the server shows, '' when it offers no TLS. ``observable``: the log would tell of a refused reload. ``major`` is the
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are of no use together.
+    ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
+    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload. ``major`` is the
     server's version.
     """
 
@@ -36,6 +37,8 @@ class Found(NamedTuple):
     hba: str
     ident: str
     served: str
+    unfit: str = ""
+    drift: tuple[str, ...] = ()
     observable: bool = True
     major: int = lexer.NEWEST
 
@@ -84,11 +87,15 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     reasons = reissue.reasons(leaf, target.wish, now)
     if KEY not in found.generation and leaf is not None:
         reasons.append("key_missing")
+    elif found.unfit and leaf is not None and not reasons:
+        reasons.append(f"unusable: {found.unfit}")
+    elif chain and not reasons and target.issuing.der not in [one.der for one in chain]:
+        reasons.append("chain_incomplete")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     differing = [name for name, content in wanted.items() if found.generation.get(name) != content]
     config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
     is_shown = leaf is not None and found.served == leaf.sha256
-    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config)
+    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config or found.drift)
     if relies_on_log and not found.observable:
         # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
         # proves that the server took the change.
@@ -110,6 +117,8 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     ]
     if not stage and not is_shown:
         changes.append("reload: the server shows another certificate than the one on disk")
+    if relies_on_log and not stage and not config:
+        changes += [f"reload: {setting}" for setting in found.drift]
     return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
@@ -121,9 +130,7 @@ def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str
     return {name: File(staged[name], mode) for name, mode in MODES.items()}
 
 
-def lasting(
-    faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str], major: int
-) -> list[Fault]:
+def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str], major: int) -> list[Fault]:
     """Return the faults that would still be there once the files are rewritten; ``paths`` says where the files are."""
     coming = {rewrite.name: lexer.read(rewrite.after, major) for rewrite in rewrites}
 

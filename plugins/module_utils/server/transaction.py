@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -18,8 +19,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -52,6 +53,7 @@ class Outcome(NamedTuple):
     leaf_before: Certificate | None
     ssl_conf_before: str
     version: int
+    warnings: list[str]
 
 
 class Transaction:
@@ -63,6 +65,7 @@ class Transaction:
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
+        interference.refuse_foreign_paths(self.state, administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
         self.prover = Prover(administrator, self.state)
@@ -73,6 +76,7 @@ class Transaction:
         recovered = self._recover(check_mode=check_mode)
         included = f"{self.store.current_link}/{planning.CONF}"
         refusals.refuse_settings(self.target, self.state, included)
+        interference.refuse_revocations_that_end(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
@@ -80,6 +84,8 @@ class Transaction:
         leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         self._rehearse_early(plan, found, check_mode=check_mode)
+        warnings = [] if recovered and check_mode else self._warnings(plan)
+        tightened = interference.tightened(self.store, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:
@@ -89,7 +95,11 @@ class Transaction:
         if not check_mode and request is None:
             self._tidy()
         leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
-        return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
+        changes = [*recovered, *tightened, *plan.changes]
+        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, self.state.version, warnings)
+
+    def _warnings(self, plan: planning.Plan) -> list[str]:
+        return interference.warnings(plan, self.target, self.state, self.texts)
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
@@ -137,6 +147,7 @@ class Transaction:
             hba=text("pg_hba.conf", found.hba),
             ident=text("pg_ident.conf", found.ident),
             served=leaf.sha256 if leaf else self.served,
+            drift=(),  # the undoing ends with a reload
         )
 
     def _found(self, current: str | None) -> planning.Found:
@@ -149,7 +160,15 @@ class Transaction:
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
+            unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
+            drift=tuple(settings.not_in_force(self.target.settings, self.state)),
             major=self.state.major,
+        )
+
+    def _unfit(self, current: str | None) -> str:
+        """Return why the server could not start with the certificate and key of a generation, '' if it could."""
+        return interference.unfit(
+            *(self.store.path(current or "", name) for name in (planning.CERTIFICATE, planning.KEY))
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
@@ -163,8 +182,10 @@ class Transaction:
         """Return which files of the current generation have another owner or mode than they were given."""
         wrong = []
         for name in generation if current else ():
-            found = os.stat(self.store.path(current or "", name))
-            if (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
+            found = os.lstat(self.store.path(current or "", name))
+            if stat.S_ISLNK(found.st_mode):
+                wrong.append(f"{name}: a link, expected a file of its own")
+            elif (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
                 wrong.append(
                     f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
                     f"expected {self.store.owner.uid} and {planning.MODES[name]:04o}"
@@ -274,7 +295,7 @@ class Transaction:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
-        if staged or plan.config or self.served != fingerprint:
+        if staged or plan.config or plan.relies_on_log or self.served != fingerprint:
             self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
