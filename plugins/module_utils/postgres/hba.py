@@ -17,6 +17,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_opti
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
+# Method -> types of rules that it works on, where not on all
+_PLACES = {"cert": ("hostssl",), "peer": ("local",), "gss": TYPES[1:]}
 _ANYWHERE = ("all", "samehost", "samenet")
 
 
@@ -128,7 +130,7 @@ def _rule_fault(line: Line, major: int, libraries: Sequence[str] | None) -> str:
         return _list_fault(single[:1]) or f"type {kind!r} is unknown. Expected one of {', '.join(TYPES)}"
     reason = _regex_fault((token for field in fields[1:3] for token in field), 16, major) or _list_fault(single)
     if not reason and kind != "local" and len(fields) > 3:
-        reason = _address_fault(fields[3][0], fields[4][0].text if len(fields) > 4 and at == 5 else None)
+        reason = _address_fault(fields[3][0], _first(fields, 4))
     if not reason and len(fields) <= at:
         form = "local DATABASE USER METHOD" if kind == "local" else f"{kind} DATABASE USER ADDRESS METHOD"
         reason = f"the rule has no method: {passwords.masked(line.text)!r}. Expected {form}"
@@ -173,7 +175,7 @@ def _numeric_family(address: str) -> int:
     return int(found[0][0])
 
 
-def _address_fault(token: Token, mask: str | None) -> str:
+def _address_fault(token: Token, mask: str) -> str:
     address, slash, bits = token.text.partition("/")
     if not token.quoted and token.text in _ANYWHERE:
         return ""
@@ -185,9 +187,9 @@ def _address_fault(token: Token, mask: str | None) -> str:
     if slash:
         if number is None or not 0 <= int(number.group(1)[:30]) <= largest:
             return f"address {token.text!r}, expected 0 to {largest} behind the slash"
-    elif family and mask is None:
+    elif family and not _numeric_family(mask):
         return f"address {token.text!r} has no mask; expected {address}/{largest}, or a mask in the next field"
-    elif family and _numeric_family(mask or "") != family:
+    elif family and _numeric_family(mask) != family:
         return f"mask {mask!r} does not belong to address {token.text!r}; expected one like 255.255.255.0 or ffff::"
     return ""
 
@@ -201,13 +203,13 @@ def _method_fault(kind: str, method: str, major: int) -> str:
         return f"method {method} needs PostgreSQL {hba_options.SINCE[method]}, this server is {major}"
     if major > hba_options.UNTIL.get(method, major):
         return f"method {method} is gone since PostgreSQL {hba_options.UNTIL[method] + 1}, this server is {major}"
-    if method == "cert" and kind != "hostssl":
-        return f"method cert works only on hostssl, this rule is {kind}. Make it hostssl"
-    if method == "peer" and kind != "local":
-        return f"method peer works only on local, this rule is {kind}. Make it local, or take another method"
-    if method == "gss" and kind == "local":
-        return "method gss works only over TCP, this rule is local. Take another method"
-    return ""
+    places = _PLACES.get(method, TYPES)
+    return (
+        ""
+        if kind in places
+        else f"method {method} works only on {', '.join(places)}, this rule is {kind}"
+        + (f". Make it {places[0]}" if len(places) == 1 else ". Take another method")
+    )
 
 
 def _options_fault(line: Line, at: int, major: int, libraries: Sequence[str] | None) -> str:

@@ -159,7 +159,7 @@ def url_parts(url: str) -> dict[str, str] | None:
         return None
     if not slash:
         return {}
-    base, attributes, scope, search, extensions, *_more = [*path.split("?"), "", "", "", ""]
+    base, attributes, scope, search, extensions = (path.split("?") + [""] * 4)[:5]
     wrong = path.count("?") > 4 or (path.count("?") == 4 and not extensions.strip(","))
     if wrong or (scope and _unescaped(scope).lower() not in _SCOPES) or (search and not _unescaped(search)):
         return None

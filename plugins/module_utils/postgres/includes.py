@@ -84,7 +84,7 @@ def _expanded(line: Line, place: Place) -> Line:
     """Return a line with the words of the files that it names by @FILE in their places; a field may have none left."""
     if not any(_names_file(token) for field in line.fields for token in field):
         return line
-    fields = []
+    fields: list[list[Token]] = []
     for field in line.fields:
         tokens: list[Token] = []
         for token in field:

@@ -75,7 +75,7 @@ def _checked(line: str, option: str, *, ident: bool) -> str:
     _refuse_breaks(line, option)
     found = [hba.problems(line, major, ident=ident) for major in _VERSIONS]
     if all(found):
-        raise TlsError(f"{option}: {found[0][0].reason}.")
+        raise TlsError(f"{option}: {found[-1][0].reason}.")
     return line
 
 
