@@ -251,6 +251,8 @@ def main() -> None:
         converged = convergence.converge(wanted, now, module.params["controller_time"], check_mode=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
+    for warning in converged.warnings:
+        module.warn(warning)
     module.exit_json(**convergence.result(converged))
 
 

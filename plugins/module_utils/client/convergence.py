@@ -21,9 +21,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 
 class Converged(NamedTuple):
-    """What was done on a host: each transaction with what came of it."""
+    """What was done on a host: each transaction with what came of it, and what others did that it leaves alone."""
 
     outcomes: list[tuple[Transaction, Outcome]]
+    warnings: list[str]
 
 
 def converge(target: Target, now: int, controller_time: float, *, check_mode: bool) -> Converged:
@@ -34,7 +35,7 @@ def converge(target: Target, now: int, controller_time: float, *, check_mode: bo
     """
     clock.refuse_skew(now, controller_time)
     if not target.identities:
-        return Converged([])
+        return Converged([], [])
     find("openssl", "to make private keys and certificate requests")
     transactions = [
         Transaction(user, [one for one in target.identities if one.os_user == name], target, now)
@@ -44,17 +45,18 @@ def converge(target: Target, now: int, controller_time: float, *, check_mode: bo
         with explained(transaction.user), acting_as(transaction.user):
             transaction.refuse_unfit()
             _refuse_other_authorities(transaction)
-    done, failed = [], []
+    done, failed, warnings = [], [], []
     for transaction in transactions:
         try:
             with explained(transaction.user), acting_as(transaction.user):
                 done.append((transaction, transaction.run(check_mode=check_mode)))
+                warnings += transaction.warnings()
         except TlsError as error:
             failed.append(error.message)
     if failed:
         changes = [change for _transaction, outcome in done for change in outcome.changes]
         raise TlsError(" ".join(failed), changes=changes)
-    return Converged(done)
+    return Converged(done, warnings)
 
 
 def _refuse_other_authorities(transaction: Transaction) -> None:

@@ -48,6 +48,7 @@ class Home:
         self.user = user
         self.directory = os.path.join(user.home, ".postgresql")
         self.store = GenerationStore(os.path.join(self.directory, "pgops"), user.owner, DIRECTORY_MODE)
+        self.revocations = os.path.join(self.directory, "root.crl")
         self.service_file = os.path.join(user.home, ".pg_service.conf")
 
     def current(self, *parts: str) -> str:

@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, request_key_type
 
 
@@ -77,6 +77,24 @@ class Transaction:
         self.home.make_directories()
         with files.locked(self.home.store.directory):
             return self._converge()
+
+    def warnings(self) -> list[str]:
+        """Return what somebody put there that will keep programs of this user from connecting, in words."""
+        path, roots = self.home.revocations, self.target.roots
+        try:
+            content = files.read(path)
+        except OSError:
+            content = None  # nor can libpq read it
+        known = revocations.about(content or b"", roots)
+        missing = next((one.common_name for one in roots if one not in known), None)
+        if content is None or missing is None:
+            return []
+        told = (
+            f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
+            f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
+            "Move it away, or add what is missing."
+        )
+        return [told]
 
     def _look(self) -> Outcome:
         """Return what a run would do."""

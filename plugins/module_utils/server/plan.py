@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
+DECLARED = (TRUSTED, CONF)  # those that hold what is declared, as it is
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, CONF: 0o644}
 
 
@@ -54,7 +55,8 @@ class Rewrite(NamedTuple):
 class Plan(NamedTuple):
     """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words.
 
-    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to.
+    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to. ``left``: the
+    generation that is rolled back from, '' for any other change.
     """
 
     reasons: list[str]
@@ -63,6 +65,7 @@ class Plan(NamedTuple):
     rules: list[Rewrite]
     changes: list[str]
     relies_on_log: bool
+    left: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -112,7 +115,7 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     changes = [
         *(f"certificate: {reason}" for reason in reasons),
         *found.repairs,
-        *(_difference(name, found, target) for name in differing),
+        *(difference(name, found, target) for name in differing),
         *(f"{rewrite.name}: changed" for rewrite in [config, *rules] if rewrite),
     ]
     if not stage and not is_shown:
@@ -196,7 +199,8 @@ def _rewrite(name: str, before: str, after: str) -> Rewrite | None:
     return Rewrite(name, before, after) if before != after else None
 
 
-def _difference(name: str, found: Found, target: Target) -> str:
+def difference(name: str, found: Found, target: Target) -> str:
+    """Return in words how a file of the generation in use (trust or settings) is to change."""
     if name != CONF or CONF not in found.generation:
         return f"{name}: {'changed' if name in found.generation else 'new'}"
     try:

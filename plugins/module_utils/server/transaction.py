@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -44,7 +44,10 @@ class Login(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call."""
+    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call.
+
+    ``next_run`` is what the declared state would change again after a roll-back; None after anything else.
+    """
 
     plan: planning.Plan
     changes: list[str]
@@ -53,21 +56,24 @@ class Outcome(NamedTuple):
     leaf_before: Certificate | None
     ssl_conf_before: str
     version: int
+    target: Target
     warnings: list[str]
+    next_run: Sequence[str] | None = None
 
 
 class Transaction:
     """One server and its target; the lock is held while it exists."""
 
     def __init__(self, target: Target, administrator: psql.Administrator, now: int) -> None:
-        self.target = target
         self.administrator = administrator
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
+        self.target = target.for_version(self.state.major)
         interference.refuse_foreign_paths(self.state, administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
+        self.management = planning.Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
         self.served = self.prover.served()
 
@@ -81,7 +87,7 @@ class Transaction:
         plan = self._plan(found)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
-        leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         self._rehearse_early(plan, found, check_mode=check_mode)
         warnings = [] if recovered and check_mode else self._warnings(plan)
@@ -94,9 +100,9 @@ class Transaction:
                 self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
-        changes = [*recovered, *tightened, *plan.changes]
-        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, self.state.version, warnings)
+        leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
+        changes, version = [*recovered, *tightened, *plan.changes], self.state.version
+        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
         return interference.warnings(plan, self.target, self.state, self.texts)
@@ -112,7 +118,7 @@ class Transaction:
         if not check_mode:
             self._undo()
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
+            leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -136,7 +142,7 @@ class Transaction:
         """Return what check mode would find if it undid what an interrupted run left."""
         previous, originals = self.journal.originals()
         found = self._found(previous)
-        leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
 
         def text(name: str, now: str) -> str:
             path = self.texts.paths[name]
@@ -193,10 +199,9 @@ class Transaction:
         return wrong
 
     def _plan(self, found: planning.Found) -> planning.Plan:
-        management = planning.Management(self.administrator.role, self.administrator.account.name)
-        plan = planning.make(self.target, found, management, self.now)
+        plan = planning.make(self.target, found, self.management, self.now)
         if plan.relies_on_log and not self.prover.observes_log():
-            plan = planning.make(self.target, found._replace(observable=False), management, self.now)
+            plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
         hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
@@ -243,7 +248,7 @@ class Transaction:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
         key = files.read(self.store.pending_key(_PENDING)) if certificate else None
-        staged = self.store.stage(planning.contents(plan, certificate, key))
+        staged = self.store.stage(planning.contents(plan, certificate, key), plan.left)
         try:
             self._rehearse(staged)
         except Exception:
@@ -257,7 +262,7 @@ class Transaction:
         What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
         if plan.reasons and self.target.certificate is None:
-            leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+            leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
                 self._rehearse(None)
@@ -325,17 +330,26 @@ class Transaction:
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
 
-def converge(target: Target, login: Login, now: int, controller_time: float, *, check_mode: bool) -> Outcome:
+def converge(
+    target: Target,
+    login: Login,
+    now: int,
+    controller_time: float,
+    *,
+    check_mode: bool,
+    kind: type[Transaction] = Transaction,
+) -> Outcome:
     """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
 
-    Raises TlsError with the reason; then nothing was changed, or what was changed is put back.
+    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
+    is put back.
     """
     clock.refuse_skew(now, controller_time)
     administrator = None
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return Transaction(target, administrator, now).run(check_mode=check_mode)
+            return kind(target, administrator, now).run(check_mode=check_mode)
     except OSError as error:
         raise TlsError(
             f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
@@ -371,7 +385,7 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
         return True
 
 
-def _leaf(chain: bytes | None) -> Certificate | None:
+def leaf_of(chain: bytes | None) -> Certificate | None:
     """Return the leaf of a chain on disk; None when there is none or it is damaged."""
     try:
         return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
