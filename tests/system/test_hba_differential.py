@@ -133,16 +133,16 @@ def compare(judge: Judge, name: str, made: Callable[[random.Random, int], str], 
     ident, chance = name == "pg_ident.conf", random.Random(SEED)  # noqa: S311 (no secret)
     view, column = (MAPPINGS, "map_name") if ident else (RULES, "type")
     differences, refused = [], 0
-    for number in range(count):
+    for _file in range(count):
         text = made(chance, judge.major)
         path = judge.write(name, text)
         found = ours(text, judge.major, path, ident=ident)
         expected = judge.bad_lines(view, column)
         refused += bool(found)
         if lines_of(found, path, judge.major) != expected:
-            differences.append((number, text, found, expected))
+            differences.append(_difference(text, set(lines_of(found, path, judge.major)), set(expected)))
     print(f"\nPostgreSQL {judge.major}, {name}: {count} files, {refused} refused, {len(differences)} disagreements")
-    assert not differences, differences[:3]
+    assert not differences, "\n".join(differences[:3])
     assert count * 0.2 < refused < count * 0.8, "a set of files that says little"
 
 
@@ -150,7 +150,7 @@ def compare_by_reload(judge: Judge, name: str, made: Callable[[random.Random, in
     """Have the server load files for good, and hold its verdict, and the lines that it logs, against ours."""
     ident, chance = name == "pg_ident.conf", random.Random(SEED + 1)  # noqa: S311 (no secret)
     differences, refused = [], 0
-    for number in range(count):
+    for _file in range(count):
         text = made(chance, judge.major)
         path = judge.write(name, text)
         found = ours(text, judge.major, path, ident=ident)
@@ -160,9 +160,14 @@ def compare_by_reload(judge: Judge, name: str, made: Callable[[random.Random, in
         refused += is_refused
         # of a hostssl rule while ssl is off the log has a line, too, and from a file that is included none of this one
         if bool(found) != is_refused or (ident and not named <= {one.line for one in found}):
-            differences.append((number, text, found, told))
+            differences.append(_difference(text, {(one.file, one.line) for one in found}, told))
     print(f"\nPostgreSQL {judge.major}, {name}: {count} reloads, {refused} refused, {len(differences)} disagreements")
-    assert not differences, differences[:3]
+    assert not differences, "\n".join(differences[:3])
+
+
+def _difference(text: str, found: set[tuple[str, int]], told: set[tuple[str, int]] | str) -> str:
+    only = (found - told, told - found) if isinstance(told, set) else (found, told)
+    return f"{text!r}\n  ours: {only[0]}\n  the server's: {only[1]}"
 
 
 def test_rules_are_refused_where_the_server_refuses_them(judge: Judge) -> None:
