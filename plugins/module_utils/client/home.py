@@ -87,7 +87,10 @@ class Home:
 
     def found(self, roles: Sequence[str]) -> Found:
         """Return what there is. Raises TlsError when ``current`` is no link of ours, OSError."""
-        generation = self.store.current()
+        return self.found_with(self.store.current(), roles)
+
+    def found_with(self, generation: str | None, roles: Sequence[str]) -> Found:
+        """Return what there would be if this generation were in use. Raises OSError."""
         contents: dict[str, bytes] = {}
         faults: dict[str, str] = {}
         for path in self._files(generation, roles):

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer
 
 _RULE_KEYS = ("type", "database", "user", "address", "method")
@@ -46,30 +46,6 @@ def ident_line(mapping: object, option: str = "mapping") -> str:
         keys = ", ".join(map(str, mapping)) if isinstance(mapping, Mapping) else type(mapping).__name__
         raise TlsError(f"{option}: expected the keys {', '.join(_IDENT_KEYS)}, each with a value; found {keys}.")
     return _checked(" ".join(_word(mapping[key], option) for key in _IDENT_KEYS), option, ident=True)
-
-
-def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one rule of method cert for each role in the hosts' postgres_client_identities.
-
-    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError
-    for an identity without a role.
-    """
-    databases: dict[str, list[str]] = {}
-    for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):
-        if not isinstance(identity, Mapping) or not identity.get("role"):
-            raise TlsError(
-                f"postgres_client_identities: expected dictionaries with role and os_user, found {shown(identity)}."
-            )
-        named = identity.get("databases") or ["all"]
-        if not isinstance(named, (list, tuple)):
-            raise TlsError(
-                f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
-            )
-        databases.setdefault(str(identity["role"]), []).extend(named)
-    return [
-        {"database": ["all"] if "all" in found else sorted(set(found)), "user": role, "method": "cert"}
-        for role, found in sorted(databases.items())
-    ]
 
 
 def _checked(line: str, option: str, *, ident: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, passwords, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, hba, lexer, passwords, rule_text
 
 
 def words(text: str) -> list[list[list[str]]]:
@@ -139,12 +139,12 @@ def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
         {"postgres_client_identities": [{"role": "b", "os_user": "z", "databases": ["one"]}]},
         {},
     ]
-    assert rule_text.identity_rules(hosts) == [
+    assert client_rules.identity_rules(hosts) == [
         {"database": ["all"], "user": "a", "method": "cert"},
         {"database": ["one", "two"], "user": "b", "method": "cert"},
     ]
     with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
-        rule_text.identity_rules([{"postgres_client_identities": ["app"]}])
+        client_rules.identity_rules([{"postgres_client_identities": ["app"]}])
 
 
 def test_a_mapping_needs_its_three_parts() -> None:
