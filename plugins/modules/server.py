@@ -388,6 +388,8 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in outcome.warnings:
         module.warn(warning)
+    if outcome.next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
     module.exit_json(**result(outcome))
 
 
