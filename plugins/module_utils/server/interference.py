@@ -100,7 +100,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
         "Mend or remove that line."
-        for fault in lasting(rules.faults(state.bad_lines), plan.rules, texts.named)
+        for fault in lasting(rules.faults(state.bad_lines, state.major), plan.rules, texts.named, state.major)
     ]
     told += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "

@@ -45,7 +45,7 @@ def _refuse_broken_rules(rewrites: Sequence[planning.Rewrite], state: ServerStat
     """Stop when lines that are none of ours would keep the server from loading the new rules."""
     if state.major < 15:  # which cannot be asked about its maps
         hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
-    faults = planning.lasting(rules.faults(state.bad_lines), rewrites, texts.named)
+    faults = planning.lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
     if faults:
         listed = [str(fault) for fault in faults]
         raise TlsError(
@@ -85,8 +85,8 @@ def refuse_lock_out(
     with as_root() if os.getuid() == 0 else contextlib.nullcontext():
         from ansible_collections.pgops.tls.plugins.module_utils.server import lockout  # noqa: PLC0415
     coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
-    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident))
+    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), major)
     lockout.refuse_to_forget(clients, after, major)
     if plan.rules:
-        before = lockout.files(found.hba, found.ident)
+        before = lockout.files(found.hba, found.ident, major)
         lockout.refuse_new_rules(before, after, administrator, major, sessions=target.lock_out == "refuse")

@@ -169,6 +169,7 @@ class Transaction:
             served=self.served,
             unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
             drift=tuple(settings.not_in_force(self.target.settings, self.state)),
+            major=self.state.major,
         )
 
     def _unfit(self, current: str | None) -> str:
@@ -208,7 +209,8 @@ class Transaction:
         if plan.rules:
             hba.check_maps(self.target.ident, self.state.major, "postgres_server_ident")
         if self.target.plaintext == "reject":
-            hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
+            coming = rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba
+            hba.refuse_plaintext(coming, self.state.major)
         return plan
 
     def _request(self, found: planning.Found) -> str:
