@@ -12,11 +12,15 @@ from __future__ import annotations
 import socket
 from typing import Iterable, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_options, includes, lexer, passwords
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    hba_options,
+    includes,
+    lexer,
+    passwords,
+    regex_syntax,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
 
-TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
 # Method -> types of rules that it works on, where not on all
 _PLACES = {"cert": ("hostssl",), "peer": ("local",), "gss": TYPES[1:]}
 _ANYWHERE = ("all", "samehost", "samenet")
@@ -44,7 +48,7 @@ def problems(
     if path:
         lines: Iterable[tuple[str, Line]] = includes.followed(text, includes.Place(path, major))
     else:
-        lines = (("", line) for line in lexer.read(text, major) if not includes.is_directive(line, major))
+        lines = (("", line) for line in lexer.read(text, major) if not lexer.is_directive(line, major))
     found, is_empty = [], True
     for file, line in lines:
         is_empty = False
@@ -56,64 +60,11 @@ def problems(
     return found
 
 
-def check(text: str, major: int, ident: str, option: str) -> None:
-    """Refuse rules that a server of version ``major`` would refuse, or that name a map ``ident`` does not have.
-
-    ``ident`` is the whole text of pg_ident.conf as it is going to be. Raises TlsError.
-    """
-    _refuse(problems(text, major), option)
-    maps = {line.fields[0][0].text for line in lexer.read(ident, major)}
-    for line in lexer.read(text, major):
-        named = [token.text[4:] for field in line.fields[4:] for token in field if token.text.startswith("map=")]
-        for name in set(named) - maps:
-            raise TlsError(
-                f"{option} line {line.number}: map={name} names a map that pg_ident.conf does not have; the server "
-                "would refuse everybody without saying why. Add it to postgres_server_ident."
-            )
-
-
-def check_maps(text: str, major: int, option: str) -> None:
-    """Refuse lines of pg_ident.conf that a server of version ``major`` would refuse. Raises TlsError."""
-    _refuse(problems(text, major, ident=True), option)
-
-
-def refuse_plaintext(text: str, major: int) -> None:
-    """Refuse a whole text of pg_hba.conf by which a connection over TCP without TLS could log in. Raises TlsError."""
-    closed: set[str] = set()
-    for line in lexer.read(text, major):
-        kind, databases = _first(line.fields, 0), [token for field in line.fields[1:2] for token in field]
-        at = method_at(line.fields)
-        never_plain = kind in ("local", "hostssl", "hostgssenc")
-        if never_plain or (databases and all(_is_closed(one, closed) for one in databases)):
-            continue
-        if _first(line.fields, at) != "reject":
-            raise TlsError(
-                f"pg_hba.conf line {line.number} ({passwords.masked(line.text).strip()}) lets connections without TLS "
-                "in, but postgres_server_plaintext is reject. Make it a rule of type hostssl, or set "
-                "postgres_server_plaintext to allow and write rules of type hostnossl and method reject of your own."
-            )
-        if [[Token("all", quoted=False)]] * 2 == line.fields[2:4]:
-            closed |= {token.text for token in databases if not token.quoted and token.text in ("all", "replication")}
-        if len(closed) == 2:
-            return
-
-
-def method_at(fields: Sequence[Sequence[Token]]) -> int:
+def _method_at(fields: Sequence[Sequence[Token]]) -> int:
     """Return the index of the method's field: an address may be followed by a mask in a field of its own."""
     if _first(fields, 0) == "local":
         return 3
     return 5 if _family(_first(fields, 3)) else 4
-
-
-def _refuse(found: Sequence[Problem], option: str) -> None:
-    if found:
-        raise TlsError(f"{option} line {found[0].line}: {found[0].reason}.")
-
-
-def _is_closed(database: Token, closed: set[str]) -> bool:
-    """Return whether every connection without TLS to a database is refused; ``all`` does not match replication."""
-    is_replication = database == Token("replication", quoted=False)
-    return ("replication" if is_replication else "all") in closed
 
 
 def _first(fields: Sequence[Sequence[Token]], index: int) -> str:
@@ -124,7 +75,7 @@ def _first(fields: Sequence[Sequence[Token]], index: int) -> str:
 def _rule_fault(line: Line, major: int, libraries: Sequence[str] | None) -> str:
     """Return why a server refuses a line of pg_hba.conf, '' when it does not."""
     fields = line.fields
-    kind, at = _first(fields, 0), method_at(fields)
+    kind, at = _first(fields, 0), _method_at(fields)
     single = [fields[0], *fields[3 : at + 1]]
     if any(len(field) > 1 for field in single[:1]) or kind not in TYPES:
         return _list_fault(single[:1]) or f"type {kind!r} is unknown. Expected one of {', '.join(TYPES)}"
@@ -148,8 +99,6 @@ def _list_fault(fields: Iterable[Sequence[Token]]) -> str:
 def _regex_fault(tokens: Iterable[Token], since: int, major: int) -> str:
     for token in tokens:
         if token.text[:1] == "/" and major >= since:
-            from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex_syntax  # noqa: PLC0415 (rare)
-
             found = regex_syntax.fault(token.text[1:], major)
             if found:
                 return f"{token.text!r} is no regular expression of PostgreSQL: {found}"

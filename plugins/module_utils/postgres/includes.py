@@ -12,7 +12,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 DEEPEST = 10  # files in files, for the server from 16 on; before, it opens files until it has no more descriptors
-_DIRECTIVES = ("include", "include_if_exists", "include_dir")
 
 
 class Place(NamedTuple):
@@ -27,11 +26,6 @@ class Place(NamedTuple):
         return Place(os.path.join(os.path.dirname(self.path), name), self.major, self.depth + 1)
 
 
-def is_directive(line: Line, major: int) -> bool:
-    """Return whether a line names other files instead of being one of the file's own."""
-    return major >= 16 and len(line.fields) == 2 and line.fields[0][0].text in _DIRECTIVES
-
-
 def followed(text: str, place: Place) -> Iterator[tuple[str, Line]]:
     """Yield the lines of a text and of all that it includes, each with the path of its file.
 
@@ -39,7 +33,7 @@ def followed(text: str, place: Place) -> Iterator[tuple[str, Line]]:
     """
     for line in lexer.read(text, place.major):
         expanded = _expanded(line, place)
-        if not expanded.error and is_directive(expanded, place.major):
+        if not expanded.error and lexer.is_directive(expanded, place.major):
             yield from _included(expanded, place)
         elif expanded.fields or expanded.error:
             yield place.path, expanded

@@ -12,6 +12,8 @@ import re
 from typing import Iterator, NamedTuple
 
 NEWEST = 19
+TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")  # of rules
+_DIRECTIVES = ("include", "include_if_exists", "include_dir")
 # Bytes that fit, before a server says too much: in a word up to version 15, in a line (with its end) up to 13.
 WORD_LIMIT, LINE_LIMIT = 10239, 20478
 _RAW = re.compile(r"[^\n]*\n|[^\n]+")
@@ -129,6 +131,11 @@ def _is_too_long(text: str, raw: str, *, comma: bool) -> bool:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def is_directive(line: Line, major: int) -> bool:
+    """Return whether a line names other files instead of being one of the file's own."""
+    return major >= 16 and len(line.fields) == 2 and line.fields[0][0].text in _DIRECTIVES
 
 
 def word(text: str) -> str:

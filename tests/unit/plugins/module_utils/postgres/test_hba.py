@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, hba, lexer, passwords, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    client_rules,
+    lexer,
+    passwords,
+    rule_checks,
+    rule_text,
+)
 
 
 def words(text: str) -> list[list[list[str]]]:
@@ -90,18 +96,18 @@ def test_lines_are_read_as_the_server_reads_them() -> None:
 
 
 def test_an_address_may_be_followed_by_a_mask() -> None:
-    hba.check("host all all 10.0.0.0 255.0.0.0 md5", 15, "", "hba")
+    rule_checks.refuse_faulty("host all all 10.0.0.0 255.0.0.0 md5", 15, "hba", "")
     with pytest.raises(TlsError, match=r"address '10.0.0.0' has no mask; expected 10.0.0.0/32"):
-        hba.check("host all all 10.0.0.0 md5", 15, "", "hba")
+        rule_checks.refuse_faulty("host all all 10.0.0.0 md5", 15, "hba", "")
 
 
 def test_what_a_version_does_not_have_is_refused_for_it() -> None:
     rule = "hostssl all all all cert clientname=DN"
-    hba.check(rule, 14, "", "hba")
+    rule_checks.refuse_faulty(rule, 14, "hba", "")
     with pytest.raises(TlsError, match="clientname needs PostgreSQL 14, this server is 13"):
-        hba.check(rule, 13, "", "hba")
+        rule_checks.refuse_faulty(rule, 13, "hba", "")
     with pytest.raises(TlsError, match="oauth needs PostgreSQL 18, this server is 17"):
-        hba.check('host all all all oauth issuer="https://x.example" scope=openid', 17, "", "hba")
+        rule_checks.refuse_faulty('host all all all oauth issuer="https://x.example" scope=openid', 17, "hba", "")
 
 
 def test_passwords_are_told_so_that_they_can_be_hidden() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, passwords, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords, rule_checks, rule_text
 
 CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
@@ -25,7 +25,7 @@ CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
     ],
 )
 def test_rules_without_a_way_in_for_plaintext_pass(text: str) -> None:
-    hba.refuse_plaintext(text, 15)
+    rule_checks.refuse_plaintext(text, 15)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_rules_without_a_way_in_for_plaintext_pass(text: str) -> None:
 )
 def test_a_way_in_for_plaintext_is_named_by_its_line(text: str, line: int) -> None:
     with pytest.raises(TlsError, match=rf"pg_hba\.conf line {line} \(.*lets connections without TLS in"):
-        hba.refuse_plaintext(text, 15)
+        rule_checks.refuse_plaintext(text, 15)
 
 
 def test_a_backslash_at_the_end_of_a_value_joins_no_lines() -> None:
@@ -91,7 +91,7 @@ def test_a_password_is_masked_however_it_is_quoted(text: str) -> None:
 
 def test_a_part_of_a_password_is_not_told_in_an_error() -> None:
     with pytest.raises(TlsError, match="found a word without") as failure:
-        hba.check("host all all all ldap ldapserver=x ldapbindpasswd=a sesame", 15, "", "f")
+        rule_checks.refuse_faulty("host all all all ldap ldapserver=x ldapbindpasswd=a sesame", 15, "f", "")
     assert "sesame" not in failure.value.message
 
 
