@@ -280,21 +280,13 @@ forgotten_clients:
 """
 
 import time
-from typing import Any, Iterable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
-
-try:
-    from ansible.module_utils.secrets import register_secrets
-except ImportError:  # before ansible-core 2.22
-
-    def register_secrets(values: Iterable[str]) -> None:
-        """Do nothing: it is the module that hides its secrets."""
-
 
 KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
 
@@ -314,7 +306,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
-        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hide_passwords
+        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
@@ -324,21 +316,6 @@ def argument_spec() -> dict[str, Any]:
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
-
-
-def hide_passwords(module: AnsibleModule) -> None:
-    """Hide the passwords of the rules wherever the result has them, and not the whole text, or no diff could be seen.
-
-    Ansible logs the options before any code of ours runs; therefore the option as a whole is one that it does not log.
-    """
-    rules = module.params["hba"]
-    module.no_log_values.discard(rules)
-    module.no_log_values.update(passwords.secrets(rules))
-    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, the whole text
-    told = getattr(module, "_new_secrets", None)
-    if told is not None:
-        told.flush()
-    register_secrets(passwords.secrets(rules))
 
 
 def result(outcome: transaction.Outcome) -> dict[str, Any]:
@@ -371,7 +348,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_passwords(module)
+    hide_passwords(module, module.params["hba"])
     options = module.params
     try:
         wanted = target.read(options)
