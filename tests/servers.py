@@ -96,6 +96,8 @@ class Server:
             "hba_mode": "block",
             "ident": "",
             "plaintext": "reject",
+            "lock_out": "refuse",
+            "clients": [],
             "renew": False,
             "renew_before": None,
             **self.options,

@@ -292,7 +292,10 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in converged.warnings:
         module.warn(warning)
-    module.exit_json(**convergence.result(converged))
+    result = convergence.result(converged)
+    if result["next_run"]:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(result['next_run'])}")
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":
