@@ -96,6 +96,12 @@ options:
     description: Whether to get new keys and certificates although nothing else asks for them.
     type: bool
     default: false
+  replace_authorities:
+    description:
+      - Whether O(renew=true) also replaces a valid certificate that is below another root than those of O(trusted_clients).
+      - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
+    type: bool
+    default: true
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
@@ -237,6 +243,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificates": {"type": "dict", "default": {}},
         "renew": {"type": "bool", "default": False},
+        "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
