@@ -11,8 +11,8 @@ name: run_summary
 short_description: Sum up a run of the playbook in which hosts failed
 version_added: 0.1.0
 description:
-  - One line for each cause with all hosts that have it, what happened and what to do; how many hosts failed, were changed
-    and were not. The playbook C(pgops.tls.site) ends with it.
+  - One line for each cause with all hosts that have it, what happened and what to do; how many hosts failed, were
+    changed and were not. The playbook C(pgops.tls.site) ends with it.
 positional: hosts
 options:
   _input:

@@ -11,8 +11,8 @@ name: verification_deviations
 short_description: Say what the results of module connection have wrong
 version_added: 0.1.0
 description:
-  - A sentence for each cause of connections that were not as expected, with client host, server, name, what was expected,
-    what happened and what to look at. A host that could not verify anything has a sentence too.
+  - A sentence for each cause of connections that were not as expected, with client host, server, name, what was
+    expected, what happened and what to look at. A host that could not verify anything has a sentence too.
 positional: behind
 options:
   _input:

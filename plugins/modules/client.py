@@ -98,7 +98,7 @@ options:
     default: false
   replace_authorities:
     description:
-      - Whether O(renew=true) also replaces a valid certificate that is below another root than those of O(trusted_clients).
+      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients).
       - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
     type: bool
     default: true

@@ -54,7 +54,7 @@ def _as_line(message: Any) -> str:
 
 
 def summary(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Return the summary of a run on ``hosts``, a line for each cause with all hosts that have it; [] if none failed."""
+    """Return the summary of a run on ``hosts``: a line for each cause with all that have it; [] if none failed."""
     found = failures(hostvars, hosts)
     if not found:
         return []

@@ -12,10 +12,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import refu
 
 # What to look at, by libpq's reason
 HINTS = {
-    r"Connection refused": "Is the server running, does listen_addresses cover this address, is it the right port, and does no "
+    "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does no "
     "firewall reject it?",
-    r"timeout expired|No route to host|Network is unreachable": "Is it the right address, and does no firewall drop it?",
-    r"could not translate host name": "The client host has to know this name (DNS, /etc/hosts).",
+    "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
+    "could not translate host name": "The client host has to know this name (DNS, /etc/hosts).",
 }
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
