@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from cryptography import x509
@@ -51,11 +51,22 @@ class Server:
     role: str = "postgres"
     configuration: Path | None = None  # where postgresql.conf and the others are, if not in the data directory
 
-    def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
+    def converge(
+        self,
+        *,
+        check_mode: bool = False,
+        now: int = NOW,
+        kind: type[transaction.Transaction] = transaction.Transaction,
+        **changes: Any,
+    ) -> transaction.Outcome:
         """Call the transaction once."""
         login = transaction.Login(self.cluster.port, self.cluster.socket_directory, self.role)
         wanted = target.read(self.all_options(**changes))
-        return transaction.converge(wanted, login, now, now, check_mode=check_mode)
+        return transaction.converge(wanted, login, now, now, check_mode=check_mode, kind=kind)
+
+    def roll_back(self, **options: Any) -> transaction.Outcome:
+        """Call the transaction that goes back to the generation before."""
+        return self.converge(kind=roll_back.RollBack, **options)
 
     def all_options(self, **changes: Any) -> dict[str, Any]:
         """Return what the module would be called with."""

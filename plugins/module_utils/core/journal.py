@@ -112,6 +112,11 @@ class Journal:
             self.store.discard(journal["staged"])
         self._close()
 
+    def staged(self) -> str | None:
+        """Return the generation that the open transaction switches to; None when it keeps the current one."""
+        name: str | None = self._read()["staged"]
+        return name
+
     def originals(self) -> tuple[str | None, dict[str, bytes | None]]:
         """Return to which generation and contents of files (None: no file) a roll-back would lead, without doing it."""
         journal = self._read()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState, Setting
 
 # As guc-file.l has it: words without quotes are few, and white space is no more than this.
 _LINE = re.compile(
@@ -112,7 +112,7 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
             overrides.append(f"{name} = {found.value!r} by the {found.source} of the server; remove it there")
         elif last is None or normal(last.value, found) == wanted:
             continue
-        elif last.file.endswith("/postgresql.auto.conf"):
+        elif is_by_alter_system(last):
             undo = f"ALTER SYSTEM RESET {name}; SELECT pg_reload_conf();"
             overrides.append(f"{name} = {last.value!r} by ALTER SYSTEM; undo it with {undo}")
         elif name not in settings:
@@ -121,14 +121,9 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
         raise TlsError("Settings are overridden outside the files of this collection: " + " ".join(overrides))
 
 
-def replaced(settings: dict[str, str], state: ServerState, included: str) -> list[tuple[str, Setting]]:
-    """Return whom the server trusts and whom it refuses by settings of somebody else's that ours take the place of."""
-    return [
-        (name, state.settings[name])
-        for name in ("ssl_ca_file", "ssl_crl_file")
-        if state.settings[name].value and state.settings[name].file != included
-        if state.settings[name].value != settings.get(name, "")
-    ]
+def is_by_alter_system(row: OnDisk) -> bool:
+    """Return whether a setting was written by ALTER SYSTEM."""
+    return row.file.endswith("/postgresql.auto.conf")
 
 
 def not_in_force(settings: dict[str, str], state: ServerState) -> list[str]:

@@ -50,7 +50,7 @@ class Target(NamedTuple):
     @property
     def offer(self) -> reissue.Offer:
         """Return the authority that would issue the server's certificate, and the roots that clients trust."""
-        return reissue.Offer(self.issuing, _authorities(self.roots, "roots"))
+        return reissue.Offer(self.issuing, authorities(self.roots, "roots"))
 
 
 def read(options: dict[str, Any]) -> Target:
@@ -59,7 +59,7 @@ def read(options: dict[str, Any]) -> Target:
     if not directory.startswith("/") or any(char in directory for char in "'\\\r\n\0"):
         raise TlsError(f"directory: {directory!r}, expected an absolute path without quotes, backslashes, line breaks.")
     for option in ("roots", "trusted_clients"):
-        _authorities(options[option], option)
+        authorities(options[option], option)
     renew_before = options["renew_before"]
     return Target(
         directory=directory.rstrip("/"),
@@ -67,7 +67,7 @@ def read(options: dict[str, Any]) -> Target:
         key_type=options["key_type"],
         roots=options["roots"],
         trusted_clients=options["trusted_clients"],
-        issuing=_authorities(options["issuing"], "issuing")[0],
+        issuing=authorities(options["issuing"], "issuing")[0],
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],
         settings=settings.parse(options["ssl_conf"]),
@@ -80,7 +80,8 @@ def read(options: dict[str, Any]) -> Target:
     )
 
 
-def _authorities(pem: str, option: str) -> list[Certificate]:
+def authorities(pem: str, option: str) -> list[Certificate]:
+    """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
     found = certificate.read_pem(pem, option)
     for one in found:
         if not one.is_ca:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+import stat
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -43,7 +44,10 @@ class Login(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call."""
+    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call.
+
+    ``next_run`` is what the declared state would change again after a roll-back; None after anything else.
+    """
 
     plan: planning.Plan
     changes: list[str]
@@ -52,6 +56,9 @@ class Outcome(NamedTuple):
     leaf_before: Certificate | None
     ssl_conf_before: str
     version: int
+    target: Target
+    warnings: list[str]
+    next_run: Sequence[str] | None = None
 
 
 class Transaction:
@@ -63,8 +70,10 @@ class Transaction:
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
+        interference.refuse_foreign_paths(self.state, administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
+        self.management = planning.Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
         self.served = self.prover.served()
 
@@ -73,13 +82,16 @@ class Transaction:
         recovered = self._recover(check_mode=check_mode)
         included = f"{self.store.current_link}/{planning.CONF}"
         refusals.refuse_settings(self.target, self.state, included)
+        interference.refuse_revocations_that_end(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
-        leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         self._rehearse_early(plan, found, check_mode=check_mode)
+        warnings = [] if recovered and check_mode else self._warnings(plan)
+        tightened = interference.tightened(self.store, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:
@@ -88,8 +100,12 @@ class Transaction:
                 self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
-        return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
+        leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
+        changes, version = [*recovered, *tightened, *plan.changes], self.state.version
+        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
+
+    def _warnings(self, plan: planning.Plan) -> list[str]:
+        return interference.warnings(plan, self.target, self.state, self.texts)
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
@@ -102,7 +118,7 @@ class Transaction:
         if not check_mode:
             self._undo()
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
+            leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -126,7 +142,7 @@ class Transaction:
         """Return what check mode would find if it undid what an interrupted run left."""
         previous, originals = self.journal.originals()
         found = self._found(previous)
-        leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
 
         def text(name: str, now: str) -> str:
             path = self.texts.paths[name]
@@ -137,6 +153,7 @@ class Transaction:
             hba=text("pg_hba.conf", found.hba),
             ident=text("pg_ident.conf", found.ident),
             served=leaf.sha256 if leaf else self.served,
+            drift=(),  # the undoing ends with a reload
         )
 
     def _found(self, current: str | None) -> planning.Found:
@@ -149,6 +166,14 @@ class Transaction:
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
+            unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
+            drift=tuple(settings.not_in_force(self.target.settings, self.state)),
+        )
+
+    def _unfit(self, current: str | None) -> str:
+        """Return why the server could not start with the certificate and key of a generation, '' if it could."""
+        return interference.unfit(
+            *(self.store.path(current or "", name) for name in (planning.CERTIFICATE, planning.KEY))
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
@@ -162,8 +187,10 @@ class Transaction:
         """Return which files of the current generation have another owner or mode than they were given."""
         wrong = []
         for name in generation if current else ():
-            found = os.stat(self.store.path(current or "", name))
-            if (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
+            found = os.lstat(self.store.path(current or "", name))
+            if stat.S_ISLNK(found.st_mode):
+                wrong.append(f"{name}: a link, expected a file of its own")
+            elif (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
                 wrong.append(
                     f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
                     f"expected {self.store.owner.uid} and {planning.MODES[name]:04o}"
@@ -171,10 +198,9 @@ class Transaction:
         return wrong
 
     def _plan(self, found: planning.Found) -> planning.Plan:
-        management = planning.Management(self.administrator.role, self.administrator.account.name)
-        plan = planning.make(self.target, found, management, self.now)
+        plan = planning.make(self.target, found, self.management, self.now)
         if plan.relies_on_log and not self.prover.observes_log():
-            plan = planning.make(self.target, found._replace(observable=False), management, self.now)
+            plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
         hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
@@ -220,7 +246,7 @@ class Transaction:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
         key = files.read(self.store.pending_key(_PENDING)) if certificate else None
-        staged = self.store.stage(planning.contents(plan, certificate, key))
+        staged = self.store.stage(planning.contents(plan, certificate, key), plan.left)
         try:
             self._rehearse(staged)
         except Exception:
@@ -234,7 +260,7 @@ class Transaction:
         What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
         if plan.reasons and self.target.certificate is None:
-            leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+            leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
                 self._rehearse(None)
@@ -272,7 +298,7 @@ class Transaction:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
-        if staged or plan.config or self.served != fingerprint:
+        if staged or plan.config or plan.relies_on_log or self.served != fingerprint:
             self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
@@ -302,17 +328,26 @@ class Transaction:
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
 
-def converge(target: Target, login: Login, now: int, controller_time: float, *, check_mode: bool) -> Outcome:
+def converge(
+    target: Target,
+    login: Login,
+    now: int,
+    controller_time: float,
+    *,
+    check_mode: bool,
+    kind: type[Transaction] = Transaction,
+) -> Outcome:
     """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
 
-    Raises TlsError with the reason; then nothing was changed, or what was changed is put back.
+    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
+    is put back.
     """
     clock.refuse_skew(now, controller_time)
     administrator = None
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return Transaction(target, administrator, now).run(check_mode=check_mode)
+            return kind(target, administrator, now).run(check_mode=check_mode)
     except OSError as error:
         raise TlsError(
             f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
@@ -348,7 +383,7 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
         return True
 
 
-def _leaf(chain: bytes | None) -> Certificate | None:
+def leaf_of(chain: bytes | None) -> Certificate | None:
     """Return the leaf of a chain on disk; None when there is none or it is damaged."""
     try:
         return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
