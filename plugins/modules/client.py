@@ -41,7 +41,7 @@ options:
     description:
       - Who logs in as which role. The first identity of an OS user has libpq's default file names.
       - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
-        the last identity of an OS user is taken out, that user's files stay as they are.
+        the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
     type: list
     elements: dict
     required: true

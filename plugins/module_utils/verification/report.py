@@ -12,8 +12,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import refu
 
 # What to look at, by libpq's reason
 HINTS = {
-    "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does no "
-    "firewall reject it?",
+    "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does "
+    "no firewall reject it?",
     "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
     "could not translate host name": "The client host has to know this name (DNS, /etc/hosts).",
 }
@@ -65,7 +65,9 @@ def causes(checks: Iterable[Mapping[str, Any]]) -> list[str]:
         else:
             by_cause.setdefault((one["server"], one["reason"]), []).append(one)
     found = [_cause(alike) for alike in by_cause.values()]
-    return found + ([f"Therefore {unproven} refusals are unproven."] if unproven else [])
+    if unproven:
+        found[-1] += f" For that, {unproven} refusals are unproven."
+    return found
 
 
 def _cause(alike: Sequence[Mapping[str, Any]]) -> str:
