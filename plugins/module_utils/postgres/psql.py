@@ -119,7 +119,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
         path = os.path.join(directory, f".s.PGSQL.{port}")
         try:
             found = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             continue
         if stat.S_ISSOCK(found.st_mode):
             account = account_of(found.st_uid)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
 
 
 class Target(NamedTuple):
@@ -31,6 +31,8 @@ class Target(NamedTuple):
     hba_mode: str
     ident: str
     plaintext: str
+    lock_out: str
+    clients: list[dict[str, Any]]
     renew: bool
     renew_before: int | None
 
@@ -47,6 +49,11 @@ class Target(NamedTuple):
             forced=self.renew,
         )
 
+    def for_version(self, major: int) -> Target:
+        """Return the same for a server of version ``major``: settings under the names that it has. Raises TlsError."""
+        text = settings.fitted(self.ssl_conf, major)
+        return self._replace(ssl_conf=text, settings=settings.parse(text))
+
     @property
     def offer(self) -> reissue.Offer:
         """Return the authority that would issue the server's certificate, and the roots that clients trust."""
@@ -55,9 +62,12 @@ class Target(NamedTuple):
 
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
+    refuse_port(options["port"], "port")
     directory = options["directory"] or f"/etc/postgresql/tls/{options['port']}"
-    if not directory.startswith("/") or any(char in directory for char in "'\\\r\n\0"):
-        raise TlsError(f"directory: {directory!r}, expected an absolute path without quotes, backslashes, line breaks.")
+    if not directory.strip("/") or directory[0] != "/" or not directory.isprintable() or {*directory} & {*"'\\"}:
+        raise TlsError(
+            f"directory: {shown(directory)}, expected an absolute path without quotes, backslashes, line breaks."
+        )
     for option in ("roots", "trusted_clients"):
         authorities(options[option], option)
     renew_before = options["renew_before"]
@@ -75,6 +85,8 @@ def read(options: dict[str, Any]) -> Target:
         hba_mode=options["hba_mode"],
         ident=options["ident"],
         plaintext=options["plaintext"],
+        lock_out=options["lock_out"],
+        clients=options["clients"],
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
     )
