@@ -124,7 +124,7 @@ class GenerationStore:
             shutil.rmtree(self.path(name), ignore_errors=True)
 
     def discard_unused(self) -> None:
-        """Remove what a run left that died before its transaction: newer generations than the current one, half files."""
+        """Remove what a run that died before its transaction left: half files, generations newer than the current."""
         for directory in (self.directory, self.generations, self.pending):
             files.sweep(directory)
         shutil.rmtree(os.path.join(self.generations, ".staging"), ignore_errors=True)
