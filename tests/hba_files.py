@@ -252,7 +252,7 @@ def _joined(chance: random.Random, fields: list[str], wrong: float) -> str:
     while chance.random() < wrong:
         at = chance.randrange(len(line) + 1)
         line = line[:at] + chance.choice(NOISE) + line[at + chance.randint(0, 1) :]
-    return line + chance.choice(["", "", "# a note", ' # it"s', "\\\n"])
+    return line + chance.choice(["", "", "# a note", ' # it"s', "\\\n" if wrong else ""])
 
 
 def _file(chance: random.Random, lines: list[str], wrong: float) -> str:

@@ -23,7 +23,8 @@ class Place(NamedTuple):
 
     def within(self, name: str) -> Place:
         """Return the place of a file that is named here."""
-        return Place(os.path.join(os.path.dirname(self.path), name), self.major, self.depth + 1)
+        path = name if os.path.isabs(name) else os.path.normpath(os.path.join(os.path.dirname(self.path), name))
+        return Place(path, self.major, self.depth + 1)
 
 
 def followed(text: str, place: Place) -> Iterator[tuple[str, Line]]:
