@@ -201,11 +201,6 @@ EXAMPLES = r"""
       hostssl app app all cert
       hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
-  register: rolled_back
-
-- name: Show what the next call with the declared state would change again
-  ansible.builtin.debug:
-    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -285,7 +280,7 @@ from typing import Any, Iterable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 try:
@@ -296,13 +291,19 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -382,7 +383,7 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=KINDS[options["state"]],
+            kind=kind_of(options["state"]),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
