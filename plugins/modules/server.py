@@ -158,7 +158,7 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more: each certificate has its own moment.
+      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
