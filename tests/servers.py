@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import subprocess
@@ -19,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back,
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 NOW = int(time.time())
 DAY = 86400
@@ -38,6 +40,15 @@ def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 
         issuing.Validity(start, start + days * DAY),
     )
     return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
+
+
+def revocation_list(authority: issuing.Authority, *, of_root: bool = False) -> str:
+    """Return a list (PEM) by which the issuing CA of an authority, or its root, revokes nothing."""
+    by: Any = (authority.root, authority.root_key) if of_root else (authority.issuing, authority.issuing_key)
+    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    builder = x509.CertificateRevocationListBuilder(x509.load_der_x509_certificate(by[0].der).subject)
+    builder = builder.last_update(start).next_update(start + datetime.timedelta(days=30))
+    return builder.sign(by[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 @dataclass
@@ -85,6 +96,8 @@ class Server:
             "hba_mode": "block",
             "ident": "",
             "plaintext": "reject",
+            "lock_out": "refuse",
+            "clients": [],
             "renew": False,
             "renew_before": None,
             **self.options,

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, known_settings, settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 
 Check = Callable[[], object]
@@ -76,6 +76,9 @@ def _setting(name: str, value: object) -> None:
     if name in ("ssl", "ssl_crl_file", *settings.GENERATION_FILES):
         raise TlsError(f"postgres_server_ssl: {name} is set by the collection itself; leave it out.")
     settings.written(value)
+    wrong = known_settings.problem(name, str(value).lower() if isinstance(value, bool) else str(value))
+    if wrong:
+        raise TlsError(f"postgres_server_ssl: {wrong}.")
 
 
 def _renewal(variables: Mapping[str, Any], option: str) -> None:

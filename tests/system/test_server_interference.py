@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests.faults import everything
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server, revocation_list
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can play all the others")
 
@@ -107,21 +104,11 @@ def older_generation(server: Server) -> None:
     command("ln -sfn generations/0001 TLS/current; chown -h USER TLS/current")(server)
 
 
-def revoked(server: Server, authority: Any) -> Path:
-    """Write a list of revoked certificates of an authority for the server, and return its path."""
-    issuer = x509.load_der_x509_certificate(authority.issuing.der)
-    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
-    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(start)
-    builder = builder.next_update(start + datetime.timedelta(days=30))
-    content = builder.sign(authority.issuing_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return Path(server.cluster.write("revoked.crl", content))
-
-
 def revoke(authority: str, *, reload: bool) -> Act:
     """Return an act of somebody who refuses revoked certificates."""
 
     def act(server: Server) -> None:
-        path = revoked(server, AUTHORITIES[authority])
+        path = server.cluster.write("revoked.crl", revocation_list(AUTHORITIES[authority]))
         setting(f"ssl_crl_file = '{path}'", reload=reload)(server)
 
     return act

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
@@ -19,6 +19,7 @@ _LINE = re.compile(
     r"('(?:[^'\\\n]|''|\\.)*'|[^\W\d][\w.:/-]*|[-+]?\d[\w.]*)[ \t\r]*(?:#.*)?"
 )
 _BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "false": "off", "no": "off", "0": "off"}
+_CURVES = ("prime", "secp", "sect", "brainpool")  # how the groups begin that ssl_ecdh_curve can name
 # Files that every server of this collection takes from its generation.
 GENERATION_FILES = {
     "ssl_cert_file": "server.crt",
@@ -63,6 +64,31 @@ def parse(text: str) -> dict[str, str]:
             )
         settings[name] = value
     return settings
+
+
+def fitted(text: str, major: int) -> str:
+    """Return the text of ssl.conf with the groups for key exchange under the name that version ``major`` has for them.
+
+    From 18 on it is ssl_groups, a list; before, ssl_ecdh_curve, one curve of the elliptic kind. Of both the curve
+    counts: who writes that wants no other. Raises TlsError when no group of the list is such a curve.
+    """
+    given = parse(text)
+    names = [name for name in ("ssl_ecdh_curve", "ssl_groups") if name in given]
+    if not names:
+        return text
+    value = given[names[0]]
+    if major < 18:
+        curves = [group for group in value.split(":") if group.startswith(_CURVES)]
+        if not curves:
+            raise TlsError(
+                f"postgres_server_ssl: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 it "
+                "takes one elliptic curve. Add prime256v1 to the list."
+            )
+        value = curves[0]
+    own = "ssl_groups" if major >= 18 else "ssl_ecdh_curve"
+    others = [line for line in text.split("\n") if not _sets(line, names)]
+    at = next(number for number, line in enumerate(text.split("\n")) if _sets(line, names))
+    return "\n".join([*others[:at], f"{own} = {written(value)}", *others[at:]])
 
 
 def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
@@ -165,6 +191,11 @@ def _check_value(name: str, value: str, setting: Setting) -> None:
             f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts. "
             "Leave it out, and set it in postgresql.conf before a restart of yours."
         )
+
+
+def _sets(line: str, names: Sequence[str]) -> bool:
+    match = _LINE.fullmatch(line)
+    return match is not None and match.group(1).lower() in names
 
 
 def _unquoted(value: str) -> str:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import stat
 from typing import Sequence
 
@@ -20,10 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import On
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
-
-_CRL = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X509 CRL-----")
 
 
 def refuse_foreign_paths(state: ServerState, administrator: Administrator) -> None:
@@ -85,9 +81,8 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
     """
     for row in _replaced(("ssl_crl_file",), target, state, included):
         path = os.path.join(state.value("data_directory"), row.value)
-        lists = [base64.b64decode(block) for block in _CRL.findall(files.read(path) or b"")]
         trusted = read_pem(target.trusted_clients, "trusted_clients")
-        known = [one.common_name for one in trusted if any(one.subject in content for content in lists)]
+        known = [one.common_name for one in revocations.about(files.read(path) or b"", trusted)]
         if known:
             raise TlsError(
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Iterator, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
@@ -28,11 +28,10 @@ def explained(name: str, place: str) -> Iterator[None]:
 
 def refuse_dates(leaf: Certificate, file: str, now: int) -> None:
     """Raise TlsError unless a certificate is valid ``now`` (Unix seconds)."""
-    if not leaf.not_before <= now < leaf.not_after:
-        begin, end = (
-            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)) for when in (leaf.not_before, leaf.not_after)
-        )
-        raise TlsError(f"{file}: expected a certificate that is valid now, found one from {begin} to {end}.")
+    if now >= leaf.not_after:
+        raise TlsError(f"{file}: its certificate expired {in_words(now - leaf.not_after)} ago.")
+    if now < leaf.not_before:
+        raise TlsError(f"{file}: its certificate is not valid for another {in_words(leaf.not_before - now)}.")
 
 
 def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now: int) -> None:
@@ -49,5 +48,5 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
     if lost:
         raise TlsError(
             f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
-            "from there would be shut out."
+            "from there would be shut out. Is postgres_ca_directory the right one?"
         )
