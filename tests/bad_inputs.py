@@ -97,6 +97,8 @@ def _pem() -> Iterator[Bad]:
 def _strange() -> Iterator[Bad]:
     names = r"names: .* is neither a DNS name nor an IP address|names: a private key is neither"
     for name, text in STRANGE.items():
+        if name == "half a character":
+            continue  # Ansible itself lets none through to a module
         yield Bad(f"server names: {name}", "server", {"names": [text]}, names)
         yield Bad(f"probe names: {name}", "probe", {"names": [text]}, names)
         yield Bad(
@@ -143,10 +145,10 @@ def _strange() -> Iterator[Bad]:
             {"directory": text},
             "directory: expected an absolute path|postgres-ca: ",
         )
-    for name in NO_ROLES:
+    for name in (one for one in NO_ROLES if one != "half a character"):
         identity = [{"role": STRANGE[name], "os_user": "{user}"}]
         yield Bad(f"client role: {name}", "client", {"identities": identity}, r"identities\[0\]\.role: ")
-    for name in ("line break", "NUL", "long", "key", "half a character", "blank"):
+    for name in ("line break", "NUL", "long", "key", "blank"):
         identity = [{"role": "app", "os_user": "{user}", "databases": [STRANGE[name]]}]
         yield Bad(f"client databases: {name}", "client", {"identities": identity}, r"identities\[0\]\.databases: ")
         identity = [{"role": "app", "os_user": "{user}", "home": STRANGE[name]}]
@@ -220,8 +222,8 @@ OPTIONS = [
     ),
     Bad("renew", "server", {"renew": "perhaps"}, "renew.*bool"),
     Bad("unknown option", "server", {"nmaes": []}, "Unsupported parameters.*nmaes"),
-    Bad("identities are a word", "client", {"identities": "app"}, "identities.*dict"),
-    Bad("an identity is a number", "client", {"identities": [5]}, "identities.*dict"),
+    Bad("identities are a word", "client", {"identities": "app"}, "dictionary requested|identities.*dict"),
+    Bad("an identity is a number", "client", {"identities": [5]}, "identities.*(dict|list)"),
     Bad("an identity without user", "client", {"identities": [{"role": "app"}]}, "os_user.*identities"),
     Bad(
         "root's home",
@@ -296,7 +298,7 @@ OPTIONS = [
     Bad("an impossible name to ask for", "probe", {"server_name": "a" * 300}, "TLS handshake failed"),
     Bad("passphrase is wrong", "certificate_authority", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"),
     Bad("passphrase is missing", "certificate_authority", {"passphrase": None}, "no passphrase was given"),
-    Bad("passphrase is short", "certificate", {"passphrase": "x"}, "expected at least 8 characters"),
+    Bad("passphrase is short", "certificate", {"passphrase": "!"}, "expected at least 8 characters"),
     Bad(
         "passphrase is wrong for signing", "certificate", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"
     ),
@@ -312,7 +314,7 @@ OPTIONS = [
         "authorities where nobody can write",
         "certificate_authority",
         {"directory": "/proc/ca"},
-        "/proc: expected a directory that .* can write",
+        "/proc.*xpected a directory",
     ),
     Bad("authority", "certificate", {"authority": "both"}, "authority must be one of"),
     Bad(
@@ -329,7 +331,7 @@ OPTIONS = [
         {"requests": [{"id": "a\nb"}]},
         "requests: found the id .*, expected printable text",
     ),
-    Bad("requests are a word", "certificate", {"requests": "a"}, "requests.*dict"),
+    Bad("requests are a word", "certificate", {"requests": "a"}, "dictionary requested|requests.*dict"),
 ]
 
 # Requests that are refused one by one: the task itself goes on with the others
@@ -340,7 +342,11 @@ REQUESTS = {
     "huge": ({"names": ["db"], "csr": HUGE}, "expected a certificate request in PEM, found none"),
     "no names": ({"csr": KEY}, "no names were given"),
     "a role of a server": ({"names": ["db"], "role": "app"}, "a server's certificate has names and no role"),
-    **{f"names: {name}": ({"names": [text]}, r"\.names: .* is neither") for name, text in STRANGE.items()},
+    **{
+        f"names: {name}": ({"names": [text]}, r"\.names: .* is neither")
+        for name, text in STRANGE.items()
+        if name != "half a character"
+    },
 }
 
 HBA = "postgres_server_hba"
