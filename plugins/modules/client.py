@@ -61,7 +61,7 @@ options:
       - One that cannot be (no such OS user, no home, something of others in its place) stops the call before the files
         of any OS user change.
       - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
-        the last identity of an OS user is taken out, that user's files stay as they are.
+        the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
     type: list
     elements: dict
     required: true
@@ -116,6 +116,12 @@ options:
     description: Whether to get new keys and certificates although nothing else asks for them.
     type: bool
     default: false
+  replace_authorities:
+    description:
+      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients).
+      - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
+    type: bool
+    default: true
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
@@ -277,6 +283,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificates": {"type": "dict", "default": {}},
         "renew": {"type": "bool", "default": False},
+        "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }

@@ -116,7 +116,8 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
         "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host. Is "
         "postgres_ca_directory another one than before (another machine, another copy of the inventory), or was it "
         "lost and made anew? Then name the right one, or restore it from its backup. If the authorities are to be "
-        f"replaced, run with {place.variable}: true, which issues from the new ones."
+        f"replaced, run with {place.variable}: true, which issues from the new ones, "
+        "servers first: clients keep theirs for as long as no server has followed."
     )
 
 

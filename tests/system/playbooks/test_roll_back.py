@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
-ROLL_BACK = [{"ansible.builtin.import_playbook": str(PLAYBOOKS / "roll_back.yml")}]
+ROLL_BACK = [{"ansible.builtin.import_playbook": "pgops.tls.roll_back"}]
 RENEW = {"postgres_server_renew": True, "postgres_client_renew": True}
 
 
