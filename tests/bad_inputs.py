@@ -370,6 +370,12 @@ SERVER_RULES = [
     ),
 ]
 VARIABLES = [
+    Bad(
+        "plaintext in spite of reject",
+        "server",
+        {HBA: [{"user": "a", "method": "cert"}, {"type": "host", "user": "b", "method": "md5"}]},
+        r"hba\[1\] \(host all b all md5\) lets connections without TLS in, but postgres_server_plaintext is reject",
+    ),
     *(Bad(f"rule {number}", "server", {HBA: [rule]}, message) for number, (rule, message) in enumerate(SERVER_RULES)),
     *(
         Bad(f"names: {name}", "server", {"postgres_server_names": [text]}, "postgres_server_names: .* is neither")
