@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, lexer, rule_text
 from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -24,8 +24,8 @@ NAMES = st.text(max_size=20) | st.text(st.sampled_from("all+@\"',# \\$()é"), ma
 def test_the_rule_of_an_identity_names_its_role_alone(role: str) -> None:
     host = {"postgres_client_identities": [{"role": role, "os_user": "alice", "databases": ["shop"]}]}
     assume(attempt(identities.parse, host["postgres_client_identities"])[0])
-    (rule,) = hba.identity_rules([host])
-    (line,) = hba.read(hba.rule_line(rule))
+    (rule,) = client_rules.identity_rules([host])
+    (line,) = lexer.read(rule_text.rule_line(rule))
     (word,) = line.fields[2]
     assert word.text == role
     assert word.quoted or (role != "all" and role[0] not in "+@")
