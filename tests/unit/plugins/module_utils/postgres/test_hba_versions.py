@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, regex_syntax
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, regex_syntax, rule_text
 
 ALL = range(13, 20)
 
@@ -112,6 +113,12 @@ def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> Non
         ("", 0, "it has no rule, expected one at least")
     ]
     assert hba.problems("", 16, path=path, ident=True) == []
+
+
+def test_a_key_that_is_no_option_is_told_even_beside_a_password() -> None:
+    rule = {"user": "x", "method": "ldap", "ldapbasedn": "dc=x", "ldapbindpasswd": "sesame", "ldapsrver": "x"}
+    with pytest.raises(TlsError, match="rule: method ldap has no option 'ldapsrver'. It takes ldapurl"):
+        rule_text.rule_line(rule)
 
 
 def test_a_word_that_may_be_a_part_of_a_password_is_not_told() -> None:
