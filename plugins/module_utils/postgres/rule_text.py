@@ -36,9 +36,11 @@ def rule_line(rule: object, option: str = "rule") -> str:
     elif "address" in rule:
         raise TlsError(f"{option}: a rule of type local has no address; found {rule['address']!r}.")
     fields.append(str(rule["method"]))
-    _refuse_other_options(kind, rule, option)
     fields += [f"{name}={_word(value, option)}" for name, value in rule.items() if name not in _RULE_KEYS]
-    return _checked(" ".join(fields), option, ident=False)
+    line = " ".join(fields)
+    _refuse_breaks(line, option)
+    _refuse_other_options(kind, rule, option)
+    return _checked(line, option, ident=False)
 
 
 def ident_line(mapping: object, option: str = "mapping") -> str:
@@ -62,7 +64,6 @@ def _refuse_other_options(kind: str, rule: Mapping[str, object], option: str) ->
 
 def _checked(line: str, option: str, *, ident: bool) -> str:
     """Return a line that at least one version takes. Raises TlsError."""
-    _refuse_breaks(line, option)
     found = [hba.problems(line, major, ident=ident) for major in _VERSIONS]
     if all(found):
         raise TlsError(f"{option}: {found[-1][0].reason}.")

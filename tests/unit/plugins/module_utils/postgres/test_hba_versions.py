@@ -117,7 +117,7 @@ def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> Non
 
 def test_a_key_that_is_no_option_is_told_even_beside_a_password() -> None:
     rule = {"user": "x", "method": "ldap", "ldapbasedn": "dc=x", "ldapbindpasswd": "sesame", "ldapsrver": "x"}
-    with pytest.raises(TlsError, match="rule: method ldap has no option 'ldapsrver'. It takes ldapurl"):
+    with pytest.raises(TlsError, match=r"rule: method ldap has no option 'ldapsrver'. It takes ldapurl"):
         rule_text.rule_line(rule)
 
 
