@@ -58,6 +58,8 @@ options:
   identities:
     description:
       - Who logs in as which role. The first identity of an OS user has libpq's default file names.
+      - One that cannot be (no such OS user, no home, something of others in its place) stops the call before the files
+        of any OS user change.
       - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
         the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
     type: list

@@ -78,7 +78,9 @@ options:
         and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
     type: path
   names:
-    description: The DNS names and IP addresses by which clients call the server.
+    description:
+      - The DNS names and IP addresses by which clients call the server.
+      - Together at most 65536 characters, since clients refuse longer certificates.
     type: list
     elements: str
     required: true
@@ -88,7 +90,9 @@ options:
     choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
     default: P-256
   roots:
-    description: PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+    description:
+      - PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+      - One of them has to be valid now.
     type: str
     required: true
   issuing:
@@ -96,7 +100,9 @@ options:
     type: str
     required: true
   trusted_clients:
-    description: PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+    description:
+      - PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+      - A root among them has to be valid now, or nobody could log in by certificate.
     type: str
     required: true
   certificate:

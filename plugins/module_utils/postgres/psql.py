@@ -13,7 +13,7 @@ import socket
 import stat
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
@@ -101,7 +101,7 @@ class Administrator(NamedTuple):
         )  # fmt: skip
         if done.status != 0:
             raise UnreachableError(
-                f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
+                f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
                 f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
                 "socket (local ... peer); postgres_server_login_user and postgres_server_login_unix_socket choose "
                 "another way."
