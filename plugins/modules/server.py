@@ -41,13 +41,12 @@ options:
     description:
       - V(present) brings the server to the declared state.
       - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
-        the one in use. Rules and C(postgresql.conf) are no part of a generation and stay as they are. The names and
-        the authorities that are declared have to fit to it; what does not is named, and nothing changes.
+        the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
+        have to fit to it; what does not is named, and nothing changes.
       - The files that come back become a new generation. The one that was left is kept as the one before, until the
         next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
         never forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does. Call it again to go
-        back further.
+      - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
     type: str
@@ -203,9 +202,6 @@ EXAMPLES = r"""
     issuing: "{{ postgres_ca_authorities.server.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
-    hba: |
-      hostssl app app all cert
-      hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
 """
 
