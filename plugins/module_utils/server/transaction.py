@@ -276,7 +276,7 @@ class Transaction:
             self.prover.tls(fingerprint, self.target.settings)
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        for rewrite in plan.rules:
+        for rewrite in planning.in_steps(plan.rules):
             self.texts.write(rewrite, self.journal)
         if plan.rules:
             self.prover.check_rules()
