@@ -13,9 +13,10 @@ version_added: 0.1.0
 description:
   - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
     hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
-  - What the role and the server's rules decide must be refused to every identity by every server. They do not decide of
-    a foreign certificate, which every server must refuse to one identity, nor of a wrong name and a foreign root, which
-    libpq must refuse to one identity and for one server.
+  - What the role and the server's rules decide must be refused to every identity by every server. A server with the
+    default rules, which name no address, must refuse it to one client host that has the role; see O(before).
+  - They do not decide of a foreign certificate, which every server must refuse to one identity of one client host, nor
+    of a wrong name and a foreign root, which libpq of every client host must refuse to one identity and for one server.
   - Wildcard names are on the list as skipped, since nobody connects to them.
 positional: identities
 options:
@@ -40,6 +41,13 @@ options:
     description:
       - The variables of all client hosts. The check that one role's certificate does not let in as another role asks
         for a role that one of them has in O(pgops.tls.postgres_client#role:main:postgres_client_identities).
+    type: list
+    elements: dict
+    default: []
+  before:
+    description:
+      - The variables of those client hosts that verify in the same run and come before this one. What they try is not
+        tried again where it does not depend on the client host.
     type: list
     elements: dict
     default: []

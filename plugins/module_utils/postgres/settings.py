@@ -105,22 +105,34 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
     """
     overrides = []
     for name in [*settings, *(["ssl_crl_dir"] if "ssl_crl_dir" in state.settings else [])]:
-        found, wanted = state.settings[name], settings.get(name, "")
-        if found.file == included or found.value == normal(wanted, found):
-            continue
-        if (found.file or "").endswith("/postgresql.auto.conf"):
-            undo = f"ALTER SYSTEM RESET {name}; SELECT pg_reload_conf();"
-            overrides.append(f"{name} = {found.value!r} by ALTER SYSTEM; undo it with {undo}")
-        elif found.source in ("command line", "environment variable"):
+        found, wanted = state.settings[name], normal(settings.get(name, ""), state.settings[name])
+        others = [one for one in state.on_disk if one.name == name and one.file != included]
+        last = others[-1] if others else None  # what a reload would take, whether there was one yet or not
+        if found.source in ("command line", "environment variable") and found.value != wanted:
             overrides.append(f"{name} = {found.value!r} by the {found.source} of the server; remove it there")
-        elif name not in settings and found.file:
-            overrides.append(f"{name} = {found.value!r} in {found.file} line {found.line}; remove it there")
+        elif last is None or normal(last.value, found) == wanted:
+            continue
+        elif last.file.endswith("/postgresql.auto.conf"):
+            undo = f"ALTER SYSTEM RESET {name}; SELECT pg_reload_conf();"
+            overrides.append(f"{name} = {last.value!r} by ALTER SYSTEM; undo it with {undo}")
+        elif name not in settings:
+            overrides.append(f"{name} = {last.value!r} in {last.file} line {last.line}; remove it there")
     if overrides:
         raise TlsError("Settings are overridden outside the files of this collection: " + " ".join(overrides))
 
 
+def replaced(settings: dict[str, str], state: ServerState, included: str) -> list[tuple[str, Setting]]:
+    """Return whom the server trusts and whom it refuses by settings of somebody else's that ours take the place of."""
+    return [
+        (name, state.settings[name])
+        for name in ("ssl_ca_file", "ssl_crl_file")
+        if state.settings[name].value and state.settings[name].file != included
+        if state.settings[name].value != settings.get(name, "")
+    ]
+
+
 def not_in_force(settings: dict[str, str], state: ServerState) -> list[str]:
-    """Return, after a reload, which settings have another value than ours, and where that comes from."""
+    """Return which settings have another value than ours in the running server, and where that comes from."""
     return [
         f"{name} is {found.value!r} ({found.file or found.source}{f' line {found.line}' if found.line else ''}), "
         f"expected {value!r}"

@@ -10,7 +10,28 @@ from typing import Any, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 
+# What the server holds against the files of its rules and maps as they are on disk, loaded or not. A line for which it
+# loads nothing of the file is one that it could make nothing of: all columns are NULL, and for a bad clientcert= or
+# clientname= so is the error. A line with an error and a type is loaded: while ssl is off, every rule of type hostssl
+# has one ("cannot match"). From 16 on each row names its own file. The views fail where the file does not exist.
+_BAD_LINES = """
+    CASE WHEN EXISTS (SELECT FROM pg_stat_file(current_setting('{setting}'), true) WHERE size IS NOT NULL) THEN
+      (SELECT json_agg(json_build_object('name', '{name}', 'line', line_number, 'error', error,
+                'file', coalesce(to_json(one)->>'file_name', current_setting('{setting}'))))
+         FROM {view} one WHERE {column} IS NULL) END"""
+_RULES = _BAD_LINES.format(name="pg_hba.conf", setting="hba_file", view="pg_hba_file_rules", column="type")
+_MAPS = _BAD_LINES.format(name="pg_ident.conf", setting="ident_file", view="pg_ident_file_mappings", column="map_name")
+# Versions before 15 have no view of the maps; psql leaves out what they could not parse.
+_BY_VERSION = """
+    SELECT :SERVER_VERSION_NUM >= 150000 AS tells_of_maps \\gset
+    \\if :tells_of_maps
+    {with_maps};
+    \\else
+    {without};
+    \\endif
+"""
 _STATE = """
+    WITH files AS (SELECT * FROM pg_file_settings)
     SELECT json_build_object(
       'version', current_setting('server_version_num')::int,
       'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
@@ -18,7 +39,12 @@ _STATE = """
       'faults', (
         SELECT coalesce(json_agg(json_build_object('file', sourcefile, 'line', sourceline, 'error', error)
                  ORDER BY seqno), '[]')
-          FROM pg_file_settings WHERE error IS NOT NULL AND error <> 'setting could not be applied'),
+          FROM files WHERE error IS NOT NULL AND error <> 'setting could not be applied'),
+      'on_disk', (
+        SELECT coalesce(json_agg(json_build_object('name', name, 'value', setting, 'file', sourcefile,
+                 'line', sourceline) ORDER BY seqno), '[]')
+          FROM files WHERE name LIKE 'ssl%'),
+      'bad_lines', json_build_array(BAD_LINES),
       'plaintext_sessions', (
         SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname,
                  'address', host(client_addr), 'application', application_name,
@@ -30,6 +56,16 @@ _STATE = """
           FROM pg_settings
          WHERE name LIKE 'ssl%' OR name IN (
            'config_file', 'data_directory', 'hba_file', 'ident_file', 'listen_addresses')))"""
+
+
+def _by_version(query: str) -> str:
+    """Return a script for psql: the query with what the server's version can tell of ``BAD_LINES``."""
+    with_maps, without = (query.replace("BAD_LINES", lines) for lines in (f"{_RULES}, {_MAPS}", _RULES))
+    return _BY_VERSION.format(with_maps=with_maps, without=without)
+
+
+_WHOLE_STATE = _by_version(_STATE)
+_BAD_LINES_ALONE = _by_version("SELECT json_build_array(BAD_LINES)")
 
 _LOCAL = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104
 _LOOPBACK = ("localhost", "127.", "::1")
@@ -47,10 +83,21 @@ class Setting(NamedTuple):
     line: int | None
 
 
+class OnDisk(NamedTuple):
+    """A setting as a file has it now, whether the server has loaded it or not."""
+
+    name: str
+    value: str
+    file: str
+    line: int
+
+
 class ServerState(NamedTuple):
     """A server's version (as server_version_num), settings, log file and sessions that use no TLS.
 
-    ``faults`` are the places in its configuration files for which it would take nothing of them at a reload.
+    ``faults`` are the places in its configuration files for which it would take nothing of them at a reload,
+    ``on_disk`` what those files say of TLS in the order of their weight, ``bad_lines`` the rows of pg_hba.conf and
+    pg_ident.conf (see rules) that it could not load.
     """
 
     version: int
@@ -58,6 +105,8 @@ class ServerState(NamedTuple):
     log_file: str | None
     plaintext_sessions: list[dict[str, str]]
     faults: list[dict[str, Any]]
+    on_disk: list[OnDisk]
+    bad_lines: list[dict[str, Any]]
 
     @property
     def major(self) -> int:
@@ -88,7 +137,7 @@ class ServerState(NamedTuple):
 def inspect(administrator: Administrator) -> ServerState:
     """Ask the server for its state. Raises TlsError, also when the role is no superuser."""
     try:
-        found: dict[str, Any] = administrator.query(_STATE)
+        found: dict[str, Any] = administrator.query(_WHOLE_STATE)
     except TlsError as error:
         if "permission denied" in error.message:
             raise _no_superuser(administrator) from error
@@ -101,7 +150,18 @@ def inspect(administrator: Administrator) -> ServerState:
         log_file=found["log_file"],
         plaintext_sessions=found["plaintext_sessions"],
         faults=found["faults"],
+        on_disk=[OnDisk(**row) for row in found["on_disk"]],
+        bad_lines=_joined(found["bad_lines"]),
     )
+
+
+def bad_lines(administrator: Administrator) -> list[dict[str, Any]]:
+    """Ask again for the lines of pg_hba.conf and pg_ident.conf that the server could not load. Raises TlsError."""
+    return _joined(administrator.query(_BAD_LINES_ALONE))
+
+
+def _joined(lists: list[list[dict[str, Any]] | None]) -> list[dict[str, Any]]:
+    return [row for rows in lists for row in rows or []]
 
 
 def _no_superuser(administrator: Administrator) -> TlsError:

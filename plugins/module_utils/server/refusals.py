@@ -24,28 +24,24 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     find("openssl", "to make private keys and certificate requests")
 
 
-def refuse_broken_files(
-    plan: planning.Plan, state: ServerState, texts: Texts, administrator: psql.Administrator, included: str
-) -> None:
+def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, included: str) -> None:
     """Stop when the server could not take the change for reasons of others' making. Raises TlsError."""
     faults = [fault for fault in state.faults if fault["file"] != included]
     if faults and not plan.is_empty:
         listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
         raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
     if plan.rules:
-        _refuse_broken_rules(plan.rules, state, texts, administrator)
+        _refuse_broken_rules(plan.rules, state, texts)
     for rewrite in [plan.config, *plan.rules]:
         if rewrite is not None:
             texts.refuse_unwritable(rewrite.name)
 
 
-def _refuse_broken_rules(
-    rewrites: Sequence[planning.Rewrite], state: ServerState, texts: Texts, administrator: psql.Administrator
-) -> None:
+def _refuse_broken_rules(rewrites: Sequence[planning.Rewrite], state: ServerState, texts: Texts) -> None:
     """Stop when lines that are none of ours would keep the server from loading the new rules."""
     if state.major < 15:  # which cannot be asked about its maps
         hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
-    faults = planning.lasting(rules.faults(administrator, state), rewrites, texts.named)
+    faults = planning.lasting(rules.faults(state.bad_lines), rewrites, texts.named)
     if faults:
         listed = [str(fault) for fault in faults]
         raise TlsError(

@@ -75,7 +75,7 @@ class Transaction:
         refusals.refuse_settings(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
-        refusals.refuse_broken_files(plan, self.state, self.texts, self.administrator, included)
+        refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)

@@ -6,8 +6,9 @@
 Each is tried as often as what it depends on differs, since every connection costs a handshake on both ends:
 
 - what has to be accepted, by every identity, to every server by every name;
-- plaintext, no certificate and another role's by every identity to every server: the rules and the role decide;
-- a foreign certificate once to every server, which refuses it before it knows the role;
+- plaintext, no certificate and another role's by every identity to every server: the rules and the role decide. Where
+  a server has the default rules, which name no address, once from any client host;
+- a foreign certificate once to every server from any client host: it is refused before the role is known;
 - a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
@@ -25,6 +26,8 @@ SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
 _OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
 _OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity has to try
+_OF_RULES = ("plaintext", "no_certificate", "another_role")
+_RULES = ("postgres_server_hba", "postgres_server_hba_template")
 # Words of pg_hba.conf that stand for databases, instead of naming one
 _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
 
@@ -39,12 +42,26 @@ class Identity(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext."""
+    """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
+
+    ``has_default_rules``: what they decide of a role they decide for all addresses.
+    """
 
     name: str
     names: tuple[str, ...]
     port: int
     rejects_plaintext: bool
+    has_default_rules: bool
+
+
+class Tried(NamedTuple):
+    """What other client hosts try in the same run: whether there is any, and as which roles in which databases."""
+
+    foreign: bool = False
+    roles: frozenset[tuple[str, str]] = frozenset()
+
+
+_NOTHING = Tried()
 
 
 def from_inventory(
@@ -52,14 +69,16 @@ def from_inventory(
     identities: Iterable[Mapping[str, Any]],
     *,
     clients: Iterable[Mapping[str, Any]] = (),
+    before: Iterable[Mapping[str, Any]] = (),
     database: str = "postgres",
     refused: Sequence[str] = tuple(REFUSALS),
     other_role: str = "",
 ) -> list[dict[str, Any]]:
     """Return the expectations of a client host with these ``identities``, as ``expectations`` makes them.
 
-    ``servers`` and ``clients`` are the variables of all server and all client hosts. Raises TlsError for variables that
-    are of no use, and when there are identities but no servers.
+    ``servers`` and ``clients`` are the variables of all server and all client hosts, ``before`` of those client hosts
+    that verify in the same run and come before this one. Raises TlsError for variables that are of no use, and when
+    there are identities but no servers.
     """
     own = identities_of(identities, database)
     everybody = [one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database)]
@@ -69,7 +88,7 @@ def from_inventory(
             "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
             "There is nothing to verify connections to."
         )
-    return expectations(own, found, [*own, *everybody], refused, other_role)
+    return expectations(own, found, [*own, *everybody], refused, other_role, tried=_tried(before, database))
 
 
 def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) -> list[Identity]:
@@ -97,6 +116,7 @@ def server_of(variables: Mapping[str, Any]) -> Server:
         names=tuple(dict.fromkeys(str(one) for one in names)),
         port=int(variables.get("postgres_server_port", 5432)),
         rejects_plaintext=variables.get("postgres_server_plaintext", "reject") == "reject",
+        has_default_rules=not any(one in variables for one in _RULES),
     )
 
 
@@ -106,12 +126,14 @@ def expectations(
     everybody: Sequence[Identity],
     refused: Sequence[str] = tuple(REFUSALS),
     other_role: str = "",
+    *,
+    tried: Tried = _NOTHING,
 ) -> list[dict[str, Any]]:
     """Return what one client host has to try: what has to work, and the refusals.
 
     ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
     role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
-    result is what module connection takes. Raises TlsError for an unknown kind.
+    result is what module connection takes, without what is ``tried`` elsewhere. Raises TlsError for an unknown kind.
     """
     unknown = [kind for kind in refused if kind not in REFUSALS]
     if unknown:
@@ -121,6 +143,9 @@ def expectations(
     for identity in identities:
         other = _other(identity, everybody, other_role)
         kinds = [kind for kind in refused if identity == identities[0] or kind not in _OF_ANY_IDENTITY]
+        kinds = [kind for kind in kinds if not (kind == "foreign_certificate" and tried.foreign)]
+        # The default rules decide of the fleet's roles alone; of another one, what stood in the file before
+        is_tried = (identity.role, identity.database) in tried.roles and other.role in {one.role for one in everybody}
         own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
         for server in servers:
             found += _by_every_name(identity, server)
@@ -128,7 +153,8 @@ def expectations(
             if name is None:
                 continue
             found += [{**_common(identity, server, name), "expect": "accepted", "files": one} for one in own_files]
-            found += _ruled_out(identity, server, name, other, kinds)
+            here = [kind for kind in kinds if not (is_tried and server.has_default_rules and kind in _OF_RULES)]
+            found += _ruled_out(identity, server, name, other, here)
             own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
     return found
 
@@ -137,6 +163,17 @@ def usual_name(server: Server) -> str | None:
     """Return the name for checks that need one: a DNS name, else an address (libpq before 15 cannot verify those)."""
     usable = [name for name in server.names if not _is_wildcard(name)]
     return next((name for name in usable if packed_address(name) is None), usable[0] if usable else None)
+
+
+def _tried(hosts: Iterable[Mapping[str, Any]], database: str) -> Tried:
+    """Return what these client hosts try; one that does not try every kind of refusal counts for nothing."""
+    found = [
+        (one.role, one.database)
+        for host in hosts
+        if set(host.get("postgres_verify_refusals", REFUSALS)) >= set(REFUSALS)
+        for one in identities_of(host.get("postgres_client_identities", ()), database)
+    ]
+    return Tried(bool(found), frozenset(found))
 
 
 def _by_every_name(identity: Identity, server: Server) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def server(hba_file: str) -> ServerState:
     settings = {
         name: Setting(value, "string", None, "postmaster", "override", None, None) for name, value in values.items()
     }
-    return ServerState(160000, settings, None, [], [])
+    return ServerState(160000, settings, None, [], [], [], [])
 
 
 def test_lines_of_sessions_are_left_out() -> None:

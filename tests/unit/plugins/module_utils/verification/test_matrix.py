@@ -181,3 +181,48 @@ def test_identities_without_servers_are_an_error_and_no_identities_are_none() ->
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(TlsError, match="'plain' is none of plaintext, no_certificate"):
         matrix.from_inventory([DB1], [APP], refused=["plain"])
+
+
+def kinds_after(server: dict[str, Any], before: dict[str, Any], **options: Any) -> list[str]:
+    """Return what a client host with the identities app and batch tries to be refused, after another one."""
+    found = matrix.from_inventory([server], [APP, BATCH], before=[before], **options)
+    return [
+        f"{one['certificate_role'] if 'certificate_role' in one else one['role']} {one['kind']}"
+        for one in found
+        if "kind" in one
+    ]
+
+
+def test_what_default_rules_refuse_to_one_client_host_is_not_tried_by_the_next() -> None:
+    before = {"postgres_client_identities": [APP]}
+    assert kinds_after(DB1, before) == [
+        "app wrong_name",
+        "app foreign_root",
+        "batch plaintext",
+        "batch no_certificate",
+        "batch another_role",
+    ]
+
+
+def test_rules_that_may_name_addresses_are_tried_by_every_client_host() -> None:
+    before = {"postgres_client_identities": [APP, BATCH]}
+    for own in ({"postgres_server_hba": []}, {"postgres_server_hba_template": "hba.j2"}):
+        found = kinds_after({**DB1, **own}, before)
+        assert [one for one in found if one.endswith(("plaintext", "no_certificate", "another_role"))] == [
+            f"{role} {kind}" for role in ("app", "batch") for kind in ("plaintext", "no_certificate", "another_role")
+        ]
+        assert "app foreign_certificate" not in found
+
+
+def test_a_role_in_another_database_or_beside_a_role_without_rules_is_tried_again() -> None:
+    elsewhere = {"postgres_client_identities": [{**APP, "databases": ["sales"]}]}
+    assert "app plaintext" in kinds_after(DB1, elsewhere)
+    assert "app another_role" in kinds_after(DB1, {"postgres_client_identities": [APP]}, other_role="postgres")
+
+
+def test_a_client_host_that_tries_less_or_nothing_spares_the_next_nothing() -> None:
+    alone = kinds_after(DB1, {})
+    assert "app foreign_certificate" in alone
+    assert "app plaintext" in alone
+    lazy = {"postgres_client_identities": [APP, BATCH], "postgres_verify_refusals": ["plaintext"]}
+    assert kinds_after(DB1, lazy) == alone
