@@ -55,6 +55,50 @@ def beside(*works: Work) -> Iterator[list[Counter[str]]]:
             process.join()
 
 
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Run each of ``works`` in a process of its own, all from the same moment on; return what each returned."""
+    together, found = _FORK.Barrier(len(works)), [_FORK.SimpleQueue() for _one in works]
+
+    def run(work: Callable[[], Any], into: Any) -> None:
+        together.wait(60)
+        into.put(work())
+
+    started = [_FORK.Process(target=run, args=pair, daemon=True) for pair in zip(works, found)]
+    try:
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(120)
+        assert [process.exitcode for process in started] == [0] * len(works), "see what they wrote to standard error"
+        return [one.get() for one in found]
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+
+
+@contextlib.contextmanager
+def stuck(action: Callable[[Callable[[], None]], Any]) -> Iterator[int]:
+    """Run ``action(stop)`` in a process that stays where it calls ``stop``, and is killed after the block.
+
+    Gives its process id once it is there.
+    """
+    there = _FORK.Event()
+
+    def stop() -> None:
+        there.set()
+        signal.pause()
+
+    process = _FORK.Process(target=action, args=(stop,), daemon=True)
+    process.start()
+    try:
+        assert there.wait(60), "it never came there"
+        yield int(process.pid or 0)
+    finally:
+        process.kill()
+        process.join()
+
+
 def connecting(parameters: dict[str, str], goes_on: GoesOn) -> Counter[str]:
     """Connect again and again with libpq; count how that ended: '' is a session over TLS, else libpq's message."""
     ended: Counter[str] = Counter()

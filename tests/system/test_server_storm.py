@@ -88,7 +88,6 @@ class Storm:
         assert self.server.converge(**self.options).changes == []
         assert not (self.server.directory / "journal.json").exists()
 
-
     def restarting(self, mode: str, seconds: float) -> subprocess.Popen[bytes]:
         """Restart the server, as somebody else would, after some seconds."""
         cluster = self.server.cluster
@@ -161,10 +160,14 @@ def test_a_restart_at_any_moment_of_a_switch_leaves_one_generation_whole(
     ended = counted[0]
     connected = ended.pop("")
     with capsys.disabled():
-        print(f"\n{RESTARTS} restarts during switches: {sum(failures.values())} runs failed; {connected} connections, "
-            f"{sum(ended.values())} found no server")
-        for m in failures: print("   ", m)
-        for m in ended: print("   -", m)
+        print(
+            f"\n{RESTARTS} restarts during switches: {sum(failures.values())} runs failed; {connected} connections, "
+            f"{sum(ended.values())} found no server"
+        )
+        for m in failures:
+            print("   ", m)
+        for m in ended:
+            print("   -", m)
     assert [message for message in ended if not ABSENT.search(message)] == []
     assert connected
     storm.check()

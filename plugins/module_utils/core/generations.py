@@ -70,6 +70,10 @@ class GenerationStore:
             return []
         return sorted((name for name in found if _NUMBERED.fullmatch(name)), key=int)
 
+    def next_name(self) -> str:
+        """Return the name that ``stage`` gives to the next generation."""
+        return f"{int((self.names() or ['0'])[-1]) + 1:04d}"
+
     def read(self, name: str | None, *parts: str) -> bytes | None:
         """Return the bytes of a file of a generation, or None when generation or file are missing."""
         return files.read(self.path(name, *parts)) if name else None
@@ -77,7 +81,7 @@ class GenerationStore:
     def stage(self, contents: Mapping[str, File]) -> str:
         """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError."""
         self._make_directories()
-        name = f"{int((self.names() or ['0'])[-1]) + 1:04d}"
+        name = self.next_name()
         staging = os.path.join(self.generations, ".staging")
         shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
         try:

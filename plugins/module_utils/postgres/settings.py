@@ -65,6 +65,26 @@ def parse(text: str) -> dict[str, str]:
     return settings
 
 
+def pinned(text: str, directory: str, generation: str) -> str:
+    """Return ssl.conf as it lies in a generation: its paths lead into that one, and not through the link.
+
+    The server reads ssl.conf first, then one file after the other. So what it reads belongs together, also when the
+    link changes meanwhile.
+    """
+    return _redirected(text, f"{directory}/current", f"{directory}/generations/{generation}")
+
+
+def unpinned(text: str, directory: str, generation: str) -> str:
+    """Return the declared ssl.conf of one that lies in a generation."""
+    return _redirected(text, f"{directory}/generations/{generation}", f"{directory}/current")
+
+
+def _redirected(text: str, before: str, after: str) -> str:
+    for file in GENERATION_FILES.values():
+        text = text.replace(f"'{before}/{file}'", f"'{after}/{file}'")
+    return text
+
+
 def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
     """Refuse, before anything changes, settings that this server does not know or whose values it would not take.
 

@@ -111,9 +111,12 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
-def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str, File]:
-    """Return the files of the generation to stage, with the new certificate and key if there are any."""
-    staged = dict(plan.contents or {})
+def contents(
+    plan: Plan, target: Target, generation: str, certificate: str | None, key: bytes | None
+) -> dict[str, File]:
+    """Return the files of the ``generation`` to stage, with the new certificate and key if there are any."""
+    conf = settings.pinned(target.ssl_conf, target.directory, generation)
+    staged = {**(plan.contents or {}), CONF: conf.encode()}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
     return {name: File(staged[name], mode) for name, mode in MODES.items()}

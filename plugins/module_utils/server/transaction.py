@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, state
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
@@ -107,13 +107,14 @@ class Transaction:
                 self.prover.previous(leaf.sha256)
             else:
                 self.administrator.reload()
+            self.store.discard_unused()
             self.state = state.inspect(self.administrator)
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
 
     def _undo(self) -> None:
         try:
-            self.journal.roll_back()
+            self.journal.roll_back(discard=False)
         except OSError as error:
             raise TlsError(
                 f"{error.filename or self.journal.path}: {error.strerror or error}. What an interrupted run left is "
@@ -142,6 +143,10 @@ class Transaction:
     def _found(self, current: str | None) -> planning.Found:
         contents = {name: self._read(current, name) for name in planning.MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
+        if current and planning.CONF in generation:
+            conf = generation[planning.CONF].decode("utf-8", "surrogateescape")
+            declared = settings.unpinned(conf, self.target.directory, current)
+            generation[planning.CONF] = declared.encode("utf-8", "surrogateescape")
         return planning.Found(
             generation=generation,
             repairs=self._repairs(current, generation),
@@ -219,8 +224,8 @@ class Transaction:
     def _stage(self, plan: planning.Plan) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
-        key = files.read(self.store.pending_key(_PENDING)) if certificate else None
-        staged = self.store.stage(planning.contents(plan, certificate, key))
+        key = self._key_of(certificate) if certificate else None
+        staged = self.store.stage(planning.contents(plan, self.target, self.store.next_name(), certificate, key))
         try:
             self._rehearse(staged)
         except Exception:
@@ -261,19 +266,28 @@ class Transaction:
                 f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
                 "this host signed for the names and the type of key that are declared."
             )
-        if not os.path.exists(self.store.pending_key(_PENDING)):
+        return chain
+
+    def _key_of(self, chain: str) -> bytes:
+        """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
+        current = self.store.current()
+        in_use = _leaf(self.store.read(current, planning.CERTIFICATE))
+        is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
+        key = self._read(current, planning.KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
+        if key is None:
             raise TlsError(
                 f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
                 "first; it makes the key and returns the request."
             )
-        return chain
+        return key
 
     def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
         if staged or plan.config or self.served != fingerprint:
-            self.prover.tls(fingerprint, self.target.settings)
+            conf = self.store.read(self.store.current(), planning.CONF) or b""
+            self.prover.tls(fingerprint, settings.parse(conf.decode()), is_new=bool(plan.reasons))
 
     def _write_rules(self, plan: planning.Plan) -> None:
         for rewrite in planning.in_steps(plan.rules):
@@ -287,7 +301,7 @@ class Transaction:
         details = error.details if isinstance(error, TlsError) else {}
         try:
             if self.journal.is_open():
-                self.journal.roll_back()
+                self.journal.roll_back(discard=False)
             elif staged is not None:
                 self.store.discard(staged)
         except (TlsError, OSError) as second:
@@ -296,6 +310,7 @@ class Transaction:
             return TlsError(message, **{**details, "rolled_back": False})
         try:
             self.prover.previous(self.served)
+            self.store.discard_unused()  # not before: the server may have been starting with it
         except (TlsError, OSError) as second:
             message = f"{error} All files are as before, but the server could NOT be seen to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
@@ -341,7 +356,7 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
         journal = Journal(GenerationStore(path, owner.owner), root_files(owner))
         if not journal.is_open():
             return False
-        journal.roll_back()
+        journal.roll_back(discard=False)
         if administrator is not None:
             with contextlib.suppress(TlsError):
                 administrator.signal_reload()
