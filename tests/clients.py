@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import faults
 from cryptography import x509
@@ -110,12 +110,23 @@ class Clients:
 
     options: dict[str, Any] = field(default_factory=dict)
 
-    def call(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> dict[str, Any]:
+    def call(
+        self,
+        *,
+        check_mode: bool = False,
+        now: int = NOW,
+        kind: type[transaction.Transaction] = transaction.Transaction,
+        **changes: Any,
+    ) -> dict[str, Any]:
         """Call the module's logic once."""
         wanted = target.read({**self.options, **changes}, now)
-        result = convergence.result(convergence.converge(wanted, now, float(now), check_mode=check_mode))
+        result = convergence.result(convergence.converge(wanted, now, float(now), check_mode=check_mode, kind=kind))
         json.dumps(result)  # a module's result has to go through JSON
         return result
+
+    def roll_back(self, **options: Any) -> dict[str, Any]:
+        """Call what goes back to the generation before."""
+        return self.call(kind=roll_back.RollBack, **options)
 
     def converge(self, **changes: Any) -> dict[str, Any]:
         """Call as the role does: once, and once more with certificates when some are needed."""

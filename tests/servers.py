@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import subprocess
@@ -15,10 +16,11 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 NOW = int(time.time())
 DAY = 86400
@@ -40,6 +42,15 @@ def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 
     return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
 
 
+def revocation_list(authority: issuing.Authority, *, of_root: bool = False) -> str:
+    """Return a list (PEM) by which the issuing CA of an authority, or its root, revokes nothing."""
+    by: Any = (authority.root, authority.root_key) if of_root else (authority.issuing, authority.issuing_key)
+    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    builder = x509.CertificateRevocationListBuilder(x509.load_der_x509_certificate(by[0].der).subject)
+    builder = builder.last_update(start).next_update(start + datetime.timedelta(days=30))
+    return builder.sign(by[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 @dataclass
 class Server:
     """One managed cluster and the options that the module would get."""
@@ -51,11 +62,22 @@ class Server:
     role: str = "postgres"
     configuration: Path | None = None  # where postgresql.conf and the others are, if not in the data directory
 
-    def converge(self, *, check_mode: bool = False, now: int = NOW, **changes: Any) -> transaction.Outcome:
+    def converge(
+        self,
+        *,
+        check_mode: bool = False,
+        now: int = NOW,
+        kind: type[transaction.Transaction] = transaction.Transaction,
+        **changes: Any,
+    ) -> transaction.Outcome:
         """Call the transaction once."""
         login = transaction.Login(self.cluster.port, self.cluster.socket_directory, self.role)
         wanted = target.read(self.all_options(**changes))
-        return transaction.converge(wanted, login, now, now, check_mode=check_mode)
+        return transaction.converge(wanted, login, now, now, check_mode=check_mode, kind=kind)
+
+    def roll_back(self, **options: Any) -> transaction.Outcome:
+        """Call the transaction that goes back to the generation before."""
+        return self.converge(kind=roll_back.RollBack, **options)
 
     def all_options(self, **changes: Any) -> dict[str, Any]:
         """Return what the module would be called with."""

@@ -21,6 +21,7 @@ description:
   - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
     in memory; one rename switches. If anything fails, the files are as they were before, and a run that was interrupted
     is undone by the next one.
+  - O(state=previous) brings back the generation before the one in use, in such a transaction.
   - Everything below an OS user's home is done with that user's rights, so that links in it give the user nothing.
   - It needs the standard library of Python and the C(openssl) command on the host, and has to run as root, or as the
     OS user when all identities are that user's.
@@ -37,6 +38,23 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts
 options:
+  state:
+    description:
+      - V(present) brings the OS users of O(identities) to the declared state.
+      - V(previous) brings back private keys, certificates and C(root.crt) of the generation before the one in use, for
+        each of these OS users. Links and C(~/.pg_service.conf) are no part of a generation and stay as they are. What
+        comes back has to have a valid certificate of each identity, and to trust the roots that are declared; what does
+        not is named, and nothing changes for any of them.
+      - The files that come back become a new generation. The one that was left is kept as the one before, until the
+        next change. While an OS user is rolled back, V(previous) changes nothing, so it goes back one generation and
+        never forward again.
+      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does for that OS user. Call
+        it again to go back further.
+      - A later call with V(present) keeps certificates that are valid and not due. It brings declared roots back.
+        RV(next_run) tells.
+    type: str
+    choices: [present, previous]
+    default: present
   identities:
     description:
       - Who logs in as which role. The first identity of an OS user has libpq's default file names.
@@ -146,6 +164,17 @@ EXAMPLES = r"""
       shop/app: "{{ lookup('ansible.builtin.file', 'app.pem') }}"
     controller_time: "{{ now().timestamp() }}"
   when: converged.requests | length > 0
+
+- name: Go back to the generation before, for one OS user
+  pgops.tls.client:
+    state: previous
+    identities:
+      - role: reporting
+        os_user: alice
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    issuing: "{{ postgres_ca_authorities.client.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    controller_time: "{{ now().timestamp() }}"
 """
 
 RETURN = r"""
@@ -180,6 +209,12 @@ requests:
     csr:
       description: The PEM certificate request; left out in check mode.
       type: str
+next_run:
+  description: What a call with O(state=present) would change on what is in use after this one, in words.
+  returned: success, empty unless O(state=previous)
+  type: list
+  elements: str
+  sample: ["alice/reporting: new certificate (expires_in_12d)"]
 identities:
   description: The identities and their certificates after the call.
   returned: success
@@ -216,9 +251,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -230,6 +267,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "str", "default": []},
     }
     return {
+        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "roots": {"type": "str", "required": True},
@@ -248,9 +286,12 @@ def main() -> None:
     now = int(time.time())
     try:
         wanted = target.read(module.params, now)
-        converged = convergence.converge(wanted, now, module.params["controller_time"], check_mode=module.check_mode)
+        controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]
+        converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())
+    for warning in converged.warnings:
+        module.warn(warning)
     module.exit_json(**convergence.result(converged))
 
 

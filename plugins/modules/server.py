@@ -19,7 +19,10 @@ description:
   - Every change is a transaction. Files are written as a new generation and rehearsed with a handshake in memory.
     One rename switches, the server reloads, and a real handshake has to show the new certificate. If anything fails
     the previous state comes back, is proven in its turn, and the module fails with the server's own reason.
+  - O(state=previous) brings back the generation before the one in use, in a transaction like any other.
   - Nothing is ever restarted.
+  - What others changed meanwhile is put right and told in RV(changes), or refused. What stops no run but would keep the
+    server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
   - It needs the standard library of Python, the C(openssl) command and PostgreSQL's C(psql) on the host, and has to
     run as root or as the OS user that the server runs as.
   - Role P(pgops.tls.postgres_server#role) calls it; use it by itself to build a role of your own.
@@ -34,6 +37,22 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts
 options:
+  state:
+    description:
+      - V(present) brings the server to the declared state.
+      - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
+        the one in use. Rules and C(postgresql.conf) are no part of a generation and stay as they are. The names and
+        the authorities that are declared have to fit to it; what does not is named, and nothing changes.
+      - The files that come back become a new generation. The one that was left is kept as the one before, until the
+        next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
+        never forward again.
+      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does. Call it again to go
+        back further.
+      - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
+        brings declared settings and authorities back. RV(next_run) tells.
+    type: str
+    choices: [present, previous]
+    default: present
   port:
     description: Port of the server. A host with several clusters has a call for each.
     type: int
@@ -150,6 +169,24 @@ EXAMPLES = r"""
       hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
   register: converged
+
+- name: Go back to the generation before
+  pgops.tls.server:
+    state: previous
+    names: [db1.example.com, 192.0.2.10]
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    issuing: "{{ postgres_ca_authorities.server.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
+    hba: |
+      hostssl app app all cert
+      hostnossl all all all reject
+    controller_time: "{{ now().timestamp() }}"
+  register: rolled_back
+
+- name: Show what the next call with the declared state would change again
+  ansible.builtin.debug:
+    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -165,6 +202,12 @@ reasons:
   type: list
   elements: str
   sample: ["san_missing: db2.example.com"]
+next_run:
+  description: What a call with O(state=present) would change on what is in use after this one, in words.
+  returned: success, with O(state=previous)
+  type: list
+  elements: str
+  sample: ["ssl.conf: ssl_min_protocol_version 'unset' -> 'TLSv1.3'"]
 request:
   description: A PEM certificate request. Have it signed and call the module again with O(certificate).
   returned: when a certificate is needed, O(certificate) was not given, and not in check mode
@@ -213,7 +256,7 @@ from typing import Any, Iterable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 try:
@@ -224,9 +267,13 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
+KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+
+
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
+        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -263,7 +310,7 @@ def hide_passwords(module: AnsibleModule) -> None:
     register_secrets(hba.secrets(rules))
 
 
-def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any]:
+def result(outcome: transaction.Outcome) -> dict[str, Any]:
     """Return the module's result for what a transaction did."""
     leaf = outcome.leaf
     facts: dict[str, Any] = {
@@ -274,8 +321,10 @@ def result(outcome: transaction.Outcome, wanted: target.Target) -> dict[str, Any
         # a call that only asks changes nothing live: the difference is shown by the call that installs
         "diff": []
         if outcome.request is not None
-        else difference.of_plan(outcome.plan, wanted, outcome.leaf_before, outcome.ssl_conf_before),
+        else difference.of_plan(outcome.plan, outcome.target, outcome.leaf_before, outcome.ssl_conf_before),
     }
+    if outcome.next_run is not None:
+        facts["next_run"] = outcome.next_run
     if outcome.request is not None:
         facts["request"] = outcome.request
     if leaf is not None:
@@ -297,11 +346,18 @@ def main() -> None:
         wanted = target.read(options)
         login = transaction.Login(options["port"], options["login_unix_socket"], options["login_user"])
         outcome = transaction.converge(
-            wanted, login, int(time.time()), options["controller_time"], check_mode=module.check_mode
+            wanted,
+            login,
+            int(time.time()),
+            options["controller_time"],
+            check_mode=module.check_mode,
+            kind=KINDS[options["state"]],
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
-    module.exit_json(**result(outcome, wanted))
+    for warning in outcome.warnings:
+        module.warn(warning)
+    module.exit_json(**result(outcome))
 
 
 if __name__ == "__main__":

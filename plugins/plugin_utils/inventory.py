@@ -10,9 +10,9 @@ import functools
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
@@ -146,7 +146,7 @@ def _uses_hostvars(error: Exception) -> bool:
 def arguments_of(role: str) -> dict[str, Any]:
     """Return the options of a role of this collection, as its argument specification has them."""
     text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = yaml_load(text)["argument_specs"]["main"]["options"]
     return options
 
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, known_settings, settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 
 Check = Callable[[], object]
@@ -55,6 +55,7 @@ def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
 
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    yield functools.partial(names.refuse_port, int(variables.get("postgres_server_port", 5432)), "postgres_server_port")
     declared = [*variables["postgres_server_names"], *variables["postgres_server_extra_names"]]
     yield functools.partial(names.parse_all, declared, "postgres_server_names")
     for setting in variables["postgres_server_ssl"].items():
@@ -75,6 +76,9 @@ def _setting(name: str, value: object) -> None:
     if name in ("ssl", "ssl_crl_file", *settings.GENERATION_FILES):
         raise TlsError(f"postgres_server_ssl: {name} is set by the collection itself; leave it out.")
     settings.written(value)
+    wrong = known_settings.problem(name, str(value).lower() if isinstance(value, bool) else str(value))
+    if wrong:
+        raise TlsError(f"postgres_server_ssl: {wrong}.")
 
 
 def _renewal(variables: Mapping[str, Any], option: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import socket
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
+from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
@@ -23,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import chec
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests.clients import Clients, User
 from ansible_collections.pgops.tls.tests.faults import dying
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, revocation_list, sign
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if any(quote.source == OURS for quote in quotes)}
@@ -47,6 +50,10 @@ class Fleet(Heard):
         with pytest.raises(TlsError) as failure:
             action()
         self.heard[OURS] += failure.value.message + "\n"
+
+    def heed(self, warnings: list[str]) -> None:
+        """Note the warnings of a run."""
+        self.heard[OURS] += "\n".join([*warnings, ""])
 
     def interrupt(self) -> None:
         """Let a run with other rules die in the middle."""
@@ -136,6 +143,50 @@ def _no_postgresql_server_was_found_on_port(fleet: Fleet) -> None:
     login = transaction.Login(fleet.cluster.port, None, None)
     wanted = target.read(fleet.server.all_options())
     fleet.hear(lambda: transaction.converge(wanted, login, NOW, float(NOW), check_mode=False))
+    with socket.create_server(("127.0.0.1", fleet.cluster.port)):
+        fleet.hear(lambda: transaction.converge(wanted, login, NOW, float(NOW), check_mode=False))
+
+
+@PROVOKED.of("It runs in a chroot or a container")
+def _it_runs_in_a_chroot_or_a_container(fleet: Fleet) -> None:
+    lock = fleet.cluster.home / f".s.PGSQL.{fleet.cluster.port}.lock"
+    lock.write_text(f"1\n{fleet.cluster.data}\n")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("would not start again")
+def _would_not_start_again(fleet: Fleet) -> None:
+    fleet.cluster.append("pg_hba.conf", "hostssl all all 192.0.2.0/24 scram\n")
+    text = (fleet.cluster.data / "postgresql.conf").read_text()
+    fleet.cluster.write("postgresql.conf", "nonsense\n" + text)
+    fleet.heed(fleet.server.converge().warnings)
+
+
+@PROVOKED.of("would get in again")
+def _would_get_in_again(fleet: Fleet) -> None:
+    _take_over(fleet, "client")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("can no longer log in")
+def _can_no_longer_log_in(fleet: Fleet) -> None:
+    _take_over(fleet, "server")
+    fleet.heed(fleet.server.converge(check_mode=True).warnings)
+
+
+def _take_over(fleet: Fleet, authority: str) -> None:
+    """Let the server trust one of the authorities, and heed its list of revoked certificates."""
+    path = fleet.cluster.write("revoked.crl", revocation_list(AUTHORITIES[authority]))
+    fleet.cluster.write("clients.crt", AUTHORITIES[authority].root.pem)
+    fleet.cluster.append("postgresql.conf", f"ssl_ca_file = 'clients.crt'\nssl_crl_file = '{path}'\n")
+
+
+@PROVOKED.of("libpq reads this list of revoked certificates by itself")
+def _libpq_reads_this_list_of_revoked_certificates(fleet: Fleet) -> None:
+    fleet.clients.converge()
+    fleet.alice.write(".postgresql/root.crl", revocation_list(AUTHORITIES["client"]))
+    wanted = client_target.read(fleet.clients.options, NOW)
+    fleet.heed(convergence.converge(wanted, NOW, float(NOW), check_mode=True).warnings)
 
 
 @PROVOKED.of("psql as OS user ... failed")

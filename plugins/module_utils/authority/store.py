@@ -20,7 +20,7 @@ from typing import Iterator
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -55,9 +55,10 @@ def _explained(directory: str) -> Iterator[None]:
 
 def check_path(directory: str) -> None:
     """Raise TlsError for a directory that is not absolute or that is another kind of file."""
-    if not os.path.isabs(directory):
+    if not os.path.isabs(directory) or not directory.isprintable():
         raise TlsError(
-            f"directory: expected an absolute path, found {directory!r}. Role postgres_ca: set postgres_ca_directory."
+            f"directory: expected an absolute path, found {shown(directory)}. "
+            "Role postgres_ca: set postgres_ca_directory."
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise TlsError(f"{directory}: expected a directory (or nothing yet), found another kind of file.")

@@ -9,7 +9,6 @@ import time
 from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, explained
@@ -21,51 +20,44 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 
 class Converged(NamedTuple):
-    """What was done on a host: each transaction with what came of it."""
+    """What was done on a host: each transaction with what came of it, and what others did that it leaves alone."""
 
     outcomes: list[tuple[Transaction, Outcome]]
+    warnings: list[str]
 
 
-def converge(target: Target, now: int, controller_time: float, *, check_mode: bool) -> Converged:
+def converge(
+    target: Target, now: int, controller_time: float, *, check_mode: bool, kind: type[Transaction] = Transaction
+) -> Converged:
     """Bring all clients of this host to their target, or say what they need. Times are in Unix seconds.
 
+    ``kind`` is the transaction to make for each OS user.
     Raises TlsError: before anything changes where the input is at fault; otherwise after every OS user had its turn,
     with the reasons of those that failed (their files are as they were).
     """
     clock.refuse_skew(now, controller_time)
     if not target.identities:
-        return Converged([])
+        return Converged([], [])
     find("openssl", "to make private keys and certificate requests")
     transactions = [
-        Transaction(user, [one for one in target.identities if one.os_user == name], target, now)
+        kind(user, [one for one in target.identities if one.os_user == name], target, now)
         for name, user in identities.accounts(target.identities).items()
     ]
     for transaction in transactions:
         with explained(transaction.user), acting_as(transaction.user):
             transaction.refuse_unfit()
-            _refuse_other_authorities(transaction)
-    done, failed = [], []
+    done, failed, warnings = [], [], []
     for transaction in transactions:
         try:
             with explained(transaction.user), acting_as(transaction.user):
                 done.append((transaction, transaction.run(check_mode=check_mode)))
+                warnings += transaction.warnings()
         except TlsError as error:
             failed.append(error.message)
     if failed:
         changes = [change for _transaction, outcome in done for change in outcome.changes]
         raise TlsError(" ".join(failed), changes=changes)
-    return Converged(done)
-
-
-def _refuse_other_authorities(transaction: Transaction) -> None:
-    """Raise TlsError, before any OS user's files change, when one of them has a certificate of replaced authorities."""
-    try:
-        found = transaction.home.found([one.role for one in transaction.identities])
-    except (TlsError, OSError):
-        return  # the turn of this OS user tells, and the others have theirs
-    for one in transaction.identities:
-        place = transaction.home.current(one.role, CERTIFICATE)
-        planning.refuse_another_root(one, found, transaction.target, place, transaction.now)
+    return Converged(done, warnings)
 
 
 def result(converged: Converged) -> dict[str, Any]:
@@ -91,6 +83,7 @@ def result(converged: Converged) -> dict[str, Any]:
             for one in outcome.requests
         ],
         "identities": [fact for pair in converged.outcomes for fact in _facts(*pair)],
+        "next_run": [change for outcome in outcomes for change in outcome.next_run],
         "diff": [entry for pair in converged.outcomes for entry in _differences(*pair)],
     }
 

@@ -48,6 +48,7 @@ class Home:
         self.user = user
         self.directory = os.path.join(user.home, ".postgresql")
         self.store = GenerationStore(os.path.join(self.directory, "pgops"), user.owner, DIRECTORY_MODE)
+        self.revocations = os.path.join(self.directory, "root.crl")
         self.service_file = os.path.join(user.home, ".pg_service.conf")
 
     def current(self, *parts: str) -> str:
@@ -86,7 +87,10 @@ class Home:
 
     def found(self, roles: Sequence[str]) -> Found:
         """Return what there is. Raises TlsError when ``current`` is no link of ours, OSError."""
-        generation = self.store.current()
+        return self.found_with(self.store.current(), roles)
+
+    def found_with(self, generation: str | None, roles: Sequence[str]) -> Found:
+        """Return what there would be if this generation were in use. Raises OSError."""
         contents: dict[str, bytes] = {}
         faults: dict[str, str] = {}
         for path in self._files(generation, roles):

@@ -9,7 +9,7 @@ import os
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
 _RESERVED = ("root.crt", "manifest.json")  # files beside the roles' directories
@@ -97,7 +97,7 @@ def at_home(user: processes.Account, home: str) -> processes.Account:
 
 def _databases(value: object, option: str) -> tuple[str, ...]:
     if value is not None and not isinstance(value, (list, tuple)):
-        raise TlsError(f"{option}: found {value!r}, expected a list of names: [{value}].")
+        raise TlsError(f"{option}: found {shown(value)}, expected a list of names, such as [shop].")
     return tuple(_name(database, option) for database in value or ())
 
 
@@ -105,23 +105,25 @@ def _home(value: object, option: str) -> str:
     if value in (None, ""):
         return ""
     if not isinstance(value, str) or not os.path.isabs(value) or not value.isprintable():
-        raise TlsError(f"{option}: found {value!r}, expected the absolute path of a directory that the OS user owns.")
+        raise TlsError(
+            f"{option}: found {shown(value)}, expected the absolute path of a directory that the OS user owns."
+        )
     return value
 
 
 def _name(value: object, option: str) -> str:
     """Return a name of a role, database or OS user. Raises TlsError for what cannot be one, or breaks a line."""
     if not isinstance(value, str) or not value:
-        raise TlsError(f"{option}: found {value!r}, expected a name that is not empty.")
+        raise TlsError(f"{option}: found {shown(value)}, expected a name that is not empty.")
     if not value.isprintable() or value != value.strip():
         raise TlsError(
-            f"{option}: {value!r} has control characters, invisible ones, or white space at an end. "
+            f"{option}: {shown(value)} has control characters, invisible ones, or white space at an end. "
             "Expected printable text."
         )
     size = len(value.encode("utf-8"))
     if size > LONGEST_NAME:
         raise TlsError(
-            f"{option}: {value!r} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
+            f"{option}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
         )
     return value
 

@@ -52,7 +52,8 @@ class Plan(NamedTuple):
     """What is to be done for one OS user.
 
     ``reasons`` say, by role, why a certificate is needed; ``waiting`` are those that have none yet. ``generation`` is
-    whether a new generation is needed, ``changes`` everything in words.
+    whether a new generation is needed, ``changes`` everything in words. ``left``: the generation that is rolled back
+    from, '' for any other change.
     """
 
     reasons: Mapping[str, list[str]]
@@ -62,6 +63,7 @@ class Plan(NamedTuple):
     service: bytes | None
     directories: list[str]
     changes: list[str]
+    left: str = ""
 
 
 def installed(found: Found, role: str) -> Credential | None:

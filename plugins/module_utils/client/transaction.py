@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, request_key_type
 
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
     """What was done for one OS user or, in check mode, would be.
 
     ``before`` and ``after`` are the leaves by role; ``changes`` is everything in words, ``changed`` whether anything
-    was (or would be) written.
+    was (or would be) written. ``next_run`` is what the declared state would change again after a roll-back.
     """
 
     plan: Plan
@@ -51,6 +51,7 @@ class Outcome(NamedTuple):
     before: dict[str, Certificate]
     after: dict[str, Certificate]
     found: Found
+    next_run: Sequence[str] = ()
 
 
 class Transaction:
@@ -68,6 +69,16 @@ class Transaction:
         """Raise TlsError for whatever can be known to fail before anything is changed."""
         self.home.refuse_unfit()
         self._layout(files.read(self.home.service_file))
+        self._refuse_other_authorities()
+
+    def _refuse_other_authorities(self) -> None:
+        """Raise TlsError when an identity has a certificate of authorities that are replaced."""
+        try:
+            found = self.home.found([one.role for one in self.identities])
+        except (TlsError, OSError):
+            return  # the turn of this OS user tells, and the others have theirs
+        for one in self.identities:
+            planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""
@@ -78,19 +89,37 @@ class Transaction:
         with files.locked(self.home.store.directory):
             return self._converge()
 
+    def warnings(self) -> list[str]:
+        """Return what somebody put there that will keep programs of this user from connecting, in words."""
+        path, roots = self.home.revocations, self.target.roots
+        try:
+            content = files.read(path)
+        except OSError:
+            content = None  # nor can libpq read it
+        known = revocations.about(content or b"", roots)
+        missing = next((one.common_name for one in roots if one not in known), None)
+        if content is None or missing is None:
+            return []
+        told = (
+            f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
+            f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
+            "Move it away, or add what is missing."
+        )
+        return [told]
+
     def _look(self) -> Outcome:
         """Return what a run would do."""
         is_open = self.journal.is_open()
         found, plan = self._plan()
         changes = [*([self._recovery()] if is_open else []), *plan.changes]
         requests = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
-        leaves = _leaves(found)
-        return Outcome(plan, bool(changes), changes, requests, leaves, leaves, found)
+        now = leaves(found)
+        return Outcome(plan, bool(changes), changes, requests, now, now, found)
 
     def _converge(self) -> Outcome:
         recovered = self._recover()
         found, plan = self._plan()
-        before = _leaves(found)
+        before = leaves(found)
         if plan.waiting:
             requests, made = self._ask(plan, found)
             return Outcome(plan, bool(recovered or made), [*recovered, *made], requests, before, before, found)
@@ -164,7 +193,7 @@ class Transaction:
         credentials = {one.role: self._credential(one, found, plan) for one in self.identities}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
-        staged = self._stage(credentials) if plan.generation else None
+        staged = self._stage(credentials, plan.left) if plan.generation else None
         try:
             self.journal.begin(staged)
             self._switch(found, plan)
@@ -211,10 +240,10 @@ class Transaction:
             )
         return Credential(pem, key, chain[0])
 
-    def _stage(self, credentials: dict[str, Credential]) -> str:
+    def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
         store = self.home.store
-        staged = store.stage(planning.contents(credentials, self.target))
+        staged = store.stage(planning.contents(credentials, self.target), left)
         try:
             for identity in self.identities:
                 self._rehearse(identity, store.path(staged))
@@ -270,7 +299,8 @@ def rehearse_login(pair: rehearsal.Pair, target: Target) -> None:
     rehearsal.handshake(server, client, None)
 
 
-def _leaves(found: Found) -> dict[str, Certificate]:
+def leaves(found: Found) -> dict[str, Certificate]:
+    """Return the leaves of a generation by role."""
     credentials = {role: planning.installed(found, role) for role in found.roles()}
     return {role: credential.leaf for role, credential in credentials.items() if credential}
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 TOLERANCE = 300  # seconds: as much as certificates are backdated
@@ -15,6 +17,8 @@ def refuse_skew(now: int, controller_time: float) -> None:
 
     Both are Unix seconds; ``controller_time`` was read just before the module was sent.
     """
+    if not math.isfinite(controller_time):
+        raise TlsError(f"controller_time: found {controller_time}, expected Unix seconds. Use now().timestamp().")
     apart = int(now - controller_time)
     if abs(apart) > TOLERANCE:
         side = "ahead of" if apart > 0 else "behind"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([mhdwy])")
@@ -21,7 +21,7 @@ def seconds(text: str, option: str) -> int:
     match = _DURATION.fullmatch(str(text))
     if not match or int(match.group(1)) == 0:
         raise TlsError(
-            f"{option}: {text!r} is not a duration. "
+            f"{option}: {shown(text)} is not a duration. "
             "Expected a positive whole number and a unit (m, h, d, w, y), such as 90d."
         )
     return int(match.group(1)) * UNITS[match.group(2)]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_LONGEST = 120  # characters of a value that a message shows
+
 
 class TlsError(Exception):
     """A failure that is explained to the user; modules turn it into ``fail_json``.
@@ -23,3 +25,11 @@ class TlsError(Exception):
     def as_result(self) -> dict[str, Any]:
         """Return the arguments for ``fail_json``."""
         return {"msg": self.message, **self.details}
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: on one line, odd characters escaped, cut where it is long, and never a key."""
+    text = repr(value)
+    if "PRIVATE KEY" in text:
+        return "a private key"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"

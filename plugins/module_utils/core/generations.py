@@ -18,7 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 _NUMBERED = re.compile(r"[0-9]{4,}")
-KEPT = 2  # the current generation and the one before it, for a roll-back by hand
+KEPT = 2  # the current generation and the one before it, for a roll-back
+LEFT = "rolled-back-from"  # in a generation with the files of an older one: which generation was left for it
 
 
 class File(NamedTuple):
@@ -74,12 +75,26 @@ class GenerationStore:
         """Return the name that ``stage`` gives to the next generation."""
         return f"{int((self.names() or ['0'])[-1]) + 1:04d}"
 
+    def before(self, name: str | None) -> str | None:
+        """Return the newest generation that is older than ``name``, or None."""
+        older = [one for one in self.names() if name is not None and int(one) < int(name)]
+        return older[-1] if older else None
+
+    def left_for(self, name: str | None) -> str | None:
+        """Return which generation a roll-back left for ``name``; None when that is not there by a roll-back."""
+        mark = self.read(name, LEFT)
+        return mark.decode("ascii", "replace").strip() if mark is not None else None
+
     def read(self, name: str | None, *parts: str) -> bytes | None:
         """Return the bytes of a file of a generation, or None when generation or file are missing."""
         return files.read(self.path(name, *parts)) if name else None
 
-    def stage(self, contents: Mapping[str, File]) -> str:
-        """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError."""
+    def stage(self, contents: Mapping[str, File], left: str = "") -> str:
+        """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError.
+
+        ``left`` is the generation that a roll-back leaves for it, if it is there by one.
+        """
+        contents = {**contents, LEFT: File(f"{left}\n".encode("ascii"), 0o644)} if left else contents
         self._make_directories()
         name = self.next_name()
         staging = os.path.join(self.generations, ".staging")

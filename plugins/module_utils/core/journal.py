@@ -114,6 +114,11 @@ class Journal:
             self.store.discard(journal["staged"])
         self._close()
 
+    def staged(self) -> str | None:
+        """Return the generation that the open transaction switches to; None when it keeps the current one."""
+        name: str | None = self._read()["staged"]
+        return name
+
     def originals(self) -> tuple[str | None, dict[str, bytes | None]]:
         """Return to which generation and contents of files (None: no file) a roll-back would lead, without doing it."""
         journal = self._read()
@@ -205,7 +210,7 @@ class Journal:
         try:
             journal: dict[str, Any] = json.loads(files.read(self.path) or b"")
             _check(journal)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TlsError(
                 f"{self.path}: expected the journal of an interrupted run, found damaged JSON ({error}). "
                 f"Compare the files with those in {self.backups}, then remove the journal and start again."
@@ -225,15 +230,21 @@ class Journal:
 def _check(journal: dict[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError for what is no journal: nothing may be half put back because of it."""
     for change in journal["changes"]:
-        path, before, aside = change["path"], change["before"], change["aside"]
-        copied = before["kind"] == "file" and aside is None
-        texts = [path, *([before["backup"]] if copied else []), *([before["link"]] if before["kind"] == "link" else [])]
-        numbers = [before["mode"], *before["owner"]] if copied else []
-        if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
-            raise ValueError("a change in it is incomplete")
-        dict(change["written"])
+        before, aside = change["before"], change["aside"]
+        paths, numbers = [change["path"], *([aside] if aside is not None else [])], []
+        if before["kind"] == "link":
+            paths.append(before["link"])
+        elif before["kind"] == "file" and aside is None:
+            paths.append(before["backup"])
+            numbers = [before["mode"], *files.Owner(*before["owner"])]
+        if any("\0" in os.fsdecode(os.fsencode(path)) for path in paths):
+            raise ValueError("a path in it is none")
+        if not all(isinstance(number, int) and 0 <= number < 2**31 for number in numbers):
+            raise ValueError("a mode or an owner in it is none")
+        if not isinstance(change["written"], dict):
+            raise TypeError("a change in it is incomplete")
     for name in (journal["previous"], journal["staged"]):
-        if name is not None and not str(name).isdigit():
+        if name is not None and not (isinstance(name, str) and name.isdigit()):
             raise ValueError("its generations have no numbers")
 
 

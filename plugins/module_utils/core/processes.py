@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,9 +44,9 @@ def account(name: str, option: str) -> Account:
     """Return the OS user called ``name``. Raises TlsError, naming ``option``, when there is none."""
     try:
         entry = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in it
         raise TlsError(
-            f"{option}: there is no OS user {name!r} on this host. Create it first or name another one."
+            f"{option}: there is no OS user {shown(name)} on this host. Create it first or name another one."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
@@ -116,7 +116,7 @@ def start(argv: Sequence[str], user: Account | None = None, environment: Mapping
             encoding="utf-8",
             errors="replace",
         )
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in an argument
         raise TlsError(f"{argv[0]} could not be started: {error}") from error
     return Running(process, argv[0], time.monotonic())
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
@@ -108,11 +108,13 @@ def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
-                f"postgres_client_identities: expected dictionaries with role and os_user, found {identity!r}."
+                f"postgres_client_identities: expected dictionaries with role and os_user, found {shown(identity)}."
             )
         named = identity.get("databases") or ["all"]
         if not isinstance(named, (list, tuple)):
-            raise TlsError(f"postgres_client_identities: databases is {named!r}, expected a list of names: [{named}].")
+            raise TlsError(
+                f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
+            )
         databases.setdefault(str(identity["role"]), []).extend(named)
     return [
         {"database": ["all"] if "all" in found else sorted(set(found)), "user": role, "method": "cert"}

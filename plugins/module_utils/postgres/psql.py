@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import stat
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 # Where packages put the socket. PostgreSQL's own default, /tmp, is not searched: anybody could put a socket there while
 # the server is down, and would be given the server's certificate.
 SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql")
+CONNECT_TIMEOUT = 10  # seconds that a server may take to let a session in
 
 
 class UnreachableError(TlsError):
@@ -96,7 +98,7 @@ class Administrator(NamedTuple):
             stdin=sql,
             environment={
                 "PGAPPNAME": "pgops.tls",
-                "PGCONNECT_TIMEOUT": "10",
+                "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
                 "PGOPTIONS": f"-c statement_timeout=30s {language}",
             },
             timeout=60.0,
@@ -121,18 +123,33 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
         path = os.path.join(directory, f".s.PGSQL.{port}")
         try:
             found = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             continue
         if stat.S_ISSOCK(found.st_mode):
             account = account_of(found.st_uid)
             pid = _postmaster(path)
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
     searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
-    raise UnreachableError(
-        f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. "
-        "Start the server, correct the port, or name the directory of its socket in "
+    remedy = (
+        f"Something listens on 127.0.0.1:{port}, so the server may have its socket elsewhere, or none "
+        "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "
+        "the socket in postgres_server_login_unix_socket, or set unix_socket_directories and restart the server."
+        if _listens(port)
+        else "Start the server, correct the port, or name the directory of its socket in "
         "postgres_server_login_unix_socket."
     )
+    raise UnreachableError(
+        f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. {remedy}"
+    )
+
+
+def _listens(port: int) -> bool:
+    """Return whether somebody takes TCP connections on this port of this host."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2.0):
+            return True
+    except OSError:
+        return False
 
 
 def _postmaster(socket_path: str) -> int:

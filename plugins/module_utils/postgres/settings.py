@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState, Setting
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState, Setting
 
 # As guc-file.l has it: words without quotes are few, and white space is no more than this.
 _LINE = re.compile(
@@ -19,6 +19,7 @@ _LINE = re.compile(
     r"('(?:[^'\\\n]|''|\\.)*'|[^\W\d][\w.:/-]*|[-+]?\d[\w.]*)[ \t\r]*(?:#.*)?"
 )
 _BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "false": "off", "no": "off", "0": "off"}
+_CURVES = ("prime", "secp", "sect", "brainpool")  # how the groups begin that ssl_ecdh_curve can name
 # Files that every server of this collection takes from its generation.
 GENERATION_FILES = {
     "ssl_cert_file": "server.crt",
@@ -36,7 +37,7 @@ def written(value: object) -> str:
     text = str(value)
     if re.search(r"[\0\r\n]", text):
         raise TlsError(
-            f"postgres_server_ssl: {text!r} holds a line break or a NUL; a setting is one line. Take it out."
+            f"postgres_server_ssl: {shown(text)} holds a line break or a NUL; a setting is one line. Take it out."
         )
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
@@ -49,10 +50,10 @@ def parse(text: str) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if not match:
-            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {line!r}. Correct the template.")
+            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {shown(line)}. Correct the template.")
         if re.search(r"(?<!\\)(?:\\\\)*\\[^\\']", match.group(2)):
             raise TlsError(
-                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {line!r}. "
+                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {shown(line)}. "
                 "Write the character itself."
             )
         name, value = match.group(1).lower(), _unquoted(match.group(2))
@@ -65,7 +66,7 @@ def parse(text: str) -> dict[str, str]:
     return settings
 
 
-def pinned(text: str, directory: str, generation: str) -> str:
+def pinned(text: bytes, directory: str, generation: str) -> bytes:
     """Return ssl.conf as it lies in a generation: its paths lead into that one, and not through the link.
 
     The server reads ssl.conf first, then one file after the other. So what it reads belongs together, also when the
@@ -74,15 +75,40 @@ def pinned(text: str, directory: str, generation: str) -> str:
     return _redirected(text, f"{directory}/current", f"{directory}/generations/{generation}")
 
 
-def unpinned(text: str, directory: str, generation: str) -> str:
+def unpinned(text: bytes, directory: str, generation: str) -> bytes:
     """Return the declared ssl.conf of one that lies in a generation."""
     return _redirected(text, f"{directory}/generations/{generation}", f"{directory}/current")
 
 
-def _redirected(text: str, before: str, after: str) -> str:
+def _redirected(text: bytes, before: str, after: str) -> bytes:
     for file in GENERATION_FILES.values():
-        text = text.replace(f"'{before}/{file}'", f"'{after}/{file}'")
+        text = text.replace(f"'{before}/{file}'".encode(), f"'{after}/{file}'".encode())
     return text
+
+
+def fitted(text: str, major: int) -> str:
+    """Return the text of ssl.conf with the groups for key exchange under the name that version ``major`` has for them.
+
+    From 18 on it is ssl_groups, a list; before, ssl_ecdh_curve, one curve of the elliptic kind. Of both the curve
+    counts: who writes that wants no other. Raises TlsError when no group of the list is such a curve.
+    """
+    given = parse(text)
+    names = [name for name in ("ssl_ecdh_curve", "ssl_groups") if name in given]
+    if not names:
+        return text
+    value = given[names[0]]
+    if major < 18:
+        curves = [group for group in value.split(":") if group.startswith(_CURVES)]
+        if not curves:
+            raise TlsError(
+                f"postgres_server_ssl: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 it "
+                "takes one elliptic curve. Add prime256v1 to the list."
+            )
+        value = curves[0]
+    own = "ssl_groups" if major >= 18 else "ssl_ecdh_curve"
+    others = [line for line in text.split("\n") if not _sets(line, names)]
+    at = next(number for number, line in enumerate(text.split("\n")) if _sets(line, names))
+    return "\n".join([*others[:at], f"{own} = {written(value)}", *others[at:]])
 
 
 def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
@@ -132,7 +158,7 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
             overrides.append(f"{name} = {found.value!r} by the {found.source} of the server; remove it there")
         elif last is None or normal(last.value, found) == wanted:
             continue
-        elif last.file.endswith("/postgresql.auto.conf"):
+        elif is_by_alter_system(last):
             undo = f"ALTER SYSTEM RESET {name}; SELECT pg_reload_conf();"
             overrides.append(f"{name} = {last.value!r} by ALTER SYSTEM; undo it with {undo}")
         elif name not in settings:
@@ -141,14 +167,9 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
         raise TlsError("Settings are overridden outside the files of this collection: " + " ".join(overrides))
 
 
-def replaced(settings: dict[str, str], state: ServerState, included: str) -> list[tuple[str, Setting]]:
-    """Return whom the server trusts and whom it refuses by settings of somebody else's that ours take the place of."""
-    return [
-        (name, state.settings[name])
-        for name in ("ssl_ca_file", "ssl_crl_file")
-        if state.settings[name].value and state.settings[name].file != included
-        if state.settings[name].value != settings.get(name, "")
-    ]
+def is_by_alter_system(row: OnDisk) -> bool:
+    """Return whether a setting was written by ALTER SYSTEM."""
+    return row.file.endswith("/postgresql.auto.conf")
 
 
 def not_in_force(settings: dict[str, str], state: ServerState) -> list[str]:
@@ -181,15 +202,20 @@ def _coming(name: str, settings: dict[str, str], state: ServerState, included: s
 
 def _check_value(name: str, value: str, setting: Setting) -> None:
     if setting.type == "bool" and value.lower() not in _BOOLEANS:
-        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected on or off.")
+        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected on or off.")
     if setting.type == "enum" and normal(value, setting) not in (setting.choices or []):
         choices = ", ".join(repr(choice) for choice in setting.choices or [])
-        raise TlsError(f"postgres_server_ssl: {name} is {value!r}, expected one of {choices}.")
+        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected one of {choices}.")
     if setting.context != "sighup":
         raise TlsError(
             f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts. "
             "Leave it out, and set it in postgresql.conf before a restart of yours."
         )
+
+
+def _sets(line: str, names: Sequence[str]) -> bool:
+    match = _LINE.fullmatch(line)
+    return match is not None and match.group(1).lower() in names
 
 
 def _unquoted(value: str) -> str:

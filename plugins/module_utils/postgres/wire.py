@@ -23,6 +23,7 @@ codecs.lookup("idna")  # sockets load it late, perhaps with the rights of a user
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL_3 = 196608
 _ALPN = "postgresql"
+_LONGEST_MESSAGE = 65536  # bytes that are read of a server's answer
 
 
 class RefusedError(Exception):
@@ -73,7 +74,7 @@ def connected(endpoint: Endpoint) -> Iterator[socket.socket]:
     """Open a TCP connection. Raises TlsError that names the endpoint when nobody answers."""
     try:
         connection = socket.create_connection((endpoint.host, endpoint.port), timeout=endpoint.timeout)
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:  # ValueError: what cannot be a host name at all
         raise TlsError(f"{endpoint}: no TCP connection to the PostgreSQL server: {error}.") from error
     with connection:
         yield connection
@@ -95,7 +96,7 @@ def encrypted(
             _ask_for_tls(connection, endpoint)
         try:
             session = context.wrap_socket(connection, server_hostname=endpoint.name or endpoint.host)
-        except (ssl.SSLError, OSError) as error:
+        except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.") from error
         with session:  # wrapping took the connection over; closing that would not close this
             if direct and session.selected_alpn_protocol() != _ALPN:
@@ -131,13 +132,13 @@ def log_in(connection: socket.socket, user: str, database: str) -> str:
     try:
         connection.sendall(struct.pack("!ii", len(options) + 8, _PROTOCOL_3) + options)
         kind = _exactly(connection, 1)
-        body = _exactly(connection, struct.unpack("!i", _exactly(connection, 4))[0] - 4)
+        body = _exactly(connection, min(struct.unpack("!i", _exactly(connection, 4))[0] - 4, _LONGEST_MESSAGE))
     except OSError as error:
         raise TlsError(f"The server broke the connection during the start of a session: {error}.") from error
     if kind == b"E":
         fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part}
         raise RefusedError(fields.get(b"C", ""), fields.get(b"M", ""))
-    code = struct.unpack("!i", body[:4])[0] if kind == b"R" else -1
+    code = int.from_bytes(body[:4], "big") if kind == b"R" and len(body) >= 4 else -1
     return {0: "in", 3: "password", 5: "password", 10: "password"}.get(code, str(code))
 
 

@@ -36,7 +36,7 @@ def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_bef
     ]
     if plan.config:  # the rest of that file is not ours, and may hold passwords
         found.insert(0, _entry(plan.config.name, *map(configuration.includes, (plan.config.before, plan.config.after))))
-    if plan.reasons:
+    if plan.reasons or (plan.left and described(before) != _coming(plan, target)):
         found.insert(0, _entry("server.crt", described(before), _coming(plan, target)))
     if target.ssl_conf != ssl_conf_before:
         found.append(_entry("ssl.conf", ssl_conf_before, target.ssl_conf))

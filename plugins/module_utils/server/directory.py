@@ -77,11 +77,13 @@ def _make(path: str, account: Account) -> None:
 
 
 def _refuse_unsafe(path: str, account: Account) -> None:
-    if os.path.lexists(path):
-        found = os.stat(path)
+    for place in (path, os.path.join(path, "generations"), os.path.join(path, "pending")):
+        if not os.path.lexists(place):
+            continue
+        found = os.stat(place)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
             raise TlsError(
-                f"directory: {path} belongs to user id {found.st_uid}; expected a directory of OS user "
+                f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
                 f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights: "
                 f"chown it (-R) to {account.name}, or move it away."
             )

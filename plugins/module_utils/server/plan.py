@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
+DECLARED = (TRUSTED, CONF)  # those that hold what is declared, as it is
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, CONF: 0o644}
 
 
 class Found(NamedTuple):
     """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
-    ``repairs`` says which files have a wrong owner or mode or do not fit together. ``served`` is the fingerprint of
-    the leaf that the server shows, '' when it offers no TLS. ``observable``: the log would tell of a refused reload.
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are of no use together.
+    ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
+    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload.
     """
 
     generation: dict[str, bytes]
@@ -35,6 +37,8 @@ class Found(NamedTuple):
     hba: str
     ident: str
     served: str
+    unfit: str = ""
+    drift: tuple[str, ...] = ()
     observable: bool = True
 
 
@@ -49,7 +53,8 @@ class Rewrite(NamedTuple):
 class Plan(NamedTuple):
     """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words.
 
-    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to.
+    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to. ``left``: the
+    generation that is rolled back from, '' for any other change.
     """
 
     reasons: list[str]
@@ -58,6 +63,7 @@ class Plan(NamedTuple):
     rules: list[Rewrite]
     changes: list[str]
     relies_on_log: bool
+    left: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -82,11 +88,15 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     reasons = reissue.reasons(leaf, target.wish, now)
     if KEY not in found.generation and leaf is not None:
         reasons.append("key_missing")
+    elif found.unfit and leaf is not None and not reasons:
+        reasons.append(f"unusable: {found.unfit}")
+    elif chain and not reasons and target.issuing.der not in [one.der for one in chain]:
+        reasons.append("chain_incomplete")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     differing = [name for name, content in wanted.items() if found.generation.get(name) != content]
     config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
     is_shown = leaf is not None and found.served == leaf.sha256
-    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config)
+    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config or found.drift)
     if relies_on_log and not found.observable:
         # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
         # proves that the server took the change.
@@ -103,11 +113,13 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     changes = [
         *(f"certificate: {reason}" for reason in reasons),
         *found.repairs,
-        *(_difference(name, found, target) for name in differing),
+        *(difference(name, found, target) for name in differing),
         *(f"{rewrite.name}: changed" for rewrite in [config, *rules] if rewrite),
     ]
     if not stage and not is_shown:
         changes.append("reload: the server shows another certificate than the one on disk")
+    if relies_on_log and not stage and not config:
+        changes += [f"reload: {setting}" for setting in found.drift]
     return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
@@ -115,8 +127,8 @@ def contents(
     plan: Plan, target: Target, generation: str, certificate: str | None, key: bytes | None
 ) -> dict[str, File]:
     """Return the files of the ``generation`` to stage, with the new certificate and key if there are any."""
-    conf = settings.pinned(target.ssl_conf, target.directory, generation)
-    staged = {**(plan.contents or {}), CONF: conf.encode()}
+    conf = settings.pinned(target.ssl_conf.encode(), target.directory, generation)
+    staged = {**(plan.contents or {}), CONF: conf}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
     return {name: File(staged[name], mode) for name, mode in MODES.items()}
@@ -155,6 +167,14 @@ def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping
         return any(line.fields[0][0].text.startswith("include") for line in lines)
 
     return [fault for fault in faults if stays(fault)]
+
+
+def leaf_of(chain: bytes | None) -> Certificate | None:
+    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
+    try:
+        return read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0] if chain else None
+    except TlsError:
+        return None
 
 
 def _chain(found: Found) -> list[Certificate]:
@@ -208,7 +228,8 @@ def _rewrite(name: str, before: str, after: str) -> Rewrite | None:
     return Rewrite(name, before, after) if before != after else None
 
 
-def _difference(name: str, found: Found, target: Target) -> str:
+def difference(name: str, found: Found, target: Target) -> str:
+    """Return in words how a file of the generation in use (trust or settings) is to change."""
     if name != CONF or CONF not in found.generation:
         return f"{name}: {'changed' if name in found.generation else 'new'}"
     try:

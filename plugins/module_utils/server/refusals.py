@@ -9,7 +9,7 @@ from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target

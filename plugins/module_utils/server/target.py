@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
 
 
 class Target(NamedTuple):
@@ -47,19 +47,27 @@ class Target(NamedTuple):
             forced=self.renew,
         )
 
+    def for_version(self, major: int) -> Target:
+        """Return the same for a server of version ``major``: settings under the names that it has. Raises TlsError."""
+        text = settings.fitted(self.ssl_conf, major)
+        return self._replace(ssl_conf=text, settings=settings.parse(text))
+
     @property
     def offer(self) -> reissue.Offer:
         """Return the authority that would issue the server's certificate, and the roots that clients trust."""
-        return reissue.Offer(self.issuing, _authorities(self.roots, "roots"))
+        return reissue.Offer(self.issuing, authorities(self.roots, "roots"))
 
 
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
+    refuse_port(options["port"], "port")
     directory = options["directory"] or f"/etc/postgresql/tls/{options['port']}"
-    if not directory.startswith("/") or any(char in directory for char in "'\\\r\n\0"):
-        raise TlsError(f"directory: {directory!r}, expected an absolute path without quotes, backslashes, line breaks.")
+    if not directory.strip("/") or directory[0] != "/" or not directory.isprintable() or {*directory} & {*"'\\"}:
+        raise TlsError(
+            f"directory: {shown(directory)}, expected an absolute path without quotes, backslashes, line breaks."
+        )
     for option in ("roots", "trusted_clients"):
-        _authorities(options[option], option)
+        authorities(options[option], option)
     renew_before = options["renew_before"]
     return Target(
         directory=directory.rstrip("/"),
@@ -67,7 +75,7 @@ def read(options: dict[str, Any]) -> Target:
         key_type=options["key_type"],
         roots=options["roots"],
         trusted_clients=options["trusted_clients"],
-        issuing=_authorities(options["issuing"], "issuing")[0],
+        issuing=authorities(options["issuing"], "issuing")[0],
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],
         settings=settings.parse(options["ssl_conf"]),
@@ -80,7 +88,8 @@ def read(options: dict[str, Any]) -> Target:
     )
 
 
-def _authorities(pem: str, option: str) -> list[Certificate]:
+def authorities(pem: str, option: str) -> list[Certificate]:
+    """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
     found = certificate.read_pem(pem, option)
     for one in found:
         if not one.is_ca:

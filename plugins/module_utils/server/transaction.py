@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -19,8 +19,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
@@ -43,7 +44,10 @@ class Login(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call."""
+    """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call.
+
+    ``next_run`` is what the declared state would change again after a roll-back; None after anything else.
+    """
 
     plan: planning.Plan
     changes: list[str]
@@ -52,19 +56,24 @@ class Outcome(NamedTuple):
     leaf_before: Certificate | None
     ssl_conf_before: str
     version: int
+    target: Target
+    warnings: list[str]
+    next_run: Sequence[str] | None = None
 
 
 class Transaction:
     """One server and its target; the lock is held while it exists."""
 
     def __init__(self, target: Target, administrator: psql.Administrator, now: int) -> None:
-        self.target = target
         self.administrator = administrator
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
+        self.target = target.for_version(self.state.major)
+        interference.refuse_foreign_paths(self.state, administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
+        self.management = planning.Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
         self.served = self.prover.served()
 
@@ -73,13 +82,16 @@ class Transaction:
         recovered = self._recover(check_mode=check_mode)
         included = f"{self.store.current_link}/{planning.CONF}"
         refusals.refuse_settings(self.target, self.state, included)
+        interference.refuse_revocations_that_end(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
-        leaf_before = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         self._rehearse_early(plan, found, check_mode=check_mode)
+        warnings = [] if recovered and check_mode else self._warnings(plan)
+        tightened = interference.tightened(self.store, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:
@@ -88,8 +100,12 @@ class Transaction:
                 self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
-        return Outcome(plan, [*recovered, *plan.changes], request, leaf, leaf_before, conf_before, self.state.version)
+        leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
+        changes, version = [*recovered, *tightened, *plan.changes], self.state.version
+        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
+
+    def _warnings(self, plan: planning.Plan) -> list[str]:
+        return interference.warnings(plan, self.target, self.state, self.texts)
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
@@ -102,7 +118,7 @@ class Transaction:
         if not check_mode:
             self._undo()
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = _leaf(self.store.read(self.store.current(), planning.CERTIFICATE))
+            leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -127,7 +143,7 @@ class Transaction:
         """Return what check mode would find if it undid what an interrupted run left."""
         previous, originals = self.journal.originals()
         found = self._found(previous)
-        leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
 
         def text(name: str, now: str) -> str:
             path = self.texts.paths[name]
@@ -138,48 +154,53 @@ class Transaction:
             hba=text("pg_hba.conf", found.hba),
             ident=text("pg_ident.conf", found.ident),
             served=leaf.sha256 if leaf else self.served,
+            drift=(),  # the undoing ends with a reload
         )
 
     def _found(self, current: str | None) -> planning.Found:
         contents = {name: self._read(current, name) for name in planning.MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
-        if current and planning.CONF in generation:
-            conf = generation[planning.CONF].decode("utf-8", "surrogateescape")
-            declared = settings.unpinned(conf, self.target.directory, current)
-            generation[planning.CONF] = declared.encode("utf-8", "surrogateescape")
         return planning.Found(
             generation=generation,
-            repairs=self._repairs(current, generation),
+            repairs=interference.repairs(self.store, current, generation),
             config=self.texts.read("postgresql.conf"),
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
+            unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
+            drift=tuple(settings.not_in_force(self._settings(current), self.state)),
+        )
+
+    def _unfit(self, current: str | None) -> str:
+        """Return why the server could not start with the certificate and key of a generation, '' if it could."""
+        return interference.unfit(
+            *(self.store.path(current or "", name) for name in (planning.CERTIFICATE, planning.KEY))
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
-        """Return a file of a generation; one that the server's OS user cannot read is as good as none."""
+        """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
+        content = self._read_as_is(generation, name)
+        if name != planning.CONF or not generation or content is None:
+            return content
+        return settings.unpinned(content, self.target.directory, generation)
+
+    def _read_as_is(self, generation: str | None, name: str) -> bytes | None:
         try:
             return self.store.read(generation, name)
         except PermissionError:
             return None
 
-    def _repairs(self, current: str | None, generation: dict[str, bytes]) -> list[str]:
-        """Return which files of the current generation have another owner or mode than they were given."""
-        wrong = []
-        for name in generation if current else ():
-            found = os.stat(self.store.path(current or "", name))
-            if (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
-                wrong.append(
-                    f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
-                    f"expected {self.store.owner.uid} and {planning.MODES[name]:04o}"
-                )
-        return wrong
+    def _settings(self, generation: str | None) -> dict[str, str]:
+        """Return the declared settings, their paths as they are in a generation."""
+        conf = self.target.ssl_conf.encode()
+        if generation and self._read(generation, planning.CONF) != self._read_as_is(generation, planning.CONF):
+            conf = settings.pinned(conf, self.target.directory, generation)
+        return settings.parse(conf.decode())
 
     def _plan(self, found: planning.Found) -> planning.Plan:
-        management = planning.Management(self.administrator.role, self.administrator.account.name)
-        plan = planning.make(self.target, found, management, self.now)
+        plan = planning.make(self.target, found, self.management, self.now)
         if plan.relies_on_log and not self.prover.observes_log():
-            plan = planning.make(self.target, found._replace(observable=False), management, self.now)
+            plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
         hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
@@ -225,7 +246,9 @@ class Transaction:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
         key = self._key_of(certificate) if certificate else None
-        staged = self.store.stage(planning.contents(plan, self.target, self.store.next_name(), certificate, key))
+        staged = self.store.stage(
+            planning.contents(plan, self.target, self.store.next_name(), certificate, key), plan.left
+        )
         try:
             self._rehearse(staged)
         except Exception:
@@ -239,7 +262,7 @@ class Transaction:
         What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
         if plan.reasons and self.target.certificate is None:
-            leaf = _leaf(found.generation.get(planning.CERTIFICATE))
+            leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
                 self._rehearse(None)
@@ -271,7 +294,7 @@ class Transaction:
     def _key_of(self, chain: str) -> bytes:
         """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
         current = self.store.current()
-        in_use = _leaf(self.store.read(current, planning.CERTIFICATE))
+        in_use = leaf_of(self.store.read(current, planning.CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
         key = self._read(current, planning.KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
         if key is None:
@@ -285,9 +308,8 @@ class Transaction:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
-        if staged or plan.config or self.served != fingerprint:
-            conf = self.store.read(self.store.current(), planning.CONF) or b""
-            self.prover.tls(fingerprint, settings.parse(conf.decode()), is_new=bool(plan.reasons))
+        if staged or plan.config or plan.relies_on_log or self.served != fingerprint:
+            self.prover.tls(fingerprint, self._settings(self.store.current()), is_new=bool(plan.reasons))
 
     def _write_rules(self, plan: planning.Plan) -> None:
         for rewrite in planning.in_steps(plan.rules):
@@ -317,17 +339,26 @@ class Transaction:
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
 
-def converge(target: Target, login: Login, now: int, controller_time: float, *, check_mode: bool) -> Outcome:
+def converge(
+    target: Target,
+    login: Login,
+    now: int,
+    controller_time: float,
+    *,
+    check_mode: bool,
+    kind: type[Transaction] = Transaction,
+) -> Outcome:
     """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
 
-    Raises TlsError with the reason; then nothing was changed, or what was changed is put back.
+    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
+    is put back.
     """
     clock.refuse_skew(now, controller_time)
     administrator = None
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return Transaction(target, administrator, now).run(check_mode=check_mode)
+            return kind(target, administrator, now).run(check_mode=check_mode)
     except OSError as error:
         raise TlsError(
             f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
@@ -361,11 +392,3 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
             with contextlib.suppress(TlsError):
                 administrator.signal_reload()
         return True
-
-
-def _leaf(chain: bytes | None) -> Certificate | None:
-    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
-    try:
-        return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
-    except TlsError:
-        return None

@@ -11,7 +11,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home, identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
     connections,
     foreign,
@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 ABSENT = "/nonexistent/pgops.tls"  # a path at which there is no file
 _FOREIGN_KINDS = ("foreign_certificate", "foreign_root")
@@ -92,9 +93,13 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
     host, role = given.get("host", ""), given.get("role", "")
     if not host or host[0] in "/@" or "," in host:
         raise TlsError(
-            f"{option}.host: {host!r} is no host name or address. A Unix socket would ignore sslmode, "
+            f"{option}.host: {shown(host)} is no host name or address. A Unix socket would ignore sslmode, "
             "and a list would hide which host answered."
         )
+    for name, value in given.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise TlsError(f"{option}.{name}: {shown(value)} has control characters or invisible ones. Take them out.")
+    refuse_port(given.get("port", 5432), f"{option}.port")
     given.setdefault("server", host)
     given.setdefault("certificate_role", role)
     defaults = {"home": "", "hostaddr": "", "kind": "", "skip": "", "sslcert": "", "sslkey": "", "sslrootcert": ""}

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 _DAY = 86400
+_LONGEST_WAIT = 3600  # seconds
 
 
 class Wanted(NamedTuple):
@@ -31,6 +32,9 @@ def probe(endpoint: wire.Endpoint, wanted: Wanted, now: int, *, direct: bool = F
     Raises TlsError when nobody answers with TLS, and, with the same facts in its details, when something is not as
     wanted.
     """
+    names.refuse_port(endpoint.port, "port")
+    if not 0 < endpoint.timeout <= _LONGEST_WAIT:
+        raise TlsError(f"timeout: found {endpoint.timeout:g} s, expected 1 to {_LONGEST_WAIT} s.")
     expected = [names.parse(name, "names") for name in wanted.names]
     context = _verifying_context(wanted.roots) if wanted.roots else None
     shown = wire.observe(endpoint, direct=direct)
@@ -92,9 +96,7 @@ def _unverified(endpoint: wire.Endpoint, context: ssl.SSLContext, *, direct: boo
 def _verifying_context(roots: str) -> ssl.SSLContext:
     """Return a client that verifies chain and name, as sslmode=verify-full does. Raises TlsError for bad PEM."""
     read_pem(roots, "roots")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=roots)
-    return context
+    return rehearsal.client_context(roots)
 
 
 def _iso(moment: int) -> str:

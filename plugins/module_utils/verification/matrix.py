@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
@@ -97,7 +97,8 @@ def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) 
     for number, one in enumerate(declared or ()):
         if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
             raise TlsError(
-                f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found {one!r}."
+                f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found "
+                f"{shown(one)}."
             )
         home = str(one.get("home") or "")
         found.append(Identity(str(one["role"]), str(one["os_user"]), _database(one, default_database), home))

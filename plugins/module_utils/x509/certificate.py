@@ -23,17 +23,23 @@ _COMMON_NAME = "2.5.4.3"
 _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.17", "2.5.29.19"
 _AUTHORITY_KEY_ID, _EXTENDED_KEY_USAGE = "2.5.29.35", "2.5.29.37"
 _CURVES = {"1.2.840.10045.3.1.7": "P-256", "1.3.132.0.34": "P-384", "1.3.132.0.35": "P-521"}
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+# What may be between the two lines holds no hyphen: however long it is, it is read once
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_REQUEST = re.compile(r"-----BEGIN CERTIFICATE REQUEST-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE REQUEST-----")
 
 
 class Certificate(NamedTuple):
-    """What a certificate says. Times are Unix seconds, key identifiers and the fingerprint lower-case hexadecimal."""
+    """What a certificate says; a common name that it lacks is ''.
+
+    Times are Unix seconds, key identifiers and the fingerprint lower-case hexadecimal.
+    """
 
     der: bytes
     serial: int
     subject: bytes
     issuer: bytes
     common_name: str
+    issuer_common_name: str
     not_before: int
     not_after: int
     names: tuple[names.Name, ...]
@@ -55,11 +61,6 @@ class Certificate(NamedTuple):
         text = base64.b64encode(self.der).decode("ascii")
         lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
         return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
-
-    @property
-    def issuer_common_name(self) -> str:
-        """Return the common name of the issuer, empty when it has none."""
-        return _common_name(self.issuer)
 
     @property
     def is_self_issued(self) -> bool:
@@ -94,9 +95,7 @@ def read_der(der: bytes, source: str) -> Certificate:
 
 def request_key_type(pem: str) -> str:
     """Return the type of the key that a PEM certificate request asks a certificate for. Raises TlsError."""
-    block = re.search(
-        r"-----BEGIN CERTIFICATE REQUEST-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE REQUEST-----", pem
-    )
+    block = _REQUEST.search(pem)
     try:
         fields = list(_values(next(_values(_value(base64.b64decode(block.group(1) if block else ""))[0].body)).body))
         return _key_type(fields[2].whole)
@@ -236,6 +235,7 @@ def _certificate(der: bytes) -> Certificate:
         subject=subject.whole,
         issuer=issuer.whole,
         common_name=_common_name(subject.whole),
+        issuer_common_name=_common_name(issuer.whole),
         not_before=not_before,
         not_after=not_after,
         names=_alternative_names(extensions.get(_SUBJECT_ALT_NAME)),

@@ -9,8 +9,10 @@ import re
 import socket
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
+# Bytes of all names of a certificate: OpenSSL's clients take no chain of more than 100 KiB
+_LARGEST = 64 * 1024
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -54,16 +56,32 @@ def parse(text: object, option: str) -> Name:
     # Lower case makes ASCII letters of some others, such as the sign for kelvin.
     if not written.isascii() or len(value) > 253 or all_digits or not all(_LABEL.fullmatch(label) for label in checked):
         raise TlsError(
-            f"{option}: {written!r} is neither a DNS name nor an IP address. Expected labels of up to 63 "
+            f"{option}: {shown(written)} is neither a DNS name nor an IP address. Expected labels of up to 63 "
             "letters, digits and hyphens joined by dots (internationalised names in their xn-- form), or an address."
         )
     return Name("dns", value)
 
 
+def refuse_port(port: int, option: str) -> None:
+    """Raise TlsError, naming ``option``, for a number that is no TCP port."""
+    if not 1 <= port <= 65535:
+        raise TlsError(f"{option}: found {shown(port)}, expected a TCP port, 1 to 65535.")
+
+
 def parse_all(texts: object, option: str) -> list[Name]:
-    """Return the names of a list in its order, without duplicates. Raises TlsError when it is empty or no list."""
+    """Return the names of a list in its order, without duplicates.
+
+    Raises TlsError when it is empty or no list, or too long for one certificate.
+    """
     if not isinstance(texts, (list, tuple)) or not texts:
         raise TlsError(
             f"{option}: no names were given. A server's certificate needs at least one DNS name or IP address."
         )
-    return list(dict.fromkeys(parse(text, option) for text in texts))
+    found = list(dict.fromkeys(parse(text, option) for text in texts))
+    size = sum(len(name.value) for name in found)
+    if size > _LARGEST:
+        raise TlsError(
+            f"{option}: {len(found)} names of together {size} characters do not fit into one certificate; expected at "
+            f"most {_LARGEST} characters, or clients would refuse it as too long. Leave some out, or use a wildcard."
+        )
+    return found

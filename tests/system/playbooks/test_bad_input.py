@@ -345,7 +345,7 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
         (["app"], r"postgres_client_identities.*dict"),
         (
             [{"role": "app", "os_user": "{a}", "databases": "shop"}],
-            r"postgres_client_identities\[0\]\.databases: found 'shop', expected a list of names: \[shop\]",
+            r"postgres_client_identities\[0\]\.databases: found 'shop', expected a list of names, such as \[shop\]",
         ),
         ("{a}", r"postgres_client_identities.*dict"),
     ],
@@ -415,7 +415,7 @@ def test_an_os_user_that_does_not_exist_is_named(site: Any) -> None:
 def test_a_mistake_of_a_client_is_found_where_the_run_is_limited_to_servers(site: Any) -> None:
     inventory = site.inventory()
     client(inventory)["postgres_client_identities"][0]["databases"] = "shop"
-    message = r"postgres_client_identities: databases is 'shop', expected a list of names: \[shop\]"
+    message = r"postgres_client_identities: databases is 'shop', expected a list of names, such as \[shop\]"
     refused(site, message, "--limit", "db1", inventory=inventory)
 
 

@@ -1,0 +1,128 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back: a transaction whose target is the generation before the one in use, of one OS user.
+
+As on servers (server/roll_back.py): its files become a new generation, which is rehearsed and switched to like any
+other; a mark in it ends the next roll-back.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, Found
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, leaves
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+_STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directories=[], changes=[])
+
+
+class RollBack(Transaction):
+    """The identities of one OS user that go back. What is declared is what they are rehearsed with."""
+
+    def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
+        super().__init__(user, identities, target, now)
+        self.declared = target
+        self.roles = [one.role for one in identities]
+
+    def refuse_unfit(self) -> None:
+        """Raise TlsError for whatever can be known to fail before any OS user of the host goes back."""
+        self.home.refuse_unfit()
+        self._way_back()
+
+    def _look(self) -> Outcome:
+        return self._back(check_mode=True)
+
+    def _converge(self) -> Outcome:
+        return self._back(check_mode=False)
+
+    def _back(self, *, check_mode: bool) -> Outcome:
+        found, coming, plan = self._way_back()
+        recovered = [self._recovery()] if self.journal.is_open() else []
+        if not check_mode:
+            self._recover()
+            if plan.changes:
+                self._apply(coming, plan)
+            self.home.store.prune()
+        changes = [*recovered, *plan.changes]
+        next_run = self._next_run(coming)
+        return Outcome(plan, bool(changes), changes, [], leaves(found), leaves(coming), found, next_run)
+
+    def _way_back(self) -> tuple[Found, Found, planning.Plan]:
+        """Return what is in use, what is to be, and the plan that leads there. Raises TlsError.
+
+        What an interrupted run left counts as undone. That is the way back from it, unless it was a roll-back itself.
+        """
+        store, is_open = self.home.store, self.journal.is_open()
+        in_use = self.journal.originals()[0] if is_open else store.current()
+        found = self.home.found_with(in_use, self.roles)
+        is_back = is_open and store.left_for(self.journal.staged()) is None
+        if is_back or store.left_for(in_use) is not None:
+            return found, found, _STAYS
+        name = store.before(in_use)
+        if name is None:
+            raise TlsError(
+                f"{store.generations}: there is no generation before {in_use or 'the first one'}, so OS user "
+                f"{self.user.name!r} has nothing to go back to. Nothing was changed. Leave the identities of this OS "
+                "user out, if others are to go back."
+            )
+        with comeback.explained(name, store.generations):
+            coming = self.home.found_with(name, self.roles)._replace(faults={}, directories={})
+            self._refuse_unusable(coming, name)
+            changes = self._in_words(found, coming, f"{in_use}", name)
+        self.target = self.declared._replace(roots=read_pem(_trust(coming), TRUST))
+        coming = coming._replace(contents=self._contents(coming))
+        return found, coming, _STAYS._replace(generation=True, changes=changes, left=f"{in_use}")
+
+    def _refuse_unusable(self, coming: Found, name: str) -> None:
+        """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
+        comeback.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
+        for one in self.identities:
+            credential = planning.installed(coming, one.role)
+            if credential is None:
+                raise TlsError(f"{one.role}: {one.id} has no key and certificate in it that could be used.")
+            comeback.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
+            self._rehearse(one, self.home.store.path(name))
+
+    def _contents(self, coming: Found) -> dict[str, bytes]:
+        """Return what is going to be staged; identities that are no longer declared do not come back."""
+        credentials = {role: planning.installed(coming, role) for role in self.roles}
+        usable = {role: credential for role, credential in credentials.items() if credential}
+        return {path: file.content for path, file in planning.contents(usable, self.target).items()}
+
+    def _in_words(self, found: Found, coming: Found, in_use: str, name: str) -> list[str]:
+        """Return what changes. Raises TlsError when nothing does."""
+        old, new = leaves(found), leaves(coming)
+        changes = []
+        for one in self.identities:
+            paths = [os.path.join(one.role, file) for file in (CERTIFICATE, KEY)]
+            if any(found.contents.get(path) != coming.contents.get(path) for path in paths):
+                before = f"{old[one.role].serial:x}" if one.role in old else "none"
+                changes.append(f"{one.id}: certificate with serial {before} -> {new[one.role].serial:x}")
+        if found.contents.get(TRUST) != coming.contents[TRUST]:
+            trusted = [repr(root.common_name) for root in read_pem(_trust(coming), TRUST)]
+            changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
+        if not changes:
+            raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
+        return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
+
+    def _next_run(self, coming: Found) -> list[str]:
+        """Return what the declared state is going to change on what the roll-back leads to, in words."""
+        declared = self.declared._replace(renew=False, certificates={})
+        needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.identities}
+        needs = planning.Needs(needed, [])
+        return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes
+
+
+def _trust(found: Found) -> str:
+    if TRUST not in found.contents:
+        raise TlsError(f"{TRUST}: expected in it, and readable for its OS user; found none.")
+    return found.contents[TRUST].decode("ascii", "replace")

@@ -1,0 +1,155 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What others did to a server and its files: found at every run, mended where that is safe, else told or refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, revocations
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+
+def refuse_foreign_paths(state: ServerState, administrator: Administrator) -> None:
+    """Refuse a server whose paths are not those of this process: one in a chroot or a container. Raises TlsError.
+
+    The files of those names here would be none, or another server's. The lock files of socket and data directory are
+    of one process, if they are of one server.
+    """
+    path = os.path.join(state.value("data_directory"), "postmaster.pid")
+    try:
+        here = (files.read(path) or b"").split(b"\n", 1)[0].strip()
+    except OSError:
+        here = b""
+    if administrator.pid and here != str(administrator.pid).encode():
+        raise TlsError(
+            f"{administrator.target} says that its data directory is {state.value('data_directory')}, but there is "
+            f"no postmaster.pid of its process {administrator.pid} here. It runs in a chroot or a container, so its "
+            "paths are not those of this host, and nothing is written by them. Nothing was changed. Run this where "
+            "the server runs, as a host of its own in the inventory."
+        )
+
+
+def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
+    """Take away the rights that others have in our directories and keys; return in words which. Raises OSError.
+
+    A generation whose files have wrong modes is replaced by a new one; its key is closed all the same.
+    """
+    current = store.current()
+    allowed = {store.directory: 0o755, store.generations: 0o755, store.pending: 0o700}
+    for name in store.names():
+        allowed[store.path(name)] = 0o755
+        allowed.update((store.path(name, file), mode) for file, mode in MODES.items())
+    changes = []
+    for path, mode in allowed.items():
+        found = os.lstat(path) if os.path.lexists(path) else None
+        if found is None or stat.S_ISLNK(found.st_mode) or found.st_uid != store.owner.uid:
+            continue
+        loose = found.st_mode & 0o7777 & ~mode
+        if loose and (current is None or os.path.dirname(path) != store.path(current)):  # which the plan tells of
+            changes.append(f"{path}: mode {found.st_mode & 0o7777:04o}, expected {mode:04o}")
+        if loose and not check_mode:
+            os.chmod(path, found.st_mode & mode)
+    return changes
+
+
+def repairs(store: GenerationStore, current: str | None, generation: Mapping[str, bytes]) -> list[str]:
+    """Return which files of the current generation have another owner or mode than they were given."""
+    wrong = []
+    for name in generation if current else ():
+        found = os.lstat(store.path(current or "", name))
+        if stat.S_ISLNK(found.st_mode):
+            wrong.append(f"{name}: a link, expected a file of its own")
+        elif (found.st_uid, found.st_mode & 0o7777) != (store.owner.uid, MODES[name]):
+            wrong.append(
+                f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
+                f"expected {store.owner.uid} and {MODES[name]:04o}"
+            )
+    return wrong
+
+
+def unfit(certificate: str, key: str) -> str:
+    """Return why the server could not start with a certificate and key, '' if it could."""
+    try:
+        rehearsal.server_context(rehearsal.Pair(certificate, key))
+    except TlsError as error:
+        return error.message.partition(". Run with")[0]
+    return ""
+
+
+def refuse_revocations_that_end(target: Target, state: ServerState, included: str) -> None:
+    """Refuse to take the place of a list that revokes certificates of an authority that stays trusted.
+
+    Raises TlsError.
+    """
+    for row in _replaced(("ssl_crl_file",), target, state, included):
+        path = os.path.join(state.value("data_directory"), row.value)
+        trusted = read_pem(target.trusted_clients, "trusted_clients")
+        known = [one.common_name for one in revocations.about(files.read(path) or b"", trusted)]
+        if known:
+            raise TlsError(
+                f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
+                "servers go on to trust for logins. This collection keeps no list: whoever is revoked there would get "
+                "in again. Nothing was changed. Take the login of the roles that are revoked (ALTER ROLE ... NOLOGIN), "
+                "then remove the setting there."
+            )
+
+
+def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> list[str]:
+    """Return what does not stop a run with this plan, but will cost somebody something, in words."""
+    included = f"{target.directory}/current/{CONF}"
+    told = [
+        f"{fault}. The server goes on with what it loaded before, but would not start again. Mend or remove that line."
+        if fault.name == "pg_hba.conf"
+        else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
+        "Mend or remove that line."
+        for fault in lasting(rules.faults(state.bad_lines), plan.rules, texts.named)
+    ]
+    told += [
+        f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
+        "start again. Mend or remove that line."
+        for fault in state.faults
+        if fault["file"] != included
+    ]
+    if state.major < 15 and not plan.rules:  # which cannot be asked about its maps
+        told += _bad_maps(state, texts)
+    for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
+        place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
+        told.append(
+            f"{place}: clients with certificates of other authorities than this collection's can no longer log in."
+            if row.name == "ssl_ca_file"
+            else f"{place}: that list is read no more. It names no authority that servers go on to trust."
+        )
+    return told
+
+
+def _bad_maps(state: ServerState, texts: Texts) -> list[str]:
+    try:
+        hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
+    except TlsError as error:
+        return [f"{error.message} The server goes on with the maps that it loaded before."]
+    return []
+
+
+def _replaced(names: Sequence[str], target: Target, state: ServerState, included: str) -> list[OnDisk]:
+    """Return the settings of others that win at present, loaded or not, and that ours are to take the place of."""
+    last = {row.name: row for row in state.on_disk}
+    rows = [last[name] for name in names if name in last]
+    return [
+        row
+        for row in rows
+        if row.value and row.file != included and row.value != target.settings.get(row.name, "")
+        if not settings.is_by_alter_system(row)  # refused
+    ]

@@ -1,0 +1,135 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back: a transaction whose target is the generation before the one in use.
+
+Its files become a new generation, which is rehearsed, switched to and proven like any other change. The generation that
+is left stays, as the one before; a mark in the new one tells that it is there by a roll-back, and ends the next one.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, interference, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+_STAYS = planning.Plan([], None, None, [], [], relies_on_log=False)
+
+
+class RollBack(Transaction):
+    """One server that goes back. Of what is declared it takes names and trusted authorities, to rehearse with."""
+
+    def run(self, *, check_mode: bool) -> Outcome:
+        """Recover, plan, and unless ``check_mode`` go back. Raises TlsError, OSError.
+
+        To undo an interrupted run is the way back from it, unless that run was a roll-back itself.
+        """
+        declared = self.target
+        is_back = self.journal.is_open() and self.store.left_for(self.journal.staged()) is None
+        recovered = self._recover(check_mode=check_mode)
+        is_open = self.journal.is_open()  # still, in check mode
+        in_use = self.journal.originals()[0] if is_open else self.store.current()
+        found = self._found_after_recovery() if is_open else self._found(in_use)
+        plan = _STAYS
+        if not is_back and self.store.left_for(in_use) is None:
+            plan = self._plan_back(found, in_use)
+            if not check_mode:
+                self._apply(plan)
+        if not check_mode:
+            self._tidy()
+        return Outcome(
+            plan=plan,
+            changes=[*recovered, *plan.changes],
+            request=None,
+            leaf=leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE)),
+            leaf_before=leaf_of(found.generation.get(planning.CERTIFICATE)),
+            ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
+            version=self.state.version,
+            target=self.target,
+            warnings=[] if is_open else self._warnings(plan),
+            next_run=self._next_run(declared, found, plan),
+        )
+
+    def _plan_back(self, found: planning.Found, in_use: str | None) -> planning.Plan:
+        """Return the plan that leads to the generation before, and make that the target. Raises TlsError."""
+        name = self.store.before(in_use)
+        if name is None:
+            raise TlsError(
+                f"{self.store.generations}: there is no generation before {in_use or 'the first one'}, so there is "
+                "nothing to go back to. Nothing was changed."
+            )
+        with comeback.explained(name, self.store.generations):
+            contents = self._contents_of(name)
+            leaf = read_pem(contents[planning.CERTIFICATE].decode("ascii", "replace"), planning.CERTIFICATE)[0]
+            comeback.refuse_dates(leaf, planning.CERTIFICATE, self.now)
+            trusted = contents[planning.TRUSTED].decode("ascii", "replace")
+            roots = authorities(self.target.trusted_clients, "trusted_clients")
+            comeback.refuse_lost_trust(trusted, roots, planning.TRUSTED, self.now)
+            self.target = _as_in(self.target, contents)
+            plan = plan_back(found, contents, self.target, in_use or "", name)
+            included = f"{self.store.current_link}/{planning.CONF}"
+            refusals.refuse_settings(self.target, self.state, included)
+            interference.refuse_revocations_that_end(self.target, self.state, included)
+            if plan.relies_on_log and not self.prover.observes_log():
+                raise TlsError(
+                    f"{planning.CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
+                    "server's log cannot be read here."
+                )
+            self._rehearse(name)
+        refusals.refuse_broken_files(plan, self.state, self.texts, included)
+        return plan
+
+    def _contents_of(self, name: str) -> dict[str, bytes]:
+        """Return the files of a generation. Raises TlsError when one cannot be read."""
+        contents = {file: self._read(name, file) for file in planning.MODES}
+        missing = [file for file, content in contents.items() if content is None]
+        if missing:
+            raise TlsError(f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.")
+        return {file: content for file, content in contents.items() if content is not None}
+
+    def _next_run(self, declared: Target, found: planning.Found, plan: planning.Plan) -> list[str]:
+        """Return what the declared state is going to change on what the roll-back leads to, in words."""
+        generation = plan.contents or found.generation
+        leaf = leaf_of(generation.get(planning.CERTIFICATE))
+        coming = found._replace(generation=generation, repairs=[], served=leaf.sha256 if leaf else "")
+        try:
+            return planning.make(declared._replace(renew=False), coming, self.management, self.now).changes
+        except TlsError as error:
+            return [error.message]
+
+
+def plan_back(
+    found: planning.Found, contents: dict[str, bytes], target: Target, in_use: str, name: str
+) -> planning.Plan:
+    """Return the plan that leads from generation ``in_use`` to the ``contents`` of generation ``name``.
+
+    Raises TlsError when they are the same.
+    """
+    differing = [file for file in planning.MODES if found.generation.get(file) != contents[file]]
+    if not differing:
+        raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
+    leaf, before = leaf_of(contents[planning.CERTIFICATE]), leaf_of(found.generation.get(planning.CERTIFICATE))
+    changes = [f"generation: from {in_use} back to the files of {name}"]
+    if leaf is not None and planning.CERTIFICATE in differing:
+        serial = f"{before.serial:x}" if before else "none"
+        changes.append(f"certificate: serial {serial} -> {leaf.serial:x}, not after {difference.day(leaf.not_after)}")
+    changes += [planning.difference(file, found, target) for file in planning.DECLARED if file in differing]
+    relies_on_log = leaf is not None and found.served == leaf.sha256
+    return planning.Plan([], contents, None, [], changes, relies_on_log, in_use)
+
+
+def _as_in(target: Target, contents: dict[str, bytes]) -> Target:
+    """Return a target with the certificate, the trust and the settings of a generation. Raises TlsError."""
+    conf = contents[planning.CONF].decode("utf-8", "replace")
+    return target._replace(
+        certificate=contents[planning.CERTIFICATE].decode("ascii", "replace"),
+        trusted_clients=contents[planning.TRUSTED].decode("ascii", "replace"),
+        ssl_conf=conf,
+        settings=settings.parse(conf),
+    )

@@ -1,0 +1,52 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a generation has to be so that a roll-back may lead to it: nobody who gets in now may be shut out by it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Iterator, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+
+
+@contextlib.contextmanager
+def explained(name: str, place: str) -> Iterator[None]:
+    """Say of every TlsError inside that it keeps generation ``name``, in directory ``place``, from coming back."""
+    try:
+        yield
+    except TlsError as error:
+        raise TlsError(
+            f"{place}: generation {name}, the one before, cannot come back; nothing was changed. {error.message} "
+            "Go forward instead: correct what is declared, then run site.yml.",
+            **error.details,
+        ) from error
+
+
+def refuse_dates(leaf: Certificate, file: str, now: int) -> None:
+    """Raise TlsError unless a certificate is valid ``now`` (Unix seconds)."""
+    if now >= leaf.not_after:
+        raise TlsError(f"{file}: its certificate expired {in_words(now - leaf.not_after)} ago.")
+    if now < leaf.not_before:
+        raise TlsError(f"{file}: its certificate is not valid for another {in_words(leaf.not_before - now)}.")
+
+
+def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now: int) -> None:
+    """Raise TlsError when a file of trusted authorities lacks a root that is declared and valid ``now``.
+
+    Whoever already has a certificate from that one would be shut out.
+    """
+    held = {one.der for one in read_pem(pem, file)}
+    lost = [
+        one.common_name
+        for one in declared
+        if one.is_self_issued and one.not_before <= now < one.not_after and one.der not in held
+    ]
+    if lost:
+        raise TlsError(
+            f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
+            "from there would be shut out."
+        )
