@@ -59,7 +59,7 @@ options:
     description:
       - Who logs in as which role. The first identity of an OS user has libpq's default file names.
       - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
-        the last identity of an OS user is taken out, that user's files stay as they are.
+        the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
     type: list
     elements: dict
     required: true
@@ -114,10 +114,16 @@ options:
     description: Whether to get new keys and certificates although nothing else asks for them.
     type: bool
     default: false
+  replace_authorities:
+    description:
+      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients).
+      - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
+    type: bool
+    default: true
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life.
+      - By default a third of its life, and up to a twelfth more: each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificates) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -275,6 +281,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificates": {"type": "dict", "default": {}},
         "renew": {"type": "bool", "default": False},
+        "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
@@ -292,7 +299,10 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in converged.warnings:
         module.warn(warning)
-    module.exit_json(**convergence.result(converged))
+    result = convergence.result(converged)
+    if result["next_run"]:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(result['next_run'])}")
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,25 @@ options:
     type: str
     choices: [reject, allow]
     default: reject
+  lock_out:
+    description:
+      - V(refuse) stops before any change when new rules would refuse a client that is connected now, or when no rule
+        takes the certificate of one of O(clients).
+      - A session counts whose role may log in, which the rules let in so far, and which the new ones refuse whatever it
+        shows. One that lacks a certificate which a new rule demands does not.
+      - V(allow) demands none of this.
+      - Rules that would lock out this module's own connection are always refused.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
+  clients:
+    description:
+      - Who has a certificate of the client authority, and has to be able to log in with it.
+      - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities); this module looks at
+        C(role) and C(databases).
+    type: list
+    elements: dict
+    default: []
   renew:
     description: Whether to get a new key and certificate although nothing else asks for it.
     type: bool
@@ -139,7 +158,7 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life.
+      - By default a third of its life, and up to a twelfth more: each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -248,6 +267,16 @@ plaintext_sessions:
   returned: when they stopped the call
   type: list
   elements: dict
+shut_out_sessions:
+  description: Live sessions that the new rules would not let in again.
+  returned: when they stopped the call
+  type: list
+  elements: dict
+forgotten_clients:
+  description: Those of O(clients) whose certificate no rule takes, each with a database.
+  returned: when they stopped the call
+  type: list
+  elements: dict
 """
 
 import time
@@ -289,6 +318,8 @@ def argument_spec() -> dict[str, Any]:
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
+        "lock_out": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
+        "clients": {"type": "list", "elements": "dict", "default": []},
         "renew": {"type": "bool", "default": False},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
@@ -357,6 +388,8 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in outcome.warnings:
         module.warn(warning)
+    if outcome.next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
     module.exit_json(**result(outcome))
 
 

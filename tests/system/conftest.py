@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, Clients, User
+from ansible_collections.pgops.tls.tests.fault_matrix import pytest_terminal_summary  # noqa: F401 (a hook of pytest)
 from ansible_collections.pgops.tls.tests.servers import Server
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"

@@ -69,9 +69,9 @@ def test_a_certificate_is_renewed_with_a_new_key_at_two_thirds_of_its_life(serve
     old = sign(request, ["localhost", "127.0.0.1"], start=NOW - 61 * DAY)
     with pytest.raises(TlsError, match="did not issue what was asked for: expires_in_29d"):
         server.converge(certificate=old)
-    first = server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=NOW - 59 * DAY))
+    first = server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=NOW - 52 * DAY))
     assert server.converge().changes == []
-    later = NOW + 2 * DAY
+    later = NOW + 9 * DAY
     renewal = server.converge(now=later)
     assert renewal.plan.reasons == ["expires_in_29d"]
     assert renewal.request is not None

@@ -104,11 +104,11 @@ def test_markers_within_the_rules_are_refused(managed: Server) -> None:
 def test_rules_that_lock_the_module_itself_out_are_undone(managed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "_PATIENCE", 3.0)
     managed.cluster.write("pg_hba.conf", "local all all peer map=people\n" + HBA)
-    managed.converge(ident="people postgres postgres\n")
+    managed.converge(ident="people /(?i)^POSTGRES$ postgres\n")  # which nobody but the server evaluates
     assert managed.cluster.psql("SELECT 1") == "1"
     disk = managed.disk()
     with pytest.raises(TlsError, match=r"The previous state is back, and was proven") as failure:
-        managed.converge(ident="people postgres app\n")
+        managed.converge(ident="people /(?i)^APP$ postgres\n")
     assert failure.value.details["rolled_back"] is True
     assert managed.disk() == disk
     assert managed.cluster.psql("SELECT 1") == "1"

@@ -116,6 +116,26 @@ def _live_session_s_use_no_tls_and_could_not(fleet: Fleet) -> None:
         fleet.hear(fleet.server.converge)
 
 
+@PROVOKED.of("The new rules would not let live session(s) in again")
+def _the_new_rules_would_not_let_live_session_s_in(fleet: Fleet) -> None:
+    fleet.server.settle(hba="hostssl all app all trust\n" + HBA)
+    with wire.encrypted(wire.Endpoint("127.0.0.1", fleet.cluster.port)) as connection:
+        assert wire.log_in(connection, "app", "postgres") == "in"
+        fleet.hear(lambda: fleet.server.converge(hba="hostssl all app all reject\n" + HBA))
+
+
+@PROVOKED.of("No rule of pg_hba.conf takes the certificates of these roles")
+def _no_rule_takes_the_certificates_of_these_roles(fleet: Fleet) -> None:
+    rules = HBA.replace("all app all cert", "all other all cert")
+    fleet.hear(lambda: fleet.server.converge(hba_mode="replace", hba=rules, clients=[{"role": "app"}]))
+
+
+@PROVOKED.of("The new rules would lock out this module's own connection")
+def _the_new_rules_would_lock_out_this_module(fleet: Fleet) -> None:
+    fleet.cluster.write("pg_hba.conf", "local all all reject\n")
+    fleet.hear(fleet.server.converge)
+
+
 @PROVOKED.of("Settings are overridden outside the files of this collection")
 def _settings_are_overridden_outside_the_files_of(fleet: Fleet) -> None:
     fleet.cluster.psql("ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.3'")

@@ -26,6 +26,7 @@ class Target(NamedTuple):
     certificates: Mapping[str, list[Certificate]]
     renew: bool
     renew_before: int | None
+    replace_authorities: bool = True
 
     def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
         """Return what the certificate of an identity has to be."""
@@ -58,6 +59,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+        replace_authorities=bool(options.get("replace_authorities", True)),
     )
 
 

@@ -148,6 +148,17 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
     return True
 
 
+def sweep(directory: str) -> None:
+    """Remove what runs that died left half made in a directory, if it exists. Whoever could work there holds a lock."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith(".pgops-new") and os.path.isdir(path) and not os.path.islink(path):
+                os.rmdir(path)
+            elif name.endswith(".pgops-new"):
+                os.unlink(path)
+
+
 def _make_parents(path: str) -> None:
     """Create a directory and its parents. Nothing is renamed here: that could replace one that somebody just made."""
     if os.path.isdir(path):

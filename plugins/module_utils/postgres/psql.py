@@ -131,7 +131,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
     searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
     remedy = (
-        f"Something listens on 127.0.0.1:{port}, so the server may have its socket elsewhere, or none "
+        f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
         "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "
         "the socket in postgres_server_login_unix_socket, or set unix_socket_directories and restart the server."
         if _listens(port)

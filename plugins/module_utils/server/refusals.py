@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -65,3 +69,24 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
         "these clients to TLS, then reject.",
         plaintext_sessions=sessions,
     )
+
+
+def refuse_lock_out(
+    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, major: int
+) -> None:
+    """Stop when somebody would be locked out who is not meant to be. Raises TlsError.
+
+    The import is here because a run that changes nothing shall not pay for it, and done as root because the server's OS
+    user cannot read the archive that the module is in.
+    """
+    clients = target.clients if target.lock_out == "refuse" else []
+    if not plan.rules and not clients:
+        return
+    with as_root() if os.getuid() == 0 else contextlib.nullcontext():
+        from ansible_collections.pgops.tls.plugins.module_utils.server import lockout  # noqa: PLC0415
+    coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
+    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident))
+    lockout.refuse_to_forget(clients, after, major)
+    if plan.rules:
+        before = lockout.files(found.hba, found.ident)
+        lockout.refuse_new_rules(before, after, administrator, major, sessions=target.lock_out == "refuse")

@@ -31,6 +31,8 @@ class Target(NamedTuple):
     hba_mode: str
     ident: str
     plaintext: str
+    lock_out: str
+    clients: list[dict[str, Any]]
     renew: bool
     renew_before: int | None
 
@@ -83,6 +85,8 @@ def read(options: dict[str, Any]) -> Target:
         hba_mode=options["hba_mode"],
         ident=options["ident"],
         plaintext=options["plaintext"],
+        lock_out=options["lock_out"],
+        clients=options["clients"],
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
     )

@@ -89,6 +89,7 @@ class Transaction:
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
+        refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.state.major)
         self._rehearse_early(plan, found, check_mode=check_mode)
         warnings = [] if recovered and check_mode else self._warnings(plan)
         tightened = interference.tightened(self.store, check_mode=check_mode)

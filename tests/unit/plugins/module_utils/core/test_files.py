@@ -188,6 +188,16 @@ def test_several_runs_can_make_the_same_directory_at_once(tmp_path: Path) -> Non
             assert [entry.name for entry in path.parent.iterdir()] == ["tls"]
 
 
+def test_what_a_run_left_half_made_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".backup.pgops-new").mkdir()
+    (tmp_path / ".journal.json.pgops-new").write_text("{")
+    (tmp_path / "current.pgops-new").symlink_to(tmp_path)
+    (tmp_path / "current").symlink_to("generations/0001")
+    files.sweep(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
+    files.sweep(str(tmp_path / "missing"))
+
+
 def test_who_waits_for_the_lock_of_a_directory_that_is_made_anew_locks_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,7 +213,8 @@ def test_an_os_user_at_the_socket(method: str, os_user: str | None, verdict: str
 
 
 def test_every_rule_that_may_decide_is_named_until_one_surely_does() -> None:
-    text = "hostssl all +staff all reject\nhostssl all all 192.0.2.0/24 cert\nhost all all all reject\nhost all all all md5"
+    text = "hostssl all +staff all reject\n"
+    text += "hostssl all all 192.0.2.0/24 cert\nhost all all all reject\nhost all all all md5\n"
     unknown = FACTS._replace(groups=None)
     assert decided(text, facts=unknown) == [(1, "refused"), (2, "accepted")]
     anywhere = APP._replace(address=None, role="boss")

@@ -1,0 +1,164 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom new rules would lock out: this module itself, live sessions, and clients whose certificate no rule takes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
+
+# Who is connected and may connect again, and which groups the roles are in. Without an address a client came by the
+# socket; without a database it replicates. What GSSAPI encrypts is left out: nothing here knows its rules.
+_FACTS = """
+    WITH RECURSIVE memberships (member, role) AS (
+      SELECT oid, oid FROM pg_roles WHERE rolcanlogin
+      UNION SELECT memberships.member, granted.roleid
+        FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
+    SELECT json_build_object(
+      'groups', (
+        SELECT json_object_agg(rolname, groups) FROM (
+          SELECT member.rolname, json_agg(role.rolname) AS groups FROM memberships
+            JOIN pg_roles member ON member.oid = memberships.member
+            JOIN pg_roles role ON role.oid = memberships.role GROUP BY 1) AS grouped),
+      'sessions', (
+        SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname, 'tls', ssl,
+                 'address', host(client_addr), 'application', application_name,
+                 'since', to_char(backend_start, 'YYYY-MM-DD HH24:MI')) ORDER BY usename, client_addr, pid), '[]')
+          FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
+          JOIN pg_roles ON rolname = usename
+         WHERE rolcanlogin AND NOT encrypted AND pid <> pg_backend_pid()
+           AND backend_type IN ('client backend', 'walsender')))"""
+
+
+class Files(NamedTuple):
+    """The rules of pg_hba.conf and the lines of pg_ident.conf."""
+
+    rules: Sequence[access.Rule]
+    maps: Sequence[hba.Line]
+
+    def answer(self, attempt: access.Attempt, facts: Facts) -> access.Answer:
+        """Return what becomes of a connection."""
+        return access.answer(self.rules, self.maps, attempt, facts)
+
+
+def files(rules: str, maps: str) -> Files:
+    """Return the files of these texts."""
+    return Files(access.rules(hba.read(rules)), hba.read(maps))
+
+
+def refuse_new_rules(before: Files, after: Files, administrator: Administrator, major: int, *, sessions: bool) -> None:
+    """Refuse files that lock out this module or, with ``sessions``, clients that are connected. Raises TlsError."""
+    found: dict[str, Any] = administrator.query(_FACTS)
+    facts = Facts(major, groups=found["groups"])
+    _refuse_own(after, administrator, facts)
+    if sessions:
+        _refuse_to_shut_out(found["sessions"], before, after, facts)
+
+
+def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> None:
+    """Refuse files without a rule that may take the certificate of each of the ``clients``. Raises TlsError.
+
+    The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
+    """
+    facts = Facts(major)
+    pairs = [
+        (str(one["user"]), str(name))
+        for one in hba.identity_rules([{"postgres_client_identities": clients}])
+        for name in one["database"]
+    ]
+    told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
+    forgotten = [(role, name, answer) for role, name, answer in told if not any(map(_takes, answer.decisions))]
+    if not forgotten:
+        return
+    listed = "; ".join(f"{role} in database {name}: {_decided(answer)}" for role, name, answer in forgotten)
+    missing = "; ".join(f"{{database: {name}, user: {role}, method: cert}}" for role, name, _answer in forgotten)
+    raise TlsError(
+        f"No rule of pg_hba.conf takes the certificates of these roles of postgres_client_identities: {listed}. "
+        f"Nothing was changed. Declare in postgres_server_hba, before what decides now: {missing}. Where this server "
+        "is not to let them in, set its postgres_server_lock_out to allow.",
+        forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
+    )
+
+
+def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> None:
+    """Refuse files by which this module could not log in any more, or only with a password that it does not have."""
+    role, account = administrator.role, administrator.account
+    told = after.answer(access.Attempt(role, "postgres", is_local=True, os_user=account.name), facts)
+    has_password = told.verdict == access.ASKED and os.path.exists(os.path.join(account.home, ".pgpass"))
+    if told.verdict in (access.ACCEPTED, access.UNKNOWN) or has_password:  # then the proof after the reload tells
+        return
+    raise TlsError(
+        f"The new rules would lock out this module's own connection, of OS user {account.name!r} as role {role!r} over "
+        f"the socket: {_decided(told)}. Nothing was changed. Write a rule for it before that one: local all {role} "
+        "peer, with a map where the OS user is called otherwise."
+    )
+
+
+def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after: Files, facts: Facts) -> None:
+    """Refuse files by which clients that are connected now could not connect again."""
+    told = [(session, after.answer(_attempt(session), facts)) for session in sessions]
+    shut_out = [
+        (session, answer)
+        for session, answer in told
+        if answer.verdict == access.REFUSED and before.answer(_attempt(session), facts).verdict != access.REFUSED
+    ]
+    if shut_out:
+        listed = "; ".join(f"{_named(session)}: {_decided(answer)}" for session, answer in shut_out)
+        raise TlsError(
+            f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
+            "Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... NOLOGIN "
+            "first, or set postgres_server_lock_out to allow.",
+            shut_out_sessions=[session for session, _answer in shut_out],
+        )
+
+
+def _attempt(session: Mapping[str, Any]) -> access.Attempt:
+    is_local = session["address"] is None
+    return access.Attempt(
+        session["role"],
+        session["database"],
+        is_local=is_local,
+        address=session["address"],
+        tls=session["tls"],
+        is_replication=session["database"] is None,
+    )
+
+
+def _of_client(role: str, database: str) -> access.Attempt:
+    """Return a connection of a client with its certificate, from any address."""
+    database = role if database == "sameuser" else database
+    is_word = database in ("all", "samerole", "samegroup", "replication") or database.startswith(("/", "+", "@"))
+    return access.Attempt(
+        role,
+        None if is_word else database,
+        tls=True,
+        certificate=access.Certificate(role, f"CN={role}"),
+        is_replication=database == "replication",
+    )
+
+
+def _takes(decision: access.Decision) -> bool:
+    """Return whether a rule may let a client in by its certificate, alone or beside a password."""
+    if decision.verdict == access.ASKED:
+        return decision.rule is not None and bool(access.clientcert(decision.rule))
+    return decision.verdict in (access.ACCEPTED, access.UNKNOWN)
+
+
+def _decided(answer: access.Answer) -> str:
+    """Return what surely decides where nothing before does, for messages."""
+    one = answer.decisions[-1]
+    if one.rule is None:
+        return one.reason
+    return f"line {one.rule.line.number} ({hba.masked(one.rule.line.text).strip()}) decides, {one.reason}"
+
+
+def _named(session: Mapping[str, Any]) -> str:
+    """Return a session for messages; one without a database replicates."""
+    place, database = session["address"] or "the socket", session["database"] or "replication"
+    return f"{session['role']}@{database} from {place} ({session['application']}, since {session['since']})"
