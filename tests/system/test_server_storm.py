@@ -110,9 +110,14 @@ def test_switches_in_a_storm_of_reloads_fail_no_connection(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storm = Storm(server, tmp_path)
-    attempts = []
+    attempts: list[list[str] | None] = []
     once = proof.Prover._reload_until
-    monkeypatch.setattr(proof.Prover, "_reload_until", lambda *args: attempts.append(once(*args)) or attempts[-1])
+
+    def counted_attempt(prover: proof.Prover, fingerprint: str, *, is_new: bool) -> list[str] | None:
+        attempts.append(once(prover, fingerprint, is_new=is_new))
+        return attempts[-1]
+
+    monkeypatch.setattr(proof.Prover, "_reload_until", counted_attempt)
     connecting = functools.partial(loops.connecting, storm.client)
     signalling = functools.partial(loops.signalling, main_process(server), 1)
     started = time.monotonic()
