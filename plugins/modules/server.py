@@ -284,7 +284,7 @@ from typing import Any, Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -333,12 +333,12 @@ def hide_passwords(module: AnsibleModule) -> None:
     """
     rules = module.params["hba"]
     module.no_log_values.discard(rules)
-    module.no_log_values.update(hba.secrets(rules))
+    module.no_log_values.update(passwords.secrets(rules))
     # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, the whole text
     told = getattr(module, "_new_secrets", None)
     if told is not None:
         told.flush()
-    register_secrets(hba.secrets(rules))
+    register_secrets(passwords.secrets(rules))
 
 
 def result(outcome: transaction.Outcome) -> dict[str, Any]:

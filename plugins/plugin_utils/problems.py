@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, known_settings, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import known_settings, rule_text, settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 
 Check = Callable[[], object]
@@ -61,9 +61,9 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
     for number, rule in enumerate(variables["postgres_server_hba"]):
-        yield functools.partial(hba.rule_line, rule, f"postgres_server_hba[{number}]")
+        yield functools.partial(rule_text.rule_line, rule, f"postgres_server_hba[{number}]")
     for number, mapping in enumerate(variables["postgres_server_ident"]):
-        yield functools.partial(hba.ident_line, mapping, f"postgres_server_ident[{number}]")
+        yield functools.partial(rule_text.ident_line, mapping, f"postgres_server_ident[{number}]")
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
 
 

@@ -128,7 +128,9 @@ class GenerationStore:
             shutil.rmtree(self.path(name), ignore_errors=True)
 
     def discard_unused(self) -> None:
-        """Remove what a run that died before its transaction left: generations newer than the current one, staging."""
+        """Remove what a run that died before its transaction left: half files, generations newer than the current."""
+        for directory in (self.directory, self.generations, self.pending):
+            files.sweep(directory)
         shutil.rmtree(os.path.join(self.generations, ".staging"), ignore_errors=True)
         for name in self.names():
             if int(name) > int(self.current() or 0):

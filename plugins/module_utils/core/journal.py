@@ -39,10 +39,9 @@ class Journal:
         return os.path.exists(self.path)
 
     def clear(self) -> None:
-        """Remove what a run left that died while it opened or closed its transaction: copies, and files half made."""
+        """Remove the copies that a run left which died while it closed its transaction."""
         if not self.is_open():
             shutil.rmtree(self.backups, ignore_errors=True)
-            files.sweep(self.store.directory)
 
     def begin(self, staged: str | None) -> None:
         """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is).

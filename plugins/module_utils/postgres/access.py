@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import usermap
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.hba import TYPES, Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 

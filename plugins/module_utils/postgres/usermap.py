@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.hba import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 _REGEX_EVERYWHERE = 16  # from this version on; before only the system user of a map can be an expression
 

@@ -12,9 +12,10 @@ from typing import Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
@@ -115,7 +116,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
         "Mend or remove that line."
-        for fault in lasting(rules.faults(state.bad_lines), plan.rules, texts.named)
+        for fault in lasting(rules.faults(state.bad_lines, state.major), plan.rules, texts.named, state.major)
     ]
     told += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
@@ -137,7 +138,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
 
 def _bad_maps(state: ServerState, texts: Texts) -> list[str]:
     try:
-        hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
+        refusals.refuse_faulty_maps(state, texts)
     except TlsError as error:
         return [f"{error.message} The server goes on with the maps that it loaded before."]
     return []

@@ -104,7 +104,7 @@ class Prover:
 
     def check_rules(self) -> None:
         """Ask the server what it holds against the rules on disk, before it is told to load them. Raises TlsError."""
-        bad = rules.faults(state.bad_lines(self.administrator))
+        bad = rules.faults(state.bad_lines(self.administrator), self.found.major)
         if bad:
             listed = [str(fault) for fault in bad]
             raise TlsError(

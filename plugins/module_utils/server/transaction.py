@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, psql, settings, state
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
@@ -170,6 +170,7 @@ class Transaction:
             served=self.served,
             unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
             drift=tuple(settings.not_in_force(self._settings(current), self.state)),
+            major=self.state.major,
         )
 
     def _unfit(self, current: str | None) -> str:
@@ -204,11 +205,12 @@ class Transaction:
             plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
         rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
         ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
-        hba.check(self.target.hba, self.state.major, ident, "postgres_server_hba")
         if plan.rules:
-            hba.check_maps(self.target.ident, self.state.major, "postgres_server_ident")
+            refusals.refuse_faulty_rules(self.target, self.state.major, self.texts)
+        rule_checks.refuse_unknown_maps(self.target.hba, ident, self.state.major, "postgres_server_hba")
         if self.target.plaintext == "reject":
-            hba.refuse_plaintext(rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba)
+            coming = rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba
+            rule_checks.refuse_plaintext(coming, self.state.major)
         return plan
 
     def _request(self, found: planning.Found) -> str:
@@ -313,7 +315,7 @@ class Transaction:
             self.prover.tls(fingerprint, self._settings(self.store.current()), is_new=bool(plan.reasons))
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        for rewrite in planning.in_steps(plan.rules):
+        for rewrite in planning.in_steps(plan.rules, self.state.major):
             self.texts.write(rewrite, self.journal)
         if plan.rules:
             self.prover.check_rules()

@@ -25,7 +25,7 @@ A, B = "people alice app\n", "staff bob app\n"
     ids=["first map", "more", "no map", "less", "another"],
 )
 def test_the_maps_of_both_sides_are_there_while_the_rules_change(before: str, after: str, steps: list[str]) -> None:
-    found = in_steps([Rewrite("pg_ident.conf", before, after), RULES])
+    found = in_steps([Rewrite("pg_ident.conf", before, after), RULES], 15)
     assert [step.after for step in found] == steps
     contents = {"pg_ident.conf": before, "pg_hba.conf": "rules"}
     for step in found:
@@ -35,7 +35,7 @@ def test_the_maps_of_both_sides_are_there_while_the_rules_change(before: str, af
 
 @pytest.mark.parametrize("rewrites", [[], [RULES], [Rewrite("pg_ident.conf", A, B)]])
 def test_a_file_alone_is_written_at_once(rewrites: list[Rewrite]) -> None:
-    assert in_steps(rewrites) == rewrites
+    assert in_steps(rewrites, 15) == rewrites
 
 
 def test_the_settings_of_a_generation_lead_into_it_and_are_read_back_as_declared() -> None:
