@@ -125,7 +125,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
             account = account_of(found.st_uid)
             pid = _postmaster(path)
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
-    searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
+    searched = shown(socket_directory) if socket_directory else ", ".join(SOCKET_DIRECTORIES)
     remedy = (
         f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
         "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "
