@@ -164,7 +164,7 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more: each certificate has its own moment.
+      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -207,11 +207,6 @@ EXAMPLES = r"""
       hostssl app app all cert
       hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
-  register: rolled_back
-
-- name: Show what the next call with the declared state would change again
-  ansible.builtin.debug:
-    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -291,7 +286,7 @@ from typing import Any, Iterable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 try:
@@ -302,13 +297,19 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -388,7 +389,7 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=KINDS[options["state"]],
+            kind=kind_of(options["state"]),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
