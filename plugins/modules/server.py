@@ -78,7 +78,9 @@ options:
         and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
     type: path
   names:
-    description: The DNS names and IP addresses by which clients call the server.
+    description:
+      - The DNS names and IP addresses by which clients call the server.
+      - Together at most 65536 characters, since clients refuse longer certificates.
     type: list
     elements: str
     required: true
@@ -88,7 +90,9 @@ options:
     choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
     default: P-256
   roots:
-    description: PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+    description:
+      - PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+      - One of them has to be valid now.
     type: str
     required: true
   issuing:
@@ -96,7 +100,9 @@ options:
     type: str
     required: true
   trusted_clients:
-    description: PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+    description:
+      - PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+      - A root among them has to be valid now, or nobody could log in by certificate.
     type: str
     required: true
   certificate:
@@ -158,7 +164,7 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more: each certificate has its own moment.
+      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -201,11 +207,6 @@ EXAMPLES = r"""
       hostssl app app all cert
       hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
-  register: rolled_back
-
-- name: Show what the next call with the declared state would change again
-  ansible.builtin.debug:
-    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -285,7 +286,7 @@ from typing import Any, Iterable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 try:
@@ -296,13 +297,19 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -382,7 +389,7 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=KINDS[options["state"]],
+            kind=kind_of(options["state"]),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())

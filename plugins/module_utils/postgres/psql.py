@@ -13,7 +13,7 @@ import socket
 import stat
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
@@ -105,7 +105,7 @@ class Administrator(NamedTuple):
         )  # fmt: skip
         if done.status != 0:
             raise UnreachableError(
-                f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
+                f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
                 f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
                 "socket (local ... peer); postgres_server_login_user and postgres_server_login_unix_socket choose "
                 "another way."
@@ -129,7 +129,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
             account = account_of(found.st_uid)
             pid = _postmaster(path)
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
-    searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
+    searched = shown(socket_directory) if socket_directory else ", ".join(SOCKET_DIRECTORIES)
     remedy = (
         f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
         "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "

@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import directory,
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
@@ -101,7 +101,7 @@ class Transaction:
                 self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
+        leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
         changes, version = [*recovered, *tightened, *plan.changes], self.state.version
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
@@ -119,7 +119,7 @@ class Transaction:
         if not check_mode:
             self._undo()
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE))
+            leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -357,6 +357,7 @@ def converge(
     is put back.
     """
     clock.refuse_skew(now, controller_time)
+    refuse_without_roots(target, now)
     administrator = None
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
