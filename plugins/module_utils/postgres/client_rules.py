@@ -29,6 +29,12 @@ def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             )
         databases.setdefault(str(identity["role"]), []).extend(named)
     return [
-        {"database": ["all"] if "all" in found else sorted(set(found)), "user": role, "method": "cert"}
+        {"database": ["all"] if "all" in found else sorted(set(found)), "user": _literally(role), "method": "cert"}
         for role, found in sorted(databases.items())
     ]
+
+
+def _literally(role: str) -> str:
+    """Return a role for a rule, in quotes where it would be read as a word, a group, a file or as quoted already."""
+    is_special = role == "all" or role[0] in "+@" or '"' in role
+    return '"' + role.replace('"', '""') + '"' if is_special else role

@@ -9,7 +9,7 @@ import re
 from typing import Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, lexer
 
 _RULE_KEYS = ("type", "database", "user", "address", "method")
 _IDENT_KEYS = ("map", "system_user", "database_user")
@@ -37,7 +37,10 @@ def rule_line(rule: object, option: str = "rule") -> str:
         raise TlsError(f"{option}: a rule of type local has no address; found {rule['address']!r}.")
     fields.append(str(rule["method"]))
     fields += [f"{name}={_word(value, option)}" for name, value in rule.items() if name not in _RULE_KEYS]
-    return _checked(" ".join(fields), option, ident=False)
+    line = " ".join(fields)
+    _refuse_breaks(line, option)
+    _refuse_other_options(kind, rule, option)
+    return _checked(line, option, ident=False)
 
 
 def ident_line(mapping: object, option: str = "mapping") -> str:
@@ -48,9 +51,19 @@ def ident_line(mapping: object, option: str = "mapping") -> str:
     return _checked(" ".join(_word(mapping[key], option) for key in _IDENT_KEYS), option, ident=True)
 
 
+def _refuse_other_options(kind: str, rule: Mapping[str, object], option: str) -> None:
+    """Refuse keys that are no options of a rule, by their names: in a line they may be a part of a password."""
+    method = str(rule["method"])
+    if method in hba_options.METHODS:
+        for name in map(str, rule):
+            if name not in (*_RULE_KEYS, *hba_options.allowed(kind, method, lexer.NEWEST)):
+                reason = hba_options.fault(kind, method, name, "", lexer.NEWEST)
+                if reason:
+                    raise TlsError(f"{option}: {reason}.")
+
+
 def _checked(line: str, option: str, *, ident: bool) -> str:
     """Return a line that at least one version takes. Raises TlsError."""
-    _refuse_breaks(line, option)
     found = [hba.problems(line, major, ident=ident) for major in _VERSIONS]
     if all(found):
         raise TlsError(f"{option}: {found[-1][0].reason}.")

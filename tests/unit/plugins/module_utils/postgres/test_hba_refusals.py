@@ -107,3 +107,10 @@ def test_a_part_of_a_password_is_not_told_in_an_error() -> None:
 def test_no_part_of_a_rule_makes_a_second_line(rule: dict[str, object]) -> None:
     with pytest.raises(TlsError, match="holds a line break"):
         rule_text.rule_line(rule)
+
+
+def test_before_version_14_a_backslash_joins_no_lines() -> None:
+    text = "# a note \\\nhost all all all trust\n" + CLOSED
+    rule_checks.refuse_plaintext(text, 14)
+    with pytest.raises(TlsError, match=r"line 2 \(host all all all trust\) lets connections without TLS in"):
+        rule_checks.refuse_plaintext(text, 13)
