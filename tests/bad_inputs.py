@@ -257,12 +257,6 @@ OPTIONS = [
         r"expectations\[0\]\.host: '/tmp' is no host name",
     ),
     Bad(
-        "no host",
-        "connection",
-        {"expectations": [{"host": "", "role": "app", "os_user": "{user}"}]},
-        r"expectations\[0\]\.host: '' is no host name",
-    ),
-    Bad(
         "NUL in a host",
         "connection",
         {"expectations": [{"host": "a\0b", "role": "app", "os_user": "{user}"}]},
@@ -309,7 +303,6 @@ OPTIONS = [
         "/etc/passwd: expected a directory .*, found another kind",
     ),
     Bad("authorities in a device", "certificate", {"directory": "/dev/zero"}, "/dev/zero: expected a directory"),
-    Bad("authorities nowhere", "certificate", {"directory": "/nowhere"}, "/nowhere: there is no server CA"),
     Bad(
         "authorities where nobody can write",
         "certificate_authority",

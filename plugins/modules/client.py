@@ -259,11 +259,18 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.client.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
@@ -275,7 +282,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "str", "default": []},
     }
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "roots": {"type": "str", "required": True},
@@ -295,7 +302,7 @@ def main() -> None:
     now = int(time.time())
     try:
         wanted = target.read(module.params, now)
-        controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]
+        controller_time, kind = module.params["controller_time"], kind_of(module.params["state"])
         converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())

@@ -41,13 +41,11 @@ options:
     description:
       - V(present) brings the server to the declared state.
       - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
-        the one in use. Rules and C(postgresql.conf) are no part of a generation and stay as they are. The names and
-        the authorities that are declared have to fit to it; what does not is named, and nothing changes.
+        the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
+        have to fit to it; what does not is named, and nothing changes.
       - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
-        never forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does. Call it again to go
-        back further.
+        next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
+      - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
     type: str
@@ -203,15 +201,7 @@ EXAMPLES = r"""
     issuing: "{{ postgres_ca_authorities.server.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
-    hba: |
-      hostssl app app all cert
-      hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
-  register: rolled_back
-
-- name: Show what the next call with the declared state would change again
-  ansible.builtin.debug:
-    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -291,7 +281,7 @@ from typing import Any, Iterable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 try:
@@ -302,13 +292,19 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -388,7 +384,7 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=KINDS[options["state"]],
+            kind=kind_of(options["state"]),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
