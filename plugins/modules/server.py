@@ -44,8 +44,7 @@ options:
         the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
         have to fit to it; what does not is named, and nothing changes.
       - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
-        never forward again.
+        next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
       - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
