@@ -40,7 +40,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import rule_text
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 
@@ -49,4 +49,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"hba_rule": explained(hba.rule_line)}
+        return {"hba_rule": explained(rule_text.rule_line)}

@@ -38,7 +38,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import rule_text
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 
@@ -47,4 +47,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"ident_map": explained(hba.ident_line)}
+        return {"ident_map": explained(rule_text.ident_line)}

@@ -11,13 +11,19 @@ name: verification_deviations
 short_description: Say what the results of module connection have wrong
 version_added: 0.1.0
 description:
-  - A sentence for each connection that was not as expected, with client host, server, name, what was expected and what
-    happened. A host that could not verify anything has a sentence too.
+  - A sentence for each cause of connections that were not as expected, with client host, server, name, what was
+    expected, what happened and what to look at. A host that could not verify anything has a sentence too.
+positional: behind
 options:
   _input:
     description: The results of M(pgops.tls.connection) by client host.
     type: dict
     required: true
+  behind:
+    description: The names of servers whose own run failed before. What is wrong with them is known, and left out.
+    type: list
+    elements: str
+    default: []
 author: The pgops.tls authors (@pgops)
 """
 

@@ -58,8 +58,10 @@ options:
   identities:
     description:
       - Who logs in as which role. The first identity of an OS user has libpq's default file names.
+      - One that cannot be (no such OS user, no home, something of others in its place) stops the call before the files
+        of any OS user change.
       - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
-        the last identity of an OS user is taken out, that user's files stay as they are.
+        the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
     type: list
     elements: dict
     required: true
@@ -114,10 +116,16 @@ options:
     description: Whether to get new keys and certificates although nothing else asks for them.
     type: bool
     default: false
+  replace_authorities:
+    description:
+      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients).
+      - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
+    type: bool
+    default: true
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life.
+      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificates) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -251,11 +259,18 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.client.roll_back import RollBack  # noqa: PLC0415
+
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
@@ -267,7 +282,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "str", "default": []},
     }
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "roots": {"type": "str", "required": True},
@@ -275,6 +290,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificates": {"type": "dict", "default": {}},
         "renew": {"type": "bool", "default": False},
+        "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
@@ -286,13 +302,16 @@ def main() -> None:
     now = int(time.time())
     try:
         wanted = target.read(module.params, now)
-        controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]
+        controller_time, kind = module.params["controller_time"], kind_of(module.params["state"])
         converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in converged.warnings:
         module.warn(warning)
-    module.exit_json(**convergence.result(converged))
+    result = convergence.result(converged)
+    if result["next_run"]:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(result['next_run'])}")
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

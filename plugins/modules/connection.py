@@ -172,7 +172,7 @@ checks:
     status:
       description:
         - V(ok) when it is as expected, V(deviation) when not, V(skipped) when it cannot be tried.
-        - V(unproven) when it was refused as expected, but so was the connection that shows that it is meant.
+        - V(unproven) when it was to be refused, but the same connection with the right parameters does not work either.
       type: str
     reason:
       description: Why, in words.
@@ -297,7 +297,8 @@ def main() -> None:
         module.fail_json(**error.as_result())
     if outcome["deviations"]:
         count = f"{len(outcome['deviations'])} of {len(outcome['checks'])} connections"
-        module.fail_json(msg=f"{count} were not as expected: {' '.join(outcome['deviations'])}", **outcome)
+        causes = " ".join(report.causes(outcome["checks"]))
+        module.fail_json(msg=f"{count} were not as expected: {causes}", **outcome)
     module.exit_json(**outcome)
 
 

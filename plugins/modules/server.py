@@ -41,13 +41,11 @@ options:
     description:
       - V(present) brings the server to the declared state.
       - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
-        the one in use. Rules and C(postgresql.conf) are no part of a generation and stay as they are. The names and
-        the authorities that are declared have to fit to it; what does not is named, and nothing changes.
+        the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
+        have to fit to it; what does not is named, and nothing changes.
       - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
-        never forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does. Call it again to go
-        back further.
+        next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
+      - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
     type: str
@@ -78,7 +76,9 @@ options:
         and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
     type: path
   names:
-    description: The DNS names and IP addresses by which clients call the server.
+    description:
+      - The DNS names and IP addresses by which clients call the server.
+      - Together at most 65536 characters, since clients refuse longer certificates.
     type: list
     elements: str
     required: true
@@ -88,7 +88,9 @@ options:
     choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
     default: P-256
   roots:
-    description: PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+    description:
+      - PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
+      - One of them has to be valid now.
     type: str
     required: true
   issuing:
@@ -96,7 +98,9 @@ options:
     type: str
     required: true
   trusted_clients:
-    description: PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+    description:
+      - PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
+      - A root among them has to be valid now, or nobody could log in by certificate.
     type: str
     required: true
   certificate:
@@ -158,7 +162,7 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life.
+      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
       - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
         again at once is an error, and nothing changes.
       - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
@@ -197,15 +201,7 @@ EXAMPLES = r"""
     issuing: "{{ postgres_ca_authorities.server.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
-    hba: |
-      hostssl app app all cert
-      hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
-  register: rolled_back
-
-- name: Show what the next call with the declared state would change again
-  ansible.builtin.debug:
-    var: rolled_back.next_run
 """
 
 RETURN = r"""
@@ -280,29 +276,28 @@ forgotten_clients:
 """
 
 import time
-from typing import Any, Iterable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
-try:
-    from ansible.module_utils.secrets import register_secrets
-except ImportError:  # before ansible-core 2.22
 
-    def register_secrets(values: Iterable[str]) -> None:
-        """Do nothing: it is the module that hides its secrets."""
+def kind_of(state: str) -> type[transaction.Transaction]:
+    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
+    if state == "present":
+        return transaction.Transaction
+    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
 
-
-KINDS = {"present": transaction.Transaction, "previous": roll_back.RollBack}
+    return RollBack
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -314,7 +309,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
-        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hide_passwords
+        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
@@ -324,21 +319,6 @@ def argument_spec() -> dict[str, Any]:
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
-
-
-def hide_passwords(module: AnsibleModule) -> None:
-    """Hide the passwords of the rules wherever the result has them, and not the whole text, or no diff could be seen.
-
-    Ansible logs the options before any code of ours runs; therefore the option as a whole is one that it does not log.
-    """
-    rules = module.params["hba"]
-    module.no_log_values.discard(rules)
-    module.no_log_values.update(hba.secrets(rules))
-    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, the whole text
-    told = getattr(module, "_new_secrets", None)
-    if told is not None:
-        told.flush()
-    register_secrets(hba.secrets(rules))
 
 
 def result(outcome: transaction.Outcome) -> dict[str, Any]:
@@ -371,7 +351,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_passwords(module)
+    hide_passwords(module, module.params["hba"])
     options = module.params
     try:
         wanted = target.read(options)
@@ -382,12 +362,14 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=KINDS[options["state"]],
+            kind=kind_of(options["state"]),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in outcome.warnings:
         module.warn(warning)
+    if outcome.next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
     module.exit_json(**result(outcome))
 
 

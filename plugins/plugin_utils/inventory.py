@@ -14,7 +14,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
 from ansible_collections.pgops.tls.plugins.plugin_utils import problems
 from jinja2 import Undefined, UndefinedError
@@ -77,7 +77,7 @@ class Fleet:
     def _of_others(self, host: str) -> list[str]:
         servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
         if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
-            hba.identity_rules(clients)  # the role's default
+            client_rules.identity_rules(clients)  # the role's default
         if host in self.groups.get("postgres_clients", ()):
             own = self._variables(host, "postgres_client")["postgres_client_identities"]
             refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]

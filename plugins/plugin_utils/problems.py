@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterator, Mapping
+import re
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, known_settings, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    known_settings,
+    lexer,
+    rule_checks,
+    rule_text,
+    settings,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 
 Check = Callable[[], object]
@@ -24,6 +31,7 @@ _LISTS = (
     "postgres_client_identities",
 )
 _DICTIONARIES = ("postgres_server_ssl",)
+_TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
 
 
@@ -61,9 +69,11 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
     for number, rule in enumerate(variables["postgres_server_hba"]):
-        yield functools.partial(hba.rule_line, rule, f"postgres_server_hba[{number}]")
+        yield functools.partial(rule_text.rule_line, rule, f"postgres_server_hba[{number}]")
     for number, mapping in enumerate(variables["postgres_server_ident"]):
-        yield functools.partial(hba.ident_line, mapping, f"postgres_server_ident[{number}]")
+        yield functools.partial(rule_text.ident_line, mapping, f"postgres_server_ident[{number}]")
+    if variables.get("postgres_server_plaintext") == "reject" and variables.get(_TEMPLATE) == _OWN_TEMPLATE:
+        yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
 
 
@@ -79,6 +89,21 @@ def _setting(name: str, value: object) -> None:
     wrong = known_settings.problem(name, str(value).lower() if isinstance(value, bool) else str(value))
     if wrong:
         raise TlsError(f"postgres_server_ssl: {wrong}.")
+
+
+def _refuse_plaintext(rules: Sequence[object]) -> None:
+    """Refuse a rule that lets connections without TLS in, by its place among those that are declared."""
+    try:
+        text = "\n".join(
+            rule_text.rule_line(rule) for rule in rules
+        )  # one line each: the role's template adds others behind
+    except TlsError:
+        return  # which was told already
+    try:
+        rule_checks.refuse_plaintext(text, lexer.NEWEST)
+    except TlsError as error:
+        place, number = r"^pg_hba\.conf line ([0-9]+)", "postgres_server_hba[{}]"
+        raise TlsError(re.sub(place, lambda found: number.format(int(found[1]) - 1), error.message)) from error
 
 
 def _renewal(variables: Mapping[str, Any], option: str) -> None:

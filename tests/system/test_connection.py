@@ -177,16 +177,17 @@ def test_a_server_that_is_down_proves_no_refusal(client: Checker, kind: str) -> 
     client.cluster.stop()
     given = {"role": "other", "certificate_role": "app"} if kind == "another_role" else {}
     proof, found = client.verify(client.expect(), client.refuse(kind, **given))
-    assert (proof["status"], found["status"]) == ("deviation", "deviation")
-    assert "Connection refused" in found["reason"]
+    assert (proof["status"], found["status"]) == ("deviation", "unproven")
+    assert "Connection refused" in proof["reason"]
+    assert "Connection refused" in found["message"]
 
 
 def test_a_name_that_cannot_be_resolved_is_a_deviation(client: Checker) -> None:
     name = "no-such-host.invalid"
     proof, found = client.verify(client.expect(host=name), client.refuse("wrong_name", host=name))
-    assert (proof["status"], found["status"]) == ("deviation", "deviation")
-    for one in (proof, found):
-        assert 'could not translate host name "no-such-host.invalid" to address' in one["reason"]
+    assert (proof["status"], found["status"]) == ("deviation", "unproven")
+    for one in (proof["reason"], found["message"]):
+        assert 'could not translate host name "no-such-host.invalid" to address' in one
 
 
 def test_a_name_that_is_not_in_the_certificate_is_a_deviation(client: Checker) -> None:

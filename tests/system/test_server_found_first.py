@@ -107,7 +107,7 @@ def test_a_broken_line_that_an_interrupted_run_left_does_not_stop_check_mode(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(transaction.hba, "check", lambda *_arguments: None)
+        patch.setattr(transaction.refusals, "refuse_faulty_rules", lambda *_arguments: None)
         patch.setattr(Journal, "commit", killed)
         patch.setattr(transaction.Prover, "check_rules", killed)
         with pytest.raises(KeyboardInterrupt):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, proof
 from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back as roll_back_module
 from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.clients import copy
 from ansible_collections.pgops.tls.tests.servers import DAY, NOW, Server, sign
 
+EVERY = 1 if os.environ.get("ALL_FAULTS") else 11  # points from one that is looked at to the next
 STRICT = {"ssl_min_protocol_version": "TLSv1.3"}
 
 
 def in_use(server: Server) -> dict[str, bytes]:
     """Return the files of the generation in use, without the mark of a roll-back."""
-    current = server.directory / "current"
-    return {path.name: path.read_bytes() for path in current.iterdir() if path.name != "rolled-back-from"}
+    return {name: content for name, content in server.used().items() if name != "rolled-back-from"}
 
 
 def generations(server: Server) -> list[str]:
@@ -285,3 +288,61 @@ def test_a_roll_back_that_died_is_undone_by_the_next_run(managed: Server) -> Non
     assert managed.settle().changes == ["recovery: the transaction of an interrupted run is undone"]
     assert in_use(managed) == before
     assert generations(managed) == ["0001", "0002"]
+
+
+def restored(server: Server, saved: Path) -> None:
+    """Put everything back to what was saved."""
+    copy(saved, server.directory)
+    server.cluster.psql("SELECT pg_reload_conf()")
+
+
+def leftovers(server: Server) -> list[str]:
+    signs = ("pgops-new", "staging", "backup", "journal.json")
+    return [path for path in faults.everything(server.directory) if any(sign in path for sign in signs)]
+
+
+def test_a_death_at_any_point_leaves_the_old_state_or_the_new_one(managed: Server, first: dict[str, bytes]) -> None:
+    second, saved = in_use(managed), managed.cluster.home / "saved"
+    copy(managed.directory, saved)
+    old = managed.served()
+    managed.roll_back()
+    new = managed.served()
+    restored(managed, saved)
+    seen = []
+    for number in faults.deaths(managed.roll_back):
+        if number % EVERY == 0:
+            assert managed.served() in (old, new), f"point {number}"
+            copy(managed.directory, managed.cluster.home / "died")
+            managed.restart()
+            assert managed.served() in (old, new), f"point {number}, restarted"
+            managed.roll_back()  # the next roll-back ends it
+            assert (in_use(managed), managed.served()) == (first, new), f"point {number}"
+            assert leftovers(managed) == []
+            restored(managed, managed.cluster.home / "died")
+            managed.settle()  # the next run undoes it, or keeps the certificate that came back
+            now = in_use(managed)
+            assert now["server.crt"] in (first["server.crt"], second["server.crt"])
+            assert now["ssl.conf"] == second["ssl.conf"]
+            assert leftovers(managed) == []
+            seen.append(now["server.crt"] == second["server.crt"])
+        restored(managed, saved)
+    assert True in seen
+
+
+def test_a_failure_at_any_point_is_undone_at_once_and_proven(managed: Server, first: dict[str, bytes]) -> None:
+    second, saved, old = in_use(managed), managed.cluster.home / "saved", managed.served()
+    copy(managed.directory, saved)
+    undone = 0
+    for number in itertools.count(0, EVERY):
+        with faults.failing(number) as failed, contextlib.suppress(TlsError):
+            managed.roll_back()
+        if not failed:
+            break
+        if in_use(managed) == second:
+            assert managed.served() == old
+            undone += 1
+        else:
+            assert in_use(managed) == first, f"point {number}"
+        assert not (managed.directory / "journal.json").exists(), f"point {number}"
+        restored(managed, saved)
+    assert undone

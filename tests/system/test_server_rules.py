@@ -123,7 +123,7 @@ def test_rules_of_a_killed_run_that_keep_the_server_down_are_undone_without_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(transaction.hba, "check", lambda *_arguments: None)
+        patch.setattr(transaction.refusals, "refuse_faulty_rules", lambda *_arguments: None)
         patch.setattr(proof.Prover, "check_rules", killed)
         with pytest.raises(KeyboardInterrupt):
             managed.converge(hba=HBA + "nonsense\n")

@@ -91,10 +91,11 @@ def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[
 def refuse_another_root(identity: Identity, found: Found, target: Target, place: str, now: int) -> None:
     """Raise TlsError when the certificate of an identity, which is in ``place``, is from authorities that are replaced.
 
-    ``now`` is in Unix seconds. What cannot be used is no reason to stop, and neither is it what the user wants renewed.
+    ``now`` is in Unix seconds. What cannot be used is no reason to stop, and neither is it what the user wants renewed,
+    unless the servers still are where they were.
     """
     credential = installed(found, identity.role)
-    if credential is not None and not target.renew:
+    if credential is not None and not (target.renew and target.replace_authorities):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
         reissue.refuse_another_root(chain, reissue.Place(place, "postgres_client_renew"), target.offer, now)
 

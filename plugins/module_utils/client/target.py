@@ -10,7 +10,7 @@ from typing import Any, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, Certificate, read_pem
 
@@ -26,6 +26,7 @@ class Target(NamedTuple):
     certificates: Mapping[str, list[Certificate]]
     renew: bool
     renew_before: int | None
+    replace_authorities: bool = True
 
     def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
         """Return what the certificate of an identity has to be."""
@@ -58,6 +59,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+        replace_authorities=bool(options.get("replace_authorities", True)),
     )
 
 
@@ -84,7 +86,7 @@ def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[s
     unknown = [name for name in certificates if name not in known]
     if unknown:
         raise TlsError(
-            f"certificates: {unknown[0]!r} is none of the identities (OS_USER/ROLE) of this host: "
+            f"certificates: {shown(unknown[0])} is none of the identities (OS_USER/ROLE) of this host: "
             f"{', '.join(known) or 'there are none'}."
         )
     return {name: read_pem(pem, f"certificates: {name}") for name, pem in certificates.items()}

@@ -213,20 +213,26 @@ class Transaction:
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
-            return self._received(identity)
+            return self._received(identity, planning.installed(found, identity.role))
         credential = planning.installed(found, identity.role)
         if credential is None:  # cannot be: without one there is a reason
             raise TlsError(f"{identity.id}: there is no certificate.")
         return credential
 
-    def _received(self, identity: Identity) -> Credential:
-        """Return the certificate that came for an identity with its pending key. Raises TlsError if it is not it."""
+    def _received(self, identity: Identity, installed: Credential | None) -> Credential:
+        """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.
+
+        Raises TlsError for any other certificate.
+        """
         chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
         wish = self.target.wish(identity, forced=False)
         reissue.refuse_endless_renewal(chain[0], wish, self.now)
         wrong = [why for why in reissue.reasons(chain[0], wish, self.now) if not why.startswith("expires_in_")]
         if wrong:
             raise TlsError(f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.")
+        pem = "".join(one.pem for one in chain).encode("ascii")
+        if installed is not None and installed.leaf.public_key == chain[0].public_key:
+            return Credential(pem, installed.key, chain[0])
         path = self.home.store.pending_key(identity.role)
         key = files.read(path)
         if key is None:
@@ -239,7 +245,7 @@ class Transaction:
                 f"{option}: the certificate was issued for another key than the one that waits in {path}. "
                 "Call the module without certificates again, and have the request signed that it returns."
             )
-        return Credential("".join(one.pem for one in chain).encode("ascii"), key, chain[0])
+        return Credential(pem, key, chain[0])
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""

@@ -13,7 +13,7 @@ import socket
 import stat
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
@@ -58,6 +58,10 @@ class Administrator(NamedTuple):
         """Return what the server is called in messages."""
         return f"the PostgreSQL server on port {self.port} (socket in {self.socket_directory})"
 
+    def again(self) -> Administrator:
+        """Return the same server as it may be after a restart, with another process id."""
+        return self._replace(pid=_postmaster(os.path.join(self.socket_directory, f".s.PGSQL.{self.port}")))
+
     def query(self, sql: str) -> Any:
         """Return the value of a query that gives one JSON value (None for NULL). Raises TlsError."""
         output = self._psql(sql).strip()
@@ -101,7 +105,7 @@ class Administrator(NamedTuple):
         )  # fmt: skip
         if done.status != 0:
             raise UnreachableError(
-                f"{self.target}: psql as OS user {self.account.name!r} and role {self.role!r} failed: "
+                f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
                 f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
                 "socket (local ... peer); postgres_server_login_user and postgres_server_login_unix_socket choose "
                 "another way."
@@ -125,9 +129,9 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
             account = account_of(found.st_uid)
             pid = _postmaster(path)
             return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
-    searched = socket_directory or ", ".join(SOCKET_DIRECTORIES)
+    searched = shown(socket_directory) if socket_directory else ", ".join(SOCKET_DIRECTORIES)
     remedy = (
-        f"Something listens on 127.0.0.1:{port}, so the server may have its socket elsewhere, or none "
+        f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
         "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "
         "the socket in postgres_server_login_unix_socket, or set unix_socket_directories and restart the server."
         if _listens(port)
@@ -166,6 +170,6 @@ def _psql_path(pid: int) -> str:
 
 
 def _last_line(errors: str) -> str:
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    lines = [line.strip() for line in errors.splitlines() if line.strip() and not line[0].isspace()]  # no explanations
     reason = next((line for line in lines if "ERROR" in line or "FATAL" in line), lines[-1] if lines else "no message")
     return reason.rstrip(".")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords
 
 _UNSAID = "the server refuses this line, mostly for its clientcert= or clientname= value"
 
@@ -31,28 +31,28 @@ class Fault(NamedTuple):
         return f"{self.file} line {self.line}: {self.error}"
 
 
-def faults(rows: Iterable[Mapping[str, Any]]) -> list[Fault]:
+def faults(rows: Iterable[Mapping[str, Any]], major: int) -> list[Fault]:
     """Return what the server holds against its rules on disk, by the rows that it tells of: ``state.bad_lines``.
 
     Versions before 15 cannot tell of pg_ident.conf.
     """
     found = list(rows)
-    texts = {path: _lines(path) for path in sorted({row["file"] for row in found})}
+    texts = {path: _lines(path, major) for path in sorted({row["file"] for row in found})}
     return [_fault(row["name"], row["file"], row["line"], row["error"], texts[row["file"]]) for row in found]
 
 
 def _fault(name: str, file: str, line: int, error: str | None, lines: dict[int, str]) -> Fault:
     text, told = lines.get(line, ""), error or _UNSAID
-    if not text or hba.secrets(
+    if not text or passwords.secrets(
         text
     ):  # the server repeats words that it cannot make anything of, perhaps a part of a password
         told = told.partition(":")[0].partition('"')[0].strip()
     return Fault(name, file, line, text, told)
 
 
-def _lines(path: str) -> dict[int, str]:
+def _lines(path: str, major: int) -> dict[int, str]:
     try:
         content = files.read(path) or b""
     except OSError:
         return {}
-    return {line.number: line.text for line in hba.read(content.decode("utf-8", "surrogateescape"))}
+    return {line.number: line.text for line in lexer.read(content.decode("utf-8", "surrogateescape"), major)}

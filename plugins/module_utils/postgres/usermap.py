@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.hba import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 _REGEX_EVERYWHERE = 16  # from this version on; before only the system user of a map can be an expression
 
@@ -83,7 +83,7 @@ def permits(maps: Sequence[Line], name: str, role: str, system_user: str, facts:
         return role == system_user
     found: bool | None = False
     for line in maps:
-        if len(line.fields) < 3:  # an include that nobody has followed
+        if line.error or len(line.fields) < 3:  # an include that nobody has followed, or could
             found = None
         elif line.fields[0][0].text == name:
             matches, is_final = _maps(line, role, system_user, facts)

@@ -45,7 +45,7 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         """Return HOST:PORT for messages."""
-        return f"{self.host}:{self.port}"
+        return f"{self.host[:255]}:{self.port}"
 
 
 class Handshake(NamedTuple):

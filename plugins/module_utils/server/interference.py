@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
@@ -65,6 +66,21 @@ def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
     return changes
 
 
+def repairs(store: GenerationStore, current: str | None, generation: Mapping[str, bytes]) -> list[str]:
+    """Return which files of the current generation have another owner or mode than they were given."""
+    wrong = []
+    for name in generation if current else ():
+        found = os.lstat(store.path(current or "", name))
+        if stat.S_ISLNK(found.st_mode):
+            wrong.append(f"{name}: a link, expected a file of its own")
+        elif (found.st_uid, found.st_mode & 0o7777) != (store.owner.uid, MODES[name]):
+            wrong.append(
+                f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
+                f"expected {store.owner.uid} and {MODES[name]:04o}"
+            )
+    return wrong
+
+
 def unfit(certificate: str, key: str) -> str:
     """Return why the server could not start with a certificate and key, '' if it could."""
     try:
@@ -100,7 +116,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
         "Mend or remove that line."
-        for fault in lasting(rules.faults(state.bad_lines), plan.rules, texts.named)
+        for fault in lasting(rules.faults(state.bad_lines, state.major), plan.rules, texts.named, state.major)
     ]
     told += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
@@ -122,7 +138,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
 
 def _bad_maps(state: ServerState, texts: Texts) -> list[str]:
     try:
-        hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
+        refusals.refuse_faulty_maps(state, texts)
     except TlsError as error:
         return [f"{error.message} The server goes on with the maps that it loaded before."]
     return []

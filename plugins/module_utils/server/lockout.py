@@ -9,7 +9,7 @@ import os
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer, passwords
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
@@ -40,16 +40,18 @@ class Files(NamedTuple):
     """The rules of pg_hba.conf and the lines of pg_ident.conf."""
 
     rules: Sequence[access.Rule]
-    maps: Sequence[hba.Line]
+    maps: Sequence[lexer.Line]
 
     def answer(self, attempt: access.Attempt, facts: Facts) -> access.Answer:
         """Return what becomes of a connection."""
         return access.answer(self.rules, self.maps, attempt, facts)
 
 
-def files(rules: str, maps: str) -> Files:
-    """Return the files of these texts."""
-    return Files(access.rules(hba.read(rules)), hba.read(maps))
+def files(rules: str, maps: str, paths: Mapping[str, str], major: int) -> Files:
+    """Return the files of these texts, and what they include, as a server of version ``major`` reads them."""
+    return Files(
+        access.rules_in(rules, paths["pg_hba.conf"], major), access.maps_in(maps, paths["pg_ident.conf"], major)
+    )
 
 
 def refuse_new_rules(before: Files, after: Files, administrator: Administrator, major: int, *, sessions: bool) -> None:
@@ -69,7 +71,7 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
     facts = Facts(major)
     pairs = [
         (str(one["user"]), str(name))
-        for one in hba.identity_rules([{"postgres_client_identities": clients}])
+        for one in client_rules.identity_rules([{"postgres_client_identities": clients}])
         for name in one["database"]
     ]
     told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
@@ -155,7 +157,8 @@ def _decided(answer: access.Answer) -> str:
     one = answer.decisions[-1]
     if one.rule is None:
         return one.reason
-    return f"line {one.rule.line.number} ({hba.masked(one.rule.line.text).strip()}) decides, {one.reason}"
+    place = f"{os.path.basename(one.rule.file)} line {one.rule.line.number}"
+    return f"{place} ({passwords.masked(one.rule.line.text).strip()}) decides, {one.reason}"
 
 
 def _named(session: Mapping[str, Any]) -> str:

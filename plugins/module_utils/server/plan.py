@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, hba, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer, settings
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
@@ -28,7 +28,8 @@ class Found(NamedTuple):
 
     ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are of no use together.
     ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
-    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload.
+    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload. ``major`` is the
+    server's version.
     """
 
     generation: dict[str, bytes]
@@ -40,6 +41,7 @@ class Found(NamedTuple):
     unfit: str = ""
     drift: tuple[str, ...] = ()
     observable: bool = True
+    major: int = lexer.NEWEST
 
 
 class Rewrite(NamedTuple):
@@ -123,17 +125,40 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
-def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str, File]:
-    """Return the files of the generation to stage, with the new certificate and key if there are any."""
-    staged = dict(plan.contents or {})
+def contents(
+    plan: Plan, target: Target, generation: str, certificate: str | None, key: bytes | None
+) -> dict[str, File]:
+    """Return the files of the ``generation`` to stage, with the new certificate and key if there are any."""
+    conf = settings.pinned(target.ssl_conf.encode(), target.directory, generation)
+    staged = {**(plan.contents or {}), CONF: conf}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
     return {name: File(staged[name], mode) for name, mode in MODES.items()}
 
 
-def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str]) -> list[Fault]:
+def in_steps(rewrites: Sequence[Rewrite], major: int) -> list[Rewrite]:
+    """Return the rewrites of rules and maps so that after each of them all are let in who were before or will be.
+
+    Between two files somebody else may reload or restart the server: rules that name a map of the other side would keep
+    clients out. So the maps have the lines of both sides while the rules change.
+    """
+    files = {rewrite.name: rewrite for rewrite in rewrites}
+    if len(files) < 2:
+        return list(rewrites)
+    ident, rules = files["pg_ident.conf"], files["pg_hba.conf"]
+    before, after = ([line.text for line in lexer.read(text, major)] for text in (ident.before, ident.after))
+    lost = [line for line in before if line not in after]
+    if not lost:
+        return [ident, rules]
+    if all(line in before for line in after):
+        return [rules, ident]
+    both = "\n".join([ident.after.rstrip("\n"), *lost, ""])
+    return [ident._replace(after=both), rules, ident._replace(before=both)]
+
+
+def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str], major: int) -> list[Fault]:
     """Return the faults that would still be there once the files are rewritten; ``paths`` says where the files are."""
-    coming = {rewrite.name: hba.read(rewrite.after) for rewrite in rewrites}
+    coming = {rewrite.name: lexer.read(rewrite.after, major) for rewrite in rewrites}
 
     def stays(fault: Fault) -> bool:
         lines = coming.get(fault.name)
@@ -144,6 +169,14 @@ def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping
         return any(line.fields[0][0].text.startswith("include") for line in lines)
 
     return [fault for fault in faults if stays(fault)]
+
+
+def leaf_of(chain: bytes | None) -> Certificate | None:
+    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
+    try:
+        return read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0] if chain else None
+    except TlsError:
+        return None
 
 
 def _chain(found: Found) -> list[Certificate]:
@@ -171,10 +204,10 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     rest = found.hba
     if configuration.is_whole_file(rest):  # of a run with mode replace: what is no longer declared goes
         rest = f"{_local_line(management)}\n"
-    elif any(line.fields[0][0].text == "local" for line in hba.read(lines)):
+    elif any(line.fields[0][0].text == "local" for line in lexer.read(lines, found.major)):
         lines = f"{_local_line(management)}\n{lines}"
     coming = configuration.with_block(rest, lines, "pg_hba.conf")
-    if not hba.read(coming):
+    if not lexer.read(coming, found.major):
         raise TlsError(
             "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Declare one in "
             "postgres_server_hba, or write one below the managed block."
@@ -190,7 +223,7 @@ def _local_line(management: Management) -> str:
             "your own, and postgres_server_hba_mode replace, need both to be the same, for the rule that keeps the "
             "management connection (local all ROLE peer)."
         )
-    return hba.rule_line({"type": "local", "user": management.role, "method": "peer"}, "management")
+    return f"local all {lexer.word(management.role)} peer"
 
 
 def _rewrite(name: str, before: str, after: str) -> Rewrite | None:

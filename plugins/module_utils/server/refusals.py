@@ -12,7 +12,7 @@ from typing import Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_checks, rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -26,6 +26,19 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     settings.refuse_protocols(target.settings, state, included)
     settings.refuse_overrides(target.settings, state, included)
     find("openssl", "to make private keys and certificate requests")
+
+
+def refuse_faulty_rules(target: Target, major: int, texts: Texts) -> None:
+    """Refuse declared rules and maps that the server would not load. Raises TlsError."""
+    rule_checks.refuse_faulty(target.hba, major, "postgres_server_hba", texts.named["pg_hba.conf"])
+    rule_checks.refuse_faulty(target.ident, major, "postgres_server_ident", texts.named["pg_ident.conf"], ident=True)
+
+
+def refuse_faulty_maps(state: ServerState, texts: Texts) -> None:
+    """Refuse a pg_ident.conf as it is if the server would not load it. Raises TlsError."""
+    path, text = texts.named["pg_ident.conf"], texts.read("pg_ident.conf", "")
+    if lexer.read(text, state.major):
+        rule_checks.refuse_faulty(text, state.major, path, path, ident=True)
 
 
 def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, included: str) -> None:
@@ -44,8 +57,8 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
 def _refuse_broken_rules(rewrites: Sequence[planning.Rewrite], state: ServerState, texts: Texts) -> None:
     """Stop when lines that are none of ours would keep the server from loading the new rules."""
     if state.major < 15:  # which cannot be asked about its maps
-        hba.check_maps(texts.read("pg_ident.conf", ""), state.major, texts.named["pg_ident.conf"])
-    faults = planning.lasting(rules.faults(state.bad_lines), rewrites, texts.named)
+        refuse_faulty_maps(state, texts)
+    faults = planning.lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
     if faults:
         listed = [str(fault) for fault in faults]
         raise TlsError(
@@ -72,7 +85,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 
 
 def refuse_lock_out(
-    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, major: int
+    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
     """Stop when somebody would be locked out who is not meant to be. Raises TlsError.
 
@@ -84,9 +97,9 @@ def refuse_lock_out(
         return
     with as_root() if os.getuid() == 0 else contextlib.nullcontext():
         from ansible_collections.pgops.tls.plugins.module_utils.server import lockout  # noqa: PLC0415
-    coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
-    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident))
+    coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
+    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), paths, major)
     lockout.refuse_to_forget(clients, after, major)
     if plan.rules:
-        before = lockout.files(found.hba, found.ident)
+        before = lockout.files(found.hba, found.ident, paths, major)
         lockout.refuse_new_rules(before, after, administrator, major, sessions=target.lock_out == "refuse")

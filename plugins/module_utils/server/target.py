@@ -92,6 +92,17 @@ def read(options: dict[str, Any]) -> Target:
     )
 
 
+def refuse_without_roots(target: Target, now: int) -> None:
+    """Raise TlsError when no root is valid ``now`` (Unix seconds): clients, or the server, would let nobody in."""
+    for option, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
+        found = certificate.read_pem(pem, option)
+        if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
+            raise TlsError(
+                f"{option}: expected at least one self-signed root that is valid now, found "
+                f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
+            )
+
+
 def authorities(pem: str, option: str) -> list[Certificate]:
     """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
     found = certificate.read_pem(pem, option)

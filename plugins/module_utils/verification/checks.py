@@ -155,10 +155,15 @@ def _proven(checks: Sequence[Check]) -> list[Check]:
     }
     return [
         check._replace(verdict=verdicts.with_proof(check.verdict, works.get(check.expectation.proof)))
-        if check.expectation.expect == "refused"
+        if check.expectation.expect == "refused" and not was_accepted(check)
         else check
         for check in checks
     ]
+
+
+def was_accepted(check: Check) -> bool:
+    """Tell whether there was a session."""
+    return check.attempt is not None and check.attempt.session is not None
 
 
 def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, major: int) -> Verdict:

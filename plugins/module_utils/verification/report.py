@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence
+import re
+from typing import Any, Container, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals, verdicts
 
+# What to look at, by libpq's reason
+HINTS = {
+    "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does "
+    "no firewall reject it?",
+    "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
+    "could not translate host name": "The client host has to know this name (DNS, /etc/hosts).",
+}
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
 
@@ -45,16 +53,43 @@ def sentence(check: Mapping[str, Any]) -> str:
     )
 
 
-def deviations(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for everything that is wrong on any client host.
+def causes(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each cause of faults, and not for what follows from it: a server that is down is one."""
+    faults = [one for one in checks if is_fault(one)]
+    broken = {one["server"] for one in faults if one["status"] == verdicts.DEVIATION}
+    by_cause: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    unproven = 0
+    for one in faults:
+        if one["status"] == verdicts.UNPROVEN and one["server"] in broken:
+            unproven += 1
+        else:
+            by_cause.setdefault((one["server"], one["reason"]), []).append(one)
+    found = [_cause(alike) for alike in by_cause.values()]
+    if unproven:
+        found[-1] += f" For that, {unproven} refusals are unproven."
+    return found
 
-    ``results`` are the results of module connection by client host; one without checks is a fault of its own.
+
+def _cause(alike: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is wrong with connections to one server that failed for one reason."""
+    first, more = alike[0], len(alike) - 1
+    others = f" The same with {more} more of its connections to this server." if more else ""
+    hints = [hint for pattern, hint in HINTS.items() if re.search(pattern, first["reason"])]
+    return f"{sentence(first)}{others}{''.join(f' {hint}' for hint in hints[:1])}"
+
+
+def deviations(results: Mapping[str, Mapping[str, Any]], behind: Container[str] = ()) -> list[str]:
+    """Return a sentence for each cause of what is wrong on any client host.
+
+    ``results`` are the results of module connection by client host; one without checks is a fault of its own, unless it
+    was skipped. ``behind`` are servers whose own run failed: what is wrong with them is known.
     """
     found = []
     for client, result in results.items():
-        if "checks" not in result:
+        if "checks" not in result and not result.get("skipped"):
             found.append(f"Client {client}: nothing was verified: {_why_not(result)}")
-        found += [f"Client {client}, {sentence(one)}" for one in result.get("checks", ()) if is_fault(one)]
+        checks = [one for one in result.get("checks", ()) if one["server"] not in behind]
+        found += [f"Client {client}, {cause}" for cause in causes(checks)]
     return found
 
 
@@ -102,6 +137,8 @@ def _rows(client: str, result: Mapping[str, Any], show: str) -> Iterable[Sequenc
 
 
 def _why_not(result: Mapping[str, Any]) -> str:
+    if result.get("skipped"):
+        return "this host failed before"
     return str(result.get("msg") or "the host gave no result")
 
 

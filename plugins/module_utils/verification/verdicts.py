@@ -81,17 +81,19 @@ def of_refused(attempt: Attempt, kind: str) -> Verdict:
 
 
 def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
-    """Return the verdict on a refusal in the light of the same connection with the right parameters.
+    """Return the verdict on what was not accepted in the light of the same connection with the right parameters.
 
-    A refusal proves nothing when that connection does not work either.
+    It proves nothing, neither a refusal nor a fault of its own, when that connection does not work either.
     """
+    if verdict.status == DEVIATION and proof is not None and proof.status == DEVIATION:
+        return Verdict(UNPROVEN, "could not be tried: the connection that has to work failed too")
     if verdict.status != OK or (proof is not None and proof.status == OK):
         return verdict
     if proof is None:
         return Verdict(UNPROVEN, "no accepted connection to compare with is among the expectations")
     if proof.status == SKIPPED:
         return Verdict(SKIPPED, f"the connection to compare with was skipped: {proof.reason}")
-    return Verdict(UNPROVEN, f"was refused, but the connection that has to work failed too: it {proof.reason}")
+    return Verdict(UNPROVEN, "was refused, but the connection that has to work failed too")
 
 
 def described(session: Session) -> str:

@@ -48,5 +48,5 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
     if lost:
         raise TlsError(
             f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
-            "from there would be shut out."
+            "from there would be shut out. Is postgres_ca_directory the right one?"
         )

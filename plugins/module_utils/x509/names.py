@@ -44,7 +44,7 @@ def parse(text: object, option: str) -> Name:
     A leading ``*.`` is a wildcard for exactly one label, as libpq matches it. Raises TlsError, naming ``option``,
     for anything that is neither a DNS name (RFC 1123) nor an IP address.
     """
-    written = str(text)
+    written = text if isinstance(text, str) else ""
     packed = packed_address(written)
     if packed is not None:
         return Name("ip", unpacked_address(packed))
@@ -56,7 +56,7 @@ def parse(text: object, option: str) -> Name:
     # Lower case makes ASCII letters of some others, such as the sign for kelvin.
     if not written.isascii() or len(value) > 253 or all_digits or not all(_LABEL.fullmatch(label) for label in checked):
         raise TlsError(
-            f"{option}: {shown(written)} is neither a DNS name nor an IP address. Expected labels of up to 63 "
+            f"{option}: {shown(text)} is neither a DNS name nor an IP address. Expected labels of up to 63 "
             "letters, digits and hyphens joined by dots (internationalised names in their xn-- form), or an address."
         )
     return Name("dns", value)

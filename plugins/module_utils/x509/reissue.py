@@ -12,14 +12,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
-RENEWED_AT = 2 / 3  # of its life; what ACME clients and cert-manager do by default
+RENEWED_AT = 2 / 3  # of its life, at the latest; what ACME clients and cert-manager do by default
+SPREAD = 1 / 12  # of its life, by which a certificate may be renewed earlier: a week of 90 days
 
 
 class Wish(NamedTuple):
     """What a leaf has to be.
 
     ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
-    means at two thirds of its life.
+    means at two thirds of its life or somewhat earlier, see ``due_at``.
     """
 
     common_name: str | None
@@ -63,15 +64,23 @@ def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
 def due_at(leaf: Certificate, wish: Wish) -> int:
     """Return the Unix second from which on a certificate is to be renewed.
 
+    Each certificate has its own within a twelfth of its life, so that a fleet that was set up in one night is not
+    renewed in one night.
     One that ends with its issuer cannot be followed by one that ends later. It stays for two thirds of its life at
     least, or a wish for an early renewal would be due again as soon as it was fulfilled.
     """
     life = leaf.not_after - leaf.not_before
     at_two_thirds = leaf.not_before + int(life * RENEWED_AT)
     if wish.renew_before is None:
-        return at_two_thirds
-    wished = leaf.not_after - min(wish.renew_before, life)
+        wished = at_two_thirds - spread(leaf.sha256, life)
+    else:
+        wished = leaf.not_after - min(wish.renew_before, life)
     return max(wished, at_two_thirds) if leaf.not_after >= wish.issuing.not_after else wished
+
+
+def spread(fingerprint: str, life: int) -> int:
+    """Return how many seconds before two thirds of its ``life`` a certificate is due, by its hexadecimal SHA-256."""
+    return int(life * SPREAD * int(fingerprint[:4], 16) / 0x10000)
 
 
 def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
@@ -107,7 +116,8 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
         "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host. Is "
         "postgres_ca_directory another one than before (another machine, another copy of the inventory), or was it "
         "lost and made anew? Then name the right one, or restore it from its backup. If the authorities are to be "
-        f"replaced, run with {place.variable}: true, which issues from the new ones."
+        f"replaced, run with {place.variable}: true, which issues from the new ones, "
+        "servers first: clients keep theirs for as long as no server has followed."
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,17 @@ def test_a_host_that_cannot_verify_is_a_fault_that_the_others_survive(fleet: Fle
     assert "Client client2: nothing was verified" in done.stdout
     assert "there is no OS user 'nobody-here' on this host" in done.stdout
     assert [row[0] for row in table(done.stdout)].count("client1") == 9
+
+
+def test_a_server_that_is_down_is_one_cause_with_a_hint_whatever_follows_from_it(fleet: Fleet) -> None:
+    fleet.server.update(postgres_server_port=1, postgres_server_extra_names=["127.0.0.1"])
+    done = fleet.run()
+    assert done.returncode == 2, done.stdout
+    (said,) = re.findall(r'fatal: \[client1\].*"msg": "(.*)"', done.stdout)
+    assert said.count("Connection refused") == 1, said
+    assert re.search(r"The same with 3 more .* Is the server running.* listen_addresses .* firewall", said), said
+    assert said.endswith(" For that, 6 refusals are unproven."), said
+    assert [row[5] for row in table(done.stdout)[1:]].count("UNPROVEN") == 6
 
 
 def test_identities_without_a_server_are_an_error(fleet: Fleet) -> None:

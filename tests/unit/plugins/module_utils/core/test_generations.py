@@ -141,8 +141,27 @@ def test_generations_that_never_came_into_use_are_discarded(store: GenerationSto
     for _number in range(2):
         store.switch(store.stage(CONTENTS))
     store.stage(CONTENTS)
+    for path in (store.directory, store.generations, store.pending):
+        Path(path, ".half.pgops-new").write_text("half")
     store.discard_unused()
     assert store.names() == ["0001", "0002"]
+    assert [path for path in faults.everything(Path(store.directory)) if "half" in path] == []
+
+
+def test_the_generation_before_is_the_newest_one_that_is_older(store: GenerationStore) -> None:
+    assert store.before(store.current()) is None
+    for _number in range(3):
+        store.switch(store.stage(CONTENTS))
+    assert (store.before("0003"), store.before("0002"), store.before("0001")) == ("0002", "0001", None)
+    os.rename(store.path("0002"), store.path("10000"))
+    assert (store.before("0003"), store.before("10000")) == ("0001", "0003")
+
+
+def test_a_generation_tells_for_which_one_it_is_there_by_a_roll_back(store: GenerationStore) -> None:
+    store.switch(store.stage(CONTENTS))
+    assert store.left_for("0001") is None
+    assert store.left_for(store.stage(CONTENTS, left="0001")) == "0001"
+    assert store.left_for(None) is None
 
 
 def test_a_pending_key_is_for_its_owner_only(store: GenerationStore) -> None:

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    client_rules,
+    lexer,
+    passwords,
+    rule_checks,
+    rule_text,
+)
 
 
 def words(text: str) -> list[list[list[str]]]:
-    return [[[token.text for token in field] for field in line.fields] for line in hba.read(text)]
+    return [[[token.text for token in field] for field in line.fields] for line in lexer.read(text)]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +40,8 @@ def words(text: str) -> list[list[list[str]]]:
         ({"user": 'odd"name', "method": "reject"}, 'hostssl all "odd""name" all reject'),
         ({"user": '"all"', "method": "reject"}, 'hostssl all "all" all reject'),
         (
-            {"type": "host", "user": "x", "method": "radius", "radiusservers": "a,b", "radiussecrets": "s p"},
-            'host all x all radius radiusservers="a,b" radiussecrets="s p"',
+            {"type": "host", "user": "x", "method": "radius", "radiusservers": "a,b", "radiussecrets": "s"},
+            'host all x all radius radiusservers="a,b" radiussecrets=s',
         ),
         (
             {"type": "host", "user": "x", "address": "10.0.0.1 255.255.255.255", "method": "md5"},
@@ -44,7 +50,7 @@ def words(text: str) -> list[list[list[str]]]:
     ],
 )
 def test_a_rule_becomes_a_line_with_quotes_where_they_are_needed(rule: dict[str, Any], line: str) -> None:
-    assert hba.rule_line(rule) == line
+    assert rule_text.rule_line(rule) == line
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_a_rule_becomes_a_line_with_quotes_where_they_are_needed(rule: dict[str,
 )
 def test_a_bad_rule_is_named_with_what_was_expected(rule: object, message: str) -> None:
     with pytest.raises(TlsError) as failure:
-        hba.rule_line(rule, "rules[3]")
+        rule_text.rule_line(rule, "rules[3]")
     assert message in failure.value.message
 
 
@@ -84,36 +90,36 @@ def test_lines_are_read_as_the_server_reads_them() -> None:
         [["host"], ["all"], ["app"], ["all"], ["cert"]],
         [["local"], ["all"], ["all"], ["peer"]],
     ]
-    assert [line.number for line in hba.read("# x\n\nhost a \\\nb c d\nlocal x y z")] == [3, 5]
-    assert hba.read('host "all" all all md5')[0].fields[1] == [hba.Token("all", True)]
+    assert [line.number for line in lexer.read("# x\n\nhost a \\\nb c d\nlocal x y z")] == [3, 5]
+    assert lexer.read('host "all" all all md5')[0].fields[1] == [lexer.Token("all", True)]
     assert words("host a, b c d") == [[["host"], ["a", "b"], ["c"], ["d"]]], "a comma joins over blanks"
 
 
 def test_an_address_may_be_followed_by_a_mask() -> None:
-    hba.check("host all all 10.0.0.0 255.0.0.0 md5", 15, "", "hba")
-    with pytest.raises(TlsError, match="the rule has no method"):
-        hba.check("host all all 10.0.0.0 md5", 15, "", "hba")
+    rule_checks.refuse_faulty("host all all 10.0.0.0 255.0.0.0 md5", 15, "hba", "")
+    with pytest.raises(TlsError, match=r"address '10.0.0.0' has no mask; expected 10.0.0.0/32"):
+        rule_checks.refuse_faulty("host all all 10.0.0.0 md5", 15, "hba", "")
 
 
 def test_what_a_version_does_not_have_is_refused_for_it() -> None:
     rule = "hostssl all all all cert clientname=DN"
-    hba.check(rule, 14, "", "hba")
+    rule_checks.refuse_faulty(rule, 14, "hba", "")
     with pytest.raises(TlsError, match="clientname needs PostgreSQL 14, this server is 13"):
-        hba.check(rule, 13, "", "hba")
+        rule_checks.refuse_faulty(rule, 13, "hba", "")
     with pytest.raises(TlsError, match="oauth needs PostgreSQL 18, this server is 17"):
-        hba.check('host all all all oauth issuer="https://x.example" scope=openid', 17, "", "hba")
+        rule_checks.refuse_faulty('host all all all oauth issuer="https://x.example" scope=openid', 17, "hba", "")
 
 
 def test_passwords_are_told_so_that_they_can_be_hidden() -> None:
     text = 'host all all all ldap ldapbindpasswd=abc\nhost all all all radius radiussecrets="d ""e"",f" radiusports=1\n'
-    assert hba.secrets(text) == {"abc", 'd ""e"",f', 'd "e",f'}
-    assert hba.secrets('host all all all ldap "ldapbindpasswd=g h"') == {"g h"}
-    assert hba.secrets("host all all all cert map=x") == set()
+    assert passwords.secrets(text) == {"abc", 'd ""e"",f', 'd "e",f'}
+    assert passwords.secrets('host all all all ldap "ldapbindpasswd=g h"') == {"g h"}
+    assert passwords.secrets("host all all all cert map=x") == set()
 
 
 def test_a_list_for_a_password_is_not_shown() -> None:
     with pytest.raises(TlsError, match="expected a word, found a list") as caught:
-        hba.rule_line({"user": "x", "method": "ldap", "ldapbindpasswd": ["abc"]})
+        rule_text.rule_line({"user": "x", "method": "ldap", "ldapbindpasswd": ["abc"]})
     assert "abc" not in caught.value.message
 
 
@@ -121,7 +127,7 @@ def test_passwords_in_rules_are_masked() -> None:
     text = (
         'host all all all ldap ldapserver=x ldapbindpasswd="se cr""et" ldapport=1\nhost a b c radius radiussecrets=abc'
     )
-    masked = hba.masked(text)
+    masked = passwords.masked(text)
     assert "cr" not in masked.replace("radiussecrets", "")
     assert "abc" not in masked
     assert masked.count("********") == 2
@@ -139,16 +145,16 @@ def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
         {"postgres_client_identities": [{"role": "b", "os_user": "z", "databases": ["one"]}]},
         {},
     ]
-    assert hba.identity_rules(hosts) == [
+    assert client_rules.identity_rules(hosts) == [
         {"database": ["all"], "user": "a", "method": "cert"},
         {"database": ["one", "two"], "user": "b", "method": "cert"},
     ]
     with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
-        hba.identity_rules([{"postgres_client_identities": ["app"]}])
+        client_rules.identity_rules([{"postgres_client_identities": ["app"]}])
 
 
 def test_a_mapping_needs_its_three_parts() -> None:
     mapping = {"map": "people", "system_user": "Alice A", "database_user": "alice"}
-    assert hba.ident_line(mapping) == 'people "Alice A" alice'
+    assert rule_text.ident_line(mapping) == 'people "Alice A" alice'
     with pytest.raises(TlsError, match="expected the keys map, system_user, database_user"):
-        hba.ident_line({"map": "people", "system_user": "x"})
+        rule_text.ident_line({"map": "people", "system_user": "x"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords, rule_checks, rule_text
 
 CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
@@ -25,7 +25,7 @@ CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
     ],
 )
 def test_rules_without_a_way_in_for_plaintext_pass(text: str) -> None:
-    hba.refuse_plaintext(text)
+    rule_checks.refuse_plaintext(text, 15)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_rules_without_a_way_in_for_plaintext_pass(text: str) -> None:
 )
 def test_a_way_in_for_plaintext_is_named_by_its_line(text: str, line: int) -> None:
     with pytest.raises(TlsError, match=rf"pg_hba\.conf line {line} \(.*lets connections without TLS in"):
-        hba.refuse_plaintext(text)
+        rule_checks.refuse_plaintext(text, 15)
 
 
 def test_a_backslash_at_the_end_of_a_value_joins_no_lines() -> None:
-    line = hba.rule_line({"user": "x", "method": "ldap", "ldapsuffix": "end\\"})
+    line = rule_text.rule_line({"user": "x", "method": "ldap", "ldapsuffix": "end\\"})
     assert line == 'hostssl all x all ldap ldapsuffix="end\\"'
 
 
 def test_line_ends_with_a_carriage_return_join_lines_too() -> None:
-    lines = hba.read("host all \\\r\nall all md5\r\nlocal all all peer \\")
+    lines = lexer.read("host all \\\r\nall all md5\r\nlocal all all peer \\")
     assert [(line.number, len(line.fields)) for line in lines] == [(1, 5), (3, 4)]
 
 
@@ -70,7 +70,7 @@ def test_line_ends_with_a_carriage_return_join_lines_too() -> None:
 )
 def test_a_list_where_the_server_takes_one_value_is_refused(rule: dict[str, object]) -> None:
     with pytest.raises(TlsError, match=r"expected one value, found the list|is unknown"):
-        hba.rule_line(rule)
+        rule_text.rule_line(rule)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_a_list_where_the_server_takes_one_value_is_refused(rule: dict[str, obje
     ],
 )
 def test_a_password_is_masked_however_it_is_quoted(text: str) -> None:
-    masked = hba.masked(f"host all all all {text}\nhost next line")
+    masked = passwords.masked(f"host all all all {text}\nhost next line")
     assert "sesame" not in masked
     assert "********" in masked
 
 
 def test_a_part_of_a_password_is_not_told_in_an_error() -> None:
     with pytest.raises(TlsError, match="found a word without") as failure:
-        hba.check("host all all all ldap ldapserver=x ldapbindpasswd=a sesame", 15, "", "f")
+        rule_checks.refuse_faulty("host all all all ldap ldapserver=x ldapbindpasswd=a sesame", 15, "f", "")
     assert "sesame" not in failure.value.message
 
 
@@ -106,4 +106,11 @@ def test_a_part_of_a_password_is_not_told_in_an_error() -> None:
 )
 def test_no_part_of_a_rule_makes_a_second_line(rule: dict[str, object]) -> None:
     with pytest.raises(TlsError, match="holds a line break"):
-        hba.rule_line(rule)
+        rule_text.rule_line(rule)
+
+
+def test_before_version_14_a_backslash_joins_no_lines() -> None:
+    text = "# a note \\\nhost all all all trust\n" + CLOSED
+    rule_checks.refuse_plaintext(text, 14)
+    with pytest.raises(TlsError, match=r"line 2 \(host all all all trust\) lets connections without TLS in"):
+        rule_checks.refuse_plaintext(text, 13)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, regex, usermap
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, regex, usermap
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
 FACTS = Facts(17, groups={"app": ["app", "staff"], "staff": ["staff"], "boss": ["boss"], "all": ["all"]})
@@ -87,25 +87,25 @@ def test_a_captured_part_is_sure_where_the_longest_match_is_the_only_one(
     ],
 )
 def test_a_line_of_a_map(line: str, name: str, role: str, expected: bool | None) -> None:
-    assert usermap.permits(hba.read(line), "people", role, name, FACTS) is expected
+    assert usermap.permits(lexer.read(line), "people", role, name, FACTS) is expected
 
 
 def test_the_lines_of_a_map_are_tried_until_one_fits() -> None:
-    lines = hba.read("people alice boss\npeople /^(ali)ce$ app\n")
+    lines = lexer.read("people alice boss\npeople /^(ali)ce$ app\n")
     assert usermap.permits(lines, "people", "app", "alice", FACTS)
     assert not usermap.permits(lines, "people", "staff", "alice", FACTS)
 
 
 def test_a_group_that_is_missing_in_an_expression_ends_the_search() -> None:
-    assert usermap.permits(hba.read("people /^a \\1\npeople alice app\n"), "people", "app", "alice", FACTS) is False
+    assert usermap.permits(lexer.read("people /^a \\1\npeople alice app\n"), "people", "app", "alice", FACTS) is False
 
 
 def test_up_to_version_15_a_database_user_is_a_plain_name() -> None:
     old = FACTS._replace(major=15)
-    assert not usermap.permits(hba.read("people alice all"), "people", "app", "alice", old)
-    assert not usermap.permits(hba.read("people alice +staff"), "people", "app", "alice", old)
-    assert usermap.permits(hba.read("people alice +staff"), "people", "+staff", "alice", old)
-    assert usermap.permits(hba.read(r"people /^(.*)$ +\1"), "people", "+staff", "staff", old)
+    assert not usermap.permits(lexer.read("people alice all"), "people", "app", "alice", old)
+    assert not usermap.permits(lexer.read("people alice +staff"), "people", "app", "alice", old)
+    assert usermap.permits(lexer.read("people alice +staff"), "people", "+staff", "alice", old)
+    assert usermap.permits(lexer.read(r"people /^(.*)$ +\1"), "people", "+staff", "staff", old)
 
 
 def test_without_a_map_the_name_is_the_role() -> None:

@@ -55,7 +55,7 @@ def test_a_deviation_names_client_server_name_expectation_and_event() -> None:
     (found,) = report.deviations(bad)
     assert found == (
         "Client application2, OS user www as role app to server db1 by name db1.example.com, port 5432: "
-        "expected accepted; it was refused: timeout expired."
+        "expected accepted; it was refused: timeout expired. Is it its address, and does no firewall drop it?"
     )
 
 
@@ -78,3 +78,30 @@ def test_a_host_without_results_is_a_fault_of_its_own() -> None:
 
 def test_nothing_at_all_is_said_to_be_nothing() -> None:
     assert report.table({"app1": {"checks": []}}) == ["0 connections from 1 client hosts: none"]
+
+
+def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
+    down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
+    follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
+    (cause,) = report.causes([CHECK, down, {**down, "host": "192.0.2.1"}, follows, {**follows, "role": "x"}])
+    assert "by name db1.example.com, port 5432: expected accepted; it was refused: Connection refused." in cause
+    assert "The same with 1 more of its connections to this server." in cause
+    assert cause.endswith("does no firewall reject it? For that, 2 refusals are unproven.")
+
+
+def test_each_server_and_each_reason_is_a_cause_of_its_own() -> None:
+    bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
+    alone = {**CHECK, "server": "db3", "status": "unproven", "reason": "nothing to compare with"}
+    found = report.causes([bad, {**bad, "server": "db2"}, {**bad, "reason": "was refused: y"}, alone])
+    assert [" more of its" in one for one in found] == [False] * 4
+    assert "to server db3 " in found[3]
+
+
+def test_what_is_wrong_with_servers_that_failed_before_is_known_and_not_said_again() -> None:
+    bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
+    seen = {"app1": {"checks": [bad, {**bad, "server": "db2"}]}, "app2": {"skipped": True}}
+    (found,) = report.deviations(seen, ["db1"])
+    assert "to server db2 " in found
+    assert report.deviations(seen, ["db1", "db2"]) == []
+    assert "NOTHING VERIFIED" in report.table(seen)[-2]
+    assert report.table(seen)[-2].endswith("this host failed before")

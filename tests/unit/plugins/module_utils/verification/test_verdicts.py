@@ -98,9 +98,20 @@ def test_a_refusal_counts_only_beside_a_connection_that_works(proof: Verdict | N
     assert verdicts.with_proof(Verdict("ok", "as expected"), proof).status == status
 
 
-def test_a_refusal_that_deviates_does_so_whatever_the_other_connection_did() -> None:
-    bad = Verdict("deviation", "was accepted (without TLS)")
-    assert verdicts.with_proof(bad, Verdict("deviation", "was refused: x")) == bad
+@pytest.mark.parametrize(
+    ("proof", "status"),
+    [
+        (Verdict("ok", ""), "deviation"),
+        (Verdict("deviation", "was refused: Connection refused"), "unproven"),
+        (Verdict("skipped", "libpq 13"), "deviation"),
+        (None, "deviation"),
+    ],
+)
+def test_a_refusal_for_another_reason_follows_from_a_connection_that_fails_too(
+    proof: Verdict | None, status: str
+) -> None:
+    bad = Verdict("deviation", "failed for another reason: Connection refused")
+    assert verdicts.with_proof(bad, proof).status == status
 
 
 @pytest.mark.parametrize("fields", [[], ["t"], ["t", "a", "b", "c", "d", "e"]])

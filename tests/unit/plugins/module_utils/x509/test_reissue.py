@@ -51,17 +51,30 @@ def test_no_certificate_is_a_reason(wish: reissue.Wish) -> None:
     [
         (START - 1, ["not_valid_for_another_0m"]),
         (START - DAY, ["not_valid_for_another_1d"]),
-        (START + 60 * DAY - 1, []),
+        (START + 52 * DAY, []),
         (START + 60 * DAY, ["expires_in_30d"]),
         (END - 1, ["expires_in_0m"]),
         (END, ["expired_0m_ago"]),
         (END + 3 * DAY, ["expired_3d_ago"]),
     ],
 )
-def test_the_clock_decides_at_two_thirds_of_life(
+def test_the_clock_decides_at_two_thirds_of_life_at_the_latest(
     leaf: Certificate, wish: reissue.Wish, now: int, expected: list[str]
 ) -> None:
     assert reissue.reasons(leaf, wish, now) == expected
+
+
+def test_each_certificate_is_due_at_its_own_moment_within_a_twelfth_of_its_life(
+    leaf: Certificate, wish: reissue.Wish
+) -> None:
+    due = START + 60 * DAY - reissue.spread(leaf.sha256, 90 * DAY)
+    assert reissue.reasons(leaf, wish, due - 1) == []
+    assert reissue.reasons(leaf, wish, due) == [f"expires_in_{(END - due) // DAY}d"]
+    earlier = [reissue.spread(f"{number:04x}" + "0" * 60, 90 * DAY) for number in range(0, 0x10000, 655)]
+    assert earlier[0] == 0
+    assert 7 * DAY < max(earlier) < 8 * DAY
+    nights = [seconds // DAY for seconds in earlier]
+    assert max(nights.count(night) for night in nights) <= len(nights) // 7
 
 
 @pytest.mark.parametrize(
@@ -104,7 +117,7 @@ def test_a_certificate_that_ends_with_its_issuer_is_not_renewed_before_two_third
 
 @pytest.mark.parametrize(
     ("renew_before", "now", "left"),
-    [(90 * DAY, START, "90d"), (90 * DAY - 300, START + 300, "89d"), (1000 * DAY, START + 59 * DAY, "31d")],
+    [(90 * DAY, START, "90d"), (90 * DAY - 300, START + 300, "89d"), (1000 * DAY, START + 52 * DAY, "38d")],
 )
 def test_a_certificate_that_is_due_as_soon_as_it_comes_is_refused_with_the_option_to_change(
     leaf: Certificate, wish: reissue.Wish, renew_before: int, now: int, left: str

@@ -1,0 +1,40 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which rules of pg_hba.conf the clients of an inventory need."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+
+
+def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one rule of method cert for each role in the hosts' postgres_client_identities.
+
+    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError
+    for an identity without a role.
+    """
+    databases: dict[str, list[str]] = {}
+    for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):
+        if not isinstance(identity, Mapping) or not identity.get("role"):
+            raise TlsError(
+                f"postgres_client_identities: expected dictionaries with role and os_user, found {shown(identity)}."
+            )
+        named = identity.get("databases") or ["all"]
+        if not isinstance(named, (list, tuple)):
+            raise TlsError(
+                f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
+            )
+        databases.setdefault(str(identity["role"]), []).extend(named)
+    return [
+        {"database": ["all"] if "all" in found else sorted(set(found)), "user": _literally(role), "method": "cert"}
+        for role, found in sorted(databases.items())
+    ]
+
+
+def _literally(role: str) -> str:
+    """Return a role for a rule, in quotes where it would be read as a word, a group, a file or as quoted already."""
+    is_special = role == "all" or role[0] in "+@" or '"' in role
+    return '"' + role.replace('"', '""') + '"' if is_special else role

@@ -1,0 +1,98 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What failed in a run of the playbook, host by host, and the summary that a person reads of it.
+
+Only messages are read, never whole results: those may hold what is none of a reader's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+
+# The step that a host failed in, and what begins the names of the variables that tell of it
+_STEPS = {"server": "__postgres_server", "client": "__postgres_client", "verification": "__postgres_verify"}
+_RESULTS = ("converged", "installed")  # what the modules of a step returned, by the ends of those names
+_LONGEST = 1500  # characters of a message; the whole of it is where the task failed
+
+
+class Failure(NamedTuple):
+    """A host that failed, in which step, and why."""
+
+    host: str
+    step: str
+    message: str
+
+
+def failures(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[Failure]:
+    """Return what failed on ``hosts``, in their order. ``hostvars`` are the variables of all hosts."""
+    return [failure for host in hosts for failure in _of_host(host, hostvars[host])]
+
+
+def _of_host(host: str, variables: Mapping[str, Any]) -> Iterator[Failure]:
+    for step, prefix in _STEPS.items():
+        message = variables.get(f"{prefix}_failed") or _unreachable(_results(variables, prefix))
+        if message:
+            yield Failure(host, step, _as_line(message))
+
+
+def _results(variables: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
+    return [variables.get(f"{prefix}_{name}") or {} for name in _RESULTS]
+
+
+def _unreachable(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a host could not be reached, '' if it could; the playbook goes on without it."""
+    messages = [str(one.get("msg")) for one in results if one.get("unreachable")]
+    return f"could not be reached: {messages[0].replace('Task failed: ', '', 1)}" if messages else ""
+
+
+def _as_line(message: Any) -> str:
+    line = " ".join(str(message).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
+def summary(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
+    """Return the summary of a run on ``hosts``: a line for each cause with all that have it; [] if none failed."""
+    found = failures(hostvars, hosts)
+    if not found:
+        return []
+    by_cause: dict[str, list[Failure]] = {}
+    for failure in found:
+        by_cause.setdefault(failure.message, []).append(failure)
+    lines = [f"{_whose(alike)}: {message}" for message, alike in by_cause.items()]
+    behind = [failure.host for failure in found if failure.step == "server"]
+    consequence = _unverified(hostvars, hosts, behind)
+    return [*lines, *consequence, _counts(hostvars, hosts, {failure.host for failure in found}), _WHAT_TO_DO]
+
+
+def _whose(alike: Iterable[Failure]) -> str:
+    """Return the hosts and steps of failures, such as ``db1, db2 (server); db3 (server, client)``."""
+    steps: dict[str, list[str]] = {}
+    for failure in alike:
+        steps.setdefault(failure.host, []).append(failure.step)
+    hosts: dict[str, list[str]] = {}
+    for host, in_steps in steps.items():
+        hosts.setdefault(", ".join(in_steps), []).append(host)
+    return "; ".join(f"{', '.join(having)} ({in_steps})" for in_steps, having in hosts.items())
+
+
+_WHAT_TO_DO = "Mend what is named, then start the same run again. There is nothing to clean up first."
+
+
+def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], behind: Iterable[str]) -> list[str]:
+    """Return a line on the servers that failed and show it in the verification: one cause is named once."""
+    results = [hostvars[host].get("__postgres_verify_result") or {} for host in hosts]
+    faults = [one["server"] for result in results for one in result.get("checks", ()) if report.is_fault(one)]
+    counts = [f"{server} ({faults.count(server)} connections)" for server in behind if server in faults]
+    return [f"Not verified, because the server failed above: {', '.join(counts)}."] if counts else []
+
+
+def _counts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], failed: set[str]) -> str:
+    sound = [hostvars[host] for host in hosts if host not in failed]
+    changed = sum(
+        any(one.get("changed") for prefix in _STEPS.values() for one in _results(variables, prefix))
+        for variables in sound
+    )
+    return f"Hosts: {len(failed)} failed, {changed} changed, {len(sound) - changed} unchanged."

@@ -1,0 +1,396 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad inputs as data: what differs from a call that works, and what the error has to say.
+
+``VARIABLES`` are for the roles, ``OPTIONS`` for modules that are called directly, ``PLACES`` for what lies at paths.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.tests import clients
+from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, DAY, NOW
+
+KEY = clients.new_key().decode()
+SECRETS = [*KEY.splitlines()[1:-1]]  # lines that no message may hold
+ROOT = AUTHORITIES["server"].root.pem
+LEAF = clients.sign(AUTHORITIES["server"].issuing_key.public_key(), "app")
+TRUNCATED = ROOT[: len(ROOT) // 2]
+DAMAGED = ROOT.replace("MII", "MIJ", 1)
+HUGE = "-----BEGIN CERTIFICATE-----\n" + "A \n" * 3_400_000  # 10 MB
+EXPIRED = clients.issuing.new_authority("server", "P-256", NOW - 4000 * DAY).root.pem
+# Harmless where text is text; each does harm somewhere where it is not
+STRANGE = {
+    "command": "; rm -rf /",
+    "substitution": "$(id)",
+    "backticks": "`id`",
+    "template": "{{ 7 * 7 }}",
+    "quote": "it's",
+    "double quote": 'a"b',
+    "backslash": "a\\",
+    "percent": "%s%n",
+    "comma": "a,b",
+    "hash": "a#b",
+    "line break": "a\nb",
+    "return": "a\rb",
+    "NUL": "a\0b",
+    "right to left": "a\u202eb",
+    "combining": "a\u0301",
+    "zero width": "a\u200bb",
+    "emoji": "\U0001f600",
+    "half a character": "\ud800",
+    "path": "../../etc",
+    "option": "--help",
+    "long": "a" * 10_000,
+    "key": KEY,
+    "blank": " ",
+}
+
+# Of these, what no role may be called; the others are names like any other
+NO_ROLES = ["line break", "return", "NUL", "right to left", "zero width", "half a character"]
+NO_ROLES += ["long", "key", "path", "blank"]
+
+
+class Bad(NamedTuple):
+    """One bad input: its name, what it is for (a role's group or a module), what is given, what the error says."""
+
+    name: str
+    target: str
+    given: dict[str, Any]
+    message: str  # a regular expression
+
+
+PEM_OPTIONS = {"server": ("roots", "issuing", "trusted_clients"), "client": ("roots", "issuing", "trusted_clients")}
+NOT_PEM = {
+    "nothing": ("", "expected PEM certificates, found nothing"),
+    "blanks": (" \n", "expected PEM certificates, found nothing"),
+    "garbage": ("garbage", "expected PEM certificates, found 7 characters"),
+    "a key": (KEY, "expected PEM certificates, found a private key"),
+    "a key behind a root": (ROOT + TRUNCATED + KEY, "expected PEM certificates, found a private key"),
+    "half a root": (TRUNCATED, "expected PEM certificates, found"),
+    "a root and a half": (ROOT + TRUNCATED, "expected PEM certificates, found"),
+    "a damaged root": (DAMAGED, "damaged"),
+    "a leaf": (LEAF, "expected certificates of authorities, found one of 'app', a leaf"),
+    "10 MB": (HUGE, "expected PEM certificates, found 10"),
+    "not ASCII": (ROOT.replace("M", "\u041c"), "expected PEM certificates, found"),
+    "a NUL": ("\0", "expected PEM certificates, found"),
+}
+
+
+def _pem() -> Iterator[Bad]:
+    for module, options in PEM_OPTIONS.items():
+        for option, (name, (pem, message)) in itertools.product(options, NOT_PEM.items()):
+            yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")
+    for name, (pem, message) in NOT_PEM.items():
+        if name not in ("nothing", "a leaf"):  # none is what the option means, and any leaf may be trusted as such
+            yield Bad(f"probe roots: {name}", "probe", {"roots": pem}, f"roots: .*{message}")
+    for option in ("roots", "trusted_clients"):
+        message = f"{option}: expected at least one self-signed root that is valid now"
+        yield Bad(f"client {option}: expired", "client", {option: EXPIRED}, message)
+        yield Bad(f"server {option}: expired", "server", {option: EXPIRED}, message)
+
+
+def _strange() -> Iterator[Bad]:
+    names = r"names: .* is neither a DNS name nor an IP address|names: a private key is neither"
+    for name, text in STRANGE.items():
+        if name == "half a character":
+            continue  # Ansible itself lets none through to a module
+        yield Bad(f"server names: {name}", "server", {"names": [text]}, names)
+        yield Bad(f"probe names: {name}", "probe", {"names": [text]}, names)
+        yield Bad(
+            f"server login_user: {name}",
+            "server",
+            {"login_user": text},
+            "login_user|role .* (failed|is no super)|could not be started",
+        )
+        yield Bad(
+            f"server login_unix_socket: {name}",
+            "server",
+            {"login_unix_socket": "/x/" + text},
+            "No PostgreSQL server was found on port",
+        )
+        yield Bad(
+            f"server renew_before: {name}", "server", {"renew_before": text}, "renew_before: .* is not a duration"
+        )
+        yield Bad(
+            f"client renew_before: {name}", "client", {"renew_before": text}, "renew_before: .* is not a duration"
+        )
+        yield Bad(
+            f"client os_user: {name}",
+            "client",
+            {"identities": [{"role": "app", "os_user": text}]},
+            r"no OS user|identities\[0\]\.os_user: ",
+        )
+        yield Bad(f"client certificates: {name}", "client", {"certificates": {text: ROOT}}, "is none of the identities")
+        yield Bad(
+            f"connection os_user: {name}",
+            "connection",
+            {"expectations": [{"host": "localhost", "role": "app", "os_user": text}]},
+            r"os_user: ",
+        )
+        yield Bad(f"certificate lifetime: {name}", "certificate", {"lifetime": text}, "lifetime: .* is not a duration")
+        yield Bad(
+            f"authority lifetime: {name}",
+            "certificate_authority",
+            {"certificate_lifetime": text},
+            "certificate_lifetime: .* is not a duration",
+        )
+        yield Bad(
+            f"authority directory: {name}",
+            "certificate_authority",
+            {"directory": text},
+            "directory: expected an absolute path|postgres-ca: ",
+        )
+    for name in (one for one in NO_ROLES if one != "half a character"):
+        identity = [{"role": STRANGE[name], "os_user": "{user}"}]
+        yield Bad(f"client role: {name}", "client", {"identities": identity}, r"identities\[0\]\.role: ")
+    for name in ("line break", "NUL", "long", "key", "blank"):
+        identity = [{"role": "app", "os_user": "{user}", "databases": [STRANGE[name]]}]
+        yield Bad(f"client databases: {name}", "client", {"identities": identity}, r"identities\[0\]\.databases: ")
+        identity = [{"role": "app", "os_user": "{user}", "home": STRANGE[name]}]
+        yield Bad(
+            f"client home: {name}", "client", {"identities": identity}, r"identities\[0\]\.home: |the home directory"
+        )
+    for name in ("NUL", "line break", "quote", "backslash", "right to left"):
+        yield Bad(
+            f"server directory: {name}",
+            "server",
+            {"directory": "/tmp/" + STRANGE[name]},
+            "directory: .* expected an absolute path",
+        )
+
+
+OPTIONS = [
+    *_pem(),
+    *_strange(),
+    Bad("port too large", "server", {"port": 65536}, "port: found 65536, expected a TCP port, 1 to 65535"),
+    Bad("port below zero", "server", {"port": -1}, "port: found -1, expected a TCP port"),
+    Bad("port is a word", "server", {"port": "main"}, "port.*int"),
+    Bad("no server there", "server", {"port": 1}, "No PostgreSQL server was found on port 1"),
+    Bad("no names", "server", {"names": []}, "names: no names were given"),
+    Bad(
+        "100,000 names",
+        "server",
+        {"names": [f"db{one}.example.com" for one in range(100_000)]},
+        "names: 100000 names of together",
+    ),
+    Bad("names are a number", "server", {"names": 5}, "names: '5' is neither"),
+    Bad("names are a dictionary", "server", {"names": {"a": 1}}, "names.*list"),
+    Bad("clock is a word", "server", {"controller_time": "now"}, "controller_time.*float"),
+    Bad(
+        "clock is no number", "server", {"controller_time": "nan"}, "controller_time: found nan, expected Unix seconds"
+    ),
+    Bad("clock without end", "client", {"controller_time": "inf"}, "controller_time: found inf, expected Unix seconds"),
+    Bad(
+        "clock of 1970",
+        "server",
+        {"controller_time": 0},
+        "The clock of this host is [0-9]+ s ahead of the controller's",
+    ),
+    Bad("key type", "server", {"key_type": "DSA"}, "key_type must be one of"),
+    Bad("key type of clients", "client", {"key_type": "P-521"}, "key_type must be one of"),
+    Bad("relative directory", "server", {"directory": "tls"}, "directory: .* expected an absolute path"),
+    Bad("the root directory", "server", {"directory": "/"}, "directory: '/', expected an absolute path"),
+    Bad(
+        "somebody else's directory",
+        "server",
+        {"directory": "/etc"},
+        "directory: /etc belongs to user id 0; expected a directory of OS user",
+    ),
+    Bad("a file as directory", "server", {"directory": "/etc/passwd"}, "directory: /etc/passwd"),
+    Bad("a device as directory", "server", {"directory": "/dev/zero"}, "directory: /dev/zero"),
+    Bad(
+        "ssl_conf is no setting", "server", {"ssl_conf": "ssl = on\n$(id)\n"}, "ssl.conf line 2: expected NAME = VALUE"
+    ),
+    Bad(
+        "ssl_conf is a key", "server", {"ssl_conf": KEY}, "ssl.conf line 1: expected NAME = VALUE, found a private key"
+    ),
+    Bad("ssl_conf is huge", "server", {"ssl_conf": "x" * 5_000_000}, "ssl.conf line 1: expected NAME = VALUE"),
+    Bad("hba is a key", "server", {"hba": KEY}, "line 1: "),
+    Bad("hba is garbage", "server", {"hba": "\u202e\U0001f600 \x01"}, "line 1: type"),
+    Bad("hba is a list", "server", {"hba": ["hostssl"]}, "line 1: |hba.*str"),
+    Bad("hba_mode", "server", {"hba_mode": "append"}, "hba_mode must be one of"),
+    Bad(
+        "ident is garbage",
+        "server",
+        {"ident": "one\n"},
+        "postgres_server_ident line 1: .* expected MAP SYSTEM-USER DATABASE-USER",
+    ),
+    Bad("renew", "server", {"renew": "perhaps"}, "renew.*bool"),
+    Bad("unknown option", "server", {"nmaes": []}, "Unsupported parameters.*nmaes"),
+    Bad("identities are a word", "client", {"identities": "app"}, "dictionary requested|identities.*dict"),
+    Bad("an identity is a number", "client", {"identities": [5]}, "identities.*(dict|list)"),
+    Bad("an identity without user", "client", {"identities": [{"role": "app"}]}, "os_user.*identities"),
+    Bad(
+        "root's home",
+        "client",
+        {"identities": [{"role": "app", "os_user": "{user}", "home": "/root"}]},
+        "/root.*belongs to the user id 0|'/root'",
+    ),
+    Bad(
+        "home is a file",
+        "client",
+        {"identities": [{"role": "app", "os_user": "{user}", "home": "/etc/passwd"}]},
+        "the home directory '/etc/passwd'",
+    ),
+    Bad(
+        "certificate is a key",
+        "client",
+        {"certificates": {"{user}/app": KEY}},
+        "certificates: .*/app: expected PEM certificates, found a private key",
+    ),
+    Bad("certificates are a list", "client", {"certificates": [1]}, "certificates.*dict"),
+    Bad(
+        "unknown host option",
+        "connection",
+        {"expectations": [{"host": "a,b", "role": "app", "os_user": "{user}"}]},
+        r"expectations\[0\]\.host: 'a,b' is no host name",
+    ),
+    Bad(
+        "a socket as host",
+        "connection",
+        {"expectations": [{"host": "/tmp", "role": "app", "os_user": "{user}"}]},
+        r"expectations\[0\]\.host: '/tmp' is no host name",
+    ),
+    Bad(
+        "NUL in a host",
+        "connection",
+        {"expectations": [{"host": "a\0b", "role": "app", "os_user": "{user}"}]},
+        r"expectations\[0\]\.host: .* control characters",
+    ),
+    Bad(
+        "NUL in a role",
+        "connection",
+        {"expectations": [{"host": "localhost", "role": "a\0b", "os_user": "{user}"}]},
+        r"expectations\[0\]\.role: .* control characters",
+    ),
+    Bad(
+        "port of a connection",
+        "connection",
+        {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "port": 65536}]},
+        r"expectations\[0\]\.port: found 65536",
+    ),
+    Bad(
+        "kind without refusal",
+        "connection",
+        {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "kind": "plaintext"}]},
+        "kind belongs to expect=refused",
+    ),
+    Bad("port of a probe", "probe", {"port": 65536}, "port: found 65536, expected a TCP port"),
+    Bad("negative port of a probe", "probe", {"port": -1}, "port: found -1"),
+    Bad("no time", "probe", {"timeout": 0}, "timeout: found 0 s, expected 1 to"),
+    Bad("negative time", "probe", {"timeout": -1}, "timeout: found -1 s, expected 1 to"),
+    Bad("endless time", "probe", {"timeout": 10**12}, "timeout: found 1e.12 s, expected 1 to"),
+    Bad("a host with an empty label", "probe", {"host": "a..b"}, "no TCP connection"),
+    Bad("a host with a NUL", "probe", {"host": "a\0b"}, "no TCP connection"),
+    Bad("a host of 10,000 characters", "probe", {"host": "a" * 10_000}, "no TCP connection"),
+    Bad("a command as host", "probe", {"host": "$(id)"}, "no TCP connection"),
+    Bad("an impossible name to ask for", "probe", {"server_name": "a" * 300}, "TLS handshake failed"),
+    Bad("passphrase is wrong", "certificate_authority", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"),
+    Bad("passphrase is missing", "certificate_authority", {"passphrase": None}, "no passphrase was given"),
+    Bad("passphrase is short", "certificate", {"passphrase": "!"}, "expected at least 8 characters"),
+    Bad(
+        "passphrase is wrong for signing", "certificate", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"
+    ),
+    Bad(
+        "authorities in a file",
+        "certificate_authority",
+        {"directory": "/etc/passwd"},
+        "/etc/passwd: expected a directory .*, found another kind",
+    ),
+    Bad("authorities in a device", "certificate", {"directory": "/dev/zero"}, "/dev/zero: expected a directory"),
+    Bad(
+        "authorities where nobody can write",
+        "certificate_authority",
+        {"directory": "/proc/ca"},
+        "/proc.*xpected a directory",
+    ),
+    Bad("authority", "certificate", {"authority": "both"}, "authority must be one of"),
+    Bad(
+        "a longer life than the issuer's",
+        "certificate",
+        {"lifetime": "999999999y"},
+        "lifetime: 999999999y is longer than the issuer's",
+    ),
+    Bad("no life", "certificate", {"lifetime": "0d"}, "lifetime: '0d' is not a duration"),
+    Bad("an id twice", "certificate", {"requests": [{"id": "a"}, {"id": "a"}]}, "the id 'a' is there twice"),
+    Bad(
+        "an id with a line break",
+        "certificate",
+        {"requests": [{"id": "a\nb"}]},
+        "requests: found the id .*, expected printable text",
+    ),
+    Bad("requests are a word", "certificate", {"requests": "a"}, "dictionary requested|requests.*dict"),
+]
+
+# Requests that are refused one by one: the task itself goes on with the others
+REQUESTS = {
+    "no request": ({"names": ["db"]}, "expected a certificate request in PEM, found nothing"),
+    "a key": ({"names": ["db"], "csr": KEY}, "expected a certificate request in PEM, found none"),
+    "a certificate": ({"names": ["db"], "csr": ROOT}, "expected a certificate request in PEM, found none"),
+    "huge": ({"names": ["db"], "csr": HUGE}, "expected a certificate request in PEM, found none"),
+    "no names": ({"csr": KEY}, "no names were given"),
+    "a role of a server": ({"names": ["db"], "role": "app"}, "a server's certificate has names and no role"),
+    **{
+        f"names: {name}": ({"names": [text]}, r"\.names: .* is neither")
+        for name, text in STRANGE.items()
+        if name != "half a character"
+    },
+}
+
+HBA = "postgres_server_hba"
+ROLE = r"identities\[0\]\.role: "
+SERVER_RULES = [
+    ({"method": "cert"}, r"hba\[0\]: the rule has no user"),
+    ({"user": "a", "method": "cert", "type": "host"}, r"hba\[0\]: method cert works only on hostssl"),
+    (
+        {"user": "a", "method": "md5", "type": "host", "clientcert": "verify-full"},
+        r"hba\[0\]: clientcert works only on hostssl",
+    ),
+    ({"user": "a", "method": "cert", "clientcert": "no"}, r"hba\[0\]: clientcert=no, expected one of"),
+    ({"user": [], "method": "cert"}, r"hba\[0\]: the rule has no user"),
+    ({"user": {"a": 1}, "method": "cert"}, r"hba\[0\]: expected a word, found a dict"),
+    ({"user": "a\nb", "method": "cert"}, r"hba\[0\]: a value holds a line break"),
+    ({"user": "a\0", "method": "cert"}, r"hba\[0\]: a value holds a line break or a NUL"),
+    ({"user": "a", "method": "cert", "type": "local"}, r"hba\[0\]: method cert works only on hostssl"),
+    (
+        {"user": "a", "method": "peer", "type": "local", "address": "all"},
+        r"hba\[0\]: a rule of type local has no address",
+    ),
+]
+VARIABLES = [
+    Bad(
+        "plaintext in spite of reject",
+        "server",
+        {HBA: [{"user": "a", "method": "cert"}, {"type": "host", "user": "b", "method": "md5"}]},
+        r"hba\[1\] \(host all b all md5\) lets connections without TLS in, but postgres_server_plaintext is reject",
+    ),
+    *(Bad(f"rule {number}", "server", {HBA: [rule]}, message) for number, (rule, message) in enumerate(SERVER_RULES)),
+    *(
+        Bad(f"names: {name}", "server", {"postgres_server_names": [text]}, "postgres_server_names: .* is neither")
+        for name, text in STRANGE.items()
+        if name != "template"
+    ),
+    *(
+        Bad(f"role: {name}", "client", {"postgres_client_identities": [{"role": STRANGE[name], "os_user": "a"}]}, ROLE)
+        for name in NO_ROLES
+    ),
+    *(
+        Bad(f"{variable} is {value!r}", "server", {variable: value}, f"{variable}")
+        for variable, value in [
+            ("postgres_server_port", 65536), ("postgres_server_port", -1), ("postgres_server_port", "x"),
+            ("postgres_server_port", [1]), ("postgres_server_names", {"a": 1}), ("postgres_server_names", 5),
+            ("postgres_server_names", [None]), ("postgres_server_names", [["a"]]), ("postgres_server_ssl", ["a"]),
+            ("postgres_server_ssl", {"ssl_ciphers": ["a"]}), ("postgres_server_ssl", {"ssl_ciphers": None}),
+            ("postgres_server_hba", "hostssl"), ("postgres_server_hba", [None]), ("postgres_server_hba", {"user": "a"}),
+            ("postgres_server_ident", [{"map": 1}]), ("postgres_server_ident", ["a b c"]),
+            ("postgres_server_plaintext", None), ("postgres_server_plaintext", ["reject"]),
+            ("postgres_server_renew", "perhaps"), ("postgres_server_renew_before", "90"),
+            ("postgres_server_renew_before", "-1d"), ("postgres_server_key_type", ["P-256"]),
+        ]
+    ),
+]  # fmt: skip

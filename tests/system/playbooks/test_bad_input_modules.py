@@ -1,0 +1,289 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every bad input of tests/bad_inputs.py, given to a module as Ansible gives it, on a host where everything is set up.
+
+Each ends with its message, no traceback, no secret, and nothing changed. The modules run in this process: one by one
+through ansible-playbook, as the other tests here do with a sample, they would take a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
+from ansible_collections.pgops.tls.tests import bad_inputs, clients
+
+MODULES = ("server", "client", "certificate", "certificate_authority", "connection", "probe")
+PATIENCE = 60  # seconds after which a module hangs
+
+
+class World:
+    """A site that is set up, and calls of modules on it."""
+
+    def __init__(self, site: Any) -> None:
+        self.site = site
+        self.user = site.os_users[0]
+        self.home = site.homes / self.user
+        self.tls = site.cluster.home / "tls"
+        self.authorities: dict[str, Any] = {}
+        self.tried: set[str] = set()
+        self.texts: dict[str, str] = {}
+
+    def good(self, module: str) -> dict[str, Any]:
+        """Return options with which a module works."""
+        directory = {"directory": str(self.site.authorities), "passphrase": "never-to-be-seen-4711"}
+        trust = {
+            "roots": self.authorities.get("server", {}).get("roots"),
+            "trusted_clients": self.authorities.get("client", {}).get("bundle"),
+            "controller_time": time.time(),
+        }
+        identity = {"role": "app", "os_user": self.user}
+        if module == "server":
+            return {
+                **trust,
+                "issuing": self.authorities["server"]["issuing"],
+                "port": self.site.cluster.port,
+                "login_unix_socket": self.site.cluster.socket_directory,
+                "directory": str(self.tls),
+                "names": ["localhost", "127.0.0.1"],
+                **self.texts,
+            }
+        return {
+            "client": {**trust, "issuing": self.authorities.get("client", {}).get("issuing"), "identities": [identity]},
+            "connection": {"expectations": [{**identity, "host": "localhost", "port": self.site.cluster.port}]},
+            "certificate": {**directory, "authority": "server", "requests": [{"id": "db1", "names": ["db1"]}]},
+            "certificate_authority": directory,
+            "probe": {"host": "localhost", "port": self.site.cluster.port},
+        }[module]
+
+    def call(self, module: str, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[dict[str, Any], str]:
+        """Return a module's result, and everything that it wrote, after a call with other options than good ones."""
+        options = {"_ansible_no_log": True, **self.good(module), **changes}  # no syslog, which takes no NUL
+        arguments = {key: value for key, value in options.items() if value is not None}
+        with pytest.MonkeyPatch.context() as patch:
+            given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+            patch.setattr(basic, "_ANSIBLE_ARGS", given, raising=False)
+            patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+            capsys.readouterr()
+            name = f"ansible_collections.pgops.tls.plugins.modules.{module}"
+            with within(PATIENCE), pytest.raises(SystemExit):
+                importlib.import_module(name).main()
+        written = capsys.readouterr()
+        assert "Traceback" not in written.out + written.err
+        result: dict[str, Any] = json.loads(written.out)
+        return result, written.out
+
+    def filled(self, value: Any) -> Any:
+        """Return a value with this site's OS user in it."""
+        if isinstance(value, dict):
+            return {self.filled(key): self.filled(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.filled(one) for one in value]
+        return value.replace("{user}", self.user) if isinstance(value, str) and len(value) < 1000 else value
+
+
+def within(seconds: int) -> Any:
+    """Return a context that ends what hangs with an exception."""
+
+    class Alarm:
+        def __enter__(self) -> None:
+            signal.signal(signal.SIGALRM, self.ring)
+            signal.alarm(seconds)
+
+        def __exit__(self, *_: object) -> None:
+            signal.alarm(0)
+
+        @staticmethod
+        def ring(_number: int, _frame: FrameType | None) -> None:
+            raise TimeoutError
+
+    return Alarm()
+
+
+@pytest.fixture(scope="module")
+def world(site_on: Callable[[Any], Any], shared_cluster: Any, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Set a server and a client up with site.yml; in the end, say how many bad inputs there were."""
+    made = World(site_on(shared_cluster))
+    shared_cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE weak LOGIN")
+    done = made.site.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    authorities = {"ANSIBLE_MODULE_ARGS": made.good("certificate_authority")}
+    playbook = [
+        {
+            "hosts": "db1",
+            "gather_facts": False,
+            "tasks": [
+                {"pgops.tls.certificate_authority": authorities["ANSIBLE_MODULE_ARGS"], "register": "made"},
+                {
+                    "ansible.builtin.copy": {
+                        "content": "{{ made.authorities | to_json }}",
+                        "dest": str(made.site.directory / "authorities.json"),
+                        "mode": "0644",
+                    }
+                },
+            ],
+        }
+    ]
+    assert made.site.run(playbook=playbook).returncode == 0
+    made.authorities = json.loads((made.site.directory / "authorities.json").read_text())
+    rules = (shared_cluster.data / "pg_hba.conf").read_text()
+    made.texts["hba"] = rules.split("# END")[0].split("stays.\n")[1]
+    made.texts["ssl_conf"] = (made.tls / "current" / "ssl.conf").read_text()
+    yield made
+    request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{len(made.tried)} bad inputs were tried")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_module_works_with_good_input(world: World, module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = world.site.files()
+    csr = {"_ansible_check_mode": True} if module == "certificate" else {}
+    result, _written = world.call(module, capsys, **csr)
+    assert not result.get("failed"), result
+    assert world.site.files() == before
+
+
+@pytest.mark.parametrize("bad", bad_inputs.OPTIONS, ids=lambda bad: bad.name)
+def test_bad_options_are_refused_by_their_name(world: World, bad: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = world.site.files()
+    dry = {"_ansible_check_mode": True} if bad.target == "certificate" else {}  # or it would want a request first
+    result, written = world.call(bad.target, capsys, **dry, **world.filled(bad.given))
+    world.tried.add(bad.name)
+    assert result.get("failed"), result
+    assert re.search(bad.message, result["msg"], re.DOTALL), result["msg"]
+    assert not result.get("changed")
+    assert "exception" not in result
+    assert len(result["msg"]) < 2500
+    assert not [line for line in bad_inputs.SECRETS if line in written.partition('"invocation"')[0]]
+    assert world.site.files() == before
+
+
+@pytest.mark.parametrize("name", bad_inputs.REQUESTS)
+def test_a_bad_request_is_refused_and_the_others_are_signed(
+    world: World, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, message = bad_inputs.REQUESTS[name]
+    before = world.site.files()
+    result, _written = world.call("certificate", capsys, requests=[{"id": "db1", **given}])
+    world.tried.add(f"request {name}")
+    assert not result.get("failed"), result
+    assert result["certificates"] == {}
+    assert re.search(message, result["refused"]["db1"], re.DOTALL), result
+    assert not [line for line in bad_inputs.SECRETS if line in json.dumps(result["refused"])]
+    assert world.site.files() == before
+
+
+@pytest.mark.parametrize("bad", bad_inputs.VARIABLES, ids=lambda bad: bad.name)
+def test_bad_variables_are_refused_by_their_name(bad: Any, world: World) -> None:
+    host = {"server": "db1", "client": "app1"}[bad.target]
+    group = f"postgres_{bad.target}s"
+    hostvars = {host: {"inventory_hostname": host, **bad.given}}
+    found = inventory.Fleet(hostvars, {group: [host]}, {}).problems([host])
+    world.tried.add(f"variables {bad.name}")
+    assert found
+    text = "\n".join(found)
+    assert all(problem.startswith(f"{host}: ") for problem in found)
+    assert re.search(bad.message, text, re.DOTALL), text
+    assert not [line for line in bad_inputs.SECRETS if line in text]
+
+
+# What lies at paths
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        os.chdir(path.parent)  # the path of a socket has 108 characters at most
+        made.bind(path.name)
+        os.chdir("/")
+
+
+def forbidden(path: Path) -> None:
+    path.write_bytes(b"x")
+    path.chmod(0)
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "directory": lambda path: (path / "inside").mkdir(parents=True),
+    "pipe": pipe,
+    "socket": listening,
+    "loop of links": lambda path: path.symlink_to(path.name),
+    "link to zeros": lambda path: path.symlink_to("/dev/zero"),
+    "link to nothing": lambda path: path.symlink_to("/nowhere/at/all"),
+    "link to root's file": lambda path: path.symlink_to("/etc/shadow"),
+    "root's file": forbidden,
+    "garbage": lambda path: path.write_bytes(bytes(range(256)) * 40),
+    "key": lambda path: path.write_text(bad_inputs.KEY),
+}
+PLACES = {
+    "server": [
+        "current", "current/server.crt", "current/server.key", "current/ssl.conf", "current/trusted-clients.crt",
+        "pending/server.key", "pending", "generations", "journal.json", "backup",
+    ],
+    "client": [
+        ".postgresql", ".postgresql/pgops", ".postgresql/root.crt", ".postgresql/postgresql.key", ".pg_service.conf",
+        ".postgresql/pgops/current", ".postgresql/pgops/journal.json", ".postgresql/pgops/pending",
+        ".postgresql/pgops/current/app", ".postgresql/pgops/current/app/postgresql.crt",
+        ".postgresql/pgops/current/app/postgresql.key", ".postgresql/pgops/current/manifest.json",
+    ],
+    "certificate_authority": [
+        "server", "client/0001", "server/0001/root.crt", "server/0001/issuing.crt", "client/0001/issuing.key",
+    ],
+    "certificate": ["ledger.jsonl", "server/0001/issuing.key"],
+    "connection": [".postgresql/pgops/current/app/postgresql.crt", ".postgresql/pgops/current/root.crt"],
+}  # fmt: skip
+EVERY = [(module, place, kind) for module, places in PLACES.items() for place in places for kind in KINDS]
+PLANTED = EVERY if os.environ.get("ALL_FAULTS") else EVERY[::7]  # no divisor of the kinds: each has its turn
+
+
+@pytest.fixture
+def copied(world: World, tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Keep copies of everything, and put it back."""
+    tops = {"server": world.tls, "client": world.home, "connection": world.home}
+    tops.update(certificate=world.site.authorities, certificate_authority=world.site.authorities)
+    configuration = world.site.cluster.data / "pg_hba.conf"
+    for name, top in (("tls", world.tls), ("home", world.home), ("ca", world.site.authorities)):
+        clients.copy(top, tmp_path / name)
+    hba = configuration.read_bytes()
+    yield tops
+    for name, top in (("tls", world.tls), ("home", world.home), ("ca", world.site.authorities)):
+        clients.copy(tmp_path / name, top)
+    if configuration.read_bytes() != hba:
+        configuration.write_bytes(hba)
+    world.site.cluster.reload()
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=" ".join)
+def test_whatever_lies_at_a_path_is_named_or_repaired(
+    world: World, copied: dict[str, Path], planted: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, place, kind = planted
+    path = copied[module] / place
+    subprocess.run(["rm", "-rf", path], check=True)
+    KINDS[kind](path)
+    before, served = world.site.files(), world.site.cluster.psql("SHOW ssl_cert_file")
+    for check_mode in (True, False):
+        result, written = world.call(module, capsys, _ansible_check_mode=check_mode)
+        world.tried.add(f"{module} {place} {kind}")
+        assert not [line for line in bad_inputs.SECRETS if line in written]
+        if result.get("failed"):
+            assert re.search(r"/|requests\[|were not as expected", result["msg"]), result["msg"]
+        if check_mode or (result.get("failed") and not result.get("changes")):
+            assert world.site.files() == before, result
+    assert world.site.cluster.psql("SHOW ssl_cert_file") == served

@@ -1,0 +1,63 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What failed in a run, read from what its tasks left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures
+
+GONE = {"unreachable": True, "msg": "Task failed: no route to host", "changed": False}
+CHECKS = [
+    {"server": "db1", "status": "deviation"},
+    {"server": "db1", "status": "unproven"},
+    {"server": "db2", "status": "ok"},
+]
+RUN: dict[str, dict[str, Any]] = {
+    "db1": {"__postgres_server_failed": "No server.\nStart it."},
+    "db2": {
+        "__postgres_server_converged": {"changed": True, "msg": "x"},
+        "__postgres_server_installed": {"skipped": True},
+    },
+    "db3": {"__postgres_server_converged": {"changed": True}, "__postgres_server_installed": GONE},
+    "db4": {"__postgres_server_failed": "No server. Start it.", "__postgres_client_converged": GONE},
+    "app1": {"__postgres_client_converged": {"changed": False}, "__postgres_verify_result": {"checks": CHECKS}},
+}
+
+
+def test_a_host_fails_by_what_was_noted_or_because_nobody_reached_it() -> None:
+    assert failures.failures(RUN, RUN) == [
+        ("db1", "server", "No server. Start it."),
+        ("db3", "server", "could not be reached: no route to host"),
+        ("db4", "server", "No server. Start it."),
+        ("db4", "client", "could not be reached: no route to host"),
+    ]
+
+
+def test_only_the_hosts_that_are_asked_for_count() -> None:
+    assert failures.failures(RUN, ["db2", "app1"]) == []
+    assert failures.summary(RUN, ["db2", "app1"]) == []
+
+
+def test_the_summary_has_a_line_for_each_cause_and_counts_the_hosts() -> None:
+    assert failures.summary(RUN, list(RUN))[:-1] == [
+        "db1, db4 (server): No server. Start it.",
+        "db3 (server); db4 (client): could not be reached: no route to host",
+        "Not verified, because the server failed above: db1 (2 connections).",
+        "Hosts: 3 failed, 1 changed, 1 unchanged.",
+    ]
+
+
+def test_a_host_with_one_cause_in_two_steps_is_named_once() -> None:
+    both = {"db1": {"__postgres_server_converged": GONE, "__postgres_client_converged": GONE}}
+    assert failures.summary(both, ["db1"])[0].startswith("db1 (server, client): could not be reached")
+
+
+def test_a_long_message_is_cut_and_nothing_else_of_a_result_is_shown() -> None:
+    result = {"unreachable": True, "msg": "x" * 5000, "stdout": "secret"}
+    (line, *_rest) = failures.summary({"db1": {"__postgres_server_converged": result}}, ["db1"])
+    assert line.endswith("xxx ...")
+    assert len(line) < 2000
+    assert "secret" not in line
