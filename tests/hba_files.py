@@ -84,7 +84,8 @@ VALUES: dict[str, list[str]] = {
     "pamservice": ["x", ""],
     "pam_use_hostname": ["1", "0"],
     "ldapurl": [
-        "ldap://h/dc=x", "ldap://h", "ldapi://h/dc=x", "http://h/", "ldap://h:x/dc=x", "ldap:///dc=x?uid?base",
+        "ldap://h/dc=x", "ldap://h/dc=x?uid?sub?(a=b)", "ldap://h/x???(a=b)",
+        "ldap://h", "ldapi://h/dc=x", "http://h/", "ldap://h:x/dc=x", "ldap:///dc=x?uid?base",
         "ldap://h/",
         "ldap://[::1]:389/dc=x", "ldap://[::1/dc=x", "ldap://h/dc=x?uid?all", "LDAP://h/dc=x",
         "<ldap://h/dc=x>", "ldap://h:/x",
@@ -115,6 +116,14 @@ VALUES: dict[str, list[str]] = {
     "unknown": ["x"],
     "MAP": ["x"],
 }  # fmt: skip
+# Method -> the options that belong to it
+OWN = {
+    **{method: [name for name in VALUES if name.startswith(method)] for method in ("ldap", "radius", "pam")},
+    "oauth": ["issuer", "scope", "validator", "delegate_ident_mapping", "validator.x", "map"],
+    "cert": ["clientcert", "clientname", "map"],
+    "md5": ["clientcert", "clientname"],
+    "gss": ["include_realm", "krb_realm", "map"],
+}
 # What the texts refer to: path -> content
 OTHERS = {
     "users": 'app, web\n# nobody\n"x y" z\n',
@@ -191,7 +200,7 @@ def write_others(folder: Path) -> list[Path]:
 
 def hba_file(chance: random.Random, major: int) -> str:
     """Return a text of pg_hba.conf."""
-    wrong = chance.choice((0.0, 0.02, 0.2))  # how much of it is
+    wrong = chance.choice((0.0, 0.02, 0.05, 0.2))  # how much of it is
     return _file(chance, [_rule(chance, wrong, major) for _line in range(chance.randint(0, 6))], wrong)
 
 
@@ -208,6 +217,8 @@ def _either(chance: random.Random, wrong: float, right: Sequence[str], odd: Sequ
 def _rule(chance: random.Random, wrong: float, major: int) -> str:
     if chance.random() < 0.08:
         return _directive(chance, wrong, major)
+    if chance.random() < wrong:
+        return _options(chance, major)
     kind = _either(chance, wrong / 2, TYPES, ODD_TYPES)
     fields = [kind, _either(chance, wrong, NAMES, ODD_NAMES), _either(chance, wrong, NAMES, ODD_NAMES)]
     if kind != "local":
@@ -221,6 +232,14 @@ def _rule(chance: random.Random, wrong: float, major: int) -> str:
     if kind == "hostssl" and chance.random() < 0.4:
         fields.append(f"clientcert={chance.choice(VALUES['clientcert'][: 8 if wrong else 2])}")
     return _joined(chance, fields, wrong)
+
+
+def _options(chance: random.Random, major: int) -> str:
+    """Return a rule in which nothing can be wrong but the options of its method."""
+    method = chance.choice([one for one in [*OWN, "ldap", "radius", "oauth"] if _fits("hostssl", one, major)])
+    options = [chance.choice(["", *METHODS[method] * 3])]
+    options += [f"{name}={chance.choice(VALUES[name])}" for name in chance.choices(OWN[method], k=chance.randint(0, 3))]
+    return " ".join(["hostssl all all all", method, *options])
 
 
 def _fits(kind: str, method: str, major: int) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
@@ -120,6 +120,14 @@ class Server:
 
     def served(self) -> str:
         return wire.observe(wire.Endpoint("127.0.0.1", self.cluster.port)).leaf.sha256
+
+    def used(self) -> dict[str, bytes]:
+        """Return the files of the generation in use, ssl.conf as it was declared."""
+        current = self.directory / "current"
+        found = {path.name: path.read_bytes() for path in sorted(current.iterdir())} if current.exists() else {}
+        if "ssl.conf" in found:
+            found["ssl.conf"] = settings.unpinned(found["ssl.conf"], str(self.directory), current.resolve().name)
+        return found
 
     def disk(self) -> dict[str, tuple[int, int, str]]:
         """Return owner, mode and content of every file that the collection may touch, except the waiting key."""

@@ -41,13 +41,11 @@ options:
     description:
       - V(present) brings the server to the declared state.
       - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
-        the one in use. Rules and C(postgresql.conf) are no part of a generation and stay as they are. The names and
-        the authorities that are declared have to fit to it; what does not is named, and nothing changes.
+        the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
+        have to fit to it; what does not is named, and nothing changes.
       - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While a server is rolled back, V(previous) changes nothing, so it goes back one generation and
-        never forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does. Call it again to go
-        back further.
+        next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
+      - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
     type: str
@@ -203,9 +201,6 @@ EXAMPLES = r"""
     issuing: "{{ postgres_ca_authorities.server.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     ssl_conf: "{{ lookup('ansible.builtin.template', 'ssl.conf.j2') }}"
-    hba: |
-      hostssl app app all cert
-      hostnossl all all all reject
     controller_time: "{{ now().timestamp() }}"
 """
 
@@ -281,20 +276,13 @@ forgotten_clients:
 """
 
 import time
-from typing import Any, Iterable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
-
-try:
-    from ansible.module_utils.secrets import register_secrets
-except ImportError:  # before ansible-core 2.22
-
-    def register_secrets(values: Iterable[str]) -> None:
-        """Do nothing: it is the module that hides its secrets."""
 
 
 def kind_of(state: str) -> type[transaction.Transaction]:
@@ -321,7 +309,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
-        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hide_passwords
+        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
@@ -331,21 +319,6 @@ def argument_spec() -> dict[str, Any]:
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
-
-
-def hide_passwords(module: AnsibleModule) -> None:
-    """Hide the passwords of the rules wherever the result has them, and not the whole text, or no diff could be seen.
-
-    Ansible logs the options before any code of ours runs; therefore the option as a whole is one that it does not log.
-    """
-    rules = module.params["hba"]
-    module.no_log_values.discard(rules)
-    module.no_log_values.update(passwords.secrets(rules))
-    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, the whole text
-    told = getattr(module, "_new_secrets", None)
-    if told is not None:
-        told.flush()
-    register_secrets(passwords.secrets(rules))
 
 
 def result(outcome: transaction.Outcome) -> dict[str, Any]:
@@ -378,7 +351,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_passwords(module)
+    hide_passwords(module, module.params["hba"])
     options = module.params
     try:
         wanted = target.read(options)

@@ -125,8 +125,7 @@ class Stage:
 
     def state(self) -> State:
         """Return what is in use now."""
-        current = self.server.directory / "current"
-        used = tuple((path.name, path.read_bytes()) for path in sorted(current.iterdir())) if current.exists() else ()
+        used = tuple(self.server.used().items())
         configuration = tuple(path.read_bytes() for path in self._configuration())
         return State(self._served(), self._plaintext(), used, configuration)
 

@@ -26,8 +26,7 @@ STRICT = {"ssl_min_protocol_version": "TLSv1.3"}
 
 def in_use(server: Server) -> dict[str, bytes]:
     """Return the files of the generation in use, without the mark of a roll-back."""
-    current = server.directory / "current"
-    return {path.name: path.read_bytes() for path in current.iterdir() if path.name != "rolled-back-from"}
+    return {name: content for name, content in server.used().items() if name != "rolled-back-from"}
 
 
 def generations(server: Server) -> list[str]:

@@ -86,6 +86,7 @@ def _another_run_holds_the_lock_of_this_directory(fleet: Fleet) -> None:
     ticks = itertools.count(0, 30)
     clock = types.SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _seconds: None)
     fleet.patch.setattr(files, "time", clock)
+    fleet.patch.setattr(files, "_holder", lambda _descriptor: ": process 4711 (python3)")
     held = os.open(fleet.server.directory, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     fleet.hear(fleet.server.converge)

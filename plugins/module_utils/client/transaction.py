@@ -124,7 +124,7 @@ class Transaction:
             requests, made = self._ask(plan, found)
             return Outcome(plan, bool(recovered or made), [*recovered, *made], requests, before, before, found)
         after = self._apply(found, plan) if plan.changes else before
-        self.home.store.prune()
+        self._tidy()
         changes = [*recovered, *plan.changes]
         return Outcome(plan, bool(changes), changes, [], before, after, found)
 
@@ -200,26 +200,39 @@ class Transaction:
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
-        for role in plan.reasons:
-            self.home.store.drop_pending_key(role)
         return {role: credential.leaf for role, credential in credentials.items()}
+
+    def _tidy(self) -> None:
+        """Remove what is of no use any more. What cannot be removed now is left to the next run."""
+        with contextlib.suppress(OSError):
+            self.home.store.prune()
+            for role in (one.role for one in self.identities):
+                key = files.read(self.home.store.pending_key(role))
+                if key is not None and key == files.read(self.home.current(role, KEY)):
+                    self.home.store.drop_pending_key(role)
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
-            return self._received(identity)
+            return self._received(identity, planning.installed(found, identity.role))
         credential = planning.installed(found, identity.role)
         if credential is None:  # cannot be: without one there is a reason
             raise TlsError(f"{identity.id}: there is no certificate.")
         return credential
 
-    def _received(self, identity: Identity) -> Credential:
-        """Return the certificate that came for an identity with its pending key. Raises TlsError if it is not it."""
+    def _received(self, identity: Identity, installed: Credential | None) -> Credential:
+        """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.
+
+        Raises TlsError for any other certificate.
+        """
         chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
         wish = self.target.wish(identity, forced=False)
         reissue.refuse_endless_renewal(chain[0], wish, self.now)
         wrong = [why for why in reissue.reasons(chain[0], wish, self.now) if not why.startswith("expires_in_")]
         if wrong:
             raise TlsError(f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.")
+        pem = "".join(one.pem for one in chain).encode("ascii")
+        if installed is not None and installed.leaf.public_key == chain[0].public_key:
+            return Credential(pem, installed.key, chain[0])
         path = self.home.store.pending_key(identity.role)
         key = files.read(path)
         if key is None:
@@ -232,7 +245,7 @@ class Transaction:
                 f"{option}: the certificate was issued for another key than the one that waits in {path}. "
                 "Call the module without certificates again, and have the request signed that it returns."
             )
-        return Credential("".join(one.pem for one in chain).encode("ascii"), key, chain[0])
+        return Credential(pem, key, chain[0])
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
@@ -247,9 +260,13 @@ class Transaction:
         return staged
 
     def _switch(self, found: Found, plan: Plan) -> None:
+        early = [path for path in plan.links if found.links[path] is None and found.generation is None]
+        for path in early:  # they lead nowhere, like files that are not there, until the switch fills all of them
+            self.journal.put_link(path, plan.links[path])
         self.journal.switch()
         for path, to in plan.links.items():
-            self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
+            if path not in early:
+                self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
         rehearse_login(self._pair(self.home.directory), self.target)

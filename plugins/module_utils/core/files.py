@@ -122,18 +122,22 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
     """Create a directory (its parents too, with mode 0755); return whether it was missing.
 
     It appears under its name only with its owner and mode, so that one that exists is never half made. Others may make
-    it at the same time: clusters of one host have parents in common.
+    it at the same time: clusters of one host have parents in common, and two runs may be the first ones. One that
+    exists is never replaced: its lock may be held.
     """
     if os.path.isdir(path):
         return False
     parent, name = os.path.split(path)
     _make_parents(parent)
     temporary = os.path.join(parent, f".{name}.pgops-new")
-    with contextlib.suppress(FileExistsError):  # left by a run that died
+    with contextlib.suppress(FileExistsError):  # somebody else's, or left by a run that died
         os.mkdir(temporary, 0o700)
     try:
-        _furnish(temporary, mode, owner)
-        os.rename(temporary, path)
+        with locked(temporary):
+            if os.path.isdir(path):
+                raise FileExistsError(path)
+            _furnish(temporary, mode, owner)
+            os.rename(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.rmdir(temporary)
@@ -181,24 +185,44 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
     """Hold the lock of a directory; wait up to ``patience`` seconds for another run.
 
     The lock is the kernel's (flock on the directory itself): it leaves no file behind and ends with its holder.
-    Raises TlsError when somebody else still holds it after that time.
+    Raises TlsError when somebody else still holds it after that time, FileNotFoundError when it was removed meanwhile.
     """
+    deadline = time.monotonic() + patience
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
+        while not _takes_lock(descriptor):
             if time.monotonic() >= deadline:
                 raise TlsError(
-                    f"{directory}: another run holds the lock of this directory for over {patience:.0f} s. "
-                    "Wait for that run to end, then start again."
+                    f"{directory}: another run holds the lock of this directory for over {patience:.0f} s"
+                    f"{_holder(descriptor)}. Wait for that run to end, then start again."
                 )
             time.sleep(0.1)
-        yield
+        if os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+            yield
+            return
     finally:
         os.close(descriptor)
+    with locked(directory, max(0.0, deadline - time.monotonic())):  # it was made anew while this waited
+        yield
+
+
+def _takes_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    """Return, in words, which process has the lock of an open file; '' where the kernel does not tell."""
+    found = os.fstat(descriptor)
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    try:
+        locks = [line.split() for line in (read("/proc/locks") or b"").decode().splitlines()]
+        pid = next(fields[4] for fields in locks if fields[1] == "FLOCK" and fields[5] == place)
+        return f": process {pid} ({(read(f'/proc/{pid}/comm') or b'').decode('utf-8', 'replace').strip()})"
+    except (OSError, IndexError, StopIteration):
+        return ""

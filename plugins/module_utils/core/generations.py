@@ -71,6 +71,10 @@ class GenerationStore:
             return []
         return sorted((name for name in found if _NUMBERED.fullmatch(name)), key=int)
 
+    def next_name(self) -> str:
+        """Return the name that ``stage`` gives to the next generation."""
+        return f"{int((self.names() or ['0'])[-1]) + 1:04d}"
+
     def before(self, name: str | None) -> str | None:
         """Return the newest generation that is older than ``name``, or None."""
         older = [one for one in self.names() if name is not None and int(one) < int(name)]
@@ -92,7 +96,7 @@ class GenerationStore:
         """
         contents = {**contents, LEFT: File(f"{left}\n".encode("ascii"), 0o644)} if left else contents
         self._make_directories()
-        name = f"{int((self.names() or ['0'])[-1]) + 1:04d}"
+        name = self.next_name()
         staging = os.path.join(self.generations, ".staging")
         shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
         try:

@@ -96,9 +96,11 @@ class Journal:
             for path in (change["path"] for change in changes if change["before"]["kind"] == "rooted"):
                 self._rooted(path).forget(path)
 
-    def roll_back(self) -> None:
+    def roll_back(self, *, discard: bool = True) -> None:
         """Put everything back, last change first, and close the transaction.
 
+        Without ``discard`` the staged generation stays, for a program that may be reading it; ``discard_unused`` of the
+        store removes it later.
         Raises TlsError when somebody else changed a file meanwhile: then nothing is put back and the journal stays.
         """
         journal = self._read()
@@ -108,7 +110,7 @@ class Journal:
         for change in reversed(journal["changes"]):
             self._restore(change)
         self.store.switch(journal["previous"])
-        if journal["staged"] is not None:
+        if discard and journal["staged"] is not None:
             self.store.discard(journal["staged"])
         self._close()
 

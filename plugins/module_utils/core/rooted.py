@@ -50,16 +50,17 @@ class RootFiles:
         return ""
 
     def replace(self, path: str, before: bytes, after: bytes) -> None:
-        """Replace the content of a file, which is to be ``before``, and keep the old one until ``forget``.
+        """Replace the content of a file, which is to be ``before``, and keep the first one until ``forget``.
 
         Owner, group and mode stay. Raises TlsError, OSError.
         """
         with as_root():
-            self._refuse(path)
+            kept = self._kept(path)
             if files.read(path) != before:
                 raise TlsError(f"{path}: somebody changed it while this run was at work. Start again.")
             directory, name = os.path.split(path)
-            os.link(path, os.path.join(directory, f"{_prefix(name)}{hashlib.sha256(after).hexdigest()}"))
+            original = kept[0] if kept else path  # kept under a name for each content that it was replaced by
+            os.link(original, os.path.join(directory, f"{_prefix(name)}{hashlib.sha256(after).hexdigest()}"))
             files.sync_directory(directory)
             files.rewrite(path, after)
 
@@ -67,10 +68,11 @@ class RootFiles:
         """Raise TlsError unless the file is as ``replace`` found or left it."""
         with as_root():
             kept = self._kept(path)
-            if kept and not _is_before(path, kept) and _digest(path) != kept[-64:]:
+            if kept and not _is_before(path, kept[0]) and _digest(path) not in [one[-64:] for one in kept]:
                 raise TlsError(
                     f"{path}: a run that was interrupted had changed this file, and somebody changed it since. What it "
-                    f"held before is in {kept}. Merge the two by hand, then remove {kept} and start again."
+                    f"held before is in {kept[0]}. Merge the two by hand, then remove {' and '.join(kept)} and start "
+                    "again."
                 )
 
     def restore(self, path: str) -> None:
@@ -80,31 +82,31 @@ class RootFiles:
             kept = self._kept(path)
             if not kept:
                 return
-            if _is_before(path, kept):
-                os.unlink(kept)  # rename() does nothing between two names of one file
-            else:
-                os.rename(kept, path)
+            if not _is_before(path, kept[0]):
+                os.rename(kept.pop(0), path)
+            for one in kept:  # rename() would do nothing between two names of one file
+                os.unlink(one)
             files.sync_directory(os.path.dirname(path))
 
     def original(self, path: str) -> bytes | None:
         """Return what ``restore`` would put back; what is there now if there is nothing to restore."""
         with as_root():
-            return files.read(self._kept(path) or path)
+            return files.read([*self._kept(path), path][0])
 
     def forget(self, path: str) -> None:
         """Remove what ``replace`` kept: the change stays."""
         with as_root():
-            while self._kept(path):
-                os.unlink(self._kept(path))
+            for kept in self._kept(path):
+                os.unlink(kept)
                 files.sync_directory(os.path.dirname(path))
 
-    def _kept(self, path: str) -> str:
-        """Return the path of the old file beside the present one; its name tells the new content. '' for none."""
+    def _kept(self, path: str) -> list[str]:
+        """Return the paths of the old file beside the present one; each of its names tells a newer content."""
         self._refuse(path)
         directory, name = os.path.split(path)
         prefix = _prefix(name)
         found = [one for one in os.listdir(directory) if one.startswith(prefix) and _KEPT.fullmatch(one[len(prefix) :])]
-        return os.path.join(directory, found[0]) if found else ""
+        return [os.path.join(directory, one) for one in found]
 
     def _refuse(self, path: str) -> None:
         objection = self.objection(path, os.path.basename(path))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import usermap
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import includes, usermap
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
@@ -45,8 +45,9 @@ class Attempt(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A line of pg_hba.conf taken apart; ``kind`` is '' for one that this module can make nothing of."""
+    """A line of a file taken apart; ``kind`` is '' for one that this module can make nothing of."""
 
+    file: str
     line: Line
     kind: str
     databases: Sequence[Token] = ()
@@ -82,9 +83,20 @@ class Answer(NamedTuple):
         return verdicts.pop() if len(verdicts) == 1 else UNKNOWN
 
 
-def rules(lines: Iterable[Line]) -> list[Rule]:
+def rules(lines: Iterable[Line], file: str = "pg_hba.conf") -> list[Rule]:
     """Return the rules of a file's lines."""
-    return [_rule(line) for line in lines]
+    return [_rule(file, line) for line in lines]
+
+
+def rules_in(text: str, path: str, major: int) -> list[Rule]:
+    """Return the rules of the text of pg_hba.conf at ``path``, and of the files that it includes."""
+    lines = includes.followed(text, includes.Place(path, major))
+    return [_rule(file, line) for file, line in lines]
+
+
+def maps_in(text: str, path: str, major: int) -> list[Line]:
+    """Return the lines of the text of pg_ident.conf at ``path``, and of the files that it includes."""
+    return [line for _file, line in includes.followed(text, includes.Place(path, major))]
 
 
 def answer(declared: Iterable[Rule], maps: Sequence[Line], attempt: Attempt, facts: Facts) -> Answer:
@@ -102,12 +114,12 @@ def answer(declared: Iterable[Rule], maps: Sequence[Line], attempt: Attempt, fac
     return Answer([*decisions, Decision(None, REFUSED, "no rule matches")])
 
 
-def _rule(line: Line) -> Rule:
+def _rule(file: str, line: Line) -> Rule:
     fields = line.fields
-    kind = fields[0][0].text
+    kind = fields[0][0].text if fields else ""
     has_address = kind != "local"
-    if kind not in TYPES or len(fields) < (5 if has_address else 4):
-        return Rule(line, "")
+    if line.error or kind not in TYPES or len(fields) < (5 if has_address else 4):
+        return Rule(file, line, "")
     address, mask, at = None, "", 3
     if has_address:
         address, at = fields[3][0], 4
@@ -116,7 +128,7 @@ def _rule(line: Line) -> Rule:
     words = (",".join(token.text for token in field).partition("=") for field in fields[at + 1 :])
     options = {name: value for name, _equals, value in words}
     return Rule(
-        line, kind, fields[1], fields[2], address, mask, fields[at][0].text if at < len(fields) else "", options
+        file, line, kind, fields[1], fields[2], address, mask, fields[at][0].text if at < len(fields) else "", options
     )
 
 

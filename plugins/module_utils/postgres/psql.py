@@ -58,6 +58,10 @@ class Administrator(NamedTuple):
         """Return what the server is called in messages."""
         return f"the PostgreSQL server on port {self.port} (socket in {self.socket_directory})"
 
+    def again(self) -> Administrator:
+        """Return the same server as it may be after a restart, with another process id."""
+        return self._replace(pid=_postmaster(os.path.join(self.socket_directory, f".s.PGSQL.{self.port}")))
+
     def query(self, sql: str) -> Any:
         """Return the value of a query that gives one JSON value (None for NULL). Raises TlsError."""
         output = self._psql(sql).strip()
@@ -166,6 +170,6 @@ def _psql_path(pid: int) -> str:
 
 
 def _last_line(errors: str) -> str:
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    lines = [line.strip() for line in errors.splitlines() if line.strip() and not line[0].isspace()]  # no explanations
     reason = next((line for line in lines if "ERROR" in line or "FATAL" in line), lines[-1] if lines else "no message")
     return reason.rstrip(".")

@@ -66,6 +66,26 @@ def parse(text: str) -> dict[str, str]:
     return settings
 
 
+def pinned(text: bytes, directory: str, generation: str) -> bytes:
+    """Return ssl.conf as it lies in a generation: its paths lead into that one, and not through the link.
+
+    The server reads ssl.conf first, then one file after the other. So what it reads belongs together, also when the
+    link changes meanwhile.
+    """
+    return _redirected(text, f"{directory}/current", f"{directory}/generations/{generation}")
+
+
+def unpinned(text: bytes, directory: str, generation: str) -> bytes:
+    """Return the declared ssl.conf of one that lies in a generation."""
+    return _redirected(text, f"{directory}/generations/{generation}", f"{directory}/current")
+
+
+def _redirected(text: bytes, before: str, after: str) -> bytes:
+    for file in GENERATION_FILES.values():
+        text = text.replace(f"'{before}/{file}'".encode(), f"'{after}/{file}'".encode())
+    return text
+
+
 def fitted(text: str, major: int) -> str:
     """Return the text of ssl.conf with the groups for key exchange under the name that version ``major`` has for them.
 

@@ -83,7 +83,7 @@ def permits(maps: Sequence[Line], name: str, role: str, system_user: str, facts:
         return role == system_user
     found: bool | None = False
     for line in maps:
-        if len(line.fields) < 3:  # an include that nobody has followed
+        if line.error or len(line.fields) < 3:  # an include that nobody has followed, or could
             found = None
         elif line.fields[0][0].text == name:
             matches, is_final = _maps(line, role, system_user, facts)

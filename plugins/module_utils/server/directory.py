@@ -16,7 +16,7 @@ from typing import Iterator
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as, as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
 
@@ -27,18 +27,44 @@ def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
     Raises TlsError when the directory belongs to somebody else or others can write to it, OSError.
     """
     _refuse_unsafe(path, account)
-    is_missing = is_new = not os.path.lexists(path)
-    if is_missing and not check_mode:
-        _make(path, account)
-        is_missing = False
-    try:
-        with acting_as(account), contextlib.nullcontext() if is_missing else files.locked(path):
+    if check_mode and not os.path.lexists(path):
+        with acting_as(account):
             yield
-    except Exception:
-        if is_new:
-            with contextlib.suppress(OSError):  # whoever stops before the first change leaves no empty directory
-                os.rmdir(path)
-        raise
+        return
+    with contextlib.ExitStack() as stack:
+        is_new = _enter(stack, path, account)
+        try:
+            yield
+        except Exception:
+            if is_new:
+                _remove_empty(path)
+            raise
+
+
+def _enter(stack: contextlib.ExitStack, path: str, account: Account) -> bool:
+    """Make the directory if need be, act as the user, lock it; return whether it is new."""
+    is_new = not os.path.lexists(path)
+    if is_new:
+        _make(path, account)
+    try:
+        stack.enter_context(_locked_as(path, account))
+    except FileNotFoundError:  # while this waited, the run that had made it stopped before its first change
+        _make(path, account)
+        stack.enter_context(_locked_as(path, account))
+        is_new = True
+    return is_new
+
+
+@contextlib.contextmanager
+def _locked_as(path: str, account: Account) -> Iterator[None]:
+    with acting_as(account), files.locked(path):
+        yield
+
+
+def _remove_empty(path: str) -> None:
+    """Remove a directory that nothing was written to, with the rights that it was made with; its lock is held."""
+    with contextlib.suppress(OSError), as_root() if os.getuid() == 0 else contextlib.nullcontext():
+        os.rmdir(path)
 
 
 def _make(path: str, account: Account) -> None:

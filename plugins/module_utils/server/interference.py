@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -64,6 +64,21 @@ def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
         if loose and not check_mode:
             os.chmod(path, found.st_mode & mode)
     return changes
+
+
+def repairs(store: GenerationStore, current: str | None, generation: Mapping[str, bytes]) -> list[str]:
+    """Return which files of the current generation have another owner or mode than they were given."""
+    wrong = []
+    for name in generation if current else ():
+        found = os.lstat(store.path(current or "", name))
+        if stat.S_ISLNK(found.st_mode):
+            wrong.append(f"{name}: a link, expected a file of its own")
+        elif (found.st_uid, found.st_mode & 0o7777) != (store.owner.uid, MODES[name]):
+            wrong.append(
+                f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
+                f"expected {store.owner.uid} and {MODES[name]:04o}"
+            )
+    return wrong
 
 
 def unfit(certificate: str, key: str) -> str:

@@ -47,9 +47,11 @@ class Files(NamedTuple):
         return access.answer(self.rules, self.maps, attempt, facts)
 
 
-def files(rules: str, maps: str, major: int) -> Files:
-    """Return the files of these texts, as a server of version ``major`` reads them."""
-    return Files(access.rules(lexer.read(rules, major)), lexer.read(maps, major))
+def files(rules: str, maps: str, paths: Mapping[str, str], major: int) -> Files:
+    """Return the files of these texts, and what they include, as a server of version ``major`` reads them."""
+    return Files(
+        access.rules_in(rules, paths["pg_hba.conf"], major), access.maps_in(maps, paths["pg_ident.conf"], major)
+    )
 
 
 def refuse_new_rules(before: Files, after: Files, administrator: Administrator, major: int, *, sessions: bool) -> None:
@@ -155,7 +157,8 @@ def _decided(answer: access.Answer) -> str:
     one = answer.decisions[-1]
     if one.rule is None:
         return one.reason
-    return f"line {one.rule.line.number} ({passwords.masked(one.rule.line.text).strip()}) decides, {one.reason}"
+    place = f"{os.path.basename(one.rule.file)} line {one.rule.line.number}"
+    return f"{place} ({passwords.masked(one.rule.line.text).strip()}) decides, {one.reason}"
 
 
 def _named(session: Mapping[str, Any]) -> str:

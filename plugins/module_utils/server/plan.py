@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
@@ -125,12 +125,35 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
-def contents(plan: Plan, certificate: str | None, key: bytes | None) -> dict[str, File]:
-    """Return the files of the generation to stage, with the new certificate and key if there are any."""
-    staged = dict(plan.contents or {})
+def contents(
+    plan: Plan, target: Target, generation: str, certificate: str | None, key: bytes | None
+) -> dict[str, File]:
+    """Return the files of the ``generation`` to stage, with the new certificate and key if there are any."""
+    conf = settings.pinned(target.ssl_conf.encode(), target.directory, generation)
+    staged = {**(plan.contents or {}), CONF: conf}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
     return {name: File(staged[name], mode) for name, mode in MODES.items()}
+
+
+def in_steps(rewrites: Sequence[Rewrite], major: int) -> list[Rewrite]:
+    """Return the rewrites of rules and maps so that after each of them all are let in who were before or will be.
+
+    Between two files somebody else may reload or restart the server: rules that name a map of the other side would keep
+    clients out. So the maps have the lines of both sides while the rules change.
+    """
+    files = {rewrite.name: rewrite for rewrite in rewrites}
+    if len(files) < 2:
+        return list(rewrites)
+    ident, rules = files["pg_ident.conf"], files["pg_hba.conf"]
+    before, after = ([line.text for line in lexer.read(text, major)] for text in (ident.before, ident.after))
+    lost = [line for line in before if line not in after]
+    if not lost:
+        return [ident, rules]
+    if all(line in before for line in after):
+        return [rules, ident]
+    both = "\n".join([ident.after.rstrip("\n"), *lost, ""])
+    return [ident._replace(after=both), rules, ident._replace(before=both)]
 
 
 def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str], major: int) -> list[Fault]:
@@ -146,6 +169,14 @@ def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping
         return any(line.fields[0][0].text.startswith("include") for line in lines)
 
     return [fault for fault in faults if stays(fault)]
+
+
+def leaf_of(chain: bytes | None) -> Certificate | None:
+    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
+    try:
+        return read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0] if chain else None
+    except TlsError:
+        return None
 
 
 def _chain(found: Found) -> list[Certificate]:

@@ -44,13 +44,14 @@ class Prover:
         language_fits = marked.language in ("C", "POSIX") or marked.language.startswith(("en", "C."))
         return language_fits and self._log_until(start, mark, marked) is not None
 
-    def tls(self, fingerprint: str, wanted: dict[str, str]) -> None:
+    def tls(self, fingerprint: str, wanted: dict[str, str], *, is_new: bool) -> None:
         """Reload until the server shows the leaf with this fingerprint and has the ``wanted`` settings in force.
 
+        A leaf that ``is_new`` came with the switch: whoever made the server reload, it has all that came with it.
         Raises TlsError with the server's own log lines when it does not.
         """
         for _attempt in range(_ATTEMPTS):
-            refused = self._reload_until(fingerprint)
+            refused = self._reload_until(fingerprint, is_new=is_new)
             if refused is None:
                 break
         else:
@@ -63,12 +64,12 @@ class Prover:
                 + ". Remove them at the places named."
             )
 
-    def _reload_until(self, fingerprint: str) -> list[str] | None:
+    def _reload_until(self, fingerprint: str, *, is_new: bool) -> list[str] | None:
         """Reload once; return None when that is proven to have worked, else the log lines that tell why not."""
-        before = self.served()
+        is_told_by_leaf = is_new or self.served() != fingerprint
         start = self._log_position()
         self.administrator.reload()
-        if before != fingerprint:
+        if is_told_by_leaf:
             shown = self._until(lambda: self.served() == fingerprint, lambda: bool(self._refused(start)))
             return None if shown else self._refused(start)  # a leaf that was not there before proves it by itself
         told = self._told_since(start)  # for the same leaf the log has to tell
@@ -112,17 +113,30 @@ class Prover:
             )
 
     def previous(self, fingerprint: str) -> None:
-        """Reload after a roll-back and prove that what was served before is served again. Raises TlsError."""
+        """Reload after a roll-back and prove that what was served before is served again. Raises TlsError.
+
+        A server that somebody restarts is waited for, as long as a reload may take.
+        """
         start = self._log_position()
-        try:
-            self.administrator.reload()
-        except TlsError:
-            self.administrator.signal_reload()  # the rules that are rolled back may have locked this module out
-            self._until(self._is_let_in)
-        told = self._told_since(start) or []
-        if not self._until(lambda: self.served() == fingerprint):
-            refused = log.refusals(told, (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
-            raise _not_taken("The server does not show its previous certificate", refused)
+        if self._until(lambda: self._asked() and self._is_let_in() and self.served() == fingerprint):
+            return
+        if not self._asked():
+            self.administrator.reload()  # which says what is wrong
+        refused = log.refusals(log.since(start), (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
+        raise _not_taken("The server does not show its previous certificate", refused)
+
+    def _asked(self) -> bool:
+        """Ask for a reload; return whether that worked.
+
+        The rules that are rolled back may have locked this module out, and a restart may have made another process the
+        main one.
+        """
+        self.administrator = self.administrator.again()
+        for ask in (self.administrator.reload, self.administrator.signal_reload):
+            with contextlib.suppress(TlsError):
+                ask()
+                return True
+        return False
 
     def _log_position(self) -> log.Position:
         return log.position(self.found, self.administrator.pid)

@@ -85,7 +85,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 
 
 def refuse_lock_out(
-    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, major: int
+    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
     """Stop when somebody would be locked out who is not meant to be. Raises TlsError.
 
@@ -97,9 +97,9 @@ def refuse_lock_out(
         return
     with as_root() if os.getuid() == 0 else contextlib.nullcontext():
         from ansible_collections.pgops.tls.plugins.module_utils.server import lockout  # noqa: PLC0415
-    coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
-    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), major)
+    coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
+    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), paths, major)
     lockout.refuse_to_forget(clients, after, major)
     if plan.rules:
-        before = lockout.files(found.hba, found.ident, major)
+        before = lockout.files(found.hba, found.ident, paths, major)
         lockout.refuse_new_rules(before, after, administrator, major, sessions=target.lock_out == "refuse")

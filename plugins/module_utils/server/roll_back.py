@@ -13,8 +13,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
-from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction, leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -22,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import ac
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
@@ -89,7 +89,7 @@ class Transaction:
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
-        refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.state.major)
+        refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
         warnings = [] if recovered and check_mode else self._warnings(plan)
         tightened = interference.tightened(self.store, check_mode=check_mode)
@@ -124,13 +124,14 @@ class Transaction:
                 self.prover.previous(leaf.sha256)
             else:
                 self.administrator.reload()
+            self.store.discard_unused()
             self.state = state.inspect(self.administrator)
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
 
     def _undo(self) -> None:
         try:
-            self.journal.roll_back()
+            self.journal.roll_back(discard=False)
         except OSError as error:
             raise TlsError(
                 f"{error.filename or self.journal.path}: {error.strerror or error}. What an interrupted run left is "
@@ -162,13 +163,13 @@ class Transaction:
         generation = {name: content for name, content in contents.items() if content is not None}
         return planning.Found(
             generation=generation,
-            repairs=self._repairs(current, generation),
+            repairs=interference.repairs(self.store, current, generation),
             config=self.texts.read("postgresql.conf"),
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
             unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
-            drift=tuple(settings.not_in_force(self.target.settings, self.state)),
+            drift=tuple(settings.not_in_force(self._settings(current), self.state)),
             major=self.state.major,
         )
 
@@ -179,25 +180,24 @@ class Transaction:
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
-        """Return a file of a generation; one that the server's OS user cannot read is as good as none."""
+        """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
+        content = self._read_as_is(generation, name)
+        if name != planning.CONF or not generation or content is None:
+            return content
+        return settings.unpinned(content, self.target.directory, generation)
+
+    def _read_as_is(self, generation: str | None, name: str) -> bytes | None:
         try:
             return self.store.read(generation, name)
         except PermissionError:
             return None
 
-    def _repairs(self, current: str | None, generation: dict[str, bytes]) -> list[str]:
-        """Return which files of the current generation have another owner or mode than they were given."""
-        wrong = []
-        for name in generation if current else ():
-            found = os.lstat(self.store.path(current or "", name))
-            if stat.S_ISLNK(found.st_mode):
-                wrong.append(f"{name}: a link, expected a file of its own")
-            elif (found.st_uid, found.st_mode & 0o7777) != (self.store.owner.uid, planning.MODES[name]):
-                wrong.append(
-                    f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
-                    f"expected {self.store.owner.uid} and {planning.MODES[name]:04o}"
-                )
-        return wrong
+    def _settings(self, generation: str | None) -> dict[str, str]:
+        """Return the declared settings, their paths as they are in a generation."""
+        conf = self.target.ssl_conf.encode()
+        if generation and self._read(generation, planning.CONF) != self._read_as_is(generation, planning.CONF):
+            conf = settings.pinned(conf, self.target.directory, generation)
+        return settings.parse(conf.decode())
 
     def _plan(self, found: planning.Found) -> planning.Plan:
         plan = planning.make(self.target, found, self.management, self.now)
@@ -248,8 +248,10 @@ class Transaction:
     def _stage(self, plan: planning.Plan) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
-        key = files.read(self.store.pending_key(_PENDING)) if certificate else None
-        staged = self.store.stage(planning.contents(plan, certificate, key), plan.left)
+        key = self._key_of(certificate) if certificate else None
+        staged = self.store.stage(
+            planning.contents(plan, self.target, self.store.next_name(), certificate, key), plan.left
+        )
         try:
             self._rehearse(staged)
         except Exception:
@@ -290,22 +292,30 @@ class Transaction:
                 f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
                 "this host signed for the names and the type of key that are declared."
             )
-        if not os.path.exists(self.store.pending_key(_PENDING)):
+        return chain
+
+    def _key_of(self, chain: str) -> bytes:
+        """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
+        current = self.store.current()
+        in_use = leaf_of(self.store.read(current, planning.CERTIFICATE))
+        is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
+        key = self._read(current, planning.KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
+        if key is None:
             raise TlsError(
                 f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
                 "first; it makes the key and returns the request."
             )
-        return chain
+        return key
 
     def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
         if staged or plan.config or plan.relies_on_log or self.served != fingerprint:
-            self.prover.tls(fingerprint, self.target.settings)
+            self.prover.tls(fingerprint, self._settings(self.store.current()), is_new=bool(plan.reasons))
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        for rewrite in plan.rules:
+        for rewrite in planning.in_steps(plan.rules, self.state.major):
             self.texts.write(rewrite, self.journal)
         if plan.rules:
             self.prover.check_rules()
@@ -316,7 +326,7 @@ class Transaction:
         details = error.details if isinstance(error, TlsError) else {}
         try:
             if self.journal.is_open():
-                self.journal.roll_back()
+                self.journal.roll_back(discard=False)
             elif staged is not None:
                 self.store.discard(staged)
         except (TlsError, OSError) as second:
@@ -325,6 +335,7 @@ class Transaction:
             return TlsError(message, **{**details, "rolled_back": False})
         try:
             self.prover.previous(self.served)
+            self.store.discard_unused()  # not before: the server may have been starting with it
         except (TlsError, OSError) as second:
             message = f"{error} All files are as before, but the server could NOT be seen to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
@@ -380,16 +391,8 @@ def _recovered_files(path: str, administrator: psql.Administrator | None) -> boo
         journal = Journal(GenerationStore(path, owner.owner), root_files(owner))
         if not journal.is_open():
             return False
-        journal.roll_back()
+        journal.roll_back(discard=False)
         if administrator is not None:
             with contextlib.suppress(TlsError):
                 administrator.signal_reload()
         return True
-
-
-def leaf_of(chain: bytes | None) -> Certificate | None:
-    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
-    try:
-        return read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0] if chain else None
-    except TlsError:
-        return None

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.pgops.tls.plugins.modules import hba_info
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +53,23 @@ def test_an_identity_that_came_later_is_found_at_the_server_although_its_rules_s
     done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules}, postgres_server_lock_out="allow")
     assert "late in database shop: no rule matches" not in done.stdout
     assert "TASK [pgops.tls.postgres_client" in done.stdout, "then it is the verification that finds it"
+
+
+def test_the_examples_of_hba_info_run(site: Any) -> None:
+    examples = yaml.safe_load(hba_info.EXAMPLES)
+    examples[0]["pgops.tls.hba_info"]["port"] = site.cluster.port
+    examples[0]["pgops.tls.hba_info"]["login_unix_socket"] = site.cluster.socket_directory
+    told = {
+        "name": "Tell",
+        "ansible.builtin.debug": {"msg": "{{ access.answers | map(attribute='verdict') | join(',') }}"},
+    }
+    ldap = {
+        "hba": "host all all all ldap ldapserver=x ldapprefix=x ldapbindpasswd=sesame",
+        "questions": [{"user": "x"}],
+    }
+    hidden = {"name": "Hide", "pgops.tls.hba_info": ldap}
+    done = site.run("-vvv", playbook=[{"hosts": "db1", "gather_facts": False, "tasks": [*examples, told, hidden]}])
+    assert done.returncode == 0, done.stdout
+    assert '"msg": "unknown,refused"' in done.stdout, "nobody knows here which addresses are samehost"
+    assert "ldapbindpasswd=********" in done.stdout, done.stdout
+    assert done.stdout.count("sesame") == 0, "the password is shown nowhere"

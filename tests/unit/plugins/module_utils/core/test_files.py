@@ -196,3 +196,47 @@ def test_what_a_run_left_half_made_is_swept_away(tmp_path: Path) -> None:
     files.sweep(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["current"]
     files.sweep(str(tmp_path / "missing"))
+
+
+def test_who_waits_for_the_lock_of_a_directory_that_is_made_anew_locks_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "directory"
+    path.mkdir()
+    held = os.open(path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    def replace(_seconds: float) -> None:
+        path.rename(tmp_path / "old")
+        path.mkdir()
+        os.close(held)
+
+    monkeypatch.setattr(files.time, "sleep", replace)
+    with files.locked(str(path)):
+        new = os.open(path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(new)
+
+
+def test_the_process_that_has_the_lock_is_named(tmp_path: Path) -> None:
+    told = rf"for over 0 s: process {os.getpid()} \(.+\)\. Wait for that run to end"
+    with files.locked(str(tmp_path)), pytest.raises(TlsError, match=told), files.locked(str(tmp_path), patience=0.0):
+        pytest.fail("two runs hold the lock")
+
+
+def test_a_directory_that_a_run_beside_this_one_makes_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mkdir, inodes = tmp_path / "directory", os.mkdir, []
+
+    def beside(made: str, mode: int) -> None:
+        monkeypatch.setattr(os, "mkdir", mkdir)
+        assert files.make_directory(str(path), 0o755)
+        inodes.append(path.stat().st_ino)
+        mkdir(made, mode)
+
+    monkeypatch.setattr(os, "mkdir", beside)
+    assert not files.make_directory(str(path), 0o755)
+    assert [path.stat().st_ino] == inodes
+    assert list(tmp_path.iterdir()) == [path]

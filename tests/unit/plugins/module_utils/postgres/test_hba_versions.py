@@ -48,6 +48,7 @@ ALL = range(13, 20)
         ("host all all all ldap ldapurl=ldap://h", []),
         ("host all all all ldap ldapprefix=a ldapbasedn=b", []),
         ("host all all all ldap ldapbasedn=b ldapport=4294967296", []),
+        ("host all all all ldap ldapbasedn=b ldapsearchattribute=a ldapsearchfilter=f", []),
         ("\ufeffhost all all all md5", []),
         ("host all all all\u00a0md5", []),
         (f"host {'x' * 10240} all all md5", range(16, 20)),

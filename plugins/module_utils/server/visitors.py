@@ -1,0 +1,136 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Questions who can get in, answered from the files of a server or from texts: what module hba_info returns."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, passwords, psql
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
+
+_STATE = """
+    WITH RECURSIVE memberships (member, role) AS (
+      SELECT oid, oid FROM pg_roles
+      UNION SELECT memberships.member, granted.roleid
+        FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
+    SELECT json_build_object(
+      'major', current_setting('server_version_num')::int / 10000,
+      'hba_file', current_setting('hba_file'),
+      'ident_file', current_setting('ident_file'),
+      'logins', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles WHERE rolcanlogin),
+      'groups', (
+        SELECT json_object_agg(rolname, groups) FROM (
+          SELECT member.rolname, json_agg(role.rolname) AS groups FROM memberships
+            JOIN pg_roles member ON member.oid = memberships.member
+            JOIN pg_roles role ON role.oid = memberships.role GROUP BY 1) AS grouped))"""
+
+
+class Rules(NamedTuple):
+    """What decides: rules, lines of maps, what the server knows besides, and the roles that may log in (none: unknown).
+
+    ``resolves``: names of clients' addresses are looked up here.
+    """
+
+    rules: Sequence[access.Rule]
+    maps: Sequence[lexer.Line]
+    facts: Facts
+    logins: Sequence[str] = ()
+    resolves: bool = False
+
+    def answers(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the answer to a question; one that names no user has one for each role that may get in."""
+        if question["user"]:
+            return [self._answer(question, question["user"])]
+        if not self.logins:
+            raise TlsError("questions: a question without user needs a server that knows its roles. Name the user.")
+        told = [self._answer(question, user) for user in self.logins]
+        return [one for one in told if one["verdict"] != access.REFUSED]
+
+    def _answer(self, question: Mapping[str, Any], user: str) -> dict[str, Any]:
+        attempt = _attempt(question, user)
+        facts = self.facts
+        if self.resolves and attempt.address is not None and any(map(_names_host, self.rules)):
+            facts = facts._replace(host_names={attempt.address: _name_of(attempt.address)})
+        found = access.answer(self.rules, self.maps, attempt, facts)
+        decisions = [_shown(one) for one in found.decisions]
+        decided = found.decision is not None
+        return {
+            "user": user,
+            "verdict": found.verdict,
+            "certain": decided,
+            "rule": decisions[0]["rule"] if decided else None,
+            "reason": decisions[0]["reason"] if decided else "which rule decides depends on what is not known",
+            "may_decide": [] if decided else decisions,
+        }
+
+
+def of_server(port: int, socket_directory: str | None, role: str | None) -> Rules:
+    """Return the rules in the files of a running server, as it would load them now. Raises TlsError, OSError."""
+    administrator = psql.locate(port, socket_directory, role)
+    state: dict[str, Any] = administrator.query(_STATE)
+    paths = {name: os.path.realpath(state[name]) for name in ("hba_file", "ident_file")}
+    major = int(state["major"])
+    with acting_as(administrator.account):
+        texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
+        rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
+        maps = access.maps_in(texts["ident_file"], paths["ident_file"], major)
+    return Rules(rules, maps, Facts(major, groups=state["groups"]), state["logins"], resolves=True)
+
+
+def of_texts(hba: str, ident: str, major: int) -> Rules:
+    """Return the rules of texts; nothing that they include is followed."""
+    return Rules(access.rules(lexer.read(hba, major)), lexer.read(ident, major), Facts(major))
+
+
+def _attempt(question: Mapping[str, Any], user: str) -> access.Attempt:
+    named = (question["common_name"], question["distinguished_name"])
+    address = question["address"]
+    if address is not None and packed_address(address) is None:
+        raise TlsError(f"questions: address {address!r} is no IP address. Write the one that the client comes from.")
+    if question["local"] and (address is not None or question["tls"] or any(named)):
+        raise TlsError("questions: a connection over the socket (local) has no address, TLS or certificate.")
+    return access.Attempt(
+        user,
+        question["database"],
+        is_local=question["local"],
+        address=address,
+        tls=True if any(named) else question["tls"],
+        certificate=access.Certificate(*named) if any(named) else False,
+        os_user=question["os_user"],
+        is_replication=question["replication"],
+    )
+
+
+def _shown(decision: access.Decision) -> dict[str, Any]:
+    rule = decision.rule
+    line = rule and {
+        "file": rule.file,
+        "line": rule.line.number,
+        "text": passwords.masked(rule.line.text).encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip(),
+        "method": rule.method,
+    }
+    return {"rule": line, "verdict": decision.verdict, "reason": decision.reason}
+
+
+def _names_host(rule: access.Rule) -> bool:
+    """Return whether a rule is for a host by its name."""
+    word = rule.address.text.partition("/")[0] if rule.address else "all"
+    return word not in ("all", "samehost", "samenet") and packed_address(word) is None
+
+
+def _name_of(address: str) -> str:
+    """Return the name of an address that resolves back to it, as the server looks it up; '' for none."""
+    with contextlib.suppress(OSError):
+        name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+        if packed_address(address) in {packed_address(str(found[4][0])) for found in socket.getaddrinfo(name, None)}:
+            return name
+    return ""

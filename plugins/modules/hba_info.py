@@ -1,0 +1,229 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tell who can get into a PostgreSQL server, and which rule decides."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hba_info
+short_description: Tell who can get into a PostgreSQL server, and which rule decides
+version_added: 0.1.0
+description:
+  - Answers, for a user, a database, an address and a certificate, which line of C(pg_hba.conf) decides on the
+    connection, and what becomes of it. Through the maps of C(pg_ident.conf) it tells which roles a certificate may
+    become.
+  - It evaluates the rules by itself, as PostgreSQL does, and connects as nobody. The answers are about authentication
+    alone, and not about whether the role or the database exists or the role has the right to connect.
+  - On a server's host it reads the files as they are on disk, with what they include. The server may have loaded older
+    ones; O(hba) evaluates a text instead, and needs no server.
+  - What is not known makes an answer uncertain, and never a wrong one.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  port:
+    description: The server's port. It is found by its Unix socket.
+    type: int
+    default: 5432
+  login_unix_socket:
+    description: Directory of the server's socket, if it is none of the usual ones.
+    type: path
+  login_user:
+    description: A role to ask the server as. By default the one named like the server's OS user.
+    type: str
+  hba:
+    description:
+      - A text of C(pg_hba.conf) to evaluate instead of a server's files. Files that it includes are not followed.
+      - The passwords of C(ldapbindpasswd) and C(radiussecrets) in it are shown nowhere.
+    type: str
+  ident:
+    description: A text of C(pg_ident.conf) to go with O(hba).
+    type: str
+    default: ''
+  version:
+    description: Major version of PostgreSQL that O(hba) is for. Regular expressions for users and databases need 16.
+    type: int
+    default: 17
+  questions:
+    description: Connections to ask for.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      user:
+        description: The role to log in as. Without one, the answer names each role of the server that may get in.
+        type: str
+      database:
+        description: The database; by default any one.
+        type: str
+      address:
+        description: The address that the client comes from; by default any one.
+        type: str
+      local:
+        description: Whether the connection is made over the Unix socket.
+        type: bool
+        default: false
+      tls:
+        description: Whether it is encrypted by TLS; by default it may be or not, and with a certificate it is.
+        type: bool
+      common_name:
+        description: Common name of the client's certificate. Without a name of it, the client shows no certificate.
+        type: str
+      distinguished_name:
+        description: Subject of the certificate as RFC 2253 writes it, such as V(CN=alice,O=example).
+        type: str
+      os_user:
+        description: The OS user who connects over the socket.
+        type: str
+      replication:
+        description: Whether it is a connection for physical replication, which has no database.
+        type: bool
+        default: false
+seealso:
+  - module: pgops.tls.server
+  - module: pgops.tls.connection
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Ask who can get in
+  pgops.tls.hba_info:
+    questions:
+      - {user: app, database: shop, address: 192.0.2.10, common_name: app}
+      - {user: postgres, address: 192.0.2.10, tls: false}
+      - {common_name: alice, database: shop} # which roles this certificate may become
+  become: true
+  register: access
+
+- name: Refuse a text of rules that lets anybody in without TLS
+  pgops.tls.hba_info:
+    hba: |
+      hostssl all all all cert
+      host all all all reject
+    questions:
+      - {user: postgres, tls: false}
+  register: coming
+  failed_when: coming.answers[0].verdict != 'refused'
+"""
+
+RETURN = r"""
+answers:
+  description: The answers, in the order of the questions; to one without a user, one for each role that may get in.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    question:
+      description: Number of the question, from 0.
+      type: int
+    user:
+      description: The role.
+      type: str
+    verdict:
+      description:
+        - V(accepted), V(refused), V(asked) (a password or another proof than a certificate decides) or V(unknown).
+      type: str
+    certain:
+      description: Whether it is known which rule decides.
+      type: bool
+    rule:
+      description: The rule that decides; none where no rule matches, which refuses, or where that is not known.
+      type: dict
+      contains:
+        file:
+          description: Path of its file; C(pg_hba.conf) for that of O(hba).
+          type: str
+        line:
+          description: Number of its line.
+          type: int
+        text:
+          description: The line without passwords.
+          type: str
+        method:
+          description: Its method.
+          type: str
+    reason:
+      description: Why.
+      type: str
+    may_decide:
+      description: Where that is not known, each rule that may decide, with C(rule), C(verdict) and C(reason).
+      type: list
+      elements: dict
+  sample:
+    - question: 0
+      user: app
+      verdict: accepted
+      certain: true
+      rule: {file: /etc/postgresql/17/main/pg_hba.conf, line: 3, text: hostssl all app all cert, method: cert}
+      reason: CN 'app' may be role 'app'
+      may_decide: []
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
+from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
+
+_QUESTION = {
+    "user": {"type": "str"},
+    "database": {"type": "str"},
+    "address": {"type": "str"},
+    "local": {"type": "bool", "default": False},
+    "tls": {"type": "bool"},
+    "common_name": {"type": "str"},
+    "distinguished_name": {"type": "str"},
+    "os_user": {"type": "str"},
+    "replication": {"type": "bool", "default": False},
+}
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "port": {"type": "int", "default": 5432},
+        "login_unix_socket": {"type": "path"},
+        "login_user": {"type": "str"},
+        "hba": {"type": "str", "no_log": True},
+        "ident": {"type": "str", "default": ""},
+        "version": {"type": "int", "default": 17},
+        "questions": {"type": "list", "elements": "dict", "required": True, "options": _QUESTION},
+    }
+
+
+def answers(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the answers to all questions. Raises TlsError, OSError."""
+    if options["hba"] is not None:
+        rules = visitors.of_texts(options["hba"], options["ident"], options["version"])
+    else:
+        rules = visitors.of_server(options["port"], options["login_unix_socket"], options["login_user"])
+    numbered = enumerate(options["questions"])
+    return [{"question": number, **one} for number, question in numbered for one in rules.answers(question)]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    hide_passwords(module, module.params["hba"] or "")
+    try:
+        told = answers(module.params)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. It has to be readable for the server's OS user.")
+    module.exit_json(changed=False, answers=told)
+
+
+if __name__ == "__main__":
+    main()
