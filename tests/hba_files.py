@@ -84,7 +84,8 @@ VALUES: dict[str, list[str]] = {
     "pamservice": ["x", ""],
     "pam_use_hostname": ["1", "0"],
     "ldapurl": [
-        "ldap://h/dc=x", "ldap://h/dc=x?uid?sub?(a=b)", "ldap://h/x???(a=b)", "ldap://h", "ldapi://h/dc=x", "http://h/", "ldap://h:x/dc=x", "ldap:///dc=x?uid?base",
+        "ldap://h/dc=x", "ldap://h/dc=x?uid?sub?(a=b)", "ldap://h/x???(a=b)",
+        "ldap://h", "ldapi://h/dc=x", "http://h/", "ldap://h:x/dc=x", "ldap:///dc=x?uid?base",
         "ldap://h/",
         "ldap://[::1]:389/dc=x", "ldap://[::1/dc=x", "ldap://h/dc=x?uid?all", "LDAP://h/dc=x",
         "<ldap://h/dc=x>", "ldap://h:/x",

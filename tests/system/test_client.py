@@ -387,7 +387,7 @@ def test_the_diff_shows_certificates_links_and_the_block_only(clients: Clients, 
     headers = [entry["after_header"] for entry in second["diff"]]
     assert headers == [
         f"{alice.name}/app",
-        *(str(alice.default / name) for name in ("postgresql.crt", "postgresql.key", "root.crt")),
+        *(str(alice.default / name) for name in ("postgresql.key", "postgresql.crt", "root.crt")),
         f"{alice.service_file} (managed block)",
     ]
     assert "serial: " in second["diff"][0]["after"]

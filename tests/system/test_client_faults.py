@@ -1,20 +1,19 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Client transactions that get a wrong certificate, die, or fail at any file operation."""
+"""Client transactions that get a wrong certificate, are killed, or fail at any operation on files or command."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import shutil
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.clients import (
     AUTHORITIES,
     DAY,
@@ -23,7 +22,6 @@ from ansible_collections.pgops.tls.tests.clients import (
     Clients,
     User,
     chains,
-    copy,
     identity,
     new_rsa_key,
     sign,
@@ -156,58 +154,136 @@ def test_a_waiting_key_with_a_passphrase_is_made_anew_without_asking(clients: Cl
     assert clients.converge()["changed"]
 
 
-def test_a_death_at_any_file_operation_leaves_the_old_files_or_the_new_ones(clients: Clients, alice: User) -> None:
-    for name in ("postgresql.crt", "root.crt"):
-        alice.write(f".postgresql/{name}", f"foreign {name}")
-    alice.write(".pg_service.conf", "[old]\nhost=db0\n")
-    certificates = chains(clients.call())
-    before, saved = used(alice), alice.home.with_name("saved")
-    copy(alice.home, saved)
-    clients.call(certificates=certificates)
-    after = used(alice)
-    copy(saved, alice.home)
-    seen = []
-    for _number in faults.deaths(lambda: clients.call(certificates=certificates)):
-        clients.call()  # the next run's first call: it undoes what is half done, and asks if need be
-        assert used(alice) in (before, after)
-        seen.append(used(alice) == after)
-        clients.call(certificates=certificates)
-        assert used(alice) == after
-        left = [
-            path
-            for path in faults.everything(alice.home)
-            if "pgops-new" in path or "staging" in path or "backup" in path
-        ]
+# Every fault at every point
+
+
+class Stage:
+    """The home of an OS user before a change, which it can be put back to, and the call that makes the change."""
+
+    def __init__(self, clients: Clients, user: User, scenario: str) -> None:
+        self.clients, self.user = clients, user
+        self.options = SCENARIOS[scenario](clients, user)
+        self.saved = faults.everything(user.home)
+        self.start = used(user)
+        self.recover()
+        self.before = used(user)
+        self.change()
+        self.after = used(user)
+        assert self.before != self.after
+        self.reset()
+
+    def change(self) -> None:
+        self.clients.call(**self.options)
+
+    def recover(self) -> None:
+        """Do what the next run does first, without the certificates that it may have to ask for."""
+        if self.is_open():
+            self.clients.call(**{**self.options, "certificates": {}, "renew": False})
+
+    def is_open(self) -> bool:
+        return (self.user.store / "journal.json").exists()
+
+    def check(self, fault: faults.Fault, _tried: int) -> None:
+        """Check what a fault has left, then let the next run end in the new state."""
+        self.check_pairs()
+        if not (fault.is_death or fault.is_lasting or self.start != self.before):
+            assert not self.is_open(), "an open journal, though somebody was left to undo it"
+        self.recover()
+        assert used(self.user) in (self.before, self.after), "not the whole old or new state"
+        self.change()
+        assert used(self.user) == self.after
+        again = self.clients.call(**{**self.options, "certificates": {}, "renew": False})
+        assert again["changes"] == []
+        self.check_pairs()
+        with files.locked(str(self.user.store), patience=0.0):
+            pass  # nobody holds the lock any more
+        signs = ("pgops-new", "staging", "backup", "journal.json", "pending/")
+        left = [path for path in faults.everything(self.user.home) if any(sign in path for sign in signs)]
         assert left == []
-        copy(saved, alice.home)
-    assert seen[-1]
-    assert seen.count(False) > 60
+
+    def check_pairs(self) -> None:
+        """Check that what programs find fits together at any moment: each certificate has its key.
+
+        Only where files of others are taken over, three names change one after the other.
+        """
+        paths = [*self.user.store.glob("current/*/*.crt")]
+        if "foreign" not in str(self.before):
+            paths.append(self.user.default / "postgresql.crt")
+        for path in paths:
+            if path.exists():
+                leaf = certificate.read_pem(path.read_text(encoding="ascii"), "certificate")[0]
+                assert openssl.public_key(str(path.with_suffix(".key"))) == leaf.public_key, f"{path} and its key"
+
+    def reset(self) -> None:
+        faults.put_back(self.user.home, self.saved)
+
+
+def first_set_up(clients: Clients, _user: User) -> dict[str, Any]:
+    return {"certificates": chains(clients.call())}
+
+
+def take_over(clients: Clients, user: User) -> dict[str, Any]:
+    """Files of others are where libpq looks; they are kept beside."""
+    for name in ("postgresql.crt", "postgresql.key", "root.crt"):
+        user.write(f".postgresql/{name}", f"foreign {name}", 0o600)
+    user.write(".pg_service.conf", "[old]\nhost=db0\n")
+    return first_set_up(clients, user)
+
+
+def renewal(clients: Clients, _user: User) -> dict[str, Any]:
+    clients.converge()
+    return {"renew": True, "certificates": chains(clients.call(renew=True))}
+
+
+def other_trust(clients: Clients, _user: User) -> dict[str, Any]:
+    clients.converge()
+    return {"roots": AUTHORITIES["server"].root.pem + OTHER.root.pem}
+
+
+def one_more_identity(clients: Clients, user: User) -> dict[str, Any]:
+    clients.converge()
+    identities = [*clients.options["identities"], identity(user, "reporting", "shop")]
+    return {"identities": identities, "certificates": chains(clients.call(identities=identities))}
+
+
+def one_identity_less(clients: Clients, user: User) -> dict[str, Any]:
+    identities = list(clients.options["identities"])
+    clients.converge(identities=[*identities, identity(user, "reporting", "shop")])
+    return {"identities": identities}
+
+
+def recovery(clients: Clients, user: User) -> dict[str, Any]:
+    """Leave what a run left that was killed right before its end: it is undone first, and then done."""
+    options = take_over(clients, user)
+    with faults.dying():
+        clients.call(**options)
+    return options
+
+
+# Each brings a home to the state before a change, and returns the options of the call that makes the change.
+SCENARIOS = {
+    "first set-up": first_set_up,
+    "take-over of foreign files": take_over,
+    "renewal": renewal,
+    "other trust": other_trust,
+    "one more identity": one_more_identity,
+    "one identity less": one_identity_less,
+    "recovery": recovery,
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_fault_at_any_point_leaves_the_old_files_or_the_new_ones(
+    clients: Clients, alice: User, scenario: str
+) -> None:
+    fault_matrix.try_all(Stage(clients, alice, scenario), "client", scenario, sample=29)
 
 
 def test_a_death_while_a_key_is_made_keeps_everything_as_it_is(clients: Clients, alice: User) -> None:
     clients.converge()
-    saved = alice.home.with_name("saved")
-    copy(alice.home, saved)
+    saved = faults.everything(alice.home)
     before = used(alice)
     for _number in faults.deaths(lambda: clients.call(renew=True)):
         assert used(alice) == before
         assert clients.converge(renew=True)["changed"]
-        copy(saved, alice.home)
-
-
-def test_a_failing_file_operation_is_undone_at_once(clients: Clients, alice: User) -> None:
-    clients.converge()
-    request = clients.call(renew=True)
-    certificates = chains(request)
-    before, saved = used(alice), alice.home.with_name("saved")
-    copy(alice.home, saved)
-    undone = 0
-    for number in itertools.count():
-        with faults.failing(number) as failed, contextlib.suppress(TlsError):
-            clients.call(renew=True, certificates=certificates)
-        if not failed:
-            break
-        undone += used(alice) == before
-        assert not (alice.store / "journal.json").exists()
-        copy(saved, alice.home)
-    assert undone > 30
+        faults.put_back(alice.home, saved)

@@ -57,7 +57,8 @@ class Home:
 
     def default_links(self, role: str) -> dict[str, str]:
         """Return the files that libpq looks for by itself, and what they point to when ``role`` is the first one."""
-        targets = {CERTIFICATE: f"{role}/{CERTIFICATE}", KEY: f"{role}/{KEY}", TRUST: TRUST}
+        # In this order: libpq does without a certificate, but a certificate without its key ends every connection.
+        targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST}
         return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
 
     def is_set_up(self) -> bool:

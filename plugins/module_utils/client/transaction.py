@@ -124,7 +124,7 @@ class Transaction:
             requests, made = self._ask(plan, found)
             return Outcome(plan, bool(recovered or made), [*recovered, *made], requests, before, before, found)
         after = self._apply(found, plan) if plan.changes else before
-        self.home.store.prune()
+        self._tidy()
         changes = [*recovered, *plan.changes]
         return Outcome(plan, bool(changes), changes, [], before, after, found)
 
@@ -200,9 +200,16 @@ class Transaction:
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
-        for role in plan.reasons:
-            self.home.store.drop_pending_key(role)
         return {role: credential.leaf for role, credential in credentials.items()}
+
+    def _tidy(self) -> None:
+        """Remove what is of no use any more. What cannot be removed now is left to the next run."""
+        with contextlib.suppress(OSError):
+            self.home.store.prune()
+            for role in (one.role for one in self.identities):
+                key = files.read(self.home.store.pending_key(role))
+                if key is not None and key == files.read(self.home.current(role, KEY)):
+                    self.home.store.drop_pending_key(role)
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
@@ -253,9 +260,13 @@ class Transaction:
         return staged
 
     def _switch(self, found: Found, plan: Plan) -> None:
+        early = [path for path in plan.links if found.links[path] is None and found.generation is None]
+        for path in early:  # they lead nowhere, like files that are not there, until the switch fills all of them
+            self.journal.put_link(path, plan.links[path])
         self.journal.switch()
         for path, to in plan.links.items():
-            self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
+            if path not in early:
+                self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
         rehearse_login(self._pair(self.home.directory), self.target)

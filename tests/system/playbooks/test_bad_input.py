@@ -254,7 +254,7 @@ def test_all_mistakes_of_a_server_are_named_at_once(site: Any) -> None:
             r"ssl_prefer_server_ciphers is 'maybe', expected on or off",
         ),
         ({"postgres_server_port": 1}, r"port 1\b.*Start the server, correct the port, or name the directory"),
-        ({"postgres_server_login_unix_socket": "/nowhere"}, r"/nowhere.*name the directory of its socket"),
+        ({"postgres_server_login_unix_socket": "/nowhere"}, r"/nowhere.*ame the directory of (its|the) socket"),
         ({"postgres_server_login_user": "weak"}, r"role 'weak' is no superuser; .* in postgres_server_login_user"),
         ({"postgres_server_login_user": "nobody"}, r"psql as OS user .* and role 'nobody' failed: .*does not exist"),
         (
