@@ -149,7 +149,8 @@ options:
     default: refuse
   clients:
     description:
-      - Who has a certificate of the client authority, and has to be able to log in with it.
+      - Who has a certificate of the client authority, and has to be able to log in with it. Without any O(hba)
+        nobody is looked for.
       - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities); this module looks at
         C(role) and C(databases).
     type: list

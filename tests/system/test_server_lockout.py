@@ -167,6 +167,10 @@ def test_a_rule_that_may_take_the_certificate_is_enough(managed: Server, rules: 
     assert managed.converge(hba=rules, **options).changes
 
 
+def test_where_no_rules_are_declared_the_file_is_left_to_others(managed: Server) -> None:
+    assert managed.converge(hba="", plaintext="allow", clients=APP).changes == ["pg_hba.conf: changed"]
+
+
 def test_rules_below_the_block_take_certificates_too(managed: Server) -> None:
     rules = "hostnossl all all all reject\nhostnossl replication all all reject\n"
     refused(managed, "no rule matches", hba=rules, clients=APP)

@@ -92,7 +92,8 @@ def refuse_lock_out(
     The import is here because a run that changes nothing shall not pay for it, and done as root because the server's OS
     user cannot read the archive that the module is in.
     """
-    clients = target.clients if target.lock_out == "refuse" else []
+    is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file is left to others as it is
+    clients = target.clients if target.lock_out == "refuse" and is_ours else []
     if not plan.rules and not clients:
         return
     with as_root() if os.getuid() == 0 else contextlib.nullcontext():
