@@ -177,8 +177,8 @@ def _files(one: Expectation, account: processes.Account) -> Files:
     kept = home.Home(account)
     revoked = kept.current("root.crl")
     if one.files == "default":
-        certificate, key, roots = kept.default_links(one.role)
-        return Files(certificate, key, roots, os.path.join(kept.directory, "root.crl"))
+        names = (home.CERTIFICATE, home.KEY, home.TRUST, "root.crl")
+        return Files(*(os.path.join(kept.directory, name) for name in names))
     return Files(
         one.sslcert or kept.current(one.certificate_role, home.CERTIFICATE),
         one.sslkey or kept.current(one.certificate_role, home.KEY),
