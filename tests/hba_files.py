@@ -124,6 +124,14 @@ OWN = {
     "md5": ["clientcert", "clientname"],
     "gss": ["include_realm", "krb_realm", "map"],
 }
+# Without what is not decided: options that change the syntax, named collating elements
+EXPRESSION_PARTS = [
+    *"abz019-]^$.|*+?(){,}&é", "(", ")", "[", "]", "\\", "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?#", "(?i)", "(?c",
+    "***", "***=", "[:alpha:]", "[:word:]", "[:x:]", "[[:<:]]", "[^", "[=a=]", "[.-.]", "{2}", "{2,1}", "{0,}", "{255}",
+    "{256}", "*?", "\\1", "\\2",
+    "\\12", "\\x4", "\\u00e", "\\u00e9", "\\w", "\\D", "\\A", "\\y", "\\q", "\\cx", "\\0", "\\08", "a-z", "z-a",
+    "[]", "(a)", "[a",
+]  # fmt: skip
 # What the texts refer to: path -> content
 OTHERS = {
     "users": 'app, web\n# nobody\n"x y" z\n',
@@ -291,3 +299,8 @@ def _long(chance: random.Random) -> str:
     return chance.choice(
         ["local all {} trust", "local all {},a trust", 'local all "{}" trust', "# {}", "local all all md5 {}"]
     ).format(word)
+
+
+def expression(chance: random.Random) -> str:
+    """Return a regular expression, or what looks like one."""
+    return "".join(chance.choices(EXPRESSION_PARTS, k=chance.randint(1, 8)))
