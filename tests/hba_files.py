@@ -200,7 +200,7 @@ def write_others(folder: Path) -> list[Path]:
 
 def hba_file(chance: random.Random, major: int) -> str:
     """Return a text of pg_hba.conf."""
-    wrong = chance.choice((0.0, 0.02, 0.05, 0.2))  # how much of it is
+    wrong = chance.choice((0.0, 0.0, 0.02, 0.05, 0.2))  # how much of it is
     return _file(chance, [_rule(chance, wrong, major) for _line in range(chance.randint(0, 6))], wrong)
 
 

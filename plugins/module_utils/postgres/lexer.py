@@ -46,9 +46,9 @@ class Line(NamedTuple):
 def read(text: str, major: int = NEWEST) -> list[Line]:
     """Return the lines of a text that hold something, as a server of version ``major`` reads them."""
     lines = []
-    for number, content, _raw in pieces(text, major):
+    for number, content, raw in pieces(text, major):
         fields, error = _fields(content, major)
-        if major < 14 and len(_bytes(content)) > LINE_LIMIT:
+        if major < 14 and len(_bytes(raw.partition("\0")[0])) > LINE_LIMIT:
             fields, error = [], f"the line has more than {LINE_LIMIT} bytes, expected fewer. Write it as several rules"
         if fields or error:
             lines.append(Line(number, fields, content, error))

@@ -55,6 +55,8 @@ ALL = range(13, 20)
         (f"host {'x' * 10239} all all md5", ALL),
         (f"host {'x' * 10239},y all all md5", range(16, 20)),
         (f"host all all all md5 # {'x' * 20480}", range(14, 20)),
+        (f"{'#' * 20477}\nlocal all all md5\n", ALL),
+        (f"{'#' * 20477}\r\nlocal all all md5\n", range(14, 20)),
     ],
 )
 def test_a_line_is_right_for_the_versions_that_take_it(line: str, majors: range | list[int]) -> None:
