@@ -25,7 +25,7 @@ ODD_NAMES = [
     "@missing", "@empty", "@", "@folder", "@broken", "a#b", "a,", ",", '"open', "a\u00a0b", "\x0bx", "/[", "/(",
     "/a)", "/*a",
     "/a**", "/a{3,1}", "/a{256}", r"/\1", r"/(a\1)", r"/\q", "/[[:alfa:]]", "/[z-a]", "/(?<a)", "/***", "/^*",
-    "/a\\", "/a{1",
+    "/a\\", '"/["', "/a{1",
     r"/[\y]", r"/\u12", "/[a-\\d]", "/(?zz)a", "a,/[", "/(?=a)*", r"/\18", "/[[:<:]]x", "/[a-b-c]",
     "/[[.a.]-c]", "/[[==]]",
 ]  # fmt: skip
@@ -151,8 +151,20 @@ OTHERS = {
     "folder/readme.txt": "wrong\n",
     "folder/sub.conf/x": "",
     "mappings.conf": "m a b\nm c\n",
+    "right/rules.conf": "# none\n",
+    "right/.hidden.conf": "wrong\n",
+    "right/readme": "wrong\n",
+    "deep1.conf": "# the tenth file that is named is the last one to be read\n",
+    **{f"deep{number}.conf": f"include deep{number - 1}.conf\n" for number in range(2, 12)},
 }
-RIGHT_DIRECTIVES = ["include good.conf", "include_if_exists missing.conf", 'include "good.conf" # x', "include folder"]
+RIGHT_DIRECTIVES = [
+    "include_dir right",
+    "include deep10.conf",
+    "include good.conf",
+    "include_if_exists missing.conf",
+    'include "good.conf" # x',
+    "include folder",
+]
 DIRECTIVES = [
     "include good.conf", "include bad.conf", "include missing.conf", "include_if_exists missing.conf",
     "include_dir folder",
@@ -160,7 +172,8 @@ DIRECTIVES = [
     "include outer.conf",
     "include @users", 'include ""', 'include_dir " "', '"include" good.conf', "include,x good.conf,bad.conf",
     "INCLUDE good.conf",
-    "include folder", "include mappings.conf", "include loop.conf", "include_dir folder extra", "include",
+    "include folder", "include mappings.conf", "include loop.conf",
+    "include deep11.conf", "include_dir folder extra", "include",
 ]  # fmt: skip
 IDENT_ODD = [
     "m a",
