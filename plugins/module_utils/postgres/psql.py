@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
 # Where packages put the socket. PostgreSQL's own default, /tmp, is not searched: anybody could put a socket there while
@@ -128,7 +130,7 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
         if stat.S_ISSOCK(found.st_mode):
             account = account_of(found.st_uid)
             pid = _postmaster(path)
-            return Administrator(directory, port, role or account.name, account, _psql_path(pid), pid)
+            return Administrator(directory, port, role or account.name, account, _psql_path(pid, account), pid)
     searched = shown(socket_directory) if socket_directory else ", ".join(SOCKET_DIRECTORIES)
     remedy = (
         f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
@@ -160,10 +162,14 @@ def _postmaster(socket_path: str) -> int:
         return 0
 
 
-def _psql_path(pid: int) -> str:
-    """Return the psql beside the server's own executable (it fits the server, and is no wrapper script)."""
+def _psql_path(pid: int, account: Account) -> str:
+    """Return the psql beside the server's own executable (it fits the server, and is no wrapper script).
+
+    A container's root is not allowed to read that link; the user who runs the server is.
+    """
     try:
-        beside = os.path.join(os.path.dirname(os.readlink(f"/proc/{pid}/exe")), "psql")
+        with acting_as(account) if os.geteuid() == 0 else contextlib.nullcontext():
+            beside = os.path.join(os.path.dirname(os.readlink(f"/proc/{pid}/exe")), "psql")
     except OSError:
         beside = ""
     return beside if beside and os.access(beside, os.X_OK) else find("psql", "to ask the PostgreSQL server")
