@@ -77,6 +77,8 @@ def connected(endpoint: Endpoint) -> Iterator[socket.socket]:
     except (OSError, ValueError, OverflowError) as error:  # ValueError: what cannot be a host name at all
         raise TlsError(f"{endpoint}: no TCP connection to the PostgreSQL server: {error}.") from error
     with connection:
+        # Else a goodbye right behind the handshake waits 40 ms for the acknowledgment that the other side delays
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield connection
 
 
