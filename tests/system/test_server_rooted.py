@@ -242,7 +242,7 @@ def test_a_forged_path_that_makes_a_detour_is_refused(hardened: Server, form: st
     journal = json.loads((hardened.directory / "journal.json").read_text())
     journal["changes"][0]["path"] = form.format(folder(hardened) / "pg_hba.conf")
     (hardened.directory / "journal.json").write_text(json.dumps(journal))
-    with pytest.raises(TlsError, match="found no file that is changed as root"):
+    with pytest.raises(TlsError, match=r"found no file that is changed as root|a path in it is none"):
         hardened.converge()
     assert everything(folder(hardened)) == before
 
