@@ -256,21 +256,23 @@ identities:
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import roll_back
+else:
+    roll_back = later("client.roll_back")
 
 
 def kind_of(state: str) -> type[transaction.Transaction]:
-    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
-    if state == "present":
-        return transaction.Transaction
-    from ansible_collections.pgops.tls.plugins.module_utils.client.roll_back import RollBack  # noqa: PLC0415
-
-    return RollBack
+    """Return the transaction that leads to a state."""
+    return transaction.Transaction if state == "present" else roll_back.RollBack
 
 
 def argument_spec() -> dict[str, Any]:

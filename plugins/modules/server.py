@@ -277,22 +277,26 @@ forgotten_clients:
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back
+else:
+    difference = later("server.difference")
+    roll_back = later("server.roll_back")
 
 
 def kind_of(state: str) -> type[transaction.Transaction]:
-    """Return the transaction that leads to a state. What goes back is loaded only then: every import costs each run."""
-    if state == "present":
-        return transaction.Transaction
-    from ansible_collections.pgops.tls.plugins.module_utils.server.roll_back import RollBack  # noqa: PLC0415
-
-    return RollBack
+    """Return the transaction that leads to a state."""
+    return transaction.Transaction if state == "present" else roll_back.RollBack
 
 
 def argument_spec() -> dict[str, Any]:
@@ -332,7 +336,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
         "server_version": outcome.version,
         # a call that only asks changes nothing live: the difference is shown by the call that installs
         "diff": []
-        if outcome.request is not None
+        if outcome.request is not None or not outcome.changes
         else difference.of_plan(outcome.plan, outcome.target, outcome.leaf_before, outcome.ssl_conf_before),
     }
     if outcome.next_run is not None:
@@ -342,7 +346,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
     if leaf is not None:
         facts["certificate"] = {
             "serial": f"{leaf.serial:x}",
-            "not_after": difference.day(leaf.not_after),
+            "not_after": clock.instant(leaf.not_after),
             "sha256": leaf.sha256,
             "names": [name.value for name in leaf.names],
         }

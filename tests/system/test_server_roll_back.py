@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, proof
 from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back as roll_back_module
@@ -52,7 +53,7 @@ def test_the_files_of_the_generation_before_are_served_again(managed: Server, fi
     assert outcome.leaf_before
     assert (managed.served(), outcome.leaf_before.sha256) == (outcome.leaf.sha256, left)
     assert managed.cluster.psql("SHOW ssl_min_protocol_version") == "TLSv1.2"
-    end = difference.day(outcome.leaf.not_after)
+    end = clock.instant(outcome.leaf.not_after)
     assert outcome.changes == [
         "generation: from 0002 back to the files of 0001",
         f"certificate: serial {outcome.leaf_before.serial:x} -> {outcome.leaf.serial:x}, not after {end}",

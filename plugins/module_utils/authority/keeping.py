@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, profiles, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
-from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 LIFETIME = "certificate_lifetime"  # the option, in errors
@@ -88,8 +88,8 @@ def facts(authority: Authority) -> dict[str, object]:
         "issuing": authority.issuing.pem,
         "bundle": authority.issuing.pem + authority.root.pem,
         "key_type": authority.issuing.key_type,
-        "root_not_after": ledger.instant(authority.root.not_after),
-        "issuing_not_after": ledger.instant(authority.issuing.not_after),
+        "root_not_after": clock.instant(authority.root.not_after),
+        "issuing_not_after": clock.instant(authority.issuing.not_after),
     }
 
 
@@ -123,14 +123,14 @@ def check_time(authority: Authority, now: int) -> None:
     for certificate in (authority.root, authority.issuing):
         if now < certificate.not_before:
             raise TlsError(
-                f"The clock of this host says {ledger.instant(now)}, but the {authority.name} CA "
-                f"{certificate.common_name!r} is valid from {ledger.instant(certificate.not_before)} on. "
+                f"The clock of this host says {clock.instant(now)}, but the {authority.name} CA "
+                f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on. "
                 "Correct the clock."
             )
         if now >= certificate.not_after:
             raise TlsError(
                 f"The {authority.name} CA {certificate.common_name!r} has expired on "
-                f"{ledger.instant(certificate.not_after)}, and all certificates below it with it. "
+                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. "
                 "New authorities are needed, in another directory."
             )
 
@@ -138,7 +138,7 @@ def check_time(authority: Authority, now: int) -> None:
 def check_lifetime(authority: Authority, lifetime: str, option: str) -> None:
     """Raise TlsError, naming ``option``, for certificates that would live longer than any issuing CA of this kind."""
     issuer = authority.issuing
-    name = f"the issuing CA {issuer.common_name!r} (until {ledger.instant(issuer.not_after)})"
+    name = f"the issuing CA {issuer.common_name!r} (until {clock.instant(issuer.not_after)})"
     _refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, option)
 
 
@@ -156,7 +156,7 @@ def _warnings(authority: Authority, now: int) -> list[str]:
         return []
     warning = (
         f"The {authority.name} CA {authority.issuing.common_name!r} ends in {durations.in_words(left)}, on "
-        f"{ledger.instant(authority.issuing.not_after)}. No certificate outlives it: plan its replacement."
+        f"{clock.instant(authority.issuing.not_after)}. No certificate outlives it: plan its replacement."
     )
     return [warning]
 
@@ -173,8 +173,8 @@ def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
 
 def _in_words(authority: Authority) -> str:
     return (
-        f"{authority.name} CA: {authority.root.common_name!r} until {ledger.instant(authority.root.not_after)}, "
-        f"{authority.issuing.common_name!r} until {ledger.instant(authority.issuing.not_after)}, "
+        f"{authority.name} CA: {authority.root.common_name!r} until {clock.instant(authority.root.not_after)}, "
+        f"{authority.issuing.common_name!r} until {clock.instant(authority.issuing.not_after)}, "
         f"{authority.issuing.key_type}"
     )
 

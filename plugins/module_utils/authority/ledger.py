@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -18,11 +17,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 FILE = "ledger.jsonl"
 _CHUNK = 65536
-
-
-def instant(moment: int) -> str:
-    """Return Unix seconds in the form of RFC 3339, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:

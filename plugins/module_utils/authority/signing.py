@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     requests,
     store,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
@@ -75,7 +75,7 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
         ledger.check_writable(order.directory)
         keeping.check_time(authority, now)
         validity, warnings = _validity(authority, lifetime, order.lifetime, now)
-        not_after = ledger.instant(validity.not_after)
+        not_after = clock.instant(validity.not_after)
         if is_dry:
             return Outcome({}, refused, not_after, changes, warnings)
         leaves = _leaves(authority, wanted, validity)
@@ -93,7 +93,7 @@ def _validity(
     keeping.check_lifetime(authority, written, "lifetime")
     issuer = authority.issuing
     left = issuer.not_after - now
-    name, end = f"issuing CA {issuer.common_name!r}", ledger.instant(issuer.not_after)
+    name, end = f"issuing CA {issuer.common_name!r}", clock.instant(issuer.not_after)
     if left < lifetime * LEAST_SHARE:
         raise TlsError(
             f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "
@@ -130,9 +130,9 @@ def _line(authority: str, request: requests.Request, der: bytes, now: int) -> di
         "id": request.id,
         "subject": leaf.common_name,
         "names": [name.value for name in leaf.names],
-        "not_before": ledger.instant(leaf.not_before),
-        "not_after": ledger.instant(leaf.not_after),
-        "issued": ledger.instant(now),
+        "not_before": clock.instant(leaf.not_before),
+        "not_after": clock.instant(leaf.not_after),
+        "issued": clock.instant(now),
         "issuer": leaf.authority_key_id,
         "reasons": list(request.reasons),
         "sha256": hashlib.sha256(der).hexdigest(),

@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 import math
+import time
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 TOLERANCE = 300  # seconds: as much as certificates are backdated
+
+
+def instant(moment: int) -> str:
+    """Return Unix seconds in the form of RFC 3339, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 def refuse_skew(now: int, controller_time: float) -> None:

@@ -5,25 +5,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+else:
+    hba = later("postgres.hba")
 
 
 def refuse_faulty(text: str, major: int, option: str, path: str, *, ident: bool = False) -> None:
     """Refuse a text of pg_hba.conf, or pg_ident.conf, that a server of version ``major`` would not load.
 
-    ``option`` is where the text is from, ``path`` the file that it is for. Raises TlsError. The import is here because
-    a run that changes no rules shall not pay for it, and done as root because the server's OS user cannot read the
-    archive that the module is in.
+    ``option`` is where the text is from, ``path`` the file that it is for. Raises TlsError.
     """
-    with as_root() if os.getuid() == 0 else contextlib.nullcontext():
-        from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba  # noqa: PLC0415
     for found in hba.problems(text, major, ident=ident, path=path):
         if found.line:  # 0: there is nothing in it, but there may be elsewhere
             raise TlsError(f"{found.file or option} line {found.line}: {found.reason}.")

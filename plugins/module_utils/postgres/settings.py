@@ -97,7 +97,7 @@ def fitted(text: str, major: int) -> str:
     if not names:
         return text
     value = given[names[0]]
-    if major < 18:
+    if major < 18 and names[0] == "ssl_groups":
         curves = [group for group in value.split(":") if group.startswith(_CURVES)]
         if not curves:
             raise TlsError(

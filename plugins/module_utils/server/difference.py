@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, passwords
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
@@ -15,17 +15,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 
-def day(moment: int) -> str:
-    """Return Unix seconds as an ISO 8601 time in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-
-
 def described(leaf: Certificate | None) -> str:
     """Return a certificate in a few lines; '' for none."""
     if leaf is None:
         return ""
     names = ", ".join(name.value for name in leaf.names)
-    return f"names: {names}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {day(leaf.not_after)}\n"
+    end = clock.instant(leaf.not_after)
+    return f"names: {names}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {end}\n"
 
 
 def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_before: str) -> list[dict[str, str]]:

@@ -11,11 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import log, rules, settings, state, wire
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import log
+else:
+    log = later("postgres.log")
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
 _ATTEMPTS = 3  # a reload that somebody else asked for can fall into the middle of a switch

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_checks, rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
@@ -18,6 +16,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import Se
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
+else:
+    lockout = later("server.lockout")
 
 
 def refuse_settings(target: Target, state: ServerState, included: str) -> None:
@@ -96,8 +99,6 @@ def refuse_lock_out(
     clients = target.clients if target.lock_out == "refuse" and is_ours else []
     if not plan.rules and not clients:
         return
-    with as_root() if os.getuid() == 0 else contextlib.nullcontext():
-        from ansible_collections.pgops.tls.plugins.module_utils.server import lockout  # noqa: PLC0415
     coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
     after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), paths, major)
     lockout.refuse_to_forget(clients, after, major)

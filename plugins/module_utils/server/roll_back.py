@@ -9,9 +9,10 @@ is left stays, as the one before; a mark in the new one tells that it is there b
 
 from __future__ import annotations
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
-from ansible_collections.pgops.tls.plugins.module_utils.server import difference, interference, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
@@ -118,7 +119,7 @@ def plan_back(
     changes = [f"generation: from {in_use} back to the files of {name}"]
     if leaf is not None and planning.CERTIFICATE in differing:
         serial = f"{before.serial:x}" if before else "none"
-        changes.append(f"certificate: serial {serial} -> {leaf.serial:x}, not after {difference.day(leaf.not_after)}")
+        changes.append(f"certificate: serial {serial} -> {leaf.serial:x}, not after {clock.instant(leaf.not_after)}")
     changes += [planning.difference(file, found, target) for file in planning.DECLARED if file in differing]
     relies_on_log = leaf is not None and found.served == leaf.sha256
     return planning.Plan([], contents, None, [], changes, relies_on_log, in_use)

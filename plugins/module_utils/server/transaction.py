@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
@@ -31,6 +32,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
     read_pem,
     request_key_type,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
+else:
+    rehearsal = later("server.rehearsal")
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
 

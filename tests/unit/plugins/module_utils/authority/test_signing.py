@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
@@ -52,7 +53,7 @@ def test_a_chain_is_the_leaf_and_its_issuing_ca(directory: Path, now: int, db1: 
     assert leaf.issuer == issuing.subject
     assert leaf.names == (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
     assert (leaf.not_before, leaf.not_after) == (now - 300, now + 90 * DAY)
-    assert done.not_after == ledger.instant(now + 90 * DAY)
+    assert done.not_after == clock.instant(now + 90 * DAY)
     assert done.changes == ["issue a server certificate for db1: db1.example, 192.0.2.1 (no_certificate)"]
 
 
@@ -74,7 +75,7 @@ def test_every_certificate_is_recorded(directory: Path, now: int, db1: dict[str,
         assert int(line["serial"], 16) == leaf.serial
         assert line["sha256"] == leaf.sha256
         assert line["issuer"] == leaf.authority_key_id
-        assert line["not_after"] == ledger.instant(leaf.not_after)
+        assert line["not_after"] == clock.instant(leaf.not_after)
     assert recorded(directory)[0] | {"serial": "", "sha256": "", "issuer": ""} == {
         "serial": "",
         "authority": "server",

@@ -64,6 +64,7 @@ def test_an_escape_that_would_be_read_otherwise_is_refused() -> None:
         ("ssl = on\nssl_groups = 'X25519:prime256v1'\nssl_ciphers = 'a'", 17, "ssl_ecdh_curve = 'prime256v1'"),
         ("ssl = on\nssl_groups = 'X25519:prime256v1'\nssl_ciphers = 'a'", 18, "ssl_groups = 'X25519:prime256v1'"),
         ("ssl = on\nssl_ecdh_curve = 'secp384r1'\nssl_ciphers = 'a'", 15, "ssl_ecdh_curve = 'secp384r1'"),
+        ("ssl = on\nssl_ecdh_curve = 'misspelt'\nssl_ciphers = 'a'", 17, "ssl_ecdh_curve = 'misspelt'"),
         ("ssl = on\nssl_ecdh_curve = 'secp384r1'\nssl_ciphers = 'a'", 18, "ssl_groups = 'secp384r1'"),
     ],
 )
