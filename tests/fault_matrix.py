@@ -91,7 +91,7 @@ def _strike(subject: Subject, fault: Fault, number: int) -> Injection:
     return injection
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def print_table(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
     if not TABLE:
         return

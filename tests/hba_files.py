@@ -47,8 +47,8 @@ ODD_ADDRESSES = [
 ]  # fmt: skip
 # Method -> the options that make it right
 METHODS: dict[str, list[str]] = {
-    **{name: [""] for name in ("trust", "reject", "scram-sha-256", "md5", "password", "ident", "peer", "cert",
-    "pam", "gss")},
+    **dict.fromkeys(("trust", "reject", "scram-sha-256", "md5", "password", "ident", "peer", "cert"), [""]),
+    **dict.fromkeys(("pam", "gss"), [""]),
     "ldap": [
         "ldapserver=ldap.example.org ldapprefix=cn= ldapsuffix=,dc=x", "ldapbasedn=dc=x",
         "ldapurl=ldap://h/dc=x?uid?sub",
@@ -103,8 +103,9 @@ VALUES: dict[str, list[str]] = {
     "ldapbasedn": ["dc=x", ""],
     "ldapprefix": ["cn="],
     "ldapsuffix": ["x", '"end\\"'],
-    "radiusservers": ["127.0.0.1", '"127.0.0.1,::1"', '"a b"', '"127.0.0.1,"', '""', '"127.0.0.1 ,  ::1"', "@!",
-    "a,b"],
+    "radiusservers": [
+        "127.0.0.1", '"127.0.0.1,::1"', '"a b"', '"127.0.0.1,"', '""', '"127.0.0.1 ,  ::1"', "@!", "a,b",
+    ],
     "radiusports": ["1812", '"1,2"', '"1,x"', '"1,,2"', "0", '"1,2,3"', '""'],
     "radiussecrets": ["x", '"a,b"', '"a,b,c"', '"""a,b"",c"', '"a b"', '""', '""""""', '"""a"'],
     "radiusidentifiers": ["x", '"a,b"', '"a,b,c"', '",a"'],

@@ -19,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.pgops.tls.tests import fault_matrix
 from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, Clients, User
-from ansible_collections.pgops.tls.tests.fault_matrix import pytest_terminal_summary  # noqa: F401 (a hook of pytest)
 from ansible_collections.pgops.tls.tests.servers import Server
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
 ACCOUNT = "postgres"  # who runs the cluster when the tests run as root: PostgreSQL refuses to
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which faults were injected."""
+    fault_matrix.print_table(terminalreporter)
 
 
 def programs() -> Path:
