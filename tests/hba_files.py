@@ -47,8 +47,8 @@ ODD_ADDRESSES = [
 ]  # fmt: skip
 # Method -> the options that make it right
 METHODS: dict[str, list[str]] = {
-    **dict.fromkeys(("trust", "reject", "scram-sha-256", "md5", "password", "ident", "peer", "cert"), [""]),
-    **dict.fromkeys(("pam", "gss"), [""]),
+    **{name: [""] for name in ("trust", "reject", "scram-sha-256", "md5", "password")},
+    **{name: [""] for name in ("ident", "peer", "cert", "pam", "gss")},
     "ldap": [
         "ldapserver=ldap.example.org ldapprefix=cn= ldapsuffix=,dc=x", "ldapbasedn=dc=x",
         "ldapurl=ldap://h/dc=x?uid?sub",
