@@ -208,10 +208,9 @@ class Stage:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:
-    """Save the time that thousands of points would take: waiting, and a wrapper around psql where there is one."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the waiting time of thousands of points."""
     monkeypatch.setattr(proof, "_PATIENCE", PATIENCE)
-    monkeypatch.setattr(psql, "_psql_path", lambda _pid: str(cluster.programs / "psql"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
