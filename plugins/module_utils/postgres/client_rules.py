@@ -11,13 +11,20 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 
 def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one rule of method cert for each role in the hosts' postgres_client_identities.
+    """Return one rule of method cert for each role in the hosts' postgres_client_identities, see ``databases``."""
+    return [
+        {"database": names, "user": literally(role), "method": "cert"}
+        for role, names in databases(host.get("postgres_client_identities") for host in hosts).items()
+    ]
 
-    It names the databases of all identities of the role; one without ``databases`` may connect to any. Raises TlsError
-    for an identity without a role.
+
+def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
+    """Return for each role in lists of identities the databases of all its identities; those without any: ``all``.
+
+    Raises TlsError for an identity without a role.
     """
-    databases: dict[str, list[str]] = {}
-    for identity in (one for host in hosts for one in host.get("postgres_client_identities") or ()):
+    found: dict[str, list[str]] = {}
+    for identity in (one for identities in lists for one in identities or ()):
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
                 f"postgres_client_identities: expected dictionaries with role and os_user, found {shown(identity)}."
@@ -27,14 +34,11 @@ def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             raise TlsError(
                 f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
             )
-        databases.setdefault(str(identity["role"]), []).extend(named)
-    return [
-        {"database": ["all"] if "all" in found else sorted(set(found)), "user": _literally(role), "method": "cert"}
-        for role, found in sorted(databases.items())
-    ]
+        found.setdefault(str(identity["role"]), []).extend(named)
+    return {role: ["all"] if "all" in names else sorted(set(names)) for role, names in sorted(found.items())}
 
 
-def _literally(role: str) -> str:
+def literally(role: str) -> str:
     """Return a role for a rule, in quotes where it would be read as a word, a group, a file or as quoted already."""
     is_special = role == "all" or role[0] in "+@" or '"' in role
     return '"' + role.replace('"', '""') + '"' if is_special else role

@@ -69,17 +69,16 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
     The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
     """
     facts = Facts(major)
-    pairs = [
-        (str(one["user"]), str(name))
-        for one in client_rules.identity_rules([{"postgres_client_identities": clients}])
-        for name in one["database"]
-    ]
+    pairs = [(role, str(name)) for role, names in client_rules.databases([clients]).items() for name in names]
     told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
     forgotten = [(role, name, answer) for role, name, answer in told if not any(map(_takes, answer.decisions))]
     if not forgotten:
         return
     listed = "; ".join(f"{role} in database {name}: {_decided(answer)}" for role, name, answer in forgotten)
-    missing = "; ".join(f"{{database: {name}, user: {role}, method: cert}}" for role, name, _answer in forgotten)
+    missing = "; ".join(
+        f"{{database: {name}, user: {_in_yaml(client_rules.literally(role))}, method: cert}}"
+        for role, name, _answer in forgotten
+    )
     raise TlsError(
         f"No rule of pg_hba.conf takes the certificates of these roles of postgres_client_identities: {listed}. "
         f"Nothing was changed. Declare in postgres_server_hba, before what decides now: {missing}. Where this server "
@@ -159,6 +158,11 @@ def _decided(answer: access.Answer) -> str:
         return one.reason
     place = f"{os.path.basename(one.rule.file)} line {one.rule.line.number}"
     return f"{place} ({passwords.masked(one.rule.line.text).strip()}) decides, {one.reason}"
+
+
+def _in_yaml(word: str) -> str:
+    """Return a word of a rule as YAML; one that has quotes of its own keeps them."""
+    return "'" + word.replace("'", "''") + "'" if '"' in word else word
 
 
 def _named(session: Mapping[str, Any]) -> str:
