@@ -142,12 +142,17 @@ def _uses_hostvars(error: Exception) -> bool:
     return "'hostvars' is undefined" in str(error)
 
 
-@functools.lru_cache(maxsize=None)
 def arguments_of(role: str) -> dict[str, Any]:
     """Return the options of a role of this collection, as its argument specification has them."""
-    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    options: dict[str, Any] = yaml_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = _entry_points(role)["main"]["options"]
     return options
+
+
+@functools.lru_cache(maxsize=None)
+def _entry_points(role: str) -> dict[str, Any]:
+    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml_load(text)["argument_specs"]
+    return found
 
 
 def _defaults(role: str, host: str) -> dict[str, Any]:
@@ -171,7 +176,7 @@ def _clear(message: str) -> str:
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:
     """Name variables that are almost, but not quite, one of a role: Ansible would ignore them in silence."""
-    known = [*_OTHERS, *(name for role in GROUPS for name in arguments_of(role))]
+    known = [*_OTHERS, *(name for role in GROUPS for one in _entry_points(role).values() for name in one["options"])]
     for name in names:
         if name.startswith(tuple(f"{role}_" for role in GROUPS)) and name not in known:
             for meant in difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):

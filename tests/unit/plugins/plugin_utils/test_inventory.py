@@ -48,7 +48,10 @@ def test_hosts_outside_a_limit_are_left_out_but_for_what_others_make_of_them() -
     assert found.startswith("db1: postgres_client_identities: expected dictionaries with role and os_user")
 
 
-@pytest.mark.parametrize("name", ["postgres_server_hab", "postgres_server_plaintxt", "postgres_client_identites"])
+@pytest.mark.parametrize(
+    "name",
+    ["postgres_server_hab", "postgres_server_plaintxt", "postgres_client_identites", "postgres_client_os_user"],
+)
 def test_a_variable_that_is_almost_one_of_a_role_is_named(name: str) -> None:
     (found,) = input_problems(fleet(app1={name: 1}), HOSTS, GROUPS)
     assert found.startswith(f"app1: {name}: there is no such variable. Write postgres_")
