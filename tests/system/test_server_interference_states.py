@@ -142,9 +142,14 @@ def _killed(*_arguments: object) -> None:
 # A full log disk
 
 
+SMALL = 1 << 28  # bytes
+
+
 @pytest.fixture
 def full_log(managed: Server) -> Iterator[Server]:
     """Give a managed server whose log is on a file system without any space left."""
+    if shutil.disk_usage("/dev/shm").total > SMALL:
+        pytest.skip("/dev/shm is not a container's: to fill it would take the memory of this machine")
     directory = Path("/dev/shm/pgtls-log")
     directory.mkdir()
     shutil.chown(directory, managed.cluster.account)
@@ -237,7 +242,8 @@ def test_a_server_that_does_not_reload_in_time_is_told_of_and_all_files_are_put_
         managed.settle(renew=True)
     assert "All files are as before, but the server could NOT be seen to use them" in failure.value.message
     assert failure.value.details["rolled_back"] is False
-    assert managed.disk() == disk
+    left = str(managed.directory / "generations" / "0002")  # the server may come to read it yet
+    assert {path: found for path, found in managed.disk().items() if not path.startswith(left)} == disk
     monkeypatch.undo()
     assert managed.served() == served
     assert managed.converge().changes == []
