@@ -149,6 +149,9 @@ def test_a_host_with_a_bad_request_fails_alone_and_all_others_get_their_certific
     assert recap(done)["db1"][0] != "0"
     assert recap(done)["app1"][0] != "0"
     assert not (site.homes / site.os_users[1] / ".postgresql" / "postgresql.crt").exists()
+    tried = re.findall(r'"app1 .* db1 .*  refused: (.*?)  +ok ', done.stdout)
+    by_any_host = ["plaintext", "no client certificate", "certificate of a foreign CA", "another role's certificate (app)"]
+    assert tried == by_any_host, "what app0, which came first, cannot try is left to app1"
 
 
 def test_authorities_that_sign_nothing_stop_only_who_asked_and_no_server_behind_means_no_client_ahead(
