@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 from ansible_collections.pgops.tls.tests import bad_inputs, clients
 
@@ -142,7 +143,9 @@ def world(site_on: Callable[[Any], Any], shared_cluster: Any, request: pytest.Fi
     made.authorities = json.loads((made.site.directory / "authorities.json").read_text())
     rules = (shared_cluster.data / "pg_hba.conf").read_text()
     made.texts["hba"] = rules.split("# END")[0].split("stays.\n")[1]
-    made.texts["ssl_conf"] = (made.tls / "current" / "ssl.conf").read_text()
+    generation = (made.tls / "current").resolve()
+    declared = settings.unpinned((generation / "ssl.conf").read_bytes(), str(made.tls), generation.name)
+    made.texts["ssl_conf"] = declared.decode()
     yield made
     request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{len(made.tried)} bad inputs were tried")
 
