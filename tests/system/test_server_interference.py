@@ -139,6 +139,9 @@ REPAIRED = {
         command("chmod 600 TLS/current/*.crt TLS/current/ssl.conf"), "trusted-clients.crt: owner"
     ),
     "a restore as root": Repaired(command("chown root TLS/current/server.crt"), "server.crt: owner 0"),
+    "a restore as root with a narrow umask": Repaired(
+        command("cd TLS/current; chown root server.crt; chmod 600 server.crt"), "certificate: no_certificate"
+    ),
     "a restore of the key as root": Repaired(command("chown root TLS/current/server.key"), "certificate: key_missing"),
     "directories for everybody": Repaired(command("chmod -R a+rwX TLS; chmod 755 TLS"), "pending: mode 0777"),
     "directories for a group": Repaired(command("chmod g+w TLS TLS/generations"), "generations: mode 0775"),

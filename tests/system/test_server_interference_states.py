@@ -297,6 +297,14 @@ def test_a_server_in_another_root_directory_is_refused_before_its_paths_are_used
     assert not jail.directory.exists()
 
 
+def test_a_server_that_was_restarted_while_a_run_waited_for_the_lock_is_no_other_one(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locate = psql.locate
+    monkeypatch.setattr(psql, "locate", lambda *login: locate(*login)._replace(pid=1))
+    assert managed.converge().changes == []
+
+
 def _wait_for(holds: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 30
     while not holds():

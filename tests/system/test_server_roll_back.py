@@ -146,6 +146,14 @@ def refused(server: Server, match: str, **options: Any) -> None:
         assert server.served() == served
 
 
+@pytest.mark.usefixtures("first")
+def test_a_declared_setting_that_the_server_does_not_have_is_no_obstacle(managed: Server) -> None:
+    managed.ssl = {"ssl_cihpers": "HIGH"}
+    outcome = managed.roll_back()
+    assert outcome.changes[0] == "generation: from 0002 back to the files of 0001"
+    assert outcome.next_run == ["ssl.conf: ssl_cihpers 'unset' -> 'HIGH'"]
+
+
 def test_there_has_to_be_a_generation_before(managed: Server) -> None:
     refused(managed, "there is no generation before 0001, so there is nothing to go back to")
 

@@ -128,6 +128,10 @@ def test_rules_of_a_killed_run_that_keep_the_server_down_are_undone_without_it(
         with pytest.raises(KeyboardInterrupt):
             managed.converge(hba=HBA + "nonsense\n")
     managed.cluster.stop("fast")
+    managed.cluster.data.chmod(0o500)
+    with pytest.raises(TlsError, match="is not put back whole"):
+        managed.converge()
+    managed.cluster.data.chmod(0o700)
     with pytest.raises(TlsError, match=r"An interrupted run had left its changes.*put back") as failure:
         managed.converge()
     assert failure.value.details["changed"] is True

@@ -45,7 +45,7 @@ def search(pattern: str, text: str) -> Found:
     parts = _parts(pattern)
     try:
         compiled = re.compile("".join(python for _kind, python in parts or ()), re.ASCII | re.DOTALL)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):  # what is too large for Python may be so for the server, too
         parts = None
     if parts is None:
         return Found(None)

@@ -173,13 +173,16 @@ def is_by_alter_system(row: OnDisk) -> bool:
 
 
 def not_in_force(settings: dict[str, str], state: ServerState) -> list[str]:
-    """Return which settings have another value than ours in the running server, and where that comes from."""
+    """Return which settings have another value than ours in the running server, and where that comes from.
+
+    One that the server does not have is none of them: ``check`` refuses it.
+    """
     return [
         f"{name} is {found.value!r} ({found.file or found.source}{f' line {found.line}' if found.line else ''}), "
         f"expected {value!r}"
         for name, value in settings.items()
-        for found in [state.settings[name]]
-        if found.value != normal(value, found)
+        for found in [state.settings.get(name)]
+        if found is not None and found.value != normal(value, found)
     ]
 
 

@@ -166,7 +166,7 @@ def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping
             return True
         if fault.file == paths[fault.name]:
             return any(line.text == fault.text for line in lines)
-        return any(line.fields[0][0].text.startswith("include") for line in lines)
+        return any(line.fields[:1] and line.fields[0][0].text.startswith("include") for line in lines)
 
     return [fault for fault in faults if stays(fault)]
 
@@ -204,7 +204,7 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     rest = found.hba
     if configuration.is_whole_file(rest):  # of a run with mode replace: what is no longer declared goes
         rest = f"{_local_line(management)}\n"
-    elif any(line.fields[0][0].text == "local" for line in lexer.read(lines, found.major)):
+    elif any(line.fields[:1] and line.fields[0][0].text == "local" for line in lexer.read(lines, found.major)):
         lines = f"{_local_line(management)}\n{lines}"
     coming = configuration.with_block(rest, lines, "pg_hba.conf")
     if not lexer.read(coming, found.major):

@@ -90,11 +90,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 def refuse_lock_out(
     plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
-    """Stop when somebody would be locked out who is not meant to be. Raises TlsError.
-
-    The import is here because a run that changes nothing shall not pay for it, and done as root because the server's OS
-    user cannot read the archive that the module is in.
-    """
+    """Stop when somebody would be locked out who is not meant to be. Raises TlsError."""
     is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file is left to others as it is
     clients = target.clients if target.lock_out == "refuse" and is_ours else []
     if not plan.rules and not clients:

@@ -48,7 +48,7 @@ class RollBack(Transaction):
             plan=plan,
             changes=[*recovered, *plan.changes],
             request=None,
-            leaf=leaf_of(self.store.read(self.store.current(), planning.CERTIFICATE)),
+            leaf=leaf_of(self._read(self.store.current(), planning.CERTIFICATE)),
             leaf_before=leaf_of(found.generation.get(planning.CERTIFICATE)),
             ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,

@@ -10,7 +10,6 @@ state before, proves that too, and ends with the reason.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -18,14 +17,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
-from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     Certificate,
@@ -34,8 +32,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
+    from ansible_collections.pgops.tls.plugins.module_utils.server import recovery, rehearsal
 else:
+    recovery = later("server.recovery")
     rehearsal = later("server.rehearsal")
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
@@ -71,7 +70,7 @@ class Transaction:
     """One server and its target; the lock is held while it exists."""
 
     def __init__(self, target: Target, administrator: psql.Administrator, now: int) -> None:
-        self.administrator = administrator
+        self.administrator = administrator = administrator.again()  # a restart while this waited for the lock
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
@@ -123,7 +122,7 @@ class Transaction:
                 self.texts.forget()
             return []
         if not check_mode:
-            self._undo()
+            recovery.undo(self.journal)
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
             leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
@@ -134,17 +133,6 @@ class Transaction:
             self.state = state.inspect(self.administrator)
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
-
-    def _undo(self) -> None:
-        try:
-            self.journal.roll_back(discard=False)
-        except OSError as error:
-            raise TlsError(
-                f"{error.filename or self.journal.path}: {error.strerror or error}. What an interrupted run left is "
-                f"not put back whole ({self.journal.path} tells of it). Mend that (rights, space) and start again: the "
-                "next run goes on with it.",
-                rolled_back=False,
-            ) from error
 
     def _found_after_recovery(self) -> planning.Found:
         """Return what check mode would find if it undid what an interrupted run left."""
@@ -303,7 +291,7 @@ class Transaction:
     def _key_of(self, chain: str) -> bytes:
         """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
         current = self.store.current()
-        in_use = leaf_of(self.store.read(current, planning.CERTIFICATE))
+        in_use = leaf_of(self._read(current, planning.CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
         key = self._read(current, planning.KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
         if key is None:
@@ -375,30 +363,10 @@ def converge(
             "space, kind of file) and start again."
         ) from error
     except psql.UnreachableError as error:
-        if check_mode or not _recovered_files(target.directory, administrator):
+        if check_mode or not recovery.of_files(target.directory, administrator):
             raise
         raise TlsError(
             f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
             "as they were. Start the server, then start again.",
             changed=True,
         ) from error
-
-
-def _recovered_files(path: str, administrator: psql.Administrator | None) -> bool:
-    """Undo what an interrupted run left in the files of a server that cannot be asked; return whether there was any.
-
-    It may be those files that keep the server from starting, or this module out of it.
-    """
-    try:
-        owner = account_of(os.stat(path).st_uid)
-    except FileNotFoundError:
-        return False
-    with directory.held(path, owner, check_mode=False):
-        journal = Journal(GenerationStore(path, owner.owner), root_files(owner))
-        if not journal.is_open():
-            return False
-        journal.roll_back(discard=False)
-        if administrator is not None:
-            with contextlib.suppress(TlsError):
-                administrator.signal_reload()
-        return True

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from typing import Iterable
 
@@ -15,6 +16,12 @@ _CRL = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X50
 
 
 def about(pem: bytes, authorities: Iterable[Certificate]) -> list[Certificate]:
-    """Return those authorities that a list of a PEM text may be from: whose name, as DER, is in it."""
-    lists = [base64.b64decode(block) for block in _CRL.findall(pem)]
+    """Return those authorities that a list of a PEM text may be from: whose name, as DER, is in it.
+
+    A damaged list is about nobody; no server can load it.
+    """
+    lists = []
+    for block in _CRL.findall(pem):
+        with contextlib.suppress(ValueError):
+            lists.append(base64.b64decode(block))
     return [one for one in authorities if any(one.subject in content for content in lists)]

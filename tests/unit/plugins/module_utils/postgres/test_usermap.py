@@ -38,6 +38,7 @@ FACTS = Facts(17, groups={"app": ["app", "staff"], "staff": ["staff"], "boss": [
         ("[[.hyphen.]]", "-", None),
         ("a{1", "a{1", None),
         ("(a", "a", None),
+        ("a{99999999999}", "a", None),
     ],
 )
 def test_an_expression_is_searched_as_the_server_does_or_not_at_all(

@@ -21,3 +21,9 @@ def test_what_is_no_list_is_about_nobody() -> None:
     server = AUTHORITIES["server"]
     assert revocations.about(server.root.pem.encode(), [server.root]) == []
     assert revocations.about(b"\xff nonsense", [server.root]) == []
+
+
+def test_a_damaged_list_is_about_nobody() -> None:
+    client = AUTHORITIES["client"]
+    damaged = b"-----BEGIN X509 CRL-----\nabc\n-----END X509 CRL-----\n"
+    assert revocations.about(damaged + revocation_list(client).encode(), [client.issuing]) == [client.issuing]
