@@ -20,6 +20,8 @@ description:
   - On a server's host it reads the files as they are on disk, with what they include. The server may have loaded older
     ones; O(hba) evaluates a text instead, and needs no server.
   - What is not known makes an answer uncertain, and never a wrong one.
+  - It also tells what in the rules can hardly be meant, such as a rule that never matches, and which rules let clients
+    in without TLS or without a certificate.
 attributes:
   check_mode:
     support: full
@@ -167,6 +169,43 @@ answers:
       rule: {file: /etc/postgresql/17/main/pg_hba.conf, line: 3, text: hostssl all app all cert, method: cert}
       reason: CN 'app' may be role 'app'
       may_decide: []
+advice:
+  description:
+    - What is to be said of the rules, whatever was asked. Only what is certain is told.
+    - Lines that the server would refuse, and what depends on them, are left out; see M(pgops.tls.server) for these.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    file:
+      description: Path of the rule's file; C(pg_hba.conf) for that of O(hba).
+      type: str
+    line:
+      description: Number of its line.
+      type: int
+    name:
+      description:
+        - V(never_matches) (rules before it decide on all that it is for, and by another method), V(any_certificate)
+          (C(trust) with C(clientcert=verify-ca)), V(unused_clientname), V(unknown_map), V(dn_without_map), V(no_dn) (a
+          line of a map for C(clientname=DN) has what no DN is), V(no_ca) (C(ssl_ca_file) is empty).
+        - V(map_for_two_names), V(without_ipv6), V(without_tls), V(without_certificate), which are information.
+      type: str
+    level:
+      description: V(warning) for what can hardly be meant, V(information) for what may be.
+      type: str
+    reason:
+      description: What is the matter.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
+  sample:
+    - file: /etc/postgresql/17/main/pg_hba.conf
+      line: 4
+      name: never_matches
+      level: warning
+      reason: "it never matches: line 3 before it decides on all that it is for"
+      remedy: Move it before what decides, or remove it.
 """
 
 from typing import Any
@@ -202,14 +241,15 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def answers(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the answers to all questions. Raises TlsError, OSError."""
+def told(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the answers to all questions, and what there is to say of the rules. Raises TlsError, OSError."""
     if options["hba"] is not None:
         rules = visitors.of_texts(options["hba"], options["ident"], options["version"])
     else:
         rules = visitors.of_server(options["port"], options["login_unix_socket"], options["login_user"])
     numbered = enumerate(options["questions"])
-    return [{"question": number, **one} for number, question in numbered for one in rules.answers(question)]
+    answers = [{"question": number, **one} for number, question in numbered for one in rules.answers(question)]
+    return {"answers": answers, "advice": rules.advised()}
 
 
 def main() -> None:
@@ -217,12 +257,12 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_passwords(module, module.params["hba"] or "")
     try:
-        told = answers(module.params)
+        result = told(module.params)
     except TlsError as error:
         module.fail_json(**error.as_result())
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}. It has to be readable for the server's OS user.")
-    module.exit_json(changed=False, answers=told)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

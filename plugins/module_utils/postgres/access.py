@@ -58,6 +58,14 @@ class Rule(NamedTuple):
     options: Mapping[str, str] = {}
 
 
+class Network(NamedTuple):
+    """Addresses of ``size`` bits that are as ``start`` where ``mask`` has its bits."""
+
+    size: int
+    start: int
+    mask: int
+
+
 class Decision(NamedTuple):
     """A rule that may decide (None: the end of the file), what it makes of the connection, and why."""
 
@@ -164,17 +172,15 @@ def _matches_address(rule: Rule, address: str | None, facts: Facts) -> bool | No
         return None
     if not token.quoted and token.text in ("samehost", "samenet"):
         return _is_of_host(address, token.text, facts)
-    network = f"{token.text}/{rule.mask}" if rule.mask else token.text
-    if packed_address(network.partition("/")[0]) is not None:
-        return _is_within(address, network)
-    return _has_name(address, token.text.lower(), facts)
+    network = network_of(rule)
+    return _has_name(address, token.text.lower(), facts) if network is None else _is_within(address, network)
 
 
 def _is_of_host(address: str, keyword: str, facts: Facts) -> bool | None:
     if facts.networks is None:
         return None
     own = (network.partition("/")[0] if keyword == "samehost" else network for network in facts.networks)
-    return any(_is_within(address, network) for network in own)
+    return any(_is_within(address, parsed) for parsed in map(_network, own) if parsed)
 
 
 def _has_name(address: str, wanted: str, facts: Facts) -> bool | None:
@@ -185,15 +191,34 @@ def _has_name(address: str, wanted: str, facts: Facts) -> bool | None:
     return bool(name) and (name.endswith(wanted) if wanted.startswith(".") else name == wanted)
 
 
-def _is_within(address: str, network: str) -> bool:
-    """Return whether an address is in ADDRESS, ADDRESS/BITS or ADDRESS/MASK; IPv4 and IPv6 never meet."""
-    start, _slash, mask = network.partition("/")
-    one, other, packed_mask = packed_address(address), packed_address(start), packed_address(mask)
-    if one is None or other is None or len(one) != len(other):
+def network_of(rule: Rule) -> Network | None:
+    """Return the network that a rule is for, None when its address is a word, a name or not there."""
+    if rule.address is None:
+        return None
+    return _network(f"{rule.address.text}/{rule.mask}" if rule.mask else rule.address.text)
+
+
+def _network(text: str) -> Network | None:
+    """Return what ADDRESS, ADDRESS/BITS or ADDRESS/MASK stands for."""
+    start, _slash, mask = text.partition("/")
+    packed, packed_mask = packed_address(start), packed_address(mask)
+    if packed is None:
+        return None
+    size = len(packed) * 8
+    if packed_mask is not None:
+        return Network(size, _number(packed), _number(packed_mask))
+    length = int(mask or size) if mask.isdecimal() or not mask else -1
+    if not 0 <= length <= size:
+        return None  # the server takes no such rule, or it is written in a way that is not worth to be known
+    return Network(size, _number(packed), ((1 << size) - 1) ^ ((1 << (size - length)) - 1))
+
+
+def _is_within(address: str, network: Network) -> bool:
+    """Return whether an address is in a network; IPv4 and IPv6 never meet."""
+    packed = packed_address(address)
+    if packed is None or len(packed) * 8 != network.size:
         return False
-    size = len(one) * 8
-    bits = ((1 << size) - 1) ^ ((1 << (size - int(mask or size))) - 1) if packed_mask is None else _number(packed_mask)
-    return (_number(one) ^ _number(other)) & bits == 0
+    return (_number(packed) ^ network.start) & network.mask == 0
 
 
 def _number(packed: bytes) -> int:

@@ -40,6 +40,14 @@ def is_whole_file(text: str) -> bool:
     return text.startswith(_WHOLE)
 
 
+def managed_lines(text: str) -> int:
+    """Return how many lines of a file are the managed part, which comes first."""
+    if is_whole_file(text):
+        return text.count("\n")
+    found = re.match(rf"{re.escape(BEGIN)}\n(?:.*\n)*?{re.escape(END)}\n", text)
+    return found.group().count("\n") if found else 0
+
+
 def with_include(text: str, path: str) -> str:
     """Return the text of postgresql.conf with our include as its last line, where it wins over earlier lines.
 

@@ -42,6 +42,7 @@ _URL = re.compile(r"(<?)(?:url:)?(p?ldaps?|ldapi|cldap)://(.*)", re.IGNORECASE |
 # As C's strtol reads it
 NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _LISTED = re.compile(r'[ \t\n\r\f\v]*("(?:[^"]|"")*"|[^\s",][^\s,]*)[ \t\n\r\f\v]*(,|\Z)', re.ASCII)
+_UNTIL_13 = {"1": "Write clientcert=verify-ca", "0": "Leave it out", "no-verify": "Leave it out"}
 _CUSTOM = re.compile(r"validator\.[A-Za-z0-9_-]+")  # options that a validator of PostgreSQL 19 defines
 
 
@@ -61,7 +62,9 @@ def fault(kind: str, method: str, name: str, value: str, major: int) -> str:
     if name == "clientname" and major < 14:
         return f"clientname needs PostgreSQL 14, this server is {major}"
     if name not in taken and not (method == "oauth" and major >= 19 and _CUSTOM.fullmatch(name)):
-        return f"method {method} has no option {name!r}. It takes {', '.join(taken) or 'no options'}"
+        reason = f"method {method} has no option {name!r}. It takes {', '.join(taken) or 'no options'}"
+        is_for_certificate = name == "map" and kind == "hostssl"
+        return f"{reason}. Beside it a certificate's CN has to be the role" if is_for_certificate else reason
     if name == "clientcert":
         return _clientcert_fault(method, value, major)
     if name == "clientname" and value not in ("CN", "DN"):
@@ -112,7 +115,12 @@ def _clientcert_fault(method: str, value: str, major: int) -> str:
         return "method cert always means clientcert=verify-full; leave clientcert=verify-ca out"
     else:
         expected = ("verify-ca", "verify-full")
-    return "" if value in expected else f"clientcert={value}, expected one of {', '.join(expected)}"
+    if value in expected:
+        return ""
+    reason = f"clientcert={value}, expected one of {', '.join(expected)}"
+    if major >= 14 and value in _UNTIL_13:
+        reason += ". Leave it out" if method == "cert" else f". {_UNTIL_13[value]}: it is so since PostgreSQL 14"
+    return reason
 
 
 def _port_fault(name: str, value: str) -> str:

@@ -20,6 +20,11 @@ def masked(text: str) -> str:
     return _SECRETS.sub(lambda found: f"{found.group(1) or found.group(2)}=********", text)
 
 
+def printable(text: str) -> str:
+    """Return a masked text for results and messages, without the bytes that are no UTF-8."""
+    return masked(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def secrets(text: str) -> set[str]:
     """Return the passwords in a text of pg_hba.conf, with and without the quotes that PostgreSQL wants inside them."""
     values = {found.group().partition("=")[2].strip('"') for found in _SECRETS.finditer(text)}

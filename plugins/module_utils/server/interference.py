@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
@@ -21,6 +22,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import declared
+else:
+    declared = later("server.declared")
 
 
 def refuse_foreign_paths(state: ServerState, administrator: Administrator) -> None:
@@ -133,7 +139,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
             if row.name == "ssl_ca_file"
             else f"{place}: that list is read no more. It names no authority that servers go on to trust."
         )
-    return told
+    return told + (declared.warnings(plan, texts, state.major) if plan.rules else [])
 
 
 def _bad_maps(state: ServerState, texts: Texts) -> list[str]:

@@ -13,10 +13,18 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, passwords, psql
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    access,
+    includes,
+    lexer,
+    passwords,
+    psql,
+    rule_advice,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
+_HOSTS_SINCE = 19  # pg_hosts.conf, which may name authorities in the place of ssl_ca_file
 _STATE = """
     WITH RECURSIVE memberships (member, role) AS (
       SELECT oid, oid FROM pg_roles
@@ -26,6 +34,7 @@ _STATE = """
       'major', current_setting('server_version_num')::int / 10000,
       'hba_file', current_setting('hba_file'),
       'ident_file', current_setting('ident_file'),
+      'ca', current_setting('ssl_ca_file'),
       'logins', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles WHERE rolcanlogin),
       'groups', (
         SELECT json_object_agg(rolname, groups) FROM (
@@ -37,7 +46,7 @@ _STATE = """
 class Rules(NamedTuple):
     """What decides: rules, lines of maps, what the server knows besides, and the roles that may log in (none: unknown).
 
-    ``resolves``: names of clients' addresses are looked up here.
+    ``resolves``: names of clients' addresses are looked up here. ``advice``: what there is to say of the rules.
     """
 
     rules: Sequence[access.Rule]
@@ -45,6 +54,11 @@ class Rules(NamedTuple):
     facts: Facts
     logins: Sequence[str] = ()
     resolves: bool = False
+    advice: Sequence[rule_advice.Advice] = ()
+
+    def advised(self) -> list[dict[str, Any]]:
+        """Return what there is to say of the rules, for a result."""
+        return [one._asdict() for one in self.advice]
 
     def answers(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the answer to a question; one that names no user has one for each role that may get in."""
@@ -82,13 +96,18 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
     with acting_as(administrator.account):
         texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
         rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
-        maps = access.maps_in(texts["ident_file"], paths["ident_file"], major)
-    return Rules(rules, maps, Facts(major, groups=state["groups"]), state["logins"], resolves=True)
+        maps = list(includes.followed(texts["ident_file"], includes.Place(paths["ident_file"], major)))
+    has_ca = bool(state["ca"]) if major < _HOSTS_SINCE else None
+    advice = rule_advice.advice(rules, maps, major, has_ca=has_ca)
+    facts = Facts(major, groups=state["groups"])
+    return Rules(rules, [line for _file, line in maps], facts, state["logins"], resolves=True, advice=advice)
 
 
 def of_texts(hba: str, ident: str, major: int) -> Rules:
     """Return the rules of texts; nothing that they include is followed."""
-    return Rules(access.rules(lexer.read(hba, major)), lexer.read(ident, major), Facts(major))
+    rules, maps = access.rules(lexer.read(hba, major)), lexer.read(ident, major)
+    advice = rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major)
+    return Rules(rules, maps, Facts(major), advice=advice)
 
 
 def _attempt(question: Mapping[str, Any], user: str) -> access.Attempt:
@@ -115,7 +134,7 @@ def _shown(decision: access.Decision) -> dict[str, Any]:
     line = rule and {
         "file": rule.file,
         "line": rule.line.number,
-        "text": passwords.masked(rule.line.text).encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip(),
+        "text": passwords.printable(rule.line.text).strip(),
         "method": rule.method,
     }
     return {"rule": line, "verdict": decision.verdict, "reason": decision.reason}

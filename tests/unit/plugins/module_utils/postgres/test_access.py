@@ -238,3 +238,8 @@ def test_a_line_that_nobody_follows_makes_all_behind_it_uncertain() -> None:
 def test_any_database_and_any_encryption_are_uncertain() -> None:
     text = "hostssl shop all all trust\nhostnossl all all all trust\nhost all all all reject"
     assert [number for number, _verdict in decided(text, access.Attempt("app", None))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.0/x", "192.0.2.0/33", "192.0.2.0/-1"])
+def test_an_address_that_the_server_refuses_leaves_the_answer_open(address: str) -> None:
+    assert matches(address, column="address") is None

@@ -1,0 +1,26 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is to say of the rules that a run writes, which are the declared ones."""
+
+from __future__ import annotations
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, configuration, includes, rule_advice
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+
+
+def warnings(plan: Plan, texts: Texts, major: int) -> list[str]:
+    """Return what can hardly be meant of the rules in the managed part, once the plan is carried out.
+
+    The lines below it are others', and it is usual that ours leave nothing to them. Raises OSError.
+    """
+    coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
+    hba, ident = (coming[name] if name in coming else texts.read(name, "") for name in ("pg_hba.conf", "pg_ident.conf"))
+    path, last = texts.paths["pg_hba.conf"], configuration.managed_lines(hba)
+    maps = list(includes.followed(ident, includes.Place(texts.paths["pg_ident.conf"], major)))
+    return [
+        f"{path} line {one.line}: {one.reason}. {one.remedy}"
+        for one in rule_advice.advice(access.rules_in(hba, path, major), maps, major)
+        if one.level == rule_advice.WARNING and one.file == path and one.line <= last
+    ]
