@@ -125,5 +125,7 @@ def test_the_next_run_keeps_the_certificates_and_brings_declared_settings_back(s
 
 def test_one_os_user_can_go_back(site: Any) -> None:
     assert changes(site.run(**RENEW, postgres_server_ssl=STRICT))["app1"]
-    assert changes(back(site, "--limit", "app1", "-e", f"postgres_client_os_users={site.os_users[0]}")) == {"app1": 1}
+    # as somebody writes it behind -e: the names of several hosts, with a blank
+    named = f"{site.os_users[1]}, {site.os_users[0]}"
+    assert changes(back(site, "--limit", "app1", postgres_client_os_users=named)) == {"app1": 1}
     assert leaves(site)[1] == site.first[1]
