@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
-from ansible_collections.pgops.tls.plugins.module_utils.server import proof
+from ansible_collections.pgops.tls.plugins.module_utils.server import proof, visitors
 from ansible_collections.pgops.tls.tests.faults import everything
 from ansible_collections.pgops.tls.tests.servers import HBA, Server
 
@@ -295,6 +295,17 @@ def test_a_server_in_another_root_directory_is_refused_before_its_paths_are_used
         assert f"says that its data directory is {here}, but there is no postmaster.pid" in failure.value.message
     assert everything(here) == before
     assert not jail.directory.exists()
+
+
+def test_who_gets_in_is_not_told_from_the_files_of_another_server(jail: Server) -> None:
+    with pytest.raises(TlsError, match="It runs in a chroot or a container"):
+        visitors.of_server(jail.cluster.port, jail.cluster.socket_directory, None)
+
+
+def test_who_gets_in_is_not_told_without_the_file_of_the_rules(managed: Server) -> None:
+    (managed.cluster.data / "pg_hba.conf").rename(managed.cluster.data / "pg_hba.away")
+    with pytest.raises(TlsError, match="the server runs with this file, but it does not exist any more"):
+        visitors.of_server(managed.cluster.port, managed.cluster.socket_directory, None)
 
 
 def test_a_server_that_was_restarted_while_a_run_waited_for_the_lock_is_no_other_one(

@@ -29,21 +29,21 @@ else:
     declared = later("server.declared")
 
 
-def refuse_foreign_paths(state: ServerState, administrator: Administrator) -> None:
+def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> None:
     """Refuse a server whose paths are not those of this process: one in a chroot or a container. Raises TlsError.
 
     The files of those names here would be none, or another server's. The lock files of socket and data directory are
     of one process, if they are of one server.
     """
-    path = os.path.join(state.value("data_directory"), "postmaster.pid")
+    path = os.path.join(data_directory, "postmaster.pid")
     try:
         here = (files.read(path) or b"").split(b"\n", 1)[0].strip()
     except OSError:
         here = b""
     if administrator.pid and here != str(administrator.pid).encode():
         raise TlsError(
-            f"{administrator.target} says that its data directory is {state.value('data_directory')}, but there is "
-            f"no postmaster.pid of its process {administrator.pid} here. It runs in a chroot or a container, so its "
+            f"{administrator.target} says that its data directory is {data_directory}, but there is no "
+            f"postmaster.pid of its process {administrator.pid} here. It runs in a chroot or a container, so its "
             "paths are not those of this host, and nothing is written by them. Nothing was changed. Run this where "
             "the server runs, as a host of its own in the inventory."
         )

@@ -75,7 +75,7 @@ class Transaction:
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
         self.target = target.for_version(self.state.major)
-        interference.refuse_foreign_paths(self.state, administrator)
+        interference.refuse_foreign_paths(self.state.value("data_directory"), administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
         self.management = planning.Management(administrator.role, administrator.account.name)

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_advice,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
+from ansible_collections.pgops.tls.plugins.module_utils.server import interference
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 _HOSTS_SINCE = 19  # pg_hosts.conf, which may name authorities in the place of ssl_ca_file
@@ -32,6 +33,7 @@ _STATE = """
         FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
     SELECT json_build_object(
       'major', current_setting('server_version_num')::int / 10000,
+      'data_directory', current_setting('data_directory'),
       'hba_file', current_setting('hba_file'),
       'ident_file', current_setting('ident_file'),
       'ca', current_setting('ssl_ca_file'),
@@ -94,6 +96,9 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
     paths = {name: os.path.realpath(state[name]) for name in ("hba_file", "ident_file")}
     major = int(state["major"])
     with acting_as(administrator.account):
+        interference.refuse_foreign_paths(state["data_directory"], administrator)
+        if not os.path.exists(paths["hba_file"]):
+            raise TlsError(f"{state['hba_file']}: the server runs with this file, but it does not exist any more.")
         texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
         rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
         maps = list(includes.followed(texts["ident_file"], includes.Place(paths["ident_file"], major)))
