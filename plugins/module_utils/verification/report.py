@@ -58,16 +58,17 @@ def causes(checks: Iterable[Mapping[str, Any]]) -> list[str]:
     faults = [one for one in checks if is_fault(one)]
     broken = {one["server"] for one in faults if one["status"] == verdicts.DEVIATION}
     by_cause: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    unproven = 0
+    unproven: dict[str, int] = {}
     for one in faults:
         if one["status"] == verdicts.UNPROVEN and one["server"] in broken:
-            unproven += 1
+            unproven[one["server"]] = unproven.get(one["server"], 0) + 1
         else:
             by_cause.setdefault((one["server"], one["reason"]), []).append(one)
-    found = [_cause(alike) for alike in by_cause.values()]
-    if unproven:
-        found[-1] += f" For that, {unproven} refusals are unproven."
-    return found
+    found = {key: _cause(alike) for key, alike in by_cause.items()}
+    for server, count in unproven.items():
+        last = [key for key in found if key[0] == server][-1]
+        found[last] += f" For that, {count} refusals are unproven."
+    return list(found.values())
 
 
 def _cause(alike: Sequence[Mapping[str, Any]]) -> str:

@@ -89,6 +89,15 @@ def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
     assert cause.endswith("does no firewall reject it? For that, 2 refusals are unproven.")
 
 
+def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
+    down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
+    follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
+    open_one = {**CHECK, "server": "db2", "status": "deviation", "reason": "was accepted (without TLS)"}
+    first, second = report.causes([down, follows, open_one])
+    assert first.endswith("For that, 1 refusals are unproven.")
+    assert second.endswith("it was accepted (without TLS).")
+
+
 def test_each_server_and_each_reason_is_a_cause_of_its_own() -> None:
     bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
     alone = {**CHECK, "server": "db3", "status": "unproven", "reason": "nothing to compare with"}
