@@ -107,7 +107,8 @@ def meaning(kind: str, message: str) -> str | None:
 def readable(errors: str) -> str:
     """Return a message of libpq as one line, without what the report says anyway."""
     lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("\t")]
-    told = dict.fromkeys(_PREAMBLE.sub("", line).strip() for line in lines)  # by each address of a name, mostly the same
+    # each address of a name says it, mostly in the same words
+    told = dict.fromkeys(_PREAMBLE.sub("", line).strip() for line in lines)
     return "; ".join(told) or "libpq gave no reason"
 
 
