@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socketserver
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,43 @@ def advised(site: Site) -> list[tuple[int, str]]:
     """Return line and name of all that is told of the server's rules; the line for the socket is the first."""
     rules = visitors.of_server(site.cluster.port, site.cluster.socket_directory, "postgres")
     return [(one["line"], one["name"]) for one in rules.advised()]
+
+
+class Identd(socketserver.StreamRequestHandler):
+    """Says of every connection that it is alice's, as RFC 1413 has it."""
+
+    def handle(self) -> None:
+        ports = re.sub(rb"\s", b"", self.rfile.readline())
+        self.wfile.write(ports + b" : USERID : UNIX : alice\r\n")
+
+
+@contextlib.contextmanager
+def identd() -> Iterator[None]:
+    try:
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 113), Identd, bind_and_activate=False)
+        server.allow_reuse_address = True
+        server.server_bind()
+        server.server_activate()
+    except OSError as error:
+        pytest.skip(f"port 113: {error.strerror}")
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def test_a_map_is_asked_for_both_names(site: Site) -> None:
+    site.rules("hostssl all all all ident clientcert=verify-full map=people")
+    with identd():
+        for maps, answer in (
+            ("people app report\npeople alice report\n", "report"),
+            ("people app report\n", "authentication failed"),
+            ("people report report\npeople alice report\n", "authentication failed"),
+        ):
+            site.cluster.write("pg_ident.conf", maps)
+            site.cluster.reload()
+            assert answer in site.connect(user="report").splitlines()[-1]
+    assert (2, "map_for_two_names") in advised(site)
 
 
 def test_any_certificate_logs_in_as_any_role(site: Site) -> None:
