@@ -33,7 +33,13 @@ def advised(site: Site) -> list[tuple[int, str]]:
     return [(one["line"], one["name"]) for one in rules.advised()]
 
 
-class Identd(socketserver.StreamRequestHandler):
+class Identd(socketserver.ThreadingTCPServer):
+    """A service that the method ident asks; a run may follow at once on another."""
+
+    allow_reuse_address = True
+
+
+class Answer(socketserver.StreamRequestHandler):
     """Says of every connection that it is alice's, as RFC 1413 has it."""
 
     def handle(self) -> None:
@@ -44,10 +50,7 @@ class Identd(socketserver.StreamRequestHandler):
 @contextlib.contextmanager
 def identd() -> Iterator[None]:
     try:
-        server = socketserver.ThreadingTCPServer(("127.0.0.1", 113), Identd, bind_and_activate=False)
-        server.allow_reuse_address = True
-        server.server_bind()
-        server.server_activate()
+        server = Identd(("127.0.0.1", 113), Answer)
     except OSError as error:
         pytest.skip(f"port 113: {error.strerror}")
     with server:
