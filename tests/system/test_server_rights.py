@@ -116,6 +116,16 @@ def test_the_directory_is_made_below_parents_that_only_root_can_write(server: Se
     assert server.converge().changes == []
 
 
+def test_a_planted_link_on_the_way_does_not_make_root_create_a_directory(server: Server, treasure: Path) -> None:
+    link = server.cluster.home / "planted"
+    link.symlink_to(treasure.parent)
+    give(link)
+    server.directory = link / "5432"
+    with pytest.raises(TlsError, match="belongs to that user, who could lead root elsewhere"):
+        server.converge()
+    assert os.listdir(treasure.parent) == ["treasure"]
+
+
 def test_a_signal_goes_to_the_server_alone() -> None:
     stranger = psql.Administrator("/tmp", 1, "postgres", account("postgres", "x"), "psql", os.getpid())
     with pytest.raises(TlsError, match="it is not the server's"):

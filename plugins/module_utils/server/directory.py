@@ -37,7 +37,7 @@ def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
             yield
         except Exception:
             if is_new:
-                _remove_empty(path)
+                _remove_empty(path, account)
             raise
 
 
@@ -61,10 +61,15 @@ def _locked_as(path: str, account: Account) -> Iterator[None]:
         yield
 
 
-def _remove_empty(path: str) -> None:
+def _remove_empty(path: str, account: Account) -> None:
     """Remove a directory that nothing was written to, with the rights that it was made with; its lock is held."""
-    with contextlib.suppress(OSError), as_root() if os.getuid() == 0 else contextlib.nullcontext():
-        os.rmdir(path)
+    with contextlib.suppress(OSError, TlsError):
+        try:
+            os.rmdir(path)
+        except PermissionError:
+            _refuse_detour(path, account)
+            with as_root():
+                os.rmdir(path)
 
 
 def _make(path: str, account: Account) -> None:
@@ -73,7 +78,22 @@ def _make(path: str, account: Account) -> None:
         with acting_as(account):
             files.make_directory(path, 0o755)
     except PermissionError:
+        _refuse_detour(path, account)
         files.make_directory(path, 0o755, account.owner)
+
+
+def _refuse_detour(path: str, account: Account) -> None:
+    """Refuse to do as root what that user could lead elsewhere, by a link on the way. Raises TlsError."""
+    for way in (path, os.path.realpath(path)):
+        at = way
+        while at != "/":
+            at = os.path.dirname(at)
+            if os.path.lexists(at) and os.lstat(at).st_uid == account.uid:
+                raise TlsError(
+                    f"directory: {path} is to be made as root, as OS user {account.name!r} may not, but {at} on the "
+                    f"way belongs to that user, who could lead root elsewhere. Make {path} yourself and give it to "
+                    f"{account.name}, or choose another directory."
+                )
 
 
 def _refuse_unsafe(path: str, account: Account) -> None:
