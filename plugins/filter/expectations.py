@@ -47,7 +47,7 @@ options:
   before:
     description:
       - The variables of those client hosts that verify in the same run and come before this one. What they try is not
-        tried again where it does not depend on the client host.
+        tried again where it does not depend on the client host, so leave out those that will try nothing.
     type: list
     elements: dict
     default: []
