@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Iterator, NamedTuple
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
@@ -116,13 +118,12 @@ def _text(place: Place) -> str:
     """Return the text of a file; a directory is an empty one to the server. Raises OSError."""
     if place.depth > DEEPEST:
         raise OSError(0, f"more than {DEEPEST} files lead to it")
-    try:
-        with open(place.path, "rb") as stream:
-            return stream.read().decode("utf-8", "surrogateescape")
-    except IsADirectoryError:
-        if place.major < 14:
-            raise
+    if place.major >= 14 and os.path.isdir(place.path):
         return ""
+    content = files.read(place.path)  # which does not wait for a pipe
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.path)
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _unreadable(name: str, error: OSError) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,12 @@ def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> Non
         ("", 0, "it has no rule, expected one at least")
     ]
     assert hba.problems("", 16, path=path, ident=True) == []
+
+
+def test_a_pipe_in_place_of_an_included_file_is_a_problem_and_does_not_make_the_run_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.conf")
+    (found,) = hba.problems("include pipe.conf\n", 16, path=str(tmp_path / "pg_hba.conf"))
+    assert "expected a regular file" in found.reason
 
 
 def test_a_key_that_is_no_option_is_told_even_beside_a_password() -> None:
