@@ -23,8 +23,8 @@ description:
   - Nothing is ever restarted.
   - What others changed meanwhile is put right and told in RV(changes), or refused. What stops no run but would keep the
     server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
-  - A run that changes rules warns of those in O(hba) that the server would take but that can hardly be meant, such as one
-    that never matches. RV(pgops.tls.hba_info#module:advice) lists what it looks for.
+  - A run that changes rules warns of those in O(hba) that the server would take but that can hardly be meant, such as
+    one that never matches. RV(pgops.tls.hba_info#module:advice) lists what it looks for.
   - It needs the standard library of Python, the C(openssl) command and PostgreSQL's C(psql) on the host, and has to
     run as root or as the OS user that the server runs as.
   - Role P(pgops.tls.postgres_server#role) calls it; use it by itself to build a role of your own.

@@ -150,7 +150,12 @@ def test_a_host_with_a_bad_request_fails_alone_and_all_others_get_their_certific
     assert recap(done)["app1"][0] != "0"
     assert not (site.homes / site.os_users[1] / ".postgresql" / "postgresql.crt").exists()
     tried = re.findall(r'"app1 .* db1 .*  refused: (.*?)  +ok ', done.stdout)
-    by_any_host = ["plaintext", "no client certificate", "certificate of a foreign CA", "another role's certificate (app)"]
+    by_any_host = [
+        "plaintext",
+        "no client certificate",
+        "certificate of a foreign CA",
+        "another role's certificate (app)",
+    ]
     assert tried == by_any_host, "what app0, which came first, cannot try is left to app1"
 
 
