@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -96,9 +96,11 @@ class Journal:
             for path in (change["path"] for change in changes if change["before"]["kind"] == "rooted"):
                 self._rooted(path).forget(path)
 
-    def roll_back(self, *, discard: bool = True) -> None:
+    def roll_back(self, *, discard: bool = True, tell: Callable[[], object] | None = None) -> None:
         """Put everything back, last change first, and close the transaction.
 
+        ``tell`` lets the program know that uses the files. It is called while the journal is still open: should this
+        process die before, the next run does both again, and no program goes on with what is not in the files any more.
         Without ``discard`` the staged generation stays, for a program that may be reading it; ``discard_unused`` of the
         store removes it later.
         Raises TlsError when somebody else changed a file meanwhile: then nothing is put back and the journal stays.
@@ -112,6 +114,8 @@ class Journal:
         self.store.switch(journal["previous"])
         if discard and journal["staged"] is not None:
             self.store.discard(journal["staged"])
+        if tell is not None:
+            tell()
         self._close()
 
     def staged(self) -> str | None:
@@ -208,7 +212,7 @@ class Journal:
 
     def _read(self) -> dict[str, Any]:
         try:
-            journal: dict[str, Any] = json.loads(files.read(self.path) or b"")
+            journal: dict[str, Any] = json.loads((files.read(self.path) or b"").decode("utf-8"))
             _check(journal)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TlsError(

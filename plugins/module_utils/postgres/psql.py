@@ -84,6 +84,11 @@ class Administrator(NamedTuple):
                 f"{self.target}: no reload of process {self.pid}: {error.strerror}. Reload it by hand."
             ) from error
 
+    def try_to_signal(self) -> None:
+        """Tell the server to read its files again, if there is one: who starts later reads them anyway."""
+        with contextlib.suppress(TlsError):
+            self.signal_reload()
+
     def mark_log(self, mark: str) -> LogMark:
         """Have a line with ``mark`` written to the server's log, behind all that it said before. Raises TlsError."""
         found = json.loads(self._psql(_MARK.format(mark=mark), language=""))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -17,10 +16,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import directory
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 
 
-def undo(journal: Journal) -> None:
-    """Put back what an open journal tells of. Raises TlsError that says what keeps it from that."""
+def undo(journal: Journal, administrator: Administrator | None) -> None:
+    """Put back what an open journal tells of, and have the server read it. Raises TlsError that says what is wrong."""
     try:
-        journal.roll_back(discard=False)
+        journal.roll_back(discard=False, tell=administrator and administrator.try_to_signal)
     except OSError as error:
         raise TlsError(
             f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
@@ -44,8 +43,5 @@ def of_files(path: str, administrator: Administrator | None) -> bool:
         journal = Journal(GenerationStore(path, owner.owner), root_files(owner))
         if not journal.is_open():
             return False
-        undo(journal)
-        if administrator is not None:
-            with contextlib.suppress(TlsError):
-                administrator.signal_reload()
+        undo(journal, administrator)
         return True

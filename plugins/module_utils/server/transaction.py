@@ -122,7 +122,7 @@ class Transaction:
                 self.texts.forget()
             return []
         if not check_mode:
-            recovery.undo(self.journal)
+            recovery.undo(self.journal, self.administrator)
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
             leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
@@ -320,7 +320,7 @@ class Transaction:
         details = error.details if isinstance(error, TlsError) else {}
         try:
             if self.journal.is_open():
-                self.journal.roll_back(discard=False)
+                self.journal.roll_back(discard=False, tell=self.administrator.try_to_signal)
             elif staged is not None:
                 self.store.discard(staged)
         except (TlsError, OSError) as second:

@@ -351,3 +351,14 @@ def test_a_commit_either_fails_with_the_journal_open_or_holds(fresh: Callable[[]
         assert world.used() == new
         if not failed:
             return
+
+
+def test_who_uses_the_files_is_told_when_all_is_back_and_the_journal_still_open(
+    world: World, old: tuple[Any, ...]
+) -> None:
+    journal = world.change()
+    seen: list[tuple[bool, object]] = []
+    journal.roll_back(tell=lambda: seen.append((journal.is_open(), Path(world.path("config")).read_bytes())))
+    assert seen == [(True, b"config before\r\n\xff")]
+    assert not journal.is_open()
+    assert world.used() == old
