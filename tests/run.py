@@ -225,7 +225,7 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     with running.container(name, image, volumes, systemd=True) as execute:
         try:
             tests = [*PYTEST, "--override-ini=cache_dir=/tmp/pytest", *arguments]
-            command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "3600", "python3"]
+            command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
             return pytest([*command, *tests], prefix=f"{suite}| ")
         finally:
             copy = ["podman", "cp", f"{name}:/tmp/coverage", str(COVERAGE / f"system-{suite}")]
