@@ -13,6 +13,16 @@ from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
+# Query that gives ``Facts.groups``
+GROUPS = """
+    WITH RECURSIVE memberships (member, role) AS (
+      SELECT oid, oid FROM pg_roles
+      UNION SELECT memberships.member, granted.roleid
+        FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
+    SELECT json_object_agg(rolname, groups) FROM (
+      SELECT member.rolname, json_agg(role.rolname) AS groups FROM memberships
+        JOIN pg_roles member ON member.oid = memberships.member
+        JOIN pg_roles role ON role.oid = memberships.role GROUP BY 1) AS grouped"""
 _REGEX_EVERYWHERE = 16  # from this version on; before only the system user of a map can be an expression
 
 

@@ -11,21 +11,13 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer, passwords
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
 
 # Who is connected and may connect again, and which groups the roles are in. Without an address a client came by the
 # socket; without a database it replicates. What GSSAPI encrypts is left out: nothing here knows its rules.
 _FACTS = """
-    WITH RECURSIVE memberships (member, role) AS (
-      SELECT oid, oid FROM pg_roles WHERE rolcanlogin
-      UNION SELECT memberships.member, granted.roleid
-        FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
     SELECT json_build_object(
-      'groups', (
-        SELECT json_object_agg(rolname, groups) FROM (
-          SELECT member.rolname, json_agg(role.rolname) AS groups FROM memberships
-            JOIN pg_roles member ON member.oid = memberships.member
-            JOIN pg_roles role ON role.oid = memberships.role GROUP BY 1) AS grouped),
+      'groups', (GROUPS),
       'sessions', (
         SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname, 'tls', ssl,
                  'address', host(client_addr), 'application', application_name,
@@ -33,7 +25,7 @@ _FACTS = """
           FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
           JOIN pg_roles ON rolname = usename
          WHERE rolcanlogin AND NOT encrypted AND pid <> pg_backend_pid()
-           AND backend_type IN ('client backend', 'walsender')))"""
+           AND backend_type IN ('client backend', 'walsender')))""".replace("GROUPS", GROUPS)
 
 
 class Files(NamedTuple):

@@ -21,16 +21,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     psql,
     rule_advice,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 _HOSTS_SINCE = 19  # pg_hosts.conf, which may name authorities in the place of ssl_ca_file
 _STATE = """
-    WITH RECURSIVE memberships (member, role) AS (
-      SELECT oid, oid FROM pg_roles
-      UNION SELECT memberships.member, granted.roleid
-        FROM memberships JOIN pg_auth_members granted ON granted.member = memberships.role)
     SELECT json_build_object(
       'major', current_setting('server_version_num')::int / 10000,
       'data_directory', current_setting('data_directory'),
@@ -38,11 +34,7 @@ _STATE = """
       'ident_file', current_setting('ident_file'),
       'ca', current_setting('ssl_ca_file'),
       'logins', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles WHERE rolcanlogin),
-      'groups', (
-        SELECT json_object_agg(rolname, groups) FROM (
-          SELECT member.rolname, json_agg(role.rolname) AS groups FROM memberships
-            JOIN pg_roles member ON member.oid = memberships.member
-            JOIN pg_roles role ON role.oid = memberships.role GROUP BY 1) AS grouped))"""
+      'groups', (GROUPS))""".replace("GROUPS", GROUPS)
 
 
 class Rules(NamedTuple):
