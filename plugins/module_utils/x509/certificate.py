@@ -9,19 +9,17 @@ A reader of the DER of RFC 5280, only of the fields that decisions are made on. 
 from __future__ import annotations
 
 import base64
-import calendar
 import hashlib
 import re
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import der, names
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
-_COMMON_NAME = "2.5.4.3"
 _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.17", "2.5.29.19"
-_AUTHORITY_KEY_ID, _EXTENDED_KEY_USAGE = "2.5.29.35", "2.5.29.37"
+_EXTENDED_KEY_USAGE = "2.5.29.37"
 _CURVES = {"1.2.840.10045.3.1.7": "P-256", "1.3.132.0.34": "P-384", "1.3.132.0.35": "P-521"}
 # What may be between the two lines holds no hyphen: however long it is, it is read once
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
@@ -68,12 +66,6 @@ class Certificate(NamedTuple):
         return self.issuer == self.subject
 
 
-class _Value(NamedTuple):
-    tag: int
-    body: bytes
-    whole: bytes
-
-
 def read_pem(text: str, source: str) -> list[Certificate]:
     """Return the certificates of a PEM text in its order. ``source`` (a path or option) names it in errors.
 
@@ -85,10 +77,10 @@ def read_pem(text: str, source: str) -> list[Certificate]:
     return [read_der(_decoded(block, source), source) for block in blocks]
 
 
-def read_der(der: bytes, source: str) -> Certificate:
+def read_der(encoded: bytes, source: str) -> Certificate:
     """Return the certificate that DER bytes encode. Raises TlsError, naming ``source``."""
     try:
-        return _certificate(der)
+        return _certificate(encoded)
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
         raise TlsError(f"{source}: the certificate in it is damaged or of an unknown form ({error}).") from error
 
@@ -97,7 +89,8 @@ def request_key_type(pem: str) -> str:
     """Return the type of the key that a PEM certificate request asks a certificate for. Raises TlsError."""
     block = _REQUEST.search(pem)
     try:
-        fields = list(_values(next(_values(_value(base64.b64decode(block.group(1) if block else ""))[0].body)).body))
+        request = der.read(base64.b64decode(block.group(1) if block else ""))[0]
+        fields = list(der.read_all(next(der.read_all(request.body)).body))
         return _key_type(fields[2].whole)
     except (IndexError, ValueError, StopIteration) as error:
         raise TlsError(f"The certificate request is damaged ({error}).") from error
@@ -121,83 +114,21 @@ def _decoded(block: str, source: str) -> bytes:
         raise TlsError(f"{source}: the base64 text of a PEM certificate in it is damaged.") from None
 
 
-def _value(data: bytes, start: int = 0) -> tuple[_Value, int]:
-    """Return the DER value at ``start`` and the position behind it. Raises ValueError or IndexError."""
-    tag, length, at = data[start], data[start + 1], start + 2
-    if length & 0x80:
-        size = length & 0x7F
-        if not 1 <= size <= 4:
-            raise ValueError("length not in DER")
-        length, at = int.from_bytes(data[at : at + size], "big"), at + size
-    end = at + length
-    if end > len(data):
-        raise ValueError("truncated")
-    return _Value(tag, data[at:end], data[start:end]), end
-
-
-def _values(body: bytes) -> Iterator[_Value]:
-    at = 0
-    while at < len(body):
-        value, at = _value(body, at)
-        yield value
-
-
-def _oid(body: bytes) -> str:
-    numbers, number = [], 0
-    for byte in body:
-        number = number << 7 | byte & 0x7F
-        if not byte & 0x80:
-            numbers.append(number)
-            number = 0
-    first = min(numbers[0] // 40, 2)
-    return ".".join(str(part) for part in [first, numbers[0] - 40 * first, *numbers[1:]])
-
-
-def _time(value: _Value) -> int:
-    """Return Unix seconds of a UTCTime (two-digit years, RFC 5280: 1950 to 2049) or GeneralizedTime."""
-    text = value.body.decode("ascii")
-    if value.tag == 0x17:
-        text = ("19" if text[:2] >= "50" else "20") + text
-    if not re.fullmatch(r"[0-9]{14}Z", text):
-        raise ValueError("time not in UTC")
-    year, rest = int(text[:4]), [int(text[at : at + 2]) for at in range(4, 14, 2)]
-    return calendar.timegm((year, *rest, 0, 0, 0))
-
-
-def _common_name(name: bytes) -> str:
-    for relative in _values(_value(name)[0].body):
-        for attribute in _values(relative.body):
-            kind, text = _values(attribute.body)
-            if _oid(kind.body) == _COMMON_NAME:
-                return text.body.decode("utf-16-be" if text.tag == 0x1E else "utf-8")
-    return ""
-
-
 def _key_type(public_key: bytes) -> str:
-    algorithm, bits = _values(_value(public_key)[0].body)
-    parts = list(_values(algorithm.body))
-    oid = _oid(parts[0].body)
+    algorithm, bits = der.read_all(der.read(public_key)[0].body)
+    parts = list(der.read_all(algorithm.body))
+    oid = der.oid(parts[0].body)
     if oid == "1.2.840.10045.2.1":
-        return _CURVES.get(_oid(parts[1].body), "EC-other")
+        return _CURVES.get(der.oid(parts[1].body), "EC-other")
     if oid == "1.2.840.113549.1.1.1":
-        modulus = next(_values(_value(bits.body[1:])[0].body))
+        modulus = next(der.read_all(der.read(bits.body[1:])[0].body))
         return f"RSA-{int.from_bytes(modulus.body, 'big').bit_length()}"
     return {"1.3.101.112": "Ed25519", "1.3.101.113": "Ed448"}.get(oid, oid)
 
 
-def _extensions(fields: list[_Value]) -> dict[str, bytes]:
-    found = {}
-    for field in fields:
-        if field.tag == 0xA3:
-            for extension in _values(_value(field.body)[0].body):
-                parts = list(_values(extension.body))
-                found[_oid(parts[0].body)] = parts[-1].body
-    return found
-
-
 def _alternative_names(extension: bytes | None) -> tuple[names.Name, ...]:
     found = []
-    for value in _values(_value(extension)[0].body) if extension else ():
+    for value in der.read_all(der.read(extension)[0].body) if extension else ():
         if value.tag == 0x82:
             found.append(names.Name("dns", value.body.decode("ascii").lower()))
         elif value.tag == 0x87 and len(value.body) in (4, 16):
@@ -205,44 +136,39 @@ def _alternative_names(extension: bytes | None) -> tuple[names.Name, ...]:
     return tuple(found)
 
 
-def _authority_key_id(extension: bytes | None) -> str:
-    for value in _values(_value(extension)[0].body) if extension else ():
-        if value.tag == 0x80:
-            return value.body.hex()
-    return ""
-
-
 def _is_ca(extension: bytes | None) -> bool:
-    parts = list(_values(_value(extension)[0].body)) if extension else []
+    parts = list(der.read_all(der.read(extension)[0].body)) if extension else []
     return bool(parts) and parts[0].tag == 0x01 and parts[0].body != b"\0"
 
 
-def _certificate(der: bytes) -> Certificate:
-    outer, end = _value(der)
-    if outer.tag != 0x30 or end != len(der):
+def _certificate(encoded: bytes) -> Certificate:
+    outer, end = der.read(encoded)
+    if outer.tag != 0x30 or end != len(encoded):
         raise ValueError("not one DER sequence")
-    fields = list(_values(next(_values(outer.body)).body))
+    fields = list(der.read_all(next(der.read_all(outer.body)).body))
     if fields[0].tag == 0xA0:
         fields = fields[1:]  # the version
     serial, _signature, issuer, validity, subject, public_key = fields[:6]
-    not_before, not_after = (_time(value) for value in _values(validity.body))
-    extensions = _extensions(fields[6:])
+    not_before, not_after = (der.moment(value) for value in der.read_all(validity.body))
+    extensions = der.extensions(fields[6:], 0xA3)
     usages = extensions.get(_EXTENDED_KEY_USAGE)
     key_id = extensions.get(_SUBJECT_KEY_ID)
     return Certificate(
-        der=der,
+        der=encoded,
         serial=int.from_bytes(serial.body, "big", signed=True),
         subject=subject.whole,
         issuer=issuer.whole,
-        common_name=_common_name(subject.whole),
-        issuer_common_name=_common_name(issuer.whole),
+        common_name=der.common_name(subject.whole),
+        issuer_common_name=der.common_name(issuer.whole),
         not_before=not_before,
         not_after=not_after,
         names=_alternative_names(extensions.get(_SUBJECT_ALT_NAME)),
         key_type=_key_type(public_key.whole),
         public_key=public_key.whole,
         is_ca=_is_ca(extensions.get(_BASIC_CONSTRAINTS)),
-        extended_key_usage=tuple(_oid(value.body) for value in _values(_value(usages)[0].body)) if usages else (),
-        subject_key_id=_value(key_id)[0].body.hex() if key_id else "",
-        authority_key_id=_authority_key_id(extensions.get(_AUTHORITY_KEY_ID)),
+        extended_key_usage=tuple(der.oid(value.body) for value in der.read_all(der.read(usages)[0].body))
+        if usages
+        else (),
+        subject_key_id=der.read(key_id)[0].body.hex() if key_id else "",
+        authority_key_id=der.authority_key_id(extensions.get(der.AUTHORITY_KEY_ID)),
     )

@@ -1,27 +1,133 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of revoked certificates that others put where PostgreSQL reads them: which authorities they are about."""
+"""Lists of revoked certificates: who made one, until when it is good, and whom it revokes. No signature is verified.
+
+Who checks one of a chain's certificates against a list wants a list of every authority in that chain, and none that has
+ended: a list that lacks, or that is stale, keeps everybody out.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import re
-from typing import Iterable
+from typing import Iterable, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X509 CRL-----")
+_NUMBER = "2.5.29.20"
+_TIMES = (0x17, 0x18)
+_NEVER = 253402300799  # what RFC 5280 has for it: 9999-12-31T23:59:59Z
+
+
+class RevocationList(NamedTuple):
+    """One list. Times are Unix seconds, the key identifier lower-case hexadecimal; ``revoked`` is read by ``serials``.
+
+    ``next_update`` is when it ends; ``number`` rises from one list of an authority to the next, 0 when there is none.
+    """
+
+    encoded: bytes
+    issuer: bytes
+    issuer_common_name: str
+    authority_key_id: str
+    number: int
+    this_update: int
+    next_update: int
+    revoked: bytes
+
+    @property
+    def pem(self) -> str:
+        """Return the list as one PEM block."""
+        text = base64.b64encode(self.encoded).decode("ascii")
+        lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+        return f"-----BEGIN X509 CRL-----\n{lines}\n-----END X509 CRL-----\n"
+
+    def serials(self) -> frozenset[int]:
+        """Return the serial numbers of the certificates that it revokes."""
+        entries = der.read_all(self.revoked)
+        return frozenset(int.from_bytes(next(der.read_all(entry.body)).body, "big", signed=True) for entry in entries)
+
+    def is_of(self, authority: Certificate) -> bool:
+        """Return whether this authority made the list, by its name and the identifier of its key."""
+        return self.issuer == authority.subject and self.authority_key_id in ("", authority.subject_key_id)
+
+
+def read_pem(text: str, source: str) -> list[RevocationList]:
+    """Return the lists of a PEM text in its order, none for ''. ``source`` (a path or option) names it in errors.
+
+    Raises TlsError for one that cannot be read, and for a text that is not empty and has none.
+    """
+    content = text.encode("utf-8", "surrogateescape")
+    blocks = _CRL.findall(content)
+    if len(blocks) != content.count(b"-----BEGIN X509 CRL-----") or (content.strip() and not blocks):
+        found = "a private key" if "PRIVATE KEY" in text else f"{len(text)} characters that are no whole list"
+        raise TlsError(f"{source}: expected lists of revoked certificates (CRLs) in PEM, found {found}.")
+    try:
+        return [_read(base64.b64decode(b"".join(block.split()), validate=True)) for block in blocks]
+    except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
+        raise TlsError(f"{source}: the list of revoked certificates in it is damaged ({error}).") from error
 
 
 def about(pem: bytes, authorities: Iterable[Certificate]) -> list[Certificate]:
-    """Return those authorities that a list of a PEM text may be from: whose name, as DER, is in it.
+    """Return those authorities that a list of a PEM text is from. A damaged list is about nobody: none can load it."""
+    lists = list(_readable(pem))
+    return [one for one in authorities if any(found.is_of(one) for found in lists)]
 
-    A damaged list is about nobody; no server can load it.
-    """
-    lists = []
+
+def serials_of(pem: bytes, authorities: Sequence[Certificate]) -> set[int]:
+    """Return the serial numbers that the lists of a PEM text revoke of what these authorities have issued."""
+    lists = [found for found in _readable(pem) if any(found.is_of(one) for one in authorities)]
+    return {serial for found in lists for serial in found.serials()}
+
+
+def refuse_gaps(pem: str, authorities: Sequence[Certificate], option: str, now: int) -> None:
+    """Raise TlsError unless each authority has a list in ``pem``, and each list is good ``now`` (Unix seconds)."""
+    lists = read_pem(pem, option)
+    for one in lists:
+        if not one.this_update <= now < one.next_update:
+            raise TlsError(
+                f"{option}: the list of revoked certificates of {one.issuer_common_name!r} is good from "
+                f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With it "
+                "every certificate would be refused. Run site.yml, which makes a new list, or correct the clock."
+            )
+    for authority in authorities:
+        if not any(one.is_of(authority) for one in lists):
+            raise TlsError(
+                f"{option}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
+                "Whoever has a certificate below it would be refused. Give a list of every trusted authority."
+            )
+
+
+def _readable(pem: bytes) -> Iterable[RevocationList]:
     for block in _CRL.findall(pem):
-        with contextlib.suppress(ValueError):
-            lists.append(base64.b64decode(block))
-    return [one for one in authorities if any(one.subject in content for content in lists)]
+        with contextlib.suppress(IndexError, ValueError, StopIteration, KeyError):
+            yield _read(base64.b64decode(block))
+
+
+def _read(encoded: bytes) -> RevocationList:
+    outer, end = der.read(encoded)
+    if outer.tag != 0x30 or end != len(encoded):
+        raise ValueError("not one DER sequence")
+    fields = list(der.read_all(next(der.read_all(outer.body)).body))
+    if fields[0].tag == 0x02:
+        fields = fields[1:]  # the version
+    _signature, issuer, this_update = fields[:3]
+    times = [field for field in fields[3:4] if field.tag in _TIMES]
+    rest = fields[3 + len(times) :]
+    extensions = der.extensions(rest, 0xA0)
+    number = extensions.get(_NUMBER)
+    return RevocationList(
+        encoded=encoded,
+        issuer=issuer.whole,
+        issuer_common_name=der.common_name(issuer.whole),
+        authority_key_id=der.authority_key_id(extensions.get(der.AUTHORITY_KEY_ID)),
+        number=int.from_bytes(der.read(number)[0].body, "big") if number else 0,
+        this_update=der.moment(this_update),
+        next_update=der.moment(times[0]) if times else _NEVER,
+        revoked=rest[0].body if rest and rest[0].tag == 0x30 else b"",
+    )

@@ -1,12 +1,20 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which authorities a list of revoked certificates is about."""
+"""Lists of revoked certificates: who made them, until when they are good, whom they revoke."""
 
 from __future__ import annotations
 
+import datetime
+import subprocess
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, revocation_list
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, revocation_list
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 
 def test_an_authority_is_known_by_the_name_that_the_list_is_issued_by() -> None:
@@ -27,3 +35,81 @@ def test_a_damaged_list_is_about_nobody() -> None:
     client = AUTHORITIES["client"]
     damaged = b"-----BEGIN X509 CRL-----\nabc\n-----END X509 CRL-----\n"
     assert revocations.about(damaged + revocation_list(client).encode(), [client.issuing]) == [client.issuing]
+
+
+def made(*revoked: int, is_endless: bool = False) -> bytes:
+    """Return a list (PEM) by the client CA, number 7, for the 30 days from NOW on, or without an end."""
+    authority = AUTHORITIES["client"]
+    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    builder = x509.CertificateRevocationListBuilder(x509.load_der_x509_certificate(authority.issuing.der).subject)
+    end = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
+    builder = builder.last_update(start).next_update(end if is_endless else start + datetime.timedelta(days=30))
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.issuing_key.public_key())
+    builder = builder.add_extension(x509.CRLNumber(7), critical=False).add_extension(identifier, critical=False)
+    for serial in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start)
+        entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    signed: Any = builder.sign(authority.issuing_key, hashes.SHA256())
+    return bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+
+def test_a_list_says_who_made_it_until_when_it_is_good_and_whom_it_revokes() -> None:
+    revoked = (1, 0x80, x509.random_serial_number())
+    (found,) = revocations.read_pem(made(*revoked).decode(), "crls")
+    issuing = AUTHORITIES["client"].issuing
+    assert found.is_of(issuing)
+    assert not found.is_of(AUTHORITIES["client"].root)
+    assert (found.issuer_common_name, found.number) == (issuing.common_name, 7)
+    assert (found.this_update, found.next_update) == (NOW, NOW + 30 * DAY)
+    assert found.serials() == set(revoked)
+
+
+def test_a_list_of_nobody_and_one_without_an_end_are_read() -> None:
+    (found,) = revocations.read_pem(made(is_endless=True).decode(), "crls")
+    assert found.serials() == set()
+    assert found.next_update == 253402300799
+    assert revocations.read_pem("", "crls") == []
+
+
+def test_the_text_of_a_list_is_what_openssl_reads() -> None:
+    (found,) = revocations.read_pem(made(4711).decode(), "crls")
+    shown = subprocess.run(
+        ["openssl", "crl", "-noout", "-text"], input=found.pem.encode(), capture_output=True, check=True
+    ).stdout.decode()
+    assert "Serial Number: 1267" in shown
+    assert "Key Compromise" in shown
+
+
+def test_what_is_no_list_is_told_without_a_secret() -> None:
+    damaged = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"
+    half = made(1).decode()[:200]
+    for text, found in (
+        (damaged, "damaged"),
+        (half, "no whole list"),
+        ("-----BEGIN PRIVATE KEY-----", "a private key"),
+    ):
+        with pytest.raises(TlsError, match=f"^crls: .*{found}"):
+            revocations.read_pem(text, "crls")
+
+
+def test_serials_are_those_of_the_authorities_that_are_asked_for() -> None:
+    client, server = AUTHORITIES["client"], AUTHORITIES["server"]
+    text = made(1, 2) + revocation_list(server).encode() + b"\xff"
+    assert revocations.serials_of(text, [client.issuing]) == {1, 2}
+    assert revocations.serials_of(text, [server.issuing, client.root]) == set()
+
+
+def test_a_gap_is_an_authority_without_a_list() -> None:
+    client = AUTHORITIES["client"]
+    both = made().decode() + revocation_list(client, of_root=True)
+    revocations.refuse_gaps(both, [client.root, client.issuing], "crls", NOW)
+    with pytest.raises(TlsError, match=f"crls: there is no list .* of '{client.root.common_name}'"):
+        revocations.refuse_gaps(made().decode(), [client.root, client.issuing], "crls", NOW)
+
+
+@pytest.mark.parametrize("now", [NOW - 1, NOW + 30 * DAY])
+def test_a_list_before_its_time_and_after_its_end_are_refused(now: int) -> None:
+    with pytest.raises(TlsError, match=r"crls: the list .* is good from .* every certificate would be refused"):
+        revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", now)
+    revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", NOW + 30 * DAY - 1)
