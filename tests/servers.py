@@ -90,6 +90,7 @@ class Server:
             "roots": server.root.pem,
             "issuing": server.issuing.pem,
             "trusted_clients": client.issuing.pem + client.root.pem,
+            "extra_trusted_clients": "",
             "certificate": None,
             "ssl_conf": self.ssl_conf(),
             "hba": HBA,

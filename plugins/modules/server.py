@@ -96,7 +96,9 @@ options:
     type: str
     required: true
   issuing:
-    description: PEM certificate of the authority that issues servers' certificates at present.
+    description:
+      - PEM certificates of the authorities that issue servers' certificates, first the one that does at present.
+      - Certificates that the others have issued stay until they are due for another reason.
     type: str
     required: true
   trusted_clients:
@@ -105,6 +107,12 @@ options:
       - A root among them has to be valid now, or nobody could log in by certificate.
     type: str
     required: true
+  extra_trusted_clients:
+    description:
+      - PEM certificates of other authorities whose client certificates may log in, too, as long as clients have some.
+      - The rules make no difference between them and O(trusted_clients). Every run warns of them.
+    type: str
+    default: ''
   certificate:
     description: PEM chain (leaf first) that the authority issued for the request of the first call.
     type: str
@@ -314,6 +322,7 @@ def argument_spec() -> dict[str, Any]:
         "roots": {"type": "str", "required": True},
         "issuing": {"type": "str", "required": True},
         "trusted_clients": {"type": "str", "required": True},
+        "extra_trusted_clients": {"type": "str", "default": ""},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py

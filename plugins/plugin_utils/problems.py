@@ -19,7 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
     settings,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
 
 Check = Callable[[], object]
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
@@ -74,12 +74,25 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(rule_text.ident_line, mapping, f"postgres_server_ident[{number}]")
     if variables.get("postgres_server_plaintext") == "reject" and variables.get(_TEMPLATE) == _OWN_TEMPLATE:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
+    yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(identities.parse, variables["postgres_client_identities"], "postgres_client_identities")
+    yield functools.partial(_authorities, variables, "postgres_client_extra_roots")
     yield functools.partial(_renewal, variables, "postgres_client_renew_before")
+
+
+def _authorities(variables: Mapping[str, Any], option: str) -> None:
+    """Refuse what is no PEM text of authorities; '' is none of them."""
+    pem = str(variables.get(option, ""))
+    for one in certificate.read_pem(pem, option) if pem.strip() else []:
+        if not one.is_ca:
+            raise TlsError(
+                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. Take it "
+                "out."
+            )
 
 
 def _setting(name: str, value: object) -> None:

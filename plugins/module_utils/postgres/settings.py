@@ -164,7 +164,24 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
         elif name not in settings:
             overrides.append(f"{name} = {last.value!r} in {last.file} line {last.line}; remove it there")
     if overrides:
-        raise TlsError("Settings are overridden outside the files of this collection: " + " ".join(overrides))
+        raise TlsError(
+            "Settings are overridden outside the files of this collection: "
+            + " ".join(overrides)
+            + _kept_meanwhile(state, included)
+        )
+
+
+def _kept_meanwhile(state: ServerState, included: str) -> str:
+    """Return how a server that has never been set up keeps its TLS while ALTER SYSTEM is undone; '' for any other."""
+    if any(row.file == included for row in state.on_disk):
+        return ""
+    lines = [f"{row.name} = {written(row.value)}" for row in state.on_disk if is_by_alter_system(row)]
+    if not lines:
+        return ""
+    return (
+        f" So that clients notice nothing, first append what is set now to {state.value('config_file')}, each on a "
+        f"line of its own: {'; '.join(lines)}"
+    )
 
 
 def is_by_alter_system(row: OnDisk) -> bool:

@@ -134,12 +134,32 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         told += _bad_maps(state, texts)
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
         place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
+        if row.name == "ssl_crl_file":
+            told.append(f"{place}: that list is read no more. It names no authority that servers go on to trust.")
+            continue
+        lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
+        if lost:
+            told.append(
+                f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
+                "authorities to postgres_server_extra_trusted_clients until the clients have others."
+            )
+    if target.extra_trusted:
+        named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
         told.append(
-            f"{place}: clients with certificates of other authorities than this collection's can no longer log in."
-            if row.name == "ssl_ca_file"
-            else f"{place}: that list is read no more. It names no authority that servers go on to trust."
+            f"postgres_server_extra_trusted_clients: certificates of {named} log in like those of this collection; a "
+            "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
     return told + (declared.warnings(plan, texts, state.major) if plan.rules else [])
+
+
+def _lost_trust(path: str, target: Target) -> str:
+    """Return which authorities of a file are no longer going to be trusted for logins, in words; '' for none."""
+    kept = {one.der for one in read_pem(target.trusted_clients, "trusted_clients")}
+    try:
+        before = read_pem((files.read(path) or b"").decode("ascii", "replace"), path)
+    except (TlsError, OSError):
+        return "other authorities than this collection's"
+    return ", ".join(repr(one.common_name) for one in before if one.der not in kept)
 
 
 def _bad_maps(state: ServerState, texts: Texts) -> list[str]:

@@ -16,13 +16,17 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, 
 
 
 class Target(NamedTuple):
-    """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read."""
+    """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
+
+    ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those of them that are others'.
+    """
 
     directory: str
     names: list[Name]
     key_type: str
     roots: str
     trusted_clients: str
+    extra_trusted: list[Certificate]
     issuing: Certificate
     certificate: str | None
     ssl_conf: str
@@ -70,13 +74,16 @@ def read(options: dict[str, Any]) -> Target:
         )
     for option in ("roots", "trusted_clients"):
         authorities(options[option], option)
+    extra = options["extra_trusted_clients"]
+    extra_trusted = authorities(extra, "extra_trusted_clients") if extra.strip() else []
     renew_before = options["renew_before"]
     return Target(
         directory=directory.rstrip("/"),
         names=parse_all(options["names"], "names"),
         key_type=options["key_type"],
         roots=options["roots"],
-        trusted_clients=options["trusted_clients"],
+        trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
+        extra_trusted=extra_trusted,
         issuing=authorities(options["issuing"], "issuing")[0],
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],

@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+from ansible_collections.pgops.tls.tests import clients
 
 SERVER = {
     "postgres_server_names": ["db1.example"],
@@ -51,3 +52,22 @@ def test_a_shorter_one_and_none_are_right(
 def test_what_is_no_duration_is_named(checked: Callable[..., list[str]]) -> None:
     assert [found.split(":")[0].split("_", 2)[2] for found in checked("soon", **{LIFETIME: "90d"})] == ["renew_before"]
     assert [found.split(":")[0] for found in checked("1d", **{LIFETIME: "long"})] == [LIFETIME]
+
+
+@pytest.mark.parametrize(
+    ("role", "option"), [("server", "postgres_server_extra_trusted_clients"), ("client", "postgres_client_extra_roots")]
+)
+def test_authorities_of_others_have_to_be_such(role: str, option: str) -> None:
+    check, variables = {"server": (problems.of_server, SERVER), "client": (problems.of_client, CLIENT)}[role]
+    root = clients.AUTHORITIES["client"].root.pem
+    leaf = clients.sign(clients.ec.generate_private_key(clients.ec.SECP256R1()).public_key(), "app")
+
+    def told(pem: str) -> list[str]:
+        return check({**variables, f"postgres_{role}_renew_before": "", option: pem})
+
+    assert told("") == told(" \n") == told(root) == told(f"# the old one\n{root}{root}") == []
+    [wrong] = told("old-ca.crt")
+    assert wrong.startswith(f"{option}: expected PEM certificates, found 10 characters")
+    assert told(root + leaf) == [
+        f"{option}: expected certificates of authorities, found one of 'app', a leaf. Take it out."
+    ]

@@ -1,0 +1,42 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server that others have set up gets, keeps, and is told when the collection comes to it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, NOW, Server
+
+
+def test_an_authority_of_others_is_trusted_for_logins_as_long_as_it_is_declared(server: Server) -> None:
+    old, other = (issuing.new_authority("client", "P-256", NOW).root for _one in range(2))
+    server.cluster.write("clients.crt", old.pem + other.pem)
+    server.cluster.append("postgresql.conf", "ssl_ca_file = 'clients.crt'\n")
+    lost, warned = server.converge(check_mode=True, extra_trusted_clients=f"{old.pem}\n").warnings
+    assert f"clients with certificates of {other.common_name!r} can no longer log in" in lost
+    assert f"certificates of {old.common_name!r} log in like those of this collection" in warned
+    [warned] = server.settle(extra_trusted_clients=old.pem + other.pem).warnings
+    assert f"{old.common_name!r}, {other.common_name!r}" in warned
+    assert server.used()["trusted-clients.crt"].decode().endswith(old.pem + other.pem)
+    assert server.settle().changes == ["trusted-clients.crt: changed"]
+    authority = AUTHORITIES["client"]
+    assert server.used()["trusted-clients.crt"].decode() == authority.issuing.pem + authority.root.pem
+    assert server.converge().warnings == []
+
+
+def test_a_server_that_is_new_here_is_told_how_to_undo_alter_system_without_a_gap(server: Server) -> None:
+    server.cluster.psql("ALTER SYSTEM SET ssl_cert_file = 'it''s.crt'")
+    with pytest.raises(TlsError) as failure:
+        server.converge(check_mode=True)
+    assert failure.value.message.endswith(
+        f"first append what is set now to {server.cluster.data}/postgresql.conf, each on a line of its own: "
+        "ssl_cert_file = 'it''s.crt'"
+    )
+    server.cluster.psql("ALTER SYSTEM RESET ssl_cert_file")
+    server.settle()
+    server.cluster.psql("ALTER SYSTEM SET ssl_cert_file = 'elsewhere.crt'")
+    with pytest.raises(TlsError, match=r"RESET ssl_cert_file; SELECT pg_reload_conf\(\);$"):
+        server.converge()
