@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
     hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
+  - An identity that names V(replication) among its databases has to get a physical replication connection to every
+    server; one that names nothing else makes connections of this kind only.
   - What the role and the server's rules decide must be refused to every identity by every server. A server with the
     default rules, which name no address, must refuse it to one client host that has the role; see O(before).
   - They do not decide of a foreign certificate, which every server must refuse to one identity of one client host, nor

@@ -74,6 +74,14 @@ options:
         description: The database to connect to.
         type: str
         default: postgres
+      replication:
+        description:
+          - Make a physical replication connection, as a standby does; C(pg_hba.conf) has O(expectations[].database)
+            V(replication) for it.
+          - The server shows nothing of such a connection. So protocol and cipher are those that libpq tells, and
+            which client certificate the server verified is not compared.
+        type: bool
+        default: false
       role:
         description: The role to log in as.
         type: str
@@ -254,6 +262,7 @@ def argument_spec() -> dict[str, Any]:
                 "hostaddr": {"type": "str"},
                 "port": {"type": "int", "default": 5432},
                 "database": {"type": "str", "default": "postgres"},
+                "replication": {"type": "bool", "default": False},
                 "role": {"type": "str", "required": True},
                 "os_user": {"type": "str", "required": True},
                 "home": {"type": "path"},

@@ -35,7 +35,12 @@ def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
                 f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
             )
         found.setdefault(str(identity["role"]), []).extend(named)
-    return {role: ["all"] if "all" in names else sorted(set(names)) for role, names in sorted(found.items())}
+    return {role: _listed(set(names)) for role, names in sorted(found.items())}
+
+
+def _listed(names: set[str]) -> list[str]:
+    """Return databases for a rule; ``all`` stands for every one, but not for replication."""
+    return sorted(names & {"all", "replication"} if "all" in names else names)
 
 
 def literally(role: str) -> str:

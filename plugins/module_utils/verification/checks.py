@@ -35,6 +35,7 @@ class Expectation(NamedTuple):
     hostaddr: str
     port: int
     database: str
+    replication: bool
     os_user: str
     home: str
     role: str
@@ -55,7 +56,8 @@ class Expectation(NamedTuple):
         if self.kind:
             whose = f" ({self.certificate_role})" if self.kind == "another_role" else ""
             return f"refused: {refusals.REFUSALS[self.kind].title}{whose}"
-        return {"named": "accepted", "default": "accepted, default files", "service": "accepted, service"}[self.files]
+        how = {"named": "", "default": ", default files", "service": ", service"}[self.files]
+        return f"accepted{', replication' if self.replication else ''}{how}"
 
     @property
     def proof(self) -> tuple[str, str, str, int, str]:
@@ -72,7 +74,7 @@ class Check(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A connection that can be tried, and the certificate that it is going to present (None: none)."""
+    """A connection that can be tried, and the certificate that the server is going to show (None: none)."""
 
     job: connections.Job
     presented: Presented | None
@@ -102,7 +104,16 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
     refuse_port(given.get("port", 5432), f"{option}.port")
     given.setdefault("server", host)
     given.setdefault("certificate_role", role)
-    defaults = {"home": "", "hostaddr": "", "kind": "", "skip": "", "sslcert": "", "sslkey": "", "sslrootcert": ""}
+    defaults = {
+        "replication": False,
+        "home": "",
+        "hostaddr": "",
+        "kind": "",
+        "skip": "",
+        "sslcert": "",
+        "sslkey": "",
+        "sslrootcert": "",
+    }
     found = Expectation(**{**defaults, **given})
     if (found.expect == "refused") != bool(found.kind):
         raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.")
@@ -199,7 +210,8 @@ def _prepare(one: Expectation, account: processes.Account, stranger: foreign.For
         return Verdict(verdicts.DEVIATION, f"was not tried: {error.message}")
     # What the service of a role says of addresses has to stand
     resolved = "" if one.hostaddr or one.files == "service" else one.host
-    return Prepared(connections.Job(account, _parameters(one, own, stranger), resolved), presented)
+    shown_by_server = None if one.replication else presented  # such a connection cannot ask for pg_stat_ssl
+    return Prepared(connections.Job(account, _parameters(one, own, stranger), resolved), shown_by_server)
 
 
 def _presented(one: Expectation, own: Files) -> Presented | None:
@@ -226,6 +238,8 @@ def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) 
     common = {"host": one.host, "port": str(one.port), "dbname": one.database}
     if one.hostaddr:
         common["hostaddr"] = one.hostaddr
+    if one.replication:
+        common["replication"] = "true"
     if one.files == "service":
         return {"service": one.role, **common}
     common.update(user=one.role, sslmode=one.sslmode)

@@ -28,6 +28,8 @@ _COMMON = {
     "gssencmode": "disable",  # an encrypted GSSAPI connection would win over any sslmode
     "application_name": "pgops.tls",
 }
+# What physical replication takes in place of SQL: the server answers with one row
+_REPLICATION_COMMAND = b"IDENTIFY_SYSTEM"
 _EVENTS = {libpq.POLLING_READING: select.POLLIN, libpq.POLLING_WRITING: select.POLLOUT}
 
 
@@ -140,7 +142,7 @@ class Client:
             is_answer, fault = yield from self._connect(connection)
             if fault:
                 return is_answer, Attempt(None, fault)
-            return True, (yield from self._ask(connection))
+            return True, (yield from self._ask(connection, "replication" in parameters))
         finally:
             self.functions.PQfinish(connection)
 
@@ -158,10 +160,11 @@ class Client:
             is_answer = is_answer or self.functions.PQstatus(connection) == libpq.CONNECTION_MADE
         return is_answer, "" if polled == libpq.POLLING_OK else self.library.error(connection)
 
-    def _ask(self, connection: int) -> Conversation:
-        """Return what the server says of a connection that stands."""
+    def _ask(self, connection: int, is_replication: bool) -> Conversation:
+        """Return what the server says of a connection that stands, or of one for replication what libpq says."""
         deadline = self.clock.now + self.seconds
-        is_sound = self.functions.PQsendQuery(connection, verdicts.QUERY.encode())  # too short to have to wait
+        query = _REPLICATION_COMMAND if is_replication else verdicts.QUERY.encode()
+        is_sound = self.functions.PQsendQuery(connection, query)  # too short to have to wait
         while is_sound and self.functions.PQisBusy(connection):
             in_time = yield Wait(self.functions.PQsocket(connection), select.POLLIN, deadline)
             if not in_time:
@@ -172,7 +175,7 @@ class Client:
             row = self.library.row(result) if result is not None else None
         finally:
             self.functions.PQclear(result)  # which does nothing for null
-        session = verdicts.read_session(row or ())
+        session = self.library.session(connection) if row and is_replication else verdicts.read_session(row or ())
         return Attempt(session, "" if session else self.library.error(connection))
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import PATH
+from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 
 NAME = "libpq.5.dylib" if sys.platform == "darwin" else "libpq.so.5"  # the same since PostgreSQL 8.2
 CONNECTION_OK, CONNECTION_BAD, CONNECTION_MADE = 0, 1, 3  # of ConnStatusType
@@ -37,6 +38,11 @@ class Library(NamedTuple):
         """Return what libpq says of the last thing that failed on a connection."""
         message: bytes = self.functions.PQerrorMessage(connection)
         return message.decode("utf-8", "replace")
+
+    def session(self, connection: int) -> verdicts.Session:
+        """Return what libpq itself knows of a connection that stands."""
+        known = [self.functions.PQsslAttribute(connection, one) or b"" for one in (b"protocol", b"cipher")]
+        return verdicts.Session(bool(self.functions.PQsslInUse(connection)), *(one.decode("ascii") for one in known))
 
     def row(self, result: int) -> list[str] | None:
         """Return the fields of a result that is one row, else None; NULL is an empty text."""
@@ -89,6 +95,8 @@ def _declare(functions: Any) -> Any:
         ("PQconnectPoll", c_int, c_void_p),
         ("PQstatus", c_int, c_void_p),
         ("PQsocket", c_int, c_void_p),
+        ("PQsslInUse", c_int, c_void_p),
+        ("PQsslAttribute", c_char_p, c_void_p, c_char_p),
         ("PQerrorMessage", c_char_p, c_void_p),
         ("PQsendQuery", c_int, c_void_p, c_char_p),
         ("PQconsumeInput", c_int, c_void_p),

@@ -12,6 +12,9 @@ Each is tried as often as what it depends on differs, since every connection cos
 - a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
+
+An identity that names ``replication`` among its databases makes physical replication connections, as a standby does:
+one to every server, and all of its connections are of that kind when it names no other database.
 """
 
 from __future__ import annotations
@@ -29,16 +32,21 @@ _OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identit
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
 # Words of pg_hba.conf that stand for databases, instead of naming one
-_DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
+_REPLICATION = "replication"
+_DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", _REPLICATION)
 
 
 class Identity(NamedTuple):
-    """A role that an OS user of the client host has a certificate for, and the database to connect to."""
+    """A role that an OS user of the client host has a certificate for, and the database to connect to.
+
+    ``replicates``: it makes physical replication connections, too.
+    """
 
     role: str
     os_user: str
     database: str
     home: str = ""
+    replicates: bool = False
 
 
 class Server(NamedTuple):
@@ -101,7 +109,9 @@ def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) 
                 f"{shown(one)}."
             )
         home = str(one.get("home") or "")
-        found.append(Identity(str(one["role"]), str(one["os_user"]), _database(one, default_database), home))
+        database = _database(one, default_database)
+        replicates = _REPLICATION in (one.get("databases") or ())
+        found.append(Identity(str(one["role"]), str(one["os_user"]), database, home, replicates))
     return found
 
 
@@ -153,6 +163,8 @@ def expectations(
             name = usual_name(server)
             if name is None:
                 continue
+            if identity.replicates and identity.database != _REPLICATION:
+                found.append({**_common(identity, server, name), **_target(_REPLICATION), "expect": "accepted"})
             found += [{**_common(identity, server, name), "expect": "accepted", "files": one} for one in own_files]
             here = [kind for kind in kinds if not (is_tried and server.has_default_rules and kind in _OF_RULES)]
             found += _ruled_out(identity, server, name, other, here)
@@ -194,7 +206,8 @@ def _ruled_out(
     for kind in kinds:
         one = {**_common(identity, server, name), "expect": "refused", "kind": kind}
         if kind == "another_role":
-            one.update(role=other.role, database=other.database, certificate_role=identity.role)
+            one.pop("replication", None)
+            one.update(role=other.role, certificate_role=identity.role, **_target(other.database))
         if kind == "plaintext" and not server.rejects_plaintext:
             one["skip"] = "postgres_server_plaintext of this server allows it"
         found.append(one)
@@ -209,8 +222,13 @@ def _common(identity: Identity, server: Server, name: str) -> dict[str, Any]:
         "os_user": identity.os_user,
         **({"home": identity.home} if identity.home else {}),
         "role": identity.role,
-        "database": identity.database,
+        **_target(identity.database),
     }
+
+
+def _target(database: str) -> dict[str, Any]:
+    """Return the options that say what to connect to: a database, or replication as pg_hba.conf calls it."""
+    return {"database": database, **({"replication": True} if database == _REPLICATION else {})}
 
 
 def _other(identity: Identity, everybody: Sequence[Identity], wanted: str) -> Identity:
@@ -223,13 +241,13 @@ def _other(identity: Identity, everybody: Sequence[Identity], wanted: str) -> Id
 
 
 def _database(identity: Mapping[str, Any], default: str) -> str:
-    """Return the first database that an identity names, where pg_hba.conf's words name none."""
+    """Return the first database that an identity names, where pg_hba.conf's words name none but replication."""
     for name in identity.get("databases") or ():
         if name == "sameuser":
             return str(identity["role"])
         if name not in _DATABASE_WORDS and not str(name).startswith(("/", "+", "@")):
             return str(name)
-    return default
+    return _REPLICATION if list(identity.get("databases") or ()) == [_REPLICATION] else default
 
 
 def _is_wildcard(name: str) -> bool:

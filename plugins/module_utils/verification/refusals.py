@@ -34,6 +34,8 @@ class Refusal(NamedTuple):
     reasons: tuple[Reason, ...]
 
 
+_NO_ENTRY = r"no pg_hba\.conf entry for (replication connection from )?host"
+_REJECTS = r"pg_hba\.conf rejects (replication )?connection for host"
 _NO_CERTIFICATE = Reason("the server asked for a client certificate", r"connection requires a valid client certificate")
 # With TLS 1.3 the server refuses after the client's part of the handshake is over: its closing of the connection may
 # overtake the alert that says why.
@@ -51,8 +53,8 @@ REFUSALS: Mapping[str, Refusal] = {
         "plaintext",
         {"sslmode": "disable"},
         (
-            Reason("no rule for plaintext", r"no pg_hba\.conf entry for host .*, (no encryption|SSL off)"),
-            Reason("a rule rejects plaintext", r"pg_hba\.conf rejects connection for host .*, (no encryption|SSL off)"),
+            Reason("no rule for plaintext", rf"{_NO_ENTRY} .*, (no encryption|SSL off)"),
+            Reason("a rule rejects plaintext", rf"{_REJECTS} .*, (no encryption|SSL off)"),
         ),
     ),
     "no_certificate": Refusal(
@@ -77,10 +79,10 @@ REFUSALS: Mapping[str, Refusal] = {
                 "the certificate is another role's",
                 r'(certificate|"trust") authentication failed for user',
             ),
-            Reason("no rule for that role", r"no pg_hba\.conf entry for host .*, (SSL encryption|SSL on)"),
+            Reason("no rule for that role", rf"{_NO_ENTRY} .*, (SSL encryption|SSL on)"),
             # Without a rule of its own the role may meet an older one, which wants its password and no certificate
             Reason("the server asks for that role's password", r"fe_sendauth: no password supplied"),
-            Reason("a rule rejects that role", r"pg_hba\.conf rejects connection for host .*, (SSL encryption|SSL on)"),
+            Reason("a rule rejects that role", rf"{_REJECTS} .*, (SSL encryption|SSL on)"),
         ),
     ),
     "wrong_name": Refusal(

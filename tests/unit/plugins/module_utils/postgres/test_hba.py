@@ -149,6 +149,9 @@ def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
         {"database": ["all"], "user": "a", "method": "cert"},
         {"database": ["one", "two"], "user": "b", "method": "cert"},
     ]
+    standby = {"role": "s", "os_user": "postgres", "databases": ["all", "replication", "one"]}
+    (rule,) = client_rules.identity_rules([{"postgres_client_identities": [standby]}])
+    assert rule["database"] == ["all", "replication"], "all does not stand for replication"
     with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
         client_rules.identity_rules([{"postgres_client_identities": ["app"]}])
 

@@ -226,3 +226,25 @@ def test_a_client_host_that_tries_less_or_nothing_spares_the_next_nothing() -> N
     assert "app plaintext" in alone
     lazy = {"postgres_client_identities": [APP, BATCH], "postgres_verify_refusals": ["plaintext"]}
     assert kinds_after(DB1, lazy) == alone
+
+
+def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
+    standby = {"role": "standby", "os_user": "postgres", "databases": ["replication"]}
+    found = matrix.from_inventory([DB1], [standby], clients=[{"postgres_client_identities": [APP]}])
+    as_app = [one for one in found if one["role"] == "app"]
+    assert [one["kind"] for one in as_app] == ["another_role"]
+    assert "replication" not in as_app[0]
+    assert all(one["replication"] for one in found if one["role"] == "standby")
+    assert {one["database"] for one in found if one["role"] == "standby"} == {"replication"}
+
+
+def test_an_identity_of_replication_and_a_database_replicates_once_from_every_server() -> None:
+    both = {"role": "app", "os_user": "www", "databases": ["replication", "shop"]}
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    found = matrix.from_inventory(servers, [both])
+    replicating = [one for one in found if one.get("replication")]
+    assert [(one["host"], one["expect"]) for one in replicating] == [
+        ("db1.example.com", "accepted"),
+        ("db2", "accepted"),
+    ]
+    assert {one["database"] for one in found if not one.get("replication")} == {"shop"}
