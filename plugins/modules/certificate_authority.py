@@ -103,13 +103,29 @@ authorities:
             - Those of RV(authorities.server) belong into the C(root.crt) of clients.
           type: str
         issuing:
-          description: PEM certificate of the issuing CA in use.
+          description:
+            - PEM certificates of issuing CAs, first the one in use.
+            - Certificates that the others have issued, which were in use before it below the same root, may stay.
           type: str
         bundle:
           description:
-            - PEM certificates of the issuing CA and the roots.
+            - PEM certificates of all trusted issuing CAs, then those of the roots.
             - Those of RV(authorities.client) belong into the C(ssl_ca_file) of servers.
           type: str
+        crls:
+          description: PEM certificate revocation lists. Empty as long as nothing was ever revoked.
+          type: str
+        revoked:
+          description: Serial numbers of revoked certificates that have not expired, in lower-case hexadecimal.
+          type: list
+          elements: str
+        phase:
+          description:
+            - How far the replacement of the root is. V(steady) is when none is going on.
+            - V(staged) is when the new root is trusted and issues nothing yet, V(switched) when it issues and the old
+              one is still trusted, V(retiring) when the old one is trusted no longer, and hosts may still have it.
+          type: str
+          sample: steady
         key_type:
           description: Type of the authority's keys.
           type: str
@@ -139,7 +155,7 @@ changes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 
@@ -174,7 +190,7 @@ def main() -> None:
         module.warn(warning)
     module.exit_json(
         changed=bool(done.changes),
-        authorities={name: keeping.facts(authority) for name, authority in done.authorities.items()},
+        authorities={name: lineage.facts(found) for name, found in done.lineages.items()},
         changes=done.changes,
         diff={"before": done.before, "after": done.after},
     )

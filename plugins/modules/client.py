@@ -99,7 +99,9 @@ options:
     type: str
     required: true
   issuing:
-    description: PEM certificate of the authority that issues clients' certificates at present.
+    description:
+      - PEM certificates of the authorities that issue clients' certificates, first the one that does at present.
+      - Certificates that the others have issued stay until they are due for another reason.
     type: str
     required: true
   trusted_clients:

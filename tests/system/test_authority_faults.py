@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, lineage, signing, store
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -52,8 +52,8 @@ class Stage:
 
     def roots(self) -> dict[str, str]:
         """Return the roots of the authorities that are there; raise TlsError for one that is not there whole."""
-        folders = {name: store.generation(str(self.directory), name) for name in NAMES}
-        return {name: store.read(folder, name, None).root.pem for name, folder in folders.items() if folder}
+        found = {name: lineage.read(str(self.directory), name, None) for name in NAMES}
+        return {name: lineage.pem(one.roots) for name, one in found.items() if one}
 
     def check(self, _fault: faults.Fault, _tried: int) -> None:
         """Check what a fault has left, then let the next run make what is missing and issue."""

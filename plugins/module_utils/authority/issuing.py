@@ -51,14 +51,28 @@ class Holder(NamedTuple):
     names: Sequence[Name]
 
 
+class Generation(NamedTuple):
+    """The certificates in one folder of an authority. ``folder`` is '' for one that is in memory only (dry run).
+
+    ``cross`` is the root as the root before it has signed it: with it in their chains, certificates pass also where
+    only that one is trusted. None where there was no root before, or its key was not at hand.
+    """
+
+    folder: str
+    root: Certificate
+    issuing: Certificate
+    cross: Certificate | None = None
+
+
 class Authority(NamedTuple):
-    """The server CA or the client CA. ``root_key`` is None once it is written: nothing but its making needs it."""
+    """A generation of the server CA or the client CA with its keys. ``root_key`` is None once it is written."""
 
     name: str
     root: Certificate
     root_key: keys.AuthorityKey | None
     issuing: Certificate
     issuing_key: keys.AuthorityKey
+    cross: Certificate | None = None
 
 
 class Issuer:

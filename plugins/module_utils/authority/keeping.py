@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, profiles, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, lineage, profiles, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
+from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -33,11 +34,16 @@ class Wish(NamedTuple):
 class Outcome(NamedTuple):
     """The authorities by name, and what was done (or, in check mode, would be done) to have them."""
 
-    authorities: dict[str, Authority]
+    lineages: dict[str, Lineage]
     changes: list[str]
     warnings: list[str]
     before: str
     after: str
+
+    @property
+    def authorities(self) -> dict[str, Authority]:
+        """Return those that issue."""
+        return {name: found.authority for name, found in self.lineages.items()}
 
 
 def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
@@ -62,59 +68,43 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         _refuse_to_replace_what_is_lost(wish.directory, missing)
         if missing:
             store.check_writable(wish.directory)
-        loose = [path for name in found for path in store.loose_keys(_folder(wish.directory, name))]
-        made = {name: issuing.new_authority(name, wish.key_type, now) for name in missing}
-        for authority in {**found, **made}.values():
-            check_lifetime(authority, wish.lifetime, LIFETIME)
+        loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
+        made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
+        lineages = {name: {**found, **made}[name] for name in profiles.PURPOSES}
+        for one in lineages.values():
+            check_lifetime(one.authority, wish.lifetime, LIFETIME)
         if not is_dry:
             store.tighten(loose)
-            for authority in made.values():
-                store.create(wish.directory, authority, wish.passphrase)
-    authorities = {name: {**found, **made}[name] for name in profiles.PURPOSES}
+            for one in made.values():
+                store.create(wish.directory, one.authority, wish.passphrase)
     return Outcome(
-        authorities,
-        [f"make the {_in_words(authority)}" for authority in made.values()]
+        lineages,
+        [f"make the {_in_words(one.authority)}" for one in made.values()]
         + [f"make {path} readable for its owner only (mode 0600)" for path in loose],
-        [warning for authority in found.values() for warning in _warnings(authority, now)],
+        [warning for one in found.values() for warning in _warnings(one.authority, now)],
         _state(found),
-        _state(authorities),
+        _state(lineages),
     )
 
 
-def facts(authority: Authority) -> dict[str, object]:
-    """Return what others need to know of an authority; nothing of it is secret."""
-    return {
-        "roots": authority.root.pem,
-        "issuing": authority.issuing.pem,
-        "bundle": authority.issuing.pem + authority.root.pem,
-        "key_type": authority.issuing.key_type,
-        "root_not_after": clock.instant(authority.root.not_after),
-        "issuing_not_after": clock.instant(authority.issuing.not_after),
-    }
-
-
-def _folder(directory: str, name: str) -> str:
-    return store.generation(directory, name) or os.path.join(directory, name)
-
-
-def _read_all(wish: Wish, now: int) -> dict[str, Authority]:
+def _read_all(wish: Wish, now: int) -> dict[str, Lineage]:
     found = {}
     for name in profiles.PURPOSES:
-        folder = store.generation(wish.directory, name)
-        if folder is not None:
-            found[name] = store.read(folder, name, wish.passphrase)
-            _refuse_other_key_type(found[name], wish.key_type, folder)
-            check_time(found[name], now)
+        one = lineage.read(wish.directory, name, wish.passphrase)
+        if one is not None:
+            found[name] = one
+            _refuse_other_key_type(one, wish.key_type)
+            check_time(one.authority, now)
     return found
 
 
-def _refuse_other_key_type(authority: Authority, key_type: str, folder: str) -> None:
-    if authority.issuing.key_type != key_type:
+def _refuse_other_key_type(found: Lineage, key_type: str) -> None:
+    present = found.authority.issuing.key_type
+    if present != key_type:
         raise TlsError(
-            f"key_type: {key_type} was asked for, but the {authority.name} CA in {folder} has "
-            f"{authority.issuing.key_type} keys. An authority keeps its keys for life, and all who trust it would "
-            f"have to trust another one first: set key_type back to {authority.issuing.key_type}, or name another "
-            "directory for new authorities. Nothing was changed."
+            f"key_type: {key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
+            "keys. An authority keeps its keys for life, and all who trust it would have to trust another one first: "
+            f"set key_type back to {present}, or name another directory for new authorities. Nothing was changed."
         )
 
 
@@ -179,5 +169,5 @@ def _in_words(authority: Authority) -> str:
     )
 
 
-def _state(authorities: dict[str, Authority]) -> str:
-    return "".join(f"{_in_words(authority)}\n" for authority in authorities.values())
+def _state(lineages: dict[str, Lineage]) -> str:
+    return "".join(f"{_in_words(one.authority)}\n" for one in lineages.values())

@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     keeping,
     keys,
     ledger,
+    lineage,
     profiles,
     requests,
     store,
@@ -37,7 +38,7 @@ class Order(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The chains (PEM, leaf and issuing CA) by the ids of their requests, and what there is to say about them.
+    """The chains (PEM, leaf and CAs above it) by the ids of their requests, and what there is to say about them.
 
     ``refused`` says, by their ids, what is wrong with the requests that were left out.
     """
@@ -63,15 +64,15 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
         return Outcome({}, refused, "", [], [])
     changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
     with store.opened(order.directory):
-        folder = store.generation(order.directory, order.authority)
-        if folder is None and is_dry:
+        found = lineage.read(order.directory, order.authority, order.passphrase)
+        if found is None and is_dry:
             return Outcome({}, refused, "", changes, [])  # an earlier task of the same run would have made it
-        if folder is None:
+        if found is None:
             raise TlsError(
                 f"{order.directory}: there is no {order.authority} CA in this directory, expected one. "
                 "Make it with the module pgops.tls.certificate_authority, or correct the option directory."
             )
-        authority = store.read(folder, order.authority, order.passphrase)
+        authority = found.authority
         ledger.check_writable(order.directory)
         keeping.check_time(authority, now)
         validity, warnings = _validity(authority, lifetime, order.lifetime, now)
@@ -80,9 +81,8 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
             return Outcome({}, refused, not_after, changes, warnings)
         leaves = _leaves(authority, wanted, validity)
         ledger.append(order.directory, [_line(order.authority, *pair, now) for pair in zip(wanted, leaves)])
-    chains = {
-        request.id: ssl.DER_cert_to_PEM_cert(leaf) + authority.issuing.pem for request, leaf in zip(wanted, leaves)
-    }
+    above = lineage.pem(found.chain)
+    chains = {request.id: ssl.DER_cert_to_PEM_cert(leaf) + above for request, leaf in zip(wanted, leaves)}
     return Outcome(chains, refused, not_after, changes, warnings)
 
 

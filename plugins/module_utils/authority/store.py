@@ -8,6 +8,10 @@
     DIRECTORY/server/0001/{root.crt,root.key,issuing.crt,issuing.key}    the server CA
     DIRECTORY/client/0001/{...}                                          the client CA
     DIRECTORY/ledger.jsonl                                               what they issued
+
+Where a generation is says what it is for: all numbered ones are trusted, and the one with the highest number issues;
+``staged`` is trusted and issues nothing yet; those in ``retiring`` are no longer trusted as soon as no numbered one has
+their root; those in ``retired`` are done, and have no private keys any more.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import contextlib
 import os
 import re
 import shutil
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -26,7 +30,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 _NUMBERED = re.compile(r"[0-9]{4,}")
 _STAGING = ".staging"
-_FIRST = "0001"
+STAGED, RETIRING, RETIRED = "staged", "retiring", "retired"
+CROSS = "cross.crt"
+
+
+class Folders(NamedTuple):
+    """The paths of an authority's generations by what they are for; oldest first."""
+
+    numbered: tuple[str, ...]
+    staged: str | None
+    retiring: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -75,20 +88,34 @@ def check_writable(directory: str) -> None:
         )
 
 
-def generation(directory: str, name: str) -> str | None:
-    """Return the folder of the newest generation of an authority, or None when there is none. Raises OSError."""
+def folders(directory: str, name: str) -> Folders:
+    """Return where the generations of an authority are, without those that are retired. Raises OSError."""
     parent = os.path.join(directory, name)
+    staged = os.path.join(parent, STAGED)
+    return Folders(
+        _numbered(parent), staged if os.path.isdir(staged) else None, _numbered(os.path.join(parent, RETIRING))
+    )
+
+
+def _numbered(parent: str) -> tuple[str, ...]:
     try:
         found = [entry for entry in os.listdir(parent) if _NUMBERED.fullmatch(entry)]
     except FileNotFoundError:
-        return None
-    return os.path.join(parent, max(found, key=int)) if found else None
+        return ()
+    return tuple(os.path.join(parent, entry) for entry in sorted(found, key=int))
 
 
-def read(folder: str, name: str, passphrase: str | None) -> issuing.Authority:
-    """Return the authority in a folder, with its issuing key, but without its root key.
+def next_number(directory: str, name: str) -> str:
+    """Return the number that the next generation of an authority gets: none that was ever used. Raises OSError."""
+    parent = os.path.join(directory, name)
+    used = [path for place in ("", RETIRING, RETIRED) for path in _numbered(os.path.join(parent, place))]
+    return f"{max((int(os.path.basename(path)) for path in used), default=0) + 1:04d}"
 
-    Raises TlsError when a file is missing or damaged, does not belong to the others or does not open.
+
+def read_public(folder: str, name: str) -> issuing.Generation:
+    """Return the certificates of the generation in a folder; no key is opened.
+
+    Raises TlsError when a file is missing or damaged, or does not belong to the others.
     """
     root, issued = _certificate(folder, "root.crt"), _certificate(folder, "issuing.crt")
     issuing_path = os.path.join(folder, "issuing.crt")
@@ -102,30 +129,64 @@ def read(folder: str, name: str, passphrase: str | None) -> issuing.Authority:
             f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose. "
             "The folders of two authorities were mixed up: restore them from their backup."
         )
-    key = keys.from_pem(_present(folder, "issuing.key"), passphrase, os.path.join(folder, "issuing.key"))
-    _refuse_foreign_key(key, issued, os.path.join(folder, "issuing.key"), issuing_path)
-    return issuing.Authority(name, root, None, issued, key)
+    cross = _certificate(folder, CROSS) if os.path.exists(os.path.join(folder, CROSS)) else None
+    return issuing.Generation(folder, root, issued, cross)
 
 
-def create(directory: str, authority: issuing.Authority, passphrase: str | None) -> None:
-    """Write a new authority; one rename makes it appear as a whole. The caller holds the lock. Raises OSError."""
+def issuing_key(found: issuing.Generation, passphrase: str | None) -> keys.AuthorityKey:
+    """Return the private key of a generation's issuing CA. Raises TlsError when it is missing or does not open."""
+    path = os.path.join(found.folder, "issuing.key")
+    key = keys.from_pem(_present(found.folder, "issuing.key"), passphrase, path)
+    _refuse_foreign_key(key, found.issuing, path, os.path.join(found.folder, "issuing.crt"))
+    return key
+
+
+def root_key(found: issuing.Generation, passphrase: str | None) -> keys.AuthorityKey | None:
+    """Return the private key of a generation's root, None when it is kept elsewhere.
+
+    Raises TlsError when it does not open or belongs to another root.
+    """
+    path = root_key_path(found)
+    text = files.read(path)
+    if text is None:
+        return None
+    key = keys.from_pem(text, passphrase, path)
+    _refuse_foreign_key(key, found.root, path, os.path.join(found.folder, "root.crt"))
+    return key
+
+
+def root_key_path(found: issuing.Generation) -> str:
+    """Return where the private key of a generation's root is, or has to be put."""
+    return os.path.join(found.folder, "root.key")
+
+
+def create(directory: str, authority: issuing.Authority, passphrase: str | None, place: str = "") -> str:
+    """Write a new generation of an authority; one rename makes it appear as a whole. Return its folder.
+
+    ``place`` is ``staged``, or '' for the next number. The caller holds the lock. Raises OSError.
+    """
     parent = os.path.join(directory, authority.name)
-    staging = os.path.join(parent, _STAGING)
+    staging, folder = (
+        os.path.join(parent, name) for name in (_STAGING, place or next_number(directory, authority.name))
+    )
     files.make_directory(parent, 0o700)
     shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
     files.make_directory(staging, 0o700)
     try:
         _write_all(staging, authority, passphrase)
-        os.rename(staging, os.path.join(parent, _FIRST))
+        os.rename(staging, folder)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     files.sync_directory(parent)
+    return folder
 
 
-def loose_keys(folder: str) -> list[str]:
-    """Return the paths of the key files that others than their owner may read, as after a ``git clone``."""
-    paths = [os.path.join(folder, name) for name in ("root.key", "issuing.key")]
+def loose_keys(directory: str, name: str) -> list[str]:
+    """Return the key files of an authority that others than their owner may read, as after a ``git clone``."""
+    found = folders(directory, name)
+    places = (*found.numbered, *found.retiring, *([found.staged] if found.staged else []))
+    paths = [os.path.join(place, key) for place in places for key in ("root.key", "issuing.key")]
     return [path for path in paths if os.path.exists(path) and os.stat(path).st_mode & 0o077]
 
 
@@ -141,6 +202,8 @@ def _write_all(staging: str, authority: issuing.Authority, passphrase: str | Non
         "issuing.crt": (authority.issuing.pem.encode("ascii"), 0o644),
         "issuing.key": (keys.to_pem(authority.issuing_key, passphrase), 0o600),
     }
+    if authority.cross is not None:
+        contents[CROSS] = (authority.cross.pem.encode("ascii"), 0o644)
     if authority.root_key is not None:
         contents["root.key"] = (keys.to_pem(authority.root_key, passphrase), 0o600)
     for name, (content, mode) in contents.items():

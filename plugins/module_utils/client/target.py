@@ -21,7 +21,7 @@ class Target(NamedTuple):
     identities: list[Identity]
     key_type: str
     roots: list[Certificate]
-    issuing: Certificate
+    issuing: list[Certificate]
     trusted_clients: list[Certificate]
     certificates: Mapping[str, list[Certificate]]
     renew: bool
@@ -54,7 +54,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         identities=declared,
         key_type=options["key_type"],
         roots=_with_root(_authorities(options["roots"], "roots"), "roots", now),
-        issuing=_authorities(options["issuing"], "issuing")[0],
+        issuing=_authorities(options["issuing"], "issuing"),
         trusted_clients=_with_root(_authorities(options["trusted_clients"], "trusted_clients"), "trusted_clients", now),
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),

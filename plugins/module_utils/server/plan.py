@@ -92,7 +92,7 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         reasons.append("key_missing")
     elif found.unfit and leaf is not None and not reasons:
         reasons.append(f"unusable: {found.unfit}")
-    elif chain and not reasons and target.issuing.der not in [one.der for one in chain]:
+    elif leaf is not None and not reasons and reissue.issuer_of(leaf, target.issuing) not in chain:
         reasons.append("chain_incomplete")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     differing = [name for name, content in wanted.items() if found.generation.get(name) != content]

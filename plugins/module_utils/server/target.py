@@ -27,7 +27,7 @@ class Target(NamedTuple):
     roots: str
     trusted_clients: str
     extra_trusted: list[Certificate]
-    issuing: Certificate
+    issuing: list[Certificate]
     certificate: str | None
     ssl_conf: str
     settings: dict[str, str]
@@ -60,7 +60,7 @@ class Target(NamedTuple):
 
     @property
     def offer(self) -> reissue.Offer:
-        """Return the authority that would issue the server's certificate, and the roots that clients trust."""
+        """Return what issues servers' certificates, and the roots that clients trust for them."""
         return reissue.Offer(self.issuing, authorities(self.roots, "roots"))
 
 
@@ -84,7 +84,7 @@ def read(options: dict[str, Any]) -> Target:
         roots=options["roots"],
         trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
         extra_trusted=extra_trusted,
-        issuing=authorities(options["issuing"], "issuing")[0],
+        issuing=authorities(options["issuing"], "issuing"),
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],
         settings=settings.parse(options["ssl_conf"]),

@@ -20,22 +20,23 @@ class Wish(NamedTuple):
     """What a leaf has to be.
 
     ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
-    means at two thirds of its life or somewhat earlier, see ``due_at``.
+    means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
+    others have issued may stay.
     """
 
     common_name: str | None
     names: Sequence[Name]
     key_type: str
     extended_key_usage: str
-    issuing: Certificate
+    issuing: Sequence[Certificate]
     renew_before: int | None = None
     forced: bool = False
 
 
 class Offer(NamedTuple):
-    """The authority that would issue now, and all roots that are trusted for what it issues."""
+    """The authority that would issue now, then those whose certificates may stay, and all roots that are trusted."""
 
-    issuing: Certificate
+    issuing: Sequence[Certificate]
     roots: Sequence[Certificate]
 
 
@@ -75,7 +76,7 @@ def due_at(leaf: Certificate, wish: Wish) -> int:
         wished = at_two_thirds - spread(leaf.sha256, life)
     else:
         wished = leaf.not_after - min(wish.renew_before, life)
-    return max(wished, at_two_thirds) if leaf.not_after >= wish.issuing.not_after else wished
+    return max(wished, at_two_thirds) if leaf.not_after >= wish.issuing[0].not_after else wished
 
 
 def spread(fingerprint: str, life: int) -> int:
@@ -103,7 +104,7 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
     ones. Only a valid leaf below a CA that is no root counts, as the authority makes them; ``now`` is in Unix seconds.
     """
     leaf = chain[0]
-    if not leaf.not_before <= now < leaf.not_after or _is_issued_by(leaf, offered.issuing):
+    if not leaf.not_before <= now < leaf.not_after or issuer_of(leaf, offered.issuing):
         return
     issuing = next(
         (one for one in chain[1:] if one.is_ca and not one.is_self_issued and _is_issued_by(leaf, one)), None
@@ -112,7 +113,7 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
         return
     raise TlsError(
         f"{place.path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
-        f"{issuing.issuer_common_name!r}; now {offered.issuing.common_name!r} would issue, below another root. "
+        f"{issuing.issuer_common_name!r}; now {offered.issuing[0].common_name!r} would issue, below another root. "
         "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host. Is "
         "postgres_ca_directory another one than before (another machine, another copy of the inventory), or was it "
         "lost and made anew? Then name the right one, or restore it from its backup. If the authorities are to be "
@@ -142,8 +143,13 @@ def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:
     return changed
 
 
-def _by_issuer(leaf: Certificate, issuing: Certificate) -> list[str]:
-    return [] if _is_issued_by(leaf, issuing) else ["issuer_changed"]
+def _by_issuer(leaf: Certificate, issuing: Sequence[Certificate]) -> list[str]:
+    return [] if issuer_of(leaf, issuing) else ["issuer_changed"]
+
+
+def issuer_of(leaf: Certificate, issuing: Sequence[Certificate]) -> Certificate | None:
+    """Return which of the issuing CAs is the one that a certificate names, None when it is none of them."""
+    return next((one for one in issuing if _is_issued_by(leaf, one)), None)
 
 
 def _is_issued_by(one: Certificate, issuer: Certificate) -> bool:

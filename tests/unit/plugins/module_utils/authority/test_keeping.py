@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, lineage, store
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -56,17 +56,18 @@ def test_the_second_run_changes_nothing(directory: Path, now: int) -> None:
     assert second.changes == []
     assert second.before == second.after == first.after
     assert contents(directory) == before
-    assert {name: keeping.facts(found) for name, found in second.authorities.items()} == {
-        name: keeping.facts(made) for name, made in first.authorities.items()
+    assert {name: lineage.facts(found) for name, found in second.lineages.items()} == {
+        name: lineage.facts(made) for name, made in first.lineages.items()
     }
 
 
 def test_facts_are_public_and_complete(directory: Path, now: int) -> None:
-    authority = keep(directory, now).authorities["client"]
-    found = keeping.facts(authority)
+    done = keep(directory, now)
+    authority, found = done.authorities["client"], lineage.facts(done.lineages["client"])
     assert found["bundle"] == authority.issuing.pem + authority.root.pem
     assert found["roots"] == authority.root.pem
     assert found["issuing"] == authority.issuing.pem
+    assert (found["phase"], found["crls"], found["revoked"]) == ("steady", "", [])
     assert found["issuing_not_after"] == "2032-01-14T08:00:00Z"
     assert "PRIVATE" not in str(found)
 
@@ -381,13 +382,13 @@ def test_a_run_killed_at_any_step_leaves_no_authority_or_a_whole_one(directory: 
 
 def _check_what_is_left(directory: Path) -> int:
     """Read what a killed run left; return a bit for the number of authorities in it."""
-    found = [name for name in ("server", "client") if store.generation(str(directory), name)]
+    found = [name for name in ("server", "client") if store.folders(str(directory), name).numbered]
     for name in found:
         folder = str(directory / name / "0001")
-        store.read(folder, name, None)
+        lineage.read(str(directory), name, None)
         root_key = Path(folder, "root.key")
         keys.from_pem(root_key.read_bytes(), None, str(root_key))
-        assert store.loose_keys(folder) == []
+        assert store.loose_keys(str(directory), name) == []
     return 1 << len(found)
 
 

@@ -26,7 +26,7 @@ class Host:
         names = parse_all(["db1.example"], "names")
         issuing = made.authorities["server"].issuing
         self.directory, self.csr = directory, csr
-        self.wish = reissue.Wish(None, names, "P-256", certificate.SERVER_AUTH, issuing, renew_before)
+        self.wish = reissue.Wish(None, names, "P-256", certificate.SERVER_AUTH, [issuing], renew_before)
         self.leaf: Certificate | None = None
         self.renewals: list[int] = []
 

@@ -247,7 +247,7 @@ def test_the_newest_generation_signs(directory: Path, now: int, db1: dict[str, A
     (directory.parent / "other" / "server" / "0001").rename(directory / "server" / "0002")
     chain = certificate.read_pem(sign(directory, now, db1).certificates["db1"], "chain")
     assert chain[1].pem == other.authorities["server"].issuing.pem
-    assert store.generation(str(directory), "server") == str(directory / "server" / "0002")
+    assert store.folders(str(directory), "server").numbered[-1] == str(directory / "server" / "0002")
 
 
 def test_500_leaves_are_signed_fast_enough(

@@ -35,7 +35,7 @@ def leaf(authority: issuing.Authority) -> Certificate:
 
 @pytest.fixture(scope="module")
 def wish(authority: issuing.Authority) -> reissue.Wish:
-    return reissue.Wish("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, authority.issuing)
+    return reissue.Wish("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, [authority.issuing])
 
 
 def test_a_fresh_certificate_as_wished_stays(leaf: Certificate, wish: reissue.Wish) -> None:
@@ -110,7 +110,7 @@ def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate, wish: re
 def test_a_certificate_that_ends_with_its_issuer_is_not_renewed_before_two_thirds_of_its_life(
     leaf: Certificate, wish: reissue.Wish, renew_before: int | None, due: int
 ) -> None:
-    ends_with_it = wish._replace(issuing=wish.issuing._replace(not_after=END), renew_before=renew_before)
+    ends_with_it = wish._replace(issuing=[wish.issuing[0]._replace(not_after=END)], renew_before=renew_before)
     assert reissue.reasons(leaf, ends_with_it, due - 1) == []
     assert reissue.reasons(leaf, ends_with_it, due) == [f"expires_in_{(END - due) // DAY}d"]
 
@@ -160,11 +160,22 @@ def test_every_difference_has_its_reason(
 
 def test_another_issuing_ca_is_a_reason(leaf: Certificate, wish: reissue.Wish, authority: issuing.Authority) -> None:
     other = issuing.new_authority("server", "P-256", START).issuing
-    assert reissue.reasons(leaf, wish._replace(issuing=other), START) == ["issuer_changed"]
+    assert reissue.reasons(leaf, wish._replace(issuing=[other]), START) == ["issuer_changed"]
     same_name = other._replace(subject=authority.issuing.subject)
-    assert reissue.reasons(leaf, wish._replace(issuing=same_name), START) == ["issuer_changed"]
+    assert reissue.reasons(leaf, wish._replace(issuing=[same_name]), START) == ["issuer_changed"]
     same_key = other._replace(subject_key_id=authority.issuing.subject_key_id)
-    assert reissue.reasons(leaf, wish._replace(issuing=same_key), START) == ["issuer_changed"]
+    assert reissue.reasons(leaf, wish._replace(issuing=[same_key]), START) == ["issuer_changed"]
+
+
+def test_what_an_earlier_issuing_ca_issued_stays(
+    leaf: Certificate, wish: reissue.Wish, authority: issuing.Authority
+) -> None:
+    later = issuing.new_authority("server", "P-256", START).issuing._replace(not_after=END)
+    assert reissue.reasons(leaf, wish._replace(issuing=[later, authority.issuing]), START) == []
+    ends_with_the_earlier = wish._replace(
+        issuing=[later._replace(not_after=END + 1), authority.issuing._replace(not_after=END)], renew_before=89 * DAY
+    )
+    assert reissue.reasons(leaf, ends_with_the_earlier, START + 2 * DAY) == ["expires_in_88d"]
 
 
 def test_all_reasons_are_given(leaf: Certificate, wish: reissue.Wish) -> None:
@@ -181,7 +192,7 @@ PLACE = reissue.Place("/etc/tls/server.crt", "postgres_server_renew")
 
 
 def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
-    reissue.refuse_another_root(chain, PLACE, reissue.Offer(offered.issuing, [offered.root, *roots]), now)
+    reissue.refuse_another_root(chain, PLACE, reissue.Offer([offered.issuing], [offered.root, *roots]), now)
 
 
 def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authority: issuing.Authority) -> None:
@@ -223,6 +234,12 @@ def test_a_certificate_that_nobody_can_use_is_not_refused(
     leaf: Certificate, authority: issuing.Authority, now: int
 ) -> None:
     refuse([leaf, authority.issuing], issuing.new_authority("server", "P-256", START), now=now)
+
+
+def test_what_an_earlier_issuing_ca_issued_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
+    later = issuing.new_authority("server", "P-256", START)
+    offer = reissue.Offer([later.issuing, authority.issuing], [later.root])
+    reissue.refuse_another_root([leaf, authority.issuing], PLACE, offer, START)
 
 
 def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:

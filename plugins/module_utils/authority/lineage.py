@@ -1,0 +1,131 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All generations of one authority: which of them issues, which are trusted, and what others need to know of them."""
+
+from __future__ import annotations
+
+from typing import Iterable, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority, Generation
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+STEADY, SWITCHED = "steady", "switched"
+STAGED, RETIRING = store.STAGED, store.RETIRING
+PHASES = (STEADY, STAGED, SWITCHED, RETIRING)
+
+
+class Lineage(NamedTuple):
+    """The generations of the server CA or the client CA.
+
+    ``authority`` is the one that issues, with its key. ``numbered`` are the trusted ones that issue or have issued,
+    oldest first; the last of them is that one. ``retiring`` are no longer trusted.
+    """
+
+    authority: Authority
+    numbered: tuple[Generation, ...]
+    staged: Generation | None = None
+    retiring: tuple[Generation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return ``server`` or ``client``."""
+        return self.authority.name
+
+    @property
+    def current(self) -> Generation:
+        """Return the generation that issues."""
+        return self.numbered[-1]
+
+    @property
+    def phase(self) -> str:
+        """Return how far the replacement of the root is."""
+        if any(one.root.der != self.current.root.der for one in self.numbered):
+            return SWITCHED
+        if self.staged is not None:
+            return STAGED
+        return RETIRING if self.retiring else STEADY
+
+    @property
+    def trusted(self) -> tuple[Generation, ...]:
+        """Return all trusted generations, oldest first, so that a switch changes neither them nor their order."""
+        return self.numbered if self.staged is None else (*self.numbered, self.staged)
+
+    @property
+    def roots(self) -> list[Certificate]:
+        """Return all trusted roots, oldest first."""
+        return _distinct(one.root for one in self.trusted)
+
+    @property
+    def issuing(self) -> list[Certificate]:
+        """Return the issuing CA in use, then those before it below the same root: what they issued may stay."""
+        same = [one for one in self.numbered if one.root.der == self.current.root.der]
+        return _distinct(one.issuing for one in reversed(same))
+
+    @property
+    def chain(self) -> list[Certificate]:
+        """Return what goes out with a certificate that is issued now: all between it and each trusted root."""
+        cross = self.authority.cross
+        is_of_use = cross is not None and any(issuing.is_signed_by(cross, root) for root in self.roots)
+        return [self.authority.issuing, *([cross] if cross is not None and is_of_use else [])]
+
+    @property
+    def bundle(self) -> list[Certificate]:
+        """Return all trusted issuing CAs, then all trusted roots."""
+        return [*_distinct(one.issuing for one in self.trusted), *self.roots]
+
+
+def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
+    """Return the generations of an authority, None when it does not exist. The caller holds the lock.
+
+    Keys are opened of those that issue or are going to. Raises TlsError, OSError.
+    """
+    found = store.folders(directory, name)
+    if not found.numbered:
+        return None
+    numbered = [store.read_public(folder, name) for folder in found.numbered]
+    retiring = [store.read_public(folder, name) for folder in found.retiring]
+    staged = store.read_public(found.staged, name) if found.staged else None
+    if staged:
+        store.issuing_key(staged, passphrase)
+    current = numbered[-1]
+    # Generations of one root are moved one after the other: the last of them decides for all.
+    still = [one for one in retiring if any(one.root.der == other.root.der for other in numbered)]
+    key = store.issuing_key(current, passphrase)
+    return Lineage(
+        Authority(name, current.root, None, current.issuing, key, current.cross),
+        (*still, *numbered),
+        staged,
+        tuple(one for one in retiring if one not in still),
+    )
+
+
+def new(authority: Authority, folder: str = "") -> Lineage:
+    """Return the lineage that an authority begins which was just made."""
+    return Lineage(authority, (Generation(folder, authority.root, authority.issuing, authority.cross),))
+
+
+def facts(found: Lineage) -> dict[str, object]:
+    """Return what others need to know of an authority; nothing of it is secret."""
+    return {
+        "roots": pem(found.roots),
+        "issuing": pem(found.issuing),
+        "bundle": pem(found.bundle),
+        "crls": "",
+        "revoked": [],
+        "phase": found.phase,
+        "key_type": found.authority.issuing.key_type,
+        "root_not_after": clock.instant(found.authority.root.not_after),
+        "issuing_not_after": clock.instant(found.authority.issuing.not_after),
+    }
+
+
+def pem(certificates: Sequence[Certificate]) -> str:
+    """Return certificates as one PEM text."""
+    return "".join(one.pem for one in certificates)
+
+
+def _distinct(certificates: Iterable[Certificate]) -> list[Certificate]:
+    return list({one.der: one for one in certificates}.values())
