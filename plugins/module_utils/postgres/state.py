@@ -119,19 +119,24 @@ class ServerState(NamedTuple):
 
     @property
     def local_addresses(self) -> list[str]:
-        """Return the addresses of this host that the server listens on, those first that are surely its own.
+        """Return the addresses of this host that the server listens on. Raises TlsError when there is none."""
+        return local_addresses(self.value("listen_addresses"))
 
-        Raises TlsError when there is none.
-        """
-        listed = [part.strip() for part in self.value("listen_addresses").split(",")]
-        found = [address for part in listed if part for address in _LOCAL.get(part, (part,))]
-        if not found:
-            raise TlsError(
-                "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-                "protect. Set listen_addresses and restart the server first."
-            )
-        # An address that moves between hosts may be at another one, where another server answers.
-        return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
+
+def local_addresses(listen_addresses: str) -> list[str]:
+    """Return the addresses of this host that a server listens on by its setting, those first that are surely its own.
+
+    Raises TlsError when there is none.
+    """
+    listed = [part.strip() for part in listen_addresses.split(",")]
+    found = [address for part in listed if part for address in _LOCAL.get(part, (part,))]
+    if not found:
+        raise TlsError(
+            "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
+            "protect. Set listen_addresses and restart the server first."
+        )
+    # An address that moves between hosts may be at another one, where another server answers.
+    return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
 
 
 def inspect(administrator: Administrator) -> ServerState:
@@ -140,10 +145,10 @@ def inspect(administrator: Administrator) -> ServerState:
         found: dict[str, Any] = administrator.query(_WHOLE_STATE)
     except TlsError as error:
         if "permission denied" in error.message:
-            raise _no_superuser(administrator) from error
+            raise no_superuser(administrator) from error
         raise
     if not found["superuser"]:
-        raise _no_superuser(administrator)
+        raise no_superuser(administrator)
     return ServerState(
         version=found["version"],
         settings={name: Setting(**setting) for name, setting in found["settings"].items()},
@@ -164,7 +169,8 @@ def _joined(lists: list[list[dict[str, Any]] | None]) -> list[dict[str, Any]]:
     return [row for rows in lists for row in rows or []]
 
 
-def _no_superuser(administrator: Administrator) -> TlsError:
+def no_superuser(administrator: Administrator) -> TlsError:
+    """Return the error for a role that sees too little."""
     return TlsError(
         f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one. "
         "Name a superuser in postgres_server_login_user."

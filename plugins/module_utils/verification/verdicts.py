@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers
 from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
@@ -16,7 +16,6 @@ QUERY = (
     "SELECT s.ssl, s.version, s.cipher, s.client_serial, s.client_dn "
     "FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()"
 )
-_DN_BYTES = 63  # NAMEDATALEN - 1: where pg_stat_ssl cuts client_dn
 
 
 class Session(NamedTuple):
@@ -119,18 +118,8 @@ def _fault_of_certificate(session: Session, presented: Presented | None) -> str:
         return f"with a client certificate ({session.client_dn}), expected none" if session.client_dn else ""
     if not session.client_dn:
         return "but the server has verified no client certificate (pg_stat_ssl shows no client_dn)"
-    if not _names_role(session.client_dn, presented.role):
+    if not peers.has_common_name(session.client_dn, presented.role):
         return f"as {session.client_dn}, expected /CN={presented.role}"
     if session.client_serial != str(presented.serial):
         return f"with a certificate of serial number {session.client_serial}, the file holds {presented.serial}"
     return ""
-
-
-def _names_role(client_dn: str, role: str) -> bool:
-    """Tell whether a DN in slash form, perhaps cut, has the role as its common name."""
-    plain = re.sub(r"\\(.)", r"\1", client_dn)  # its values are escaped as in RFC 2253
-    name = plain.partition("/CN=")[2]
-    if name == role or name.startswith(f"{role}/"):
-        return True
-    is_cut = len(client_dn.encode("utf-8", "replace")) >= _DN_BYTES
-    return is_cut and role.startswith(name.rstrip("\ufffd\\"))

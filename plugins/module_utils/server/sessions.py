@@ -1,0 +1,236 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is connected to a server, and by which certificates: one query, one handshake, and nothing is changed."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files, generations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
+from ansible_collections.pgops.tls.plugins.module_utils.server import interference, target
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+
+# What there is to say against a session
+PLAINTEXT, REVOKED = "plaintext", "revoked_certificate"
+OLD_CERTIFICATE, OTHER_ISSUER, OLD_SERVER_CERTIFICATE = "old_certificate", "other_issuer", "old_server_certificate"
+
+# Never what a session does: neither its query nor its state. Without an address a client came by the socket.
+_LOOK = """
+    SELECT json_build_object(
+      'version', current_setting('server_version_num')::int,
+      'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+      'settings', (
+        SELECT json_object_agg(name, setting) FROM pg_settings
+         WHERE name IN ('ssl', 'ssl_cert_file', 'data_directory', 'listen_addresses')),
+      'sessions', (
+        SELECT coalesce(json_agg(json_build_object('pid', pid, 'role', usename, 'database', datname,
+                 'address', host(client_addr), 'application', application_name, 'type', backend_type,
+                 'began', extract(epoch FROM backend_start)::float8, 'tls', ssl, 'gss', encrypted,
+                 'protocol', version, 'cipher', cipher, 'serial', client_serial::text, 'subject', client_dn,
+                 'issuer', issuer_dn) ORDER BY usename, client_addr, backend_start, pid), '[]')
+          FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
+         WHERE usename IS NOT NULL AND pid <> pg_backend_pid()
+           AND backend_type IN ('client backend', 'walsender')))"""
+
+
+class InForce(NamedTuple):
+    """What sessions are held against. What is not known is not given, and then nothing is said of it.
+
+    ``serials`` are the numbers of the certificates in use (hexadecimal) by role, ``issuing`` the authorities that issue
+    for clients, ``revoked`` numbers of theirs. ``installed``: since when (Unix seconds) the server has its certificate,
+    as far as that is certain.
+    """
+
+    serials: Mapping[str, Sequence[str]] = {}
+    issuing: Sequence[Certificate] = ()
+    revoked: Sequence[str] = ()
+    installed: float | None = None
+
+
+class Look(NamedTuple):
+    """What was found at a server: its version, certificate (None: no TLS), since when it has it, and its sessions.
+
+    ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read.
+    """
+
+    version: int
+    leaf: Certificate | None
+    installed: float | None
+    is_on_disk: bool
+    sessions: list[dict[str, Any]]
+
+
+def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Return what module session_info says for its options; ``now`` is in Unix seconds. Raises TlsError."""
+    wanted, issuing = _wish(options), options["client_issuing"]
+    in_force = InForce(
+        {role: [str(serial) for serial in serials] for role, serials in options["client_serials"].items()},
+        target.authorities(issuing, "client_issuing") if issuing else (),
+        options["client_revoked"],
+    )
+    found = look(options["port"], options["login_unix_socket"], options["login_user"])
+    return {
+        "server_version": found.version,
+        "certificate": certificate_facts(found, wanted, now),
+        **told(found, in_force, only_findings=options["show"] == "findings"),
+    }
+
+
+def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:
+    """Return what the server's certificate is to be; None where the options do not tell. Raises TlsError."""
+    if not options["names"] or not options["issuing"]:
+        return None
+    renew_before = options["renew_before"]
+    return reissue.Wish(
+        common_name=None,
+        names=parse_all(options["names"], "names"),
+        key_type=options["key_type"],
+        extended_key_usage=certificate.SERVER_AUTH,
+        issuing=target.authorities(options["issuing"], "issuing"),
+        renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+    )
+
+
+def look(port: int, socket_directory: str | None, role: str | None) -> Look:
+    """Ask a server who is connected, and look which certificate it shows. Raises TlsError."""
+    administrator = psql.locate(port, socket_directory, role)
+    try:
+        found: dict[str, Any] = administrator.query(_LOOK)
+    except TlsError as error:
+        if "permission denied" in error.message:
+            raise state.no_superuser(administrator) from error
+        raise
+    if not found["superuser"]:
+        raise state.no_superuser(administrator)
+    settings = found["settings"]
+    addresses = state.local_addresses(settings["listen_addresses"]) if _offers_tls(settings) else []
+    leaf = _served(addresses, port)
+    installed, is_on_disk = None, True
+    if leaf is not None:
+        with contextlib.suppress(TlsError, OSError):  # what is not known is not said
+            interference.refuse_foreign_paths(settings["data_directory"], administrator)
+            path = os.path.join(settings["data_directory"], settings["ssl_cert_file"])
+            with acting_as(administrator.account):
+                installed, is_on_disk = installed_at(path, leaf, administrator.account.owner)
+    return Look(found["version"], leaf, installed, is_on_disk, found["sessions"])
+
+
+def _offers_tls(settings: Mapping[str, str]) -> bool:
+    return settings["ssl"] == "on" and bool(settings["listen_addresses"])
+
+
+def _served(addresses: Sequence[str], port: int) -> Certificate | None:
+    """Return the leaf that the server shows at the first address that answers with TLS; None for none."""
+    for host in addresses:
+        with contextlib.suppress(TlsError):
+            return wire.observe(wire.Endpoint(host, port)).leaf
+    return None
+
+
+def installed_at(path: str, leaf: Certificate, owner: files.Owner) -> tuple[float | None, bool]:
+    """Return since when at the latest a server has ``leaf`` (Unix seconds), and whether its file at ``path`` holds it.
+
+    Only a file in a generation has a time that tells, and a generation takes the certificate of the one before along:
+    where all that are kept have it, only its own beginning is certain. Raises OSError.
+    """
+    directory, file = os.path.split(path)
+    parent, number = os.path.split(directory)
+    store = generations.GenerationStore(os.path.dirname(parent), owner)
+    if os.path.basename(parent) != "generations" or number not in store.names():
+        found = leaf_of(files.read(path))
+        return None, found is None or found.sha256 == leaf.sha256
+    moment, name = None, number
+    for name in reversed(store.names()[: store.names().index(number) + 1]):
+        found = leaf_of(store.read(name, file))
+        if found is None or found.sha256 != leaf.sha256:
+            return moment, name != number
+        moment = os.stat(store.path(name, file)).st_mtime
+    return (moment if int(name) == 1 else float(leaf.not_before)), True
+
+
+def findings(session: Mapping[str, Any], in_force: InForce) -> list[str]:
+    """Return what there is to say against a session; only what is certain. One over the socket needs no TLS."""
+    if session["address"] is None:
+        return []
+    if not session["tls"]:
+        return [] if session["gss"] else [PLAINTEXT]
+    found = []
+    if in_force.installed is not None and session["began"] < in_force.installed:
+        found.append(OLD_SERVER_CERTIFICATE)
+    if session["serial"]:
+        found += _against_certificate(session, in_force)
+    return found
+
+
+def _against_certificate(session: Mapping[str, Any], in_force: InForce) -> list[str]:
+    serial = hexadecimal(session["serial"])
+    if serial in in_force.revoked:
+        return [REVOKED]
+    issuer, subject = session["issuer"] or "", session["subject"] or ""
+    if in_force.issuing and not any(peers.has_common_name(issuer, one.common_name) for one in in_force.issuing):
+        return [OTHER_ISSUER]
+    known = [serials for role, serials in in_force.serials.items() if peers.has_common_name(subject, role)]
+    is_old = known and not any(serial in serials for serials in known)
+    return [OLD_CERTIFICATE] if is_old else []
+
+
+def hexadecimal(serial: str) -> str:
+    """Return a serial number of pg_stat_ssl, which is decimal, as this collection writes them."""
+    return f"{int(serial):x}"
+
+
+def told(found: Look, in_force: InForce, *, only_findings: bool = False) -> dict[str, Any]:
+    """Return the sessions, and how many there are of each kind, for a result."""
+    listed = [(session, findings(session, in_force._replace(installed=found.installed))) for session in found.sessions]
+    counts = collections.Counter(_kind(session) for session in found.sessions)
+    return {
+        "counts": dict(sorted(counts.items())),
+        "sessions": [_shown(session, against) for session, against in listed if against or not only_findings],
+    }
+
+
+def _kind(session: Mapping[str, Any]) -> str:
+    if session["address"] is None:
+        return "local"
+    return str(session["protocol"]) if session["tls"] else "gss" if session["gss"] else PLAINTEXT
+
+
+def _shown(session: Mapping[str, Any], against: Sequence[str]) -> dict[str, Any]:
+    copied = ("pid", "role", "database", "address", "application", "type", "protocol", "cipher", "subject", "issuer")
+    return {
+        **{name: session[name] for name in copied},
+        "since": clock.instant(int(session["began"])),
+        "encryption": "tls" if session["tls"] else "gss" if session["gss"] else "none",
+        "serial": hexadecimal(session["serial"]) if session["serial"] else None,
+        "findings": list(against),
+    }
+
+
+def certificate_facts(found: Look, wish: reissue.Wish | None, now: int) -> dict[str, Any] | None:
+    """Return what there is to say of a server's certificate; with a ``wish`` also when and why it is renewed next."""
+    leaf = found.leaf
+    if leaf is None:
+        return None
+    facts: dict[str, Any] = {
+        "serial": f"{leaf.serial:x}",
+        "not_before": clock.instant(leaf.not_before),
+        "not_after": clock.instant(leaf.not_after),
+        "sha256": leaf.sha256,
+        "names": [name.value for name in leaf.names],
+        "installed": clock.instant(int(found.installed)) if found.installed is not None else None,
+        "is_on_disk": found.is_on_disk,
+    }
+    if wish is not None:
+        facts["renewal"] = clock.instant(reissue.due_at(leaf, wish))
+        facts["reasons"] = reissue.reasons(leaf, wish, now)
+    return facts

@@ -1,0 +1,50 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sessions as lines for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pgops.tls.plugins.module_utils.report import tables
+
+SESSION: dict[str, Any] = {
+    "role": "app", "database": "shop", "address": "192.0.2.10", "application": "web",
+    "since": "2026-11-21T11:02:03Z", "findings": ["old_certificate"],
+}  # fmt: skip
+
+
+def test_the_findings_that_are_asked_for_are_lines() -> None:
+    plain = {**SESSION, "findings": ["plaintext"]}
+    standby = {**SESSION, "database": None, "application": "", "findings": ["other_issuer", "old_certificate"]}
+    results = {"db1": {"sessions": [SESSION, plain]}, "db2": {"sessions": [standby]}}
+    assert tables.session_lines(results) == [
+        "SERVER  ROLE  DATABASE     ADDRESS     APPLICATION  SINCE                 FINDINGS",
+        "db1     app   shop         192.0.2.10  web          2026-11-21T11:02:03Z  old_certificate",
+        "db2     app   replication  192.0.2.10  -            2026-11-21T11:02:03Z  other_issuer, old_certificate",
+        "2 sessions on 2 servers",
+    ]
+    assert len(tables.session_lines(results, ["plaintext"])) == 3
+
+
+def test_without_findings_there_is_one_line() -> None:
+    assert tables.session_lines({"db1": {"sessions": []}}) == ["0 sessions on 1 servers"]
+
+
+def test_a_server_that_was_not_asked_is_named() -> None:
+    results = {"db1": {"msg": "no route\nto host", "unreachable": True}, "db2": {}}
+    assert tables.session_lines(results) == [
+        "db1: not asked: no route\\nto host",
+        "db2: not asked: it gave no result",
+        "0 sessions on 0 servers",
+    ]
+
+
+def test_what_a_client_calls_itself_steers_nothing() -> None:
+    hostile = {**SESSION, "application": '\x1b[2J\n"a\u202eb' + "x" * 100, "role": "ré"}
+    (_heading, line, _count) = tables.session_lines({"db1": {"sessions": [hostile]}})
+    assert line.isprintable()
+    assert "ré" in line
+    assert "\\x1b[2J\\n'a\\u202eb" in line
+    assert len(line) < 200

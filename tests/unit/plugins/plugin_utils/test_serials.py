@@ -1,0 +1,42 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which certificates the clients of a fleet have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pgops.tls.plugins.plugin_utils import serials
+
+
+def host(result: dict[str, Any] | None = None, *roles: str, name: str = "converged") -> dict[str, Any]:
+    return {
+        "postgres_client_identities": [{"role": role, "os_user": role} for role in roles],
+        **({f"__postgres_client_{name}": result} if result is not None else {}),
+    }
+
+
+def told(**found: str | None) -> dict[str, Any]:
+    return {"identities": [{"role": role, "serial": serial} for role, serial in found.items()]}
+
+
+def test_the_hosts_of_a_role_add_up() -> None:
+    fleet = {"app1": host(told(app="1", batch="2"), "app", "batch"), "app2": host(told(app="3"), "app")}
+    assert serials.client_serials(fleet, ["app1", "app2"]) == {"app": ["1", "3"], "batch": ["2"]}
+
+
+def test_a_host_that_has_not_told_leaves_its_roles_out() -> None:
+    for missing in (None, {"unreachable": True, "msg": "x"}):
+        fleet = {"app1": host(told(app="1", batch="2"), "app", "batch"), "app2": host(missing, "app")}
+        assert serials.client_serials(fleet, ["app1", "app2"]) == {"batch": ["2"]}
+
+
+def test_what_was_installed_counts_for_more_than_what_was_before() -> None:
+    both = {**host(told(app="1"), "app"), **host(told(app="2"), "app", name="installed")}
+    assert serials.client_serials({"app1": both}, ["app1"]) == {"app": ["2"]}
+
+
+def test_a_host_speaks_for_its_own_roles_alone() -> None:
+    fleet = {"app1": host(told(app="1", boss="2"), "app"), "app2": host(told(boss=None), "boss")}
+    assert serials.client_serials(fleet, ["app1", "app2"]) == {"app": ["1"]}
