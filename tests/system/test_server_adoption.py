@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -40,3 +42,22 @@ def test_a_server_that_is_new_here_is_told_how_to_undo_alter_system_without_a_ga
     server.cluster.psql("ALTER SYSTEM SET ssl_cert_file = 'elsewhere.crt'")
     with pytest.raises(TlsError, match=r"RESET ssl_cert_file; SELECT pg_reload_conf\(\);$"):
         server.converge()
+
+
+def test_names_that_only_the_certificate_of_others_has_are_told_once(server: Server, server_authority: Any) -> None:
+    names = "DNS:localhost,DNS:shop.example,IP:127.0.0.1,IP:::1"
+    server.cluster.serve(*server_authority.issue("old", "serverAuth", names), server_authority.root)
+    for check_mode in (True, False):
+        told = [one for one in server.converge(check_mode=check_mode).warnings if "extra_names" in one]
+        assert [one.partition(", which")[0] for one in told] == [
+            "The certificate that the server shows is for shop.example, ::1"
+        ]
+    both = ["localhost", "127.0.0.1", "::1", "shop.example"]
+    assert not [one for one in server.settle(names=both).warnings if "extra_names" in one]
+    assert server.settle(renew=True).warnings == [], "the names of a certificate of its own are the inventory's"
+
+
+def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Server, server_authority: Any) -> None:
+    server.cluster.serve(*server_authority.issue("db.example", "serverAuth"), server_authority.root)
+    [told] = [one for one in server.converge().warnings if "extra_names" in one]
+    assert "shows is for db.example, which" in told

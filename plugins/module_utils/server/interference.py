@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF,
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, revocations
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import declared
@@ -150,6 +150,18 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
     return told + (declared.warnings(plan, texts, state.major) if plan.rules else [])
+
+
+def lost_names(leaf: Certificate, target: Target) -> list[str]:
+    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have."""
+    coming = {name.value for name in target.names}
+    found = [name.value for name in leaf.names] or [leaf.common_name]
+    lost = ", ".join(name for name in found if name and name not in coming)
+    told = (
+        f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
+        "and call the server by one of these will refuse it. Add those to postgres_server_extra_names."
+    )
+    return [told] if lost else []
 
 
 def _lost_trust(path: str, target: Target) -> str:

@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import log
@@ -36,12 +37,17 @@ class Prover:
         self.found = found
         self.endpoint = _answering([wire.Endpoint(host, administrator.port) for host in found.local_addresses])
 
+    def shown(self) -> Certificate | None:
+        """Return the leaf that the server shows, None when it offers no TLS."""
+        try:
+            return wire.observe(self.endpoint).leaf
+        except TlsError:
+            return None
+
     def served(self) -> str:
         """Return the fingerprint of the leaf that the server shows, '' when it offers no TLS."""
-        try:
-            return wire.observe(self.endpoint).leaf.sha256
-        except TlsError:
-            return ""
+        leaf = self.shown()
+        return leaf.sha256 if leaf else ""
 
     def observes_log(self) -> bool:
         """Return whether the server's log would tell of a refused reload: a line of ours arrives in it, in English."""

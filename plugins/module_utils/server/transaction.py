@@ -80,7 +80,8 @@ class Transaction:
         self.journal = Journal(self.store, self.texts.rooted)
         self.management = planning.Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
-        self.served = self.prover.served()
+        self.shown = self.prover.shown()
+        self.served = self.shown.sha256 if self.shown else ""
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
@@ -111,7 +112,10 @@ class Transaction:
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
-        return interference.warnings(plan, self.target, self.state, self.texts)
+        told = interference.warnings(plan, self.target, self.state, self.texts)
+        if self.shown is not None and self.store.current() is None:
+            told += interference.lost_names(self.shown, self.target)
+        return told
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
