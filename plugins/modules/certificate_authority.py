@@ -67,6 +67,40 @@ options:
       - How long certificates are going to be valid that M(pgops.tls.certificate) will be asked for, such as V(90d).
       - It is only checked against the life of the issuing CAs, so that a mistake is found before anything changes.
     type: str
+  revoked:
+    description:
+      - What is to be revoked, by entries that each have one of O(revoked[].role), O(revoked[].host) and
+        O(revoked[].serial).
+      - The first entry brings certificate revocation lists (CRLs) into use, for good and for both authorities, as
+        RV(authorities.server.crls) and RV(authorities.client.crls). As long as nothing is revoked there are none.
+      - What is revoked is recorded in C(revoked.jsonl) and stays revoked until the certificate ends, also when its
+        entry is taken out.
+      - An entry that no certificate was ever issued for is an error, since it may be misspelt. One whose certificates
+        have all ended is a warning.
+      - A list is made anew at half of its life, those of issuing CAs after 45 days or half of O(certificate_lifetime)
+        if that is longer, those of roots after 2.5 years. If the key that it takes is kept elsewhere, every run warns
+        from then on, and fails when the list ends within 30 days.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      role:
+        description: Revokes all certificates of a role.
+        type: str
+      host:
+        description:
+          - Revokes all certificates that were issued for a host of the inventory, as a server and for its identities.
+        type: str
+      serial:
+        description:
+          - Revokes one certificate, by its serial number in hexadecimal. Write it in quotes.
+          - Whoever has it, and still is to have one, gets another one from M(pgops.tls.server) or M(pgops.tls.client).
+        type: str
+      reason:
+        description: Why, for whoever reads the list.
+        type: str
+        choices: [unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn]
+        default: unspecified
 author:
   - The pgops.tls authors (@pgops)
 seealso:
@@ -172,6 +206,28 @@ def main() -> None:
                 "no_log": False,
             },
             "certificate_lifetime": {"type": "str"},
+            "revoked": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "role": {"type": "str"},
+                    "host": {"type": "str"},
+                    "serial": {"type": "str"},
+                    "reason": {
+                        "type": "str",
+                        "choices": [
+                            "unspecified",
+                            "keyCompromise",
+                            "affiliationChanged",
+                            "superseded",
+                            "cessationOfOperation",
+                            "privilegeWithdrawn",
+                        ],
+                        "default": "unspecified",
+                    },
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -181,7 +237,7 @@ def main() -> None:
         )
     options = module.params
     lifetime = options["certificate_lifetime"] or ""
-    wish = keeping.Wish(options["directory"], options["key_type"], options["passphrase"], lifetime)
+    wish = keeping.Wish(options["directory"], options["key_type"], options["passphrase"], lifetime, options["revoked"])
     try:
         done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:
@@ -190,7 +246,10 @@ def main() -> None:
         module.warn(warning)
     module.exit_json(
         changed=bool(done.changes),
-        authorities={name: lineage.facts(found) for name, found in done.lineages.items()},
+        authorities={
+            name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
+            for name, found in done.lineages.items()
+        },
         changes=done.changes,
         diff={"before": done.before, "after": done.after},
     )

@@ -94,7 +94,7 @@ class Stage:
         self.handed_out = list(self.handed_out_before)
 
 
-KINDS = ("crt", "key")
+KINDS = ("crt", "key", "crl")
 
 
 def first_making(stage: Stage) -> Callable[[], object]:

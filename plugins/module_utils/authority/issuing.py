@@ -24,6 +24,7 @@ with contextlib.suppress(ImportError):  # without it, modules end before they ca
 
 if TYPE_CHECKING:
     PublicKey = Union[ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey]
+_MADE = "a certificate that was just made"
 _KEY_USAGES = (
     "digital_signature",
     "content_commitment",
@@ -56,12 +57,14 @@ class Generation(NamedTuple):
 
     ``cross`` is the root as the root before it has signed it: with it in their chains, certificates pass also where
     only that one is trusted. None where there was no root before, or its key was not at hand.
+    ``crls`` are the first lists (PEM) of root and issuing CA of one that was just made; later they are files beside it.
     """
 
     folder: str
     root: Certificate
     issuing: Certificate
     cross: Certificate | None = None
+    crls: tuple[str, ...] = ()
 
 
 class Authority(NamedTuple):
@@ -73,6 +76,7 @@ class Authority(NamedTuple):
     issuing: Certificate
     issuing_key: keys.AuthorityKey
     cross: Certificate | None = None
+    crls: tuple[str, ...] = ()
 
 
 class Issuer:
@@ -112,28 +116,64 @@ class Issuer:
             builder = builder.add_extension(extension, critical=is_critical)
         return builder.sign(self._key, self._hash).public_bytes(Encoding.DER)
 
+    def sign_list(self, revoked: Sequence[x509.RevokedCertificate], validity: Validity, number: int) -> str:
+        """Return a signed list of revoked certificates (PEM)."""
+        builder = (
+            x509.CertificateRevocationListBuilder(revoked_certificates=list(revoked))
+            .issuer_name(self._name)
+            .last_update(_moment(validity.not_before))
+            .next_update(_moment(validity.not_after))
+            .add_extension(self._authority_key_id, critical=False)
+            .add_extension(x509.CRLNumber(number), critical=False)
+        )
+        return builder.sign(self._key, self._hash).public_bytes(Encoding.PEM).decode("ascii")
+
 
 def new_authority(name: str, key_type: str, now: int) -> Authority:
     """Return a new root and, below it, a new issuing CA, in memory. ``name`` is ``server`` or ``client``."""
-    purpose = profiles.PURPOSES[name]
-    root_key, issuing_key = keys.new_key(key_type), keys.new_key(key_type)
-    root_name = _authority_name(f"PostgreSQL {name} root CA", root_key)
-    root_issuer = Issuer(root_name, root_key)
-    start = now - profiles.BACKDATED
-    root = root_issuer.sign(
-        root_name,
-        root_key.public_key(),
-        Validity(start, now + profiles.ROOT_LIFE),
-        _extensions(profiles.ROOT, purpose, root_key.public_key()),
+    key = keys.new_key(key_type)
+    root_name = _authority_name(f"PostgreSQL {name} root CA", key)
+    validity = Validity(now - profiles.BACKDATED, now + profiles.ROOT_LIFE)
+    extensions = _extensions(profiles.ROOT, profiles.PURPOSES[name], key.public_key())
+    der = Issuer(root_name, key).sign(root_name, key.public_key(), validity, extensions)
+    return below(name, certificate.read_der(der, _MADE), key, now)
+
+
+def below(name: str, root: Certificate, root_key: keys.AuthorityKey, now: int) -> Authority:
+    """Return a new issuing CA below a root, with the root's type of key. It ends with the root at the latest."""
+    key = keys.new_key(root.key_type)
+    der = Issuer.of(root, root_key).sign(
+        _authority_name(f"PostgreSQL {name} issuing CA", key),
+        key.public_key(),
+        Validity(now - profiles.BACKDATED, min(now + profiles.ISSUING_LIFE, root.not_after)),
+        _extensions(profiles.ISSUING, profiles.PURPOSES[name], key.public_key()),
     )
-    issuing = root_issuer.sign(
-        _authority_name(f"PostgreSQL {name} issuing CA", issuing_key),
-        issuing_key.public_key(),
-        Validity(start, now + profiles.ISSUING_LIFE),
-        _extensions(profiles.ISSUING, purpose, issuing_key.public_key()),
+    issuing = certificate.read_der(der, _MADE)
+    lists = (
+        _first_list(root, root_key, profiles.ROOT_LIST_LIFE, now),
+        _first_list(issuing, key, profiles.ISSUING_LIST_LIFE, now),
     )
-    made = "a certificate that was just made"
-    return Authority(name, certificate.read_der(root, made), root_key, certificate.read_der(issuing, made), issuing_key)
+    return Authority(name, root, root_key, issuing, key, crls=lists)
+
+
+def _first_list(owner: Certificate, key: keys.AuthorityKey, life: int, now: int) -> str:
+    """Return a list (PEM) by which a CA revokes nothing. A root's is made while its key is at hand."""
+    return Issuer.of(owner, key).sign_list((), Validity(now - profiles.BACKDATED, now + life), now)
+
+
+def cross_signed(root: Certificate, by: Certificate, key: keys.AuthorityKey, now: int) -> Certificate | None:
+    """Return a root's name and key as another root signs them, until the first of both ends.
+
+    None when the other one lets no two CAs stand below it, as roots did that were made before there was a use for it.
+    """
+    allowed = x509.load_der_x509_certificate(by.der).extensions.get_extension_for_class(x509.BasicConstraints)
+    if allowed.value.path_length is not None and allowed.value.path_length <= 1:
+        return None
+    loaded = x509.load_der_x509_certificate(root.der)
+    public_key: Any = loaded.public_key()
+    validity = Validity(max(now - profiles.BACKDATED, by.not_before), min(root.not_after, by.not_after))
+    extensions = _extensions(profiles.CROSS, "", public_key)
+    return certificate.read_der(Issuer.of(by, key).sign(loaded.subject, public_key, validity, extensions), _MADE)
 
 
 def new_leaf(issuer: Issuer, purpose: str, holder: Holder, public_key: PublicKey, validity: Validity) -> bytes:

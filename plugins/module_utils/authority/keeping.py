@@ -1,44 +1,66 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep both authorities: read what is there, make what is missing."""
+"""Keep both authorities: read what is there, make what is missing, and take the steps that are asked for or due."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, ledger, lineage, profiles, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    issuing,
+    keys,
+    ledger,
+    lineage,
+    planning,
+    profiles,
+    rollover,
+    store,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation
+else:
+    crl = later("authority.crl")
+    revocation = later("authority.revocation")
 
 LIFETIME = "certificate_lifetime"  # the option, in errors
-# From here on every run warns: a tenth of an issuing CA's life, half a year.
-WARNED_AT = profiles.ISSUING_LIFE // 10
 
 
 class Wish(NamedTuple):
     """What the authorities are to be. ``passphrase`` None: their keys are not encrypted.
 
     ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
+    ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
     """
 
     directory: str
     key_type: str
     passphrase: str | None
     lifetime: str = ""
+    revoked: Sequence[Mapping[str, Any]] = ()
+    change: planning.Change = planning.Change()
 
 
 class Outcome(NamedTuple):
-    """The authorities by name, and what was done (or, in check mode, would be done) to have them."""
+    """The authorities by name, and what was done (or, in check mode, would be done) to have them.
+
+    ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
+    """
 
     lineages: dict[str, Lineage]
     changes: list[str]
     warnings: list[str]
     before: str
     after: str
+    crls: Mapping[str, str] = {}
+    revoked: Mapping[str, Sequence[str]] = {}
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -47,9 +69,9 @@ class Outcome(NamedTuple):
 
 
 def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
-    """Make the authorities that are missing and return both. ``now`` is in Unix seconds.
+    """Make the authorities that are missing, change those that are there, return both. ``now`` is in Unix seconds.
 
-    A dry run makes them in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
+    A dry run does it in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
     with the directory, the keys or the wish.
     """
     store.check_path(wish.directory)
@@ -63,65 +85,112 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         if not is_dry:
             store.make(wish.directory)
     with store.opened(wish.directory):
-        found = _read_all(wish, now)
+        found = _read_all(wish)
         missing = [name for name in profiles.PURPOSES if name not in found]
         _refuse_to_replace_what_is_lost(wish.directory, missing)
-        if missing:
+        revoked = _revoked(wish, now)
+        plan = _plan(wish, found, revoked, now)
+        if missing or plan.steps:
             store.check_writable(wish.directory)
         loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
         made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
-        lineages = {name: {**found, **made}[name] for name in profiles.PURPOSES}
-        for one in lineages.values():
+        for one in (*plan.after.values(), *made.values()):
+            _refuse_other_key_type(one, wish)
+            check_time(one, now)
             check_lifetime(one.authority, wish.lifetime, LIFETIME)
+        lists = _lists(wish, revoked, found, now)
         if not is_dry:
             store.tighten(loose)
-            for one in made.values():
-                store.create(wish.directory, one.authority, wish.passphrase)
+            if revoked is not None and lists is not None:
+                revocation.write(wish.directory, revoked)
+                crl.write(lists)
+            for name, one in made.items():
+                folder = store.create(wish.directory, one.authority, wish.passphrase)
+                made[name] = lineage.new(one.authority, folder)
+            for step in plan.steps:
+                step.apply()
+        lineages = {name: {**plan.after, **made}[name] for name in profiles.PURPOSES}
     return Outcome(
         lineages,
-        [f"make the {_in_words(one.authority)}" for one in made.values()]
-        + [f"make {path} readable for its owner only (mode 0600)" for path in loose],
-        [warning for one in found.values() for warning in _warnings(one.authority, now)],
+        [f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in made.values()]
+        + [f"make {path} readable for its owner only (mode 0600)" for path in loose]
+        + [step.change for step in plan.steps]
+        + (revoked.changes if revoked else [])
+        + (lists.changes if lists else []),
+        plan.warnings
+        + (revoked.warnings if revoked else [])
+        + (lists.warnings if lists else []),
         _state(found),
         _state(lineages),
+        {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
+        {name: revoked.serials(name) for name in lineages} if revoked else {},
     )
 
 
-def _read_all(wish: Wish, now: int) -> dict[str, Lineage]:
-    found = {}
-    for name in profiles.PURPOSES:
-        one = lineage.read(wish.directory, name, wish.passphrase)
-        if one is not None:
-            found[name] = one
-            _refuse_other_key_type(one, wish.key_type)
-            check_time(one.authority, now)
-    return found
+def _revoked(wish: Wish, now: int) -> revocation.Revoked | None:
+    """Return what is revoked, None as long as nothing ever was. Raises TlsError, OSError."""
+    if not wish.revoked and not os.path.exists(os.path.join(wish.directory, store.REVOKED)):
+        return None
+    return revocation.look(wish.directory, revocation.parse(wish.revoked, revocation.OPTION), revocation.OPTION, now)
 
 
-def _refuse_other_key_type(found: Lineage, key_type: str) -> None:
+def _lists(
+    wish: Wish, revoked: revocation.Revoked | None, lineages: Mapping[str, Lineage], now: int
+) -> crl.Lists | None:
+    """Return the lists of revoked certificates, None as long as none are in use. Raises TlsError, OSError."""
+    if revoked is None or not revoked.is_in_use:
+        return None
+    lifetime = durations.seconds(wish.lifetime, LIFETIME) if wish.lifetime else 0
+    trusted = {name: one.trusted for name, one in lineages.items()}
+    return crl.plan(trusted, revoked, wish.passphrase, lifetime, now)
+
+
+def _read_all(wish: Wish) -> dict[str, Lineage]:
+    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in profiles.PURPOSES}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _plan(
+    wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int
+) -> planning.Plan:
+    lifetime = durations.seconds(wish.lifetime, LIFETIME) if wish.lifetime else 0
+    place = rollover.Place(wish.directory, wish.passphrase, wish.key_type, lifetime)
+    serials = {name: revoked.serials(name) for name in found} if revoked else {}
+    return planning.make(wish.change, found, place, serials, now)
+
+
+def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
+    """Raise TlsError for an authority that has another type of keys than is wished, and is not about to get it."""
     present = found.authority.issuing.key_type
-    if present != key_type:
+    coming = found.staged.issuing.key_type if found.staged else None
+    is_coming = wish.key_type == coming if coming else found.name in wish.change.rotate
+    if present != wish.key_type and not is_coming:
         raise TlsError(
-            f"key_type: {key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
-            "keys. An authority keeps its keys for life, and all who trust it would have to trust another one first: "
-            f"set key_type back to {present}, or name another directory for new authorities. Nothing was changed."
+            f"key_type: {wish.key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
+            f"keys{f', and {coming} keys staged' if coming else ''}. An authority keeps its keys for life: set key_type "
+            f"back to {coming or present}, or replace the authority with ansible-playbook pgops.tls.rotate_ca. Nothing "
+            "was changed."
         )
 
 
-def check_time(authority: Authority, now: int) -> None:
+def check_time(found: Lineage, now: int) -> None:
     """Raise TlsError when the clock is outside the life of the root or the issuing CA."""
-    for certificate in (authority.root, authority.issuing):
+    for certificate in (found.authority.root, found.authority.issuing):
         if now < certificate.not_before:
             raise TlsError(
-                f"The clock of this host says {clock.instant(now)}, but the {authority.name} CA "
+                f"The clock of this host says {clock.instant(now)}, but the {found.name} CA "
                 f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on. "
                 "Correct the clock."
             )
         if now >= certificate.not_after:
+            remedy = (
+                f"Replace the root at once: ansible-playbook pgops.tls.rotate_ca -e postgres_ca_drop={found.name}."
+                if found.authority.root.not_after <= now
+                else f"The run that finds the key of its root in {store.root_key_path(found.current)} makes a new one."
+            )
             raise TlsError(
-                f"The {authority.name} CA {certificate.common_name!r} has expired on "
-                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. "
-                "New authorities are needed, in another directory."
+                f"The {found.name} CA {certificate.common_name!r} has expired on "
+                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. {remedy}"
             )
 
 
@@ -140,17 +209,6 @@ def _refuse_to_outlive(issuer: str, life: int, lifetime: str, option: str) -> No
         )
 
 
-def _warnings(authority: Authority, now: int) -> list[str]:
-    left = min(authority.issuing.not_after, authority.root.not_after) - now
-    if left >= WARNED_AT:
-        return []
-    warning = (
-        f"The {authority.name} CA {authority.issuing.common_name!r} ends in {durations.in_words(left)}, on "
-        f"{clock.instant(authority.issuing.not_after)}. No certificate outlives it: plan its replacement."
-    )
-    return [warning]
-
-
 def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
     if missing and ledger.exists(directory):
         raise TlsError(
@@ -161,13 +219,16 @@ def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
         )
 
 
-def _in_words(authority: Authority) -> str:
-    return (
-        f"{authority.name} CA: {authority.root.common_name!r} until {clock.instant(authority.root.not_after)}, "
-        f"{authority.issuing.common_name!r} until {clock.instant(authority.issuing.not_after)}, "
-        f"{authority.issuing.key_type}"
-    )
+def _state(lineages: Mapping[str, Lineage]) -> str:
+    return "".join(f"{line}\n" for one in lineages.values() for line in _lines(one))
 
 
-def _state(lineages: dict[str, Lineage]) -> str:
-    return "".join(f"{_in_words(one.authority)}\n" for one in lineages.values())
+def _lines(found: Lineage) -> list[str]:
+    """Return what an authority is, for a diff: the generation in use first."""
+    others = [("trusted still", one) for one in found.numbered[:-1]]
+    others += [("staged", found.staged)] if found.staged else []
+    others += [("retiring", one) for one in found.retiring]
+    return [
+        f"{found.name} CA: {rollover.in_words(found.current)}",
+        *(f"{found.name} CA, {kind}: {rollover.in_words(one)}" for kind, one in others),
+    ]

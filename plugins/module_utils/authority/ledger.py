@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 FILE = "ledger.jsonl"
 _CHUNK = 65536
+_BLOCK = 1 << 20  # bytes that are searched at once
 
 
 def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -47,6 +48,38 @@ def exists(directory: str) -> bool:
         return os.stat(os.path.join(directory, FILE)).st_size > 0
     except FileNotFoundError:
         return False
+
+
+def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Return the lines that hold one of some texts, oldest first. Without texts the ledger is not read.
+
+    Only what holds a text is parsed: a ledger is long, and only ever gets longer. Raises TlsError for such a line that
+    is damaged, OSError.
+    """
+    path = os.path.join(directory, FILE)
+    if not needles or not exists(directory):
+        return
+    with open(path, "rb") as stream:
+        while lines := stream.readlines(_BLOCK):
+            block = b"".join(lines)
+            wanted = [needle for needle in needles if needle in block]
+            for line in lines if wanted else ():
+                if line.endswith(b"\n") and any(needle in line for needle in wanted):  # else a run died while it wrote
+                    yield _parsed(line, path)
+
+
+def _parsed(line: bytes, path: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+        for key in ("serial", "authority", "id", "subject", "not_after", "issuer"):
+            if not isinstance(found[key], str):
+                raise TypeError(key)
+    except (ValueError, TypeError, KeyError) as error:
+        raise TlsError(
+            f"{path}: expected a JSON object for each certificate, found {shown(line[:200])} ({error!r}). Restore the "
+            "ledger from its backup."
+        ) from None
+    return found
 
 
 def check_writable(directory: str) -> None:

@@ -40,6 +40,11 @@ class Lineage(NamedTuple):
         return self.numbered[-1]
 
     @property
+    def below_root(self) -> list[Generation]:
+        """Return the generations of the root in use, newest first."""
+        return [one for one in reversed(self.numbered) if one.root.der == self.current.root.der]
+
+    @property
     def phase(self) -> str:
         """Return how far the replacement of the root is."""
         if any(one.root.der != self.current.root.der for one in self.numbered):
@@ -61,8 +66,7 @@ class Lineage(NamedTuple):
     @property
     def issuing(self) -> list[Certificate]:
         """Return the issuing CA in use, then those before it below the same root: what they issued may stay."""
-        same = [one for one in self.numbered if one.root.der == self.current.root.der]
-        return _distinct(one.issuing for one in reversed(same))
+        return _distinct(one.issuing for one in self.below_root)
 
     @property
     def chain(self) -> list[Certificate]:
@@ -104,17 +108,22 @@ def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
 
 def new(authority: Authority, folder: str = "") -> Lineage:
     """Return the lineage that an authority begins which was just made."""
-    return Lineage(authority, (Generation(folder, authority.root, authority.issuing, authority.cross),))
+    return Lineage(authority, (generation(authority, folder),))
 
 
-def facts(found: Lineage) -> dict[str, object]:
-    """Return what others need to know of an authority; nothing of it is secret."""
+def generation(made: Authority, folder: str = "") -> Generation:
+    """Return the certificates of an authority that was just made; without a folder it is in memory only."""
+    return Generation(folder, made.root, made.issuing, made.cross, made.crls)
+
+
+def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[str, object]:
+    """Return what others need to know of an authority, its lists among it; nothing of it is secret."""
     return {
         "roots": pem(found.roots),
         "issuing": pem(found.issuing),
         "bundle": pem(found.bundle),
-        "crls": "",
-        "revoked": [],
+        "crls": crls,
+        "revoked": list(revoked),
         "phase": found.phase,
         "key_type": found.authority.issuing.key_type,
         "root_not_after": clock.instant(found.authority.root.not_after),

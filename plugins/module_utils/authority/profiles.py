@@ -36,7 +36,9 @@ class Profile(NamedTuple):
 
 
 _SIGNING = ("key_cert_sign", "crl_sign")
-ROOT = Profile(key_usage=_SIGNING, key_usage_of_rsa=_SIGNING, is_purpose_named=False, path_length=1)
+# Below a root there are two CAs where it has signed the root that replaces it: that one, and its issuing CA.
+ROOT = Profile(key_usage=_SIGNING, key_usage_of_rsa=_SIGNING, is_purpose_named=False, path_length=2)
+CROSS = ROOT._replace(path_length=1)
 # The purpose of an issuing CA binds all that it issues: whatever it signed, a server's could not log in.
 ISSUING = Profile(key_usage=_SIGNING, key_usage_of_rsa=_SIGNING, is_purpose_named=True, path_length=0)
 # NSS refuses an RSA server certificate without keyEncipherment, and TLS 1.2 with RSA key exchange needs it.
@@ -51,3 +53,9 @@ ROOT_LIFE = 10 * UNITS["y"]
 # Half a root's life. The issuing key is in daily use, so it is the one to replace; and an issuing CA that is made any
 # time in the first half of the root's life can live its own life in full.
 ISSUING_LIFE = 5 * UNITS["y"]
+
+# Of lists of revoked certificates; they are made anew at half of it. Where runs have stopped, certificates end before
+# the list does: when they are renewed, they have a third of their life left. See crl.py for those that live longer.
+ISSUING_LIST_LIFE = 90 * UNITS["d"]
+# The root's key is seldom at hand.
+ROOT_LIST_LIFE = ISSUING_LIFE

@@ -8,6 +8,7 @@
     DIRECTORY/server/0001/{root.crt,root.key,issuing.crt,issuing.key}    the server CA
     DIRECTORY/client/0001/{...}                                          the client CA
     DIRECTORY/ledger.jsonl                                               what they issued
+    DIRECTORY/revoked.jsonl                                              what of it is revoked, from the first time on
 
 Where a generation is says what it is for: all numbered ones are trusted, and the one with the highest number issues;
 ``staged`` is trusted and issues nothing yet; those in ``retiring`` are no longer trusted as soon as no numbered one has
@@ -20,7 +21,7 @@ import contextlib
 import os
 import re
 import shutil
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -32,6 +33,8 @@ _NUMBERED = re.compile(r"[0-9]{4,}")
 _STAGING = ".staging"
 STAGED, RETIRING, RETIRED = "staged", "retiring", "retired"
 CROSS = "cross.crt"
+KEYS = ("root.key", "issuing.key")
+REVOKED = "revoked.jsonl"  # see revocation.py
 
 
 class Folders(NamedTuple):
@@ -105,11 +108,19 @@ def _numbered(parent: str) -> tuple[str, ...]:
     return tuple(os.path.join(parent, entry) for entry in sorted(found, key=int))
 
 
-def next_number(directory: str, name: str) -> str:
-    """Return the number that the next generation of an authority gets: none that was ever used. Raises OSError."""
+def path(directory: str, name: str, place: str) -> str:
+    """Return where a generation of an authority is, or is going to be; ``place`` is ``staged`` or a number."""
+    return os.path.join(directory, name, place)
+
+
+def next_number(directory: str, name: str, skip: int = 0) -> str:
+    """Return the number that the next generation of an authority gets: none that was ever used. Raises OSError.
+
+    ``skip`` is how many come before that one.
+    """
     parent = os.path.join(directory, name)
     used = [path for place in ("", RETIRING, RETIRED) for path in _numbered(os.path.join(parent, place))]
-    return f"{max((int(os.path.basename(path)) for path in used), default=0) + 1:04d}"
+    return f"{max((int(os.path.basename(path)) for path in used), default=0) + 1 + skip:04d}"
 
 
 def read_public(folder: str, name: str) -> issuing.Generation:
@@ -182,11 +193,37 @@ def create(directory: str, authority: issuing.Authority, passphrase: str | None,
     return folder
 
 
+def move(before: str, after: str) -> None:
+    """Move a generation by one rename; nothing to do when it is there. The caller holds the lock. Raises OSError."""
+    if before != after:
+        files.make_directory(os.path.dirname(after), 0o700)
+        os.rename(before, after)
+        files.sync_directory(os.path.dirname(after))
+        files.sync_directory(os.path.dirname(before))
+
+
+def move_root_key(before: str, after: str) -> None:
+    """Move the key of a root from one of its folders to another one, if it is there. Raises OSError."""
+    source = os.path.join(before, "root.key")
+    if os.path.exists(source):
+        os.rename(source, os.path.join(after, "root.key"))
+        files.sync_directory(after)
+        files.sync_directory(before)
+
+
+def remove_keys(folder: str, names: Sequence[str]) -> None:
+    """Remove private keys of a generation. Raises OSError."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+    files.sync_directory(folder)
+
+
 def loose_keys(directory: str, name: str) -> list[str]:
     """Return the key files of an authority that others than their owner may read, as after a ``git clone``."""
     found = folders(directory, name)
     places = (*found.numbered, *found.retiring, *([found.staged] if found.staged else []))
-    paths = [os.path.join(place, key) for place in places for key in ("root.key", "issuing.key")]
+    paths = [os.path.join(place, key) for place in places for key in KEYS]
     return [path for path in paths if os.path.exists(path) and os.stat(path).st_mode & 0o077]
 
 
@@ -204,6 +241,8 @@ def _write_all(staging: str, authority: issuing.Authority, passphrase: str | Non
     }
     if authority.cross is not None:
         contents[CROSS] = (authority.cross.pem.encode("ascii"), 0o644)
+    for name, crl in zip(("root.crl", "issuing.crl"), authority.crls):
+        contents[name] = (crl.encode("ascii"), 0o644)
     if authority.root_key is not None:
         contents["root.key"] = (keys.to_pem(authority.root_key, passphrase), 0o600)
     for name, (content, mode) in contents.items():

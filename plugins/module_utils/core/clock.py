@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 import time
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 TOLERANCE = 300  # seconds: as much as certificates are backdated
+_FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def instant(moment: int) -> str:
     """Return Unix seconds in the form of RFC 3339, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    return time.strftime(_FORM, time.gmtime(moment))
+
+
+def seconds(text: str) -> int:
+    """Return the Unix seconds of what ``instant`` returned. Raises ValueError for another text."""
+    return calendar.timegm(time.strptime(text, _FORM))
 
 
 def refuse_skew(now: int, controller_time: float) -> None:

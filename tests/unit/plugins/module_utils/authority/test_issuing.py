@@ -181,7 +181,7 @@ def test_lives_are_ten_and_five_years_and_start_five_minutes_ago(server_ca: issu
 
 def test_the_extensions_are_those_of_the_profile(server_ca: issuing.Authority) -> None:
     root, issued = (x509.load_der_x509_certificate(ca.der) for ca in (server_ca.root, server_ca.issuing))
-    for ca, path_length in ((root, 1), (issued, 0)):
+    for ca, path_length in ((root, 2), (issued, 0)):
         basic = ca.extensions.get_extension_for_class(x509.BasicConstraints)
         usage = ca.extensions.get_extension_for_class(x509.KeyUsage)
         assert (basic.critical, basic.value.ca, basic.value.path_length) == (True, True, path_length)

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 PASSPHRASE = "correct horse battery"
 FIVE_YEARS = 5 * 365 * 86400
-FILES = ["issuing.crt", "issuing.key", "root.crt", "root.key"]
+FILES = ["issuing.crl", "issuing.crt", "issuing.key", "root.crl", "root.crt", "root.key"]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_modes_do_not_depend_on_the_umask(directory: Path, now: int) -> None:
         os.umask(before)
     assert directory.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in (directory / "server" / "0001").iterdir()}
-    assert modes == {"root.crt": 0o644, "issuing.crt": 0o644, "root.key": 0o600, "issuing.key": 0o600}
+    assert modes == {name: 0o600 if name.endswith(".key") else 0o644 for name in FILES}
 
 
 def test_a_dry_run_returns_authorities_and_writes_nothing(directory: Path, now: int) -> None:

@@ -1,0 +1,194 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists of revoked certificates (CRLs): one for each trusted CA, kept beside it, and made anew before it ends.
+
+Who checks certificates against lists wants one of every CA of a chain. So from the first revocation on there is one of
+each root and each issuing CA that is trusted, also of those that have revoked nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles, revocation, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Generation
+from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation import Revoked
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files
+from ansible_collections.pgops.tls.plugins.module_utils.core.durations import UNITS
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import RevocationList
+
+with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
+    from cryptography import x509
+
+# When a list that cannot be made anew has less left, runs fail: before certificates and lists end, with time to act.
+REFUSED_AT = 30 * UNITS["d"]
+
+
+class Issuer(NamedTuple):
+    """A CA that needs a list. ``paths`` are where one may be, newest first, and where a new one goes: the first.
+
+    ``key`` opens its private key, which is in ``key_path``; None when it is kept elsewhere. ``life`` is in seconds.
+    """
+
+    certificate: Certificate
+    paths: tuple[str, ...]
+    key: Callable[[], Any]
+    key_path: str
+    life: int
+
+
+class Lists(NamedTuple):
+    """The lists by the DER of the CAs they are of, which files are to be written, and what there is to say."""
+
+    of: dict[bytes, RevocationList]
+    writes: dict[str, bytes]
+    changes: list[str]
+    warnings: list[str]
+
+    def text(self, trusted: Sequence[Generation]) -> str:
+        """Return the lists (PEM) of all CAs of some generations; those that were just made bring theirs along."""
+        made = {one.der: pem for each in trusted for one, pem in zip((each.root, each.issuing), each.crls)}
+        known = {**made, **{der: found.pem for der, found in self.of.items()}}
+        return "".join(
+            known[der] for der in dict.fromkeys(one.der for each in trusted for one in (each.issuing, each.root))
+        )
+
+
+def plan(
+    trusted: Mapping[str, Sequence[Generation]], revoked: Revoked, passphrase: str | None, lifetime: int, now: int
+) -> Lists:
+    """Return the lists of the trusted generations on disk, which are given by the names of their authorities.
+
+    ``lifetime`` is how long certificates live, in seconds, ``now`` in Unix seconds. What is due is made, and nothing is
+    written. Raises TlsError for a list that is due, or about to end, and cannot be made; OSError.
+    """
+    done = Lists({}, {}, [], [])
+    for name, generations in trusted.items():
+        lines = [line for line in revoked.lines if line["authority"] == name]
+        for issuer in _issuers(generations, passphrase, lifetime):
+            done.of[issuer.certificate.der] = _kept(issuer, lines, done, now)
+    return done
+
+
+def write(lists: Lists) -> None:
+    """Write the files of a plan, each by one rename. The caller holds the lock. Raises OSError."""
+    for path, content in lists.writes.items():
+        files.write_atomically(path, content, 0o644)
+
+
+def _issuers(generations: Sequence[Generation], passphrase: str | None, lifetime: int) -> Iterator[Issuer]:
+    """Return the CAs of some generations (oldest first), each once."""
+    for one in generations:
+        key, key_path = _issuing_key(one, passphrase), os.path.join(one.folder, "issuing.key")
+        life = max(profiles.ISSUING_LIST_LIFE, lifetime)
+        yield Issuer(one.issuing, (os.path.join(one.folder, "issuing.crl"),), key, key_path, life)
+    for root in {one.root.der: one.root for one in generations}.values():
+        same = [one for one in reversed(generations) if one.root.der == root.der]
+        paths = tuple(os.path.join(one.folder, "root.crl") for one in same)
+        yield Issuer(root, paths, _root_key(same, passphrase), store.root_key_path(same[0]), profiles.ROOT_LIST_LIFE)
+
+
+def _issuing_key(generation: Generation, passphrase: str | None) -> Callable[[], Any]:
+    return lambda: store.issuing_key(generation, passphrase)
+
+
+def _root_key(generations: Iterable[Generation], passphrase: str | None) -> Callable[[], Any]:
+    """Return what opens the key of a root, which may be beside any of the generations below it."""
+
+    def opened() -> keys.AuthorityKey | None:
+        found = (store.root_key(one, passphrase) for one in generations)
+        return next((key for key in found if key is not None), None)
+
+    return opened
+
+
+def _kept(issuer: Issuer, lines: Iterable[Mapping[str, Any]], done: Lists, now: int) -> RevocationList:
+    """Return the list of a CA: the one that is there if it will do, else a new one, which is noted in ``done``."""
+    own = [line for line in lines if line["issuer"] == issuer.certificate.subject_key_id]
+    found = _found(issuer)
+    if found is not None and not _is_due(found, own, now):
+        return found
+    key = issuer.key()
+    if key is None:
+        return _insisted_on(found, issuer, done, now)
+    text = _signed(issuer, key, own, now, found.number if found else 0)
+    made = revocations.read_pem(text, issuer.paths[0])[0]
+    done.writes[issuer.paths[0]] = text.encode("ascii")
+    done.changes.append(
+        f"make the list of revoked certificates of {issuer.certificate.common_name!r}: {len(own)} in it, until "
+        f"{clock.instant(made.next_update)}"
+    )
+    return made
+
+
+def _found(issuer: Issuer) -> RevocationList | None:
+    """Return the newest list of a CA; None when there is none, or none that this CA has signed."""
+    lists = []
+    for path in issuer.paths:
+        text = (files.read(path) or b"").decode("ascii", "replace")
+        with contextlib.suppress(TlsError):  # one that is damaged is made anew
+            lists += [one for one in revocations.read_pem(text, path) if _is_signed_by(one, issuer.certificate)]
+    return max(lists, key=lambda one: one.number, default=None)
+
+
+def _is_signed_by(found: RevocationList, issuer: Certificate) -> bool:
+    if not found.is_of(issuer):
+        return False
+    key: Any = x509.load_der_x509_certificate(issuer.der).public_key()
+    return x509.load_der_x509_crl(found.encoded).is_signature_valid(key)
+
+
+def _is_due(found: RevocationList, lines: Iterable[Mapping[str, Any]], now: int) -> bool:
+    """Return whether a list has to be made anew: at half of its life, or because it lacks somebody."""
+    half = found.this_update + (found.next_update - found.this_update) // 2
+    return not found.this_update <= now < half or not {int(line["serial"], 16) for line in lines} <= found.serials()
+
+
+def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now: int) -> RevocationList:
+    """Return a list that is due, but whose CA has its key elsewhere. Raises TlsError for one that has to be made."""
+    path, name = issuer.paths[0], issuer.certificate.common_name
+    remedy = f"Put {issuer.key_path} back, run site.yml once, then take it away again."
+    if found is None or not found.this_update <= now:
+        raise TlsError(
+            f"{path}: there is no list of revoked certificates of {name!r} that could be used, and its key is not "
+            "here to make one. Without it, whoever checks lists would refuse every certificate. "
+            f"{remedy} Nothing was changed."
+        )
+    left = found.next_update - now
+    if left < REFUSED_AT:
+        raise TlsError(
+            f"{path}: the list of revoked certificates of {name!r} ends in {durations.in_words(left)}, on "
+            f"{clock.instant(found.next_update)}. From then on every certificate would be refused. Its key is not here "
+            f"to make a new one. {remedy} Nothing was changed."
+        )
+    done.warnings.append(
+        f"{path}: the list of revoked certificates of {name!r} ends on {clock.instant(found.next_update)}, and its key "
+        f"is not here to make a new one. From {clock.instant(found.next_update - REFUSED_AT)} on runs fail. {remedy}"
+    )
+    return found
+
+
+def _signed(issuer: Issuer, key: keys.AuthorityKey, lines: Iterable[Mapping[str, Any]], now: int, before: int) -> str:
+    """Return a new list (PEM). ``before`` is the number of the one before; numbers rise also where that got lost."""
+    validity = issuing.Validity(now - profiles.BACKDATED, now + issuer.life)
+    entries = [_entry(line) for line in lines]
+    return issuing.Issuer.of(issuer.certificate, key).sign_list(entries, validity, max(before + 1, now))
+
+
+def _entry(line: Mapping[str, Any]) -> Any:
+    builder = x509.RevokedCertificateBuilder().serial_number(int(line["serial"], 16))
+    builder = builder.revocation_date(_moment(revocation.revoked_at(line)))
+    if line["reason"] != revocation.UNSPECIFIED:  # which RFC 5280 wants left out
+        builder = builder.add_extension(x509.CRLReason(x509.ReasonFlags(line["reason"])), critical=False)
+    return builder.build()
+
+
+def _moment(seconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)

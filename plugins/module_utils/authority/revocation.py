@@ -1,0 +1,208 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which certificates are revoked: what the inventory says, held against the ledger, and the record of it.
+
+The record is ``DIRECTORY/revoked.jsonl``, one JSON object for each certificate. What is in it stays revoked until the
+certificate ends, whatever the inventory says later. That it exists means that lists of revoked certificates are in use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles, store
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+
+OPTION = "postgres_ca_revoked"  # in errors
+KINDS = ("role", "host", "serial")
+UNSPECIFIED = "unspecified"
+# Of RFC 5280, those that a leaf can have for good.
+REASONS = (
+    UNSPECIFIED,
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
+_KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a line of the ledger
+
+
+class Entry(NamedTuple):
+    """What the inventory wants revoked: all of a role's or a host's certificates, or one by its serial number."""
+
+    kind: str
+    value: str
+    reason: str
+
+    def in_words(self) -> str:
+        """Return the entry as it is written."""
+        return f"{self.kind}: {self.value}"
+
+    def is_about(self, line: Mapping[str, Any]) -> bool:
+        """Return whether a line of the ledger, or of the record, is about a certificate that this entry revokes."""
+        if self.kind == "serial":
+            return bool(line["serial"] == self.value)
+        if self.kind == "role":
+            return bool(line["authority"] == profiles.CLIENT and line["subject"] == self.value)
+        return bool(line["id"].partition("/")[0] == self.value)
+
+    def needles(self) -> list[bytes]:
+        """Return texts of which each line of the ledger that this entry is about holds one."""
+        value = json.dumps(self.value)
+        if self.kind == "host":
+            return [f'"id": {value}'.encode(), f'"id": {value[:-1]}/'.encode()]
+        return [f'"{"serial" if self.kind == "serial" else "subject"}": {value}'.encode()]
+
+
+class Revoked(NamedTuple):
+    """What is revoked at present. ``lines`` are those of the record, without certificates that have ended.
+
+    ``is_in_use``: whether there are to be lists of revoked certificates; ``is_new``: whether the record has to be
+    written before anything else.
+    """
+
+    lines: list[dict[str, Any]]
+    is_in_use: bool
+    is_new: bool
+    changes: list[str]
+    warnings: list[str]
+
+    def serials(self, authority: str) -> list[str]:
+        """Return the serial numbers (hexadecimal) of an authority's revoked certificates."""
+        return [str(line["serial"]) for line in self.lines if line["authority"] == authority]
+
+
+def parse(items: Sequence[Mapping[str, Any]], option: str) -> list[Entry]:
+    """Return the entries in their order. Raises TlsError that names ``option`` and the first one that cannot be."""
+    return [_entry(item, f"{option}[{number}]") for number, item in enumerate(items)]
+
+
+def _entry(item: Mapping[str, Any], option: str) -> Entry:
+    if not isinstance(item, Mapping):
+        raise TlsError(f"{option}: found {shown(item)}, expected a dictionary such as {{serial: 5ac6f1d9}}.")
+    given = {kind: item[kind] for kind in KINDS if item.get(kind) is not None}
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise TlsError(f"{option}: expected exactly one of {', '.join(KINDS)}, found {found}.")
+    ((kind, value),) = given.items()
+    reason = item.get("reason") or UNSPECIFIED
+    if reason not in REASONS:
+        raise TlsError(f"{option}.reason: found {shown(reason)}, expected one of {', '.join(REASONS)}.")
+    text = _serial(value, f"{option}.serial") if kind == "serial" else str(value)
+    if not text.isprintable() or not text.strip():
+        raise TlsError(f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.")
+    return Entry(kind, text, str(reason))
+
+
+def _serial(value: object, option: str) -> str:
+    """Return a serial number as the ledger has it, from that or from what ``openssl x509 -serial`` prints."""
+    digits = str(value).strip().lower()
+    digits = re.sub(r"^(serial=|0x)", "", digits).replace(":", "").lstrip("0")
+    if not re.fullmatch(r"[0-9a-f]{1,40}", digits):
+        raise TlsError(
+            f"{option}: found {shown(value)}, expected a serial number in hexadecimal, such as "
+            "2c5ac6f1d90e73b2a4. Write it in quotes."
+        )
+    return digits
+
+
+def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Revoked:
+    """Return what is revoked ``now`` (Unix seconds): what the record holds, and what the entries add to it.
+
+    Without entries and without a record nothing is read. Raises TlsError for an entry that no certificate was ever
+    issued for, OSError.
+    """
+    record = read(directory)
+    known = [line for line in record or () if not _has_ended(line, now)]
+    if not entries:
+        return Revoked(known, record is not None, is_new=False, changes=[], warnings=[])
+    serials = {line["serial"] for line in known}
+    open_ones = [one for one in entries if one.kind != "serial" or one.value not in serials]
+    issued = list(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]))
+    warnings = [warning for one in open_ones for warning in _without_effect(one, issued, known, option, now)]
+    added = []
+    for line in issued:
+        entry = next((one for one in entries if one.is_about(line)), None)
+        if entry is not None and line["serial"] not in serials and not _has_ended(line, now):
+            serials.add(line["serial"])
+            added.append(_record(line, entry, now))
+    changes = [_in_words(line) for line in added]
+    return Revoked([*known, *added], record is not None or bool(added), bool(added), changes, warnings)
+
+
+def read(directory: str) -> list[dict[str, Any]] | None:
+    """Return the lines of the record, None when nothing was ever revoked. Raises TlsError for damage, OSError."""
+    path = os.path.join(directory, store.REVOKED)
+    content = files.read(path)
+    if content is None:
+        return None
+    try:
+        lines = [json.loads(line) for line in content.splitlines()]
+        for line in lines:
+            int(line["serial"], 16)
+            (
+                clock.seconds(line["not_after"]),
+                clock.seconds(line["revoked"]),
+                line["authority"],
+                line["id"],
+                line["issuer"],
+            )
+    except (ValueError, TypeError, KeyError) as error:
+        raise TlsError(
+            f"{path}: expected one JSON object a line, for each revoked certificate, found something else ({error!r}). "
+            "Restore it from its backup: without it, revoked certificates would be let in again."
+        ) from None
+    return lines
+
+
+def write(directory: str, revoked: Revoked) -> None:
+    """Replace the record by one rename, if it has to change. The caller holds the lock. Raises OSError."""
+    if not revoked.is_new:
+        return
+    content = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in revoked.lines)
+    files.write_atomically(os.path.join(directory, store.REVOKED), content, 0o644)
+
+
+def revoked_at(line: Mapping[str, Any]) -> int:
+    """Return when a certificate of the record was revoked, in Unix seconds."""
+    return clock.seconds(str(line["revoked"]))
+
+
+def _record(line: Mapping[str, Any], entry: Entry, now: int) -> dict[str, Any]:
+    return {**{key: line[key] for key in _KEPT}, "revoked": clock.instant(now), "reason": entry.reason}
+
+
+def _in_words(line: Mapping[str, Any]) -> str:
+    why = "" if line["reason"] == UNSPECIFIED else f" ({line['reason']})"
+    return (
+        f"revoke the {line['authority']} certificate of {line['id']}, serial {line['serial']}, valid until "
+        f"{line['not_after']}{why}"
+    )
+
+
+def _without_effect(
+    entry: Entry, issued: Iterable[Mapping[str, Any]], known: Iterable[Mapping[str, Any]], option: str, now: int
+) -> list[str]:
+    """Return a warning for an entry that has become useless. Raises TlsError for one that never was of any use."""
+    if any(entry.is_about(line) for line in known):
+        return []
+    about = [line for line in issued if entry.is_about(line)]
+    if not about:
+        raise TlsError(
+            f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to revoke. "
+            "Is it misspelt? Nothing was changed."
+        )
+    if all(_has_ended(line, now) for line in about):
+        end = max(str(line["not_after"]) for line in about)
+        return [f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."]
+    return []
+
+
+def _has_ended(line: Mapping[str, Any], now: int) -> bool:
+    return clock.seconds(str(line["not_after"])) <= now
