@@ -101,6 +101,7 @@ class Server:
             "clients": [],
             "renew": False,
             "renew_before": None,
+            "remove_directory": False,
             **self.options,
             **changes,
         }

@@ -50,9 +50,17 @@ options:
       - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
+      - V(absent) takes managed rules, maps and settings out of the server's files. What these held before serves again,
+        which a handshake has to show. Before any change it stops when the server could not load its own certificate,
+        after O(hba_mode=replace), and with O(lock_out=refuse) when live sessions could not connect again.
+      - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
     type: str
-    choices: [present, previous]
+    choices: [present, previous, without_rules, absent]
     default: present
+  remove_directory:
+    description: With O(state=absent), whether to remove O(directory), too, with the private keys in it.
+    type: bool
+    default: false
   port:
     description: Port of the server. A host with several clusters has a call for each.
     type: int
@@ -287,7 +295,7 @@ forgotten_clients:
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
@@ -298,21 +306,27 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import target, tr
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.server import difference, roll_back
+    from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
 else:
     difference = later("server.difference")
+    removal = later("server.removal")
     roll_back = later("server.roll_back")
 
 
-def kind_of(state: str) -> type[transaction.Transaction]:
-    """Return the transaction that leads to a state."""
-    return transaction.Transaction if state == "present" else roll_back.RollBack
+# Each state and the transaction that leads to it; what a run does not need is not imported
+KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
+    "present": lambda: transaction.Transaction,
+    "previous": lambda: roll_back.RollBack,
+    "without_rules": lambda: removal.RuleRemoval,
+    "absent": lambda: removal.Removal,
+}
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
+        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
+        "remove_directory": {"type": "bool", "default": False},
         "port": {"type": "int", "default": 5432},
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
@@ -378,7 +392,7 @@ def main() -> None:
             int(time.time()),
             options["controller_time"],
             check_mode=module.check_mode,
-            kind=kind_of(options["state"]),
+            kind=KINDS[options["state"]](),
         )
     except TlsError as error:
         module.fail_json(**error.as_result())

@@ -62,6 +62,11 @@ def with_include(text: str, path: str) -> str:
     return f"{kept}{'' if not kept or kept.endswith(chr(10)) else chr(10)}{line}\n"
 
 
+def without_include(text: str) -> str:
+    """Return the text of postgresql.conf without our include, wherever it leads."""
+    return re.sub(r"^include_if_exists '[^'\n]*'  # pgops\.tls\r?(?:\n|\Z)", "", text, flags=re.MULTILINE)
+
+
 def includes(text: str) -> str:
     """Return the lines of postgresql.conf that are ours, each with its number: the later, the stronger."""
     numbered = enumerate(text.split("\n"), start=1)

@@ -37,7 +37,7 @@ def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
             yield
         except Exception:
             if is_new:
-                _remove_empty(path, account)
+                remove_empty(path, account)
             raise
 
 
@@ -61,7 +61,7 @@ def _locked_as(path: str, account: Account) -> Iterator[None]:
         yield
 
 
-def _remove_empty(path: str, account: Account) -> None:
+def remove_empty(path: str, account: Account) -> None:
     """Remove a directory that nothing was written to, with the rights that it was made with; its lock is held."""
     with contextlib.suppress(OSError, TlsError):
         try:

@@ -39,6 +39,7 @@ class Target(NamedTuple):
     clients: list[dict[str, Any]]
     renew: bool
     renew_before: int | None
+    remove_directory: bool
 
     @property
     def wish(self) -> reissue.Wish:
@@ -96,6 +97,7 @@ def read(options: dict[str, Any]) -> Target:
         clients=options["clients"],
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+        remove_directory=options["remove_directory"],
     )
 
 

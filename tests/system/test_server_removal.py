@@ -1,0 +1,181 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way out of a server: its files are as before, its own TLS serves again, and nobody is locked out by it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal
+from ansible_collections.pgops.tls.tests import loops
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
+
+FILES = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+
+
+def texts(server: Server) -> dict[str, str]:
+    """Return the configuration files."""
+    return {name: (server.cluster.data / name).read_text() for name in FILES}
+
+
+def remove(server: Server, **options: Any) -> Any:
+    return server.converge(kind=removal.Removal, **options)
+
+
+@pytest.fixture
+def own(server: Server, server_authority: Any, client_authority: Any) -> Server:
+    """Give a server with a certificate and a trusted authority of its own, that the collection has not seen yet."""
+    server.cluster.serve(*server_authority.issue("own", "serverAuth", "DNS:localhost"), client_authority.root)
+    return server
+
+
+def test_a_server_is_as_it_was_before_and_goes_on_where_it_ended(own: Server) -> None:
+    before, served = texts(own), own.served()
+    leaf = own.settle(ident="people alice app\n", hba="hostssl all app all cert map=people\n", plaintext="allow").leaf
+    disk = own.disk()
+    foreseen = remove(own, check_mode=True)
+    assert own.disk() == disk
+    done = remove(own)
+    assert done.changes == foreseen.changes
+    assert done.changes == [f"{name}: without what this collection has added" for name in FILES[::2] + FILES[1:2]]
+    headers = [one["before_header"] for one in difference.of_plan(done.plan, done.target, None, done.ssl_conf_before)]
+    assert headers == ["postgresql.conf", "pg_ident.conf", "pg_hba.conf"]
+    assert texts(own) == before
+    assert own.served() == served
+    own.restart()
+    assert own.served() == served
+    assert remove(own).changes == []
+    again = own.settle()
+    assert not again.plan.reasons
+    assert own.served() == leaf.sha256
+
+
+def test_rules_can_go_alone(own: Server) -> None:
+    before = texts(own)
+    own.settle()
+    served = own.served()
+    done = own.converge(kind=removal.RuleRemoval, remove_directory=True)
+    assert done.changes == ["pg_hba.conf: without what this collection has added"]
+    assert texts(own)["pg_hba.conf"] == before["pg_hba.conf"]
+    assert own.served() == served
+    assert own.converge(kind=removal.RuleRemoval).changes == []
+
+
+def test_the_directory_goes_if_that_is_wanted(own: Server) -> None:
+    own.settle()
+    done = remove(own, check_mode=True, remove_directory=True)
+    assert own.directory.exists()
+    assert remove(own, remove_directory=True).changes == done.changes
+    assert done.changes[-1] == f"{own.directory}: removed"
+    assert not own.directory.exists()
+    assert remove(own, remove_directory=True).changes == []
+    assert not own.directory.exists(), "not even an empty one"
+
+
+def test_a_server_that_nobody_has_set_up_stays_as_it_is(own: Server) -> None:
+    before = texts(own)
+    assert remove(own).changes == []
+    assert texts(own) == before
+    assert not own.directory.exists()
+
+
+def refuse(server: Server, said: str, **options: Any) -> None:
+    """Check that the way out is refused, in check mode too, and nothing changes."""
+    files, disk = texts(server), server.disk()
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=said):
+            remove(server, check_mode=check_mode, **options)
+    assert (texts(server), server.disk()) == (files, disk)
+
+
+@contextlib.contextmanager
+def session(server: Server, tmp_path: Path) -> Iterator[None]:
+    """Hold a session of a client with a certificate of ours open."""
+    found = loops.credentials(tmp_path, server.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"])
+    conninfo = " ".join(f"{name}={value}" for name, value in found.items())
+    process = subprocess.Popen(
+        ["psql", "-XAtq", conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    try:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("SELECT 'here';\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "here\n"
+        yield
+    finally:
+        process.communicate()
+
+
+def test_sessions_whose_certificates_would_not_be_trusted_any_more_stop_it(own: Server, tmp_path: Path) -> None:
+    own.settle()
+    own.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
+    with session(own, tmp_path):
+        refuse(own, "Live sessions have certificates of this collection, which the server would not trust any more")
+        assert remove(own, lock_out="allow").changes
+    own.settle()
+    assert remove(own).changes, "without such a session nothing stops it"
+
+
+def test_without_tls_of_its_own_sessions_that_use_it_stop_it(server: Server, tmp_path: Path) -> None:
+    before = texts(server)
+    server.settle()
+    server.cluster.append("pg_hba.conf", "host all app all trust\n")
+    with session(server, tmp_path):
+        refuse(server, "Live sessions use TLS, which the server would not have any more. .*: app@postgres from 127.0.0")
+    assert remove(server).changes
+    assert texts(server)["postgresql.conf"] == before["postgresql.conf"]
+    assert server.cluster.psql("SHOW ssl") == "off"
+
+
+def test_sessions_that_only_our_rules_let_in_stop_it(own: Server, tmp_path: Path) -> None:
+    own.cluster.hba("host all postgres all scram-sha-256")
+    own.settle()
+    with session(own, tmp_path):
+        refuse(own, "The new rules would not let 1 live session.s. in again: app@postgres")
+
+
+def test_files_of_its_own_that_are_of_no_use_stop_it(own: Server) -> None:
+    own.settle()
+    key = own.cluster.data / "server.key"
+    key.rename(own.cluster.data / "kept.key")
+    refuse(own, "Without the settings of this collection the server would have ssl = on, but its own files are of no")
+    (own.cluster.data / "kept.key").rename(key)
+    assert remove(own).changes
+
+
+def test_a_file_of_mode_replace_is_left_to_its_owner(own: Server) -> None:
+    own.settle(hba_mode="replace")
+    refuse(own, "all of it is from postgres_server_hba_mode replace")
+    lines = texts(own)["pg_hba.conf"].split("\n", 1)
+    own.cluster.write("pg_hba.conf", lines[1])
+    assert remove(own).changes == ["postgresql.conf: without what this collection has added"]
+    assert texts(own)["pg_hba.conf"] == lines[1]
+
+
+def test_no_rule_at_all_is_not_left(own: Server) -> None:
+    own.cluster.write("pg_hba.conf", "local all all trust\n")
+    own.settle()
+    own.cluster.write("pg_hba.conf", texts(own)["pg_hba.conf"].replace("local all all trust\n", ""))
+    refuse(own, "no rule would be left in it|would lock out this module's own connection")
+
+
+def test_what_the_server_refuses_is_put_back(own: Server) -> None:
+    own.settle()
+    used, served, before = own.used(), own.served(), texts(own)
+    with_list = before["postgresql.conf"].replace("ssl = on\n", "ssl = on\nssl_crl_file = 'gone.crl'\n", 1)
+    own.cluster.write("postgresql.conf", with_list)
+    with pytest.raises(TlsError, match=r"gone\.crl.*The previous state is back, and was proven"):
+        remove(own)
+    assert texts(own) == {**before, "postgresql.conf": with_list}
+    assert (own.used(), own.served()) == (used, served)
+    own.restart()
+    assert own.settle().changes == []
