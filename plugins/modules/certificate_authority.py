@@ -18,8 +18,13 @@ description:
   - Each has a root and, below it, an issuing CA that signs all certificates; clients and servers trust the roots. Roots
     live 10 years. Issuing CAs live 5 years, since their keys are in daily use.
   - Call it on one host, the CA host, before M(pgops.tls.certificate). Role P(pgops.tls.postgres_ca#role) does it.
-  - An authority that exists is never changed. Every run reads it, opens its keys, and fails if the passphrase is wrong,
-    a file is missing or damaged, or a key does not belong to its certificate.
+  - Every run reads the authorities, opens the keys that issue, and fails if the passphrase is wrong, a file is missing
+    or damaged, or a key does not belong to its certificate.
+  - An issuing CA is replaced by a run in its last half year, or earlier if two times O(certificate_lifetime) is more,
+    below the same root. Nobody notices except servers, whose list of authorities changes. What the one before has
+    issued stays until it is due. If the key of the root is kept elsewhere, runs ask for it from then on.
+  - A root is replaced only if you ask for it, in four phases (O(phase)) between which all hosts have to be reached by
+    runs. In a year before its end every run warns. Playbook C(pgops.tls.rotate_ca) does all of it.
 requirements:
   - cryptography >= 38
 attributes:
@@ -43,7 +48,11 @@ options:
         C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
         C(ledger.jsonl), the record of all issued certificates.
       - Back it up. It cannot be made again, and every server and client would have to learn to trust a new one.
-      - The file C(root.key) of each authority may be kept elsewhere, it is not needed to issue certificates.
+      - The file C(root.key) of each authority may be kept elsewhere, it is not needed to issue certificates. It is
+        needed, for one run, in the last half year of an issuing CA, and to have a new root signed by the old one
+        (O(phase=stage)). It belongs into the folder with the highest number.
+      - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements. Those in C(retired)
+        hold certificates only.
     type: path
     required: true
   passphrase:
@@ -58,7 +67,8 @@ options:
       - Type of the private keys of the authorities.
       - Ed25519 is not among them, because SCRAM's channel binding fails under such an authority. Servers and clients
         may have Ed25519 keys.
-      - Authorities that exist with another type are an error, because they cannot be changed.
+      - Authorities that exist with another type are an error, because an authority cannot change its keys. A staged one
+        has the type that is wanted then, and those of O(rotate) may have another type until it is staged.
     type: str
     choices: [P-256, P-384, RSA-3072, RSA-4096]
     default: P-256
@@ -66,6 +76,66 @@ options:
     description:
       - How long certificates are going to be valid that M(pgops.tls.certificate) will be asked for, such as V(90d).
       - It is only checked against the life of the issuing CAs, so that a mistake is found before anything changes.
+    type: str
+  phase:
+    description:
+      - Takes the authorities of O(rotate) a phase further in the replacement of their roots, in the order V(stage),
+        V(switch), V(retire), V(finish). What is there already is no change, and a phase that is not next is an error.
+      - V(stage) makes a new root and a new issuing CA, which are in RV(authorities.server.roots) and
+        RV(authorities.client.bundle) from then on, and issue nothing. Have every host trust them, by a run.
+      - V(switch) lets them issue. Then have every host get a new certificate. If the old root's key was there when they
+        were staged, chains hold the new root as signed by the old one, so that who trusts only the old one is not
+        shut out yet.
+      - V(retire) takes the old root out of what is trusted. Then have every host forget it.
+      - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
+      - Each of them but those without effect is refused as long as the newest certificate of any id in the ledger is
+        not in O(holders), unless it has ended or is revoked. RV(unproven) tells which.
+    type: str
+    choices: [stage, switch, retire, finish]
+  rotate:
+    description:
+      - The authorities whose roots are to be replaced. Those that O(phase) is about; without it, those whose
+        O(key_type) may differ until a new one is staged.
+      - By default both with O(phase), and none without.
+    type: list
+    elements: str
+    choices: [server, client]
+    default: []
+  holders:
+    description:
+      - The certificates that were seen in use in this run, for O(phase), as M(pgops.tls.server) and M(pgops.tls.client)
+        return them.
+    type: dict
+    default: {}
+    suboptions:
+      server: &holders
+        description: Those of this authority.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          id:
+            description: The id by which the certificate was issued.
+            type: str
+            required: true
+          serial:
+            description: Its serial number in hexadecimal.
+            type: str
+            required: true
+      client: *holders
+  drop:
+    description:
+      - In an emergency, the authority with a root that nobody may trust any longer, as when its key was stolen.
+      - Fails and tells in RV(breaks) what would break, unless O(drop_confirmed) names the root. With it, a new
+        authority takes its place at once, and the old one is in no list of what is to be trusted.
+      - Until hosts are reached by a run they trust the old root only, so servers and clients of different states refuse
+        each other. Give them new certificates with the option O(pgops.tls.server#module:renew) of M(pgops.tls.server)
+        and O(pgops.tls.client#module:renew) of M(pgops.tls.client).
+      - Afterwards the authority is as after V(retire); O(phase=finish) removes the keys.
+    type: str
+    choices: [server, client]
+  drop_confirmed:
+    description: The common name of the root that O(drop) is to drop. One that is dropped already is no change.
     type: str
   revoked:
     description:
@@ -116,12 +186,56 @@ EXAMPLES = r"""
   run_once: true
   register: ca
 
+- name: Stage new roots, after a run in which all hosts were seen
+  pgops.tls.certificate_authority:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
+    phase: stage
+    holders:
+      server:
+        - {id: db1, serial: 2c5ac6f1d90e73b2a4}
+      client:
+        - {id: app1/www/orders, serial: 5ac6f1d90e73b2a42c}
+  delegate_to: localhost
+  run_once: true
+
 - name: Show until when the issuing CA of the servers can issue certificates
   ansible.builtin.debug:
     var: ca.authorities.server.issuing_not_after
 """
 
 RETURN = r"""
+unproven:
+  description: Certificates that hinder O(phase), since they are in use as far as the ledger knows.
+  returned: when O(phase) is refused for them
+  type: list
+  elements: dict
+  contains: &certificate
+    authority:
+      description: Which authority issued it.
+      type: str
+    id:
+      description: The id by which it was issued.
+      type: str
+      sample: app1/www/orders
+    serial:
+      description: Its serial number in hexadecimal.
+      type: str
+    not_after:
+      description: Its end, in UTC.
+      type: str
+      sample: "2027-02-19T02:05:00Z"
+breaks:
+  description: The newest certificate of each id that O(drop) would break.
+  returned: when O(drop) is not confirmed
+  type: list
+  elements: dict
+  contains: *certificate
+root:
+  description: The common name of the root that O(drop) is about, for O(drop_confirmed).
+  returned: when O(drop) is not confirmed
+  type: str
+  sample: PostgreSQL client root CA 5ac6f1d9
 authorities:
   description: Both authorities.
   returned: success
@@ -160,6 +274,9 @@ authorities:
               one is still trusted, V(retiring) when the old one is trusted no longer, and hosts may still have it.
           type: str
           sample: steady
+        replaced:
+          description: Whether the root took the place of an earlier one, which is retired.
+          type: bool
         key_type:
           description: Type of the authority's keys.
           type: str
@@ -189,8 +306,15 @@ changes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage, planning, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+HOLDERS = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"id": {"type": "str", "required": True}, "serial": {"type": "str", "required": True}},
+}
 
 
 def main() -> None:
@@ -206,6 +330,11 @@ def main() -> None:
                 "no_log": False,
             },
             "certificate_lifetime": {"type": "str"},
+            "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
+            "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
+            "holders": {"type": "dict", "default": {}, "options": {"server": HOLDERS, "client": HOLDERS}},
+            "drop": {"type": "str", "choices": ["server", "client"]},
+            "drop_confirmed": {"type": "str"},
             "revoked": {
                 "type": "list",
                 "elements": "dict",
@@ -229,6 +358,8 @@ def main() -> None:
                 },
             },
         },
+        mutually_exclusive=[("phase", "drop")],
+        required_by={"drop_confirmed": "drop"},
         supports_check_mode=True,
     )
     if not library.is_usable():
@@ -237,7 +368,16 @@ def main() -> None:
         )
     options = module.params
     lifetime = options["certificate_lifetime"] or ""
-    wish = keeping.Wish(options["directory"], options["key_type"], options["passphrase"], lifetime, options["revoked"])
+    change = planning.Change(
+        options["phase"] or "",
+        options["rotate"] or (list(profiles.PURPOSES) if options["phase"] else []),
+        options["holders"],
+        options["drop"] or "",
+        options["drop_confirmed"] or "",
+    )
+    wish = keeping.Wish(
+        options["directory"], options["key_type"], options["passphrase"], lifetime, options["revoked"], change
+    )
     try:
         done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:

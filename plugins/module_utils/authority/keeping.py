@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     lineage,
     planning,
     profiles,
+    renewing,
     rollover,
     store,
 )
@@ -117,9 +118,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         + [step.change for step in plan.steps]
         + (revoked.changes if revoked else [])
         + (lists.changes if lists else []),
-        plan.warnings
-        + (revoked.warnings if revoked else [])
-        + (lists.warnings if lists else []),
+        plan.warnings + (revoked.warnings if revoked else []) + (lists.warnings if lists else []),
         _state(found),
         _state(lineages),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
@@ -150,9 +149,7 @@ def _read_all(wish: Wish) -> dict[str, Lineage]:
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _plan(
-    wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int
-) -> planning.Plan:
+def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
     lifetime = durations.seconds(wish.lifetime, LIFETIME) if wish.lifetime else 0
     place = rollover.Place(wish.directory, wish.passphrase, wish.key_type, lifetime)
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
@@ -163,13 +160,14 @@ def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
     """Raise TlsError for an authority that has another type of keys than is wished, and is not about to get it."""
     present = found.authority.issuing.key_type
     coming = found.staged.issuing.key_type if found.staged else None
-    is_coming = wish.key_type == coming if coming else found.name in wish.change.rotate
+    is_next = found.phase == lineage.STEADY and found.name in wish.change.rotate
+    is_coming = wish.key_type == coming if coming else is_next
     if present != wish.key_type and not is_coming:
         raise TlsError(
             f"key_type: {wish.key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
-            f"keys{f', and {coming} keys staged' if coming else ''}. An authority keeps its keys for life: set key_type "
-            f"back to {coming or present}, or replace the authority with ansible-playbook pgops.tls.rotate_ca. Nothing "
-            "was changed."
+            f"keys{f', and {coming} keys staged' if coming else ''}. An authority keeps its keys for life: set "
+            f"key_type back to {coming or present}, or replace the authority, with ansible-playbook "
+            "pgops.tls.rotate_ca. Nothing was changed."
         )
 
 
@@ -186,7 +184,7 @@ def check_time(found: Lineage, now: int) -> None:
             remedy = (
                 f"Replace the root at once: ansible-playbook pgops.tls.rotate_ca -e postgres_ca_drop={found.name}."
                 if found.authority.root.not_after <= now
-                else f"The run that finds the key of its root in {store.root_key_path(found.current)} makes a new one."
+                else renewing.remedy(found)
             )
             raise TlsError(
                 f"The {found.name} CA {certificate.common_name!r} has expired on "

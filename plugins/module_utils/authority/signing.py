@@ -16,9 +16,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     ledger,
     lineage,
     profiles,
+    renewing,
     requests,
     store,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -74,8 +76,8 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
             )
         authority = found.authority
         ledger.check_writable(order.directory)
-        keeping.check_time(authority, now)
-        validity, warnings = _validity(authority, lifetime, order.lifetime, now)
+        keeping.check_time(found, now)
+        validity, warnings = _validity(found, lifetime, order.lifetime, now)
         not_after = clock.instant(validity.not_after)
         if is_dry:
             return Outcome({}, refused, not_after, changes, warnings)
@@ -86,26 +88,23 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
     return Outcome(chains, refused, not_after, changes, warnings)
 
 
-def _validity(
-    authority: issuing.Authority, lifetime: int, written: str, now: int
-) -> tuple[issuing.Validity, list[str]]:
+def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[issuing.Validity, list[str]]:
     """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
-    keeping.check_lifetime(authority, written, "lifetime")
-    issuer = authority.issuing
+    keeping.check_lifetime(found.authority, written, "lifetime")
+    issuer = found.authority.issuing
     left = issuer.not_after - now
     name, end = f"issuing CA {issuer.common_name!r}", clock.instant(issuer.not_after)
     if left < lifetime * LEAST_SHARE:
         raise TlsError(
             f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "
-            "less than a third of that. Replace the authority, or choose a shorter lifetime until you have. "
-            "Nothing was issued."
+            f"less than a third of that. {renewing.remedy(found)} Nothing was issued."
         )
     start = max(now - profiles.BACKDATED, issuer.not_before)
     if now + lifetime <= issuer.not_after:
         return issuing.Validity(start, now + lifetime), []
     warning = (
         f"New certificates end on {end}, in {durations.in_words(left)}, and not after {written}: the {name} ends then. "
-        "Plan its replacement."
+        f"{renewing.remedy(found)}"
     )
     return issuing.Validity(start, issuer.not_after), [warning]
 

@@ -55,7 +55,7 @@ def test_renewals_stay_apart_until_the_authority_has_too_little_left(
         except TlsError as error:
             refusal = error.message
             break
-    assert "less than a third of that. Replace the authority" in refusal
+    assert "less than a third of that. Put the key of its root to " in refusal
     assert 0 < left < LIFE / 3
     gaps = [later - earlier for earlier, later in zip(host.renewals, host.renewals[1:])]
     assert min(gaps) >= min(apart, LIFE * signing.LEAST_SHARE * reissue.RENEWED_AT) * DAY

@@ -1,0 +1,88 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who has to be proven before trust moves on: whoever holds the newest certificate that an identity was given.
+
+The ledger knows them all, whether the inventory does or not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+_TOLD = 8  # certificates that a message lists; all are in the result
+
+
+class Live(NamedTuple):
+    """The newest certificate of an identity, which has not ended. ``issuer`` is the key identifier of its issuer."""
+
+    authority: str
+    id: str
+    serial: str
+    not_after: str
+    issuer: str
+
+    def as_result(self) -> dict[str, str]:
+        """Return what a module's result holds of it."""
+        return {"authority": self.authority, "id": self.id, "serial": self.serial, "not_after": self.not_after}
+
+    def in_words(self) -> str:
+        """Return it for a message."""
+        return f"{self.id} ({self.authority} certificate {self.serial}, until {self.not_after})"
+
+
+def live(directory: str, revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:
+    """Return the newest certificate of each identity unless it has ended or is revoked. ``now`` is in Unix seconds.
+
+    ``revoked`` has the serial numbers by authority. Raises TlsError for a damaged ledger, OSError.
+    """
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for line in ledger.matching(directory, [b"{"]):
+        newest[line["authority"], line["id"]] = line
+    return [
+        Live(*(str(line[field]) for field in Live._fields))
+        for line in newest.values()
+        if clock.seconds(line["not_after"]) > now and line["serial"] not in revoked.get(line["authority"], ())
+    ]
+
+
+def refuse_unproven(found: Iterable[Live], holders: Mapping[str, Sequence[Mapping[str, str]]], phase: str) -> None:
+    """Raise TlsError unless each certificate was observed in this run: ``holders`` by authority, {id, serial}.
+
+    Whoever was not may still trust, or show, what the phase is going to take away.
+    """
+    proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in holders.items() for one in all_}
+    missing = [one for one in found if (one.authority, one.id, one.serial) not in proven]
+    if missing:
+        raise TlsError(
+            f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
+            "this run with that certificate. Put the host into the inventory and run again, or revoke what is no "
+            "longer in use, or wait until it ends. Nothing was changed.",
+            unproven=[one.as_result() for one in missing],
+        )
+
+
+def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> None:
+    """Raise TlsError when the newest certificate of an identity of authority ``name`` is from an issuer that retires.
+
+    ``issuers`` are the key identifiers of those that stay.
+    """
+    old = [one for one in found if one.authority == name and one.issuer not in issuers]
+    if old:
+        raise TlsError(
+            f"phase: retire is not safe yet: {in_words(old)} from below the root that is to be retired, and would be "
+            "refused everywhere. Run site.yml, which issues new ones. Nothing was changed.",
+            unproven=[one.as_result() for one in old],
+        )
+
+
+def in_words(found: Sequence[Live]) -> str:
+    """Return certificates for a message, ending with the verb ``is`` or ``are``."""
+    ordered = sorted(found)
+    listed = ", ".join(one.in_words() for one in ordered[:_TOLD])
+    more = f" and {len(ordered) - _TOLD} more" if len(ordered) > _TOLD else ""
+    return f"{listed}{more} {'is' if len(ordered) == 1 else 'are'}"

@@ -1,0 +1,68 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emergency: a root that must not be trusted for one more minute, whoever is shut out by it.
+
+What breaks is shown before, and the root has to be named to be dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, issuing, lineage, rollover, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
+from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
+from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+
+def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> None:
+    """Raise TlsError, with what would break, unless ``confirmed`` is the common name of a root of this authority."""
+    known = [one.root.common_name for one in (*found.trusted, *found.retiring)]
+    if confirmed in known:
+        return
+    root = found.current.root
+    broken = sorted(one for one in live if one.authority == found.name and one.issuer in _issuers(found, root.der))
+    what = f"{barrier.in_words(broken)} in use" if broken else "no certificate is in use"
+    unknown = f"{confirmed!r} is no root of the {found.name} CA. " if confirmed else ""
+    raise TlsError(
+        f"drop: {unknown}To drop the {found.name} root {root.common_name!r} breaks what is below it at once, until "
+        f"each host has been reached by a run: {what}. Nothing was changed. To do it, confirm the root by its name: "
+        f"drop_confirmed: {root.common_name}",
+        root=root.common_name,
+        breaks=[one.as_result() for one in broken],
+    )
+
+
+def steps(found: Lineage, confirmed: str, place: Place, now: int) -> list[Step]:
+    """Return what drops the root named ``confirmed``; nothing when it is not trusted any more.
+
+    Where it is the one in use, a new authority takes its place first, and what is staged goes with it: it was made, and
+    lies, in the same place. Raises OSError.
+    """
+    old = [one for one in found.trusted if one.root.common_name == confirmed]
+    if not old:
+        return []
+    is_in_use = confirmed == found.current.root.common_name
+    made = [_replacement(found, place, now)] if is_in_use else []
+    after = made[0].after if made else found
+    gone = [one for one in after.trusted if one != after.current] if is_in_use else old
+    return [*made, rollover.leave(after, gone, place, f"drop the {found.name} root at once")]
+
+
+def _replacement(found: Lineage, place: Place, now: int) -> Step:
+    made = issuing.new_authority(found.name, place.key_type, now)
+
+    def apply() -> None:
+        store.create(place.directory, made, place.passphrase)
+
+    return Step(
+        f"make a new {found.name} CA, which issues from now on: {rollover.in_words(made)}",
+        found._replace(authority=made, numbered=(*found.numbered, lineage.generation(made))),
+        apply,
+    )
+
+
+def _issuers(found: Lineage, root: bytes) -> set[str]:
+    return {one.issuing.subject_key_id for one in found.trusted if one.root.der == root}

@@ -1,0 +1,135 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The issuing CA by the clock: a new one below the same root, which nobody but servers' lists of authorities notices.
+
+Everybody trusts the root, and each certificate comes with its issuing CA: what the one before has issued stays.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    issuing,
+    keys,
+    lineage,
+    profiles,
+    rollover,
+    store,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
+from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+# Of an issuing CA's life that is left, and lifetimes of its certificates: long before it would shorten one.
+_SHARE, _LIFETIMES = 1 / 10, 2
+_MOST = 1 / 2  # of its life: certificates that live longer than that are shortened, rather than a CA made every night
+# Of a root's life that is left: a year, for who has to plan a rollover.
+ROOT_WARNED_AT = profiles.ROOT_LIFE // 10
+
+
+class Outlook(NamedTuple):
+    """What the clock says of an authority: what to do, and what to warn of."""
+
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+
+
+def look(found: Lineage, place: Place, now: int) -> Outlook:
+    """Return what the clock asks for. ``now`` is in Unix seconds.
+
+    A root key that is elsewhere, or does not open, is asked for in time; nothing fails for it. Raises OSError.
+    """
+    root = found.current.root
+    warnings = [_root_ends(found, now)] if root.not_after - now < ROOT_WARNED_AT else []
+    steps = [step for step in (_with_root_key(found), _without_ended(found, place, now)) if step]
+    if is_due(found, place.lifetime, now):
+        try:
+            holder = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), found.current)
+            key, why = store.root_key(holder, place.passphrase), "it is not there"
+        except TlsError as error:
+            key, why = None, error.message
+        if key is None:
+            warnings.append(_key_wanted(found, place.lifetime, why))
+        else:
+            steps.append(_renew(steps[-1].after if steps else found, key, place, now))
+    return Outlook(tuple(steps), tuple(warnings))
+
+
+def is_due(found: Lineage, lifetime: int, now: int) -> bool:
+    """Return whether the issuing CA is to be replaced. One that ends with its root cannot be: the root has to be."""
+    one = found.current.issuing
+    life = one.not_after - one.not_before
+    margin = min(max(_LIFETIMES * lifetime, int(life * _SHARE)), int(life * _MOST))
+    return one.not_after - now < margin and one.not_after < found.current.root.not_after
+
+
+def remedy(found: Lineage) -> str:
+    """Return what to do when an issuing CA has too little left."""
+    if found.current.issuing.not_after >= found.current.root.not_after:
+        return "Replace the root: ansible-playbook pgops.tls.rotate_ca."
+    return f"Put the key of its root to {store.root_key_path(found.current)}, and run site.yml, which makes a new one."
+
+
+def _renew(found: Lineage, key: keys.AuthorityKey, place: Place, now: int) -> Step:
+    before = found.current
+    made = issuing.below(found.name, before.root, key, now)._replace(cross=before.cross)
+
+    def apply() -> None:
+        # The root's key follows as it is: there has to be one place only to take it away from.
+        folder = store.create(place.directory, made._replace(root_key=None), place.passphrase)
+        store.move_root_key(before.folder, folder)
+
+    return Step(
+        f"make a new issuing CA below the {found.name} root {before.root.common_name!r}: {made.issuing.common_name!r} "
+        f"until {clock.instant(made.issuing.not_after)}; what {before.issuing.common_name!r} has issued stays",
+        found._replace(authority=made, numbered=(*found.numbered, lineage.generation(made))),
+        apply,
+    )
+
+
+def _with_root_key(found: Lineage) -> Step | None:
+    """Return the step that brings the root's key to the newest folder of that root, None when it is not elsewhere."""
+    current = found.current
+    if os.path.exists(store.root_key_path(current)):
+        return None
+    place = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), None)
+    if place is None:
+        return None
+    return Step(
+        f"move {store.root_key_path(place)} to {current.folder}",
+        found,
+        lambda: store.move_root_key(place.folder, current.folder),
+    )
+
+
+def _without_ended(found: Lineage, place: Place, now: int) -> Step | None:
+    """Return the step that puts issuing CAs away which were in use before and have ended; None when there are none."""
+    current = found.current
+    ended = [one for one in found.below_root if one != current and now >= one.issuing.not_after]
+    if not ended:
+        return None
+    after = found._replace(numbered=tuple(one for one in found.numbered if one not in ended))
+    return rollover.put_away(after, ended, place, f"put away what ended of the {found.name} CA", ["issuing.key"])
+
+
+def _root_ends(found: Lineage, now: int) -> str:
+    root = found.current.root
+    return (
+        f"The root of the {found.name} CA, {root.common_name!r}, ends in {durations.in_words(root.not_after - now)}, "
+        f"on {clock.instant(root.not_after)}. No certificate outlives it: replace it, with ansible-playbook "
+        "pgops.tls.rotate_ca."
+    )
+
+
+def _key_wanted(found: Lineage, lifetime: int, why: str) -> str:
+    one = found.current.issuing
+    return (
+        f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and is to be replaced now, "
+        f"for which the key of its root is needed in {store.root_key_path(found.current)}: {why}. Put it there before "
+        f"{clock.instant(one.not_after - lifetime)}, from when on certificates would end with their issuer, run again, "
+        "and take it away."
+    )
