@@ -52,8 +52,10 @@ options:
         it again to go back further.
       - A later call with V(present) keeps certificates that are valid and not due. It brings declared roots back.
         RV(next_run) tells.
+      - V(absent) removes keys, certificates, links and services of all OS users in O(identities). Files that were kept
+        as C(NAME.before-pgops) are back at their names.
     type: str
-    choices: [present, previous]
+    choices: [present, previous, absent]
     default: present
   identities:
     description:
@@ -258,7 +260,7 @@ identities:
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
@@ -267,14 +269,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import roll_back
+    from ansible_collections.pgops.tls.plugins.module_utils.client import removal, roll_back
 else:
+    removal = later("client.removal")
     roll_back = later("client.roll_back")
 
 
-def kind_of(state: str) -> type[transaction.Transaction]:
-    """Return the transaction that leads to a state."""
-    return transaction.Transaction if state == "present" else roll_back.RollBack
+# Each state and the transaction that leads to it; what a run does not need is not imported
+KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
+    "present": lambda: transaction.Transaction,
+    "previous": lambda: roll_back.RollBack,
+    "absent": lambda: removal.Removal,
+}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -286,7 +292,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "str", "default": []},
     }
     return {
-        "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
+        "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "roots": {"type": "str", "required": True},
@@ -306,7 +312,7 @@ def main() -> None:
     now = int(time.time())
     try:
         wanted = target.read(module.params, now)
-        controller_time, kind = module.params["controller_time"], kind_of(module.params["state"])
+        controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]()
         converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())

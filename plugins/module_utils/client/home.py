@@ -185,6 +185,16 @@ def free_name(path: str) -> str:
     return name
 
 
+def kept_name(path: str) -> str | None:
+    """Return where the file is kept that was at ``path`` before us, the last of several; None when there is none."""
+    last, number = None, 1
+    name = f"{path}.before-pgops"
+    while os.path.lexists(name):
+        last, number = name, number + 1
+        name = f"{path}.before-pgops-{number}"
+    return last
+
+
 def _link(path: str) -> str | None:
     """Return where one of our links points to, '' for any other file or link, None when nothing is there."""
     if not os.path.lexists(path):

@@ -88,6 +88,22 @@ class Journal:
             _keep(path, aside)
         files.point(path, target)
 
+    def put_back(self, path: str, aside: str) -> None:
+        """Rename what is kept at ``aside`` to ``path``, in place of the link there. Raises OSError."""
+        journal, kept = self._read(), self._state(aside)
+        written = {key: kept[key] for key in ("sha256", "link") if key in kept}
+        change = {"path": path, "before": self._state(path), "written": written, "aside": None, "kept": aside}
+        journal["changes"].append(change)
+        self._write(journal)
+        os.rename(aside, path)
+        files.sync_directory(os.path.dirname(path))
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a link. Raises OSError."""
+        self._note(path, {"kind": "absent"})
+        os.unlink(path)
+        files.sync_directory(os.path.dirname(path))
+
     def commit(self) -> None:
         """Close the transaction: what was changed stays."""
         changes = self._read()["changes"]
@@ -196,6 +212,8 @@ class Journal:
 
     def _restore(self, change: dict[str, Any]) -> None:
         path, before = change["path"], change["before"]
+        if "kept" in change and not os.path.lexists(change["kept"]):
+            _keep(path, change["kept"])
         if before["kind"] == "rooted":
             self._rooted(path).restore(path)
         elif change["aside"] is not None:
@@ -235,7 +253,7 @@ def _check(journal: dict[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError for what is no journal: nothing may be half put back because of it."""
     for change in journal["changes"]:
         before, aside = change["before"], change["aside"]
-        paths, numbers = [change["path"], *([aside] if aside is not None else [])], []
+        paths, numbers = [change["path"], *(one for one in (aside, change.get("kept")) if one is not None)], []
         if before["kind"] == "link":
             paths.append(before["link"])
         elif before["kind"] == "file" and aside is None:

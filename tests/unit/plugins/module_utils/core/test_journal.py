@@ -30,13 +30,15 @@ class World:
         self.store = GenerationStore(str(root / "store"), ME, 0o700)
         self.store.switch(self.store.stage({"key": File(b"old key", 0o600)}))
         self.outside.mkdir()
-        for name in ("config", "kept", "replaced"):
+        for name in ("config", "kept", "replaced", "gone", "theirs.aside"):
             (self.outside / name).write_bytes(name.encode() + b" before\r\n\xff")
         os.chmod(self.outside / "config", 0o640)
         os.chown(self.outside / "config", *SOMEBODY)
         os.chmod(self.outside / "kept", 0o604)
         os.chown(self.outside / "kept", *SOMEBODY)
         os.symlink("/somewhere/else", self.outside / "link")
+        os.symlink("/somewhere/of/ours", self.outside / "theirs")
+        os.symlink("/somewhere/of/ours", self.outside / "gone link")
         os.symlink("config", self.outside / "alias")
 
     def path(self, name: str) -> str:
@@ -53,6 +55,9 @@ class World:
         journal.put_link(self.path("kept"), "new target", self.path("kept.aside"))
         journal.put_file(self.path("new"), b"new file", 0o600, SOMEBODY)
         journal.put_file(self.path("alias"), b"config after, a second time")
+        journal.put_back(self.path("theirs"), self.path("theirs.aside"))
+        journal.remove(self.path("gone"))
+        journal.remove(self.path("gone link"))
         return journal
 
     def commit(self) -> None:

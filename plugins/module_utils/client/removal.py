@@ -1,0 +1,89 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way out of one OS user: a transaction after which its files are what they were before ours took their places."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import Found, kept_name
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, leaves
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+
+_REMOVED = "removed"  # in differences: what is there instead of a link of ours
+
+
+class _Steps(NamedTuple):
+    """Links of ours with the files that take their places (None: nothing does), and the coming service file."""
+
+    links: dict[str, str | None]
+    service: bytes | None
+
+
+class Removal(Transaction):
+    """All identities of one OS user. Files that were moved aside come back, and our directory goes with its keys."""
+
+    def refuse_unfit(self) -> None:
+        """Raise TlsError for whatever can be known to fail before any OS user of the host is touched."""
+        self.home.refuse_unfit()
+        service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
+
+    def warnings(self) -> list[str]:
+        """Return nothing: what is there is the user's own business again."""
+        return []
+
+    def run(self, *, check_mode: bool) -> Outcome:
+        """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError; then files are as they were."""
+        if not self.home.is_set_up():
+            return self._outcome(self.home.found([]), _Steps({}, None), [])
+        with files.locked(self.home.store.directory):
+            recovered = [self._recovery()] if self.journal.is_open() else []
+            if not check_mode:
+                self._recover()
+            found = self.home.found([one.role for one in self.identities])
+            steps = self._steps(found)
+            if not check_mode:
+                self._take(steps)
+                shutil.rmtree(self.home.store.directory)
+            return self._outcome(found, steps, [*recovered, *self._in_words(steps)])
+
+    def _steps(self, found: Found) -> _Steps:
+        # A certificate without its key ends every connection, so it goes first.
+        links = {path: kept_name(path) for path in sorted(found.links) if found.links[path]}
+        parts = service_file.split(found.service or b"", self.home.service_file)
+        return _Steps(links, parts.before + parts.after if parts.block else None)
+
+    def _take(self, steps: _Steps) -> None:
+        try:
+            self.journal.begin(None)
+            for path, kept in steps.links.items():
+                if kept is None:
+                    self.journal.remove(path)
+                else:
+                    self.journal.put_back(path, kept)
+            if steps.service:
+                self.journal.put_file(self.home.service_file, steps.service)
+            elif steps.service is not None:
+                self.journal.remove(os.path.realpath(self.home.service_file))
+            self.journal.commit()
+        except Exception as error:
+            raise self._rolled_back(error, None) from error
+
+    def _in_words(self, steps: _Steps) -> list[str]:
+        told = [
+            f"{path}: {f'{os.path.basename(kept)} is back' if kept else 'the link is removed'}"
+            for path, kept in steps.links.items()
+        ]
+        if steps.service is not None:
+            told.append(f"{self.home.service_file}: the services of this collection are removed")
+        return [*told, f"{self.home.store.directory}: removed"]
+
+    def _outcome(self, found: Found, steps: _Steps, changes: list[str]) -> Outcome:
+        links = {path: os.path.basename(kept) if kept else _REMOVED for path, kept in steps.links.items()}
+        plan = planning.Plan({}, [], False, links, steps.service, [], changes)
+        return Outcome(plan, bool(changes), changes, [], leaves(found), {}, found)
