@@ -95,10 +95,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
             store.check_writable(wish.directory)
         loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
         made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
-        for one in (*plan.after.values(), *made.values()):
-            _refuse_other_key_type(one, wish)
-            check_time(one, now)
-            check_lifetime(one.authority, wish.lifetime, LIFETIME)
+        _check([*plan.after.values(), *made.values()], wish, now)
         lists = _lists(wish, revoked, found, now)
         if not is_dry:
             store.tighten(loose)
@@ -154,6 +151,14 @@ def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked 
     place = rollover.Place(wish.directory, wish.passphrase, wish.key_type, lifetime)
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
     return planning.make(wish.change, found, place, serials, now)
+
+
+def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
+    for one in lineages:
+        if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
+            _refuse_other_key_type(one, wish)
+            check_time(one, now)
+            check_lifetime(one.authority, wish.lifetime, LIFETIME)
 
 
 def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:

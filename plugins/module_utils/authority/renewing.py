@@ -45,18 +45,24 @@ def look(found: Lineage, place: Place, now: int) -> Outlook:
     """
     root = found.current.root
     warnings = [_root_ends(found, now)] if root.not_after - now < ROOT_WARNED_AT else []
-    steps = [step for step in (_with_root_key(found), _without_ended(found, place, now)) if step]
+    steps = [_with_root_key(found)]
     if is_due(found, place.lifetime, now):
-        try:
-            holder = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), found.current)
-            key, why = store.root_key(holder, place.passphrase), "it is not there"
-        except TlsError as error:
-            key, why = None, error.message
+        key, why = _root_key(found, place)
         if key is None:
             warnings.append(_key_wanted(found, place.lifetime, why))
         else:
-            steps.append(_renew(steps[-1].after if steps else found, key, place, now))
-    return Outlook(tuple(steps), tuple(warnings))
+            steps.append(_renew(found, key, place, now))
+    steps.append(_without_ended(steps[-1].after if steps[-1] else found, place, now))
+    return Outlook(tuple(step for step in steps if step), tuple(warnings))
+
+
+def _root_key(found: Lineage, place: Place) -> tuple[keys.AuthorityKey | None, str]:
+    """Return the key of the root, or None and why there is none. Raises OSError."""
+    holder = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), found.current)
+    try:
+        return store.root_key(holder, place.passphrase), "it is not there"
+    except TlsError as error:
+        return None, error.message
 
 
 def is_due(found: Lineage, lifetime: int, now: int) -> bool:

@@ -1,0 +1,130 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emergency: what breaks is told before, the root has to be named, and a new authority is there at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.authority.test_rollover import NAMES, PHASES, Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, now: int, csr: str) -> Fleet:
+    made = Fleet(tmp_path / "ca", now, csr)
+    made.keep()
+    made.issue()
+    return made
+
+
+def root(fleet: Fleet, name: str = "client") -> str:
+    return fleet.keep().lineages[name].authority.root.common_name
+
+
+def drop(fleet: Fleet, confirmed: str = "", **others: Any) -> Any:
+    return fleet.keep(drop="client", confirmed=confirmed, **others)
+
+
+@pytest.mark.parametrize("confirmed", ["", "PostgreSQL client root CA 12345678", "client"])
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_what_breaks_is_told_and_nothing_changes_until_the_root_is_named(
+    fleet: Fleet, confirmed: str, is_dry: bool
+) -> None:
+    before, name = fleet.contents(), root(fleet)
+    with pytest.raises(TlsError, match=f"drop_confirmed: {name}$") as caught:
+        drop(fleet, confirmed, is_dry=is_dry)
+    assert "app1/www/orders (client certificate " in caught.value.message
+    assert caught.value.details["root"] == name
+    serial = f"{fleet.leaf('client').serial:x}"
+    assert caught.value.details["breaks"] == [
+        {
+            "authority": "client",
+            "id": "app1/www/orders",
+            "serial": serial,
+            "not_after": "2027-04-15T08:00:00Z",
+        }
+    ]
+    assert fleet.contents() == before
+
+
+def test_the_root_of_the_other_authority_confirms_nothing(fleet: Fleet) -> None:
+    with pytest.raises(TlsError, match="is no root of the client CA"):
+        drop(fleet, root(fleet, "server"))
+
+
+def test_a_dropped_root_is_nowhere_and_a_new_authority_issues(fleet: Fleet) -> None:
+    old, servers = root(fleet), root(fleet, "server")
+    done = drop(fleet, old)
+    assert len(done.changes) == 2
+    found = done.lineages["client"]
+    assert found.phase == "retiring"
+    assert len(found.roots) == len(found.issuing) == 1
+    assert old not in str(found.bundle)
+    assert root(fleet) == found.authority.root.common_name != old
+    assert root(fleet, "server") == servers
+    assert drop(fleet, old).changes == []
+    fleet.issue()
+    assert fleet.chains["client"].count("BEGIN") == 2
+    fleet.step("finish", rotate=("client",))
+    assert not list((fleet.directory / "client/retired").rglob("*.key"))
+
+
+def test_a_dry_run_drops_nothing(fleet: Fleet) -> None:
+    before, old = fleet.contents(), root(fleet)
+    assert len(drop(fleet, old, is_dry=True).changes) == 2
+    assert fleet.contents() == before
+
+
+@pytest.mark.parametrize("phase", PHASES[1:])
+def test_the_root_in_use_can_be_dropped_in_each_phase_with_all_that_lies_beside_it(fleet: Fleet, phase: str) -> None:
+    fleet.until(phase)
+    old = [one.common_name for one in fleet.keep().lineages["client"].roots]
+    done = drop(fleet, root(fleet))
+    found = done.lineages["client"]
+    assert found.phase == "retiring"
+    assert [one.common_name for one in found.roots if one.common_name in old] == []
+    assert fleet.keep().lineages["client"].roots == found.roots
+    fleet.issue()
+    fleet.step("finish", rotate=("client",))
+    left = [path.name for path in (fleet.directory / "client").iterdir() if path.name[0] == "0"]
+    assert len(left) == 1
+
+
+def test_an_old_root_is_dropped_without_a_new_authority(fleet: Fleet) -> None:
+    old = root(fleet)
+    fleet.until("retire")
+    current = root(fleet)
+    done = drop(fleet, old)
+    assert len(done.changes) == 1
+    assert [one.common_name for one in done.lineages["client"].roots] == [current]
+
+
+def test_a_staged_root_is_dropped_alone(fleet: Fleet) -> None:
+    fleet.step("stage")
+    current, staged = (one.common_name for one in fleet.keep().lineages["client"].roots)
+    done = drop(fleet, staged)
+    assert [one.common_name for one in done.lineages["client"].roots] == [current]
+
+
+def test_a_run_that_died_before_the_old_root_was_dropped_goes_on(fleet: Fleet) -> None:
+    old = root(fleet)
+    (fleet.directory / "client/retiring").mkdir(mode=0o700)
+    drop(fleet, old)
+    (fleet.directory / "client/retiring/0001").rename(fleet.directory / "client/0001")
+    current = root(fleet)
+    assert len(drop(fleet, old).changes) == 1
+    assert [one.common_name for one in fleet.keep().lineages["client"].roots] == [current]
+
+
+def test_authorities_whose_root_has_ended_are_replaced_by_it(fleet: Fleet) -> None:
+    old = {name: root(fleet, name) for name in NAMES}
+    fleet.now += 3650 * 86400
+    with pytest.raises(TlsError, match="has expired"):
+        fleet.keep()
+    for name in NAMES:
+        fleet.keep(drop=name, confirmed=old[name])
+    assert {one.phase for one in fleet.keep().lineages.values()} == {"retiring"}
