@@ -189,7 +189,7 @@ IDENT_ODD = [
     "m /( b",
     "m b /(",
 ]
-SEPARATORS = [" ", " ", " ", "\t", "   ", " \t", "\r"]
+SEPARATORS = [" ", " ", " ", "\t", "   ", " \t", "\r"]  # the last one up to version 18
 NOISE = [
     '"',
     ",",
@@ -253,7 +253,7 @@ def _rule(chance: random.Random, wrong: float, major: int) -> str:
         fields.append(f"{name}={chance.choice(VALUES[name])}")
     if kind == "hostssl" and chance.random() < 0.4:
         fields.append(f"clientcert={chance.choice(VALUES['clientcert'][: 8 if wrong else 2])}")
-    return _joined(chance, fields, wrong)
+    return _joined(chance, fields, wrong, major)
 
 
 def _options(chance: random.Random, major: int) -> str:
@@ -280,16 +280,18 @@ def _mapping(chance: random.Random, wrong: float, major: int) -> str:
         return chance.choice([*IDENT_ODD, _directive(chance, wrong, major)])
     names = ["people", *(_either(chance, wrong, NAMES, ODD_NAMES) for _field in range(2))]
     # a list is one word too many here
-    return _joined(chance, [name if "," not in name or chance.random() < wrong else "app" for name in names], wrong)
+    names = [name if "," not in name or chance.random() < wrong else "app" for name in names]
+    return _joined(chance, names, wrong, major)
 
 
-def _joined(chance: random.Random, fields: list[str], wrong: float) -> str:
+def _joined(chance: random.Random, fields: list[str], wrong: float, major: int) -> str:
     if chance.random() < wrong:
         at = chance.randrange(len(fields))
         fields[at : at + 1] = chance.choice(
             [[], [fields[at]] * 2, [f'"{fields[at]}"'], [fields[at].upper()], [fields[at][:-1]]]
         )
-    line = "".join(field + chance.choice(SEPARATORS) for field in fields)
+    separators = SEPARATORS if major < 19 or chance.random() < wrong else SEPARATORS[:-1]
+    line = "".join(field + chance.choice(separators) for field in fields)
     while chance.random() < wrong:
         at = chance.randrange(len(line) + 1)
         line = line[:at] + chance.choice(NOISE) + line[at + chance.randint(0, 1) :]

@@ -17,10 +17,11 @@ _DIRECTIVES = ("include", "include_if_exists", "include_dir")
 # Bytes that fit, before a server says too much: in a word up to version 15, in a line (with its end) up to 13.
 WORD_LIMIT, LINE_LIMIT = 10239, 20478
 _RAW = re.compile(r"[^\n]*\n|[^\n]+")
-_BLANKS = re.compile(r"[ \t\r,]*")
 # Quotes may begin anywhere in a word, and what is left open ends with the line.
 _QUOTED = r'"((?:[^"]+|"")*)(?:"|\Z)'
-_WORD = re.compile(rf'(?:[^ \t\r,#"]|{_QUOTED})+')
+_BLANKS, _WORD = re.compile(r"[ \t,]*"), re.compile(rf'(?:[^ \t,#"]|{_QUOTED})+')
+# Up to version 18 a carriage return inside a line is a blank, too
+_BLANKS_BEFORE_19, _WORD_BEFORE_19 = re.compile(r"[ \t\r,]*"), re.compile(rf'(?:[^ \t\r,#"]|{_QUOTED})+')
 _QUOTED_PART = re.compile(_QUOTED)
 
 
@@ -75,8 +76,8 @@ def pieces(text: str, major: int = NEWEST) -> Iterator[tuple[int, str, str]]:
                 continue
         yield number, content.rstrip("\r\n"), raw
         number, joined, content, raw, kept = number + joined + 1, 0, "", "", 0
-    if raw:
-        yield number, content.rstrip("\r\n"), raw
+    if raw:  # after a backslash nothing is read that a carriage return before it would end
+        yield number, content if kept == len(content) else content.rstrip("\r\n"), raw
 
 
 def _parts(text: str, major: int) -> Iterator[str]:
@@ -94,9 +95,10 @@ def _parts(text: str, major: int) -> Iterator[str]:
 def _fields(line: str, major: int) -> tuple[list[list[Token]], str]:
     """Return the fields of a line, and why there are not more of them ('': the line ends there)."""
     fields: list[list[Token]] = []
+    blanks, word_of = (_BLANKS, _WORD) if major >= 19 else (_BLANKS_BEFORE_19, _WORD_BEFORE_19)
     at, joined = 0, False
     while True:
-        found = _WORD.match(line, _end(_BLANKS, line, at))
+        found = word_of.match(line, _end(blanks, line, at))
         if found is None:
             return fields, ""
         raw, at = found.group(), found.end()
