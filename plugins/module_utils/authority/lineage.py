@@ -21,13 +21,15 @@ class Lineage(NamedTuple):
     """The generations of the server CA or the client CA.
 
     ``authority`` is the one that issues, with its key. ``numbered`` are the trusted ones that issue or have issued,
-    oldest first; the last of them is that one. ``retiring`` are no longer trusted.
+    oldest first; the last of them is that one. ``retiring`` are no longer trusted. ``is_successor``: its root took the
+    place of another one, which is retired.
     """
 
     authority: Authority
     numbered: tuple[Generation, ...]
     staged: Generation | None = None
     retiring: tuple[Generation, ...] = ()
+    is_successor: bool = False
 
     @property
     def name(self) -> str:
@@ -103,6 +105,7 @@ def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
         (*still, *numbered),
         staged,
         tuple(one for one in retiring if one not in still),
+        any(root != current.root.pem.encode("ascii") for root in store.retired_roots(directory, name)),
     )
 
 
@@ -125,6 +128,7 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[s
         "crls": crls,
         "revoked": list(revoked),
         "phase": found.phase,
+        "replaced": found.is_successor,
         "key_type": found.authority.issuing.key_type,
         "root_not_after": clock.instant(found.authority.root.not_after),
         "issuing_not_after": clock.instant(found.authority.issuing.not_after),

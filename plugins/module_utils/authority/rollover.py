@@ -152,7 +152,10 @@ def _retiring(folder: str, name: str, place: Place) -> str:
 
 def _finish(found: Lineage, place: Place) -> Step:
     return put_away(
-        found._replace(retiring=()), list(found.retiring), place, f"remove the private keys of the old {found.name} CA"
+        found._replace(retiring=(), is_successor=True),
+        list(found.retiring),
+        place,
+        f"remove the private keys of the old {found.name} CA",
     )
 
 

@@ -108,6 +108,12 @@ def _numbered(parent: str) -> tuple[str, ...]:
     return tuple(os.path.join(parent, entry) for entry in sorted(found, key=int))
 
 
+def retired_roots(directory: str, name: str) -> list[bytes]:
+    """Return what is in the files of retired roots; nobody depends on it any more. Raises OSError."""
+    found = [files.read(os.path.join(one, "root.crt")) for one in _numbered(path(directory, name, RETIRED))]
+    return [one for one in found if one is not None]
+
+
 def path(directory: str, name: str, place: str) -> str:
     """Return where a generation of an authority is, or is going to be; ``place`` is ``staged`` or a number."""
     return os.path.join(directory, name, place)

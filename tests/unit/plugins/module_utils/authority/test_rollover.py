@@ -109,6 +109,13 @@ def test_a_rollover_goes_through_its_phases_and_ends_with_the_new_root_alone(fle
     assert not any(name.endswith(".key") for name in kept)
 
 
+def test_a_root_is_called_a_replacement_from_the_end_of_its_rollover_on(fleet: Fleet) -> None:
+    fleet.until("finish")
+    assert not lineage.facts(fleet.keep().lineages["server"])["replaced"]
+    assert [lineage.facts(one)["replaced"] for one in fleet.step("finish").lineages.values()] == [True, True]
+    assert [lineage.facts(one)["replaced"] for one in fleet.keep().lineages.values()] == [True, True]
+
+
 def test_a_switch_changes_nothing_that_is_trusted(fleet: Fleet) -> None:
     """So nobody but who gets a certificate has to be touched for it."""
     staged = lineage.facts(fleet.step("stage").lineages["client"])

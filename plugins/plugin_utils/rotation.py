@@ -1,0 +1,233 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The replacement of roots as the playbook sees it: what comes next, what has to be proven, who holds what.
+
+Nothing is remembered between runs. What comes next is what the authorities' directory shows, and proven is what the
+hosts said in this run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix, report, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures
+
+AUTHORITIES = ("server", "client")
+SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
+PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
+_DAY = 86400
+# The phases in their order, and what an authority is in that has gone through one
+PHASES: Mapping[str, tuple[str, ...]] = {
+    "stage": ("staged", "switched", "retiring"),
+    "switch": ("switched", "retiring"),
+    "retire": ("retiring",),
+    "finish": ("steady",),
+}
+_NEXT = {"steady": "stage", "staged": "switch", "switched": "retire", "retiring": "finish"}
+_IN_WORDS = {
+    "steady": "one root is trusted, {newest}",
+    "staged": "the new root {newest} is trusted by everybody and issues nothing yet",
+    "switched": "everybody has a certificate below the new root {newest}, and the old one is still trusted",
+    "retiring": "the old root is no longer trusted, {newest} is the only one",
+}
+
+Hostvars = Mapping[str, Mapping[str, Any]]
+Groups = Mapping[str, Sequence[str]]
+
+
+class Step(NamedTuple):
+    """The phase that comes next ('': none) and the authorities that it is for; ``message`` says where they are."""
+
+    phase: str
+    authorities: list[str]
+    message: list[str]
+
+
+def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str], wanted: str, rotate: Any) -> list[str]:
+    """Return why a run with these options cannot replace a root: it would leave hosts behind, or prove nothing.
+
+    ``hosts`` are those of the run, ``tags`` what is behind ``--tags`` and ``--skip-tags``. See ``next_step``, too.
+    """
+    left_out = [host for host in everybody(groups) if host not in set(hosts)]
+    found = []
+    try:
+        _check(wanted, named(rotate))
+    except TlsError as error:
+        found.append(error.message)
+    if left_out:
+        found.append(
+            f"--limit: {_listed(left_out)} would be left behind, and whoever is left behind is shut out by a later "
+            "phase. Run this without --limit."
+        )
+    if [one for one in tags if one != "all"]:
+        found.append(
+            "--tags, --skip-tags: no phase begins before the whole job has proven the one before, the verification "
+            "included. Run this without tags."
+        )
+    return found
+
+
+def everybody(groups: Groups) -> list[str]:
+    """Return the servers and client hosts of the inventory."""
+    return list(dict.fromkeys([*groups.get(SERVERS, ()), *groups.get(CLIENTS, ())]))
+
+
+def named(rotate: Any) -> list[str]:
+    """Return the authorities that a variable names, which behind ``-e`` is a text."""
+    return [one.strip() for one in rotate.split(",")] if isinstance(rotate, str) else list(rotate or ())
+
+
+def _check(wanted: str, names: Sequence[str]) -> None:
+    if wanted and wanted not in PHASES:
+        raise TlsError(f"postgres_ca_phase: expected {', '.join(PHASES)}, or nothing for all, found {shown(wanted)}.")
+    if not names or any(one not in AUTHORITIES for one in names):
+        raise TlsError(f"postgres_ca_rotate: expected a list of server and client, found {shown(list(names))}.")
+
+
+def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate: Any, now: int) -> Step:
+    """Return what comes next for the authorities of ``rotate``, as module certificate_authority returned them.
+
+    ``wanted`` is the only phase to go through, '' for all that are left; ``now`` is in Unix seconds. An authority that
+    is past the phase is left out, and the module refuses one that is not there yet. Raises TlsError for unknown words.
+    """
+    names = named(rotate)
+    _check(wanted, names)
+    left = _left(authorities, names, now)
+    phase = wanted or next((one for one in PHASES if one in left.values()), "")
+    if wanted:
+        found = [name for name in names if authorities[name]["phase"] not in PHASES[wanted]]
+    else:
+        found = [name for name, one in left.items() if one == phase]
+    where = [f"{name} CA, phase {authorities[name]['phase']}: {_in_words(authorities[name])}." for name in names]
+    return Step(phase if found else "", found, [*where, *_advice(wanted, left)])
+
+
+def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], now: int) -> dict[str, str]:
+    """Return the next phase of each authority that is not done.
+
+    In phase ``steady`` an authority may stand before a replacement, or behind one: behind it if its root took the place
+    of another one, and not earlier than a day before the replacement that is going on now or, without any, before now.
+    """
+    going_on = [_made(authorities[name]) for name in names if authorities[name]["phase"] != "steady"]
+    since = min([now, *going_on]) - _DAY
+    return {
+        name: _NEXT[one["phase"]]
+        for name, one in ((name, authorities[name]) for name in names)
+        if one["phase"] != "steady" or not one["replaced"] or _made(one) < since
+    }
+
+
+def _made(authority: Mapping[str, Any]) -> int:
+    return _newest(authority).not_before
+
+
+def _newest(authority: Mapping[str, Any]) -> certificate.Certificate:
+    return certificate.read_pem(authority["roots"], "roots")[-1]
+
+
+def _in_words(authority: Mapping[str, Any]) -> str:
+    root = _newest(authority)
+    return _IN_WORDS[authority["phase"]].format(newest=f"{root.common_name!r} of {clock.instant(root.not_before)}")
+
+
+def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
+    """Return how to go on: with the phase that is next, or to the end."""
+    upcoming = next((one for one in PHASES if one in left.values()), "")
+    if not upcoming:
+        return [f"Nothing is left to do. {PLAYBOOK} -e postgres_ca_phase=stage begins another replacement."]
+    if upcoming == "stage" and wanted:
+        return []
+    one = f"{PLAYBOOK} -e postgres_ca_phase={upcoming}"
+    return [f"{one} goes on by one phase, {PLAYBOOK} to the end."]
+
+
+def holders(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:
+    """Return whose certificate was seen in use in this run, and its serial number in hexadecimal, by authority."""
+    servers = [(host, _result(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
+    clients = [
+        (f"{host}/{one['id']}", one)
+        for host in groups.get(CLIENTS, ())
+        for one in _result(hostvars[host], "client").get("identities") or ()
+    ]
+    return {
+        name: [{"id": str(id_), "serial": str(one["serial"])} for id_, one in found if one and one.get("serial")]
+        for name, found in (("server", servers), ("client", clients))
+    }
+
+
+def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) -> list[str]:
+    """Return a sentence for everything that this run has not proven of the servers and clients of the inventory.
+
+    ``is_verified``: there were connections to try, which there are not in check mode.
+    """
+    hosts = everybody(groups)
+    failed = [
+        f"{one.host} failed in this run ({one.step}): {one.message}" for one in failures.failures(hostvars, hosts)
+    ]
+    if failed:
+        return failed
+    silent = [
+        *_silent(hostvars, groups.get(SERVERS, ()), "server"),
+        *_silent(hostvars, groups.get(CLIENTS, ()), "client"),
+    ]
+    if silent or not is_verified:
+        return silent
+    return [*_deviations(hostvars, groups), *_not_connected(hostvars, groups)]
+
+
+def _silent(hostvars: Hostvars, hosts: Iterable[str], step: str) -> list[str]:
+    found = [host for host in hosts if not _result(hostvars[host], step)]
+    return [f"{_listed(found)}: this run has learnt nothing of the {step}, so nothing is proven."] if found else []
+
+
+def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
+    return report.deviations(
+        {host: hostvars[host].get("__postgres_verify_result") or {} for host in groups.get(CLIENTS, ())}
+    )
+
+
+def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
+    """Name servers that no identity has reached, and identities that have reached none, by a new connection.
+
+    What can only be skipped, such as a server with nothing but a wildcard for a name, is proven by its own handshake.
+    """
+    checks = [(host, one) for host in groups.get(CLIENTS, ()) for one in _accepted(hostvars[host])]
+    reached = {one["server"] for _host, one in checks}
+    connected = {(host, one["os_user"], one["role"]) for host, one in checks}
+    identities = [
+        (host, one.os_user, one.role)
+        for host in groups.get(CLIENTS, ())
+        for one in matrix.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+    ]
+    if identities:
+        for server in groups.get(SERVERS, ()):
+            if server not in reached:
+                yield f"{server}: no client has connected to this server in this run."
+    for identity in identities:
+        if identity not in connected:
+            yield f"{'/'.join(identity)}: this identity has connected to no server in this run."
+
+
+def _accepted(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for one in (variables.get("__postgres_verify_result") or {}).get("checks", ()):
+        if one["wanted"].startswith("accepted") and one["status"] in (verdicts.OK, verdicts.SKIPPED):
+            yield one
+
+
+def _result(variables: Mapping[str, Any], step: str) -> Mapping[str, Any]:
+    """Return what the module of a step said last on a host in this run."""
+    for name in ("installed", "converged"):
+        found = variables.get(f"__postgres_{step}_{name}") or {}
+        if found and not found.get("skipped"):
+            return found
+    return {}
+
+
+def _listed(hosts: Sequence[str]) -> str:
+    shown_ = ", ".join(hosts[:5])
+    return shown_ if len(hosts) <= 5 else f"{shown_} and {len(hosts) - 5} more"

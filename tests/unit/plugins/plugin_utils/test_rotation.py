@@ -1,0 +1,188 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What comes next in a replacement of roots, what stops it, and whose certificates a run has seen."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import rotation
+
+NOW = 1_800_000_000
+DAY = 86400
+BOTH = ["server", "client"]
+GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "db2"]}
+ACCEPTED = {"status": "ok", "wanted": "accepted", "os_user": "web", "role": "app", "host": "db", "port": 5432}
+STANDBY = {"os_user": "postgres", "role": "standby"}
+
+
+def authority(phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False) -> dict[str, Any]:
+    """Return what module certificate_authority says of an authority whose newest root was made at ``made``."""
+    root = issuing.new_authority("server", "P-256", made).root
+    return {"phase": phase, "roots": root.pem, "replaced": replaced}
+
+
+def step(server: dict[str, Any], client: dict[str, Any], wanted: str = "", rotate: Any = BOTH) -> tuple[str, list[str]]:
+    found = rotation.next_step({"server": server, "client": client}, wanted, rotate, NOW)
+    return found.phase, found.authorities
+
+
+@pytest.mark.parametrize(
+    ("phase", "upcoming"), [("steady", "stage"), ("staged", "switch"), ("switched", "retire"), ("retiring", "finish")]
+)
+def test_what_comes_next_is_what_the_directory_shows(phase: str, upcoming: str) -> None:
+    assert step(authority(phase), authority(phase)) == (upcoming, BOTH)
+    assert step(authority(phase), authority(phase), rotate="client") == (upcoming, ["client"])
+
+
+def test_after_a_kill_between_two_authorities_the_one_behind_goes_first() -> None:
+    new = NOW - 60
+    assert step(authority("staged", new), authority("steady")) == ("stage", ["client"])
+    assert step(authority("switched", new), authority("staged", new)) == ("switch", ["client"])
+    assert step(authority("retiring", new), authority("switched", new)) == ("retire", ["client"])
+    assert step(authority("steady", new, replaced=True), authority("retiring", new)) == ("finish", ["client"])
+
+
+def test_a_kill_at_the_end_of_a_long_rollover_does_not_begin_another_one() -> None:
+    staged_long_ago = NOW - 30 * DAY
+    done = authority("steady", staged_long_ago, replaced=True)
+    assert step(done, authority("retiring", staged_long_ago + 5)) == ("finish", ["client"])
+    assert step(done, authority("retiring", NOW - DAY)) == ("stage", ["server"])
+
+
+def test_a_root_that_was_just_replaced_is_left_alone_and_one_that_was_just_made_is_not() -> None:
+    assert step(*[authority("steady", NOW - 60, replaced=True)] * 2) == ("", [])
+    assert step(*[authority("steady", NOW - 60)] * 2) == ("stage", BOTH)
+    assert step(*[authority("steady", NOW - 2 * DAY, replaced=True)] * 2) == ("stage", BOTH)
+
+
+def test_a_phase_that_is_asked_for_begins_a_replacement_whenever_and_is_gone_through_once() -> None:
+    just_replaced = authority("steady", NOW - 60, replaced=True)
+    assert step(just_replaced, just_replaced, "stage") == ("stage", BOTH)
+    assert step(authority("staged"), authority("staged"), "stage") == ("", [])
+    assert step(authority("retiring"), authority("switched"), "switch") == ("", [])
+    assert step(authority("steady"), authority("steady"), "finish") == ("", [])
+
+
+def test_a_phase_out_of_order_is_left_to_the_module_to_refuse() -> None:
+    assert step(authority("steady"), authority("staged"), "switch") == ("switch", BOTH)
+    assert step(authority("steady"), authority("retiring"), "retire") == ("retire", ["server"])
+
+
+def test_the_message_says_where_each_authority_is_and_how_to_go_on() -> None:
+    made = {"server": authority("staged"), "client": authority("switched")}
+    first, second, last = rotation.next_step(made, "stage", BOTH, NOW).message
+    assert first.startswith("server CA, phase staged: the new root 'PostgreSQL server root CA ")
+    assert second.startswith("client CA, phase switched: everybody has a certificate below the new root")
+    assert last.startswith("ansible-playbook pgops.tls.rotate_ca -e postgres_ca_phase=switch goes on by one phase")
+    done = dict.fromkeys(BOTH, authority("steady", NOW - 60, replaced=True))
+    assert "Nothing is left to do." in rotation.next_step(done, "", BOTH, NOW).message[-1]
+
+
+@pytest.mark.parametrize(("wanted", "rotate"), [("stages", BOTH), ("", "servers"), ("", []), ("", None)])
+def test_other_words_are_refused_before_anything_and_later_too(wanted: str, rotate: Any) -> None:
+    hosts = ["db1", "db2", "app1"]
+    assert len(rotation.refusals(hosts, GROUPS, [], wanted, rotate)) == 1
+    with pytest.raises(TlsError, match=r"postgres_ca_(phase|rotate): expected"):
+        step(authority("steady"), authority("steady"), wanted, rotate)
+
+
+def test_hosts_that_are_left_out_and_tags_are_refused() -> None:
+    hosts = ["db1", "db2", "app1"]
+    assert rotation.refusals(hosts, GROUPS, ["all"], "", BOTH) == []
+    (limit,) = rotation.refusals(["db1", "app1"], GROUPS, ["all"], "", "server, client")
+    assert limit.startswith("--limit: db2 would be left behind")
+    for tags in (["all", "verify"], ["verify"]):
+        (tagged,) = rotation.refusals(hosts, GROUPS, tags, "", BOTH)
+        assert "Run this without tags" in tagged
+
+
+@pytest.fixture
+def fleet() -> dict[str, dict[str, Any]]:
+    """Return the variables of two servers, of which one is the other's standby, and a client host, all proven."""
+    from_app1 = [{**ACCEPTED, "server": "db1"}, {**ACCEPTED, "server": "db2"}]
+    from_db2 = [{**ACCEPTED, **STANDBY, "wanted": "accepted, replication", "server": "db1"}]
+    standby = {"identities": [{"id": "postgres/standby", "serial": "2f"}]}
+    return {
+        "db1": {"__postgres_server_converged": {"changed": False, "certificate": {"serial": "0a1"}}},
+        "db2": {
+            "postgres_client_identities": [STANDBY],
+            "__postgres_server_converged": {"reasons": ["forced"], "certificate": {"serial": "9"}},
+            "__postgres_server_installed": {"certificate": {"serial": "b2"}},
+            "__postgres_client_converged": standby,
+            "__postgres_verify_result": {"checks": from_db2},
+        },
+        "app1": {
+            "postgres_client_identities": [{"os_user": "web", "role": "app"}],
+            "__postgres_client_converged": {"identities": [{"id": "web/app", "serial": "1e"}]},
+            "__postgres_client_installed": {"skipped": True},
+            "__postgres_verify_result": {"checks": from_app1},
+        },
+    }
+
+
+def test_holders_are_those_whose_certificates_were_seen_the_newest_last(fleet: dict[str, Any]) -> None:
+    fleet["app1"]["__postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
+    assert rotation.holders(fleet, GROUPS) == {
+        "server": [{"id": "db1", "serial": "0a1"}, {"id": "db2", "serial": "b2"}],
+        "client": [{"id": "app1/web/app", "serial": "1e"}, {"id": "db2/postgres/standby", "serial": "2f"}],
+    }
+
+
+def test_a_fleet_that_is_proven_has_nothing_unproven(fleet: dict[str, Any]) -> None:
+    assert rotation.unproven(fleet, GROUPS) == []
+
+
+def test_nobody_has_to_connect_where_there_is_no_identity(fleet: dict[str, Any]) -> None:
+    alone = {"db1": fleet["db1"]}
+    assert rotation.unproven(alone, {"postgres_servers": ["db1"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "changes", "message"),
+    [
+        ("db1", {"__postgres_server_failed": "it is down"}, r"db1 failed in this run \(server\): it is down"),
+        ("db1", {"__postgres_server_converged": {"unreachable": True, "msg": "no route"}}, r"db1 failed .*no route"),
+        ("db1", {"__postgres_server_converged": {}}, "db1: this run has learnt nothing of the server"),
+        ("app1", {"__postgres_client_converged": {}}, "app1: this run has learnt nothing of the client"),
+        ("app1", {"__postgres_verify_result": {}}, "Client app1: nothing was verified"),
+        (
+            "db2",
+            {"__postgres_verify_result": {"checks": []}},
+            "db2/postgres/standby: this identity has connected to no",
+        ),
+    ],
+)
+def test_whatever_is_not_proven_is_named(
+    fleet: dict[str, Any], host: str, changes: dict[str, Any], message: str
+) -> None:
+    fleet[host].update(changes)
+    assert re.search(message, "\n".join(rotation.unproven(fleet, GROUPS)))
+
+
+def test_a_server_that_nobody_reached_is_named_and_one_that_can_only_be_skipped_is_not(fleet: dict[str, Any]) -> None:
+    checks = fleet["app1"]["__postgres_verify_result"]["checks"]
+    skipped = copy.deepcopy(fleet)
+    skipped["app1"]["__postgres_verify_result"]["checks"][1]["status"] = "skipped"
+    assert rotation.unproven(skipped, GROUPS) == []
+    del checks[1]
+    assert rotation.unproven(fleet, GROUPS) == ["db2: no client has connected to this server in this run."]
+
+
+def test_a_connection_that_deviates_is_named(fleet: dict[str, Any]) -> None:
+    fleet["app1"]["__postgres_verify_result"]["checks"][0].update(status="deviation", reason="was refused: no")
+    assert "Client app1, OS user web as role app to server db1" in rotation.unproven(fleet, GROUPS)[0]
+
+
+def test_in_check_mode_nothing_can_be_verified_but_hosts_have_to_be_there(fleet: dict[str, Any]) -> None:
+    for variables in fleet.values():
+        variables.pop("__postgres_verify_result", None)
+    assert rotation.unproven(fleet, GROUPS, is_verified=False) == []
+    fleet["db1"]["__postgres_server_converged"] = {}
+    assert rotation.unproven(fleet, GROUPS, is_verified=False)
