@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.tests.adoption import Client
 
 WITHOUT_RULES = {"postgres_server_plaintext": "allow", "postgres_server_hba": []}
 WITH_RULES = {"postgres_server_plaintext": "allow"}
+REMOVE = [{"ansible.builtin.import_playbook": "pgops.tls.remove"}]
 CLIENTS = [
     {
         "hosts": "postgres_clients",
@@ -48,9 +49,20 @@ class Adopted:
         self.before = adoption.outcomes(self.clients)
         self.written = {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION}
 
+    def remove(self) -> None:
+        """Take the way out while the clients connect; at its end everything is as it was before."""
+        files = self.site.files()
+        self.step("--limit", "all", "--check", "--diff", playbook=REMOVE)
+        assert self.site.files() == files
+        self.step("--limit", "all", playbook=REMOVE, postgres_server_remove_directory=True)
+        self.check()
+        assert {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION} == self.written
+        assert not (self.site.cluster.home / "tls").exists()
+        assert not list(self.site.homes.rglob("*pgops*"))
+
     def step(self, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run a playbook while the clients connect; nobody may lose anything by it, or win."""
-        refused = variables.get("postgres_server_plaintext", "reject") == "reject" and "playbook" not in variables
+        refused = variables.get("postgres_server_plaintext", "reject") == "reject" and variables.get("playbook") is not CLIENTS
         worked = [one for one in self.clients if not self.before[one.name] and not (refused and one.is_plaintext)]
         with adoption.connecting(worked) as said:
             done: subprocess.CompletedProcess[str] = self.site.run(
@@ -278,6 +290,7 @@ def test_tls_by_alter_system_with_authorities_of_its_own(
     assert len(refused(adopted)) == 7, adopted.before
     without_alter_system(adopted)
     adopt(adopted)
+    adopted.remove()
 
 
 def without_alter_system(adopted: Adopted) -> None:
