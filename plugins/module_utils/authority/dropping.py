@@ -38,20 +38,23 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
 def steps(found: Lineage, confirmed: str, place: Place, now: int) -> list[Step]:
     """Return what drops the root named ``confirmed``; nothing when it is not trusted any more.
 
-    Where it is the one in use, a new authority takes its place first, and what is staged goes with it: it was made, and
-    lies, in the same place. Raises OSError.
+    Where it is the one in use, what else is trusted goes first, since it lies in the same place, and a new authority
+    takes its place. The root that was named goes last: as long as it is trusted, the same call goes on. Raises OSError.
     """
-    old = [one for one in found.trusted if one.root.common_name == confirmed]
-    if not old:
-        return []
-    is_in_use = confirmed == found.current.root.common_name
-    made = [_replacement(found, place, now)] if is_in_use else []
-    after = made[0].after if made else found
-    gone = [one for one in after.trusted if one != after.current] if is_in_use else old
-    return [*made, rollover.leave(after, gone, place, f"drop the {found.name} root at once")]
+    named = [one for one in found.trusted if one.root.common_name == confirmed]
+    done: list[Step] = []
+    if confirmed == found.current.root.common_name:
+        others = [one for one in found.trusted if one not in named]
+        done += [rollover.leave(found, others, place, f"drop what lies beside the {found.name} root")] if others else []
+        done.append(_replacement(done[-1].after if done else found, place, now))
+    if named:
+        after = done[-1].after if done else found
+        done.append(rollover.leave(after, named, place, f"drop the {found.name} root at once"))
+    return done
 
 
 def _replacement(found: Lineage, place: Place, now: int) -> Step:
+    """Return the step after which a new authority issues."""
     made = issuing.new_authority(found.name, place.key_type, now)
 
     def apply() -> None:

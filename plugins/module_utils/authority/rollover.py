@@ -143,10 +143,10 @@ def leave(found: Lineage, old: list[Generation], place: Place, change: str) -> S
 
 
 def _retiring(folder: str, name: str, place: Place) -> str:
-    """Return where a folder goes that retires. A staged one gets a number, after that of what comes in its place."""
+    """Return where a folder goes that retires. A staged one gets a number."""
     number = os.path.basename(folder)
     if number == store.STAGED:
-        number = store.next_number(place.directory, name, skip=1)
+        number = store.next_number(place.directory, name)
     return os.path.join(store.path(place.directory, name, store.RETIRING), number)
 
 

@@ -119,14 +119,11 @@ def path(directory: str, name: str, place: str) -> str:
     return os.path.join(directory, name, place)
 
 
-def next_number(directory: str, name: str, skip: int = 0) -> str:
-    """Return the number that the next generation of an authority gets: none that was ever used. Raises OSError.
-
-    ``skip`` is how many come before that one.
-    """
+def next_number(directory: str, name: str) -> str:
+    """Return the number that the next generation of an authority gets: none that was ever used. Raises OSError."""
     parent = os.path.join(directory, name)
     used = [path for place in ("", RETIRING, RETIRED) for path in _numbered(os.path.join(parent, place))]
-    return f"{max((int(os.path.basename(path)) for path in used), default=0) + 1 + skip:04d}"
+    return f"{max((int(os.path.basename(path)) for path in used), default=0) + 1:04d}"
 
 
 def read_public(folder: str, name: str) -> issuing.Generation:

@@ -20,13 +20,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, revocations
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import declared
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    revocations = later("x509.revocations")
     declared = later("server.declared")
+
+
+_NAMED = 10  # serial numbers that a message names
 
 
 def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> None:
@@ -99,18 +104,20 @@ def unfit(certificate: str, key: str) -> str:
 def refuse_revocations_that_end(target: Target, state: ServerState, included: str) -> None:
     """Refuse to take the place of a list that revokes certificates of an authority that stays trusted.
 
-    Raises TlsError.
+    Ours may take it that revokes all of them, too. Raises TlsError.
     """
     for row in _replaced(("ssl_crl_file",), target, state, included):
-        path = os.path.join(state.value("data_directory"), row.value)
+        content = files.read(os.path.join(state.value("data_directory"), row.value)) or b""
         trusted = read_pem(target.trusted_clients, "trusted_clients")
-        known = [one.common_name for one in revocations.about(files.read(path) or b"", trusted)]
-        if known:
+        known = [one.common_name for one in revocations.about(content, trusted)]
+        left_out = revocations.serials_of(content, trusted) - revocations.serials_of(target.crls.encode(), trusted)
+        if known and (left_out or not target.crls):
+            whom = ", ".join(f"{serial:x}" for serial in sorted(left_out)[:_NAMED]) or "nobody yet"
             raise TlsError(
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
-                "servers go on to trust for logins. This collection keeps no list: whoever is revoked there would get "
-                "in again. Nothing was changed. Take the login of the roles that are revoked (ALTER ROLE ... NOLOGIN), "
-                "then remove the setting there."
+                "servers go on to trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
+                f"Revoke the same certificates in postgres_ca_revoked (serial numbers: {whom}), or take the login of "
+                "their roles (ALTER ROLE ... NOLOGIN), then remove the setting there."
             )
 
 
@@ -135,7 +142,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
         place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
         if row.name == "ssl_crl_file":
-            told.append(f"{place}: that list is read no more. It names no authority that servers go on to trust.")
+            told.append(f"{place}: that list is read no more. It revokes nothing that servers go on to trust.")
             continue
         lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
         if lost:

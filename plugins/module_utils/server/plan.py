@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
-DECLARED = (TRUSTED, CONF)  # those that hold what is declared, as it is
-MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, CONF: 0o644}
+LISTS = settings.LISTS_FILE  # of revoked certificates, as long as there are any
+DECLARED = (TRUSTED, LISTS, CONF)  # those that hold what is declared, as it is
+MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, LISTS: 0o644, CONF: 0o644}
 
 
 class Found(NamedTuple):
@@ -95,7 +96,10 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     elif leaf is not None and not reasons and reissue.issuer_of(leaf, target.issuing) not in chain:
         reasons.append("chain_incomplete")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
-    differing = [name for name, content in wanted.items() if found.generation.get(name) != content]
+    if target.crls:
+        wanted[LISTS] = target.crls.encode()
+    differing = [name for name in DECLARED if found.generation.get(name) != wanted.get(name)]
+    kept = {name: content for name, content in found.generation.items() if name not in DECLARED}
     config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
     is_shown = leaf is not None and found.served == leaf.sha256
     relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config or found.drift)
@@ -122,7 +126,7 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         changes.append("reload: the server shows another certificate than the one on disk")
     if relies_on_log and not stage and not config:
         changes += [f"reload: {setting}" for setting in found.drift]
-    return Plan(reasons, {**found.generation, **wanted} if stage else None, config, rules, changes, relies_on_log)
+    return Plan(reasons, {**kept, **wanted} if stage else None, config, rules, changes, relies_on_log)
 
 
 def contents(
@@ -133,7 +137,7 @@ def contents(
     staged = {**(plan.contents or {}), CONF: conf}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key
-    return {name: File(staged[name], mode) for name, mode in MODES.items()}
+    return {name: File(staged[name], mode) for name, mode in MODES.items() if name in staged}
 
 
 def in_steps(rewrites: Sequence[Rewrite], major: int) -> list[Rewrite]:
@@ -232,6 +236,8 @@ def _rewrite(name: str, before: str, after: str) -> Rewrite | None:
 
 def difference(name: str, found: Found, target: Target) -> str:
     """Return in words how a file of the generation in use (trust or settings) is to change."""
+    if name == LISTS and not target.crls:
+        return f"{name}: removed, nothing is revoked"
     if name != CONF or CONF not in found.generation:
         return f"{name}: {'changed' if name in found.generation else 'new'}"
     try:

@@ -16,19 +16,32 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import Se
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    revocations = later("x509.revocations")
     lockout = later("server.lockout")
 
 
 def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     """Refuse settings that the server would not take. ``included`` is the path of our own file. Raises TlsError."""
-    settings.check(target.settings, state, target.directory)
+    settings.check(target.settings, state, target.directory, has_lists=bool(target.crls))
     settings.refuse_protocols(target.settings, state, included)
     settings.refuse_overrides(target.settings, state, included)
     find("openssl", "to make private keys and certificate requests")
+
+
+def refuse_useless_lists(plan: planning.Plan, target: Target, now: int) -> None:
+    """Refuse lists of revoked certificates that would keep clients out: stale ones, or not of all who are trusted.
+
+    ``now`` is in Unix seconds. Raises TlsError.
+    """
+    if target.crls and plan.contents is not None:
+        trusted = read_pem(target.trusted_clients, "trusted_clients")
+        revocations.refuse_gaps(target.crls, trusted, "crls", now)
 
 
 def refuse_faulty_rules(target: Target, major: int, texts: Texts) -> None:

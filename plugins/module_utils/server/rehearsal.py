@@ -64,6 +64,8 @@ def _server_context(target: Target, pair: rehearsal.Pair, place: Place) -> ssl.S
     """Return the server side with everything that the target's settings say. Raises TlsError."""
     settings = target.settings
     context = rehearsal.server_context(pair, target.trusted_clients, settings.get("ssl_ciphers", ""))
+    if target.crls:
+        rehearsal.check_revocations(context, target.crls, "crls")
     _set_curve(context, settings.get(_CURVE, ""))
     _set_protocols(context, settings)
     _load_dh(context, settings.get(_DH, ""), place.data_directory)

@@ -67,8 +67,10 @@ class RollBack(Transaction):
             )
         with comeback.explained(name, self.store.generations):
             contents = self._contents_of(name)
+            _keep_revocations(contents, self.target)
             leaf = read_pem(contents[planning.CERTIFICATE].decode("ascii", "replace"), planning.CERTIFICATE)[0]
             comeback.refuse_dates(leaf, planning.CERTIFICATE, self.now)
+            comeback.refuse_revoked(leaf, planning.CERTIFICATE, self.target.revoked)
             trusted = contents[planning.TRUSTED].decode("ascii", "replace")
             roots = authorities(self.target.trusted_clients, "trusted_clients")
             comeback.refuse_lost_trust(trusted, roots, planning.TRUSTED, self.now)
@@ -77,6 +79,7 @@ class RollBack(Transaction):
             included = f"{self.store.current_link}/{planning.CONF}"
             refusals.refuse_settings(self.target, self.state, included)
             interference.refuse_revocations_that_end(self.target, self.state, included)
+            refusals.refuse_useless_lists(plan, self.target, self.now)
             if plan.relies_on_log and not self.prover.observes_log():
                 raise TlsError(
                     f"{planning.CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
@@ -89,7 +92,7 @@ class RollBack(Transaction):
     def _contents_of(self, name: str) -> dict[str, bytes]:
         """Return the files of a generation. Raises TlsError when one cannot be read."""
         contents = {file: self._read(name, file) for file in planning.MODES}
-        missing = [file for file, content in contents.items() if content is None]
+        missing = [file for file, content in contents.items() if content is None and file != planning.LISTS]
         if missing:
             raise TlsError(f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.")
         return {file: content for file, content in contents.items() if content is not None}
@@ -112,7 +115,7 @@ def plan_back(
 
     Raises TlsError when they are the same.
     """
-    differing = [file for file in planning.MODES if found.generation.get(file) != contents[file]]
+    differing = [file for file in planning.MODES if found.generation.get(file) != contents.get(file)]
     if not differing:
         raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
     leaf, before = leaf_of(contents[planning.CERTIFICATE]), leaf_of(found.generation.get(planning.CERTIFICATE))
@@ -123,6 +126,21 @@ def plan_back(
     changes += [planning.difference(file, found, target) for file in planning.DECLARED if file in differing]
     relies_on_log = leaf is not None and found.served == leaf.sha256
     return planning.Plan([], contents, None, [], changes, relies_on_log, in_use)
+
+
+def _keep_revocations(contents: dict[str, bytes], target: Target) -> None:
+    """Put the lists of revoked certificates of today in place of those that a generation had. Raises TlsError.
+
+    They are no part of what comes back: older ones would let in who is revoked, and once they have ended, nobody.
+    """
+    if not target.crls:
+        return
+    if not settings.parse(contents[planning.CONF].decode("utf-8", "replace")).get("ssl_crl_file"):
+        raise TlsError(
+            f"{planning.CONF}: it is from before the first revocation, and with it the server would not check whether "
+            "certificates are revoked: whoever is would get in again."
+        )
+    contents[planning.LISTS] = target.crls.encode()
 
 
 def _as_in(target: Target, contents: dict[str, bytes]) -> Target:

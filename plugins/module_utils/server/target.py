@@ -5,20 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+else:
+    revocations = later("x509.revocations")
 
 
 class Target(NamedTuple):
     """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
 
     ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those of them that are others'.
+    ``crls`` are lists of revoked certificates of all of them, '' as long as nothing is revoked; ``revoked`` are serial
+    numbers of servers' certificates.
     """
 
     directory: str
@@ -27,6 +35,8 @@ class Target(NamedTuple):
     roots: str
     trusted_clients: str
     extra_trusted: list[Certificate]
+    crls: str
+    revoked: list[str]
     issuing: list[Certificate]
     certificate: str | None
     ssl_conf: str
@@ -52,6 +62,7 @@ class Target(NamedTuple):
             issuing=self.issuing,
             renew_before=self.renew_before,
             forced=self.renew,
+            revoked=self.revoked,
         )
 
     def for_version(self, major: int) -> Target:
@@ -85,6 +96,8 @@ def read(options: dict[str, Any]) -> Target:
         roots=options["roots"],
         trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
         extra_trusted=extra_trusted,
+        crls=options["crls"] + (revocations.blocks(extra) if options["crls"] and "X509 CRL" in extra else ""),
+        revoked=options["revoked"],
         issuing=authorities(options["issuing"], "issuing"),
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],

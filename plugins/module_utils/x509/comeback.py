@@ -34,6 +34,12 @@ def refuse_dates(leaf: Certificate, file: str, now: int) -> None:
         raise TlsError(f"{file}: its certificate is not valid for another {in_words(leaf.not_before - now)}.")
 
 
+def refuse_revoked(leaf: Certificate, file: str, revoked: Sequence[str]) -> None:
+    """Raise TlsError for a certificate whose serial number (hexadecimal) is among those that are revoked."""
+    if f"{leaf.serial:x}" in revoked:
+        raise TlsError(f"{file}: its certificate, serial {leaf.serial:x}, is revoked.")
+
+
 def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now: int) -> None:
     """Raise TlsError when a file of trusted authorities lacks a root that is declared and valid ``now``.
 

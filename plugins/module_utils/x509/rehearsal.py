@@ -9,6 +9,7 @@ a client depends on it.
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import NamedTuple
 
@@ -53,6 +54,27 @@ def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
             f"{source}: expected PEM certificates of authorities, found: {reason(error)}. Correct it."
         ) from error
     context.verify_mode = ssl.CERT_REQUIRED
+
+
+def check_revocations(context: ssl.SSLContext, lists: str, source: str) -> None:
+    """Let a context hold every certificate of a chain against lists of revoked ones (PEM), as PostgreSQL and libpq do.
+
+    Raises TlsError when OpenSSL cannot read them.
+    """
+    if not hasattr(os, "memfd_create"):  # a Python made for old C libraries
+        return
+    descriptor = os.memfd_create("pgops.tls")  # Python reads certificates from memory, but lists from files only
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as stream:
+            stream.write(lists.encode("ascii", "replace"))
+        context.load_verify_locations(cafile=f"/proc/self/fd/{descriptor}")
+    except (ssl.SSLError, OSError) as error:
+        raise TlsError(
+            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found: {reason(error)}. Correct it."
+        ) from error
+    finally:
+        os.close(descriptor)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
 def server_context(pair: Pair, trusted_clients: str = "", ciphers: str = "") -> ssl.SSLContext:

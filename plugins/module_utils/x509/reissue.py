@@ -21,7 +21,7 @@ class Wish(NamedTuple):
 
     ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
     means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
-    others have issued may stay.
+    others have issued may stay. ``revoked`` are serial numbers in lower-case hexadecimal.
     """
 
     common_name: str | None
@@ -31,6 +31,7 @@ class Wish(NamedTuple):
     issuing: Sequence[Certificate]
     renew_before: int | None = None
     forced: bool = False
+    revoked: Sequence[str] = ()
 
 
 class Offer(NamedTuple):
@@ -58,6 +59,7 @@ def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
         *_by_clock(leaf, wish, now),
         *_by_identity(leaf, wish),
         *_by_issuer(leaf, wish.issuing),
+        *(["revoked"] if f"{leaf.serial:x}" in wish.revoked else []),
         *(["forced"] if wish.forced else []),
     ]
 

@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X509 CRL-----")
+_BLOCK = re.compile(r"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 _NUMBER = "2.5.29.20"
 _TIMES = (0x17, 0x18)
 _NEVER = 253402300799  # what RFC 5280 has for it: 9999-12-31T23:59:59Z
@@ -71,6 +72,11 @@ def read_pem(text: str, source: str) -> list[RevocationList]:
         return [_read(base64.b64decode(b"".join(block.split()), validate=True)) for block in blocks]
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
         raise TlsError(f"{source}: the list of revoked certificates in it is damaged ({error}).") from error
+
+
+def blocks(text: str) -> str:
+    """Return the lists in a PEM text that holds other things, too; '' when there are none. They are not read."""
+    return "".join(f"{found}\n" for found in _BLOCK.findall(text))
 
 
 def about(pem: bytes, authorities: Iterable[Certificate]) -> list[Certificate]:
