@@ -51,6 +51,18 @@ def revocation_list(authority: issuing.Authority, *, of_root: bool = False) -> s
     return builder.sign(by[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def lists(name: str, *serials: int, start: int = NOW - 300, days: int = 90) -> str:
+    """Return the lists (PEM) of an authority's issuing CA, which revokes these serial numbers, and of its root."""
+    authority = AUTHORITIES[name]
+    if authority.root_key is None:
+        raise ValueError(name)
+    moment = datetime.datetime.fromtimestamp(start, datetime.timezone.utc)
+    entries = [x509.RevokedCertificateBuilder().serial_number(one).revocation_date(moment).build() for one in serials]
+    validity = issuing.Validity(start, start + days * DAY)
+    below = issuing.Issuer.of(authority.issuing, authority.issuing_key).sign_list(entries, validity, 1)
+    return below + issuing.Issuer.of(authority.root, authority.root_key).sign_list((), validity, 1)
+
+
 @dataclass
 class Server:
     """One managed cluster and the options that the module would get."""
@@ -91,6 +103,8 @@ class Server:
             "issuing": server.issuing.pem,
             "trusted_clients": client.issuing.pem + client.root.pem,
             "extra_trusted_clients": "",
+            "crls": "",
+            "revoked": [],
             "certificate": None,
             "ssl_conf": self.ssl_conf(),
             "hba": HBA,
@@ -109,7 +123,9 @@ class Server:
     def ssl_conf(self) -> str:
         current = self.directory / "current"
         files = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "trusted-clients.crt"}
-        lines = ["ssl = on", *(f"{name} = '{current / file}'" for name, file in files.items()), "ssl_crl_file = ''"]
+        lists_file = current / "crl.pem" if self.options.get("crls") else ""
+        lines = ["ssl = on", *(f"{name} = '{current / file}'" for name, file in files.items())]
+        lines.append(f"ssl_crl_file = '{lists_file}'")
         return "\n".join([*lines, *(f"{name} = '{value}'" for name, value in self.ssl.items()), ""])
 
     def settle(self, **changes: Any) -> transaction.Outcome:

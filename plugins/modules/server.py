@@ -119,8 +119,24 @@ options:
     description:
       - PEM certificates of other authorities whose client certificates may log in, too, as long as clients have some.
       - The rules make no difference between them and O(trusted_clients). Every run warns of them.
+      - Their lists of revoked certificates may be in it, too, and have to be if there are O(crls).
     type: str
     default: ''
+  crls:
+    description:
+      - PEM certificate revocation lists (CRLs) for C(ssl_crl_file), of each of the authorities in O(trusted_clients).
+        PostgreSQL checks whole chains, so one that lacks, or that has ended, keeps clients out; it is an error.
+      - O(ssl_conf) has to set C(ssl_crl_file) to C(DIRECTORY/current/crl.pem) if this is not empty.
+      - O(state=previous) keeps the lists that are declared. It does not go back to a generation without any.
+    type: str
+    default: ''
+  revoked:
+    description:
+      - Serial numbers of revoked certificates of servers, in lower-case hexadecimal. If the server's is among them, it
+        needs another one, for the reason V(revoked).
+    type: list
+    elements: str
+    default: []
   certificate:
     description: PEM chain (leaf first) that the authority issued for the request of the first call.
     type: str
@@ -337,6 +353,8 @@ def argument_spec() -> dict[str, Any]:
         "issuing": {"type": "str", "required": True},
         "trusted_clients": {"type": "str", "required": True},
         "extra_trusted_clients": {"type": "str", "default": ""},
+        "crls": {"type": "str", "default": ""},
+        "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str"},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py

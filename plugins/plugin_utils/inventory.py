@@ -30,6 +30,11 @@ GROUPS: Mapping[str, str | None] = {
 _OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
 # What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used
 _UNRESOLVED = (AnsibleError, UndefinedError)
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "postgres_ca": problems.of_ca,
+    "postgres_server": problems.of_server,
+    "postgres_client": problems.of_client,
+}
 _ALIKE = 0.94  # of difflib: a letter or two
 
 
@@ -71,7 +76,7 @@ class Fleet:
         yield from wrong
         if not wrong:
             merged = {name: value for one in given.values() for name, value in one.items()}
-            for role, check in (("postgres_server", problems.of_server), ("postgres_client", problems.of_client)):
+            for role, check in _CHECKS.items():
                 yield from check(merged) if role in given else ()
 
     def _of_others(self, host: str) -> list[str]:
@@ -82,7 +87,34 @@ class Fleet:
             own = self._variables(host, "postgres_client")["postgres_client_identities"]
             refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]
             matrix.from_inventory(servers, own, clients=clients, refused=refused)
-        return []
+        return self._of_revoked(host)
+
+    def _of_revoked(self, host: str) -> list[str]:
+        name = "postgres_ca_revoked"
+        if name not in self.hostvars[host] and name not in self.everywhere:
+            return []
+        return problems.of_revoked(self._variables(host, "postgres_ca")[name], self._roles, self._holders)
+
+    @functools.cached_property
+    def _roles(self) -> dict[str, str]:
+        """Return all roles that have certificates, with the identity that says so."""
+        hosts = self.groups.get("postgres_clients", ())
+        return {
+            str(one["role"]): f"identity {one['os_user']}/{one['role']} of host {host}"
+            for host in hosts
+            for one in self._variables(host, "postgres_client")["postgres_client_identities"]
+        }
+
+    @functools.cached_property
+    def _holders(self) -> dict[str, str]:
+        """Return all hosts that have certificates, with what says so."""
+        clients = self.groups.get("postgres_clients", ())
+        identities = {
+            host: "postgres_client_identities of that host"
+            for host in clients
+            if self._variables(host, "postgres_client")["postgres_client_identities"]
+        }
+        return {**identities, **dict.fromkeys(self.groups.get("postgres_servers", ()), "group postgres_servers")}
 
     def _of_group(self, group: str) -> list[Mapping[str, Any]]:
         return [self.hostvars[name] for name in self.groups.get(group, ())]

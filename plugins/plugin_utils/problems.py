@@ -9,6 +9,7 @@ import functools
 import re
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import revocation
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -24,6 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate,
 Check = Callable[[], object]
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
+    revocation.OPTION,
     "postgres_server_names",
     "postgres_server_extra_names",
     "postgres_server_hba",
@@ -38,6 +40,29 @@ _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what rene
 def of_types(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each variable of any role, by its name, that Jinja would take for something else."""
     return _failures(_type_checks(variables))
+
+
+def of_ca(variables: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that is wrong with the variables of role postgres_ca, by their names."""
+    entries = enumerate(variables[revocation.OPTION])
+    return _failures(functools.partial(revocation.parse_one, one, revocation.OPTION, number) for number, one in entries)
+
+
+def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each entry that revokes what the inventory gives certificates to all the same.
+
+    ``roles`` and ``hosts`` are those that it does, each with where it says so.
+    """
+    found = []
+    for number, entry in enumerate(revocation.parse(items, revocation.OPTION)):
+        place = {"role": roles, "host": hosts}.get(entry.kind, {}).get(entry.value)
+        if place is not None:
+            found.append(
+                f"{revocation.OPTION}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, but "
+                f"{place} gives it one. Take it out there. Or, if it is to have another certificate, revoke the "
+                "one it has by serial; the lines of ledger.jsonl in postgres_ca_directory tell serial numbers."
+            )
+    return found
 
 
 def of_server(variables: Mapping[str, Any]) -> list[str]:

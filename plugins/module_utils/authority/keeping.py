@@ -125,7 +125,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
 
 def _revoked(wish: Wish, now: int) -> revocation.Revoked | None:
     """Return what is revoked, None as long as nothing ever was. Raises TlsError, OSError."""
-    if not wish.revoked and not os.path.exists(os.path.join(wish.directory, store.REVOKED)):
+    if not wish.revoked and not os.path.exists(os.path.join(wish.directory, ledger.REVOKED)):
         return None
     return revocation.look(wish.directory, revocation.parse(wish.revoked, revocation.OPTION), revocation.OPTION, now)
 

@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 FILE = "ledger.jsonl"
+REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once
 

@@ -14,7 +14,7 @@ import os
 import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
@@ -80,10 +80,12 @@ class Revoked(NamedTuple):
 
 def parse(items: Sequence[Mapping[str, Any]], option: str) -> list[Entry]:
     """Return the entries in their order. Raises TlsError that names ``option`` and the first one that cannot be."""
-    return [_entry(item, f"{option}[{number}]") for number, item in enumerate(items)]
+    return [parse_one(item, option, number) for number, item in enumerate(items)]
 
 
-def _entry(item: Mapping[str, Any], option: str) -> Entry:
+def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
+    """Return the entry that is the item of this number. Raises TlsError."""
+    option = f"{option}[{number}]"
     if not isinstance(item, Mapping):
         raise TlsError(f"{option}: found {shown(item)}, expected a dictionary such as {{serial: 5ac6f1d9}}.")
     given = {kind: item[kind] for kind in KINDS if item.get(kind) is not None}
@@ -138,7 +140,7 @@ def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Rev
 
 def read(directory: str) -> list[dict[str, Any]] | None:
     """Return the lines of the record, None when nothing was ever revoked. Raises TlsError for damage, OSError."""
-    path = os.path.join(directory, store.REVOKED)
+    path = os.path.join(directory, ledger.REVOKED)
     content = files.read(path)
     if content is None:
         return None
@@ -166,7 +168,7 @@ def write(directory: str, revoked: Revoked) -> None:
     if not revoked.is_new:
         return
     content = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in revoked.lines)
-    files.write_atomically(os.path.join(directory, store.REVOKED), content, 0o644)
+    files.write_atomically(os.path.join(directory, ledger.REVOKED), content, 0o644)
 
 
 def revoked_at(line: Mapping[str, Any]) -> int:

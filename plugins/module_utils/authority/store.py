@@ -34,7 +34,6 @@ _STAGING = ".staging"
 STAGED, RETIRING, RETIRED = "staged", "retiring", "retired"
 CROSS = "cross.crt"
 KEYS = ("root.key", "issuing.key")
-REVOKED = "revoked.jsonl"  # see revocation.py
 
 
 class Folders(NamedTuple):

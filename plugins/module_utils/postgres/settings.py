@@ -26,6 +26,7 @@ GENERATION_FILES = {
     "ssl_key_file": "server.key",
     "ssl_ca_file": "trusted-clients.crt",
 }
+LISTS_FILE = "crl.pem"  # ssl_crl_file of those that check whether certificates are revoked
 
 
 def written(value: object) -> str:
@@ -81,7 +82,7 @@ def unpinned(text: bytes, directory: str, generation: str) -> bytes:
 
 
 def _redirected(text: bytes, before: str, after: str) -> bytes:
-    for file in GENERATION_FILES.values():
+    for file in (*GENERATION_FILES.values(), LISTS_FILE):
         text = text.replace(f"'{before}/{file}'".encode(), f"'{after}/{file}'".encode())
     return text
 
@@ -111,10 +112,11 @@ def fitted(text: str, major: int) -> str:
     return "\n".join([*others[:at], f"{own} = {written(value)}", *others[at:]])
 
 
-def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
+def check(settings: dict[str, str], state: ServerState, directory: str, *, has_lists: bool) -> None:
     """Refuse, before anything changes, settings that this server does not know or whose values it would not take.
 
-    One unknown name makes the server reject every change of a reload. Raises TlsError.
+    One unknown name makes the server reject every change of a reload. ``has_lists``: whether it is to check if
+    certificates are revoked. Raises TlsError.
     """
     known = sorted(name for name in state.settings if name.startswith("ssl"))
     for name, value in settings.items():
@@ -125,6 +127,8 @@ def check(settings: dict[str, str], state: ServerState, directory: str) -> None:
             )
         _check_value(name, value, state.settings[name])
     required = {name: f"{directory}/current/{file}" for name, file in GENERATION_FILES.items()}
+    if has_lists:
+        required["ssl_crl_file"] = f"{directory}/current/{LISTS_FILE}"
     for name, value in {"ssl": "on", **required}.items():
         if normal(settings.get(name, ""), state.settings[name]) != value:
             raise TlsError(

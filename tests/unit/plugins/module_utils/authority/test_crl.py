@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, keeping, profiles, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, keeping, ledger, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
@@ -72,7 +72,7 @@ def test_as_long_as_nothing_is_revoked_there_are_no_lists(directory: Directory) 
     done = directory.keep([])
     assert done.crls == {}
     assert done.revoked == {}
-    assert not (directory.path / store.REVOKED).exists()
+    assert not (directory.path / ledger.REVOKED).exists()
 
 
 def test_the_first_revocation_brings_lists_of_every_authority_into_use(directory: Directory, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, revocation, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, revocation
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -100,7 +100,7 @@ def test_the_record_drops_what_has_ended_when_it_is_written_again(directory: str
 def test_the_second_run_with_the_same_entries_changes_nothing(directory: str, now: int) -> None:
     entries = [{"role": "app"}, {"serial": "1a"}, {"host": "app10"}]
     revocation.write(directory, look(directory, now, *entries))
-    path = Path(directory) / store.REVOKED
+    path = Path(directory) / ledger.REVOKED
     before = path.stat()
     again = look(directory, now + 60, *entries)
     revocation.write(directory, again)
@@ -159,7 +159,7 @@ def test_names_of_any_letters_are_found_in_the_ledger(directory: str, now: int) 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "nonsense", '{"serial": "xyz"}', "\x00"])
 def test_a_damaged_record_stops_the_run(directory: str, now: int, content: str) -> None:
-    (Path(directory) / store.REVOKED).write_text(content)
+    (Path(directory) / ledger.REVOKED).write_text(content)
     with pytest.raises(TlsError, match=r"revoked\.jsonl: expected one JSON object a line"):
         look(directory, now)
 
