@@ -257,6 +257,9 @@ identities:
     sha256:
       description: Fingerprint in hexadecimal; null when there is no certificate yet.
       type: str
+    renewal:
+      description: From when on a call renews it, ISO 8601 in UTC; null when there is no certificate yet.
+      type: str
 """
 
 import time

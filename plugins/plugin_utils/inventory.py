@@ -26,6 +26,7 @@ GROUPS: Mapping[str, str | None] = {
     "postgres_server": "postgres_servers",
     "postgres_client": "postgres_clients",
     "postgres_verify": "postgres_clients",
+    "postgres_report": None,
 }
 _OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
 # What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used

@@ -1,0 +1,113 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What hosts answered, reduced to what a report needs, each value of the form that it has to have.
+
+A host that was taken over may answer anything. What does not have the form makes its answer one that does not count,
+and leaves those of the others alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
+
+OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
+_LONGEST = 1500  # characters of a text: as many as the summary of a run shows of a message
+_MOST = 1000  # entries of a list
+
+
+class Answer:
+    """What a host answered: a status, why it is none (for a person), and facts if it is one."""
+
+    def __init__(self, status: str, message: str = "", facts: Mapping[str, Any] | None = None) -> None:
+        self.status = status
+        self.message = message
+        self.facts = dict(facts or {})
+
+
+def of_server(result: Mapping[str, Any]) -> Answer:
+    """Return what a result of module session_info says."""
+    return _answer(result, "sessions", _server_facts)
+
+
+def of_client(result: Mapping[str, Any]) -> Answer:
+    """Return what a result of module client says."""
+    return _answer(result, "identities", _client_facts)
+
+
+def _answer(result: Mapping[str, Any], key: str, read: Any) -> Answer:
+    if not isinstance(result, Mapping) or not result or result.get("skipped"):
+        return Answer(NOT_ASKED, "not asked in this run")
+    if result.get("unreachable"):
+        return Answer(UNREACHABLE, text(result.get("msg") or "unreachable"))
+    if key not in result:
+        return Answer(FAILED, text(result.get("msg") or "it gave no result"))
+    try:
+        return Answer(OK, "", read(result))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return Answer(FAILED, text(f"its answer is not of the form that is expected ({type(error).__name__}: {error})"))
+
+
+def text(value: object) -> str:
+    """Return a text on one line, of at most 1500 characters, that can be written as UTF-8."""
+    line = " ".join(str(value).split()).encode("utf-8", "replace").decode("utf-8")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def _instant(value: object) -> str:
+    return clock.instant(clock.seconds(str(value)))  # a ValueError for anything else
+
+
+def _maybe(read: Any, value: object) -> Any:
+    return None if value is None else read(value)
+
+
+def _server_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    sessions = [_session(one) for one in result["sessions"][:_MOST]]
+    return {
+        "server_version": int(result["server_version"]),
+        "certificate": _maybe(_certificate, result["certificate"]),
+        "counts": {text(kind): int(count) for kind, count in list(result["counts"].items())[:20]},
+        "sessions": [one for one in sessions if one["findings"]],
+    }
+
+
+def _session(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: text(found[name] or "") for name in ("role", "database", "address", "application", "type")},
+        **{name: text(found[name] or "") for name in ("protocol", "serial", "subject", "issuer")},
+        "since": _instant(found["since"]),
+        "findings": [finding for finding in ("plaintext", *OLD) if finding in found["findings"]],
+    }
+
+
+def _certificate(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "serial": text(found["serial"]),
+        "sha256": text(found["sha256"]),
+        "not_after": _instant(found["not_after"]),
+        "renewal": _maybe(_instant, found.get("renewal")),
+        "reasons": [text(one) for one in (found.get("reasons") or [])[:_MOST]],
+        "names": [text(one) for one in (found.get("names") or [])[:_MOST]],
+        "is_on_disk": bool(found.get("is_on_disk", True)),
+    }
+
+
+def _client_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    reasons = {one["id"]: [text(reason) for reason in one["reasons"]] for one in result.get("requests") or ()}
+    found = {}
+    for one in result["identities"][:_MOST]:
+        found[text(one["id"])] = {
+            "id": text(one["id"]),
+            "role": text(one["role"]),
+            "os_user": text(one["os_user"]),
+            "serial": _maybe(text, one["serial"]),
+            "sha256": _maybe(text, one["sha256"]),
+            "not_after": _maybe(_instant, one["not_after"]),
+            "renewal": _maybe(_instant, one.get("renewal")),
+            "reasons": reasons.get(one["id"], []),
+        }
+    return {"identities": list(found.values())}

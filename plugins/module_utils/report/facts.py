@@ -1,0 +1,148 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as data: what was learned in this run, and of whom nothing was learned, what was known before."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
+
+VERSION = 1  # of the form of the data
+DAY = 86400
+
+
+class Learned(NamedTuple):
+    """What a run has learned: results of modules by host, the authorities, and what a run would change of them."""
+
+    servers: Mapping[str, Mapping[str, Any]]
+    clients: Mapping[str, Mapping[str, Any]]
+    authorities: Mapping[str, Mapping[str, Any]]
+    authority_changes: list[str]
+
+
+def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Return the report. ``before`` is the last one, or empty; ``now`` is in Unix seconds. Raises TlsError.
+
+    Hosts that are no longer in the inventory are forgotten.
+    """
+    servers, clients = before.get("servers", {}), before.get("clients", {})
+    return {
+        "version": VERSION,
+        "time": clock.instant(now),
+        "authorities": {name: _authority(found) for name, found in learned.authorities.items()},
+        "authority_changes": [answers.text(one) for one in learned.authority_changes],
+        "servers": {host: _server(one, servers.get(host, {}), now) for host, one in learned.servers.items()},
+        "clients": {
+            host: _looked(answers.of_client(one), clients.get(host, {}), now) for host, one in learned.clients.items()
+        },
+    }
+
+
+def _looked(answer: answers.Answer, before: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Return what is known of a host: what it answered, else what it answered at the last look that succeeded."""
+    is_new = answer.status == answers.OK
+    facts = answer.facts if is_new else {key: value for key, value in before.items() if key not in _OF_THIS_RUN}
+    return {
+        **facts,
+        "status": answer.status,
+        "message": answer.message,
+        "last_look": clock.instant(now) if is_new else before.get("last_look"),
+    }
+
+
+_OF_THIS_RUN = ("status", "message", "last_look", "sessions", "counts", "plaintext")
+
+
+def _server(result: Mapping[str, Any], before: Mapping[str, Any], now: int) -> dict[str, Any]:
+    answer = answers.of_server(result)
+    found, past = _looked(answer, before, now), before.get("plaintext", {})
+    if answer.status == answers.OK:
+        plain = [one for one in found["sessions"] if "plaintext" in one["findings"]]
+        past = history.after_look(past, plain, now)
+    return {"sessions": [], "counts": {}, **found, "plaintext": past}
+
+
+def _authority(found: Mapping[str, Any]) -> dict[str, Any]:
+    roots = [("root", one) for one in certificate.read_pem(found["roots"], "authorities")]
+    issuing = [("issuing", one) for one in certificate.read_pem(found["issuing"], "authorities")]
+    return {
+        "phase": str(found.get("phase") or ""),
+        "certificates": [
+            {"kind": kind, "name": one.common_name, "not_after": clock.instant(one.not_after)}
+            for kind, one in [*roots, *issuing]
+        ],
+        "crls": [
+            {"name": one.issuer_common_name, "next_update": clock.instant(one.next_update)}
+            for one in revocations.read_pem(found.get("crls") or "", "authorities")
+        ],
+        "revoked": len(found.get("revoked") or ()),
+    }
+
+
+def days_left(moment: str, now: int) -> int:
+    """Return the whole days from ``now`` (Unix seconds) to a moment, negative ones if it is past."""
+    return (clock.seconds(moment) - now) // DAY
+
+
+def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return all certificates of hosts in a report, those that end first at the head; one that is missing first of all.
+
+    Each has the host, its kind and, for a client, the identity.
+    """
+    found = []
+    for host, one in data["servers"].items():
+        if one.get("certificate"):
+            found.append(
+                {"host": host, "kind": "server", "id": "", "last_look": one["last_look"], **one["certificate"]}
+            )
+        elif one["status"] == answers.OK:
+            missing = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
+            found.append({"host": host, "kind": "server", "id": "", "last_look": one["last_look"], **missing})
+    for host, one in data["clients"].items():
+        for identity in one.get("identities", ()):
+            found.append({"host": host, "kind": "client", "last_look": one["last_look"], **identity})
+    return sorted(found, key=lambda one: (one["not_after"] or "", one["host"], one["id"]))
+
+
+def not_looked_at(data: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return kind, host and what is known of each host that was not looked at in this run."""
+    return [
+        (kind[:-1], host, one)
+        for kind in ("servers", "clients")
+        for host, one in data[kind].items()
+        if one["status"] != answers.OK
+    ]
+
+
+def summary(data: Mapping[str, Any]) -> list[str]:
+    """Return what matters of a report in a few lines."""
+    now = clock.seconds(data["time"])
+    known = certificates(data)
+    due = [one for one in known if one["reasons"]]
+    ends = [one for one in known if one["not_after"]]
+    lines = [
+        f"{len(known)} certificates, {len(due)} due to be renewed"
+        + (f", next to end: {_end(ends[0], now)}" if ends else "")
+    ]
+    for name, one in data["authorities"].items():
+        first = min(one["certificates"], key=lambda found: str(found["not_after"]))
+        lines.append(
+            f"{name} CA: {one['phase'] or 'steady'}; {first['name']} ends in {days_left(first['not_after'], now)} days"
+        )
+    for host, one in data["servers"].items():
+        if one["status"] == answers.OK:
+            old = sum(any(finding != "plaintext" for finding in session["findings"]) for session in one["sessions"])
+            lines.append(
+                f"{host}: plaintext: {history.in_words(one['plaintext'])}; sessions on old certificates: {old}"
+            )
+    lines += [f"{host} ({kind}): {one['status']}: {one['message']}" for kind, host, one in not_looked_at(data)]
+    return lines
+
+
+def _end(one: Mapping[str, Any], now: int) -> str:
+    what = f"{one['host']} {one['id']}".strip()
+    return f"{what} in {days_left(one['not_after'], now)} days"

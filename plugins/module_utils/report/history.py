@@ -1,0 +1,51 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who was seen in plaintext over many looks: one look tells little, as sessions come and go."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+
+KEPT = 180 * 86400  # seconds for which somebody is remembered who was not seen again
+MOST = 500  # whom a server's history names; who was seen longest ago goes first
+_NAMED = ("role", "database", "address", "application")
+
+
+def after_look(history: Mapping[str, Any], sessions: Iterable[Mapping[str, Any]], now: int) -> dict[str, Any]:
+    """Return a server's history after a look at ``now`` (Unix seconds) that saw these plaintext sessions.
+
+    ``looks`` counts the looks in a row that saw none, ``since`` is the first of them (None: the last one saw some).
+    """
+    moment = clock.instant(now)
+    seen = {_key(one): dict(one) for one in history.get("seen", ())}
+    found = {_key(one) for one in sessions}
+    for key in found:
+        before = seen.get(key, {"first_seen": moment, "looks": 0})
+        seen[key] = {**dict(zip(_NAMED, key)), **before, "last_seen": moment, "looks": before["looks"] + 1}
+    kept = [one for one in seen.values() if clock.seconds(one["last_seen"]) > now - KEPT]
+    kept.sort(key=lambda one: (one["last_seen"], one["first_seen"], _key(one)), reverse=True)
+    return {
+        "looks": 0 if found else history.get("looks", 0) + 1,
+        "since": None if found else history.get("since") or moment,
+        "all_looks": history.get("all_looks", 0) + 1,
+        "first_look": history.get("first_look") or moment,
+        "seen": kept[:MOST],
+    }
+
+
+def in_words(history: Mapping[str, Any]) -> str:
+    """Return what a server's history says of its plaintext sessions, in words."""
+    if not history.get("all_looks"):
+        return "never looked at"
+    if not history["looks"]:
+        now = sum(one["last_seen"] == history["seen"][0]["last_seen"] for one in history["seen"])
+        return f"{now} clients seen in the last look"
+    looks = "1 look" if history["looks"] == 1 else f"{history['looks']} looks"
+    return f"none seen in {looks} since {history['since']}"
+
+
+def _key(one: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one[name]) for name in _NAMED)

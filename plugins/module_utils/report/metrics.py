@@ -1,0 +1,102 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A report in Prometheus' text format (version 0.0.4), for the node exporter's textfile collector or a web server."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts
+from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
+
+
+class Sample(NamedTuple):
+    """One value of a metric, which is called pgops_tls_NAME."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: int
+
+
+# Each is a gauge. What is not known is left out: a value of yesterday would look like one of today.
+HELP = {
+    "report_timestamp_seconds": "When the report was written.",
+    "look_success": "Whether the host answered in the last run.",
+    "last_look_timestamp_seconds": "When the host answered last.",
+    "certificate_not_after_timestamp_seconds": "End of a certificate's life, as of the last look at its host.",
+    "certificate_renewal_timestamp_seconds": "From when on site.yml renews the certificate.",
+    "certificate_due": "Whether site.yml would renew the certificate now, or make it.",
+    "authority_not_after_timestamp_seconds": "End of an authority's life.",
+    "authority_phase": "Phase of the replacement of an authority's root.",
+    "crl_next_update_timestamp_seconds": "End of a certificate revocation list.",
+    "plaintext_sessions": "Live sessions over TCP without encryption.",
+    "plaintext_free_looks": "Looks in a row that saw no plaintext session.",
+    "old_sessions": "Live sessions on certificates that are not in force any more, by finding.",
+}
+
+
+def text(data: Mapping[str, Any]) -> str:
+    """Return a report as Prometheus reads it: the samples of a metric together, and none twice."""
+    samples = list(_samples(data))
+    lines = []
+    for name, told in HELP.items():
+        values = {_labels(one.labels): one.value for one in samples if one.name == name}
+        if values:
+            lines += [f"# HELP pgops_tls_{name} {told}", f"# TYPE pgops_tls_{name} gauge"]
+            lines += [f"pgops_tls_{name}{labels} {value}" for labels, value in values.items()]
+    return "\n".join([*lines, ""])
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    inner = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{inner}}}" if inner else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
+    yield Sample("report_timestamp_seconds", {}, clock.seconds(data["time"]))
+    for kind in ("servers", "clients"):
+        for host, one in data[kind].items():
+            labels = {"host": host, "kind": kind[:-1]}
+            yield Sample("look_success", labels, int(one["status"] == answers.OK))
+            if one["last_look"]:
+                yield Sample("last_look_timestamp_seconds", labels, clock.seconds(one["last_look"]))
+    for one in facts.certificates(data):
+        yield from _of_certificate(one)
+    for name, authority in data["authorities"].items():
+        yield from _of_authority(name, authority)
+    for host, one in data["servers"].items():
+        if one["status"] == answers.OK:
+            yield from _of_sessions(host, one)
+
+
+def _of_certificate(one: Mapping[str, Any]) -> Iterator[Sample]:
+    labels = {"host": one["host"], "kind": one["kind"], **({"identity": one["id"]} if one["id"] else {})}
+    for name in ("not_after", "renewal"):
+        if one[name]:
+            yield Sample(f"certificate_{name}_timestamp_seconds", labels, clock.seconds(one[name]))
+    yield Sample("certificate_due", labels, int(bool(one["reasons"])))
+
+
+def _of_authority(name: str, found: Mapping[str, Any]) -> Iterator[Sample]:
+    for one in found["certificates"]:
+        labels = {"authority": name, "kind": one["kind"], "name": one["name"]}
+        yield Sample("authority_not_after_timestamp_seconds", labels, clock.seconds(one["not_after"]))
+    if found["phase"]:
+        yield Sample("authority_phase", {"authority": name, "phase": found["phase"]}, 1)
+    for one in found["crls"]:
+        labels = {"authority": name, "name": one["name"]}
+        yield Sample("crl_next_update_timestamp_seconds", labels, clock.seconds(one["next_update"]))
+
+
+def _of_sessions(host: str, one: Mapping[str, Any]) -> Iterator[Sample]:
+    yield Sample("plaintext_sessions", {"host": host}, one["counts"].get("plaintext", 0))
+    yield Sample("plaintext_free_looks", {"host": host}, one["plaintext"]["looks"])
+    for finding in OLD:
+        count = sum(finding in session["findings"] for session in one["sessions"])
+        yield Sample("old_sessions", {"host": host, "finding": finding}, count)

@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write what was learned of a fleet as HTML, JSON and Prometheus text."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_report
+short_description: Write what was learned of a fleet as HTML, JSON and Prometheus text
+version_added: 0.1.0
+description:
+  - Writes who expires when, who still connects in plaintext, and who runs on old certificates, from the results of
+    M(pgops.tls.session_info) and M(pgops.tls.client) for all hosts. It runs on the controller and asks no host.
+  - In O(directory) it writes C(report.html), C(report.json) and C(report.prom), each replaced by one rename.
+  - C(report.json) is also the memory of the next report. It says who was seen in plaintext in earlier looks, and what
+    was known of hosts that cannot be looked at now. Whoever was not seen for 180 days is forgotten, and so are hosts
+    that have left the inventory.
+  - Role P(pgops.tls.postgres_report#role) calls it.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: Each report has a time, and counts one look more.
+extends_documentation_fragment:
+  - pgops.tls.attributes
+options:
+  directory:
+    description: Absolute path of the directory to write to. It is made with mode V(0755) if it is missing.
+    type: path
+    required: true
+  servers:
+    description:
+      - The results of M(pgops.tls.session_info) by host, for all servers of the inventory.
+      - An empty one is of a host that was not asked, one without sessions of a host that failed.
+    type: dict
+    required: true
+  clients:
+    description: The results of M(pgops.tls.client) in check mode by host, for all client hosts of the inventory.
+    type: dict
+    required: true
+  authorities:
+    description: The authorities, as in RV(pgops.tls.certificate_authority#module:authorities).
+    type: dict
+    default: {}
+  authority_changes:
+    description: What a run would change of them, as in RV(pgops.tls.certificate_authority#module:changes).
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: pgops.tls.session_info
+  - module: pgops.tls.client
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Report on one server
+  pgops.tls.fleet_report:
+    directory: "{{ inventory_dir }}/postgres-report"
+    servers: "{{ {inventory_hostname: found} }}"
+    clients: {}
+  delegate_to: localhost
+  vars:
+    found: {msg: "no route to host", unreachable: true}
+"""
+
+RETURN = r"""
+summary:
+  description: What matters of the report, in a few lines.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "2 certificates, 0 due to be renewed, next to end: db1 in 89 days"
+    - "db1: plaintext: none seen in 14 looks since 2026-11-07T02:05:00Z; sessions on old certificates: 0"
+files:
+  description: The files that were written.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.report import facts, writing
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "servers": {"type": "dict", "required": True},
+            "clients": {"type": "dict", "required": True},
+            "authorities": {"type": "dict", "default": {}},
+            "authority_changes": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    learned = facts.Learned(
+        options["servers"], options["clients"], options["authorities"], options["authority_changes"]
+    )
+    try:
+        data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)
+    except TlsError as error:
+        module.fail_json(**error.as_result())
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or options['directory']}: {error.strerror}. Nothing was reported.")
+    written = [os.path.join(options["directory"], name) for name in writing.NAMES]
+    module.exit_json(changed=True, summary=facts.summary(data), files=written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reports: what is remembered, what is written, and that whatever clients call themselves stays text."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, history, metrics, page, writing
+from ansible_collections.pgops.tls.tests import prometheus
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, revocation_list
+
+HOSTILE = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \n\u202e\x1b[2J\ud800'
+PLAIN = {"role": "app", "database": "shop", "address": "192.0.2.10", "application": "web"}
+
+
+def session(*findings: str, **changes: Any) -> dict[str, Any]:
+    """Return a session as module session_info returns it."""
+    return {
+        **PLAIN, "pid": 1, "type": "client backend", "since": clock.instant(NOW - 3600), "encryption": "tls",
+        "protocol": "TLSv1.3", "cipher": "x", "serial": "ff", "subject": "/CN=app", "issuer": "/CN=ca",
+        "findings": list(findings), **changes,
+    }  # fmt: skip
+
+
+def server(*sessions: dict[str, Any], reasons: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+    """Return a result of module session_info."""
+    certificate = {
+        "serial": "1f", "sha256": "ab", "not_before": clock.instant(NOW - DAY),
+        "not_after": clock.instant(NOW + 89 * DAY), "names": ["db1"], "installed": None, "is_on_disk": True,
+        "renewal": clock.instant(NOW + 50 * DAY), "reasons": list(reasons),
+    }  # fmt: skip
+    plain = sum("plaintext" in one["findings"] for one in sessions)
+    counts = {"plaintext": plain, "TLSv1.3": len(sessions) - plain}
+    return {
+        "changed": False, "server_version": 150018, "certificate": certificate,
+        "counts": {kind: count for kind, count in counts.items() if count}, "sessions": list(sessions), **changes,
+    }  # fmt: skip
+
+
+def client(**changes: Any) -> dict[str, Any]:
+    """Return a result of module client in check mode."""
+    identity = {
+        "id": "shop/app", "role": "app", "os_user": "shop", "certificate": "x", "key": "x", "serial": "2f",
+        "sha256": "cd", "not_after": clock.instant(NOW + 5 * DAY), "renewal": clock.instant(NOW - DAY), **changes,
+    }  # fmt: skip
+    request = {"id": identity["id"], "role": identity["role"], "reasons": ["expires_in_5d"]}
+    return {"changed": True, "identities": [identity], "requests": [request], "reasons": ["shop/app: expires_in_5d"]}
+
+
+def authorities() -> dict[str, Any]:
+    """Return both authorities as module certificate_authority returns them."""
+    return {
+        name: {
+            "roots": one.root.pem, "issuing": one.issuing.pem, "phase": "steady", "revoked": ["ff"],
+            "crls": revocation_list(one),
+        }
+        for name, one in AUTHORITIES.items()
+    }  # fmt: skip
+
+
+def report(
+    servers: dict[str, Any] | None = None, before: dict[str, Any] | None = None, now: int = NOW, **clients: Any
+) -> dict[str, Any]:
+    """Return a report; what is remembered has been through JSON."""
+    learned = facts.Learned(servers or {}, clients, authorities(), [])
+    return facts.report(learned, json.loads(json.dumps(before or {})), now)
+
+
+def test_looks_without_plaintext_are_counted_from_the_first_of_them() -> None:
+    told: dict[str, Any] = {}
+    for day, seen in enumerate([[PLAIN], [], [], [PLAIN], [], []]):
+        told = history.after_look(told, seen, NOW + day * DAY)
+    assert (told["looks"], told["since"]) == (2, clock.instant(NOW + 4 * DAY))
+    assert (told["all_looks"], told["first_look"]) == (6, clock.instant(NOW))
+    days = {"first_seen": clock.instant(NOW), "last_seen": clock.instant(NOW + 3 * DAY), "looks": 2}
+    assert told["seen"] == [{**PLAIN, **days}]
+    assert history.in_words(told) == f"none seen in 2 looks since {clock.instant(NOW + 4 * DAY)}"
+
+
+def test_one_who_is_connected_twice_was_seen_in_one_look() -> None:
+    told = history.after_look({}, [PLAIN, PLAIN, {**PLAIN, "role": "b"}], NOW)
+    assert [one["looks"] for one in told["seen"]] == [1, 1]
+    assert (told["looks"], told["since"]) == (0, None)
+    assert history.in_words(told) == "2 clients seen in the last look"
+    assert history.in_words({}) == "never looked at"
+
+
+def test_the_memory_ends_after_half_a_year_and_is_of_a_limited_size() -> None:
+    told = history.after_look({}, [PLAIN], NOW)
+    assert history.after_look(told, [], NOW + 179 * DAY)["seen"]
+    assert not history.after_look(told, [], NOW + 181 * DAY)["seen"]
+    for look in range(3):
+        crowd = [{**PLAIN, "application": f"{look}-{number}"} for number in range(300)]
+        told = history.after_look(told, crowd, NOW + look)
+    assert len(told["seen"]) == history.MOST
+    assert {one["application"].split("-")[0] for one in told["seen"][:300]} == {"2"}
+
+
+def test_a_report_tells_of_every_host_what_is_known() -> None:
+    data = report({"db1": server(session("plaintext"), session("old_certificate"), session())}, app1=client())
+    assert data["servers"]["db1"]["status"] == "ok"
+    assert [one["findings"] for one in data["servers"]["db1"]["sessions"]] == [["plaintext"], ["old_certificate"]]
+    assert [(one["host"], one["id"], one["reasons"]) for one in facts.certificates(data)] == [
+        ("app1", "shop/app", ["expires_in_5d"]),
+        ("db1", "", []),
+    ]
+    assert facts.summary(data)[0] == "2 certificates, 1 due to be renewed, next to end: app1 shop/app in 5 days"
+    assert facts.not_looked_at(data) == []
+    kinds = [one["kind"] for one in data["authorities"]["server"]["certificates"]]
+    assert (kinds, data["authorities"]["client"]["phase"]) == (["root", "issuing"], "steady")
+    assert data["authorities"]["client"]["crls"][0]["next_update"] == clock.instant(NOW + 30 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "message"),
+    [
+        ({}, "not_asked", "not asked in this run"),
+        ({"skipped": True}, "not_asked", "not asked in this run"),
+        ({"unreachable": True, "msg": "Connection\nrefused"}, "unreachable", "Connection refused"),
+        ({"failed": False, "msg": "No server"}, "failed", "No server"),
+        ({"rc": 1}, "failed", "it gave no result"),
+        ({**server(), "sessions": 7}, "failed", "not of the form that is expected"),
+        ({**server(), "counts": {"plaintext": "many"}}, "failed", "not of the form"),
+        ({**server(), "certificate": {"serial": "1", "sha256": "2", "not_after": "soon"}}, "failed", "not of the form"),
+        ({**server(), "sessions": [{"role": "app"}]}, "failed", "not of the form"),
+    ],
+)
+def test_a_host_that_tells_nothing_is_in_the_report_as_such(result: Any, status: str, message: str) -> None:
+    first = report({"db1": server(session("plaintext")), "db2": server()}, app1=client())
+    data = report({"db1": result, "db2": server()}, first, NOW + DAY, app1=client())
+    found = data["servers"]["db1"]
+    assert (found["status"], found["last_look"]) == (status, clock.instant(NOW))
+    assert message in found["message"]
+    assert found["certificate"]["serial"] == "1f", "what was known is not forgotten"
+    assert (found["sessions"], found["counts"]) == ([], {}), "but who was connected yesterday is not who is now"
+    assert found["plaintext"] == first["servers"]["db1"]["plaintext"], "no look is no look without plaintext"
+    assert data["servers"]["db2"]["plaintext"]["looks"] == 2
+    assert [(kind, host) for kind, host, _one in facts.not_looked_at(data)] == [("server", "db1")]
+    assert facts.summary(data)[-1].startswith(f"db1 (server): {status}: ")
+
+
+def test_a_host_that_left_the_inventory_is_forgotten() -> None:
+    assert list(report({"db2": server()}, report({"db1": server()}))["servers"]) == ["db2"]
+
+
+def test_a_server_without_tls_has_no_certificate() -> None:
+    data = report({"db1": server(certificate=None)})
+    assert [one["reasons"] for one in facts.certificates(data)] == [["no_certificate"]]
+    assert "89 days" not in page.text(data)
+
+
+def test_what_prometheus_reads() -> None:
+    data = report(
+        {"db1": server(session("plaintext"), session("plaintext"), session("old_certificate"))}, app1=client()
+    )
+    data = report({"db1": server(session("plaintext")), "db2": {"msg": "down"}}, data, NOW + 60, app1=client())
+    found = {(name, *sorted(labels)): value for (name, labels), value in prometheus.parse(metrics.text(data)).items()}
+
+    def value(metric: str, **labels: str) -> float:
+        return found[(f"pgops_tls_{metric}", *sorted(labels.items()))]
+
+    assert value("report_timestamp_seconds") == NOW + 60
+    assert value("look_success", host="db1", kind="server") == 1
+    assert value("look_success", host="db2", kind="server") == 0
+    assert value("certificate_not_after_timestamp_seconds", host="db1", kind="server") == NOW + 89 * DAY
+    assert value("certificate_renewal_timestamp_seconds", host="app1", kind="client", identity="shop/app") == NOW - DAY
+    assert value("certificate_due", host="app1", kind="client", identity="shop/app") == 1
+    assert value("plaintext_sessions", host="db1") == 1
+    assert value("plaintext_free_looks", host="db1") == 0
+    assert value("old_sessions", host="db1", finding="old_certificate") == 0
+    root = AUTHORITIES["client"].root
+    labels = {"authority": "client", "kind": "root", "name": root.common_name}
+    assert value("authority_not_after_timestamp_seconds", **labels) == root.not_after
+    assert value("authority_phase", authority="client", phase="steady") == 1
+    crl = {"authority": "server", "name": AUTHORITIES["server"].issuing.common_name}
+    assert value("crl_next_update_timestamp_seconds", **crl) == NOW + 30 * DAY
+    assert not [key for key in found if key[0] == "pgops_tls_plaintext_sessions" and ("host", "db2") in key]
+
+
+def test_the_end_of_a_certificate_stays_known_while_its_host_is_away() -> None:
+    data = report({"db1": {"unreachable": True}}, report({"db1": server()}), NOW + DAY)
+    found = prometheus.parse(metrics.text(data))
+    labels = frozenset({("host", "db1"), ("kind", "server")})
+    assert found["pgops_tls_certificate_not_after_timestamp_seconds", labels] == NOW + 89 * DAY
+    assert found["pgops_tls_last_look_timestamp_seconds", labels] == NOW
+
+
+def test_odd_letters_in_a_label_are_escaped() -> None:
+    odd = 'db\n1"\\n'
+    found = prometheus.parse(metrics.text(report({odd: server()})))
+    assert ("pgops_tls_plaintext_sessions", frozenset({("host", odd)})) in found
+
+
+def test_an_identity_that_comes_twice_makes_no_sample_twice() -> None:
+    twice = client()
+    twice["identities"] *= 2
+    prometheus.parse(metrics.text(report({}, app1=twice)))
+
+
+class Reader(html.parser.HTMLParser):
+    """Notes which elements and which text a page has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.cells: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        assert not [name for name, _value in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.cells.append(data)
+
+
+def test_whatever_clients_call_themselves_stays_text() -> None:
+    plain = dict.fromkeys(("role", "database", "address", "application", "subject", "serial"), HOSTILE)
+    found = session("plaintext", "other_issuer", **plain)
+    results = {"db1": server(found, reasons=(HOSTILE,)), "db2": {"msg": HOSTILE}}
+    data = report(results, app1=client(id=HOSTILE, role=HOSTILE, serial=HOSTILE))
+    text = page.text(data)
+    reader = Reader()
+    reader.feed(text)
+    known = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody"}
+    assert reader.elements <= known | {"tr", "th", "td", "ul", "li"}
+    shown = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \\u202e\\x1b[2J?'
+    assert reader.cells.count(shown) >= 8
+    assert all(one.isprintable() for one in text if one != "\n")
+    text.encode()
+    parsed = prometheus.parse(metrics.text(data))
+    assert any("<script>" in value for _name, labels in parsed for _label, value in labels)
+
+
+def test_a_table_has_an_end() -> None:
+    crowd = [session("plaintext", application=str(number)) for number in range(600)]
+    many = {f"db{number}": server(*crowd) for number in range(2)}
+    text = page.text(report(many))
+    assert text.count("<tr>") < 700
+    assert "And 500 more, see report.json." in text
+
+
+def test_files_are_written_and_remembered(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "reports"
+    learned = facts.Learned({"db1": server(session("plaintext"))}, {}, {}, ["make the server CA"])
+    assert writing.write(str(folder), learned, NOW, is_dry=True)["servers"]
+    assert not folder.exists()
+    for look in range(3):
+        writing.write(str(folder), learned, NOW + look, is_dry=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.prom"]
+    data = json.loads((folder / "report.json").read_text())
+    assert data["servers"]["db1"]["plaintext"]["seen"][0]["looks"] == 3
+    assert "make the server CA" in (folder / "report.html").read_text()
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": 2}', "null"])
+def test_a_memory_that_cannot_be_read_stops_it_before_it_is_lost(tmp_path: Path, content: str) -> None:
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(TlsError, match="expected the last report, found something else"):
+        writing.write(str(tmp_path), facts.Learned({}, {}, {}, []), NOW, is_dry=False)
+    assert (tmp_path / "report.json").read_text() == content
+
+
+def test_a_relative_path_is_refused() -> None:
+    with pytest.raises(TlsError, match="expected an absolute path"):
+        writing.write("reports", facts.Learned({}, {}, {}, []), NOW, is_dry=False)
+
+
+def test_a_text_is_one_line_and_has_an_end() -> None:
+    assert answers.text("a\n b\ud800") == "a b?"
+    assert len(answers.text("x" * 9999)) == 1503
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a 1", "# TYPE a gauge\na 1\n", '# HELP a x\n# TYPE a gauge\na{b="c} 1\n',
+     "# HELP a x\n# TYPE a gauge\na 1\na 1\n",
+     '# HELP a x\n# TYPE a gauge\na{b="\\x"} 1\n', "# HELP a x\n# TYPE a gauge\nb 1\n"],
+)  # fmt: skip
+def test_the_reader_of_samples_is_strict(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        prometheus.parse(text)
