@@ -69,6 +69,11 @@ options:
   issuing:
     description: PEM certificates of the authorities that issue servers' certificates, first the one in use.
     type: str
+  revoked:
+    description: Serial numbers of revoked certificates of servers, in lower-case hexadecimal.
+    type: list
+    elements: str
+    default: []
   key_type:
     description: Type of the server's private key.
     type: str
@@ -246,6 +251,7 @@ def argument_spec() -> dict[str, Any]:
         "client_revoked": {"type": "list", "elements": "str", "default": []},
         "names": {"type": "list", "elements": "str", "default": []},
         "issuing": {"type": "str"},
+        "revoked": {"type": "list", "elements": "str", "default": []},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "renew_before": {"type": "str"},
     }

@@ -28,7 +28,7 @@ OTHER = issuing.new_authority("client", "P-256", NOW)
 
 NOTHING: dict[str, Any] = {
     "show": "all", "client_serials": {}, "client_issuing": "", "client_revoked": [],
-    "names": [], "issuing": None, "key_type": "P-256", "renew_before": None,
+    "names": [], "issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None,
 }  # fmt: skip
 
 
@@ -193,6 +193,7 @@ def test_the_certificate_is_told_with_its_next_renewal(mixed: Server) -> None:
         "san_missing: db1",
         "san_not_wanted: 127.0.0.1",
     ]
+    assert ask(mixed, **names, revoked=[told["serial"]])["certificate"]["reasons"] == ["revoked"]
     assert "reasons" not in ask(mixed)["certificate"]
 
 

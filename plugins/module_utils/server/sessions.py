@@ -98,6 +98,7 @@ def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:
         extended_key_usage=certificate.SERVER_AUTH,
         issuing=target.authorities(options["issuing"], "issuing"),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+        revoked=options["revoked"],
     )
 
 
