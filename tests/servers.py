@@ -109,6 +109,7 @@ class Server:
             "ssl_conf": self.ssl_conf(),
             "hba": HBA,
             "hba_mode": "block",
+            "upgrade_clientcert": False,
             "ident": "",
             "plaintext": "reject",
             "lock_out": "refuse",

@@ -158,6 +158,10 @@ options:
     type: str
     choices: [block, replace]
     default: block
+  upgrade_clientcert:
+    description: Whether to rewrite C(clientcert=1), C(0) and C(no-verify), which 14 takes no more, in lines of others.
+    type: bool
+    default: false
   ident:
     description: Lines for C(pg_ident.conf), kept in a managed block.
     type: str
@@ -359,6 +363,7 @@ def argument_spec() -> dict[str, Any]:
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
+        "upgrade_clientcert": {"type": "bool", "default": False},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
         "lock_out": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},

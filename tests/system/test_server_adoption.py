@@ -61,3 +61,38 @@ def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Ser
     server.cluster.serve(*server_authority.issue("db.example", "serverAuth"), server_authority.root)
     [told] = [one for one in server.converge().warnings if "extra_names" in one]
     assert "shows is for db.example, which" in told
+
+
+OLD_RULES = """\
+# \303\244 of 2014
+local   all  all                 trust
+hostssl all  report  all         md5   clientcert=1   # a certificate, too
+hostssl all  old     127.0.0.1  255.255.255.255  md5 clientcert=0
+hostssl all  app     all         trust\tclientcert=verify-ca
+"""
+
+
+def test_rules_of_before_14_are_rewritten_where_that_is_wanted(server: Server) -> None:
+    server.cluster.write("pg_hba.conf", OLD_RULES)
+    is_old = int(server.cluster.psql("SHOW server_version_num")) < 140000
+    if not is_old:
+        with pytest.raises(TlsError, match=r"would not load new rules because of \S+ line 3"):
+            server.settle()
+    options = {"hba": "hostssl shop app all cert\n", "plaintext": "allow", "upgrade_clientcert": True}
+    foreseen = server.converge(check_mode=True, **options)
+    assert "pg_hba.conf: changed" in foreseen.changes
+    server.settle(**options)
+    wanted = OLD_RULES.replace("md5   clientcert=1 ", "md5   clientcert=verify-ca ").replace(" clientcert=0", "")
+    assert (server.cluster.data / "pg_hba.conf").read_text().endswith(f"# END pgops.tls\n{wanted}")
+    loaded = server.cluster.psql("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL AND type = 'hostssl'")
+    assert loaded == "4"
+    assert server.settle(**options).changes == []
+    server.restart()
+
+
+def test_a_server_without_rules_of_ours_gets_its_old_ones_rewritten_alone(server: Server) -> None:
+    server.cluster.write("pg_hba.conf", OLD_RULES)
+    server.settle(hba="", plaintext="allow", upgrade_clientcert=True)
+    text = (server.cluster.data / "pg_hba.conf").read_text()
+    assert len([1 for old, new in zip(OLD_RULES.splitlines(), text.splitlines()) if old != new]) == 2
+    assert len(OLD_RULES.splitlines()) == len(text.splitlines())

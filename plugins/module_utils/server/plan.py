@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer, settings
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import clientcert_upgrade
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.rules import Fault
+else:
+    clientcert_upgrade = later("postgres.clientcert_upgrade")
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
@@ -205,7 +209,7 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     lines = target.hba
     if target.hba_mode == "replace":
         return configuration.whole_file(f"{_local_line(management)}\n{lines}")
-    rest = found.hba
+    rest = clientcert_upgrade.upgraded(found.hba, found.major) if target.upgrade_clientcert else found.hba
     if configuration.is_whole_file(rest):  # of a run with mode replace: what is no longer declared goes
         rest = f"{_local_line(management)}\n"
     elif any(line.fields[:1] and line.fields[0][0].text == "local" for line in lexer.read(lines, found.major)):

@@ -43,6 +43,7 @@ class Target(NamedTuple):
     settings: dict[str, str]
     hba: str
     hba_mode: str
+    upgrade_clientcert: bool
     ident: str
     plaintext: str
     lock_out: str
@@ -104,6 +105,7 @@ def read(options: dict[str, Any]) -> Target:
         settings=settings.parse(options["ssl_conf"]),
         hba=options["hba"],
         hba_mode=options["hba_mode"],
+        upgrade_clientcert=options["upgrade_clientcert"],
         ident=options["ident"],
         plaintext=options["plaintext"],
         lock_out=options["lock_out"],

@@ -62,7 +62,10 @@ class Adopted:
 
     def step(self, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run a playbook while the clients connect; nobody may lose anything by it, or win."""
-        refused = variables.get("postgres_server_plaintext", "reject") == "reject" and variables.get("playbook") is not CLIENTS
+        refused = (
+            variables.get("postgres_server_plaintext", "reject") == "reject"
+            and variables.get("playbook") is not CLIENTS
+        )
         worked = [one for one in self.clients if not self.before[one.name] and not (refused and one.is_plaintext)]
         with adoption.connecting(worked) as said:
             done: subprocess.CompletedProcess[str] = self.site.run(

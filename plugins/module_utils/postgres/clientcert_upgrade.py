@@ -1,0 +1,54 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules with a clientcert that PostgreSQL took up to version 13, written as every version takes them.
+
+``clientcert=1`` is ``clientcert=verify-ca``; ``clientcert=0`` and ``clientcert=no-verify`` are no option at all. Method
+cert means verify-full in every version, and since 14 nothing less may stand beside it. All other bytes stay.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer
+
+_OPTION = re.compile(r'"?clientcert="?(1|0|no-verify|verify-ca)"?')
+_BLANKS_BEFORE = re.compile(r"[ \t]*\Z")
+
+
+def upgraded(text: str, major: int) -> str:
+    """Return a text of pg_hba.conf, read as a server of version ``major`` reads it, with those options rewritten."""
+    return "".join(_line(raw, major) for _number, _content, raw in lexer.pieces(text, major))
+
+
+def _line(raw: str, major: int) -> str:
+    for found in _OPTION.finditer(raw):
+        before, after = raw[: found.start()], raw[found.end() :]
+        for new, coming in (
+            ("clientcert=verify-ca", f"{before}clientcert=verify-ca{after}"),
+            ("", f"{_BLANKS_BEFORE.sub('', before)}{after}"),
+        ):
+            if coming != raw and _is_meant(raw, coming, new, major):
+                return coming
+    return raw
+
+
+def _is_meant(raw: str, coming: str, new: str, major: int) -> bool:
+    """Return whether a line differs from its old form in just that option, and this is what is wanted of it."""
+    lines, after = lexer.read(raw, major), lexer.read(coming, major)
+    if len(lines) != 1 or len(after) != 1:
+        return False
+    [rule] = access.rules(lines)
+    value = rule.options.get("clientcert", "")
+    is_none = value in ("0", "no-verify") or (rule.method == "cert" and value in ("1", "verify-ca"))
+    if rule.kind != "hostssl" or not (is_none or value == "1") or is_none != (not new):
+        return False
+    old = f"clientcert={value}"
+    words = _words(lines[0])
+    expected = words[:4] + [[new if one == old else one for one in field] for field in words[4:]]  # options come last
+    return _words(after[0]) == [field for field in expected if field != [""]]
+
+
+def _words(line: lexer.Line) -> list[list[str]]:
+    return [[token.text for token in field] for field in line.fields]
