@@ -49,6 +49,13 @@ def sign(
     return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
 
 
+def with_forged_signature(chain: str) -> str:
+    """Return a chain whose leaf says the same as before, but nobody has signed it."""
+    leaf, *above = certificate.read_pem(chain, "chain")
+    forged = leaf._replace(der=leaf.der[:-1] + bytes([leaf.der[-1] ^ 1]))
+    return "".join(one.pem for one in (forged, *above))
+
+
 def chains(result: dict[str, Any], **options: Any) -> dict[str, str]:
     """Return the certificates for all requests of a result."""
     return {

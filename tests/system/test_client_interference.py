@@ -17,7 +17,15 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, NOW, OTHER, Clients, User, new_key
+from ansible_collections.pgops.tls.tests.clients import (
+    AUTHORITIES,
+    NOW,
+    OTHER,
+    Clients,
+    User,
+    new_key,
+    with_forged_signature,
+)
 from ansible_collections.pgops.tls.tests.faults import everything
 from ansible_collections.pgops.tls.tests.servers import Server, revocation_list
 
@@ -81,6 +89,10 @@ REPAIRED = {
     ),
     "a leaf without its issuer": Repaired(
         write(CURRENT + "app/postgresql.crt", lambda text: certificate.read_pem(text, "chain")[0].pem), "unusable: "
+    ),
+    "a leaf that nobody signed": Repaired(
+        write(CURRENT + "app/postgresql.crt", with_forged_signature),
+        "The rehearsed server refuses the handshake: certificate signature failure",
     ),
     "files for everybody": Repaired(command("chmod -R a+rwX ."), "postgresql.key: mode 0666, expected 0600"),
     "a restore with a narrow umask": Repaired(

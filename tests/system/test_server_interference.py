@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.tests import clients
 from ansible_collections.pgops.tls.tests.faults import everything
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server, revocation_list
 
@@ -133,6 +134,10 @@ REPAIRED = {
     ),
     "a leaf without its issuer": Repaired(
         edit("server.crt", lambda text: certificate.read_pem(text, "chain")[0].pem), "certificate: chain_incomplete"
+    ),
+    "a leaf that nobody signed": Repaired(
+        edit("server.crt", clients.with_forged_signature),
+        "certificate: unusable: The rehearsed client refuses the handshake: certificate signature failure",
     ),
     "a key for everybody": Repaired(command("chmod 644 TLS/current/server.key"), "server.key: owner"),
     "a restore with a narrow umask": Repaired(

@@ -92,12 +92,16 @@ def repairs(store: GenerationStore, current: str | None, generation: Mapping[str
     return wrong
 
 
-def unfit(certificate: str, key: str) -> str:
-    """Return why the server could not start with a certificate and key, '' if it could."""
+def unfit(certificate: str, key: str, roots: str) -> str:
+    """Return why a server could not start with a certificate and key, or no client would take it; '' if all is well.
+
+    A handshake in memory is the cheapest way to have OpenSSL look at the signatures. Names are not its business.
+    """
     try:
-        rehearsal.server_context(rehearsal.Pair(certificate, key))
+        server = rehearsal.server_context(rehearsal.Pair(certificate, key))
+        rehearsal.handshake(server, rehearsal.client_context(roots, check_name=False), None)
     except TlsError as error:
-        return error.message.partition(". Run with")[0]
+        return error.message.partition(". Run with")[0].partition(". Nothing live")[0]
     return ""
 
 

@@ -95,10 +95,10 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     reasons = reissue.reasons(leaf, target.wish, now)
     if KEY not in found.generation and leaf is not None:
         reasons.append("key_missing")
-    elif found.unfit and leaf is not None and not reasons:
-        reasons.append(f"unusable: {found.unfit}")
     elif leaf is not None and not reasons and reissue.issuer_of(leaf, target.issuing) not in chain:
         reasons.append("chain_incomplete")
+    elif found.unfit and leaf is not None and not reasons:
+        reasons.append(f"unusable: {found.unfit}")
     wanted = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     if target.crls:
         wanted[LISTS] = target.crls.encode()

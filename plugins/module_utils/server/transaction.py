@@ -175,7 +175,9 @@ class Transaction:
     def _unfit(self, current: str | None) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""
         return interference.unfit(
-            *(self.store.path(current or "", name) for name in (planning.CERTIFICATE, planning.KEY))
+            self.store.path(current or "", planning.CERTIFICATE),
+            self.store.path(current or "", planning.KEY),
+            self.target.roots,
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
