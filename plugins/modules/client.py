@@ -110,6 +110,23 @@ options:
     description: PEM certificates of the authorities whose client certificates servers take, for the rehearsal.
     type: str
     required: true
+  crls:
+    description:
+      - PEM certificate revocation lists (CRLs) for C(root.crl), of every authority that issues for servers.
+        libpq checks whole chains, so one that lacks, or that has ended, keeps servers out; it is an error.
+      - Lists of other roots may be in O(roots), too, and have to be for every root if this is not empty.
+      - Services name the file with C(sslcrl), and it is at the place where libpq looks by itself. libpq ignores a
+        missing file in silence, so every call looks that it is there.
+      - O(state=previous) keeps the lists that are declared.
+    type: str
+    default: ''
+  revoked:
+    description:
+      - Serial numbers of revoked certificates of clients, in lower-case hexadecimal. An identity whose certificate is
+        among them needs another one, for the reason V(revoked).
+    type: list
+    elements: str
+    default: []
   certificates:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
@@ -301,6 +318,8 @@ def argument_spec() -> dict[str, Any]:
         "roots": {"type": "str", "required": True},
         "issuing": {"type": "str", "required": True},
         "trusted_clients": {"type": "str", "required": True},
+        "crls": {"type": "str", "default": ""},
+        "revoked": {"type": "list", "elements": "str", "default": []},
         "certificates": {"type": "dict", "default": {}},
         "renew": {"type": "bool", "default": False},
         "replace_authorities": {"type": "bool", "default": True},

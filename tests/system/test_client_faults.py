@@ -242,6 +242,13 @@ def other_trust(clients: Clients, _user: User) -> dict[str, Any]:
     return {"roots": AUTHORITIES["server"].root.pem + OTHER.root.pem}
 
 
+def first_revocation(clients: Clients, user: User) -> dict[str, Any]:
+    """Put a list of others where libpq looks; it is kept beside."""
+    clients.converge()
+    user.write(".postgresql/root.crl", "foreign root.crl")
+    return {"crls": "".join(AUTHORITIES["server"].crls)}
+
+
 def one_more_identity(clients: Clients, user: User) -> dict[str, Any]:
     clients.converge()
     identities = [*clients.options["identities"], identity(user, "reporting", "shop")]
@@ -268,6 +275,7 @@ SCENARIOS = {
     "take-over of foreign files": take_over,
     "renewal": renewal,
     "other trust": other_trust,
+    "first revocation": first_revocation,
     "one more identity": one_more_identity,
     "one identity less": one_identity_less,
     "recovery": recovery,

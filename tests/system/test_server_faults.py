@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, proof, target, transaction
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
-from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, NOW, Server, lists, sign
 
 RESTARTS = 4  # tried points from one with a restart to the next
 PATIENCE = 1.0  # seconds that a reload gets to show; a server that never answers is waited for as long
@@ -43,6 +43,12 @@ def renewal(server: Server) -> dict[str, Any]:
 def settings(server: Server) -> dict[str, Any]:
     server.settle()
     server.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
+    return {}
+
+
+def first_revocation(server: Server) -> dict[str, Any]:
+    server.settle()
+    server.options["crls"] = lists("client", 4711)
     return {}
 
 
@@ -72,6 +78,7 @@ SCENARIOS: dict[str, Callable[[Server], dict[str, Any]]] = {
     "first set-up": first_set_up,
     "renewal": renewal,
     "settings": settings,
+    "first revocation": first_revocation,
     "rules": rules,
     "recovery": recovery,
 }

@@ -15,8 +15,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
 CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
+LISTS = "root.crl"  # of revoked certificates, as long as there are any
 DIRECTORY_MODE = 0o700
-MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, MANIFEST: 0o644}
+MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, LISTS: 0o644, MANIFEST: 0o644}
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
 
@@ -48,7 +49,7 @@ class Home:
         self.user = user
         self.directory = os.path.join(user.home, ".postgresql")
         self.store = GenerationStore(os.path.join(self.directory, "pgops"), user.owner, DIRECTORY_MODE)
-        self.revocations = os.path.join(self.directory, "root.crl")
+        self.revocations = os.path.join(self.directory, LISTS)
         self.service_file = os.path.join(user.home, ".pg_service.conf")
 
     def current(self, *parts: str) -> str:
@@ -58,7 +59,7 @@ class Home:
     def default_links(self, role: str) -> dict[str, str]:
         """Return the files that libpq looks for by itself, and what they point to when ``role`` is the first one."""
         # In this order: libpq does without a certificate, but a certificate without its key ends every connection.
-        targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST}
+        targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
         return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
 
     def is_set_up(self) -> bool:
@@ -70,8 +71,11 @@ class Home:
         for path in (self.directory, self.store.directory):
             files.make_directory(path, DIRECTORY_MODE, self.user.owner)
 
-    def refuse_unfit(self) -> None:
-        """Raise TlsError when something is where our files belong that we must not touch."""
+    def refuse_unfit(self, *, has_lists: bool = False) -> None:
+        """Raise TlsError when something is where our files belong that we must not touch.
+
+        ``has_lists``: lists of revoked certificates are among them.
+        """
         if not os.path.isabs(self.user.home) or not os.path.isdir(self.user.home):
             raise TlsError(
                 f"OS user {self.user.name!r}: the home directory {self.user.home!r} of the password database does not "
@@ -82,6 +86,8 @@ class Home:
             if os.path.lexists(path):
                 self._refuse_foreign_directory(path)
         for path in self.default_links("role"):
+            if path == self.revocations and not has_lists:  # what is there is none of our business
+                continue
             _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
@@ -114,7 +120,7 @@ class Home:
         if generation is None:
             return []
         named = list(dict.fromkeys([*roles, *self._directories_in(generation)]))
-        return [TRUST, MANIFEST, *(os.path.join(role, name) for role in named for name in (CERTIFICATE, KEY))]
+        return [TRUST, LISTS, MANIFEST, *(os.path.join(role, name) for role in named for name in (CERTIFICATE, KEY))]
 
     def _directories_in(self, generation: str) -> list[str]:
         try:

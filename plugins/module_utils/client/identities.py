@@ -12,7 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
-_RESERVED = ("root.crt", "manifest.json")  # files beside the roles' directories
+_RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
 
 
 class Identity(NamedTuple):
@@ -134,7 +134,7 @@ def _role(value: object, option: str) -> str:
     if role.startswith(".") or "/" in role or role in _RESERVED:
         raise TlsError(
             f"{option}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
-            f"a slash in it, nor be {' or '.join(_RESERVED)}. Rename the role in PostgreSQL."
+            f"a slash in it, nor be one of {', '.join(_RESERVED)}. Rename the role in PostgreSQL."
         )
     if "]" in role:
         raise TlsError(

@@ -12,6 +12,7 @@ from typing import Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
     KEY,
+    LISTS,
     MANIFEST,
     MODES,
     TRUST,
@@ -157,9 +158,14 @@ def trust(target: Target) -> bytes:
     return "".join(root.pem for root in target.roots).encode("ascii")
 
 
+def lists(target: Target) -> dict[str, bytes]:
+    """Return root.crl by its name; nothing as long as nothing is revoked."""
+    return {LISTS: target.crls.encode("ascii", "replace")} if target.crls else {}
+
+
 def contents(credentials: Mapping[str, Credential], target: Target) -> dict[str, File]:
     """Return the files of a generation by their paths in it."""
-    found = {TRUST: trust(target), MANIFEST: _manifest(credentials)}
+    found = {TRUST: trust(target), MANIFEST: _manifest(credentials), **lists(target)}
     for role, credential in credentials.items():
         found[f"{role}/{CERTIFICATE}"] = credential.chain
         found[f"{role}/{KEY}"] = credential.key
@@ -172,11 +178,15 @@ def _other_contents(
     """Return what else a new generation is needed for, in words."""
     if found.generation is None:
         return [_trust_in_words(identities, target)]
+    coming = lists(target).get(LISTS)
     user, kept = identities[0].os_user, {one.role for one in identities if not needed.get(one.role)}
     gone = sorted(set(found.roles()) - {one.role for one in identities})
     changes = [f"{user}/{role}: no longer declared, its key and certificate are removed" for role in gone]
     if found.contents.get(TRUST) != trust(target):
         changes.append(_trust_in_words(identities, target))
+    if found.contents.get(LISTS) != coming:
+        what = "new" if LISTS not in found.contents else "changed" if coming else "removed, nothing is revoked"
+        changes.append(f"{user}: {LISTS}: {what}")
     changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
     credentials = {role: installed(found, role) for role in kept}
     manifest = _manifest({role: credential for role, credential in credentials.items() if credential})

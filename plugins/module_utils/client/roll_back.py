@@ -90,6 +90,7 @@ class RollBack(Transaction):
             if credential is None:
                 raise TlsError(f"{one.role}: {one.id} has no key and certificate in it that could be used.")
             comeback.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
+            comeback.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
             self._rehearse(one, self.home.store.path(name))
 
     def _contents(self, coming: Found) -> dict[str, bytes]:

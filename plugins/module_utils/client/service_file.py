@@ -27,12 +27,18 @@ class Parts(NamedTuple):
     after: bytes
 
 
-def render(identities: Sequence[Identity], current: str) -> bytes:
-    """Return the block for the identities of one OS user; ``current`` is the directory of the generation in use."""
-    return b"\n".join([BEGIN, *(_service(identity, current) for identity in identities), END]) + b"\n"
+def render(identities: Sequence[Identity], current: str, *, has_lists: bool = False) -> bytes:
+    """Return the block for the identities of one OS user.
+
+    ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
+    """
+    services = [_service(identity, current, has_lists=has_lists) for identity in identities]
+    return b"\n".join([BEGIN, *services, END]) + b"\n"
 
 
-def merge(existing: bytes | None, identities: Sequence[Identity], current: str, path: str) -> bytes:
+def merge(
+    existing: bytes | None, identities: Sequence[Identity], current: str, path: str, *, has_lists: bool = False
+) -> bytes:
     """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
     parts = split(existing or b"", path)
     taken = [identity.role for identity in identities if _has_service(parts.before + parts.after, identity.role)]
@@ -42,7 +48,7 @@ def merge(existing: bytes | None, identities: Sequence[Identity], current: str, 
             "a service of its name. Rename or remove the one written by hand."
         )
     before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
-    return before + render(identities, current) + parts.after
+    return before + render(identities, current, has_lists=has_lists) + parts.after
 
 
 def split(content: bytes, path: str) -> Parts:
@@ -61,13 +67,14 @@ def split(content: bytes, path: str) -> Parts:
     return Parts(b"".join(lines[:first]), b"".join(lines[first:last]), b"".join(lines[last:]))
 
 
-def _service(identity: Identity, current: str) -> bytes:
+def _service(identity: Identity, current: str, *, has_lists: bool) -> bytes:
     lines = [
         f"[{identity.role}]",
         f"user={identity.role}",
         *([f"dbname={identity.databases[0]}"] if identity.databases else []),
         "sslmode=verify-full",
         f"sslrootcert={current}/root.crt",
+        *([f"sslcrl={current}/root.crl"] if has_lists else []),
         f"sslcert={current}/{identity.role}/postgresql.crt",
         f"sslkey={current}/{identity.role}/postgresql.key",
     ]

@@ -5,18 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, Certificate, read_pem
 
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+else:
+    revocations = later("x509.revocations")
+
 
 class Target(NamedTuple):
-    """The declared state of all clients of one host. ``certificates`` are the chains that came, by identity."""
+    """The declared state of all clients of one host. ``certificates`` are the chains that came, by identity.
+
+    ``crls`` are lists of revoked certificates of all roots, '' as long as nothing is revoked; ``revoked`` are serial
+    numbers of clients' certificates.
+    """
 
     identities: list[Identity]
     key_type: str
@@ -27,6 +37,8 @@ class Target(NamedTuple):
     renew: bool
     renew_before: int | None
     replace_authorities: bool = True
+    crls: str = ""
+    revoked: Sequence[str] = ()
 
     def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
         """Return what the certificate of an identity has to be."""
@@ -38,6 +50,7 @@ class Target(NamedTuple):
             issuing=self.issuing,
             renew_before=self.renew_before,
             forced=forced,
+            revoked=self.revoked,
         )
 
     @property
@@ -60,7 +73,14 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         renew=bool(options.get("renew")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         replace_authorities=bool(options.get("replace_authorities", True)),
+        crls=_lists(options.get("crls") or "", options["roots"]),
+        revoked=options.get("revoked") or (),
     )
+
+
+def _lists(crls: str, roots: str) -> str:
+    """Return the lists of revoked certificates, with those that came with other roots; '' as long as none are used."""
+    return crls + (revocations.blocks(roots) if crls and "X509 CRL" in roots else "")
 
 
 def _authorities(pem: str, option: str) -> list[Certificate]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-from typing import Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
@@ -24,9 +24,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue, revocations
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, request_key_type
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+else:
+    revocations = later("x509.revocations")
 
 
 class Request(NamedTuple):
@@ -67,7 +73,7 @@ class Transaction:
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for whatever can be known to fail before anything is changed."""
-        self.home.refuse_unfit()
+        self.home.refuse_unfit(has_lists=bool(self.target.crls))
         self._layout(files.read(self.home.service_file))
         self._refuse_other_authorities()
 
@@ -93,12 +99,14 @@ class Transaction:
         """Return what somebody put there that will keep programs of this user from connecting, in words."""
         path, roots = self.home.revocations, self.target.roots
         try:
-            content = files.read(path)
+            content = files.read(path) if not self.target.crls else None  # with lists of ours, it is one of them
         except OSError:
             content = None  # nor can libpq read it
-        known = revocations.about(content or b"", roots)
+        if content is None:
+            return []
+        known = revocations.about(content, roots)
         missing = next((one.common_name for one in roots if one not in known), None)
-        if content is None or missing is None:
+        if missing is None:
             return []
         told = (
             f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
@@ -146,7 +154,10 @@ class Transaction:
         if self.target.certificates:  # what they leave open has something to go on with until the next run
             needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
         needs = planning.Needs(needed, waiting)
-        return found, planning.make(self.identities, needs, found, self.target, self._layout(found.service))
+        plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
+        if plan.generation and self.target.crls:
+            revocations.refuse_gaps(self.target.crls, self.target.roots, "crls", self.now)
+        return found, plan
 
     def _reasons(self, identity: Identity, found: Found) -> list[str]:
         reasons = planning.reasons(identity, found, self.target, self.now)
@@ -158,11 +169,12 @@ class Transaction:
         return reasons
 
     def _layout(self, service: bytes | None) -> Layout:
-        path = self.home.service_file
+        path, has_lists = self.home.service_file, bool(self.target.crls)
+        links = self.home.default_links(self.identities[0].role)
         return Layout(
-            links=self.home.default_links(self.identities[0].role),
+            links={path: to for path, to in links.items() if has_lists or path != self.home.revocations},
             service_path=path,
-            service=service_file.merge(service, self.identities, self.home.current(), path),
+            service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
         )
 
     def _ask(self, plan: Plan, found: Found) -> tuple[list[Request], list[str]]:
@@ -306,6 +318,8 @@ def rehearse_login(pair: rehearsal.Pair, target: Target) -> None:
     server = rehearsal.server_context(pair, roots)
     server.verify_mode = ssl.CERT_REQUIRED
     client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)
+    if target.crls:
+        rehearsal.check_revocations(client, target.crls, "crls")
     client.verify_mode = ssl.CERT_NONE
     rehearsal.handshake(server, client, None)
 
