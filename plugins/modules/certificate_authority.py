@@ -135,7 +135,8 @@ options:
     type: str
     choices: [server, client]
   drop_confirmed:
-    description: The common name of the root that O(drop) is to drop. One that is dropped already is no change.
+    description:
+      - The common name of the root that O(drop) is to drop, or its last word. One that is dropped already is no change.
     type: str
   revoked:
     description:

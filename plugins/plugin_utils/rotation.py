@@ -219,6 +219,28 @@ def _accepted(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield one
 
 
+def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return what a person has to know before a root is dropped, from what module certificate_authority said.
+
+    Each certificate that breaks is a line, those that no run is going to replace first.
+    """
+    declared = {
+        f"{host}/{one.os_user}/{one.role}"
+        for host in groups.get(CLIENTS, ())
+        for one in matrix.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+    } | set(groups.get(SERVERS, ()))
+    if "root" not in result:
+        return [str(result.get("msg"))]
+    lost = [one for one in result["breaks"] if one["id"] not in declared]
+    replaced = [one for one in result["breaks"] if one["id"] in declared]
+    return [
+        str(result["msg"]).partition(" Nothing was changed.")[0] + " Nothing was changed.",
+        *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out for good" for one in lost),
+        *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
+        f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",
+    ]
+
+
 def _result(variables: Mapping[str, Any], step: str) -> Mapping[str, Any]:
     """Return what the module of a step said last on a host in this run."""
     for name in ("installed", "converged"):

@@ -17,10 +17,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover impor
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 
-def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> None:
-    """Raise TlsError, with what would break, unless ``confirmed`` is the common name of a root of this authority."""
+def named(found: Lineage, confirmed: str) -> str:
+    """Return the common name of the root that is named by it, or by its last word, the eight digits; '' if none is."""
     known = [one.root.common_name for one in (*found.trusted, *found.retiring)]
-    if confirmed in known:
+    return next((name for name in known if confirmed and confirmed in (name, name.rpartition(" ")[2])), "")
+
+
+def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> None:
+    """Raise TlsError, with what would break, unless ``confirmed`` names a root of this authority."""
+    if named(found, confirmed):
         return
     root = found.current.root
     broken = sorted(one for one in live if one.authority == found.name and one.issuer in _issuers(found, root.der))

@@ -58,13 +58,17 @@ def make(
     if change.drop and _named(found, change.drop, "drop"):
         live = barrier.live(place.directory, revoked, now)
         dropping.refuse_unconfirmed(found[change.drop], change.confirmed, live)
-        _add(plan, dropping.steps(found[change.drop], change.confirmed, place, now))
+        root = dropping.named(found[change.drop], change.confirmed)
+        _add(plan, dropping.steps(found[change.drop], root, place, now))
     elif change.phase:
         due = [
             one for one in change.rotate if _named(found, one, "phase") and rollover.is_due(found[one], change.phase)
         ]
         if due:
-            _refuse_unsafe(change, [found[name] for name in due], barrier.live(place.directory, revoked, now))
+            live = barrier.live(place.directory, revoked, now)
+            if change.phase == rollover.FINISH:
+                live = [one for one in live if one.issuer in _issuers(found[one.authority])]
+            _refuse_unsafe(change, [found[name] for name in due], live)
         for name in due:
             _add(plan, [rollover.step(found[name], change.phase, place, now)])
     else:
@@ -80,6 +84,11 @@ def _add(plan: Plan, steps: Sequence[Step]) -> None:
         plan.steps.append(step)
         plan.after[step.after.name] = step.after
         plan.warnings.extend(step.warnings)
+
+
+def _issuers(found: Lineage) -> set[str]:
+    """Return the key identifiers of trusted issuing CAs. Whoever a root was dropped under is shut out already."""
+    return {one.issuing.subject_key_id for one in found.trusted}
 
 
 def _refuse_unsafe(change: Change, due: Sequence[Lineage], live: Sequence[barrier.Live]) -> None:

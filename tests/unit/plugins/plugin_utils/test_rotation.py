@@ -186,3 +186,21 @@ def test_in_check_mode_nothing_can_be_verified_but_hosts_have_to_be_there(fleet:
     assert rotation.unproven(fleet, GROUPS, is_verified=False) == []
     fleet["db1"]["__postgres_server_converged"] = {}
     assert rotation.unproven(fleet, GROUPS, is_verified=False)
+
+
+def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: dict[str, Any]) -> None:
+    ids = ("app1/web/app", "gone/web/app", "db1")
+    breaks = [{"id": one, "not_after": "2027-01-01T00:00:00Z"} for one in ids]
+    refused = {
+        "msg": "drop: it breaks this. Nothing was changed. To do it, ...",
+        "root": "a CA 5ac6f1d9",
+        "breaks": breaks,
+    }
+    assert rotation.consequences(refused, fleet, GROUPS) == [
+        "drop: it breaks this. Nothing was changed.",
+        "gone/web/app, until 2027-01-01T00:00:00Z: not in the inventory, so shut out for good",
+        "app1/web/app, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
+        "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
+        "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",
+    ]
+    assert rotation.consequences({"msg": "no such directory"}, fleet, GROUPS) == ["no such directory"]

@@ -128,3 +128,18 @@ def test_authorities_whose_root_has_ended_are_replaced_by_it(fleet: Fleet) -> No
     for name in NAMES:
         fleet.keep(drop=name, confirmed=old[name])
     assert {one.phase for one in fleet.keep().lineages.values()} == {"retiring"}
+
+
+def test_who_has_a_certificate_of_a_dropped_root_alone_does_not_hinder_its_end(fleet: Fleet) -> None:
+    drop(fleet, root(fleet))
+    fleet.holders["client"] = []
+    fleet.step("finish", rotate=("client",))
+    assert fleet.keep().lineages["client"].phase == "steady"
+
+
+def test_the_digits_of_a_common_name_confirm_it_as_well(fleet: Fleet) -> None:
+    old = root(fleet)
+    assert len(drop(fleet, old.split()[-1]).changes) == 2
+    assert root(fleet) != old
+    with pytest.raises(TlsError, match="is no root of the client CA"):
+        drop(fleet, old.split()[-1][:-1])

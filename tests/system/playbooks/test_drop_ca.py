@@ -1,0 +1,111 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emergency: a root is dropped at once, after what breaks was shown and the root was named."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+
+DROP = [{"ansible.builtin.import_playbook": "pgops.tls.drop_ca"}]
+ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
+AUTHORITIES = ("client", "server")
+
+
+@pytest.fixture(scope="module")
+def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
+    """Make a fleet that was set up, and of which a client host was then forgotten."""
+    shared_cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE other LOGIN")
+    made = site_on(shared_cluster)
+    inventory = made.inventory()
+    forgotten = {"postgres_client_identities": [{"role": "other", "os_user": made.os_users[1]}]}
+    inventory["postgres_clients"]["hosts"]["app2"] = forgotten
+    well(made.run(inventory=inventory))
+    well(made.run())
+    return made
+
+
+def well(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the output of a run that went well."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def drop(site: Any, authority: str, confirmed: str = "") -> subprocess.CompletedProcess[str]:
+    confirmation = {"postgres_ca_drop_confirmed": confirmed} if confirmed else {}
+    done: subprocess.CompletedProcess[str] = site.run(playbook=DROP, postgres_ca_drop=authority, **confirmation)
+    return done
+
+
+def root(site: Any, authority: str) -> str:
+    """Return the common name of the root in use."""
+    (path,) = (site.authorities / authority).glob("[0-9]*/root.crt")
+    return str(certificate.read_pem(path.read_text(), str(path))[0].common_name)
+
+
+def trusted(site: Any, authority: str) -> list[str | None]:
+    """Return the common names of the roots that hosts trust."""
+    client, server = site.homes / site.os_users[0] / ".postgresql" / "root.crt", site.cluster.home / "tls" / "current"
+    path = client if authority == "server" else server / "trusted-clients.crt"
+    return [one.common_name for one in certificate.read_pem(path.read_text(), str(path)) if one.is_self_issued]
+
+
+@pytest.mark.parametrize("confirmed", ["", "another root"])
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_unconfirmed_it_shows_what_breaks_and_changes_nothing(site: Any, authority: str, confirmed: str) -> None:
+    before = site.files()
+    done = drop(site, authority, confirmed)
+    assert done.returncode == 2, done.stdout
+    output = done.stdout.replace("\\n", "\n")
+    assert f"-e postgres_ca_drop_confirmed={root(site, authority).split()[-1]}" in output
+    if authority == "client":
+        assert re.search(rf"app2/{site.os_users[1]}/other, until 20\S+: not in the inventory, so shut out", output)
+        assert re.search(rf"app1/{site.os_users[0]}/app, until 20\S+: shut out until a run has reached it", output)
+    else:
+        assert re.search(r"db1, until 20\S+: shut out until a run has reached it", output)
+    assert site.files() == before
+
+
+def test_which_one_has_to_be_said(site: Any) -> None:
+    before = site.files()
+    done = site.run(playbook=DROP)
+    assert done.returncode == 2
+    assert "Say which one: -e postgres_ca_drop=server or client." in done.stdout
+    assert site.files() == before
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_confirmed_nobody_trusts_the_root_any_more_and_everybody_connects(site: Any, authority: str) -> None:
+    old, other = root(site, authority), AUTHORITIES[1 - AUTHORITIES.index(authority)]
+    kept = trusted(site, other)
+    output = well(drop(site, authority, old.split()[-1]))
+    assert re.search(r"(\d\d) connections from 1 client hosts?: \1 as expected", output), output
+    new = root(site, authority)
+    assert new != old
+    assert trusted(site, authority) == [new]
+    assert trusted(site, other) == kept
+    before = site.files()
+    nightly = well(site.run())
+    assert set(re.findall(r"changed=(\d+)", nightly)) == {"0"}
+    assert site.files() == before
+
+
+def test_the_same_again_drops_nothing_more(site: Any) -> None:
+    (site.authorities / "client" / "retiring").stat()
+    (path,) = (site.authorities / "client" / "retiring").glob("*/root.crt")
+    old, new = certificate.read_pem(path.read_text(), str(path))[0].common_name, root(site, "client")
+    well(drop(site, "client", str(old)))
+    assert root(site, "client") == new
+
+
+def test_the_last_phase_of_a_rollover_ends_it(site: Any) -> None:
+    options = ("-e", "postgres_ca_phase=finish")
+    well(site.run(*options, playbook=ROTATE))
+    assert not list(site.authorities.glob("*/retir*/*/*.key"))
+    assert len(list(site.authorities.glob("*/retired/0001/root.crt"))) == len(AUTHORITIES)
