@@ -53,12 +53,18 @@ class Lists(NamedTuple):
     warnings: list[str]
 
     def text(self, trusted: Sequence[Generation]) -> str:
-        """Return the lists (PEM) of all CAs of some generations; those that were just made bring theirs along."""
-        made = {one.der: pem for each in trusted for one, pem in zip((each.root, each.issuing), each.crls)}
-        known = {**made, **{der: found.pem for der, found in self.of.items()}}
-        return "".join(
-            known[der] for der in dict.fromkeys(one.der for each in trusted for one in (each.issuing, each.root))
-        )
+        """Return the lists (PEM) of all CAs of some generations; those that were just made bring theirs along.
+
+        Of two lists of a CA it is the newer one, and if in doubt the one that was just made, as the next run finds it.
+        """
+        known = dict(self.of)
+        for each in trusted:
+            for certificate, made in zip((each.root, each.issuing), each.crls):
+                (found,) = revocations.read_pem(made, "a list that was just made")
+                if certificate.der not in known or found.number >= known[certificate.der].number:
+                    known[certificate.der] = found
+        wanted = dict.fromkeys(one.der for each in trusted for one in (each.issuing, each.root))
+        return "".join(known[der].pem for der in wanted)
 
 
 def plan(
