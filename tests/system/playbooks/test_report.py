@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests import prometheus
+import yaml
+from ansible_collections.pgops.tls.tests import guides, prometheus
 
 REPORT = [{"ansible.builtin.import_playbook": "pgops.tls.report"}]
 OPEN = "hostssl all app all cert\nhostnossl all all 127.0.0.1/32 trust"
@@ -129,9 +130,29 @@ def test_after_a_renewal_sessions_on_the_old_certificates_are_told(site: Any) ->
         assert renewed.returncode == 0, renewed.stdout + renewed.stderr
         with session(site, "user=app sslmode=verify-full application_name=new"):
             _done, data = report(site)
+            shown = site.run(playbook=in_a_playbook_of_ones_own(), **site.variables)
     (told,) = data["servers"]["db1"]["sessions"]
     assert told["application"] == "old"
     assert told["findings"] == ["old_certificate", "old_server_certificate"]
+    assert re.search(r'"db1 +app +postgres .* old +\S+Z  old_server_certificate, old_certificate"', shown.stdout), shown
+    assert '"1 sessions on 1 servers"' in shown.stdout
+
+
+def in_a_playbook_of_ones_own() -> list[dict[str, Any]]:
+    """Return what the guide on reports shows, behind what it needs."""
+    guide = guides.ROOT / "docs" / "docsite" / "rst" / "guide_report.rst"
+    blocks = guides.blocks(guide.name, guide.read_text(encoding="utf-8"))
+    (text,) = [block.text for block in blocks if block.caption == "sessions-playbook.yml"]
+    parts = {
+        "postgres_servers:postgres_clients": "postgres_ca/main",
+        "postgres_clients": "postgres_client/certificates",
+    }
+    before = [
+        {"hosts": hosts, "gather_facts": False, "check_mode": True, "tasks": [{"ansible.builtin.import_role": role}]}
+        for hosts, part in parts.items()
+        for role in [dict(zip(("name", "tasks_from"), f"pgops.tls.{part}".split("/")))]
+    ]
+    return [*before, *yaml.safe_load(text)]
 
 
 def test_hosts_that_tell_nothing_are_in_the_report_and_stop_nobody(site: Any) -> None:
