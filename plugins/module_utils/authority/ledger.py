@@ -19,6 +19,7 @@ FILE = "ledger.jsonl"
 REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once
+_MANY = 20  # texts: to look for more of them costs more than to parse every line
 
 
 def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -54,9 +55,10 @@ def exists(directory: str) -> bool:
 def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
     """Return the lines that hold one of some texts, oldest first. Without texts the ledger is not read.
 
-    Only what holds a text is parsed: a ledger is long, and only ever gets longer. Raises TlsError for such a line that
-    is damaged, OSError.
+    Only what holds a text is parsed, as long as they are few: a ledger is long, and only ever gets longer. Raises
+    TlsError for such a line that is damaged, OSError.
     """
+    needles = needles if len(needles) <= _MANY else [b"{"]
     path = os.path.join(directory, FILE)
     if not needles or not exists(directory):
         return

@@ -44,13 +44,10 @@ class Entry(NamedTuple):
         """Return the entry as it is written."""
         return f"{self.kind}: {self.value}"
 
-    def is_about(self, line: Mapping[str, Any]) -> bool:
-        """Return whether a line of the ledger, or of the record, is about a certificate that this entry revokes."""
-        if self.kind == "serial":
-            return bool(line["serial"] == self.value)
-        if self.kind == "role":
-            return bool(line["authority"] == profiles.CLIENT and line["subject"] == self.value)
-        return bool(line["id"].partition("/")[0] == self.value)
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what this entry and the lines that it is about have in common, see ``_keys``."""
+        return self.kind, self.value
 
     def needles(self) -> list[bytes]:
         """Return texts of which each line of the ledger that this entry is about holds one."""
@@ -125,15 +122,27 @@ def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Rev
     if not entries:
         return Revoked(known, record is not None, is_new=False, changes=[], warnings=[])
     serials = {line["serial"] for line in known}
-    open_ones = [one for one in entries if one.kind != "serial" or one.value not in serials]
-    issued = list(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]))
-    warnings = [warning for one in open_ones for warning in _without_effect(one, issued, known, option, now)]
-    added = []
-    for line in issued:
-        entry = next((one for one in entries if one.is_about(line)), None)
-        if entry is not None and line["serial"] not in serials and not _has_ended(line, now):
-            serials.add(line["serial"])
-            added.append(_record(line, entry, now))
+    recorded = {key for line in known for key in _keys(line)}
+    open_ones = [one for one in entries if one.kind != "serial" or one.key not in recorded]
+    issued = _by_key(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]), open_ones)
+    for entry in open_ones:
+        if not issued[entry.key] and entry.key not in recorded:
+            raise TlsError(
+                f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to "
+                "revoke. Is it misspelt? Nothing was changed."
+            )
+    warnings, added = [], []
+    for entry in open_ones:
+        live = [line for line in issued[entry.key] if not _has_ended(line, now)]
+        if not live and entry.key not in recorded:
+            end = max(str(line["not_after"]) for line in issued[entry.key])
+            warnings.append(
+                f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."
+            )
+        for line in live:
+            if line["serial"] not in serials:
+                serials.add(line["serial"])
+                added.append(_record(line, entry, now))
     changes = [_in_words(line) for line in added]
     return Revoked([*known, *added], record is not None or bool(added), bool(added), changes, warnings)
 
@@ -188,22 +197,22 @@ def _in_words(line: Mapping[str, Any]) -> str:
     )
 
 
-def _without_effect(
-    entry: Entry, issued: Iterable[Mapping[str, Any]], known: Iterable[Mapping[str, Any]], option: str, now: int
-) -> list[str]:
-    """Return a warning for an entry that has become useless. Raises TlsError for one that never was of any use."""
-    if any(entry.is_about(line) for line in known):
-        return []
-    about = [line for line in issued if entry.is_about(line)]
-    if not about:
-        raise TlsError(
-            f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to revoke. "
-            "Is it misspelt? Nothing was changed."
-        )
-    if all(_has_ended(line, now) for line in about):
-        end = max(str(line["not_after"]) for line in about)
-        return [f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."]
-    return []
+def _keys(line: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return by what an entry may mean a line of the ledger, or of the record: its kind and its value."""
+    found = [("serial", line["serial"]), ("host", line["id"].partition("/")[0])]
+    return [*found, ("role", line["subject"])] if line["authority"] == profiles.CLIENT else found
+
+
+def _by_key(
+    lines: Iterable[Mapping[str, Any]], entries: Sequence[Entry]
+) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Return the lines that each entry is about, by the keys of the entries."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {entry.key: [] for entry in entries}
+    for line in lines:
+        for key in _keys(line):
+            if key in found:
+                found[key].append(line)
+    return found
 
 
 def _has_ended(line: Mapping[str, Any], now: int) -> bool:
