@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
+from typing import FrozenSet, Tuple
 
 _NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 _SAMPLE = re.compile(rf"({_NAME})(?:\{{(.*)\}})? (-?[0-9]+(?:\.[0-9]+)?)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(,|$)')
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-Labels = frozenset[tuple[str, str]]
+Labels = FrozenSet[Tuple[str, str]]
 
 
 def parse(text: str) -> dict[tuple[str, Labels], float]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files, generations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, target
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
 
 # What there is to say against a session
 PLAINTEXT, REVOKED = "plaintext", "revoked_certificate"
@@ -72,11 +73,12 @@ class Look(NamedTuple):
 
 def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     """Return what module session_info says for its options; ``now`` is in Unix seconds. Raises TlsError."""
+    refuse_port(options["port"], "port")
     wanted, issuing = _wish(options), options["client_issuing"]
     in_force = InForce(
-        {role: [str(serial) for serial in serials] for role, serials in options["client_serials"].items()},
+        {role: _serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},
         target.authorities(issuing, "client_issuing") if issuing else (),
-        options["client_revoked"],
+        _serials(options["client_revoked"], "client_revoked"),
     )
     found = look(options["port"], options["login_unix_socket"], options["login_user"])
     return {
@@ -84,6 +86,17 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
         "certificate": certificate_facts(found, wanted, now),
         **told(found, in_force, only_findings=options["show"] == "findings"),
     }
+
+
+def _serials(found: object, option: str) -> list[str]:
+    """Return serial numbers in lower case, as this collection writes them. Raises TlsError, naming ``option``."""
+    listed = found if isinstance(found, (list, tuple)) else [None]
+    for one in listed:
+        if not isinstance(one, (str, int)) or not re.fullmatch("[0-9A-Fa-f]{1,40}", str(one)):
+            raise TlsError(
+                f"{option}: found {shown(found)}, expected a list of serial numbers in hexadecimal, in quotes."
+            )
+    return [str(one).lower() for one in listed]
 
 
 def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:

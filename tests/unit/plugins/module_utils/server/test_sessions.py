@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.plugins.module_utils.server.sessions import InForce
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
@@ -47,6 +48,31 @@ SESSION: dict[str, Any] = {
 )
 def test_only_what_is_certain_is_told(changes: dict[str, Any], in_force: InForce, expected: list[str]) -> None:
     assert sessions.findings({**SESSION, **changes}, in_force) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"port": 0}, "port: found 0, expected a TCP port"),
+        ({"port": 10**9}, "port: found 1000000000, expected a TCP port"),
+        ({"client_serials": {"app": "4f2a"}}, "client_serials: app: found '4f2a', expected a list of serial numbers"),
+        ({"client_serials": {"app": 7}}, "client_serials: app: found 7, expected a list of serial numbers"),
+        ({"client_serials": {"app": ["x"]}}, r"client_serials: app: found \['x'\], expected a list of serial numbers"),
+        ({"client_serials": {"app": [None]}}, "client_serials: app: found"),
+        ({"client_revoked": ["4f:2a"]}, "client_revoked: found"),
+        ({"client_issuing": "x"}, "client_issuing: expected PEM certificates"),
+        ({"names": ["a b"], "issuing": ISSUING.pem}, "names: 'a b' is neither"),
+        ({"names": ["a"], "issuing": "x"}, "issuing: expected PEM certificates"),
+        ({"names": ["a"], "issuing": ISSUING.pem, "renew_before": "x"}, "renew_before: 'x' is not a duration"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_the_server_is_looked_for(changes: Any, message: str) -> None:
+    options = {
+        "port": 5432, "client_serials": {}, "client_issuing": "", "client_revoked": [],
+        "names": [], "issuing": None, "key_type": "P-256", "renew_before": None, "revoked": [],
+    }  # fmt: skip
+    with pytest.raises(TlsError, match=message):
+        sessions.result({**options, **changes}, 0)
 
 
 def generation(directory: Path, number: int, content: str, moment: int) -> Path:
