@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,13 +196,30 @@ def test_a_second_start_after_the_end_does_nothing_and_says_how_to_begin_another
     assert site.files() == before
 
 
-def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone(site: Any) -> None:
+def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_of_old_sessions(site: Any) -> None:
     as_first_made(site)
     server, client = roots(site, "server"), roots(site, "client")
-    output = well(rotate(site, "-e", "postgres_ca_rotate=client"))
+    with session(site) as stays:
+        output = well(rotate(site, "-e", "postgres_ca_rotate=client"))
+        assert stays.poll() is None
+    assert re.search(r'"db1 +app +postgres +127\.0\.0\.1 +psql .*(old_certificate|other_issuer)', output), output
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 4
+
+
+@contextlib.contextmanager
+def session(site: Any) -> Iterator[subprocess.Popen[str]]:
+    """Have the client connected, as a program that stays for long."""
+    connect = f"psql -XAtq 'host=localhost port={site.cluster.port} user=app dbname=postgres sslmode=verify-full'"
+    command = ["runuser", "-l", site.os_users[0], "-c", connect]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("SELECT 'connected';\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "connected\n"
+        yield process
 
 
 @pytest.fixture(scope="module")
