@@ -10,131 +10,24 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import adoption
-from ansible_collections.pgops.tls.tests.adoption import Client
+from ansible_collections.pgops.tls.tests.adoption import (
+    WITHOUT_RULES,
+    Adopted,
+    Client,
+    adopt,
+    client,
+    make_roles,
+    refused,
+    start,
+)
 
-WITHOUT_RULES = {"postgres_server_plaintext": "allow", "postgres_server_hba": []}
-WITH_RULES = {"postgres_server_plaintext": "allow"}
-REMOVE = [{"ansible.builtin.import_playbook": "pgops.tls.remove"}]
-CLIENTS = [
-    {
-        "hosts": "postgres_clients",
-        "gather_facts": False,
-        "become": True,
-        "roles": ["pgops.tls.postgres_ca", "pgops.tls.postgres_client"],
-    }
-]
 ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: each server is a minute")
-CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
-
-
-@dataclass
-class Adopted:
-    """A server, its clients, and how these fared before anything was done."""
-
-    site: Any
-    clients: list[Client]
-    roots: list[Path] = field(default_factory=list)  # files in which clients hold the root of the server
-    variables: dict[str, Any] = field(default_factory=dict)  # of the inventory, in every run
-    rules: dict[str, Any] = field(default_factory=dict)  # of the inventory, once clients log in by certificate
-
-    def __post_init__(self) -> None:
-        self.before = adoption.outcomes(self.clients)
-        self.written = {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION}
-
-    def remove(self) -> None:
-        """Take the way out while the clients connect; at its end everything is as it was before."""
-        files = self.site.files()
-        self.step("--limit", "all", "--check", "--diff", playbook=REMOVE)
-        assert self.site.files() == files
-        self.step("--limit", "all", playbook=REMOVE, postgres_server_remove_directory=True)
-        self.check()
-        assert {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION} == self.written
-        assert not (self.site.cluster.home / "tls").exists()
-        assert not list(self.site.homes.rglob("*pgops*"))
-
-    def step(self, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        """Run a playbook while the clients connect; nobody may lose anything by it, or win."""
-        refused = (
-            variables.get("postgres_server_plaintext", "reject") == "reject"
-            and variables.get("playbook") is not CLIENTS
-        )
-        worked = [one for one in self.clients if not self.before[one.name] and not (refused and one.is_plaintext)]
-        with adoption.connecting(worked) as said:
-            done: subprocess.CompletedProcess[str] = self.site.run(
-                *options, inventory=self.inventory(), **{**self.variables, **variables}
-            )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert set(said) == {""}, {one: count for one, count in said.items() if one}
-        assert said[""] >= len(worked), "every client has connected while the playbook ran"
-        return done
-
-    def inventory(self) -> dict[str, Any]:
-        """Return the inventory: the first OS user has an identity, the others' programs go on as they are."""
-        found: dict[str, Any] = self.site.inventory()
-        [identity] = found["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"]
-        identity["databases"] = ["shop"]
-        return found
-
-    def check(self, *, plaintext: bool = True) -> None:
-        """Compare how all clients fare with how they fared before, and what was written by hand with what is there."""
-        lost = {one.name for one in self.clients if one.is_plaintext and not plaintext}
-        now = adoption.outcomes(self.clients)
-        told = {
-            name: (before, now[name])
-            for name, before in self.before.items()
-            if bool(now[name]) != (bool(before) or name in lost)
-        }
-        assert told == {}, "clients that fare otherwise: before, now"
-        for name, text in self.written.items():
-            assert without_ours((self.site.cluster.data / name).read_text()) == text
-
-    def foreseen(self, *options: str, **variables: object) -> None:
-        """Run in check mode, which changes nothing, and for real: that changes the files that were told."""
-        files = self.site.files()
-        told = self.step(*options, "--check", "--diff", **variables)
-        assert self.site.files() == files
-        self.check()
-        done = self.step(*options, "--diff", **variables)
-        assert headers(told) == headers(done)
-        assert headers(done), "there was something to change"
-
-
-def without_ours(text: str) -> str:
-    """Return the text of a configuration file without what the collection has added."""
-    text = re.sub(r"^# BEGIN pgops\.tls\n(?:.*\n)*?# END pgops\.tls\n", "", text, flags=re.MULTILINE)
-    return re.sub(r"^include_if_exists .*# pgops\.tls\n", "", text, flags=re.MULTILINE)
-
-
-def headers(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Return which files the differences of a run are about."""
-    return sorted(set(re.findall(r"^\+\+\+ after: (.*)$", done.stdout, re.MULTILINE)))
-
-
-def adopt(adopted: Adopted) -> None:
-    """Take the steps of the guide."""
-    adopted.step("--tags", "always", **WITHOUT_RULES)
-    new = (adopted.site.authorities / "server" / "0001" / "root.crt").read_text()
-    for path in adopted.roots:  # as ansible.builtin.blockinfile writes it
-        path.write_text(f"{path.read_text()}# BEGIN pgops.tls\n{new}# END pgops.tls\n")
-    adopted.check()
-    adopted.foreseen("--limit", "postgres_servers", **WITHOUT_RULES)
-    adopted.check()
-    adopted.step(playbook=CLIENTS)
-    adopted.check()
-    adopted.foreseen(**WITH_RULES, **adopted.rules)
-    adopted.check()
-    done = adopted.step(**adopted.rules)
-    assert re.search(r"(\d\d) connections from 1 client hosts?: \1 as expected", done.stdout), done.stdout
-    adopted.check(plaintext=False)
-
 
 # What Debian's pg_createcluster leaves in pg_hba.conf
 DEBIAN = """\
@@ -194,37 +87,6 @@ def test_a_debian_cluster_with_passwords(site_on: Callable[[Any], Any], cluster:
     adopted = Adopted(site, clients, [Path(root)])
     assert refused(adopted) == ["nobody", "report replicates", "report, foreign root", "report, wrong password"]
     adopt(adopted)
-
-
-def start(cluster: Any, settings: str, rules: str, maps: str = "") -> None:
-    """Start a cluster anew with more settings, on both loopback addresses, and rules and maps of its own."""
-    cluster.stop("fast")
-    cluster.append("postgresql.conf", f"listen_addresses = '127.0.0.1, ::1'\n{settings}")
-    cluster.write("pg_hba.conf", rules)
-    cluster.write("pg_ident.conf", maps)
-    cluster.start()
-
-
-def make_roles(cluster: Any) -> None:
-    """Make the roles and databases that the clients use; every password is ``old``."""
-    cluster.psql("SET password_encryption = 'scram-sha-256'; CREATE ROLE app LOGIN PASSWORD 'old'; CREATE ROLE staff")
-    cluster.psql("SET password_encryption = 'scram-sha-256'; CREATE ROLE report LOGIN PASSWORD 'old' IN ROLE staff")
-    cluster.psql("SET password_encryption = 'scram-sha-256'; CREATE ROLE standby LOGIN REPLICATION PASSWORD 'old'")
-    cluster.psql("CREATE DATABASE shop OWNER app")
-
-
-def client(cluster: Any, name: str, os_user: str, **parameters: str) -> Client:
-    """Return a client of the database shop at 127.0.0.1, unless its parameters say otherwise."""
-    usual = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(cluster.port), "dbname": "shop"}
-    if "replication" in parameters:
-        del usual["dbname"]
-    merged = {**usual, **parameters}
-    return Client(name, os_user, tuple((key, value) for key, value in merged.items() if value))
-
-
-def refused(adopted: Adopted) -> list[str]:
-    """Return who could not connect before."""
-    return sorted(name for name, said in adopted.before.items() if said)
 
 
 CERTIFICATES = """\
