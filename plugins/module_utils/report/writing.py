@@ -24,6 +24,7 @@ def write(directory: str, learned: facts.Learned, now: int, *, is_dry: bool) -> 
     """
     if not directory.startswith("/"):
         raise TlsError(f"directory: {directory!r}, expected an absolute path.")
+    directory = os.path.normpath(directory)
     if is_dry:
         return facts.report(learned, _before(directory), now)
     files.make_directory(directory, _DIRECTORY_MODE)

@@ -253,7 +253,7 @@ def test_files_are_written_and_remembered(tmp_path: Path) -> None:
     assert writing.write(str(folder), learned, NOW, is_dry=True)["servers"]
     assert not folder.exists()
     for look in range(3):
-        writing.write(str(folder), learned, NOW + look, is_dry=False)
+        writing.write(f"{folder}/", learned, NOW + look, is_dry=False)
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.prom"]
     data = json.loads((folder / "report.json").read_text())
     assert data["servers"]["db1"]["plaintext"]["seen"][0]["looks"] == 3
