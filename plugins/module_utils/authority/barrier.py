@@ -58,10 +58,16 @@ def refuse_unproven(found: Iterable[Live], holders: Mapping[str, Sequence[Mappin
     proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in holders.items() for one in all_}
     missing = [one for one in found if (one.authority, one.id, one.serial) not in proven]
     if missing:
+        seen = {(name, one["id"]) for name, all_ in holders.items() for one in all_}
+        others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
+        renew = (
+            f" Seen with another certificate, as after a renewal that did not get that far: {', '.join(others)}; renew "
+            "there, with postgres_server_renew or postgres_client_renew: true."
+        )
         raise TlsError(
             f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
             "this run with that certificate. Put the host into the inventory and run again, or revoke what is no "
-            "longer in use, or wait until it ends. Nothing was changed.",
+            f"longer in use, or wait until it ends.{renew if others else ''} Nothing was changed.",
             unproven=[one.as_result() for one in missing],
         )
 
