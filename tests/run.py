@@ -1,7 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, controllers, molecule, importer (in test-all only) and bench (in neither).
+docs, collection, system, controllers, molecule, matrix and importer (in test-all only) and bench (in neither).
 """
 
 from __future__ import annotations
@@ -23,31 +23,21 @@ from pathlib import Path
 from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf, running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
+from machine import packages
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
 PYTEST = ["-m", "pytest", "--cov", "--cov-report="]
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
+SAMPLE = {"sid": ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]}  # in any run
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
+AT_ONCE = 3  # containers that run system tests: with more a test may wait too long for its server
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
 PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
-# Commands that the machine itself has to have, and the Debian packages they come from
-COMMANDS = {
-    "aardvark-dns": "aardvark-dns",
-    "certtool": "gnutls-bin",
-    "git": "git",
-    "iptables": "iptables",
-    "mmdebstrap": "mmdebstrap",
-    "netavark": "netavark",
-    "nft": "nftables",
-    "openssl": "openssl",
-    "podman": "podman",
-    "runc": "runc",
-    "ssh": "openssh-client",
-}
 WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
@@ -96,25 +86,7 @@ def at_least_one_failure(code: int, count: Count) -> Count:
     return count
 
 
-# What the machine needs
-
-
-def packages() -> None:
-    """Install the missing commands where that is possible, else say what is missing."""
-    path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/podman"
-    missing = sorted(package for command, package in COMMANDS.items() if not shutil.which(command, path=path))
-    if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, stderr=subprocess.DEVNULL).returncode:
-        missing.append("python3-venv")
-    if not missing:
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        if shutil.which("podman") and shutil.which("ssh") and "python3-venv" not in missing:
-            return  # another distribution or another user: Podman brings what it needs
-        raise SystemExit(f"Please install (names of Debian packages): {' '.join(missing)}")
-    say(f"== installing system packages: {' '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", "--no-remove", *missing]):
-        subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
+# What the tests need besides
 
 
 def virtual_environment(home: Path, requirements: Path) -> None:
@@ -200,29 +172,38 @@ def collection(arguments: list[str]) -> Count:
 
 def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
-    built = build_images()
-    with ThreadPoolExecutor() as pool:
-        suites = [CONTROLLER] if any(PLAYBOOKS in argument for argument in arguments) else list(SUITES)
+    suites = system_suites(arguments)
+    built = build_images(suites)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         counts = pool.map(lambda suite: system_in(suite, built[suite], system_tests(suite, arguments)), suites)
         return sum(counts, Count())
 
 
+def system_suites(arguments: list[str]) -> list[str]:
+    """Return the suites in whose containers the tests run."""
+    if any(PLAYBOOKS in argument for argument in arguments):
+        return [CONTROLLER]
+    return [*SUITES, *(NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE)]
+
+
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; only one of them can run playbooks."""
-    tests = [*(arguments or ["tests/system"]), *([] if suite == CONTROLLER else [f"--ignore={PLAYBOOKS}"])]
+    sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE.get(suite, [])
+    tests = [*(arguments or sample or ["tests/system"]), *([] if suite == CONTROLLER else [f"--ignore={PLAYBOOKS}"])]
     return [*tests, *([] if arguments else OLDEST_TOO)] if suite == OLDEST else tests
 
 
 def system_in(suite: str, image: str, arguments: list[str]) -> Count:
     """Run the system tests in a fresh container."""
     name, volumes = f"{PREFIX}-system-{suite}", {}
-    settings = [f"--env=EXPECTED_POSTGRESQL={SUITES[suite]}", f"--env=ALL_FAULTS={os.environ.get('ALL_FAULTS', '')}"]
+    version, thorough = (SUITES | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
+    settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}"]
     if suite == OLDEST:  # its own pytest is too old
         lines = (ROOT / "tests" / "requirements-oldest.txt").read_text(encoding="utf-8").splitlines()
         wanted = [line for line in lines if not line.startswith("#")]
         volumes = {wheels.unpacked(wanted, OLDEST_PYTHON, WHEELS): "/packages"}
         settings.append("--env=PYTHONPATH=/packages")
-    with running.container(name, image, volumes, systemd=True) as execute:
+    with running.container(name, image, volumes, systemd=suite not in running.WITHOUT_SYSTEMD) as execute:
         try:
             tests = [*PYTEST, "--override-ini=cache_dir=/tmp/pytest", *arguments]
             command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
@@ -274,6 +255,16 @@ def molecule_actions(arguments: list[str]) -> Count:
     ends = [re.match(r"(?:INFO|ERROR|CRITICAL)\b.* Executed: (Successful|Failed)", line) for line in lines]
     results = [end[1] for end in ends if end]
     return at_least_one_failure(code, Count(results.count("Successful"), results.count("Failed")))
+
+
+def matrix(arguments: list[str]) -> Count:
+    """Set up a fleet of every PostgreSQL version, and connect from each to each."""
+    build_images([*SUITES, *NEWER])
+    remove_containers()
+    try:
+        return pytest(["python", "-m", "pytest", *(arguments or ["tests/matrix"])])
+    finally:
+        remove_containers()
 
 
 def docs(_arguments: list[str]) -> Count:
@@ -351,9 +342,9 @@ def clean(_arguments: list[str]) -> None:
 
 
 STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
-STEPS |= {"controllers": controllers, "molecule": molecule, "importer": importer, "bench": bench}
+STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
 ALL = [step for step in STEPS if step != "bench"]  # a measurement wants a quiet machine
-QUICK = [step for step in ALL if step != "importer"]
+QUICK = [step for step in ALL if step not in ("matrix", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:

@@ -6,6 +6,7 @@ import hashlib
 import shlex
 import shutil
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +14,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RECIPE = ("Containerfile", "counted-shell", "dpkg.cfg", "hosts", "sshd.conf")
 PREFIX = "localhost/pgops-tls"
+# Suites that only add to another one: to which, and what they bring of PostgreSQL
+ADDED = {"experimental": ("sid", "postgresql-19 libpq5/experimental")}
+MAKING: dict[str, threading.Lock] = {}  # base images: two suites may have the same one
 
 
-def digest(*names: str) -> str:
-    """Return a short hash of the named files of this folder."""
-    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in names)).hexdigest()[:12]
+def digest(*names: str, options: str = "") -> str:
+    """Return a short hash of the named files of this folder, and of how they are used."""
+    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in names) + options.encode()).hexdigest()[:12]
 
 
 def image_exists(name: str) -> bool:
@@ -43,14 +47,17 @@ def base(suite: str, log: Path) -> str:
     options = f"--variant=minbase --dpkgopt={shlex.quote(str(HERE / 'dpkg.cfg'))}"
     if suite == "sid":  # its mirrors may be snapshots; what is said here stays in the image
         options += """ --aptopt='Acquire::Check-Valid-Until "false"'"""
-    if not image_exists(name):
-        run_quietly(log, f"mmdebstrap {options} {suite} - | podman import -q - {name}")
+    with MAKING.setdefault(suite, threading.Lock()):
+        if not image_exists(name):
+            run_quietly(log, f"mmdebstrap {options} {suite} - | podman import -q - {name}")
     return name
 
 
 def image(suite: str, logs: Path) -> str:
     """Return the name of the suite's test image; build it when it is missing."""
-    name = f"{PREFIX}-{suite}:{digest(*RECIPE)}"
+    own, packages = ADDED.get(suite, (suite, ""))
+    options = f"--build-arg BESIDE={suite} --build-arg POSTGRESQL={shlex.quote(packages)}" if packages else ""
+    name = f"{PREFIX}-{suite}:{digest(*RECIPE, options=options)}"
     if image_exists(name):
         return name
     started = time.monotonic()
@@ -58,7 +65,7 @@ def image(suite: str, logs: Path) -> str:
     log = logs / f"image-{suite}.log"
     log.unlink(missing_ok=True)
     print(f"   building the image of {suite} (a minute or two)", flush=True)
-    arguments = f"--network host --build-arg BASE={base(suite, log)} --tag {name} {shlex.quote(str(HERE))}"
+    arguments = f"--network host --build-arg BASE={base(own, log)} {options} --tag {name} {shlex.quote(str(HERE))}"
     run_quietly(log, f"podman build {arguments}")
     print(f"   {name} built in {time.monotonic() - started:.0f} s", flush=True)
     return name

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SSHD = ["sh", "-c", "mkdir -p /run/sshd && exec /usr/sbin/sshd -D"]  # a first process where systemd cannot be one
+# A first process where systemd cannot be one, because it wants newer cgroups than the machine may have
+WITHOUT_SYSTEMD = ("sid", "experimental")
+SSHD = ["sh", "-c", "mkdir -p /run/sshd; pg_ctlcluster $(ls /usr/lib/postgresql) main start; exec /usr/sbin/sshd -D"]
 
 
 @contextmanager
@@ -23,9 +25,9 @@ def container(name: str, image: str, volumes: Mapping[Path, str], *, systemd: bo
     execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
     try:
         subprocess.run([*start, image, *([] if systemd else SSHD)], check=True, stdout=subprocess.DEVNULL)
-        if systemd:
-            wait = ["timeout", "90", "sh", "-c", "until systemctl -q is-system-running 2>&-; do sleep 0.2; done"]
-            subprocess.run([*execute, name, *wait], check=True)
+        ready = "systemctl -q is-system-running 2>&-" if systemd else "pg_isready -q"
+        wait = ["timeout", "90", "sh", "-c", f"until {ready}; do sleep 0.2; done"]
+        subprocess.run([*execute, name, *wait], check=True)
         yield execute
     finally:
         subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", name], check=False, capture_output=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.matrix import conftest as matrix
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -100,3 +101,45 @@ def test_one_controller_that_fails_makes_the_step_fail(run: Any, monkeypatch: py
     monkeypatch.setattr(run, "playbooks_with", lambda one, *_rest: run.Count(8, 1) if one is bad else run.Count(9))
     count = run.controllers([])
     assert (count.passed, count.failed) == (9 * len(run.CONTROLLERS) - 1, 1)
+
+
+def test_the_newest_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALL_FAULTS", raising=False)
+    assert run.system_suites([]) == ["bullseye", "bookworm", "trixie", "sid"]
+    assert run.system_tests("sid", [])[:-1] == run.SAMPLE["sid"]
+    assert run.system_suites(["tests/system/test_x.py"]) == list(run.SUITES)
+    monkeypatch.setenv("ALL_FAULTS", "1")
+    assert run.system_suites([]) == ["bullseye", "bookworm", "trixie", "sid", "experimental"]
+    assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
+    assert run.system_suites([f"{run.PLAYBOOKS}/test_x.py"]) == [run.CONTROLLER]
+
+
+def test_the_matrix_is_part_of_test_all_alone(run: Any) -> None:
+    assert set(run.ALL) - set(run.QUICK) == {"matrix", "importer"}
+    assert set(run.SUITES | run.NEWER) == set(matrix.SUITES.values())
+    assert {f"pg{version}" for version in (run.SUITES | run.NEWER).values()} == set(matrix.SUITES)
+
+
+def test_the_grid_of_versions_shows_what_was_not_tried() -> None:
+    lines = matrix.grid({("a", "a"): "9+9", ("a", "b"): "7+9 (2)", ("b", "b"): "8+9 1 WRONG"}, ["a", "b"])
+    assert [re.split(r" {2,}", line) for line in lines] == [
+        ["server \\ client", "a", "b"],
+        ["a", "9+9", "7+9 (2)"],
+        ["b", "not tried", "8+9 1 WRONG"],
+    ]
+
+
+def test_a_suite_that_only_adds_to_another_is_built_on_its_base(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[str] = []
+    monkeypatch.setattr(run.images, "image_exists", lambda name: "-base-" in name)
+    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(run.images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
+    built = run.images.images(["sid", "experimental"], tmp_path)
+    of_sid, of_experimental = (next(one for one in commands if built[name] in one) for name in built)
+    assert "BESIDE" not in of_sid
+    assert "--build-arg BESIDE=experimental --build-arg POSTGRESQL='postgresql-19 " in of_experimental
+    assert all("BASE=localhost/pgops-tls-base-sid:" in one for one in commands)
+    monkeypatch.setitem(run.images.ADDED, "experimental", ("sid", "postgresql-20"))
+    assert run.images.images(["experimental"], tmp_path)["experimental"] != built["experimental"], "its recipe is new"
