@@ -96,3 +96,28 @@ def test_a_server_without_rules_of_ours_gets_its_old_ones_rewritten_alone(server
     text = (server.cluster.data / "pg_hba.conf").read_text()
     assert len([1 for old, new in zip(OLD_RULES.splitlines(), text.splitlines()) if old != new]) == 2
     assert len(OLD_RULES.splitlines()) == len(text.splitlines())
+
+
+def test_certificates_of_pg_hosts_conf_are_told_of_and_ours_in_it_are_proven(server: Server) -> None:
+    if int(server.cluster.psql("SHOW server_version_num")) < 190000:
+        pytest.skip("ssl_sni came with PostgreSQL 19")
+    server.settle()
+    current, data = server.directory / "current", server.cluster.data
+    server.cluster.write("other.crt", (current / "server.crt").read_bytes())
+    server.cluster.write("other.key", (current / "server.key").read_bytes())
+    server.cluster.write("pg_hosts.conf", "* other.crt other.key\n")
+    server.cluster.append("postgresql.conf", "ssl_sni = on\n")
+    server.cluster.reload()
+    [warning] = [one for one in server.settle().warnings if "pg_hosts.conf" in one]
+    assert f"ssl_sni is on, and {data}/pg_hosts.conf line 1 names a certificate" in warning
+    before = server.served()
+    with pytest.raises(
+        TlsError, match=r"did not take the new TLS files: ssl_sni is on, and .* The previous state is back"
+    ):
+        server.settle(renew=True)
+    assert server.served() == before
+    server.cluster.write(
+        "pg_hosts.conf", f"* {current}/server.crt {current}/server.key {current}/trusted-clients.crt\n"
+    )
+    server.settle(renew=True)
+    assert server.served() != before

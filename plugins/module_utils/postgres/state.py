@@ -55,7 +55,7 @@ _STATE = """
                  'context', context, 'source', source, 'file', sourcefile, 'line', sourceline))
           FROM pg_settings
          WHERE name LIKE 'ssl%' OR name IN (
-           'config_file', 'data_directory', 'hba_file', 'ident_file', 'listen_addresses')))"""
+           'config_file', 'data_directory', 'hba_file', 'hosts_file', 'ident_file', 'listen_addresses')))"""
 
 
 def _by_version(query: str) -> str:

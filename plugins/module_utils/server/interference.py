@@ -24,9 +24,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts
     from ansible_collections.pgops.tls.plugins.module_utils.server import declared
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    hosts = later("postgres.hosts")
     revocations = later("x509.revocations")
     declared = later("server.declared")
 
@@ -141,6 +143,8 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         for fault in state.faults
         if fault["file"] != included
     ]
+    if state.value("ssl_sni") == "on":
+        told += filter(None, [hosts.in_use(state)])
     if state.major < 15 and not plan.rules:  # which cannot be asked about its maps
         told += _bad_maps(state, texts)
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):

@@ -20,8 +20,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Adm
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import log
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts, log
 else:
+    hosts = later("postgres.hosts")
     log = later("postgres.log")
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
@@ -67,7 +68,7 @@ class Prover:
             if refused is None:
                 break
         else:
-            raise _not_taken("The server did not take the new TLS files", refused or [])
+            raise _not_taken(f"The server did not take the new TLS files{self._other_hosts()}", refused or [])
         differing = settings.not_in_force(wanted, state.inspect(self.administrator)) if wanted else []
         if differing:
             raise TlsError(
@@ -94,6 +95,11 @@ class Prover:
             )
         refused = log.refusals(told, log.TLS_VERDICTS)
         return refused or (None if self.served() == fingerprint else [])
+
+    def _other_hosts(self) -> str:
+        """Return why the server may show another certificate although it has taken the files, '' for no reason."""
+        told = hosts.in_use(self.found) if self.found.value("ssl_sni") == "on" else ""
+        return f": {told[:-1]}" if told else ""
 
     def rules(self, *, plaintext: str) -> None:
         """Reload after pg_hba.conf or pg_ident.conf changed; the server has found no fault in the files before.
