@@ -187,7 +187,7 @@ def check_time(found: Lineage, now: int) -> None:
             )
         if now >= certificate.not_after:
             remedy = (
-                f"Replace the root at once: ansible-playbook pgops.tls.rotate_ca -e postgres_ca_drop={found.name}."
+                f"Replace the root at once: ansible-playbook pgops.tls.drop_ca -e postgres_ca_drop={found.name}."
                 if found.authority.root.not_after <= now
                 else renewing.remedy(found)
             )

@@ -82,7 +82,8 @@ def remedy(found: Lineage) -> str:
 
 def _renew(found: Lineage, key: keys.AuthorityKey, place: Place, now: int) -> Step:
     before = found.current
-    made = issuing.below(found.name, before.root, key, now)._replace(cross=before.cross)
+    cross = before.cross if before.cross in found.chain else None  # of use only as long as the old root is trusted
+    made = issuing.below(found.name, before.root, key, now)._replace(cross=cross)
 
     def apply() -> None:
         # The root's key follows as it is: there has to be one place only to take it away from.
