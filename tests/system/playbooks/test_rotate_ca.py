@@ -253,7 +253,7 @@ def killed_after(site: Any, tasks: int) -> None:
     """Start the playbook, and kill it with all its processes when it begins the task with this number."""
     (site.directory / "inventory.yml").write_text(json.dumps(site.inventory()))
     (site.directory / "playbook.yml").write_text(json.dumps(ROTATE))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "playbook.yml"],
         cwd=site.directory,
         env={**site.settings, "PYTHONUNBUFFERED": "1"},
@@ -261,14 +261,11 @@ def killed_after(site: Any, tasks: int) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    )
-    try:
+    ) as process:
         seen = 0
         for line in process.stdout or ():
             seen += line.startswith("TASK [")
             if seen >= tasks:
                 break
-    finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
     assert process.returncode == -signal.SIGKILL, "it ended before"

@@ -1,0 +1,228 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything is renewed, both roots are replaced and a client is revoked, while clients connect and a standby streams.
+
+Each loop makes a new connection each time, with verify-full and its client certificate. The standby has to connect anew
+every few seconds, since its connection is ended again and again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ("-i", str(ROOT / "extensions" / "molecule" / "rotation" / "inventory"))
+LOOPS = Path(__file__).with_name("connecting.py")
+GO = "/tmp/go"
+ATTEMPTS = 5000
+PHASES = ("steady", "staged", "switched", "retiring")
+# Who connects to whom: (container, OS user): [(role, server)]
+LOAD = {
+    ("app1", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1"), ("report", "pg15")],
+    ("app2", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1")],
+    ("app2", "alice"): [("alice", "pg17")],
+    ("app2", "leaver"): [("leaver", "pg15")],
+}
+STREAMING = "SELECT pid FROM pg_stat_replication WHERE state = 'streaming'"
+LOST = "could not connect to the primary server"
+
+
+@dataclass
+class Load:
+    """What the loops counted, and how often the standby streamed again, by the phase of the authorities."""
+
+    counted: list[dict[str, Any]] = field(default_factory=list)
+    streamed: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    runs: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, kind: str, *, leaver: bool = False) -> list[dict[str, Any]]:
+        """Return what the loops or the sessions counted, without the one that is revoked, or of it alone."""
+        return [one for one in self.counted if one["kind"] == kind and ("leaver" in one["conninfo"]) == leaver]
+
+
+def psql(fleet: Any, sql: str) -> str:
+    """Ask the primary."""
+    return str(fleet.output("pg15", "psql", "-XAtqc", sql, user="postgres")).strip()
+
+
+def phase() -> str:
+    """Return the phase that the server CA is in, as its directory shows it."""
+    folder = Path(os.environ["ANSIBLE_HOME"], "fleet-ca", "server")
+    numbered = [path for path in folder.glob("[0-9]*") if path.is_dir()]
+    if (folder / "staged").exists():
+        return "staged"
+    if len(numbered) > 1:
+        return "switched"
+    return "retiring" if list((folder / "retiring").glob("[0-9]*")) else "steady"
+
+
+def replicate_anew(fleet: Any, load: Load) -> None:
+    """End the standby's connection, and wait until it streams by another one."""
+    before, during = psql(fleet, STREAMING), phase()
+    psql(fleet, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if psql(fleet, STREAMING) not in ("", before):
+            load.streamed[during] += 1
+            return
+        time.sleep(0.2)
+    load.faults.append(f"no replication after 30 s in phase {during}")
+
+
+@contextlib.contextmanager
+def replicating(fleet: Any, load: Load) -> Iterator[None]:
+    """Have the standby connect again and again."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.wait(2.0):
+                replicate_anew(fleet, load)
+        except AssertionError as error:  # the primary did not answer
+            load.faults.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+@contextlib.contextmanager
+def connecting(fleet: Any, load: Load) -> Iterator[None]:
+    """Have all clients connect until the block is left."""
+    for client in ("app1", "app2"):
+        fleet.output(client, "sh", "-c", f"touch {GO} && chmod 666 {GO}")
+    started = []
+    for (client, os_user), targets in LOAD.items():
+        conninfos = [
+            f"host={server}.example.test user={role} dbname=app sslmode=verify-full connect_timeout=20 {files(role)}"
+            for role, server in targets
+        ]
+        with LOOPS.open() as script:
+            command = fleet.command(client, "python3", "-", GO, *conninfos, user=os_user)
+            started.append(subprocess.Popen(command, stdin=script, stdout=subprocess.PIPE, text=True))
+    try:
+        yield
+    finally:
+        for client in ("app1", "app2"):
+            fleet.output(client, "rm", "-f", GO)
+        for process in started:
+            lines = process.communicate(timeout=300)[0].splitlines()
+            load.counted += [json.loads(line) for line in lines]
+
+
+def files(role: str) -> str:
+    """Return libpq's parameters for an identity whose files have no default names."""
+    if role != "report":
+        return ""
+    folder = "/home/web/.postgresql/pgops/current/report"
+    return f"sslcert={folder}/postgresql.crt sslkey={folder}/postgresql.key"
+
+
+def attempts(load: Load) -> int:
+    return sum(sum(one["counts"].values()) for one in load.of("loop"))
+
+
+@pytest.fixture(scope="module")
+def without_leaver(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Return options of a run for whose inventory the leaver has left, and is to be let in no more."""
+    folder = tmp_path_factory.mktemp("inventory")
+    (folder / "hosts.yml").write_text('{"all": {"vars": {"postgres_ca_revoked": [{"role": "leaver"}]}}}')
+    (folder / "host_vars").mkdir()
+    stays = [{"role": "app", "os_user": "web", "databases": ["app"]}]
+    stays += [{"role": "alice", "os_user": "alice", "databases": ["app"]}]
+    (folder / "host_vars" / "app2.yml").write_text(json.dumps({"postgres_client_identities": stays}))
+    return ("-i", str(folder), "-e", "postgres_server_lock_out=allow")  # which the leaver's session needs
+
+
+@pytest.fixture(scope="module")
+def load(fleet: Any, without_leaver: tuple[str, ...], request: pytest.FixtureRequest) -> Load:
+    """Renew, roll over and revoke under load; everything else looks at what became of it."""
+    found = Load()
+    renew = ("-e", "postgres_server_renew=true", "-e", "postgres_client_renew=true")
+    with connecting(fleet, found), replicating(fleet, found):
+        found.runs["renewal"] = fleet.playbook(*INVENTORY, *renew)
+        found.runs["rollover"] = fleet.playbook(*INVENTORY, path="playbooks/rotate_ca.yml")
+        found.runs["revocation"] = fleet.playbook(*INVENTORY, *without_leaver)
+        found.runs["after"] = fleet.playbook(*INVENTORY, *without_leaver)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\n" + "\n".join(report(found)))
+    return found
+
+
+def report(load: Load) -> list[str]:
+    """Return what was counted, for whoever reads the output of the tests."""
+    lines = []
+    for one in sorted(load.counted, key=lambda one: (one["kind"], one["conninfo"])):
+        number, who = sum(one["counts"].values()), one["conninfo"].split(" dbname")[0]
+        failed = {fault: count for fault, count in one["counts"].items() if fault}
+        lines.append(f"{one['kind']:8} {number:6} attempts, {sum(failed.values())} failed: {who}")
+        lines += [f"         {count:6} {fault}" for fault, count in failed.items()]
+    failures = attempts(load) - sum(one["counts"].get("", 0) for one in load.of("loop"))
+    lines.append(f"{attempts(load)} new connections of unrevoked clients, {failures} failed")
+    return [*lines, f"new replication connections by phase: {dict(load.streamed)}; failed: {load.faults}"]
+
+
+@pytest.mark.parametrize("run", ["renewal", "rollover", "revocation", "after"])
+def test_every_run_ends_well(load: Load, run: str) -> None:
+    assert load.runs[run].status == 0, load.runs[run].output[-6000:]
+
+
+def test_no_connection_of_an_unrevoked_client_fails(load: Load) -> None:
+    assert len(load.of("loop")) == sum(map(len, LOAD.values())) - 1
+    assert [one for one in load.of("loop") if set(one["counts"]) != {""}] == []
+    assert attempts(load) >= ATTEMPTS
+
+
+def test_no_session_is_dropped(load: Load) -> None:
+    sessions = load.of("session") + load.of("session", leaver=True)
+    assert len(sessions) == sum(map(len, LOAD.values()))
+    assert [one for one in sessions if set(one["counts"]) != {""}] == []
+
+
+def test_the_revoked_client_is_refused_from_its_revocation_on(load: Load) -> None:
+    (loop,) = load.of("loop", leaver=True)
+    faults = {fault: count for fault, count in loop["counts"].items() if fault}
+    assert loop["last_success"] < loop["first_fault"]
+    assert sum(faults.values()) > 10
+    assert any("revoked" in fault for fault in faults), faults
+
+
+def test_the_standby_replicates_by_new_connections_in_every_phase(load: Load, fleet: Any) -> None:
+    assert load.faults == []
+    assert set(load.streamed) == set(PHASES), load.streamed
+    log = "cat /var/log/postgresql/postgresql-15-main.log"
+    text = fleet.output("app1", "sh", "-c", log)
+    begun = text.rindex("started streaming WAL") if "started streaming WAL" in text else 0
+    first = text.index("started streaming WAL")
+    assert LOST not in text[first:begun], "since it replicated for the first time"
+
+
+def test_both_roots_are_other_ones_everywhere(load: Load, fleet: Any) -> None:
+    assert load.runs["rollover"].status == 0
+    folder = Path(os.environ["ANSIBLE_HOME"], "fleet-ca")
+    for name, path in (("server", "/home/web/.postgresql/root.crt"), ("client", None)):
+        (root,) = (folder / name).glob("[0-9]*/root.crt")
+        text = root.read_text()
+        if path:
+            assert [fleet.output(client, "cat", path) for client in ("app1", "app2")] == [text, text]
+        else:
+            trusted = "/etc/postgresql/tls/5432/current/trusted-clients.crt"
+            assert all(fleet.output(one, "cat", trusted).endswith(text) for one in ("pg15", "pg17", "app1"))
