@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import glob
 import os
 import pwd
@@ -17,11 +18,15 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import fault_matrix
 from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, Clients, User
 from ansible_collections.pgops.tls.tests.servers import Server
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
 ACCOUNT = "postgres"  # who runs the cluster when the tests run as root: PostgreSQL refuses to
@@ -290,6 +295,18 @@ class Authority:
             "-days", str(days), "-extfile", extensions, "-out", certificate,
         )  # fmt: skip
         return certificate, key
+
+    def revocation_list(self, *serials: int, days: int = 10) -> str:
+        """Return a list (PEM) of revoked certificates."""
+        key: Any = load_pem_private_key(self.key.read_bytes(), None)
+        start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+        builder = x509.CertificateRevocationListBuilder()
+        builder = builder.issuer_name(x509.load_pem_x509_certificate(self.root.read_bytes()).subject)
+        builder = builder.last_update(start).next_update(start + datetime.timedelta(days=days))
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 def _openssl(*argv: object) -> None:

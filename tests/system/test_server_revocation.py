@@ -123,14 +123,23 @@ def test_lists_that_would_keep_clients_out_stop_the_run_before_anything_changes(
     assert app.log_in(managed) == "app\n"
 
 
-def test_postgresql_itself_keeps_everybody_out_without_the_list_of_one_authority(managed: Server, app: Client) -> None:
+@pytest.mark.parametrize(
+    ("crls", "said"),
+    [
+        (lists("client").split("\n-----BEGIN")[0] + "\n", "unknown ca"),
+        (lists("client", start=NOW - 91 * DAY), "certificate expired"),
+    ],
+    ids=["a list lacks", "lists have ended"],
+)
+def test_postgresql_itself_keeps_everybody_out_without_good_lists(
+    managed: Server, app: Client, crls: str, said: str
+) -> None:
     """This is what the refusals are for."""
     revoke(managed)
     managed.settle()
-    (current,) = (managed.directory / "current").resolve().parent.glob((managed.directory / "current").resolve().name)
-    (current / "crl.pem").write_text(lists("client").split("\n-----BEGIN")[0] + "\n")
+    ((managed.directory / "current").resolve() / "crl.pem").write_text(crls)
     managed.cluster.reload()
-    assert "unknown ca" in app.log_in(managed)
+    assert said in app.log_in(managed)
     assert managed.settle().changes[0] == "crl.pem: changed", "and the next run mends it"
     assert app.log_in(managed) == "app\n"
 

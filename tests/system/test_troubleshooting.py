@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Provocations, Site, check, symptoms
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if not any(quote.source == OURS for quote in quotes)}
@@ -214,6 +215,14 @@ def _fe_sendauth_no_password_supplied(site: Site) -> None:
 def _alert_unknown_ca(site: Site) -> None:
     site.own(site.server_authority, "app")
     site.connect(ssl_max_protocol_version="TLSv1.2")  # with TLS 1.3 the alert may get lost
+
+
+@PROVOKED.of("alert certificate revoked")
+def _alert_certificate_revoked(site: Site) -> None:
+    leaf = read_pem((site.files / "postgresql.crt").read_text(), "postgresql.crt")[0]
+    path = site.cluster.write("revoked.crl", site.client_authority.revocation_list(leaf.serial))
+    site.setting(f"ssl_crl_file = '{path}'")
+    site.connect(ssl_max_protocol_version="TLSv1.2")
 
 
 @PROVOKED.of("alert certificate expired")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import chec
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests.clients import Clients, User
 from ansible_collections.pgops.tls.tests.faults import dying
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, revocation_list, sign
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, lists, revocation_list, sign
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if any(quote.source == OURS for quote in quotes)}
@@ -289,6 +289,28 @@ def _this_file_of_the_authority_is_missing(fleet: Fleet) -> None:
     keeping.keep(wish, NOW, is_dry=False)
     (fleet.folder / "postgres-ca" / "server" / "0001" / "issuing.key").unlink()
     fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
+
+
+@PROVOKED.of("which is trusted. Whoever has a certificate below it would be refused")
+def _which_is_trusted_whoever_has_a_certificate(fleet: Fleet) -> None:
+    fleet.server.options.update(crls=lists("client"), extra_trusted_clients=client_side.OTHER.root.pem)
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("so there is nothing to revoke")
+def _so_there_is_nothing_to_revoke(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None, revoked=[{"role": "shopp"}])
+    fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
+
+
+@PROVOKED.of("Its key is not here to make a new one")
+def _its_key_is_not_here_to_make_a_new_one(fleet: Fleet) -> None:
+    directory = fleet.folder / "postgres-ca"
+    keeping.keep(keeping.Wish(str(directory), "P-256", None), NOW, is_dry=False)
+    (directory / "revoked.jsonl").touch()
+    (directory / "client" / "0001" / "root.key").unlink()
+    late = NOW + profiles.ROOT_LIST_LIFE - 86400
+    fleet.hear(lambda: keeping.keep(keeping.Wish(str(directory), "P-256", None), late, is_dry=False))
 
 
 @PROVOKED.of("was refused, but the connection that has to work failed too")
