@@ -116,6 +116,13 @@ def test_options_that_would_leave_hosts_behind_or_prove_nothing_stop_it_first(
     assert site.files() == before
 
 
+def test_a_run_that_begins_behind_the_proof_proves_nothing(site: Any) -> None:
+    before = site.files()
+    output = stopped(rotate(site, "--start-at-task", "Stop where anything is not proven"))
+    assert "db1: this run has learnt nothing of the server, so nothing is proven." in output
+    assert site.files() == before
+
+
 def test_check_mode_says_what_comes_and_changes_nothing(site: Any) -> None:
     before = site.files()
     output = well(rotate(site, "--check"))
