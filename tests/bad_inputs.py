@@ -140,6 +140,12 @@ def _strange() -> Iterator[Bad]:
             "certificate_lifetime: .* is not a duration",
         )
         yield Bad(
+            f"root to drop: {name}",
+            "certificate_authority",
+            {"drop": "client", "drop_confirmed": text},
+            "drop: .*To do it, confirm the root by its name",
+        )
+        yield Bad(
             f"authority directory: {name}",
             "certificate_authority",
             {"directory": text},
@@ -310,6 +316,18 @@ OPTIONS = [
         "/proc.*xpected a directory",
     ),
     Bad("authority", "certificate", {"authority": "both"}, "authority must be one of"),
+    Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
+    Bad(
+        "a phase before its turn",
+        "certificate_authority",
+        {"phase": "retire"},
+        "retire is not next .* stage comes first",
+    ),
+    Bad("an unknown authority", "certificate_authority", {"phase": "stage", "rotate": ["both"]}, "rotate must be one"),
+    Bad("a phase in an emergency", "certificate_authority", {"phase": "stage", "drop": "client"}, "mutually exclusive"),
+    Bad("a holder of nothing", "certificate_authority", {"holders": {"server": [{"id": "db1"}]}}, "missing .* serial"),
+    Bad("no root to drop", "certificate_authority", {"drop": "client"}, "To do it, confirm the root by its name"),
+    Bad("a root of nobody", "certificate_authority", {"drop_confirmed": "root"}, "required by 'drop_confirmed': drop"),
     Bad(
         "a longer life than the issuer's",
         "certificate",

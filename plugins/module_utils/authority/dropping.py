@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier
 from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 
 def named(found: Lineage, confirmed: str) -> str:
@@ -30,7 +30,7 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     root = found.current.root
     broken = sorted(one for one in live if one.authority == found.name and one.issuer in _issuers(found, root.der))
     what = f"{barrier.in_words(broken)} in use" if broken else "no certificate is in use"
-    unknown = f"{confirmed!r} is no root of the {found.name} CA. " if confirmed else ""
+    unknown = f"{shown(confirmed)} is no root of the {found.name} CA. " if confirmed else ""
     raise TlsError(
         f"drop: {unknown}To drop the {found.name} root {root.common_name!r} breaks what is below it at once, until "
         f"each host has been reached by a run: {what}. Nothing was changed. To do it, confirm the root by its name: "
