@@ -223,3 +223,7 @@ def test_a_role_that_may_not_see_others_is_refused(mixed: Server) -> None:
     mixed.cluster.reload()
     with pytest.raises(TlsError, match="role 'limited' is no superuser"):
         sessions.look(mixed.cluster.port, mixed.cluster.socket_directory, "limited")
+    if int(mixed.cluster.psql("SHOW server_version_num")) >= 150000:  # one who may do what the connection needs
+        mixed.cluster.psql("GRANT SET ON PARAMETER lc_messages TO limited")
+        with pytest.raises(TlsError, match="role 'limited' is no superuser"):
+            sessions.look(mixed.cluster.port, mixed.cluster.socket_directory, "limited")
