@@ -58,7 +58,8 @@ options:
       - How long new certificates are valid, as a whole number and a unit (V(m), V(h), V(d), V(w), V(y)).
       - They are valid from 5 minutes before they are issued on, for hosts whose clocks are behind.
       - More than the whole life of the issuing CA is an error, and so is an issuing CA that has less than a third of it
-        left. If it has less than all of it left, certificates end when their issuer ends, with a warning.
+        left. If it has less than all of it left, certificates end when their issuer ends, with a warning. That only
+        happens if M(pgops.tls.certificate_authority) could not replace the issuing CA, as for lack of its root's key.
     type: str
     default: 90d
   requests:
@@ -131,7 +132,9 @@ EXAMPLES = r"""
 RETURN = r"""
 certificates:
   description:
-    - The PEM chains (certificate, then issuing CA) by the ids of their requests. Empty in check mode.
+    - The PEM chains by the ids of their requests, the certificate first, then its issuing CA. Empty in check mode.
+    - While a root is being replaced, the new root as signed by the old one comes last, if that one's key was there when
+      M(pgops.tls.certificate_authority) staged it.
     - Requests that are in RV(refused) have none.
   returned: success
   type: dict

@@ -75,7 +75,8 @@ options:
   certificate_lifetime:
     description:
       - How long certificates are going to be valid that M(pgops.tls.certificate) will be asked for, such as V(90d).
-      - It is only checked against the life of the issuing CAs, so that a mistake is found before anything changes.
+      - It is checked against the life of the issuing CAs, so that a mistake is found before anything changes, and they
+        are replaced when they have less left than two times of it.
     type: str
   phase:
     description:
