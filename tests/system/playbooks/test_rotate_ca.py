@@ -210,6 +210,8 @@ def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_
         output = well(rotate(site, "-e", "postgres_ca_rotate=client"))
         assert stays.poll() is None
     assert re.search(r'"db1 +app +postgres +127\.0\.0\.1 +psql .*(old_certificate|other_issuer)', output), output
+    assert "client CA, phase steady: one root is trusted" in output
+    assert "Nothing is left to do." in output
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 4
