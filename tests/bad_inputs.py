@@ -316,6 +316,16 @@ OPTIONS = [
         "/proc.*xpected a directory",
     ),
     Bad("authority", "certificate", {"authority": "both"}, "authority must be one of"),
+    Bad(
+        "revoked: never issued",
+        "certificate_authority",
+        {"revoked": [{"serial": "1"}]},
+        "postgres_ca_revoked: serial: 1: no certificate of it is in ledger.jsonl",
+    ),
+    Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"postgres_ca_revoked\[0\]: expected exactly"),
+    Bad("lists are none", "server", {"crls": "garbage"}, r"ssl_crl_file|crls: expected lists of revoked certificates"),
+    Bad("lists are none", "client", {"crls": "garbage"}, r"crls: expected lists of revoked certificates"),
+    Bad("lists are a key", "client", {"crls": KEY}, r"crls: expected lists .* found a private key"),
     Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
     Bad(
         "a phase before its turn",
@@ -380,7 +390,34 @@ SERVER_RULES = [
         r"hba\[0\]: a rule of type local has no address",
     ),
 ]
+REVOKED = [
+    ({}, r"\[0\]: expected exactly one of role, host, serial, found none of them"),
+    ({"role": "a", "serial": "1"}, r"\[0\]: expected exactly one of role, host, serial, found role and serial"),
+    ({"serial": "no number"}, r"\[0\]\.serial: found 'no number', expected a serial number in hexadecimal"),
+    ({"serial": "1" * 41}, r"\[0\]\.serial: found '1+', expected a serial number"),
+    ({"serial": KEY}, r"\[0\]\.serial: found a private key, expected a serial number"),
+    ({"role": "a\nb"}, r"\[0\]\.role: found 'a\\nb', expected the name of a role"),
+    ({"host": " "}, r"\[0\]\.host: found ' ', expected the name of a host"),
+]
 VARIABLES = [
+    *(
+        Bad(f"revoked {number}", "server", {"postgres_ca_revoked": [entry]}, f"postgres_ca_revoked{message}")
+        for number, (entry, message) in enumerate(REVOKED)
+    ),
+    Bad("revoked: a text", "server", {"postgres_ca_revoked": "app"}, "postgres_ca_revoked"),
+    Bad("revoked: an unknown key", "server", {"postgres_ca_revoked": [{"user": "app"}]}, "there is no such key"),
+    Bad(
+        "revoked: an unknown reason",
+        "server",
+        {"postgres_ca_revoked": [{"role": "gone", "reason": "because"}]},
+        "reason must be one of: unspecified, keyCompromise",
+    ),
+    Bad(
+        "revoked: a server that stays",
+        "server",
+        {"postgres_ca_revoked": [{"host": "db1"}]},
+        r"postgres_ca_revoked\[0\]: host 'db1' is to have no valid certificate, but group postgres_servers gives",
+    ),
     Bad(
         "plaintext in spite of reject",
         "server",
