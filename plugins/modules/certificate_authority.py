@@ -201,6 +201,16 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
+- name: Revoke the certificate whose key was copied, and all of a host that is gone
+  pgops.tls.certificate_authority:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    revoked:
+      - {serial: "2c5ac6f1d90e73b2a4418a5ce1f0b1d7e3a95c20", reason: keyCompromise}
+      - {host: db3.example.com, reason: cessationOfOperation}
+  delegate_to: localhost
+  run_once: true
+  register: ca
+
 - name: Show until when the issuing CA of the servers can issue certificates
   ansible.builtin.debug:
     var: ca.authorities.server.issuing_not_after

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.client import removal
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.clients import NOW, Clients, User, chains, used
@@ -107,6 +108,16 @@ def test_a_list_of_others_is_kept_beside_ours(host: Host) -> None:
     assert (host.user.default / "root.crl.before-pgops").read_text() == "theirs"
     assert theirs.is_symlink()
     assert REFUSED in host.log_in()
+
+
+def test_a_removal_takes_the_list_away_and_puts_that_of_others_back(host: Host) -> None:
+    theirs = host.user.write(".postgresql/root.crl", "theirs")
+    host.revoke()
+    host.converge()
+    host.clients.call(kind=removal.Removal)
+    assert not theirs.is_symlink()
+    assert theirs.read_text() == "theirs"
+    assert not host.user.store.exists()
 
 
 @pytest.mark.parametrize(
