@@ -87,6 +87,7 @@ def test_a_debian_cluster_with_passwords(site_on: Callable[[Any], Any], cluster:
     adopted = Adopted(site, clients, [Path(root)])
     assert refused(adopted) == ["nobody", "report replicates", "report, foreign root", "report, wrong password"]
     adopt(adopted)
+    adopted.remove()
 
 
 CERTIFICATES = """\
