@@ -55,15 +55,15 @@ def make(
     safe or not next; OSError.
     """
     plan = Plan([], dict(found), [])
-    if change.drop and _named(found, change.drop, "drop"):
+    if change.drop:
+        _refuse_missing(found, [change.drop], "drop")
         live = barrier.live(place.directory, revoked, now)
         dropping.refuse_unconfirmed(found[change.drop], change.confirmed, live)
         root = dropping.named(found[change.drop], change.confirmed)
         _add(plan, dropping.steps(found[change.drop], root, place, now))
     elif change.phase:
-        due = [
-            one for one in change.rotate if _named(found, one, "phase") and rollover.is_due(found[one], change.phase)
-        ]
+        _refuse_missing(found, change.rotate, "phase")
+        due = [name for name in change.rotate if rollover.is_due(found[name], change.phase)]
         if due:
             live = barrier.live(place.directory, revoked, now)
             if change.phase == rollover.FINISH:
@@ -98,10 +98,9 @@ def _refuse_unsafe(change: Change, due: Sequence[Lineage], live: Sequence[barrie
             barrier.refuse_old(live, {ca.subject_key_id for ca in one.issuing}, one.name)
 
 
-def _named(found: Mapping[str, Lineage], name: str, option: str) -> bool:
-    """Return True. Raises TlsError for an authority that does not exist yet."""
-    if name not in found:
-        raise TlsError(
-            f"{option}: there is no {name} CA yet. Make the authorities first, by a run without this option."
-        )
-    return True
+def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: str) -> None:
+    for name in names:
+        if name not in found:
+            raise TlsError(
+                f"{option}: there is no {name} CA yet. Make the authorities first, by a run without this option."
+            )
