@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 PHASES = ("stage", "switch", "retire", "finish")
-KILLS = range(10) if os.environ.get("ALL_FAULTS") else (4, 7)  # tenths of a rollover after which it dies
+KILLS = range(10) if os.environ.get("ALL_FAULTS") else (6,)  # tenths of a rollover after which it dies
 
 
 @pytest.fixture(scope="module")
