@@ -182,7 +182,7 @@ def test_check_mode_tells_the_same_changes_and_touches_nothing(server: Server) -
     [
         ("mismatch", "key values mismatch"),
         ("owner", "must be owned by the database user or root|has group or world access|Permission denied"),
-        ("cipher", "could not set the cipher list"),
+        ("cipher", "could not set the (TLSv1.2 )?cipher list"),
         ("missing", "could not load server certificate file"),
     ],
 )

@@ -18,6 +18,7 @@ from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Provocatio
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if not any(quote.source == OURS for quote in quotes)}
 PROVOKED = Provocations()
+QUOTED = (13, 15, 17)  # versions, as the page says
 CERTIFICATES = "hostssl all all all cert"
 
 
@@ -37,6 +38,8 @@ def test_every_symptom_on_the_page_is_provoked_and_every_provocation_is_on_the_p
 @pytest.mark.parametrize("title", PROVOKED)
 def test_the_messages_of_a_symptom_are_as_quoted(site: Site, title: str) -> None:
     major = int(site.cluster.psql("SHOW server_version_num")) // 10000
+    if major not in QUOTED:
+        pytest.skip("the page quotes no messages of this version")
     PROVOKED[title](site)
     check(site, ON_PAGE[title], major)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -246,7 +246,7 @@ def _the_server_would_not_load_new_rules_because(fleet: Fleet) -> None:
 
 @PROVOKED.of("The server would take nothing of a reload because of")
 def _the_server_would_take_nothing_of_a_reload(fleet: Fleet) -> None:
-    fleet.cluster.append("postgresql.conf", "ssl_sni = on\n")
+    fleet.cluster.append("postgresql.conf", "no_such_setting = on\n")
     fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
     fleet.hear(fleet.server.converge)
 
@@ -289,6 +289,37 @@ def _this_file_of_the_authority_is_missing(fleet: Fleet) -> None:
     keeping.keep(wish, NOW, is_dry=False)
     (fleet.folder / "postgres-ca" / "server" / "0001" / "issuing.key").unlink()
     fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
+
+
+@PROVOKED.of("for which the key of its root is needed")
+def _for_which_the_key_of_its_root_is_needed(fleet: Fleet) -> None:
+    directory = fleet.folder / "postgres-ca"
+    wish = keeping.Wish(str(directory), "P-256", None, "90d")
+    keeping.keep(wish, NOW, is_dry=False)
+    (directory / "server" / "0001" / "root.key").unlink()
+    fleet.heed(keeping.keep(wish, NOW + profiles.ISSUING_LIFE * 19 // 20, is_dry=False).warnings)
+
+
+@PROVOKED.of("An authority keeps its keys for life")
+def _an_authority_keeps_its_keys_for_life(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    fleet.hear(lambda: keeping.keep(wish._replace(key_type="P-384"), NOW, is_dry=False))
+
+
+@PROVOKED.of("comes first. Nothing was changed")
+def _comes_first_nothing_was_changed(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    change = planning.Change("switch", rotate=["server"])
+    fleet.hear(lambda: keeping.keep(wish._replace(change=change), NOW, is_dry=False))
+
+
+@PROVOKED.of("has expired on")
+def _has_expired_on(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    fleet.hear(lambda: keeping.keep(wish, NOW + profiles.ROOT_LIFE, is_dry=False))
 
 
 @PROVOKED.of("which is trusted. Whoever has a certificate below it would be refused")
