@@ -70,6 +70,8 @@ def test_who_is_revoked_is_refused_within_one_run_and_all_others_get_in(
     outcome = managed.settle()
     assert outcome.changes == foreseen.changes
     assert "crl.pem: new" in outcome.changes
+    generation = (managed.directory / "current").resolve()
+    assert f"ssl_crl_file = '{generation}/crl.pem'" in (generation / "ssl.conf").read_text(), "and not through the link"
     assert outcome.plan.reasons == []
     assert "certificate revoked" in app.log_in(managed)
     assert Client(tmp_path / "other").log_in(managed) == "app\n"

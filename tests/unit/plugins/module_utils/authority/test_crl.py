@@ -211,6 +211,15 @@ def test_a_list_of_another_authority_in_place_of_ours_is_made_anew(directory: Di
     assert len(directory.keep([]).changes) == 1
 
 
+def test_a_list_whose_signature_is_wrong_is_made_anew(directory: Directory) -> None:
+    directory.keep([{"role": "app"}])
+    path = directory.path / "server" / "0001" / "issuing.crl"
+    (found,) = revocations.read_pem(path.read_text(), "list")
+    forged = found._replace(encoded=found.encoded[:-1] + bytes([found.encoded[-1] ^ 1]))
+    path.write_text(forged.pem)
+    assert len(directory.keep([]).changes) == 1
+
+
 def test_a_list_from_the_future_is_made_anew_and_its_number_rises_all_the_same(directory: Directory, now: int) -> None:
     first = lists(directory.keep([{"role": "app"}], now + DAY).crls["client"])
     second = directory.keep([], now)
