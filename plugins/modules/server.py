@@ -159,7 +159,7 @@ options:
     choices: [block, replace]
     default: block
   upgrade_clientcert:
-    description: Whether to rewrite C(clientcert=1), C(0) and C(no-verify), which 14 takes no more, in lines of others.
+    description: Whether to rewrite C(clientcert=1) and the like, which 14 takes no more, in lines of others.
     type: bool
     default: false
   ident:
