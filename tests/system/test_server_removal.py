@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal
-from ansible_collections.pgops.tls.tests import loops
+from ansible_collections.pgops.tls.tests import faults, loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
 
 FILES = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
@@ -179,3 +179,23 @@ def test_what_the_server_refuses_is_put_back(own: Server) -> None:
     assert (own.used(), own.served()) == (used, served)
     own.restart()
     assert own.settle().changes == []
+
+
+def test_a_run_that_died_is_undone_by_the_next_one_of_either_kind(own: Server) -> None:
+    before = texts(own)
+    own.settle()
+    ours, served = texts(own), own.served()
+    for is_first in (True, False):
+        with faults.dying():
+            remove(own)
+        assert texts(own) == before
+        if is_first:
+            assert own.settle().changes == ["recovery: the transaction of an interrupted run is undone"]
+            assert (texts(own), own.served()) == (ours, served)
+        else:
+            foreseen = remove(own, check_mode=True)
+            done = remove(own)
+            assert done.changes == foreseen.changes
+            assert len(done.changes) == 3
+            assert texts(own) == before
+    own.restart()
