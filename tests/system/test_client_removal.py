@@ -14,7 +14,16 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
-from ansible_collections.pgops.tls.tests.clients import Clients, User, copy, identity, new_key, snapshot, used
+from ansible_collections.pgops.tls.tests.clients import (
+    AUTHORITIES,
+    Clients,
+    User,
+    copy,
+    identity,
+    new_key,
+    snapshot,
+    used,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
@@ -64,6 +73,16 @@ def test_nothing_is_left_where_nothing_was(clients: Clients, alice: User) -> Non
     assert home(alice) == before
     clients.converge()
     assert (alice.default / "postgresql.crt").exists()
+
+
+def test_lists_of_revoked_certificates_go_too(clients: Clients, alice: User) -> None:
+    furnish(alice)
+    alice.write(".postgresql/root.crl", "another's list\n")
+    before = home(alice)
+    clients.converge(crls="".join(AUTHORITIES["server"].crls))
+    assert (alice.default / "root.crl").is_symlink()
+    assert f"{alice.default}/root.crl: root.crl.before-pgops is back" in remove(clients)["changes"]
+    assert home(alice) == before
 
 
 def test_what_somebody_put_there_since_stays(clients: Clients, alice: User) -> None:
