@@ -20,11 +20,11 @@ description:
   - Call it on one host, the CA host, before M(pgops.tls.certificate). Role P(pgops.tls.postgres_ca#role) does it.
   - Every run reads the authorities, opens the keys that issue, and fails if the passphrase is wrong, a file is missing
     or damaged, or a key does not belong to its certificate.
-  - An issuing CA is replaced by a run in its last half year, or earlier if two times O(certificate_lifetime) is more,
-    below the same root. Nobody notices except servers, whose list of authorities changes. What the one before has
-    issued stays until it is due. If the key of the root is kept elsewhere, runs ask for it from then on.
-  - A root is replaced only if you ask for it, in four phases (O(phase)) between which all hosts have to be reached by
-    runs. In a year before its end every run warns. Playbook C(pgops.tls.rotate_ca) does all of it.
+  - An issuing CA is replaced by a run in its last half year, below the same root. Nobody notices except servers, whose
+    list of authorities changes. What the one before has issued stays until it is due. If the key of the root is kept
+    elsewhere, runs ask for it from then on.
+  - A root is replaced only if you ask for it, in four phases (O(phase)) between which runs have to reach all hosts.
+    In its last year every run warns. Playbook C(pgops.tls.rotate_ca) does all of it.
 requirements:
   - cryptography >= 38
 attributes:
@@ -48,11 +48,9 @@ options:
         C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
         C(ledger.jsonl), the record of all issued certificates.
       - Back it up. It cannot be made again, and every server and client would have to learn to trust a new one.
-      - The file C(root.key) of each authority may be kept elsewhere, it is not needed to issue certificates. It is
-        needed, for one run, in the last half year of an issuing CA, and to have a new root signed by the old one
-        (O(phase=stage)). It belongs into the folder with the highest number.
-      - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements. Those in C(retired)
-        hold certificates only.
+      - The file C(root.key) of each authority may be kept elsewhere. It is needed for one run in the last half year of
+        an issuing CA, in the folder with the highest number, and of use for O(phase=stage).
+      - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements.
     type: path
     required: true
   passphrase:
@@ -80,32 +78,28 @@ options:
     type: str
   phase:
     description:
-      - Takes the authorities of O(rotate) a phase further in the replacement of their roots, in the order V(stage),
-        V(switch), V(retire), V(finish). What is there already is no change, and a phase that is not next is an error.
+      - Takes the authorities of O(rotate) a phase further in the replacement of their roots. What is there already is
+        no change, and a phase that is not next is an error.
       - V(stage) makes a new root and a new issuing CA, which are in RV(authorities.server.roots) and
         RV(authorities.client.bundle) from then on, and issue nothing. Have every host trust them, by a run.
-      - V(switch) lets them issue. Then have every host get a new certificate. If the old root's key was there when they
-        were staged, chains hold the new root as signed by the old one, so that who trusts only the old one is not
-        shut out yet.
+      - V(switch) lets them issue. Then have every host get a new certificate. If the old root's key was there at
+        V(stage), chains hold the new root as signed by the old one, and who trusts only that one is not shut out yet.
       - V(retire) takes the old root out of what is trusted. Then have every host forget it.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
-      - Each of them but those without effect is refused as long as the newest certificate of any id in the ledger is
-        not in O(holders), unless it has ended or is revoked. RV(unproven) tells which.
+      - Refused as long as the newest certificate of an id in the ledger is not in O(holders), unless it has ended or is
+        revoked; RV(unproven) tells which.
     type: str
     choices: [stage, switch, retire, finish]
   rotate:
     description:
-      - The authorities whose roots are to be replaced. Those that O(phase) is about; without it, those whose
-        O(key_type) may differ until a new one is staged.
-      - By default both with O(phase), and none without.
+      - The authorities that O(phase) is about, by default both; without it, those whose O(key_type) may differ until a
+        new one is staged, by default none.
     type: list
     elements: str
     choices: [server, client]
     default: []
   holders:
-    description:
-      - The certificates that were seen in use in this run, for O(phase), as M(pgops.tls.server) and M(pgops.tls.client)
-        return them.
+    description: The certificates that were seen in use in this run, for O(phase).
     type: dict
     default: {}
     suboptions:
@@ -127,12 +121,10 @@ options:
   drop:
     description:
       - In an emergency, the authority with a root that nobody may trust any longer, as when its key was stolen.
-      - Fails and tells in RV(breaks) what would break, unless O(drop_confirmed) names the root. With it, a new
-        authority takes its place at once, and the old one is in no list of what is to be trusted.
-      - Until hosts are reached by a run they trust the old root only, so servers and clients of different states refuse
-        each other. Give them new certificates with the option O(pgops.tls.server#module:renew) of M(pgops.tls.server)
-        and O(pgops.tls.client#module:renew) of M(pgops.tls.client).
-      - Afterwards the authority is as after V(retire); O(phase=finish) removes the keys.
+      - Fails and tells in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
+        takes its place, and the old one is in no list of what is to be trusted.
+      - Hosts trust the old root until a run reaches them; playbook C(pgops.tls.drop_ca) does all of it. Afterwards the
+        authority is as after V(retire), and O(phase=finish) removes the keys.
     type: str
     choices: [server, client]
   drop_confirmed:
@@ -218,7 +210,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unproven:
-  description: Certificates that hinder O(phase), since they are in use as far as the ledger knows.
+  description: Certificates that hinder O(phase).
   returned: when O(phase) is refused for them
   type: list
   elements: dict
@@ -321,6 +313,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage, planning, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
+KEY_TYPES = ["P-256", "P-384", "RSA-3072", "RSA-4096"]
 HOLDERS = {
     "type": "list",
     "elements": "dict",
@@ -335,12 +328,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "passphrase": {"type": "str", "no_log": True},
-            "key_type": {
-                "type": "str",
-                "choices": ["P-256", "P-384", "RSA-3072", "RSA-4096"],
-                "default": "P-256",
-                "no_log": False,
-            },
+            "key_type": {"type": "str", "choices": KEY_TYPES, "default": "P-256", "no_log": False},
             "certificate_lifetime": {"type": "str"},
             "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
             "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
