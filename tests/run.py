@@ -27,7 +27,7 @@ from machine import packages
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
-PYTEST = ["-m", "pytest", "--cov", "--cov-report="]
+PYTEST = ["-m", "coverage", "run", "-m", "pytest"]  # pytest-cov measures children as well, by settings that may differ
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
