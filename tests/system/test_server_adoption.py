@@ -63,6 +63,11 @@ def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Ser
     assert "shows is for db.example, which" in told
 
 
+def test_the_name_of_a_self_signed_certificate_is_nothing_to_tell_of(server: Server, server_authority: Any) -> None:
+    server.cluster.serve(server_authority.root, server_authority.key, server_authority.root)
+    assert not [one for one in server.converge().warnings if "extra_names" in one]
+
+
 OLD_RULES = """\
 # \303\244 of 2014
 local   all  all                 trust

@@ -168,7 +168,12 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
 
 
 def lost_names(leaf: Certificate, target: Target) -> list[str]:
-    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have."""
+    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have.
+
+    Whoever verifies a self-signed one, such as Debian's, trusts nothing else and needs our root in any case.
+    """
+    if leaf.is_self_issued:
+        return []
     coming = {name.value for name in target.names}
     found = [name.value for name in leaf.names] or [leaf.common_name]
     lost = ", ".join(name for name in found if name and name not in coming)
