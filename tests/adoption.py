@@ -107,8 +107,10 @@ def from_address(address: str, port: int) -> Iterator[int]:
 
     with Server((address, 0), Forward) as forwarder:
         threading.Thread(target=forwarder.serve_forever, daemon=True).start()
-        yield int(forwarder.server_address[1])
-        forwarder.shutdown()
+        try:
+            yield int(forwarder.server_address[1])
+        finally:
+            forwarder.shutdown()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

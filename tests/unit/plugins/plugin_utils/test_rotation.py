@@ -28,7 +28,9 @@ def authority(phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False
     return {"phase": phase, "roots": root.pem, "replaced": replaced}
 
 
-def step(server: dict[str, Any], client: dict[str, Any], wanted: str = "", rotate: Any = BOTH) -> tuple[str, list[str]]:
+def step(
+    server: dict[str, Any], client: dict[str, Any], wanted: str = "", rotate: Any = "server,client"
+) -> tuple[str, list[str]]:
     found = rotation.next_step({"server": server, "client": client}, wanted, rotate, NOW)
     return found.phase, found.authorities
 
