@@ -172,30 +172,32 @@ def collection(arguments: list[str]) -> Count:
 
 def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
-    suites = system_suites(arguments)
-    built = build_images(suites)
+    jobs = system_jobs(arguments)
+    built = build_images(dict.fromkeys(suite for _name, suite, _tests in jobs))
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        counts = pool.map(lambda suite: system_in(suite, built[suite], system_tests(suite, arguments)), suites)
-        return sum(counts, Count())
+        return sum(pool.map(lambda job: system_in(job[0], job[1], built[job[1]], job[2]), jobs), Count())
 
 
-def system_suites(arguments: list[str]) -> list[str]:
-    """Return the suites in whose containers the tests run."""
+def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
+    """Return for each container its name, its suite, and the arguments of pytest in it; what takes longest first."""
     if any(PLAYBOOKS in argument for argument in arguments):
-        return [CONTROLLER]
-    return [*SUITES, *(NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE)]
+        return [(CONTROLLER, CONTROLLER, arguments)]
+    suites = [*SUITES, *(NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE)]
+    jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
+    return jobs if arguments else [("playbooks", CONTROLLER, [PLAYBOOKS]), *jobs]
 
 
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
-    """Return the arguments of pytest in the container of a suite; only one of them can run playbooks."""
+    """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
     sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE.get(suite, [])
-    tests = [*(arguments or sample or ["tests/system"]), *([] if suite == CONTROLLER else [f"--ignore={PLAYBOOKS}"])]
+    ignored = [] if suite == CONTROLLER and arguments else [f"--ignore={PLAYBOOKS}"]
+    tests = [*(arguments or sample or ["tests/system"]), *ignored]
     return [*tests, *([] if arguments else OLDEST_TOO)] if suite == OLDEST else tests
 
 
-def system_in(suite: str, image: str, arguments: list[str]) -> Count:
-    """Run the system tests in a fresh container."""
-    name, volumes = f"{PREFIX}-system-{suite}", {}
+def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
+    """Run system tests in a fresh container."""
+    name, volumes = f"{PREFIX}-system-{job}", {}
     version, thorough = (SUITES | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
     settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}"]
     if suite == OLDEST:  # its own pytest is too old
@@ -207,9 +209,9 @@ def system_in(suite: str, image: str, arguments: list[str]) -> Count:
         try:
             tests = [*PYTEST, "--override-ini=cache_dir=/tmp/pytest", *arguments]
             command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
-            return pytest([*command, *tests], prefix=f"{suite}| ")
+            return pytest([*command, *tests], prefix=f"{job}| ")
         finally:
-            copy = ["podman", "cp", f"{name}:/tmp/coverage", str(COVERAGE / f"system-{suite}")]
+            copy = ["podman", "cp", f"{name}:/tmp/coverage", str(COVERAGE / f"system-{job}")]
             subprocess.run(copy, check=False, capture_output=True)
 
 

@@ -77,9 +77,9 @@ def test_the_actions_of_molecule_are_counted(
 
 
 def test_playbooks_run_in_one_container_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
-    arguments = {suite: run.system_tests(suite, []) for suite in run.SUITES}
-    ignoring = {suite for suite, given in arguments.items() if f"--ignore={run.PLAYBOOKS}" in given}
-    assert ignoring == set(run.SUITES) - {run.CONTROLLER}
+    arguments = {name: tests for name, _suite, tests in run.system_jobs([])}
+    assert [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOKS}" not in given] == ["playbooks"]
+    assert arguments["playbooks"] == [run.PLAYBOOKS]
     assert [suite for suite, given in arguments.items() if any("tests/unit" in one for one in given)] == [run.OLDEST]
     assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
     assert not any("tests/unit" in one for one in run.system_tests(run.OLDEST, ["tests/system/test_x.py"]))
@@ -103,15 +103,19 @@ def test_one_controller_that_fails_makes_the_step_fail(run: Any, monkeypatch: py
     assert (count.passed, count.failed) == (9 * len(run.CONTROLLERS) - 1, 1)
 
 
+def names(jobs: Any) -> list[str]:
+    return [name for name, _suite, _tests in jobs]
+
+
 def test_the_newest_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
-    assert run.system_suites([]) == ["bullseye", "bookworm", "trixie", "sid"]
+    assert names(run.system_jobs([])) == ["playbooks", "bullseye", "bookworm", "trixie", "sid"]
     assert run.system_tests("sid", [])[:-1] == run.SAMPLE["sid"]
-    assert run.system_suites(["tests/system/test_x.py"]) == list(run.SUITES)
+    assert names(run.system_jobs(["tests/system/test_x.py"])) == list(run.SUITES)
     monkeypatch.setenv("ALL_FAULTS", "1")
-    assert run.system_suites([]) == ["bullseye", "bookworm", "trixie", "sid", "experimental"]
+    assert names(run.system_jobs([])) == ["playbooks", "bullseye", "bookworm", "trixie", "sid", "experimental"]
     assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
-    assert run.system_suites([f"{run.PLAYBOOKS}/test_x.py"]) == [run.CONTROLLER]
+    assert names(run.system_jobs([f"{run.PLAYBOOKS}/test_x.py"])) == [run.CONTROLLER]
 
 
 def test_the_matrix_is_part_of_test_all_alone(run: Any) -> None:
