@@ -28,6 +28,7 @@ from machine import packages
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
 PYTEST = ["-m", "coverage", "run", "-m", "pytest"]  # pytest-cov measures children as well, by settings that may differ
+WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
@@ -53,15 +54,17 @@ CHECKS = {
 
 @dataclass
 class Count:
-    """How many tests and checks ended in which way."""
+    """How many tests and checks ended in which way, and a line for each that failed, as far as they have names."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    failures: tuple[str, ...] = ()
 
     def __add__(self, other: Count) -> Count:
         """Return the sum of both."""
-        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+        numbers = self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+        return Count(*numbers, self.failures + other.failures)
 
 
 def say(text: str) -> None:
@@ -146,28 +149,30 @@ def lint(_arguments: list[str]) -> Count:
     for name, command in CHECKS.items():
         say(f"-- {name}")
         code, _lines = stream(command)
-        total += Count(failed=1) if code else Count(passed=1)
+        total += Count(failed=1, failures=(name,)) if code else Count(passed=1)
     return total
 
 
 def pytest(command: list[str], prefix: str = "") -> Count:
-    """Run pytest and return what its closing line says."""
+    """Run pytest and return what its closing lines say."""
     code, lines = stream(command, prefix)
+    failures = tuple(prefix + line.rstrip("\n") for line in lines if re.match(r"(FAILED|ERROR) \S+\.py", line))
     closing = next((line for line in reversed(lines) if re.search(r"\d \w+.* in [\d.]+s", line)), "")
     numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing)}
     failed = numbers.get("failed", 0) + numbers.get("error", 0)
-    return at_least_one_failure(code, Count(numbers.get("passed", 0), failed, numbers.get("skipped", 0)))
+    return at_least_one_failure(code, Count(numbers.get("passed", 0), failed, numbers.get("skipped", 0), failures))
 
 
 def unit(arguments: list[str]) -> Count:
     """Run the unit tests on this machine."""
-    return pytest(["env", f"COVERAGE_FILE={COVERAGE / 'unit'}", "python", *PYTEST, *(arguments or ["tests/unit"])])
+    environment = ["env", WIDE, f"COVERAGE_FILE={COVERAGE / 'unit'}"]
+    return pytest([*environment, "python", *PYTEST, *(arguments or ["tests/unit"])])
 
 
 def collection(arguments: list[str]) -> Count:
     """Run ansible-test on the collection; build it, install it, and run what was installed in a container."""
     build_images()
-    return pytest(["python", "-m", "pytest", "-rP", *(arguments or ["tests/collection"])])
+    return pytest(["env", WIDE, "python", "-m", "pytest", "-rP", *(arguments or ["tests/collection"])])
 
 
 def system(arguments: list[str]) -> Count:
@@ -199,7 +204,7 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
     """Run system tests in a fresh container."""
     name, volumes = f"{PREFIX}-system-{job}", {}
     version, thorough = (SUITES | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
-    settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}"]
+    settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}", f"--env={WIDE}"]
     if suite == OLDEST:  # its own pytest is too old
         lines = (ROOT / "tests" / "requirements-oldest.txt").read_text(encoding="utf-8").splitlines()
         wanted = [line for line in lines if not line.startswith("#")]
@@ -229,7 +234,7 @@ def controllers(arguments: list[str]) -> Count:
 def playbooks_with(controller: Controller, image: str, arguments: list[str]) -> Count:
     """Run tests in a fresh container whose Python has another ansible-core than its own."""
     name = f"{PREFIX}-controller-{controller.name}"
-    settings = ["--env=PYTHONPATH=/packages", f"--env=EXPECTED_CONTROLLER={controller.name}"]
+    settings = ["--env=PYTHONPATH=/packages", f"--env=EXPECTED_CONTROLLER={controller.name}", f"--env={WIDE}"]
     with running.container(name, image, {controller.packages(WHEELS): "/packages"}, systemd=False) as execute:
         tests = ["-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
         return pytest([*execute, *settings, name, "timeout", "3600", "python3", *tests], prefix=f"{controller.name}| ")
@@ -256,7 +261,8 @@ def molecule_actions(arguments: list[str]) -> Count:
     code, lines = stream(["molecule", *arguments])
     ends = [re.match(r"(?:INFO|ERROR|CRITICAL)\b.* Executed: (Successful|Failed)", line) for line in lines]
     results = [end[1] for end in ends if end]
-    return at_least_one_failure(code, Count(results.count("Successful"), results.count("Failed")))
+    failures = tuple(end.string.rstrip("\n") for end in ends if end and end[1] == "Failed")
+    return at_least_one_failure(code, Count(results.count("Successful"), results.count("Failed"), failures=failures))
 
 
 def matrix(arguments: list[str]) -> Count:
@@ -361,6 +367,13 @@ def run_steps(names: list[str], arguments: list[str]) -> Count:
     return total
 
 
+def tell(total: Count) -> None:
+    """Print what failed once more, since thousands of lines may have followed it, and the closing line."""
+    for line in total.failures:
+        say(f"failed: {line}")
+    say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
+
+
 def main(step: str = "test", *arguments: str) -> int:
     """Run one step, or all of them; the closing line counts what really ran."""
     if step == "clean":
@@ -378,7 +391,7 @@ def main(step: str = "test", *arguments: str) -> int:
         steps = {"test": QUICK, "test-all": ALL}
         total = run_steps(steps.get(step, [step]), list(arguments))
         coverage()
-    say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
+    tell(total)
     return 1 if total.failed else 0
 
 

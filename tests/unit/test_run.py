@@ -47,6 +47,18 @@ def test_skipped(): pytest.skip()
     assert counts(run, tmp_path, text) == (2, 2, 1)
 
 
+def test_what_failed_is_told_again_right_before_the_closing_line(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text("def test_bad(): assert 1 == 2\ndef test_good(): pass\n", encoding="utf-8")
+    command = ["env", run.WIDE, sys.executable, "-m", "pytest", "-c", "/dev/null", str(path)]
+    run.tell(run.pytest(command, prefix="trixie| ") + run.Count(1, 1, 1, ("mypy",)))
+    *_before, test, check, closing = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"failed: trixie\| FAILED \S+test_it.py::test_bad - assert 1 == 2", test)
+    assert (check, closing) == ("failed: mypy", "2 passed, 2 failed, 1 skipped")
+
+
 def test_a_run_without_any_test_is_a_failure(run: Any, tmp_path: Path) -> None:
     assert counts(run, tmp_path, "") == (0, 1, 0)
 
