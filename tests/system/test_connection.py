@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -245,6 +246,37 @@ def test_a_damaged_certificate_spoils_only_its_own_check(client: Checker) -> Non
     bad, good = client.verify(client.expect(sslcert=str(damaged)), client.expect())
     assert (bad["status"], good["status"]) == ("deviation", "ok")
     assert f"was not tried: {damaged}" in bad["reason"]
+
+
+def test_a_certificate_that_is_renewed_before_the_connection_is_the_right_one(
+    client: Checker, client_authority: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_all, folder = checks.connections.attempt_all, client.home / ".postgresql" / "pgops" / "current" / "app"
+
+    def renewed(*arguments: Any) -> Any:
+        for name, path in zip(("postgresql.crt", "postgresql.key"), client_authority.issue("app", "clientAuth")):
+            client.give(folder / name, path.read_bytes())
+        return attempt_all(*arguments)
+
+    monkeypatch.setattr(checks.connections, "attempt_all", renewed)
+    (found,) = client.verify(client.expect())
+    assert found["status"] == "ok", found
+
+
+def test_another_certificate_than_that_of_the_file_is_a_deviation(
+    client: Checker, client_authority: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_all = checks.connections.attempt_all
+    paths = zip(("sslcert", "sslkey"), client_authority.issue("app", "clientAuth"))
+    another = {name: str(client.give(client.home / f"another-{name}", path.read_bytes())) for name, path in paths}
+
+    def by_another(library: Any, jobs: Any, *rest: Any) -> Any:
+        return attempt_all(library, [one._replace(parameters={**one.parameters, **another}) for one in jobs], *rest)
+
+    monkeypatch.setattr(checks.connections, "attempt_all", by_another)
+    (found,) = client.verify(client.expect())
+    assert found["status"] == "deviation"
+    assert re.match(r"was accepted with a certificate of serial number \d+, the file holds \d+$", found["reason"])
 
 
 def test_the_service_of_the_role_is_used(client: Checker) -> None:
