@@ -120,3 +120,18 @@ def test_a_playbook_is_checked_for_its_syntax(tmp_path: Path) -> None:
     (block,) = examples("page", f".. code-block:: yaml\n   :caption: my-playbook.yml\n\n   {playbook}")
     done = checked(tmp_path, block)
     assert done.returncode != 0, done.stdout
+
+
+def test_the_checkout_has_a_playbook_that_does_the_same_as_the_collection_s(tmp_path: Path) -> None:
+    def tasks(playbook: str, *, cwd: Path, **settings: str) -> list[str]:
+        own = {"ANSIBLE_HOME": str(tmp_path), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "PATH": os.environ["PATH"]}
+        program = Path(sys.executable).with_name("ansible-playbook")
+        command = [program, "-i", tmp_path / "hosts.yml", playbook, "--list-tasks"]
+        done = subprocess.run(command, cwd=cwd, env={**own, **settings}, text=True, check=False, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip().splitlines()[1:]  # the first line is the playbook's name
+
+    (tmp_path / "hosts.yml").write_text(BASE)
+    installed = tasks("pgops.tls.site", cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".ansible" / "collections"))
+    assert tasks("site.yml", cwd=ROOT) == installed
+    assert len(installed) > 10

@@ -64,6 +64,14 @@ def content() -> set[str]:
     return {*modules, *filters, *others, *roles, *labels, *(f"{role}_role" for role in roles), "docsite"}
 
 
+def commands_of_a_readme(text: str) -> list[str]:
+    """Return the commands in a README: lines of blocks that name no language, and what its text has in backquotes."""
+    fence = r"(?ms)^```(\w*)\n(.*?)^```$"
+    lines = [line for language, block in re.findall(fence, text) if not language for line in block.splitlines()]
+    quoted = re.findall(r"`([^`\n]+)`", re.sub(fence, "", text))
+    return [re.sub(r"\s+# .*", "", one) for one in lines + quoted if re.match(r"(ansible[\w-]*|psql|pip) ", one)]
+
+
 def functions(path: Path) -> set[str]:
     """Return the names of the functions in a file."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -196,6 +204,22 @@ def test_commands_are_read_with_their_output() -> None:
     (block,) = guides.blocks("page", console("Run by x", "$ a \\\n       b\n   one\n\n   two\n   # c\n   $ d"))
     assert block.commands() == [("a \\\n    b", "one\n\ntwo\n# c\n"), ("d", "")]
     assert (str(block), block.caption) == ("page:3", "Run by x")
+
+
+def test_the_commands_of_the_readmes_are_those_that_somebody_ran() -> None:
+    texts = [(page.name, page.read_text(encoding="utf-8")) for page in guides.pages()]
+    ran = [command for page in texts for block in guides.blocks(*page) for command, _output in block.commands()]
+    named = {
+        (str(path.relative_to(ROOT)), command)
+        for path in (ROOT / "README.md", *sorted(ROOT.glob("roles/*/README.md")))
+        for command in commands_of_a_readme(path.read_text(encoding="utf-8"))
+    }
+    assert sorted(one for one in named if not any(one[1] in command for command in ran)) == []
+
+
+def test_the_commands_of_a_readme_are_found() -> None:
+    text = "Run `psql x`, set `y`:\n\n```\nansible-playbook z  # why\nfile.crt\n```\n\n```yaml\npip install: no\n```\n"
+    assert commands_of_a_readme(text) == ["ansible-playbook z", "psql x"]
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
