@@ -58,7 +58,10 @@ options:
     choices: [present, previous, without_rules, absent]
     default: present
   remove_directory:
-    description: With O(state=absent), whether to remove O(directory), too, with the private keys in it.
+    description:
+      - With O(state=absent), whether to remove what this module keeps in O(directory), too, with the private keys, and
+        the directory itself if nothing of others is in it.
+      - It is refused while the server's own settings name a file there.
     type: bool
     default: false
   port:

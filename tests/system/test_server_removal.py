@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -80,9 +81,42 @@ def test_the_directory_goes_if_that_is_wanted(own: Server) -> None:
     assert not own.directory.exists(), "not even an empty one"
 
 
-def test_a_server_that_nobody_has_set_up_stays_as_it_is(own: Server) -> None:
+def test_what_others_put_into_the_directory_stays(own: Server) -> None:
+    own.settle()
+    (own.directory / "dh.pem").write_text("mine")
+    done = remove(own, check_mode=True, remove_directory=True)
+    assert remove(own, remove_directory=True).changes == done.changes
+    assert done.changes[-1] == f"{own.directory}: removed, except for what others put there: dh.pem"
+    assert [path.name for path in own.directory.iterdir()] == ["dh.pem"]
+    assert remove(own, remove_directory=True).changes == []
+
+
+def test_what_cannot_be_removed_is_told_as_it_is_and_the_next_run_goes_on(own: Server) -> None:
     before = texts(own)
-    assert remove(own).changes == []
+    own.settle()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rmdir", read_only)
+        with pytest.raises(TlsError, match="is not removed whole, and keys may be left in it") as told:
+            remove(own, remove_directory=True)
+    assert told.value.details["changed"]
+    assert "Nothing was changed" not in told.value.message
+    assert texts(own) == before
+    assert remove(own, remove_directory=True).changes == [f"{own.directory}: removed"]
+    assert not own.directory.exists()
+
+
+def test_a_directory_that_the_servers_own_settings_name_is_not_removed(own: Server) -> None:
+    own.settle()
+    own.cluster.append("postgresql.conf", f"ssl_ca_file = '{own.directory}/current/trusted-clients.crt'\n")
+    refuse(own, "ssl_ca_file = '.*the server would go on to use that file", remove_directory=True)
+    assert remove(own).changes
+    refuse(own, "to be removed with", remove_directory=True)
+
+
+@pytest.mark.parametrize("kind", [removal.Removal, removal.RuleRemoval])
+def test_a_server_that_nobody_has_set_up_stays_as_it_is(own: Server, kind: type[removal.RuleRemoval]) -> None:
+    before = texts(own)
+    assert own.converge(kind=kind).changes == []
     assert texts(own) == before
     assert not own.directory.exists()
 
@@ -94,6 +128,11 @@ def refuse(server: Server, said: str, **options: Any) -> None:
         with pytest.raises(TlsError, match=said):
             remove(server, check_mode=check_mode, **options)
     assert (texts(server), server.disk()) == (files, disk)
+
+
+def read_only(path: str, **_options: Any) -> None:
+    """Stand for rmdir() of a file system that was mounted read-only meanwhile."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
 
 @contextlib.contextmanager

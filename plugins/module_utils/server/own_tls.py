@@ -9,7 +9,7 @@ import os
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
@@ -58,6 +58,19 @@ class OwnTls:
                 f"use: {str(error).partition('. Run with')[0]}. Nothing was changed. Mend them, or set ssl = off in "
                 f"{self.state.value('config_file')}, then start again."
             ) from error
+
+    def refuse_files_in(self, directory: str) -> None:
+        """Raise TlsError when the server would go on to use a file in a directory that is to be removed."""
+        root = os.path.realpath(directory)
+        for name, value in self.settings.items():
+            is_path = bool(value) and name.endswith(("_file", "_dir")) and self.is_on
+            if is_path and os.path.commonpath([root, os.path.realpath(self._path(name, ""))]) == root:
+                raise TlsError(
+                    f"{name} = {shown(value)}: by its own settings the server would go on to use that file, which is "
+                    f"to be removed with {directory}. Nothing was changed. Name a file elsewhere in "
+                    f"{self.state.value('config_file')}, or leave that directory: postgres_server_remove_directory: "
+                    "false."
+                )
 
     def refuse_lock_out(self, administrator: Administrator, target: Target) -> None:
         """Raise TlsError when live sessions could not connect again for lack of TLS, or of trust in their authority."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Iterable
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
@@ -17,6 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import directory,
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
+
+_OURS = ("current", "generations", "pending", "journal.json", "backup")  # the last two if an interrupted run left them
 
 
 class RuleRemoval(Transaction):
@@ -40,11 +43,13 @@ class RuleRemoval(Transaction):
             own.refuse_unusable()
             if self.target.lock_out == "refuse":
                 own.refuse_lock_out(self.administrator, self.target)
+        if self.is_whole and self.target.remove_directory:
+            own.refuse_files_in(self.store.generations)
         if not check_mode:
             if not plan.is_empty:
                 self._remove(plan, own)
             self._tidy()
-        cleared = self._clear(check_mode=check_mode) if self.is_whole else []
+        cleared = self._clear(check_mode=check_mode)
         return Outcome(
             plan=plan,
             changes=[*recovered, *plan.changes, *cleared],
@@ -69,20 +74,38 @@ class RuleRemoval(Transaction):
             raise self._rolled_back(error, None) from error
 
     def _clear(self, *, check_mode: bool) -> list[str]:
-        """Remove the directory if that is wanted, or if there is nothing in it; return what was removed, in words."""
+        """Remove the directory if that is wanted, or if there is nothing in it; return what was removed, in words.
+
+        What somebody else put there stays, and so does the directory then. Raises TlsError.
+        """
         path = self.store.directory
         names = os.listdir(path) if os.path.isdir(path) else []
-        if names and not self.target.remove_directory:
-            return []
+        is_wanted = self.is_whole and self.target.remove_directory
+        ours = [name for name in _OURS if name in names and is_wanted]
         if not check_mode:
-            for name in names:
-                whole = os.path.join(path, name)
-                if os.path.isdir(whole) and not os.path.islink(whole):
-                    shutil.rmtree(whole)
-                else:
-                    os.unlink(whole)
-            directory.remove_empty(path, self.administrator.account)
-        return [f"{path}: removed"] if names else []
+            _remove([os.path.join(path, name) for name in ours], path)
+            directory.remove_empty(path, self.administrator.account)  # an empty one that a run made to lock it, too
+        others = sorted(name for name in names if name not in _OURS and not name.endswith(".pgops-new"))
+        if not ours:
+            return []
+        return [f"{path}: removed" + (f", except for what others put there: {', '.join(others)}" if others else "")]
+
+
+def _remove(paths: Iterable[str], within: str) -> None:
+    """Remove what no server uses any more. Raises TlsError: the transaction is closed, so there is no way back."""
+    try:
+        for path in paths:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+    except OSError as error:
+        raise TlsError(
+            f"{error.filename or within}: {error.strerror or error}. The server does without this collection, but "
+            f"{within} is not removed whole, and keys may be left in it. Mend that (rights, kind of file system) and "
+            "start again: the next run removes the rest.",
+            changed=True,
+        ) from error
 
 
 class Removal(RuleRemoval):
