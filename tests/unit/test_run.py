@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,30 @@ def test_the_newest_versions_run_a_sample_and_in_test_all_everything(run: Any, m
     assert names(run.system_jobs([])) == ["playbooks", "bullseye", "bookworm", "trixie", "sid", "experimental"]
     assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
     assert names(run.system_jobs([f"{run.PLAYBOOKS}/test_x.py"])) == [run.CONTROLLER]
+
+
+def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    both = threading.Barrier(2, timeout=20)
+
+    def step(name: str, wait: bool) -> Callable[[list[str]], Any]:
+        def work(_arguments: list[str]) -> Any:
+            begun.append(name)
+            if wait:
+                both.wait()
+            return run.Count(1, name == "unit")
+
+        return work
+
+    for name in run.QUICK:
+        monkeypatch.setitem(run.STEPS, name, step(name, name in ("lint", "unit")))
+    count = run.run_steps(run.QUICK, [])
+    assert (count.passed, count.failed) == (len(run.QUICK), 1)
+    assert set(begun[:2]) == {"lint", "unit"}
+    assert begun[4:] == ["system", "controllers", "molecule"]
+    assert run.run_steps(["docs"], []).passed == 1
 
 
 def test_the_matrix_is_part_of_test_all_alone(run: Any) -> None:
