@@ -29,7 +29,8 @@ class Removal(Stage):
 
     def state(self) -> State:
         found = super().state()
-        return found if b"include_if_exists" in found.configuration[0] else found._replace(used=())
+        is_named = str(self.server.directory).encode() in found.configuration[0]
+        return found if is_named else found._replace(used=())
 
     def reset(self) -> None:
         if not self.server.directory.exists():
