@@ -38,18 +38,19 @@ class RollBack(Transaction):
         in_use = self.journal.originals()[0] if is_open else self.store.current()
         found = self._found_after_recovery() if is_open else self._found(in_use)
         plan = _STAYS
+        leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         if not is_back and self.store.left_for(in_use) is None:
             plan = self._plan_back(found, in_use)
             if not check_mode:
-                self._apply(plan)
+                leaf = self._apply(plan)
         if not check_mode:
             self._tidy()
         return Outcome(
             plan=plan,
             changes=[*recovered, *plan.changes],
             request=None,
-            leaf=leaf_of(self._read(self.store.current(), planning.CERTIFICATE)),
-            leaf_before=leaf_of(found.generation.get(planning.CERTIFICATE)),
+            leaf=leaf,
+            leaf_before=leaf_before,
             ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,
             target=self.target,

@@ -82,6 +82,7 @@ class Transaction:
         self.prover = Prover(administrator, self.state)
         self.shown = self.prover.shown()
         self.served = self.shown.sha256 if self.shown else ""
+        self.has_recovered = False
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
@@ -94,7 +95,7 @@ class Transaction:
         refusals.refuse_useless_lists(plan, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
-        leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
@@ -105,10 +106,9 @@ class Transaction:
             if plan.reasons and self.target.certificate is None:
                 request = self._request(found)
             else:
-                self._apply(plan)
+                leaf = self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
         changes, version = [*recovered, *tightened, *plan.changes], self.state.version
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
@@ -128,6 +128,7 @@ class Transaction:
             return []
         if not check_mode:
             recovery.undo(self.journal, self.administrator)
+            self.has_recovered = True
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
             leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
             if leaf is not None:
@@ -226,17 +227,19 @@ class Transaction:
         self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type, user))
         return openssl.new_request(path, user)
 
-    def _apply(self, plan: planning.Plan) -> None:
+    def _apply(self, plan: planning.Plan) -> Certificate:
+        """Make the changes of a plan; return the leaf that the server shows then. Raises TlsError."""
         staged = self._stage(plan) if plan.contents is not None else None
         chain = self.store.read(staged or self.store.current(), planning.CERTIFICATE) or b""
-        fingerprint = read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0].sha256
+        leaf = read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0]
         try:
             self.journal.begin(staged)
-            self._switch(plan, staged, fingerprint)
+            self._switch(plan, staged, leaf.sha256)
             self._write_rules(plan)
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
+        return leaf
 
     def _tidy(self) -> None:
         """Remove what is of no use any more. What cannot be removed now is left to the next run."""
@@ -343,6 +346,25 @@ class Transaction:
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
 
 
+def _run(made: Transaction, *, check_mode: bool) -> Outcome:
+    """Run a transaction. What it raises tells, too, whether it has undone before what an interrupted run left."""
+    try:
+        return made.run(check_mode=check_mode)
+    except (TlsError, OSError) as error:
+        if not made.has_recovered:
+            raise
+        told = error if isinstance(error, TlsError) else _unchanged(error, made.target)
+        undone = "Before that, the transaction of an interrupted run was undone."
+        raise TlsError(f"{told.message} {undone}", **{**told.details, "changed": True}) from error
+
+
+def _unchanged(error: OSError, target: Target) -> TlsError:
+    return TlsError(
+        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
+        "space, kind of file) and start again."
+    )
+
+
 def converge(
     target: Target,
     login: Login,
@@ -363,12 +385,9 @@ def converge(
     try:
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return kind(target, administrator, now).run(check_mode=check_mode)
+            return _run(kind(target, administrator, now), check_mode=check_mode)
     except OSError as error:
-        raise TlsError(
-            f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
-            "space, kind of file) and start again."
-        ) from error
+        raise _unchanged(error, target) from error
     except psql.UnreachableError as error:
         if check_mode or not recovery.of_files(target.directory, administrator):
             raise
