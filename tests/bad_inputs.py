@@ -12,7 +12,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.tests import clients
+from ansible_collections.pgops.tls.plugins.module_utils.authority import revocation
+from ansible_collections.pgops.tls.tests import clients, servers
 from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, DAY, NOW
 
 KEY = clients.new_key().decode()
@@ -68,20 +69,78 @@ PEM_OPTIONS = {"server": ("roots", "issuing", "trusted_clients"), "client": ("ro
 NOT_PEM = {
     "nothing": ("", "expected PEM certificates, found nothing"),
     "blanks": (" \n", "expected PEM certificates, found nothing"),
-    "garbage": ("garbage", "expected PEM certificates, found 7 characters"),
+    "garbage": (
+        "garbage",
+        "expected PEM certificates, found 7 characters.* Give each whole, from its BEGIN to its END",
+    ),
     "a key": (KEY, "expected PEM certificates, found a private key"),
     "a key behind a root": (ROOT + TRUNCATED + KEY, "expected PEM certificates, found a private key"),
     "half a root": (TRUNCATED, "expected PEM certificates, found"),
     "a root and a half": (ROOT + TRUNCATED, "expected PEM certificates, found"),
-    "a damaged root": (DAMAGED, "damaged"),
-    "a leaf": (LEAF, "expected certificates of authorities, found one of 'app', a leaf"),
+    "a damaged root": (DAMAGED, "damaged .*Copy it anew"),
+    "a leaf": (LEAF, "expected certificates of authorities, found one of 'app', a leaf. Take it out"),
     "10 MB": (HUGE, "expected PEM certificates, found 10"),
     "not ASCII": (ROOT.replace("M", "\u041c"), "expected PEM certificates, found"),
     "a NUL": ("\0", "expected PEM certificates, found"),
 }
 
 
+LIST = servers.lists("client", 4711)
+FOREIGN_LIST = "there is no list of revoked certificates of .* Give a list of every trusted authority"
+NO_LIST = r"expected lists of revoked certificates \(CRLs\) in PEM, found"
+WHOLE = "Give each whole, from its BEGIN to its END line, and no key"
+NOT_LISTS = {
+    "garbage": ("garbage", f"{NO_LIST} 7 characters that are no whole list. {WHOLE}"),
+    "a key": (KEY, f"{NO_LIST} a private key. {WHOLE}"),
+    "a key behind a list": (f"{LIST}{LIST[:99]}{KEY}", f"{NO_LIST} a private key"),
+    "a root": (ROOT, f"{NO_LIST} certificates. {WHOLE}"),
+    "half a list": (LIST[:200], f"{NO_LIST} 200 characters"),
+    "a list and a half": (LIST + LIST[:200], f"{NO_LIST} [0-9]+ characters"),
+    "a damaged list": (
+        LIST.replace("\nMI", "\nAA", 1),
+        "the list of revoked certificates in it is damaged .*Copy it anew",
+    ),
+    "2 MB": (HUGE[:2_000_000].replace("CERTIFICATE", "X509 CRL"), f"{NO_LIST} 19"),
+    "not ASCII": (LIST.replace("M", "\u041c"), f"{NO_LIST} "),
+    "a NUL": ("\0", f"{NO_LIST} 1 characters"),
+    "blanks": (" \n", FOREIGN_LIST),
+    "of others": (LIST, FOREIGN_LIST),
+    "ended": (servers.lists("client", start=NOW - 100 * DAY), "is good from .* to .* Run site.yml, which makes a new"),
+}
+NO_SERIALS = {
+    "no number": ["no number"],
+    "too long": ["1" * 41],
+    "10 MB": ["f" * 10_000_000],
+    "digits that are not ASCII": ["\u0661"],
+    "with colons": ["1F:2E"],
+    "a key": [KEY],
+    "a root": [ROOT],
+    "one of several": ["1f", "", "2e"],
+}
+
+
+def _lists() -> Iterator[Bad]:
+    for module in ("server", "client"):
+        for name, (pem, message) in NOT_LISTS.items():
+            yield Bad(f"{module} crls: {name}", module, {"crls": pem}, f"crls: .*{message}")
+        for name, numbers in NO_SERIALS.items():
+            message = "revoked: found .*, expected a list of serial numbers in hexadecimal, .*Write each in quotes"
+            yield Bad(f"{module} revoked: {name}", module, {"revoked": numbers}, message)
+        yield Bad(f"{module} revoked: a dictionary", module, {"revoked": {"a": 1}}, "revoked.*list")
+    for name in ("emoji", "long", "combining"):
+        message = f"{revocation.OPTION}: role: .*: no certificate of it is in ledger.jsonl"
+        yield Bad(f"revoked role: {name}", "certificate_authority", {"revoked": [{"role": STRANGE[name]}]}, message)
+    entries = {"role": KEY, "host": "a\0b", "serial": ROOT}
+    for kind, value in entries.items():
+        message = rf"{revocation.OPTION}\[0\]\.{kind}: found .*, expected"
+        yield Bad(f"revoked {kind}: odd", "certificate_authority", {"revoked": [{kind: value}]}, message)
+
+
 def _pem() -> Iterator[Bad]:
+    for name, (pem, message) in NOT_PEM.items():
+        if pem.strip():  # none is what the option means
+            option = "extra_trusted_clients"
+            yield Bad(f"server {option}: {name}", "server", {option: pem}, f"{option}: .*{message}")
     for module, options in PEM_OPTIONS.items():
         for option, (name, (pem, message)) in itertools.product(options, NOT_PEM.items()):
             yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")
@@ -172,6 +231,7 @@ def _strange() -> Iterator[Bad]:
 
 OPTIONS = [
     *_pem(),
+    *_lists(),
     *_strange(),
     Bad("port too large", "server", {"port": 65536}, "port: found 65536, expected a TCP port, 1 to 65535"),
     Bad("port below zero", "server", {"port": -1}, "port: found -1, expected a TCP port"),
@@ -323,9 +383,6 @@ OPTIONS = [
         "postgres_ca_revoked: serial: 1: no certificate of it is in ledger.jsonl",
     ),
     Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"postgres_ca_revoked\[0\]: expected exactly"),
-    Bad("lists are none", "server", {"crls": "garbage"}, r"ssl_crl_file|crls: expected lists of revoked certificates"),
-    Bad("lists are none", "client", {"crls": "garbage"}, r"crls: expected lists of revoked certificates"),
-    Bad("lists are a key", "client", {"crls": KEY}, r"crls: expected lists .* found a private key"),
     Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
     Bad(
         "a phase before its turn",
@@ -398,11 +455,39 @@ REVOKED = [
     ({"serial": KEY}, r"\[0\]\.serial: found a private key, expected a serial number"),
     ({"role": "a\nb"}, r"\[0\]\.role: found 'a\\nb', expected the name of a role"),
     ({"host": " "}, r"\[0\]\.host: found ' ', expected the name of a host"),
+    ({"role": KEY}, r"\[0\]\.role: found a private key, expected the name of a role"),
+    ({"serial": ROOT}, r"\[0\]\.serial: found '-----BEGIN.* \([0-9]+ characters\), expected a serial number"),
+    ({"serial": "\u0661"}, r"\[0\]\.serial: found '\u0661', expected a serial number in hexadecimal"),
+    ({"serial": 1.5}, r"\[0\]\.serial: found 1\.5, expected a serial number in hexadecimal"),
+    ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
 ]
+EXTRA = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
+NO_TEXTS: list[tuple[Any, str]] = [([ROOT], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
 VARIABLES = [
     *(
         Bad(f"revoked {number}", "server", {"postgres_ca_revoked": [entry]}, f"postgres_ca_revoked{message}")
         for number, (entry, message) in enumerate(REVOKED)
+    ),
+    *(
+        Bad(f"{option}: {name}", role, {option: pem}, f"{option}: .*{message}")
+        for role, option in EXTRA.items()
+        for name, (pem, message) in NOT_PEM.items()
+        if pem.strip()
+    ),
+    *(
+        Bad(f"{option}: {found}", role, {option: value}, f"{option}: expected a text with PEM .*found {found}.")
+        for role, option in EXTRA.items()
+        for value, found in NO_TEXTS
+    ),
+    *(
+        Bad(f"revoked: {value!r}", "server", {"postgres_ca_revoked": value}, "postgres_ca_revoked")
+        for value in (5, None, {"role": "app"}, [5], [None], ["app"], [["app"]])
+    ),
+    Bad(
+        "revoked: a key as reason",
+        "server",
+        {"postgres_ca_revoked": [{"role": "gone", "reason": KEY}]},
+        "reason must be one of: .*, got: a private key. Take it out",
     ),
     Bad("revoked: a text", "server", {"postgres_ca_revoked": "app"}, "postgres_ca_revoked"),
     Bad("revoked: an unknown key", "server", {"postgres_ca_revoked": [{"user": "app"}]}, "there is no such key"),

@@ -111,7 +111,13 @@ def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
 
 def _authorities(variables: Mapping[str, Any], option: str) -> None:
     """Refuse what is no PEM text of authorities; '' is none of them."""
-    pem = str(variables.get(option, ""))
+    given = variables.get(option, "")
+    if given is None or isinstance(given, (Mapping, list, tuple, int, float)):
+        raise TlsError(
+            f"{option}: expected a text with PEM certificates, found {_kind(given)}. Write them below a '|', or '' for "
+            "none."
+        )
+    pem = str(given)
     for one in certificate.read_pem(pem, option) if pem.strip() else []:
         if not one.is_ca:
             raise TlsError(

@@ -30,6 +30,7 @@ REASONS = (
     "cessationOfOperation",
     "privilegeWithdrawn",
 )
+_LONGEST = 253  # characters of a value in messages, as many as a host's name may have
 _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a line of the ledger
 
 
@@ -41,8 +42,9 @@ class Entry(NamedTuple):
     reason: str
 
     def in_words(self) -> str:
-        """Return the entry as it is written."""
-        return f"{self.kind}: {self.value}"
+        """Return the entry as it is written; a value that is too long for a role or a host is cut."""
+        value = self.value if len(self.value) <= _LONGEST else f"{self.value[:_LONGEST]}..."
+        return f"{self.kind}: {value}"
 
     @property
     def key(self) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         replace_authorities=bool(options.get("replace_authorities", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
-        revoked=options.get("revoked") or (),
+        revoked=reissue.serials(options.get("revoked") or (), "revoked"),
     )
 
 
@@ -87,7 +87,10 @@ def _authorities(pem: str, option: str) -> list[Certificate]:
     found = read_pem(pem, option)
     for one in found:
         if not one.is_ca:
-            raise TlsError(f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.")
+            raise TlsError(
+                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
+                "Take it out."
+            )
     return found
 
 

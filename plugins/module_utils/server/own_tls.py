@@ -55,8 +55,8 @@ class OwnTls:
         except (TlsError, OSError) as error:
             raise TlsError(
                 f"Without the settings of this collection the server would have ssl = on, but its own files are of no "
-                f"use: {str(error).partition('. Run with')[0]}. Nothing was changed. Mend them, or set ssl = off in "
-                f"{self.state.value('config_file')}, then start again."
+                f"use: {str(error).partition('. Run with')[0].rstrip('.')}. Nothing was changed. Mend them, or set "
+                f"ssl = off in {self.state.value('config_file')}, then start again."
             ) from error
 
     def refuse_files_in(self, directory: str) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files, generations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, target
@@ -76,9 +75,9 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     refuse_port(options["port"], "port")
     wanted, issuing = _wish(options), options["client_issuing"]
     in_force = InForce(
-        {role: _serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},
+        {role: reissue.serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},
         target.authorities(issuing, "client_issuing") if issuing else (),
-        _serials(options["client_revoked"], "client_revoked"),
+        reissue.serials(options["client_revoked"], "client_revoked"),
     )
     found = look(options["port"], options["login_unix_socket"], options["login_user"])
     return {
@@ -86,17 +85,6 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
         "certificate": certificate_facts(found, wanted, now),
         **told(found, in_force, only_findings=options["show"] == "findings"),
     }
-
-
-def _serials(found: object, option: str) -> list[str]:
-    """Return serial numbers in lower case, as this collection writes them. Raises TlsError, naming ``option``."""
-    listed = found if isinstance(found, (list, tuple)) else [None]
-    for one in listed:
-        if not isinstance(one, (str, int)) or not re.fullmatch("[0-9A-Fa-f]{1,40}", str(one)):
-            raise TlsError(
-                f"{option}: found {shown(found)}, expected a list of serial numbers in hexadecimal, in quotes."
-            )
-    return [str(one).lower() for one in listed]
 
 
 def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:
@@ -111,7 +99,7 @@ def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:
         extended_key_usage=certificate.SERVER_AUTH,
         issuing=target.authorities(options["issuing"], "issuing"),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
-        revoked=options["revoked"],
+        revoked=reissue.serials(options["revoked"], "revoked"),
     )
 
 

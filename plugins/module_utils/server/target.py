@@ -98,7 +98,7 @@ def read(options: dict[str, Any]) -> Target:
         trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
         extra_trusted=extra_trusted,
         crls=options["crls"] + (revocations.blocks(extra) if options["crls"] and "X509 CRL" in extra else ""),
-        revoked=options["revoked"],
+        revoked=reissue.serials(options["revoked"], "revoked"),
         issuing=authorities(options["issuing"], "issuing"),
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],

@@ -73,7 +73,10 @@ def read_pem(text: str, source: str) -> list[Certificate]:
     """
     blocks = _PEM.findall(text or "")
     if not blocks or len(blocks) != text.count("-----BEGIN CERTIFICATE-----"):
-        raise TlsError(f"{source}: expected PEM certificates, found {_glimpse(text)}.")
+        raise TlsError(
+            f"{source}: expected PEM certificates, found {_glimpse(text)}. Give each whole, from its BEGIN to its END "
+            "line, and no key."
+        )
     return [read_der(_decoded(block, source), source) for block in blocks]
 
 
@@ -82,7 +85,9 @@ def read_der(encoded: bytes, source: str) -> Certificate:
     try:
         return _certificate(encoded)
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
-        raise TlsError(f"{source}: the certificate in it is damaged or of an unknown form ({error}).") from error
+        raise TlsError(
+            f"{source}: the certificate in it is damaged or of an unknown form ({error}). Copy it anew."
+        ) from error
 
 
 def request_key_type(pem: str) -> str:
@@ -111,7 +116,7 @@ def _decoded(block: str, source: str) -> bytes:
     try:
         return base64.b64decode("".join(block.split()), validate=True)
     except ValueError:
-        raise TlsError(f"{source}: the base64 text of a PEM certificate in it is damaged.") from None
+        raise TlsError(f"{source}: the base64 text of a PEM certificate in it is damaged. Copy it anew.") from None
 
 
 def _key_type(public_key: bytes) -> str:

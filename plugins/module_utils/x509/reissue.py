@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
@@ -46,6 +47,19 @@ class Place(NamedTuple):
 
     path: str
     variable: str
+
+
+def serials(found: object, option: str) -> list[str]:
+    """Return serial numbers as this collection writes them, whatever their case. Raises TlsError, naming ``option``."""
+    listed = found if isinstance(found, (list, tuple)) else [None]
+    for one in listed:
+        if not isinstance(one, (str, int)) or not re.fullmatch("[0-9A-Fa-f]{1,40}", str(one)):
+            wrong = one if listed is found else found
+            raise TlsError(
+                f"{option}: found {shown(wrong)}, expected a list of serial numbers in hexadecimal, such as "
+                "2c5ac6f1d90e73b2a4. Write each in quotes, without blanks and colons."
+            )
+    return [f"{int(str(one), 16):x}" for one in listed]
 
 
 def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:

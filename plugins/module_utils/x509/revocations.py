@@ -66,12 +66,23 @@ def read_pem(text: str, source: str) -> list[RevocationList]:
     content = text.encode("utf-8", "surrogateescape")
     blocks = _CRL.findall(content)
     if len(blocks) != content.count(b"-----BEGIN X509 CRL-----") or (content.strip() and not blocks):
-        found = "a private key" if "PRIVATE KEY" in text else f"{len(text)} characters that are no whole list"
-        raise TlsError(f"{source}: expected lists of revoked certificates (CRLs) in PEM, found {found}.")
+        raise TlsError(
+            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found {_glimpse(text)}. Give each whole, "
+            "from its BEGIN to its END line, and no key."
+        )
     try:
         return [_read(base64.b64decode(b"".join(block.split()), validate=True)) for block in blocks]
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
-        raise TlsError(f"{source}: the list of revoked certificates in it is damaged ({error}).") from error
+        raise TlsError(
+            f"{source}: the list of revoked certificates in it is damaged ({error}). Copy it anew."
+        ) from error
+
+
+def _glimpse(text: str) -> str:
+    """Say what a text is without printing it: it might hold a key."""
+    if "PRIVATE KEY" in text:
+        return "a private key"
+    return "certificates" if "BEGIN CERTIFICATE-" in text else f"{len(text)} characters that are no whole list"
 
 
 def blocks(text: str) -> str:

@@ -74,6 +74,9 @@ class World:
     def call(self, module: str, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[dict[str, Any], str]:
         """Return a module's result, and everything that it wrote, after a call with other options than good ones."""
         options = {"_ansible_no_log": True, **self.good(module), **changes}  # no syslog, which takes no NUL
+        if module == "server" and options.get("crls"):  # the file has to be declared before what is in it counts
+            declared = f"ssl_crl_file = '{self.tls}/current/{settings.LISTS_FILE}'"
+            options["ssl_conf"] = options["ssl_conf"].replace("ssl_crl_file = ''", declared)
         arguments = {key: value for key, value in options.items() if value is not None}
         with pytest.MonkeyPatch.context() as patch:
             given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()

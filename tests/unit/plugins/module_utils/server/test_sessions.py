@@ -57,7 +57,7 @@ def test_only_what_is_certain_is_told(changes: dict[str, Any], in_force: InForce
         ({"port": 10**9}, "port: found 1000000000, expected a TCP port"),
         ({"client_serials": {"app": "4f2a"}}, "client_serials: app: found '4f2a', expected a list of serial numbers"),
         ({"client_serials": {"app": 7}}, "client_serials: app: found 7, expected a list of serial numbers"),
-        ({"client_serials": {"app": ["x"]}}, r"client_serials: app: found \['x'\], expected a list of serial numbers"),
+        ({"client_serials": {"app": ["x"]}}, "client_serials: app: found 'x', expected a list of serial numbers"),
         ({"client_serials": {"app": [None]}}, "client_serials: app: found"),
         ({"client_revoked": ["4f:2a"]}, "client_revoked: found"),
         ({"client_issuing": "x"}, "client_issuing: expected PEM certificates"),

@@ -248,3 +248,14 @@ def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, auth
     refuse([authority.root, authority.root], other)
     below_root = leaf._replace(issuer=authority.root.subject, authority_key_id=authority.root.subject_key_id)
     refuse([below_root, authority.root], other)
+
+
+def test_serial_numbers_of_revoked_certificates_are_known_in_any_case_and_with_leading_zeros() -> None:
+    assert reissue.serials(["4F2A", "004f2b", 10], "revoked") == ["4f2a", "4f2b", "10"]
+    assert reissue.serials((), "revoked") == []
+
+
+@pytest.mark.parametrize("wrong", ["4f:2a", "0x4f", "", " 4f", "-1", "g", "1" * 41, None, 1.5])
+def test_what_is_no_serial_number_is_not_passed_over(wrong: Any) -> None:
+    with pytest.raises(TlsError, match=r"^revoked: found .*, expected a list of serial numbers in hexadecimal, such"):
+        reissue.serials(["4f2a", wrong], "revoked")
