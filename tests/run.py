@@ -33,7 +33,11 @@ WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
-SAMPLE = {"sid": ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]}  # in any run
+OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
+SAMPLE = {  # in any run, where test-all runs everything
+    "bookworm": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))],
+    "sid": OF_VERSION,
+}
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
 AT_ONCE = 3  # containers that run system tests: with more a test may wait too long for its server
@@ -188,7 +192,8 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     """Return for each container its name, its suite, and the arguments of pytest in it; what takes longest first."""
     if any(PLAYBOOKS in argument for argument in arguments):
         return [(CONTROLLER, CONTROLLER, arguments)]
-    suites = [*SUITES, *(NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE)]
+    more = NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE
+    suites = sorted({**SUITES, **dict.fromkeys(more)}, key=lambda suite: suite in SAMPLE)
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     return jobs if arguments else [("playbooks", CONTROLLER, [PLAYBOOKS]), *jobs]
 
