@@ -103,6 +103,7 @@ host     all          report    ::1/128          scram-sha-256
 BY_ALTER_SYSTEM = {"ssl": "on", "ssl_cert_file": "ours.crt", "ssl_key_file": "ours.key", "ssl_ca_file": "clients.crt"}
 
 
+@ALL
 def test_tls_by_alter_system_with_authorities_of_its_own(
     site_on: Callable[[Any], Any], cluster: Any, server_authority: Any, client_authority: Any
 ) -> None:
