@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, planning, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.tests import clients as client_side
+from ansible_collections.pgops.tls.tests import leaving
 from ansible_collections.pgops.tls.tests.clients import Clients, User
 from ansible_collections.pgops.tls.tests.faults import dying
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, lists, revocation_list, sign
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if any(quote.source == OURS for quote in quotes)}
-PROVOKED = Provocations()
+PROVOKED = Provocations(leaving.PROVOKED)
 
 
 class Fleet(Heard):
@@ -332,6 +333,21 @@ def _which_is_trusted_whoever_has_a_certificate(fleet: Fleet) -> None:
 def _so_there_is_nothing_to_revoke(fleet: Fleet) -> None:
     wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None, revoked=[{"role": "shopp"}])
     fleet.hear(lambda: keeping.keep(wish, NOW, is_dry=False))
+
+
+@PROVOKED.of("whoever has the key would be let in again")
+def _whoever_has_the_key_would_be_let_in_again(fleet: Fleet) -> None:
+    directory = fleet.folder / "postgres-ca"
+
+    def keep(*revoked: dict[str, str]) -> keeping.Outcome:
+        return keeping.keep(keeping.Wish(str(directory), "P-256", None, revoked=revoked), NOW, is_dry=False)
+
+    issuer = keep().authorities["client"].issuing.subject_key_id
+    issued = {"serial": "2c5ac6f1", "authority": "client", "id": "app1/shop/app", "subject": "app", "issuer": issuer}
+    ledger.append(str(directory), [{**issued, "not_after": clock.instant(NOW + 86400)}])
+    keep({"role": "app"})
+    (directory / ledger.REVOKED).unlink()
+    fleet.hear(keep)
 
 
 @PROVOKED.of("Its key is not here to make a new one")

@@ -89,6 +89,18 @@ def write(lists: Lists) -> None:
         files.write_atomically(path, content, 0o644)
 
 
+def listed(generations: Iterable[Generation]) -> dict[str, frozenset[int]]:
+    """Return by their paths whom the lists of issuing CAs on disk revoke (serial numbers). Raises OSError."""
+    found = {}
+    for generation in generations:
+        path = os.path.join(generation.folder, "issuing.crl")
+        text = (files.read(path) or b"").decode("ascii", "replace")
+        with contextlib.suppress(TlsError, ValueError, IndexError, StopIteration):  # a damaged one tells nothing
+            own = [one for one in revocations.read_pem(text, path) if one.is_of(generation.issuing)]
+            found[path] = frozenset().union(*(one.serials() for one in own))
+    return found
+
+
 def _issuers(generations: Sequence[Generation], passphrase: str | None, lifetime: int) -> Iterator[Issuer]:
     """Return the CAs of some generations (oldest first), each once."""
     for one in generations:

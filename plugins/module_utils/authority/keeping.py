@@ -89,7 +89,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         found = _read_all(wish)
         missing = [name for name in profiles.PURPOSES if name not in found]
         _refuse_to_replace_what_is_lost(wish.directory, missing)
-        revoked = _revoked(wish, now)
+        revoked = _revoked(wish, found, now)
         plan = _plan(wish, found, revoked, now)
         if missing or plan.steps:
             store.check_writable(wish.directory)
@@ -123,11 +123,17 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
     )
 
 
-def _revoked(wish: Wish, now: int) -> revocation.Revoked | None:
+def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocation.Revoked | None:
     """Return what is revoked, None as long as nothing ever was. Raises TlsError, OSError."""
-    if not wish.revoked and not os.path.exists(os.path.join(wish.directory, ledger.REVOKED)):
-        return None
-    return revocation.look(wish.directory, revocation.parse(wish.revoked, revocation.OPTION), revocation.OPTION, now)
+    is_recorded = os.path.exists(os.path.join(wish.directory, ledger.REVOKED))
+    found = None
+    if wish.revoked or is_recorded:
+        entries = revocation.parse(wish.revoked, revocation.OPTION)
+        found = revocation.look(wish.directory, entries, revocation.OPTION, now)
+    if not is_recorded:
+        listed = crl.listed(one for lineage in lineages.values() for one in lineage.trusted)
+        revocation.refuse_lost(wish.directory, listed, found, now)
+    return found
 
 
 def _lists(

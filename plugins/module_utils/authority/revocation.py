@@ -31,6 +31,7 @@ REASONS = (
     "privilegeWithdrawn",
 )
 _LONGEST = 253  # characters of a value in messages, as many as a host's name may have
+_TOLD = 8  # serial numbers that a message lists
 _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a line of the ledger
 
 
@@ -172,6 +173,29 @@ def read(directory: str) -> list[dict[str, Any]] | None:
             "Restore it from its backup: without it, revoked certificates would be let in again."
         ) from None
     return lines
+
+
+def refuse_lost(directory: str, listed: Mapping[str, Iterable[int]], revoked: Revoked | None, now: int) -> None:
+    """Raise TlsError where lists (serial numbers by their paths) revoke what no entry does, as there is no record.
+
+    The record is written before any list, so it got lost, and without it the lists would be dropped. What has ended by
+    the ledger is of no interest. Raises OSError.
+    """
+    lost = {f"{serial:x}": path for path, serials in listed.items() for serial in serials}
+    for line in revoked.lines if revoked else ():
+        lost.pop(str(line["serial"]), None)
+    needles = [needle for serial in lost for needle in Entry("serial", serial, UNSPECIFIED).needles()]
+    for line in ledger.matching(directory, needles):
+        if _has_ended(line, now):
+            lost.pop(str(line["serial"]), None)
+    if lost:
+        more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
+        raise TlsError(
+            f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))} revokes "
+            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file from its backup, "
+            f"or revoke by serial in {OPTION} once more. If they are to be let in, make it an empty file. Nothing was "
+            "changed."
+        )
 
 
 def write(directory: str, revoked: Revoked) -> None:

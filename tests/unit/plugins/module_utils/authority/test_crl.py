@@ -114,6 +114,31 @@ def test_the_second_run_and_the_run_without_the_entry_change_nothing(directory: 
         assert directory.files() == before
 
 
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_without_the_record_nobody_who_is_on_a_list_gets_in_again(directory: Directory, *, is_dry: bool) -> None:
+    directory.keep([{"role": "app"}, {"host": "db1"}])
+    record = directory.path / ledger.REVOKED
+    content = record.read_bytes()
+    record.unlink()
+    before = directory.files()
+    with pytest.raises(
+        TlsError, match=rf"revoked\.jsonl is missing, although \S+issuing\.crl revokes {directory.serial}: "
+    ):
+        directory.keep([{"host": "db1"}], is_dry=is_dry)
+    assert directory.files() == before
+    directory.keep([{"serial": directory.serial}, {"host": "db1"}], is_dry=is_dry)
+    record.unlink(missing_ok=True)
+    assert directory.keep([], directory.now + 91 * DAY, is_dry=is_dry).crls == {}, "all have ended"
+    record.write_bytes(content)
+    assert directory.keep([], is_dry=is_dry).revoked["client"] == [directory.serial]
+
+
+def test_a_damaged_list_that_nobody_uses_is_of_no_interest(directory: Directory) -> None:
+    for path in directory.path.rglob("*.crl"):
+        path.write_text(path.read_text().replace("M", "N"))
+    assert directory.keep([]).changes == []
+
+
 def test_check_mode_tells_it_all_and_writes_nothing(directory: Directory) -> None:
     before = directory.files()
     done = directory.keep([{"role": "app"}], is_dry=True)
