@@ -192,9 +192,9 @@ def refuse_lost(directory: str, listed: Mapping[str, Iterable[int]], revoked: Re
         more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
         raise TlsError(
             f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))} revokes "
-            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file from its backup, "
-            f"or revoke by serial in {OPTION} once more. If they are to be let in, make it an empty file. Nothing was "
-            "changed."
+            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file "
+            f"from its backup, or revoke by serial in {OPTION} once more. If they are to be let in, make it an empty "
+            "file. Nothing was changed."
         )
 
 
