@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -152,3 +153,20 @@ def credentials(
         "sslmode": "verify-full",
         **{name: str(folder / name) for name in contents},
     }
+
+
+@contextlib.contextmanager
+def session(folder: Path, port: int, server: issuing.Authority, client: issuing.Authority) -> Iterator[None]:
+    """Hold a session of role app with a certificate of an authority open, as a program does that keeps its own."""
+    found = credentials(folder, port, server, client)
+    conninfo = " ".join(f"{name}={value}" for name, value in found.items())
+    process = subprocess.Popen(["psql", "-XAtq", conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("SELECT 'here';\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "here\n"
+        yield
+    finally:
+        process.communicate()

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,23 +133,9 @@ def read_only(path: str, **_options: Any) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
 
-@contextlib.contextmanager
-def session(server: Server, tmp_path: Path) -> Iterator[None]:
+def session(server: Server, folder: Path) -> contextlib.AbstractContextManager[None]:
     """Hold a session of a client with a certificate of ours open."""
-    found = loops.credentials(tmp_path, server.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"])
-    conninfo = " ".join(f"{name}={value}" for name, value in found.items())
-    process = subprocess.Popen(
-        ["psql", "-XAtq", conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-    try:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write("SELECT 'here';\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "here\n"
-        yield
-    finally:
-        process.communicate()
+    return loops.session(folder, server.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"])
 
 
 def test_sessions_whose_certificates_would_not_be_trusted_any_more_stop_it(own: Server, tmp_path: Path) -> None:

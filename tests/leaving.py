@@ -1,0 +1,112 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What provokes the messages of adoption and removal that the troubleshooting page quotes, on the fleet of its test."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import removal as client_removal
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.server import removal
+from ansible_collections.pgops.tls.tests import clients, loops
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA
+from ansible_collections.pgops.tls.tests.troubleshooting import Provocations
+
+PROVOKED = Provocations()
+
+
+def _remove(fleet: Any, **options: Any) -> None:
+    fleet.hear(lambda: fleet.server.converge(kind=removal.Removal, **options))
+
+
+def _own_tls(fleet: Any) -> None:
+    """Give the server files of its own, which trust another authority, as they were there before the collection."""
+    for name in ("server.crt", "server.key"):
+        fleet.cluster.write(name, (fleet.server.directory / "current" / name).read_bytes())
+    fleet.cluster.write("clients.crt", clients.OTHER.root.pem)
+    text = (fleet.cluster.data / "postgresql.conf").read_text(encoding="utf-8")
+    fleet.cluster.write("postgresql.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n" + text)
+
+
+@PROVOKED.of("The certificate that the server shows is for ..., which its new one is not")
+def _its_new_one_is_not(fleet: Any) -> None:
+    _own_tls(fleet)
+    fleet.server.converge(kind=removal.Removal, remove_directory=True)
+    fleet.heed(fleet.server.converge(names=["localhost"], check_mode=True).warnings)
+
+
+@PROVOKED.of("a leaf. Take it out")
+def _a_leaf_take_it_out(fleet: Any) -> None:
+    leaf = clients.sign(AUTHORITIES["client"].issuing_key.public_key(), "app")
+    fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=leaf))
+
+
+@PROVOKED.of("that are no whole PEM certificate")
+def _that_are_no_whole_pem_certificate(fleet: Any) -> None:
+    fleet.hear(lambda: fleet.server.converge(extra_trusted_clients="old-ca.crt"))
+
+
+@PROVOKED.of("its own files are of no use")
+def _its_own_files_are_of_no_use(fleet: Any) -> None:
+    fleet.cluster.append("postgresql.conf", "ssl = on\nssl_cert_file = 'own.crt'\n")
+    _remove(fleet)
+
+
+@PROVOKED.of("Live sessions use TLS, which the server would not have any more")
+def _live_sessions_use_tls(fleet: Any) -> None:
+    fleet.server.settle(hba="hostssl all app all trust\n" + HBA)
+    fleet.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
+    with wire.encrypted(wire.Endpoint("127.0.0.1", fleet.cluster.port)) as connection:
+        assert wire.log_in(connection, "app", "postgres") == "in"
+        _remove(fleet)
+
+
+@PROVOKED.of("which the server would not trust any more")
+def _which_the_server_would_not_trust(fleet: Any) -> None:
+    _own_tls(fleet)
+    fleet.cluster.append("pg_hba.conf", "host all app all trust\n")
+    with loops.session(fleet.folder, fleet.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"]):
+        _remove(fleet)
+
+
+@PROVOKED.of("by its own settings the server would go on to use that file")
+def _by_its_own_settings(fleet: Any) -> None:
+    settings = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
+    lines = [f"{name} = '{fleet.server.directory}/current/{file}'" for name, file in settings.items()]
+    fleet.cluster.append("postgresql.conf", "\n".join(["ssl = on", *lines, ""]))
+    _remove(fleet, remove_directory=True)
+
+
+@PROVOKED.of("all of it is from postgres_server_hba_mode replace")
+def _all_of_it_is_from_mode_replace(fleet: Any) -> None:
+    fleet.server.settle(hba_mode="replace")
+    _remove(fleet)
+
+
+@PROVOKED.of("no rule would be left in it")
+def _no_rule_would_be_left_in_it(fleet: Any) -> None:
+    block, end, _others = (fleet.cluster.data / "pg_hba.conf").read_text(encoding="utf-8").partition("# END")
+    fleet.cluster.write("pg_hba.conf", f"{block}{end} pgops.tls\n")
+    _remove(fleet)
+
+
+@PROVOKED.of("is not removed whole, and keys may be left in it")
+def _is_not_removed_whole(fleet: Any) -> None:
+    def read_only(path: str, **_options: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    with fleet.patch.context() as patch:
+        patch.setattr(os, "rmdir", read_only)
+        _remove(fleet, remove_directory=True)
+
+
+@PROVOKED.of("Remove what is left of the block by hand")
+def _remove_what_is_left_by_hand(fleet: Any) -> None:
+    fleet.clients.converge()
+    fleet.alice.write(".pg_service.conf", f"{service_file.BEGIN.decode()}\n[app]\n")
+    fleet.hear(lambda: fleet.clients.call(kind=client_removal.Removal))
