@@ -159,14 +159,20 @@ def credentials(
 def session(folder: Path, port: int, server: issuing.Authority, client: issuing.Authority) -> Iterator[None]:
     """Hold a session of role app with a certificate of an authority open, as a program does that keeps its own."""
     found = credentials(folder, port, server, client)
-    conninfo = " ".join(f"{name}={value}" for name, value in found.items())
-    process = subprocess.Popen(["psql", "-XAtq", conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with staying(["psql", "-XAtq", " ".join(f"{name}={value}" for name, value in found.items())]):
+        yield
+
+
+@contextlib.contextmanager
+def staying(command: list[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
+    """Hold a session open: ``command`` is psql, which waits for its next statement. ``settings`` are Popen's."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings)
     try:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write("SELECT 'here';\n")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\\echo here\n")  # a connection for replication answers no SELECT
         process.stdin.flush()
         assert process.stdout.readline() == "here\n"
-        yield
+        yield process
     finally:
-        process.communicate()
+        process.communicate()  # the end of its input ends it

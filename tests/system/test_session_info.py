@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests import loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,25 +45,11 @@ def issued(directory: Path, name: str, role: str, authority: issuing.Authority =
     return f"sslcert={directory}/{name}.crt sslkey={directory}/{name}.key", f"{leaf.serial:x}"
 
 
-@contextlib.contextmanager
-def session(server: Server, parameters: str, **environment: str) -> Iterator[None]:
+def session(server: Server, parameters: str, **environment: str) -> contextlib.AbstractContextManager[Any]:
     """Hold a connection open: psql waits for its next statement."""
     where = f"host=127.0.0.1 port={server.cluster.port} dbname=postgres connect_timeout=10 {parameters}"
-    process = subprocess.Popen(
-        [str(server.cluster.programs / "psql"), "-XAtq", where],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
-    )  # fmt: skip
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("\\echo ready\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
-        yield
-    finally:
-        process.kill()
-        process.communicate()
+    command = [str(server.cluster.programs / "psql"), "-XAtq", where]
+    return loops.staying(command, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment})
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.pgops.tls.tests import guides, prometheus
+from ansible_collections.pgops.tls.tests import guides, loops, prometheus
 
 REPORT = [{"ansible.builtin.import_playbook": "pgops.tls.report"}]
 OPEN = "hostssl all app all cert\nhostnossl all all 127.0.0.1/32 trust"
@@ -43,25 +43,12 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     return made
 
 
-@contextlib.contextmanager
-def session(site: Any, parameters: str, **environment: str) -> Iterator[None]:
+def session(site: Any, parameters: str, **environment: str) -> contextlib.AbstractContextManager[Any]:
     """Hold a connection open, as the OS user of role app."""
     where = f"host=localhost port={site.cluster.port} dbname=postgres connect_timeout=10 {parameters}"
     command = ["runuser", "-u", site.os_users[0], "--", str(site.cluster.programs / "psql"), "-XAtq", where]
     surroundings = {"PATH": os.environ["PATH"], "HOME": str(site.homes / site.os_users[0]), **environment}
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings, cwd="/"
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("\\echo ready\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
-        yield
-    finally:
-        process.terminate()
-        process.communicate()
+    return loops.staying(command, env=surroundings, cwd="/")
 
 
 def report(site: Any, *options: str, **changes: Any) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:

@@ -12,13 +12,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests import loops
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 PHASES = ("stage", "switch", "retire", "finish")
@@ -217,18 +218,11 @@ def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 4
 
 
-@contextlib.contextmanager
-def session(site: Any) -> Iterator[subprocess.Popen[str]]:
+def session(site: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """Have the client connected, as a program that stays for long."""
     connect = f"psql -XAtq 'host=localhost port={site.cluster.port} user=app dbname=postgres sslmode=verify-full'"
     command = ["runuser", "-l", site.os_users[0], "-c", connect]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("SELECT 'connected';\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "connected\n"
-        yield process
+    return loops.staying(command)
 
 
 @pytest.fixture(scope="module")
