@@ -26,7 +26,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
-from ansible_collections.pgops.tls.tests import bad_inputs, clients
+from ansible_collections.pgops.tls.tests import bad_inputs, bad_variables, clients
 
 MODULES = ("server", "client", "certificate", "certificate_authority", "connection", "probe")
 PATIENCE = 60  # seconds after which a module hangs
@@ -192,7 +192,7 @@ def test_a_bad_request_is_refused_and_the_others_are_signed(
     assert world.site.files() == before
 
 
-@pytest.mark.parametrize("bad", bad_inputs.VARIABLES, ids=lambda bad: bad.name)
+@pytest.mark.parametrize("bad", bad_variables.VARIABLES, ids=lambda bad: bad.name)
 def test_bad_variables_are_refused_by_their_name(bad: Any, world: World) -> None:
     host = {"server": "db1", "client": "app1"}[bad.target]
     group = f"postgres_{bad.target}s"

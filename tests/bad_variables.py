@@ -1,0 +1,118 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad variables of the roles as data: what differs from an inventory that works, and what the error has to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pgops.tls.tests.bad_inputs import KEY, NO_ROLES, NOT_PEM, ROOT, STRANGE, Bad
+
+HBA = "postgres_server_hba"
+ROLE = r"identities\[0\]\.role: "
+SERVER_RULES = [
+    ({"method": "cert"}, r"hba\[0\]: the rule has no user"),
+    ({"user": "a", "method": "cert", "type": "host"}, r"hba\[0\]: method cert works only on hostssl"),
+    (
+        {"user": "a", "method": "md5", "type": "host", "clientcert": "verify-full"},
+        r"hba\[0\]: clientcert works only on hostssl",
+    ),
+    ({"user": "a", "method": "cert", "clientcert": "no"}, r"hba\[0\]: clientcert=no, expected one of"),
+    ({"user": [], "method": "cert"}, r"hba\[0\]: the rule has no user"),
+    ({"user": {"a": 1}, "method": "cert"}, r"hba\[0\]: expected a word, found a dict"),
+    ({"user": "a\nb", "method": "cert"}, r"hba\[0\]: a value holds a line break"),
+    ({"user": "a\0", "method": "cert"}, r"hba\[0\]: a value holds a line break or a NUL"),
+    ({"user": "a", "method": "cert", "type": "local"}, r"hba\[0\]: method cert works only on hostssl"),
+    (
+        {"user": "a", "method": "peer", "type": "local", "address": "all"},
+        r"hba\[0\]: a rule of type local has no address",
+    ),
+]
+REVOKED = [
+    ({}, r"\[0\]: expected exactly one of role, host, serial, found none of them"),
+    ({"role": "a", "serial": "1"}, r"\[0\]: expected exactly one of role, host, serial, found role and serial"),
+    ({"serial": "no number"}, r"\[0\]\.serial: found 'no number', expected a serial number in hexadecimal"),
+    ({"serial": "1" * 41}, r"\[0\]\.serial: found '1+', expected a serial number"),
+    ({"serial": KEY}, r"\[0\]\.serial: found a private key, expected a serial number"),
+    ({"role": "a\nb"}, r"\[0\]\.role: found 'a\\nb', expected the name of a role"),
+    ({"host": " "}, r"\[0\]\.host: found ' ', expected the name of a host"),
+    ({"role": KEY}, r"\[0\]\.role: found a private key, expected the name of a role"),
+    ({"serial": ROOT}, r"\[0\]\.serial: found '-----BEGIN.* \([0-9]+ characters\), expected a serial number"),
+    ({"serial": "\u0661"}, r"\[0\]\.serial: found '\u0661', expected a serial number in hexadecimal"),
+    ({"serial": 1.5}, r"\[0\]\.serial: found 1\.5, expected a serial number in hexadecimal"),
+    ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
+]
+EXTRA = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
+NO_TEXTS: list[tuple[Any, str]] = [([ROOT], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
+VARIABLES = [
+    *(
+        Bad(f"revoked {number}", "server", {"postgres_ca_revoked": [entry]}, f"postgres_ca_revoked{message}")
+        for number, (entry, message) in enumerate(REVOKED)
+    ),
+    *(
+        Bad(f"{option}: {name}", role, {option: pem}, f"{option}: .*{message}")
+        for role, option in EXTRA.items()
+        for name, (pem, message) in NOT_PEM.items()
+        if pem.strip()
+    ),
+    *(
+        Bad(f"{option}: {found}", role, {option: value}, f"{option}: expected a text with PEM .*found {found}.")
+        for role, option in EXTRA.items()
+        for value, found in NO_TEXTS
+    ),
+    *(
+        Bad(f"revoked: {value!r}", "server", {"postgres_ca_revoked": value}, "postgres_ca_revoked")
+        for value in (5, None, {"role": "app"}, [5], [None], ["app"], [["app"]])
+    ),
+    Bad(
+        "revoked: a key as reason",
+        "server",
+        {"postgres_ca_revoked": [{"role": "gone", "reason": KEY}]},
+        "reason must be one of: .*, got: a private key. Take it out",
+    ),
+    Bad("revoked: a text", "server", {"postgres_ca_revoked": "app"}, "postgres_ca_revoked"),
+    Bad("revoked: an unknown key", "server", {"postgres_ca_revoked": [{"user": "app"}]}, "there is no such key"),
+    Bad(
+        "revoked: an unknown reason",
+        "server",
+        {"postgres_ca_revoked": [{"role": "gone", "reason": "because"}]},
+        "reason must be one of: unspecified, keyCompromise",
+    ),
+    Bad(
+        "revoked: a server that stays",
+        "server",
+        {"postgres_ca_revoked": [{"host": "db1"}]},
+        r"postgres_ca_revoked\[0\]: host 'db1' is to have no valid certificate, but group postgres_servers gives",
+    ),
+    Bad(
+        "plaintext in spite of reject",
+        "server",
+        {HBA: [{"user": "a", "method": "cert"}, {"type": "host", "user": "b", "method": "md5"}]},
+        r"hba\[1\] \(host all b all md5\) lets connections without TLS in, but postgres_server_plaintext is reject",
+    ),
+    *(Bad(f"rule {number}", "server", {HBA: [rule]}, message) for number, (rule, message) in enumerate(SERVER_RULES)),
+    *(
+        Bad(f"names: {name}", "server", {"postgres_server_names": [text]}, "postgres_server_names: .* is neither")
+        for name, text in STRANGE.items()
+        if name != "template"
+    ),
+    *(
+        Bad(f"role: {name}", "client", {"postgres_client_identities": [{"role": STRANGE[name], "os_user": "a"}]}, ROLE)
+        for name in NO_ROLES
+    ),
+    *(
+        Bad(f"{variable} is {value!r}", "server", {variable: value}, f"{variable}")
+        for variable, value in [
+            ("postgres_server_port", 65536), ("postgres_server_port", -1), ("postgres_server_port", "x"),
+            ("postgres_server_port", [1]), ("postgres_server_names", {"a": 1}), ("postgres_server_names", 5),
+            ("postgres_server_names", [None]), ("postgres_server_names", [["a"]]), ("postgres_server_ssl", ["a"]),
+            ("postgres_server_ssl", {"ssl_ciphers": ["a"]}), ("postgres_server_ssl", {"ssl_ciphers": None}),
+            ("postgres_server_hba", "hostssl"), ("postgres_server_hba", [None]), ("postgres_server_hba", {"user": "a"}),
+            ("postgres_server_ident", [{"map": 1}]), ("postgres_server_ident", ["a b c"]),
+            ("postgres_server_plaintext", None), ("postgres_server_plaintext", ["reject"]),
+            ("postgres_server_renew", "perhaps"), ("postgres_server_renew_before", "90"),
+            ("postgres_server_renew_before", "-1d"), ("postgres_server_key_type", ["P-256"]),
+        ]
+    ),
+]  # fmt: skip
