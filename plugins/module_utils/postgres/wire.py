@@ -96,8 +96,10 @@ def encrypted(
             context.set_alpn_protocols([_ALPN])  # the server insists on it, and so does libpq on its answer
         else:
             _ask_for_tls(connection, endpoint)
+        name = endpoint.name or endpoint.host
         try:
-            session = context.wrap_socket(connection, server_hostname=endpoint.name or endpoint.host)
+            name.encode("idna")  # where Python 3.11 fails at this in the next line, it leaves the connection open
+            session = context.wrap_socket(connection, server_hostname=name)
         except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.") from error
         with session:  # wrapping took the connection over; closing that would not close this
