@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -85,6 +86,13 @@ def test_a_name_that_the_certificate_lacks_fails_against_the_roots(cluster: Any,
     with pytest.raises(TlsError, match=r"[Hh]ostname mismatch"):
         look(cluster, name="db9.example.com", roots=roots)
     assert look(cluster, name="one.db.example.com", roots=roots)
+
+
+@pytest.mark.usefixtures("served")
+def test_a_name_that_cannot_be_asked_for_is_refused_and_leaves_no_connection_open(cluster: Any) -> None:
+    with pytest.raises(TlsError, match="the TLS handshake failed"):
+        look(cluster, name="a" * 300)
+    gc.collect()  # a connection that is left open is a warning, which is a failure
 
 
 def test_roots_that_are_no_certificates_are_refused_before_connecting() -> None:
