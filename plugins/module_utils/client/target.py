@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
-from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, Certificate, read_pem
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import durations
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    durations = later("core.durations")
     revocations = later("x509.revocations")
 
 

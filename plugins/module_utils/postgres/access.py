@@ -9,12 +9,20 @@ is not known of a connection, or of the server, makes an answer less certain, an
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, NamedTuple, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import includes, usermap
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import (
+    ALL,
+    Network,
+    Rule,
+    is_word,
+    network,
+    read,
+    without_zone,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 # What becomes of a connection: it is let in, it is not, a proof that is no certificate decides, it cannot be told.
 ACCEPTED, REFUSED, ASKED, UNKNOWN = "accepted", "refused", "asked", "unknown"
@@ -44,28 +52,6 @@ class Attempt(NamedTuple):
     is_replication: bool = False
 
 
-class Rule(NamedTuple):
-    """A line of a file taken apart; ``kind`` is '' for one that this module can make nothing of."""
-
-    file: str
-    line: Line
-    kind: str
-    databases: Sequence[Token] = ()
-    users: Sequence[Token] = ()
-    address: Token | None = None
-    mask: str = ""
-    method: str = ""
-    options: Mapping[str, str] = {}
-
-
-class Network(NamedTuple):
-    """Addresses of ``size`` bits that are as ``start`` where ``mask`` has its bits."""
-
-    size: int
-    start: int
-    mask: int
-
-
 class Decision(NamedTuple):
     """A rule that may decide (None: the end of the file), what it makes of the connection, and why."""
 
@@ -91,15 +77,10 @@ class Answer(NamedTuple):
         return verdicts.pop() if len(verdicts) == 1 else UNKNOWN
 
 
-def rules(lines: Iterable[Line], file: str = "pg_hba.conf") -> list[Rule]:
-    """Return the rules of a file's lines."""
-    return [_rule(file, line) for line in lines]
-
-
 def rules_in(text: str, path: str, major: int) -> list[Rule]:
     """Return the rules of the text of pg_hba.conf at ``path``, and of the files that it includes."""
     lines = includes.followed(text, includes.Place(path, major))
-    return [_rule(file, line) for file, line in lines]
+    return [read(line, file) for file, line in lines]
 
 
 def maps_in(text: str, path: str, major: int) -> list[Line]:
@@ -122,26 +103,8 @@ def answer(declared: Iterable[Rule], maps: Sequence[Line], attempt: Attempt, fac
     return Answer([*decisions, Decision(None, REFUSED, "no rule matches")])
 
 
-def _rule(file: str, line: Line) -> Rule:
-    fields = line.fields
-    kind = fields[0][0].text if fields else ""
-    has_address = kind != "local"
-    if line.error or kind not in TYPES or len(fields) < (5 if has_address else 4):
-        return Rule(file, line, "")
-    address, mask, at = None, "", 3
-    if has_address:
-        address, at = fields[3][0], 4
-        if packed_address(address.text) is not None:
-            mask, at = fields[4][0].text, 5
-    words = (",".join(token.text for token in field).partition("=") for field in fields[at + 1 :])
-    options = {name: value for name, _equals, value in words}
-    return Rule(
-        file, line, kind, fields[1], fields[2], address, mask, fields[at][0].text if at < len(fields) else "", options
-    )
-
-
 def _matches(rule: Rule, attempt: Attempt, facts: Facts) -> bool | None:
-    if not rule.kind:
+    if not rule.is_sound:
         return None
     place = _matches_place(rule, attempt, facts)
     if place is False:
@@ -165,64 +128,37 @@ def _matches_place(rule: Rule, attempt: Attempt, facts: Facts) -> bool | None:
 
 
 def _matches_address(rule: Rule, address: str | None, facts: Facts) -> bool | None:
-    token = rule.address
-    if token is None or (token.text == "all" and not token.quoted):
+    if rule.address is None or rule.address == ALL:
         return True
     if address is None:
         return None
-    if not token.quoted and token.text in ("samehost", "samenet"):
-        return _is_of_host(address, token.text, facts)
-    network = network_of(rule)
-    return _has_name(address, token.text.lower(), facts) if network is None else _is_within(address, network)
+    if is_word(rule.address):
+        return _is_of_host(address, rule.address.text, facts)
+    if rule.host is not None:
+        return _has_name(address, rule.host, facts)
+    return _is_within(address, rule.network)
 
 
 def _is_of_host(address: str, keyword: str, facts: Facts) -> bool | None:
     if facts.networks is None:
         return None
-    own = (network.partition("/")[0] if keyword == "samehost" else network for network in facts.networks)
-    return any(_is_within(address, parsed) for parsed in map(_network, own) if parsed)
+    if keyword == "samehost":
+        return without_zone(address) in {without_zone(one.partition("/")[0]) for one in facts.networks}
+    return any(_is_within(address, own) for own in map(network, facts.networks))
+
+
+def _is_within(address: str, wanted: Network | None) -> bool:
+    packed = without_zone(address)
+    return packed is not None and wanted is not None and wanted.holds(packed)
 
 
 def _has_name(address: str, wanted: str, facts: Facts) -> bool | None:
     """Return whether the host at an address is called ``wanted`` or, with a leading dot, lies below it."""
     if address not in facts.host_names:
         return None
-    name = facts.host_names[address].lower()
-    return bool(name) and (name.endswith(wanted) if wanted.startswith(".") else name == wanted)
-
-
-def network_of(rule: Rule) -> Network | None:
-    """Return the network that a rule is for, None when its address is a word, a name or not there."""
-    if rule.address is None:
-        return None
-    return _network(f"{rule.address.text}/{rule.mask}" if rule.mask else rule.address.text)
-
-
-def _network(text: str) -> Network | None:
-    """Return what ADDRESS, ADDRESS/BITS or ADDRESS/MASK stands for."""
-    start, _slash, mask = text.partition("/")
-    packed, packed_mask = packed_address(start), packed_address(mask)
-    if packed is None:
-        return None
-    size = len(packed) * 8
-    if packed_mask is not None:
-        return Network(size, _number(packed), _number(packed_mask))
-    length = int(mask or size) if mask.isdecimal() or not mask else -1
-    if not 0 <= length <= size:
-        return None  # the server takes no such rule, or it is written in a way that is not worth to be known
-    return Network(size, _number(packed), ((1 << size) - 1) ^ ((1 << (size - length)) - 1))
-
-
-def _is_within(address: str, network: Network) -> bool:
-    """Return whether an address is in a network; IPv4 and IPv6 never meet."""
-    packed = packed_address(address)
-    if packed is None or len(packed) * 8 != network.size:
-        return False
-    return (_number(packed) ^ network.start) & network.mask == 0
-
-
-def _number(packed: bytes) -> int:
-    return int.from_bytes(packed, "big")
+    # As the server does, letters of ASCII alone are the same in lower and upper case
+    name, wanted_name = (one.encode("utf-8", "surrogateescape").lower() for one in (facts.host_names[address], wanted))
+    return bool(name) and (name.endswith(wanted_name) if wanted.startswith(".") else name == wanted_name)
 
 
 def _matches_database(token: Token, attempt: Attempt, facts: Facts) -> bool | None:
@@ -241,11 +177,11 @@ def _matches_database(token: Token, attempt: Attempt, facts: Facts) -> bool | No
 
 
 def _judged(rule: Rule, maps: Sequence[Line], attempt: Attempt, facts: Facts) -> Decision:
-    if not rule.kind:
+    if not rule.is_sound:
         return Decision(rule, UNKNOWN, "this line cannot be evaluated")
     if rule.method == "reject":
         return Decision(rule, REFUSED, "method reject")
-    if clientcert(rule):
+    if rule.clientcert:
         verdict, reason = _of_certificate(rule, maps, attempt, facts)
         if verdict != ACCEPTED or rule.method == "cert":
             return Decision(rule, verdict, reason)
@@ -263,19 +199,11 @@ def _of_method(rule: Rule, maps: Sequence[Line], attempt: Attempt, facts: Facts)
     return _mapped(rule, permitted, f"OS user {attempt.os_user!r}", attempt.role)
 
 
-def clientcert(rule: Rule) -> str:
-    """Return what a rule demands of the client's certificate: verify-full, verify-ca, or '' for nothing."""
-    if rule.method == "cert":
-        return "verify-full"
-    value = rule.options.get("clientcert", "")
-    return {"1": "verify-ca", "0": "", "no-verify": ""}.get(value, value)  # the spellings of versions up to 13
-
-
 def _of_certificate(rule: Rule, maps: Sequence[Line], attempt: Attempt, facts: Facts) -> tuple[str, str]:
     shown = attempt.certificate
     if shown is False:
         return REFUSED, "it demands a certificate"
-    if clientcert(rule) == "verify-ca":
+    if rule.clientcert == "verify-ca":
         return (UNKNOWN, "the certificate decides") if shown is None else (ACCEPTED, "any certificate")
     field, name = "CN", None
     if rule.options.get("clientname") == "DN":

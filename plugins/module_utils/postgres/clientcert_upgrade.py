@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule
 
 _OPTION = re.compile(r'"?clientcert="?(1|0|no-verify|verify-ca)"?')
 _BLANKS_BEFORE = re.compile(r"[ \t]*\Z")
@@ -39,16 +39,21 @@ def _is_meant(raw: str, coming: str, new: str, major: int) -> bool:
     lines, after = lexer.read(raw, major), lexer.read(coming, major)
     if len(lines) != 1 or len(after) != 1:
         return False
-    [rule] = access.rules(lines)
-    value = rule.options.get("clientcert", "")
-    is_none = value in ("0", "no-verify") or (rule.method == "cert" and value in ("1", "verify-ca"))
-    if rule.kind != "hostssl" or not (is_none or value == "1") or is_none != (not new):
+    [old_rule] = rule.read_all(lines)
+    value = old_rule.options.get("clientcert", "")
+    is_none = value in ("0", "no-verify") or (old_rule.method == "cert" and value in ("1", "verify-ca"))
+    if old_rule.kind != "hostssl" or not (is_none or value == "1") or is_none != (not new):
         return False
-    old = f"clientcert={value}"
-    words = _words(lines[0])
-    expected = words[:4] + [[new if one == old else one for one in field] for field in words[4:]]  # options come last
-    return _words(after[0]) == [field for field in expected if field != [""]]
+    old, at = f"clientcert={value}", old_rule.method_at + 1
+    expected = [new if one == old else one for one in _options(lines[0], at)]
+    is_same_place = _words(lines[0])[:at] == _words(after[0])[:at]
+    return is_same_place and _options(after[0], at) == [one for one in expected if one]
 
 
 def _words(line: lexer.Line) -> list[list[str]]:
     return [[token.text for token in field] for field in line.fields]
+
+
+def _options(line: lexer.Line, at: int) -> list[str]:
+    """Return the options from a field on: blanks and commas between them are the same to the server."""
+    return [word for field in _words(line)[at:] for word in field]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, usermap
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.access import Network, Rule
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import usermap
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Network, Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
 SOCKET, TLS, GSS, PLAIN = "socket", "tls", "gss", "plain"  # ways of a connection to the server
@@ -60,7 +60,7 @@ class Order:
         self._by_user: dict[str, list[int]] = {}  # thousands of rules have as many users
         self._for_many: list[int] = []
         for position, rule in enumerate(rules):
-            if any(_is_all(token) or _has_meaning(token, major) for token in rule.users):
+            if any(token == ALL or _has_meaning(token, major) for token in rule.users):
                 self._for_many.append(position)
             else:
                 for name in {token.text for token in rule.users}:
@@ -110,10 +110,9 @@ class Order:
 def _origins(rule: Rule) -> Sequence[Origin]:
     if rule.address is None:
         return (NOWHERE,)
-    network = access.network_of(rule)
-    if network is not None:
-        return (Origin(network),)
-    if _is_all(rule.address):
+    if rule.network is not None:
+        return (Origin(rule.network),)
+    if rule.address == ALL:
         return ANYWHERE
     return [origin._replace(name=rule.address) for origin in ANYWHERE]
 
@@ -133,22 +132,18 @@ def _takes_database(taker: Token, taken: Token, facts: Facts) -> bool:
         return True
     if taken == Token("replication", quoted=False):  # which "all" does not match
         return False
-    if _is_all(taker):
+    if taker == ALL:
         return True
     words = [one for one in (taker, taken) if one.text in _DATABASE_WORDS and not one.quoted]
     return not words and not _has_meaning(taken, facts.major) and bool(usermap.matches_name(taker, taken.text, facts))
 
 
 def _takes_user(taker: Token, taken: Token, facts: Facts) -> bool:
-    if taker == taken or _is_all(taker):
+    if taker in (taken, ALL):
         return True
-    if _is_all(taken) or _has_meaning(taken, facts.major):
+    if taken == ALL or _has_meaning(taken, facts.major):
         return False
     return bool(usermap.matches_role(taker, taken.text, facts))
-
-
-def _is_all(token: Token) -> bool:
-    return token == Token("all", quoted=False)
 
 
 def _has_meaning(token: Token, major: int) -> bool:

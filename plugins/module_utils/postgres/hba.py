@@ -9,7 +9,6 @@ when a reload would refuse it, and in the lines where the server would find one.
 
 from __future__ import annotations
 
-import socket
 from typing import Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
@@ -20,10 +19,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     regex_syntax,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule, is_word, numeric, read
 
 # Method -> types of rules that it works on, where not on all
 _PLACES = {"cert": ("hostssl",), "peer": ("local",), "gss": TYPES[1:]}
-_ANYWHERE = ("all", "samehost", "samenet")
 
 
 class Problem(NamedTuple):
@@ -52,7 +51,9 @@ def problems(
     found, is_empty = [], True
     for file, line in lines:
         is_empty = False
-        reason = line.error or (_ident_fault(line, major) if ident else _rule_fault(line, major, libraries))
+        reason = line.error or (
+            _ident_fault(line, major) if ident else fault(read(line, file, elsewhere=not path), major, libraries)
+        )
         if reason:
             found.append(Problem("" if file == path else file, line.number, reason))
     if is_empty and path and not ident:
@@ -60,32 +61,19 @@ def problems(
     return found
 
 
-def _method_at(fields: Sequence[Sequence[Token]]) -> int:
-    """Return the index of the method's field: an address may be followed by a mask in a field of its own."""
-    if _first(fields, 0) == "local":
-        return 3
-    return 5 if _family(_first(fields, 3)) else 4
-
-
-def _first(fields: Sequence[Sequence[Token]], index: int) -> str:
-    """Return the first word of a field, '' when there is none."""
-    return fields[index][0].text if len(fields) > index else ""
-
-
-def _rule_fault(line: Line, major: int, libraries: Sequence[str] | None) -> str:
-    """Return why a server refuses a line of pg_hba.conf, '' when it does not."""
-    fields = line.fields
-    kind, at = _first(fields, 0), _method_at(fields)
-    single = [fields[0], *fields[3 : at + 1]]
-    if any(len(field) > 1 for field in single[:1]) or kind not in TYPES:
-        return _list_fault(single[:1]) or f"type {kind!r} is unknown. Expected one of {', '.join(TYPES)}"
-    reason = _regex_fault((token for field in fields[1:3] for token in field), 16, major) or _list_fault(single)
-    if not reason and kind != "local" and len(fields) > 3:
-        reason = _address_fault(fields[3][0], _first(fields, 4))
-    if not reason and len(fields) <= at:
+def fault(rule: Rule, major: int, libraries: Sequence[str] | None = None) -> str:
+    """Return why a server refuses a rule, '' when it does not; see ``problems``."""
+    fields, kind, at = rule.line.fields, rule.kind, rule.method_at
+    if rule.line.error:
+        return rule.line.error
+    if any(len(field) > 1 for field in fields[:1]) or kind not in TYPES:
+        return _list_fault(fields[:1]) or f"type {kind!r} is unknown. Expected one of {', '.join(TYPES)}"
+    reason = _regex_fault((*rule.databases, *rule.users), 16, major) or _list_fault(fields[3 : at + 1])
+    reason = reason or _address_fault(rule)
+    if not reason and not rule.is_sound:
         form = "local DATABASE USER METHOD" if kind == "local" else f"{kind} DATABASE USER ADDRESS METHOD"
-        reason = f"the rule has no method: {passwords.masked(line.text)!r}. Expected {form}"
-    return reason or _method_fault(kind, _first(fields, at), major) or _options_fault(line, at, major, libraries)
+        reason = f"the rule has no method: {passwords.masked(rule.line.text)!r}. Expected {form}"
+    return reason or _method_fault(kind, rule.method, major) or _options_fault(rule, major, libraries)
 
 
 def _list_fault(fields: Iterable[Sequence[Token]]) -> str:
@@ -105,42 +93,22 @@ def _regex_fault(tokens: Iterable[Token], since: int, major: int) -> str:
     return ""
 
 
-def _family(text: str) -> int:
-    """Return the family of the address that a word of a rule begins with, 0 when the server takes it for a name."""
-    address, slash, _bits = text.partition("/")
-    return 0 if slash else _numeric_family(address)
-
-
-def _numeric_family(address: str) -> int:
-    """Return what the C library of this host makes of an address, which is more than four numbers or colons."""
-    if not address or "\0" in address or address in _ANYWHERE:
-        return 0
-    try:
-        found = socket.getaddrinfo(
-            address.encode("utf-8", "surrogateescape"), None, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
-        )
-    except (OSError, ValueError):
-        return 0
-    return int(found[0][0])
-
-
-def _address_fault(token: Token, mask: str) -> str:
-    address, slash, bits = token.text.partition("/")
-    if not token.quoted and token.text in _ANYWHERE:
+def _address_fault(rule: Rule) -> str:
+    """Return why a server makes nothing of an address."""
+    token = rule.address
+    if token is None or is_word(token) or rule.network is not None or rule.host is not None:
         return ""
-    family = _numeric_family(address)
-    largest = 32 if family == socket.AF_INET else 128
-    if slash and not family:
+    address, slash, _bits = token.text.partition("/")
+    packed = numeric(address)
+    largest = 128 if packed is None else len(packed) * 8
+    if slash and packed is None:
         return f"address {token.text!r} has a mask but is no address; expected ADDRESS/BITS or a host name alone"
-    number = hba_options.NUMBER.fullmatch(bits)
     if slash:
-        if number is None or not 0 <= int(number.group(1)[:30]) <= largest:
-            return f"address {token.text!r}, expected 0 to {largest} behind the slash"
-    elif family and not _numeric_family(mask):
+        return f"address {token.text!r}, expected 0 to {largest} behind the slash"
+    mask = rule.line.fields[4][0].text if len(rule.line.fields) > 4 else ""
+    if numeric(mask) is None:
         return f"address {token.text!r} has no mask; expected {address}/{largest}, or a mask in the next field"
-    elif family and _numeric_family(mask) != family:
-        return f"mask {mask!r} does not belong to address {token.text!r}; expected one like 255.255.255.0 or ffff::"
-    return ""
+    return f"mask {mask!r} does not belong to address {token.text!r}; expected one like 255.255.255.0 or ffff::"
 
 
 def _method_fault(kind: str, method: str, major: int) -> str:
@@ -161,10 +129,10 @@ def _method_fault(kind: str, method: str, major: int) -> str:
     )
 
 
-def _options_fault(line: Line, at: int, major: int, libraries: Sequence[str] | None) -> str:
-    kind, method = _first(line.fields, 0), _first(line.fields, at)
+def _options_fault(rule: Rule, major: int, libraries: Sequence[str] | None) -> str:
+    kind, method, line = rule.kind, rule.method, rule.line
     options: dict[str, str] = {}
-    for token in (token for field in line.fields[at + 1 :] for token in field):
+    for token in (token for field in line.fields[rule.method_at + 1 :] for token in field):
         name, equals, value = token.text.partition("=")
         hides = any(secret in line.text for secret in passwords.OPTIONS)  # of which a word may be a part
         if not equals:

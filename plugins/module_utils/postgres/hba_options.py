@@ -9,8 +9,9 @@ It follows parse_hba_auth_opt, and the end of parse_hba_line, of PostgreSQL's hb
 from __future__ import annotations
 
 import re
-import socket
 from typing import Callable, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import NUMBER, numeric
 
 # Method -> its own options
 METHODS: dict[str, tuple[str, ...]] = {
@@ -39,8 +40,6 @@ _MAPPED = ("ident", "peer", "gss", "sspi", "cert", "oauth")
 _SEARCH = ("ldapbasedn", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute", "ldapsearchfilter")
 _SCOPES = ("base", "one", "onelevel", "sub", "subtree", "subordinate", "children")
 _URL = re.compile(r"(<?)(?:url:)?(p?ldaps?|ldapi|cldap)://(.*)", re.IGNORECASE | re.DOTALL)
-# As C's strtol reads it
-NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _LISTED = re.compile(r'[ \t\n\r\f\v]*("(?:[^"]|"")*"|[^\s",][^\s,]*)[ \t\n\r\f\v]*(,|\Z)', re.ASCII)
 _UNTIL_13 = {"1": "Write clientcert=verify-ca", "0": "Leave it out", "no-verify": "Leave it out"}
 _CUSTOM = re.compile(r"validator\.[A-Za-z0-9_-]+")  # options that a validator of PostgreSQL 19 defines
@@ -135,16 +134,9 @@ def _list_fault(name: str, value: str) -> str:
     if name == "radiusports" and not all(map(number, words)):
         return f"{name}={value}, expected numbers of ports"
     if name == "radiusservers":
-        unknown = [word for word in words if not _is_numeric(word) and not _may_be_name(word)]
+        unknown = [word for word in words if numeric(word) is None and not _may_be_name(word)]
         return f"{name}={value}, expected names or addresses, found {unknown[0]!r}" if unknown else ""
     return ""
-
-
-def _is_numeric(word: str) -> bool:
-    try:
-        return bool(socket.getaddrinfo(word.encode("utf-8", "surrogateescape"), None, 0, 0, 0, socket.AI_NUMERICHOST))
-    except (OSError, ValueError, UnicodeError):
-        return False
 
 
 def _may_be_name(word: str) -> bool:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import Callable, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba, hba_options, passwords
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.access import Rule
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, passwords
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.coverage import ANYWHERE, PLAIN, TLS, Order
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule
 
 # It is not what its author can have meant; it may be meant, and is good to know.
 WARNING, INFORMATION = "warning", "information"
@@ -63,7 +63,7 @@ def advice(
     rules: Sequence[Rule], maps: Sequence[tuple[str, Line]], major: int, *, has_ca: bool | None = None
 ) -> list[Advice]:
     """Return what there is to say of rules, for a server of version ``major``; see ``Site`` for the rest."""
-    site = Site(Order([rule for rule in rules if _is_taken(rule, major)], major), maps, major, has_ca)
+    site = Site(Order([rule for rule in rules if not hba.fault(rule, major)], major), maps, major, has_ca)
     return [
         Advice(rule.file, rule.line.number, check.name, check.level, passwords.printable(reason), check.remedy)
         for position, rule in enumerate(site.order.rules)
@@ -71,10 +71,6 @@ def advice(
         for reason in [check.reason(site, position)]
         if reason
     ]
-
-
-def _is_taken(rule: Rule, major: int) -> bool:
-    return bool(rule.kind and rule.method in hba_options.METHODS) and not hba.problems(rule.line.text, major)
 
 
 def _never_matches(site: Site, position: int) -> str:
@@ -90,21 +86,21 @@ def _never_matches(site: Site, position: int) -> str:
 
 def _any_certificate(site: Site, position: int) -> str:
     rule = site.rule(position)
-    if (rule.method, access.clientcert(rule)) != ("trust", "verify-ca"):
+    if (rule.method, rule.clientcert) != ("trust", "verify-ca"):
         return ""
     return f"any certificate of an authority in ssl_ca_file, whoever's it is, logs in as {_users(rule)}"
 
 
 def _unused_clientname(site: Site, position: int) -> str:
     rule = site.rule(position)
-    if "clientname" not in rule.options or access.clientcert(rule) == "verify-full":
+    if "clientname" not in rule.options or rule.clientcert == "verify-full":
         return ""
     return "clientname has no effect, since no name of the certificate is compared without clientcert=verify-full"
 
 
 def _map_for_two(site: Site, position: int) -> str:
     rule = site.rule(position)
-    if rule.method == "cert" or access.clientcert(rule) != "verify-full" or not rule.options.get("map"):
+    if rule.method == "cert" or rule.clientcert != "verify-full" or not rule.options.get("map"):
         return ""
     return f"map {rule.options['map']} is asked twice, for the name that {rule.method} tells and for the certificate's"
 
@@ -137,7 +133,7 @@ def _no_dn(site: Site, position: int) -> str:
 
 
 def _no_ca(site: Site, position: int) -> str:
-    if site.has_ca is not False or not access.clientcert(site.rule(position)):
+    if site.has_ca is not False or not site.rule(position).clientcert:
         return ""
     return "ssl_ca_file is empty, so that no certificate can be checked and the rule lets nobody in"
 
@@ -160,7 +156,7 @@ def _without_tls(site: Site, position: int) -> str:
 
 def _without_certificate(site: Site, position: int) -> str:
     rule = site.rule(position)
-    if rule.method == "reject" or access.clientcert(rule) or site.order.is_open(position, PLAIN):
+    if rule.method == "reject" or rule.clientcert or site.order.is_open(position, PLAIN):
         return ""  # who comes without TLS has no certificate either: that is told already
     if not site.order.is_open(position, TLS):
         return ""
@@ -168,7 +164,7 @@ def _without_certificate(site: Site, position: int) -> str:
 
 
 def _compares_dn(rule: Rule) -> bool:
-    return rule.options.get("clientname") == "DN" and access.clientcert(rule) == "verify-full"
+    return rule.options.get("clientname") == "DN" and rule.clientcert == "verify-full"
 
 
 def _map_of(line: Line) -> str:
@@ -194,7 +190,7 @@ def _databases(rule: Rule) -> str:
 
 
 def _names_all(tokens: Sequence[Token]) -> bool:
-    return Token("all", quoted=False) in tokens
+    return ALL in tokens
 
 
 def _words(tokens: Sequence[Token]) -> str:

@@ -8,10 +8,15 @@ It follows check_usermap, check_role and is_member of PostgreSQL's hba.c. True, 
 
 from __future__ import annotations
 
-from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Collection, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
+else:
+    regex = later("postgres.regex")
 
 # Query that gives ``Facts.groups``
 GROUPS = """

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
@@ -24,11 +24,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts, rules
     from ansible_collections.pgops.tls.plugins.module_utils.server import declared
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
     hosts = later("postgres.hosts")
+    rules = later("postgres.rules")
     revocations = later("x509.revocations")
     declared = later("server.declared")
 
@@ -130,12 +131,13 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
 def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> list[str]:
     """Return what does not stop a run with this plan, but will cost somebody something, in words."""
     included = f"{target.directory}/current/{CONF}"
+    broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
     told = [
         f"{fault}. The server goes on with what it loaded before, but would not start again. Mend or remove that line."
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
         "Mend or remove that line."
-        for fault in lasting(rules.faults(state.bad_lines, state.major), plan.rules, texts.named, state.major)
+        for fault in lasting(broken, plan.rules, texts.named, state.major)
     ]
     told += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "

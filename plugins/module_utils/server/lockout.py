@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer, passwords
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
+else:
+    passwords = later("postgres.passwords")
 
 # Who is connected and may connect again, and which groups the roles are in. Without an address a client came by the
 # socket; without a database it replicates. What GSSAPI encrypts is left out: nothing here knows its rules.
@@ -31,7 +38,7 @@ _FACTS = """
 class Files(NamedTuple):
     """The rules of pg_hba.conf and the lines of pg_ident.conf."""
 
-    rules: Sequence[access.Rule]
+    rules: Sequence[Rule]
     maps: Sequence[lexer.Line]
 
     def answer(self, attempt: access.Attempt, facts: Facts) -> access.Answer:
@@ -139,7 +146,7 @@ def _of_client(role: str, database: str) -> access.Attempt:
 def _takes(decision: access.Decision) -> bool:
     """Return whether a rule may let a client in by its certificate, alone or beside a password."""
     if decision.verdict == access.ASKED:
-        return decision.rule is not None and bool(access.clientcert(decision.rule))
+        return decision.rule is not None and bool(decision.rule.clientcert)
     return decision.verdict in (access.ACCEPTED, access.UNKNOWN)
 
 

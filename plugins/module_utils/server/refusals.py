@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_checks, rules, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_checks, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -19,9 +19,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Text
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules
     from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    rules = later("postgres.rules")
     revocations = later("x509.revocations")
     lockout = later("server.lockout")
 

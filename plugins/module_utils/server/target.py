@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
@@ -16,8 +15,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import durations
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    durations = later("core.durations")
     revocations = later("x509.revocations")
 
 

@@ -21,9 +21,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     psql,
     rule_advice,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule, read_all, without_zone
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 _HOSTS_SINCE = 19  # pg_hosts.conf, which may name authorities in the place of ssl_ca_file
 _STATE = """
@@ -43,7 +43,7 @@ class Rules(NamedTuple):
     ``resolves``: names of clients' addresses are looked up here. ``advice``: what there is to say of the rules.
     """
 
-    rules: Sequence[access.Rule]
+    rules: Sequence[Rule]
     maps: Sequence[lexer.Line]
     facts: Facts
     logins: Sequence[str] = ()
@@ -66,7 +66,7 @@ class Rules(NamedTuple):
     def _answer(self, question: Mapping[str, Any], user: str) -> dict[str, Any]:
         attempt = _attempt(question, user)
         facts = self.facts
-        if self.resolves and attempt.address is not None and any(map(_names_host, self.rules)):
+        if self.resolves and attempt.address is not None and any(rule.host is not None for rule in self.rules):
             facts = facts._replace(host_names={attempt.address: _name_of(attempt.address)})
         found = access.answer(self.rules, self.maps, attempt, facts)
         decisions = [_shown(one) for one in found.decisions]
@@ -102,7 +102,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
 
 def of_texts(hba: str, ident: str, major: int) -> Rules:
     """Return the rules of texts; nothing that they include is followed."""
-    rules, maps = access.rules(lexer.read(hba, major)), lexer.read(ident, major)
+    rules, maps = read_all(lexer.read(hba, major)), lexer.read(ident, major)
     advice = rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major)
     return Rules(rules, maps, Facts(major), advice=advice)
 
@@ -110,7 +110,7 @@ def of_texts(hba: str, ident: str, major: int) -> Rules:
 def _attempt(question: Mapping[str, Any], user: str) -> access.Attempt:
     named = (question["common_name"], question["distinguished_name"])
     address = question["address"]
-    if address is not None and packed_address(address) is None:
+    if address is not None and without_zone(address) is None:
         raise TlsError(f"questions: address {address!r} is no IP address. Write the one that the client comes from.")
     if question["local"] and (address is not None or question["tls"] or any(named)):
         raise TlsError("questions: a connection over the socket (local) has no address, TLS or certificate.")
@@ -137,16 +137,10 @@ def _shown(decision: access.Decision) -> dict[str, Any]:
     return {"rule": line, "verdict": decision.verdict, "reason": decision.reason}
 
 
-def _names_host(rule: access.Rule) -> bool:
-    """Return whether a rule is for a host by its name."""
-    word = rule.address.text.partition("/")[0] if rule.address else "all"
-    return word not in ("all", "samehost", "samenet") and packed_address(word) is None
-
-
 def _name_of(address: str) -> str:
     """Return the name of an address that resolves back to it, as the server looks it up; '' for none."""
     with contextlib.suppress(OSError):
         name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        if packed_address(address) in {packed_address(str(found[4][0])) for found in socket.getaddrinfo(name, None)}:
+        if without_zone(address) in {without_zone(str(found[4][0])) for found in socket.getaddrinfo(name, None)}:
             return name
     return ""

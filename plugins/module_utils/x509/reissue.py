@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+else:
+    durations = later("core.durations")
 
 RENEWED_AT = 2 / 3  # of its life, at the latest; what ACME clients and cert-manager do by default
 SPREAD = 1 / 12  # of its life, by which a certificate may be renewed earlier: a week of 90 days
@@ -104,10 +109,10 @@ def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
     """Raise TlsError when a certificate that just came is due again, and only because of ``renew_before``."""
     if wish.renew_before is None or not due_at(leaf, wish) <= now < due_at(leaf, wish._replace(renew_before=None)):
         return
-    left, life = in_words(leaf.not_after - now), in_words(leaf.not_after - leaf.not_before)
+    left, life = durations.in_words(leaf.not_after - now), durations.in_words(leaf.not_after - leaf.not_before)
     raise TlsError(
-        f"renew_before: certificates are to be renewed {in_words(wish.renew_before)} before they end, but the one that "
-        f"just came has {left} left of its life of {life}, so it would be renewed again in every run. Choose a "
+        f"renew_before: certificates are to be renewed {durations.in_words(wish.renew_before)} before they end, but the "
+        f"one that just came has {left} left of its life of {life}, so it would be renewed again in every run. Choose a "
         "renew_before that is shorter than the certificates' lifetime, leave it out (a third of their life), or have "
         "certificates issued for longer."
     )
@@ -140,10 +145,10 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
 
 def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
     if now >= leaf.not_after:
-        return [f"expired_{in_words(now - leaf.not_after)}_ago"]
+        return [f"expired_{durations.in_words(now - leaf.not_after)}_ago"]
     if now < leaf.not_before:
-        return [f"not_valid_for_another_{in_words(leaf.not_before - now)}"]
-    return [f"expires_in_{in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish) else []
+        return [f"not_valid_for_another_{durations.in_words(leaf.not_before - now)}"]
+    return [f"expires_in_{durations.in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish) else []
 
 
 def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:

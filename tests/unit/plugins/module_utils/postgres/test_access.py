@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
 GROUPS = {"app": ["app", "staff"], "boss": ["boss"], "staff": ["staff"]}
@@ -16,7 +16,7 @@ APP = access.Attempt("app", "shop", address="192.0.2.7", tls=True, certificate=a
 
 def decided(text: str, attempt: access.Attempt = APP, ident: str = "", facts: Facts = FACTS) -> list[tuple[Any, str]]:
     """Return the numbers of the lines that may decide, with their verdicts."""
-    found = access.answer(access.rules(lexer.read(text)), lexer.read(ident), attempt, facts)
+    found = access.answer(rule.read_all(lexer.read(text)), lexer.read(ident), attempt, facts)
     return [(one.rule and one.rule.line.number, one.verdict) for one in found.decisions]
 
 
@@ -219,13 +219,13 @@ def test_every_rule_that_may_decide_is_named_until_one_surely_does() -> None:
     assert decided(text, facts=unknown) == [(1, "refused"), (2, "accepted")]
     anywhere = APP._replace(address=None, role="boss")
     assert [number for number, _verdict in decided(text, anywhere)] == [2, 3]
-    found = access.answer(access.rules(lexer.read(text)), [], APP, unknown)
+    found = access.answer(rule.read_all(lexer.read(text)), [], APP, unknown)
     assert (found.verdict, found.decision) == ("unknown", None)
 
 
 def test_a_certain_verdict_of_uncertain_rules() -> None:
     text = "hostssl all all 192.0.2.0/24 reject"
-    found = access.answer(access.rules(lexer.read(text)), [], APP._replace(address=None), FACTS)
+    found = access.answer(rule.read_all(lexer.read(text)), [], APP._replace(address=None), FACTS)
     assert found.verdict == "refused"
     assert len(found.decisions) == 2
 

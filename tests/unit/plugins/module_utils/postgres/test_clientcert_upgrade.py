@@ -25,6 +25,13 @@ REWRITTEN = {
     ),
     "hostssl all all all cert clientcert=1 map=x\n": "hostssl all all all cert map=x\n",
     "hostssl all all all cert map=x clientcert=verify-ca\n": "hostssl all all all cert map=x\n",
+    "hostssl all all 10.1 255.0.0.0 cert map=x,clientcert=1\n": "hostssl all all 10.1 255.0.0.0 cert map=x,\n",
+    "hostssl all all all ldap ldapserver=x,clientcert=1,ldapprefix=y\n": (
+        "hostssl all all all ldap ldapserver=x,clientcert=verify-ca,ldapprefix=y\n"
+    ),
+    "hostssl all all all ldap ldapserver=x,clientcert=0 ldapprefix=y\n": (
+        "hostssl all all all ldap ldapserver=x, ldapprefix=y\n"
+    ),
     'hostssl "clientcert=1" all all md5 clientcert=1 # clientcert=1\n': (
         'hostssl "clientcert=1" all all md5 clientcert=verify-ca # clientcert=1\n'
     ),
@@ -39,7 +46,6 @@ LEFT = [
     "hostssl all all all md5 clientcert=10\n",
     "hostssl all clientcert=1 all md5\n",
     'hostssl all all all ldap ldapserver=x ldapbindpasswd="my clientcert=1"\n',
-    "hostssl all all all md5 map=x,clientcert=1,\\\n",
     "nonsense clientcert=1\n",
     "\n",
     "",

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba, lexer, rule_advice
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, rule, rule_advice
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule_advice import Advice
 
 CLOSING = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
 
 def advised(text: str, ident: str = "", major: int = 17, *, has_ca: bool | None = True) -> list[Advice]:
-    rules, maps = access.rules(lexer.read(text, major)), lexer.read(ident, major)
+    rules, maps = rule.read_all(lexer.read(text, major)), lexer.read(ident, major)
     return rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major, has_ca=has_ca)
 
 
