@@ -109,10 +109,11 @@ def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
     """Raise TlsError when a certificate that just came is due again, and only because of ``renew_before``."""
     if wish.renew_before is None or not due_at(leaf, wish) <= now < due_at(leaf, wish._replace(renew_before=None)):
         return
-    left, life = durations.in_words(leaf.not_after - now), durations.in_words(leaf.not_after - leaf.not_before)
+    times = (leaf.not_after - now, leaf.not_after - leaf.not_before, wish.renew_before)
+    left, life, before = map(durations.in_words, times)
     raise TlsError(
-        f"renew_before: certificates are to be renewed {durations.in_words(wish.renew_before)} before they end, but the "
-        f"one that just came has {left} left of its life of {life}, so it would be renewed again in every run. Choose a "
+        f"renew_before: certificates are to be renewed {before} before they end, but the one that "
+        f"just came has {left} left of its life of {life}, so it would be renewed again in every run. Choose a "
         "renew_before that is shorter than the certificates' lifetime, leave it out (a third of their life), or have "
         "certificates issued for longer."
     )
