@@ -324,7 +324,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -344,6 +344,9 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
     "absent": lambda: removal.Removal,
 }
 
+# Options with certificates and lists; a private key among them would be logged
+PEM = ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "crls", "certificate")
+
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
@@ -356,13 +359,13 @@ def argument_spec() -> dict[str, Any]:
         "directory": {"type": "path"},
         "names": {"type": "list", "elements": "str", "required": True},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
-        "roots": {"type": "str", "required": True},
-        "issuing": {"type": "str", "required": True},
-        "trusted_clients": {"type": "str", "required": True},
-        "extra_trusted_clients": {"type": "str", "default": ""},
-        "crls": {"type": "str", "default": ""},
+        "roots": {"type": "str", "required": True, "no_log": True},
+        "issuing": {"type": "str", "required": True, "no_log": True},
+        "trusted_clients": {"type": "str", "required": True, "no_log": True},
+        "extra_trusted_clients": {"type": "str", "default": "", "no_log": True},
+        "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
-        "certificate": {"type": "str"},
+        "certificate": {"type": "str", "no_log": True},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
@@ -407,7 +410,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_passwords(module, module.params["hba"])
+    hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
     options = module.params
     try:
         wanted = target.read(options)
