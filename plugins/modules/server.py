@@ -55,8 +55,8 @@ options:
         which a handshake has to show. Before any change it stops when the server could not load its own certificate,
         or could not get its passphrase at a reload, after O(hba_mode=replace), and with O(lock_out=refuse) when live
         sessions could not connect again.
-      - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do. It
-        stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
+      - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
+        It stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
     type: str
     choices: [present, previous, without_rules, absent]
     default: present
