@@ -67,6 +67,7 @@ class Bad(NamedTuple):
 
 
 PEM_OPTIONS = {"server": ("roots", "issuing", "trusted_clients"), "client": ("roots", "issuing", "trusted_clients")}
+FOUND_KEY = "expected only what is public, found a private key.* Remove the key .* replace that key, too"
 NOT_PEM = {
     "nothing": ("", "expected PEM certificates, found nothing"),
     "blanks": (" \n", "expected PEM certificates, found nothing"),
@@ -74,8 +75,10 @@ NOT_PEM = {
         "garbage",
         "expected PEM certificates, found 7 characters.* Give each whole, from its BEGIN to its END",
     ),
-    "a key": (KEY, "expected PEM certificates, found a private key"),
-    "a key behind a root": (ROOT + TRUNCATED + KEY, "expected PEM certificates, found a private key"),
+    "a key": (KEY, FOUND_KEY),
+    "a key behind a root": (ROOT + KEY, FOUND_KEY),
+    "a key before half a root": (KEY + TRUNCATED, FOUND_KEY),
+    "the end of a key": (ROOT + KEY[-99:], FOUND_KEY),
     "half a root": (TRUNCATED, "expected PEM certificates, found"),
     "a root and a half": (ROOT + TRUNCATED, "expected PEM certificates, found"),
     "a damaged root": (DAMAGED, "damaged .*Copy it anew"),
@@ -92,8 +95,8 @@ NO_LIST = r"expected lists of revoked certificates \(CRLs\) in PEM, found"
 WHOLE = "Give each whole, from its BEGIN to its END line, and no key"
 NOT_LISTS = {
     "garbage": ("garbage", f"{NO_LIST} 7 characters that are no whole list. {WHOLE}"),
-    "a key": (KEY, f"{NO_LIST} a private key. {WHOLE}"),
-    "a key behind a list": (f"{LIST}{LIST[:99]}{KEY}", f"{NO_LIST} a private key"),
+    "a key": (KEY, FOUND_KEY),
+    "a key behind a list": (f"{LIST}{KEY}", FOUND_KEY),
     "a root": (ROOT, f"{NO_LIST} certificates. {WHOLE}"),
     "half a list": (LIST[:200], f"{NO_LIST} 200 characters"),
     "a list and a half": (LIST + LIST[:200], f"{NO_LIST} [0-9]+ characters"),
@@ -308,7 +311,7 @@ OPTIONS = [
         "certificate is a key",
         "client",
         {"certificates": {"{user}/app": KEY}},
-        "certificates: .*/app: expected PEM certificates, found a private key",
+        f"certificates: .*/app: {FOUND_KEY}",
     ),
     Bad("certificates are a list", "client", {"certificates": [1]}, "certificates.*dict"),
     Bad(
@@ -416,7 +419,7 @@ OPTIONS = [
 # Requests that are refused one by one: the task itself goes on with the others
 REQUESTS = {
     "no request": ({"names": ["db"]}, "expected a certificate request in PEM, found nothing"),
-    "a key": ({"names": ["db"], "csr": KEY}, "expected a certificate request in PEM, found none"),
+    "a key": ({"names": ["db"], "csr": KEY}, FOUND_KEY),
     "a certificate": ({"names": ["db"], "csr": ROOT}, "expected a certificate request in PEM, found none"),
     "huge": ({"names": ["db"], "csr": HUGE}, "expected a certificate request in PEM, found none"),
     "no names": ({"csr": KEY}, "no names were given"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal as client_removal
@@ -16,6 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import removal
 from ansible_collections.pgops.tls.tests import clients, loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA
 from ansible_collections.pgops.tls.tests.troubleshooting import Provocations
+from cryptography.hazmat.primitives import serialization
 
 PROVOKED = Provocations()
 
@@ -38,6 +41,49 @@ def _its_new_one_is_not(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.server.converge(kind=removal.Removal, remove_directory=True)
     fleet.heed(fleet.server.converge(names=["localhost"], check_mode=True).warnings)
+
+
+@PROVOKED.of("and its new one is not: clients that verify the server")
+def _and_its_new_one_is_not(fleet: Any) -> None:
+    fleet.server.converge(kind=removal.Removal, remove_directory=True)
+    key, root = fleet.folder / "company.key", fleet.folder / "company.crt"
+    options = ["-newkey", "ed25519", "-nodes", "-subj", "/CN=Company CA", "-keyout", key, "-out", root]
+    subprocess.run(["openssl", "req", "-x509", *options], check=True, capture_output=True)
+    fleet.cluster.serve(root, key, root)
+    fleet.heed(fleet.server.converge(check_mode=True).warnings)
+
+
+@PROVOKED.of("has a passphrase, which the server cannot get at a reload")
+def _has_a_passphrase(fleet: Any) -> None:
+    _own_tls(fleet)
+    key = (fleet.cluster.data / "server.key").read_bytes()
+    text = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"sesame")
+    )
+    fleet.cluster.write("server.key", text)
+    _remove(fleet)
+    shutil.rmtree(fleet.server.directory)  # as if it was never set up
+    fleet.heed(fleet.server.converge(check_mode=True).warnings)
+
+
+@PROVOKED.of("makes the files of this server anew")
+def _makes_the_files_anew(fleet: Any) -> None:
+    text = (fleet.cluster.data / "postgresql.conf").read_text(encoding="utf-8")
+    fleet.cluster.write("postgresql.conf", f"# It will be overwritten by Patroni!\n{text}")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("makes this file anew, what this collection added to it is gone")
+def _makes_this_file_anew(fleet: Any) -> None:
+    text = (fleet.cluster.data / "pg_hba.conf").read_text(encoding="utf-8")
+    fleet.cluster.write("pg_hba.conf", f"# Ansible managed\n{text}")
+    fleet.heed(fleet.server.converge(check_mode=True).warnings)
+
+
+@PROVOKED.of("expected only what is public, found a private key")
+def _found_a_private_key(fleet: Any) -> None:
+    text = AUTHORITIES["client"].root.pem + clients.new_key().decode()
+    fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=text))
 
 
 @PROVOKED.of("a leaf. Take it out")

@@ -1,12 +1,13 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a module hides the passwords in a text that it is given, and shows the rest of it."""
+"""How a module hides the secrets in what it is given, and shows the rest of it."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Iterator, Mapping
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import holds_private_key
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
 
 try:
@@ -17,15 +18,27 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: it is the module that hides its secrets."""
 
 
-def hide_passwords(module: Any, rules: str) -> None:
-    """Hide the passwords of rules wherever the result has them, and not the whole text, or nothing of it could be seen.
+def hide_secrets(module: Any, *hidden: str, rules: str = "") -> None:
+    """Hide the passwords of ``rules``, and each text with a private key, wherever the result has them.
 
-    Ansible logs the options before any code of ours runs; therefore the option as a whole is one that it does not log.
+    Ansible logs the options before any code of ours runs. So those that may hold a secret, ``hidden``, are ones that it
+    does not log; what is none in them is shown again.
     """
-    module.no_log_values.discard(rules)
-    module.no_log_values.update(passwords.secrets(rules))
-    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, the whole text
+    keys = {text for text in _texts(module.params) if holds_private_key(text)}
+    module.no_log_values.difference_update(_texts([module.params[name] for name in hidden]))
+    module.no_log_values.update(keys, passwords.secrets(rules))
+    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, whole options
     told = getattr(module, "_new_secrets", None)
     if told is not None:
         told.flush()
-    register_secrets(passwords.secrets(rules))
+    register_secrets(module.no_log_values)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner)

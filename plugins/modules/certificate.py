@@ -167,10 +167,11 @@ import time
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import library, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 
 REQUEST = {
     "id": {"type": "str", "required": True},
-    "csr": {"type": "str"},
+    "csr": {"type": "str", "no_log": True},
     "names": {"type": "list", "elements": "str"},
     "role": {"type": "str"},
     "reasons": {"type": "list", "elements": "str", "default": []},
@@ -189,6 +190,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    hide_secrets(module, "requests")  # PEM, where a private key may be among them
     if not library.is_usable():
         module.fail_json(
             msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM

@@ -312,6 +312,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage, planning, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 
 KEY_TYPES = ["P-256", "P-384", "RSA-3072", "RSA-4096"]
 HOLDERS = {
@@ -362,6 +363,7 @@ def main() -> None:
         required_by={"drop_confirmed": "drop"},
         supports_check_mode=True,
     )
+    hide_secrets(module)
     if not library.is_usable():
         module.fail_json(
             msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM

@@ -286,6 +286,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
@@ -302,6 +303,9 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
     "absent": lambda: removal.Removal,
 }
 
+# Options with certificates and lists; a private key among them would be logged
+PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates")
+
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
@@ -315,12 +319,12 @@ def argument_spec() -> dict[str, Any]:
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
-        "roots": {"type": "str", "required": True},
-        "issuing": {"type": "str", "required": True},
-        "trusted_clients": {"type": "str", "required": True},
-        "crls": {"type": "str", "default": ""},
+        "roots": {"type": "str", "required": True, "no_log": True},
+        "issuing": {"type": "str", "required": True, "no_log": True},
+        "trusted_clients": {"type": "str", "required": True, "no_log": True},
+        "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
-        "certificates": {"type": "dict", "default": {}},
+        "certificates": {"type": "dict", "default": {}, "no_log": True},
         "renew": {"type": "bool", "default": False},
         "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
@@ -331,6 +335,7 @@ def argument_spec() -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
+    hide_secrets(module, *PEM)
     now = int(time.time())
     try:
         wanted = target.read(module.params, now)

@@ -243,6 +243,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 
@@ -300,6 +301,7 @@ def result(options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    hide_secrets(module)
     try:
         outcome = result(module.params)
     except TlsError as error:

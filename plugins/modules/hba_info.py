@@ -212,7 +212,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
 
 _QUESTION = {
@@ -255,7 +255,7 @@ def told(options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    hide_passwords(module, module.params["hba"] or "")
+    hide_secrets(module, "hba", rules=module.params["hba"] or "")
     try:
         result = told(module.params)
     except TlsError as error:

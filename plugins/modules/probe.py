@@ -146,6 +146,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
 from ansible_collections.pgops.tls.plugins.module_utils.verification.endpoint import Wanted, probe
 
@@ -158,7 +159,7 @@ def argument_spec() -> dict[str, Any]:
         "server_name": {"type": "str"},
         "direct": {"type": "bool", "default": False},
         "names": {"type": "list", "elements": "str", "default": []},
-        "roots": {"type": "str"},
+        "roots": {"type": "str", "no_log": True},
         "min_days": {"type": "int"},
         "timeout": {"type": "int", "default": 5},
     }
@@ -167,6 +168,7 @@ def argument_spec() -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    hide_secrets(module, "roots")  # PEM, where a private key may be among them
     options = module.params
     endpoint = Endpoint(options["host"], options["port"], float(options["timeout"]), options["server_name"] or "")
     wanted = Wanted(options["names"], options["roots"] or "", options["min_days"])

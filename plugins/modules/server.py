@@ -21,6 +21,7 @@ description:
     the previous state comes back, is proven in its turn, and the module fails with the server's own reason.
   - O(state=previous) brings back the generation before the one in use, in a transaction like any other.
   - Nothing is ever restarted.
+  - A server whose files Patroni, Stolon or CloudNativePG makes anew is refused.
   - What others changed meanwhile is put right and told in RV(changes), or refused. What stops no run but would keep the
     server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
   - A run that changes rules warns of those in O(hba) that the server would take but that can hardly be meant, such as
@@ -52,8 +53,10 @@ options:
         brings declared settings and authorities back. RV(next_run) tells.
       - V(absent) takes managed rules, maps and settings out of the server's files. What these held before serves again,
         which a handshake has to show. Before any change it stops when the server could not load its own certificate,
-        after O(hba_mode=replace), and with O(lock_out=refuse) when live sessions could not connect again.
+        or could not get its passphrase at a reload, after O(hba_mode=replace), and with O(lock_out=refuse) when live
+        sessions could not connect again.
       - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
+        It stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
     type: str
     choices: [present, previous, without_rules, absent]
     default: present
@@ -181,8 +184,8 @@ options:
     description:
       - V(refuse) stops before any change when new rules would refuse a client that is connected now, or when no rule
         takes the certificate of one of O(clients).
-      - A session counts whose role may log in, which the rules let in so far, and which the new ones refuse whatever it
-        shows. One that lacks a certificate which a new rule demands does not.
+      - A session counts whose role may log in, which the rules let in so far, and which the new ones refuse. One that
+        showed no certificate counts as one of a client that has none.
       - V(allow) demands none of this.
       - Rules that would lock out this module's own connection are always refused.
     type: str
@@ -305,6 +308,10 @@ plaintext_sessions:
   returned: when they stopped the call
   type: list
   elements: dict
+manager:
+  description: The program that makes the files of this server anew.
+  returned: when it stopped the call
+  type: str
 shut_out_sessions:
   description: Live sessions that the new rules would not let in again.
   returned: when they stopped the call
@@ -324,7 +331,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_passwords
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -344,6 +351,9 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
     "absent": lambda: removal.Removal,
 }
 
+# Options with certificates and lists; a private key among them would be logged
+PEM = ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "crls", "certificate")
+
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
@@ -356,13 +366,13 @@ def argument_spec() -> dict[str, Any]:
         "directory": {"type": "path"},
         "names": {"type": "list", "elements": "str", "required": True},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
-        "roots": {"type": "str", "required": True},
-        "issuing": {"type": "str", "required": True},
-        "trusted_clients": {"type": "str", "required": True},
-        "extra_trusted_clients": {"type": "str", "default": ""},
-        "crls": {"type": "str", "default": ""},
+        "roots": {"type": "str", "required": True, "no_log": True},
+        "issuing": {"type": "str", "required": True, "no_log": True},
+        "trusted_clients": {"type": "str", "required": True, "no_log": True},
+        "extra_trusted_clients": {"type": "str", "default": "", "no_log": True},
+        "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
-        "certificate": {"type": "str"},
+        "certificate": {"type": "str", "no_log": True},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
@@ -407,7 +417,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_passwords(module, module.params["hba"])
+    hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
     options = module.params
     try:
         wanted = target.read(options)

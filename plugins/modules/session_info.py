@@ -235,6 +235,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -247,10 +248,10 @@ def argument_spec() -> dict[str, Any]:
         "login_user": {"type": "str"},
         "show": {"type": "str", "choices": ["all", "findings"], "default": "all"},
         "client_serials": {"type": "dict", "default": {}},
-        "client_issuing": {"type": "str", "default": ""},
+        "client_issuing": {"type": "str", "default": "", "no_log": True},
         "client_revoked": {"type": "list", "elements": "str", "default": []},
         "names": {"type": "list", "elements": "str", "default": []},
-        "issuing": {"type": "str"},
+        "issuing": {"type": "str", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "renew_before": {"type": "str"},
@@ -260,6 +261,7 @@ def argument_spec() -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    hide_secrets(module, "issuing", "client_issuing")  # PEM, where a private key may be among them
     try:
         result = sessions.result(module.params, int(time.time()))
     except TlsError as error:

@@ -118,7 +118,7 @@ def _authorities(variables: Mapping[str, Any], option: str) -> None:
             "none."
         )
     pem = str(given)
-    for one in certificate.read_pem(pem, option) if pem.strip() else []:
+    for one in certificate.read_option(pem, option) if pem.strip() else []:
         if not one.is_ca:
             raise TlsError(
                 f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. Take it "

@@ -9,9 +9,12 @@ import contextlib
 import json
 import os
 import pwd
+import re
+import shlex
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,8 @@ from ansible_collections.pgops.tls.tests.clients import (
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
+
+SET_ASIDE = "{}: the damaged journal of an interrupted run is set aside"
 
 # What was there before
 
@@ -162,11 +167,81 @@ def test_a_journal_made_up_by_the_user_is_carried_out_with_the_users_rights(clie
         '{"changes": [{"path": 1, "before": {"kind": "absent"}, "written": {}, "aside": null}], "previous": null}',
     ],
 )
-def test_a_journal_of_nonsense_is_an_error_and_no_traceback(clients: Clients, alice: User, text: str) -> None:
+def test_a_journal_of_nonsense_is_set_aside_where_the_files_are_whole(clients: Clients, alice: User, text: str) -> None:
     clients.converge()
-    alice.write(".postgresql/pgops/journal.json", text, 0o600)
-    with pytest.raises(TlsError, match=r"journal\.json"):
-        clients.call()
+    path = alice.write(".postgresql/pgops/journal.json", text, 0o600)
+    before = snapshot(alice.home)
+    foreseen = clients.call(check_mode=True)
+    assert snapshot(alice.home) == before
+    done = clients.call()
+    assert foreseen["changes"] == done["changes"] == [SET_ASIDE.format(alice.name)]
+    assert (alice.store / "journal.json.damaged").read_text() == text
+    assert not path.exists()
+    assert clients.call()["changed"] is False
+
+
+def warnings(clients: Clients, *, check_mode: bool) -> list[str]:
+    wanted = target.read(clients.options, NOW)
+    return convergence.converge(wanted, NOW, float(NOW), check_mode=check_mode).warnings
+
+
+def test_a_damaged_journal_is_told_of(clients: Clients, alice: User) -> None:
+    clients.converge()
+    alice.write(".postgresql/pgops/journal.json", "damaged", 0o600)
+    for check_mode in (True, False):
+        [told] = warnings(clients, check_mode=check_mode)
+        assert f"{alice.store}/journal.json: expected the journal of an interrupted run, found something else" in told
+        assert f"The files of OS user {alice.name!r} are whole all the same" in told
+    assert warnings(clients, check_mode=False) == []
+
+
+def spoil_key(alice: User) -> str:
+    (alice.store / "current" / "app" / "postgresql.key").write_text("")
+    return "postgresql.key does not belong to"
+
+
+def spoil_link(alice: User) -> str:
+    (alice.store / "current").unlink()
+    return "root.crt leads nowhere"
+
+
+def spoil_services(alice: User) -> str:
+    alice.service_file.write_text(alice.service_file.read_text().replace("# END", "# DNE"))
+    return "expected one line"
+
+
+@pytest.mark.parametrize("spoil", [spoil_key, spoil_link, spoil_services])
+def test_files_that_are_not_whole_are_left_alone_with_one_command(
+    clients: Clients, alice: User, spoil: Callable[[User], str]
+) -> None:
+    clients.converge()
+    services = alice.service_file.read_text()
+    said = spoil(alice)
+    alice.write(".postgresql/pgops/journal.json", "damaged", 0o600)
+    before = snapshot(alice.home)
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match="found something else than JSON") as failure:
+            clients.call(check_mode=check_mode)
+        assert said in failure.value.message
+    assert snapshot(alice.home) == before
+    [command] = re.findall(r"run: (mv .*?)\. Then rerun\.", failure.value.message)
+    subprocess.run(shlex.split(command), check=True)
+    alice.service_file.write_text(services)
+    clients.converge()
+    assert clients.call()["changed"] is False
+
+
+def test_keys_whose_signing_failed_go_once_no_run_can_be_at_work_with_them(clients: Clients, alice: User) -> None:
+    clients.converge()
+    assert clients.call(renew=True)["requests"]
+    pending = alice.store / "pending"
+    shutil.copy2(pending / "app.key", pending / "gone.key")
+    assert clients.call()["changed"] is False
+    assert len(list(pending.iterdir())) == 2, "another run may be having them signed"
+    for path in pending.iterdir():
+        os.utime(path, (NOW - 7200, NOW - 7200))
+    assert clients.call()["changed"] is False
+    assert list(pending.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", [".pg_service.conf", ".postgresql/postgresql.crt", ".postgresql/pgops"])

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, NOW, Server
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def test_an_authority_of_others_is_trusted_for_logins_as_long_as_it_is_declared(server: Server) -> None:
@@ -57,6 +63,54 @@ def test_names_that_only_the_certificate_of_others_has_are_told_once(server: Ser
     assert server.settle(renew=True).warnings == [], "the names of a certificate of its own are the inventory's"
 
 
+def lost_issuers(outcome: Any) -> list[str]:
+    """Return by whom clients verify the server that will not verify its new certificate, as the run says it."""
+    return [one for one in outcome.warnings if "which its new one is not" not in one and "its new one is not" in one]
+
+
+def test_the_authority_of_others_by_which_clients_verify_the_server_is_told_once(
+    server: Server, server_authority: Any
+) -> None:
+    server.cluster.serve(*server_authority.issue("old", "serverAuth", "DNS:localhost"), server_authority.root)
+    for check_mode in (True, False):
+        [told] = lost_issuers(server.converge(check_mode=check_mode))
+        assert told.startswith("The certificate that the server shows is verified by 'CN=Test server CA', and its new")
+        assert f"do not trust {AUTHORITIES['server'].root.common_name!r} will refuse it. Before this run, add" in told
+        assert "postgres_client_extra_roots" in told
+    assert lost_issuers(server.settle())
+    assert server.settle(renew=True).warnings == []
+
+
+def test_the_root_is_told_and_not_the_issuing_authority_below_it(server: Server) -> None:
+    old = issuing.new_authority("server", "P-256", NOW)
+    key, leaf = leaf_of(old)
+    folder = server.cluster.home
+    (folder / "chain.crt").write_text(leaf + old.issuing.pem)
+    (folder / "chain.key").write_bytes(key)
+    server.cluster.serve(folder / "chain.crt", folder / "chain.key", folder / "chain.crt")
+    [told] = lost_issuers(server.converge(check_mode=True))
+    name = old.root.common_name if sys.version_info >= (3, 10) else old.issuing.common_name
+    assert f"is verified by 'CN={name}'" in told
+
+
+def test_a_server_whose_directory_got_lost_loses_no_issuer(server: Server) -> None:
+    server.settle()
+    shutil.move(server.directory / "current", server.directory / "away")
+    assert lost_issuers(server.converge(check_mode=True)) == []
+
+
+def test_a_self_signed_certificate_may_be_what_clients_verify_by_but_not_the_one_of_debian(
+    server: Server, server_authority: Any
+) -> None:
+    server.cluster.serve(server_authority.root, server_authority.key, server_authority.root)
+    [told] = lost_issuers(server.converge(check_mode=True))
+    assert "is verified by 'CN=Test server CA'" in told
+    server.cluster.write("ssl-cert-snakeoil.pem", (server.cluster.data / "server.crt").read_bytes())
+    server.cluster.append("postgresql.conf", "ssl_cert_file = 'ssl-cert-snakeoil.pem'\n")
+    server.cluster.reload()
+    assert lost_issuers(server.converge(check_mode=True)) == []
+
+
 def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Server, server_authority: Any) -> None:
     server.cluster.serve(*server_authority.issue("db.example", "serverAuth"), server_authority.root)
     [told] = [one for one in server.converge().warnings if "extra_names" in one]
@@ -66,6 +120,17 @@ def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Ser
 def test_the_name_of_a_self_signed_certificate_is_nothing_to_tell_of(server: Server, server_authority: Any) -> None:
     server.cluster.serve(server_authority.root, server_authority.key, server_authority.root)
     assert not [one for one in server.converge().warnings if "extra_names" in one]
+
+
+def leaf_of(authority: issuing.Authority) -> tuple[bytes, str]:
+    """Return a key and the certificate (PEM both) that an authority issues for it and for localhost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
+    holder = issuing.Holder("", tuple(parse_all(["localhost"], "names")))
+    validity = issuing.Validity(NOW - 300, NOW + DAY)
+    leaf = issuing.new_leaf(issuer, certificate.SERVER_AUTH, holder, key.public_key(), validity)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()), certificate.read_der(leaf, "leaf").pem
 
 
 OLD_RULES = """\

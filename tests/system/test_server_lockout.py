@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.tests.servers import HBA, Server
+from ansible_collections.pgops.tls.tests import loops
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server
 from ansible_collections.pgops.tls.tests.system.test_server_found_first import refused
 
 OPEN = "hostssl all app all trust\n" + HBA
@@ -85,11 +87,51 @@ def test_a_live_session_over_the_socket_counts_and_this_modules_own_does_not(man
 def test_sessions_that_new_rules_do_not_shut_out_stop_nobody(managed: Server) -> None:
     managed.converge(hba=OPEN)
     with session(managed):
-        # a certificate, a password: whoever is connected may have it
-        for line in ("hostssl all app all cert", "hostssl all app all md5", "hostssl all app samenet reject\n" + OPEN):
+        # a password: whoever is connected may have it
+        for line in ("hostssl all app all md5", "hostssl all app samenet reject\n" + OPEN):
             assert managed.converge(hba=f"{line}\n{HBA}").changes == ["pg_hba.conf: changed"]
         managed.cluster.psql("ALTER ROLE app NOLOGIN")
         assert managed.converge(hba=CLOSED).changes == ["pg_hba.conf: changed"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hostssl all app all cert",
+        "hostssl all app all scram-sha-256 clientcert=verify-ca",
+        "hostssl postgres app 127.0.0.0/8 trust clientcert=verify-full",
+    ],
+)
+def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(managed: Server, line: str) -> None:
+    managed.converge(hba=OPEN)
+    with session(managed):
+        coming = f"{line}\n{OPEN}"
+        refused(
+            managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1 (pgops.tls,", hba=coming
+        )
+        refused(managed, f"({line}) decides, it demands a certificate. Nothing was changed. Sessions that", hba=coming)
+        refused(managed, "run with postgres_server_hba: [] first", hba=coming)
+        assert managed.converge(hba=coming, lock_out="allow").changes == ["pg_hba.conf: changed"]
+        assert managed.converge(hba=f"# another\n{coming}").changes, "what shuts it out already is nothing new"
+
+
+def test_a_session_with_a_certificate_is_not_held_against_a_rule_that_asks_for_one(
+    managed: Server, tmp_path: Path
+) -> None:
+    managed.converge(hba=OPEN)
+    with loops.session(tmp_path, managed.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"]):
+        assert managed.converge().changes == ["pg_hba.conf: changed"]
+
+
+def test_a_session_without_a_certificate_comes_back_where_another_rule_takes_it(managed: Server) -> None:
+    managed.converge(hba=OPEN)
+    with session(managed):
+        for line in ("hostssl other app all cert", "hostssl all app 192.0.2.0/24 cert"):
+            assert managed.converge(hba=f"{line}\n{OPEN}").changes == ["pg_hba.conf: changed"]
+        refused(managed, "Declare a rule for them", hba=CLOSED)
+        with pytest.raises(TlsError) as failure:
+            managed.converge(hba=CLOSED, check_mode=True)
+        assert "Sessions that lack" not in failure.value.message
 
 
 def test_a_session_that_could_not_come_back_anyway_stops_nobody(managed: Server) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +121,12 @@ def test_a_server_that_nobody_has_set_up_stays_as_it_is(own: Server, kind: type[
     assert not own.directory.exists()
 
 
-def refuse(server: Server, said: str, **options: Any) -> None:
+def refuse(server: Server, said: str, kind: type[removal.RuleRemoval] = removal.Removal, **options: Any) -> None:
     """Check that the way out is refused, in check mode too, and nothing changes."""
     files, disk = texts(server), server.disk()
     for check_mode in (True, False):
         with pytest.raises(TlsError, match=said):
-            remove(server, check_mode=check_mode, **options)
+            server.converge(kind=kind, check_mode=check_mode, **options)
     assert (texts(server), server.disk()) == (files, disk)
 
 
@@ -175,6 +177,104 @@ def test_files_of_its_own_that_are_of_no_use_stop_it(own: Server) -> None:
     assert remove(own).changes
 
 
+def encrypted(server: Server, passphrase: str = "secret") -> None:
+    """Give the server's own key a passphrase, which it asks for at its start alone."""
+    key = server.cluster.data / "server.key"
+    options = ["-aes256", "-passout", f"pass:{passphrase}"]
+    text = subprocess.run(["openssl", "pkey", "-in", key, *options], check=True, capture_output=True).stdout
+    server.cluster.write("server.key", text)
+
+
+KINDS = [removal.Removal, removal.RuleRemoval]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_of_its_own_that_only_a_start_can_open_stops_the_way_out_at_its_first_step(
+    own: Server, kind: type[removal.RuleRemoval]
+) -> None:
+    own.settle()
+    encrypted(own)
+    said = f"{own.cluster.data}/server.key has a passphrase, which the server cannot get at a reload: "
+    refuse(own, f"{said}ssl_passphrase_command is not set", kind)
+    own.cluster.append("postgresql.conf", "ssl_passphrase_command = 'echo secret'\n")
+    refuse(own, f"{said}ssl_passphrase_command_supports_reload is off. Nothing was changed", kind)
+    own.cluster.append("postgresql.conf", "ssl_passphrase_command_supports_reload = yes\n")
+    assert own.converge(kind=kind).changes, "the remedy helps"
+    assert remove(own).changes or kind is removal.Removal
+    own.restart()
+
+
+def test_a_server_that_is_taken_over_is_told_that_the_way_back_is_closed(own: Server) -> None:
+    encrypted(own)
+    for check_mode in (True, False):
+        [told] = [one for one in own.converge(check_mode=check_mode).warnings if "passphrase" in one]
+        assert f"The server's own key {own.cluster.data}/server.key has a passphrase" in told
+        assert "pgops.tls.remove would stop" in told
+        assert (
+            f"In {own.cluster.data}/postgresql.conf, set ssl_passphrase_command to a command that asks nobody" in told
+        )
+    own.settle()
+    assert not [one for one in own.converge().warnings if "passphrase" in one]
+
+
+def gone_list(server: Server) -> None:
+    server.cluster.append("own.conf", "ssl_crl_file = 'gone.crl'\n")
+
+
+def gone_authorities(server: Server) -> None:
+    (server.cluster.data / "clients.crt").unlink()
+
+
+def loose_key(server: Server) -> None:
+    (server.cluster.data / "server.key").chmod(0o640)
+
+
+def unknown_curve(server: Server) -> None:
+    name = "ssl_groups" if int(server.cluster.psql("SHOW server_version_num")) >= 180000 else "ssl_ecdh_curve"
+    server.cluster.append("own.conf", f"{name} = 'no-such-curve'\n")
+
+
+def other_key(server: Server) -> None:
+    text = subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519"], check=True, capture_output=True).stdout
+    server.cluster.write("server.key", text)
+
+
+def locked_file(server: Server) -> None:
+    path = server.cluster.data / "postgresql.conf"
+    path.chmod(0o644)
+    os.chown(path, 0, 0)
+
+
+BROKEN = {
+    gone_list: r"ssl_crl_file: \S+/gone\.crl: expected PEM, found no file",
+    gone_authorities: r"ssl_ca_file: \S+/clients\.crt: expected PEM, found no file",
+    loose_key: "server.key: owner .*, mode 0640; expected mode 0600",
+    unknown_curve: "no-such-curve",
+    other_key: "server.key does not belong to",
+    locked_file: "postgresql.conf: found owner and group 0:0",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_would_fail_the_last_step_is_found_by_the_first(own: Server, broken: Callable[[Server], None]) -> None:
+    own.cluster.append("postgresql.conf", "include 'own.conf'\n")
+    own.cluster.write("own.conf", "")
+    own.settle()
+    broken(own)
+    for kind in KINDS:
+        refuse(own, BROKEN[broken], kind)
+
+
+def test_sessions_that_the_last_step_would_stop_for_are_told_by_the_first(own: Server, tmp_path: Path) -> None:
+    own.settle()
+    own.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
+    with session(own, tmp_path):
+        for check_mode in (True, False):
+            [told] = own.converge(kind=removal.RuleRemoval, check_mode=check_mode).warnings
+            assert told.startswith("As it is now, the removal would stop once TLS goes, too. Live sessions have")
+    assert own.converge(kind=removal.RuleRemoval).warnings == []
+
+
 def test_a_file_of_mode_replace_is_left_to_its_owner(own: Server) -> None:
     own.settle(hba_mode="replace")
     refuse(own, "all of it is from postgres_server_hba_mode replace")
@@ -192,13 +292,15 @@ def test_no_rule_at_all_is_not_left(own: Server) -> None:
 
 
 def test_what_the_server_refuses_is_put_back(own: Server) -> None:
+    lines = "ssl = on\nssl_passphrase_command = 'echo wrong'\nssl_passphrase_command_supports_reload = on\n"
+    text = texts(own)["postgresql.conf"].replace("ssl = on\n", lines, 1)
+    own.cluster.write("postgresql.conf", text)
     own.settle()
+    encrypted(own)  # what the command says is the server's business alone
     used, served, before = own.used(), own.served(), texts(own)
-    with_list = before["postgresql.conf"].replace("ssl = on\n", "ssl = on\nssl_crl_file = 'gone.crl'\n", 1)
-    own.cluster.write("postgresql.conf", with_list)
-    with pytest.raises(TlsError, match=r"gone\.crl.*The previous state is back, and was proven"):
+    with pytest.raises(TlsError, match=r"could not load private key file.*The previous state is back, and was proven"):
         remove(own)
-    assert texts(own) == {**before, "postgresql.conf": with_list}
+    assert texts(own) == before
     assert (own.used(), own.served()) == (used, served)
     own.restart()
     assert own.settle().changes == []

@@ -41,7 +41,7 @@ def test_a_forged_journal_does_not_make_root_write_a_file(managed: Server, treas
     backup = managed.directory / "forged"
     backup.write_text("of the server's user")
     before = {"kind": "file", "mode": 0o4755, "owner": [0, 0], "backup": str(backup)}
-    before["sha256"] = hashlib.sha256(b"of root").hexdigest()
+    before["sha256"] = hashlib.sha256(backup.read_bytes()).hexdigest()
     change = {"path": str(treasure), "before": before, "written": {}, "aside": None}
     journal = {"previous": "0001", "staged": None, "changes": [change]}
     (managed.directory / "journal.json").write_text(json.dumps(journal))

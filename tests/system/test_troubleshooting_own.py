@@ -28,6 +28,7 @@ from ansible_collections.pgops.tls.tests import leaving
 from ansible_collections.pgops.tls.tests.clients import Clients, User
 from ansible_collections.pgops.tls.tests.faults import dying
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server, lists, revocation_list, sign
+from ansible_collections.pgops.tls.tests.system.test_server_journal import killed_after
 from ansible_collections.pgops.tls.tests.troubleshooting import OURS, Heard, Provocations, check, symptoms
 
 ON_PAGE = {title: quotes for title, quotes in symptoms().items() if any(quote.source == OURS for quote in quotes)}
@@ -261,6 +262,16 @@ def _lets_connections_without_tls_in_but_postgres(fleet: Fleet) -> None:
 def _a_run_that_was_interrupted_had_changed_this(fleet: Fleet) -> None:
     fleet.interrupt()
     fleet.cluster.append("pg_hba.conf", "# a note\n")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("expected the journal of an interrupted run")
+def _expected_the_journal_of_an_interrupted_run(fleet: Fleet) -> None:
+    path = fleet.server.directory / "journal.json"
+    path.write_text("damaged", encoding="utf-8")
+    fleet.heed(fleet.server.converge().warnings)
+    killed_after("switch", fleet.server, renew=True)
+    path.write_text("damaged", encoding="utf-8")
     fleet.hear(fleet.server.converge)
 
 

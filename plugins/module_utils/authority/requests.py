@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import profile
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Holder
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import refuse_private_key
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
@@ -126,6 +127,7 @@ def leaf_key(csr: str, option: str) -> PublicKey:
 
     Raises TlsError, naming ``option``, for a damaged request, a wrong self-signature or a key that leaves may not have.
     """
+    refuse_private_key(csr, option)
     try:
         request = x509.load_pem_x509_csr(csr.encode("ascii"))
         is_proven = request.is_signature_valid

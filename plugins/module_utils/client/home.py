@@ -184,11 +184,7 @@ class Home:
 
 def free_name(path: str) -> str:
     """Return the path under which a file that was there before us is kept; it is free."""
-    name, number = f"{path}.before-pgops", 1
-    while os.path.lexists(name):
-        number += 1
-        name = f"{path}.before-pgops-{number}"
-    return name
+    return files.free_name(f"{path}.before-pgops")
 
 
 def kept_name(path: str) -> str | None:

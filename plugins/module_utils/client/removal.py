@@ -34,17 +34,15 @@ class Removal(Transaction):
         service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
 
     def warnings(self) -> list[str]:
-        """Return nothing: what is there is the user's own business again."""
-        return []
+        """Return what a damaged journal has to tell; all else is the user's own business again."""
+        return self.told
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError; then files are as they were."""
         if not self.home.is_set_up():
             return self._outcome(self.home.found([]), _Steps({}, None), [])
         with files.locked(self.home.store.directory):
-            recovered = [self._recovery()] if self.journal.is_open() else []
-            if not check_mode:
-                self._recover()
+            recovered = self._recovery() if check_mode else self._recover()
             found = self.home.found([one.role for one in self.identities])
             steps = self._steps(found)
             if not check_mode:

@@ -46,9 +46,8 @@ class RollBack(Transaction):
 
     def _back(self, *, check_mode: bool) -> Outcome:
         found, coming, plan = self._way_back()
-        recovered = [self._recovery()] if self.journal.is_open() else []
+        recovered = self._recovery() if check_mode else self._recover()
         if not check_mode:
-            self._recover()
             if plan.changes:
                 self._apply(coming, plan)
             self.home.store.prune()
@@ -61,7 +60,7 @@ class RollBack(Transaction):
 
         What an interrupted run left counts as undone. That is the way back from it, unless it was a roll-back itself.
         """
-        store, is_open = self.home.store, self.journal.is_open()
+        store, is_open = self.home.store, self._is_open()
         in_use = self.journal.originals()[0] if is_open else store.current()
         found = self.home.found_with(in_use, self.roles)
         is_back = is_open and store.left_for(self.journal.staged()) is None

@@ -12,7 +12,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, Certificate, read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
+    CLIENT_AUTH,
+    Certificate,
+    read_option,
+    refuse_private_key,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -64,6 +69,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
     """Return the target that the module's options describe. ``now`` is in Unix seconds. Raises TlsError."""
     declared = identities.parse(options["identities"])
     renew_before = options.get("renew_before")
+    refuse_private_key(options.get("crls") or "", "crls")
     return Target(
         identities=declared,
         key_type=options["key_type"],
@@ -85,7 +91,7 @@ def _lists(crls: str, roots: str) -> str:
 
 
 def _authorities(pem: str, option: str) -> list[Certificate]:
-    found = read_pem(pem, option)
+    found = read_option(pem, option)
     for one in found:
         if not one.is_ca:
             raise TlsError(
@@ -113,4 +119,4 @@ def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[s
             f"certificates: {shown(unknown[0])} is none of the identities (OS_USER/ROLE) of this host: "
             f"{', '.join(known) or 'there are none'}."
         )
-    return {name: read_pem(pem, f"certificates: {name}") for name, pem in certificates.items()}
+    return {name: read_option(pem, f"certificates: {name}") for name, pem in certificates.items()}

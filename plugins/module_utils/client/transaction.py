@@ -70,6 +70,7 @@ class Transaction:
         self.now = now
         self.home = Home(user)
         self.journal = Journal(self.home.store)
+        self.told: list[str] = []  # of a damaged journal
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for whatever can be known to fail before anything is changed."""
@@ -103,23 +104,23 @@ class Transaction:
         except OSError:
             content = None  # nor can libpq read it
         if content is None:
-            return []
+            return self.told
         known = revocations.about(content, roots)
         missing = next((one.common_name for one in roots if one not in known), None)
         if missing is None:
-            return []
-        told = (
+            return self.told
+        unread = (
             f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
             f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
             "Move it away, or add what is missing."
         )
-        return [told]
+        return [*self.told, unread]
 
     def _look(self) -> Outcome:
         """Return what a run would do."""
-        is_open = self.journal.is_open()
+        recovered = self._recovery()
         found, plan = self._plan()
-        changes = [*([self._recovery()] if is_open else []), *plan.changes]
+        changes = [*recovered, *plan.changes]
         requests = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
         now = leaves(found)
         return Outcome(plan, bool(changes), changes, requests, now, now, found)
@@ -136,16 +137,48 @@ class Transaction:
         changes = [*recovered, *plan.changes]
         return Outcome(plan, bool(changes), changes, [], before, after, found)
 
-    def _recovery(self) -> str:
-        return f"{self.user.name}: the transaction of an interrupted run is undone"
+    def _recovery(self) -> list[str]:
+        """Return what ``_recover`` does, in words. Raises TlsError where only a person can tell what to do."""
+        damage = self.journal.damage()
+        if damage:
+            self._refuse_half(damage)
+            return [f"{self.user.name}: the damaged journal of an interrupted run is set aside"]
+        return [f"{self.user.name}: the transaction of an interrupted run is undone"] if self._is_open() else []
+
+    def _is_open(self) -> bool:
+        """Return whether an interrupted run left a journal by which its changes can be undone."""
+        return self.journal.is_open() and not self.journal.damage()
 
     def _recover(self) -> list[str]:
-        if not self.journal.is_open():
-            self.home.store.discard_unused()
-            self.journal.clear()
-            return []
-        self.journal.roll_back()
-        return [self._recovery()]
+        recovered, is_open = self._recovery(), self._is_open()
+        if is_open:
+            self.journal.roll_back()
+            return recovered
+        if recovered:
+            self.journal.set_aside()
+        self.home.store.discard_unused()
+        self.journal.clear()
+        return recovered
+
+    def _refuse_half(self, damage: str) -> None:
+        """Raise TlsError unless the files are whole without what a damaged journal could tell; note what there is."""
+        found = self.home.found([])
+        half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
+        try:
+            service_file.split(found.service or b"", self.home.service_file)
+            for role in found.roles():
+                rehearse_login(self._pair(self.home.current(role)), self.target)
+        except TlsError as error:
+            half.append(error.message)
+        if half:
+            raise TlsError(
+                f"{damage} So nothing tells what an interrupted run left half done, and something is: "
+                f"{'; '.join(half)}. Nothing was changed. {self.journal.remedy}"
+            )
+        self.told.append(
+            f"{damage} The files of OS user {self.user.name!r} are whole all the same, and log in in a rehearsal. So "
+            f"the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove it."
+        )
 
     def _plan(self) -> tuple[Found, Plan]:
         found = self.home.found([one.role for one in self.identities])
@@ -197,6 +230,7 @@ class Transaction:
             with contextlib.suppress(TlsError):  # a damaged key is made anew
                 request = openssl.new_request(path, self.user)
                 if request_key_type(request) == self.target.key_type:
+                    os.utime(path)  # it waits anew
                     return request
         return None
 
@@ -222,6 +256,7 @@ class Transaction:
                 key = files.read(self.home.store.pending_key(role))
                 if key is not None and key == files.read(self.home.current(role, KEY)):
                     self.home.store.drop_pending_key(role)
+            self.home.store.drop_stale_keys(self.now)
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _LONGEST = 120  # characters of a value that a message shows
+# The first or last line of a key in PEM, OpenSSH's or PGP's form; the word between them is bounded: it is read once
+_PRIVATE_KEY = re.compile(r"(?:BEGIN|END)[^\n-]{0,40}PRIVATE KEY", re.IGNORECASE)
 
 
 class TlsError(Exception):
@@ -25,6 +28,11 @@ class TlsError(Exception):
     def as_result(self) -> dict[str, Any]:
         """Return the arguments for ``fail_json``."""
         return {"msg": self.message, **self.details}
+
+
+def holds_private_key(text: str) -> bool:
+    """Return whether a text has the first or the last line of a private key, of whatever form."""
+    return _PRIVATE_KEY.search(text) is not None
 
 
 def shown(value: object) -> str:

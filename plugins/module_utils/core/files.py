@@ -115,6 +115,15 @@ def read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+def free_name(path: str) -> str:
+    """Return ``path`` if nothing is there, else with the first number behind it that is free."""
+    name, number = path, 1
+    while os.path.lexists(name):
+        number += 1
+        name = f"{path}-{number}"
+    return name
+
+
 _PARENT_MODE = 0o755
 
 

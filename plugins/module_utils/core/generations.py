@@ -18,6 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 _NUMBERED = re.compile(r"[0-9]{4,}")
+_PENDING = 3600  # seconds after which a key waits for no run that is at work
 KEPT = 2  # the current generation and the one before it, for a roll-back
 LEFT = "rolled-back-from"  # in a generation with the files of an older one: which generation was left for it
 
@@ -155,6 +156,20 @@ class GenerationStore:
         if os.path.exists(self.pending_key(name)):
             os.unlink(self.pending_key(name))
             files.sync_directory(self.pending)
+
+    def drop_stale_keys(self, now: int) -> None:
+        """Remove keys that wait for no certificate any more: nothing is due, and no run can still be at work with one.
+
+        ``now`` is in Unix seconds. Raises OSError.
+        """
+        try:
+            names = os.listdir(self.pending)
+        except FileNotFoundError:
+            return
+        for path in (os.path.join(self.pending, name) for name in names if name.endswith(".key")):
+            if os.lstat(path).st_mtime < now - _PENDING:
+                os.unlink(path)
+                files.sync_directory(self.pending)
 
     def _make_directories(self) -> None:
         files.make_directory(self.directory, self.mode, self.owner)

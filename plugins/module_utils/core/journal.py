@@ -10,9 +10,11 @@ so a later run finds every change that may have happened and undoes it. The call
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Callable
@@ -23,6 +25,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+
+
+_ASIDE = ".damaged"
+# What is no passing fault: another kind of file, one that is too large, or none that its user may read
+_UNREADABLE = (errno.EINVAL, errno.ENXIO, errno.ELOOP, errno.EFBIG, errno.EACCES, errno.EPERM)
+
+
+class DamagedError(TlsError):
+    """What lies in the place of the journal tells nothing to put back; ``remedy`` is what a person can do."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found} {remedy}")
+        self.found = found
 
 
 class Journal:
@@ -37,6 +52,32 @@ class Journal:
     def is_open(self) -> bool:
         """Return whether a transaction was begun and neither committed nor rolled back."""
         return os.path.exists(self.path)
+
+    def damage(self) -> str:
+        """Return what is wrong with a journal by which nothing can be put back, '' for a sound one and for none."""
+        if self.is_open():
+            try:
+                self._refuse_other_copies(self._read())
+            except DamagedError as error:
+                return error.found
+        return ""
+
+    @property
+    def remedy(self) -> str:
+        """Return what a person can do about damage: look, then one command. It removes nothing."""
+        return (
+            f"What files held before is in {self.backups}, if that is there; compare them. To go on from the files as "
+            f"they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + _ASIDE)}. Then rerun."
+        )
+
+    def set_aside(self) -> str:
+        """Rename a damaged journal and the copies beside it, and return its new path. Raises OSError."""
+        aside = files.free_name(self.path + _ASIDE)
+        if os.path.lexists(self.backups):
+            os.rename(self.backups, files.free_name(self.backups + _ASIDE))
+        os.rename(self.path, aside)
+        files.sync_directory(self.store.directory)
+        return aside
 
     def clear(self) -> None:
         """Remove the copies that a run left which died while it closed its transaction."""
@@ -229,15 +270,39 @@ class Journal:
                 files.sync_directory(os.path.dirname(path))
 
     def _read(self) -> dict[str, Any]:
+        """Return what the journal says. Raises DamagedError for what is none."""
         try:
-            journal: dict[str, Any] = json.loads((files.read(self.path) or b"").decode("utf-8"))
-            _check(journal)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TlsError(
-                f"{self.path}: expected the journal of an interrupted run, found damaged JSON ({error}). "
-                f"Compare the files with those in {self.backups}, then remove the journal and start again."
-            ) from error
+            found = json.loads((self._content(self.path) or b"").decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged("something else than JSON") from error
+        try:
+            _check(found)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged("JSON of another form") from error
+        journal: dict[str, Any] = found
         return journal
+
+    def _content(self, path: str) -> bytes | None:
+        """Return what a file holds, None if it does not exist. Raises DamagedError if nobody could read it, OSError."""
+        try:
+            return files.read(path)
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            raise self._damaged(f"{path}, which cannot be read ({error.strerror})") from error
+
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(f"{self.path}: expected the journal of an interrupted run, found {what}.", self.remedy)
+
+    def _refuse_other_copies(self, journal: dict[str, Any]) -> None:
+        """Raise DamagedError when a copy is not what the journal says that a file held before."""
+        for change in journal["changes"]:
+            copy = change["before"].get("backup") if change["aside"] is None else None
+            if copy is None:
+                continue
+            content = self._content(copy)
+            if content is None or hashlib.sha256(content).hexdigest() != change["before"].get("sha256"):
+                raise self._damaged(f"one whose copy of {change['path']} ({copy}) is missing or changed")
 
     def _write(self, journal: dict[str, Any]) -> None:
         files.write_atomically(self.path, json.dumps(journal, indent=1).encode("utf-8"), 0o600)

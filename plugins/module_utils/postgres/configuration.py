@@ -13,6 +13,7 @@ BEGIN = "# BEGIN pgops.tls"
 END = "# END pgops.tls"
 _NOTE = "# Managed by Ansible: changes between BEGIN and END are lost, everything else in this file stays."
 _WHOLE = "# Managed by Ansible (pgops.tls): changes by hand are lost."
+NOTES = (_NOTE, _WHOLE)  # lines that say whose a managed part is
 
 
 def with_block(text: str, lines: str, path: str) -> str:

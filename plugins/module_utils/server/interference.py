@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF,
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts, rules
@@ -160,6 +160,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
                 f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
                 "authorities to postgres_server_extra_trusted_clients until the clients have others."
             )
+    told += _managed(target, texts)
     if target.extra_trusted:
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
         told.append(
@@ -169,21 +170,19 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
     return told + (declared.warnings(plan, texts, state.major) if plan.rules else [])
 
 
-def lost_names(leaf: Certificate, target: Target) -> list[str]:
-    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have.
-
-    Whoever verifies a self-signed one, such as Debian's, trusts nothing else and needs our root in any case.
-    """
-    if leaf.is_self_issued:
-        return []
-    coming = {name.value for name in target.names}
-    found = [name.value for name in leaf.names] or [leaf.common_name]
-    lost = ", ".join(name for name in found if name and name not in coming)
-    told = (
-        f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
-        "and call the server by one of these will refuse it. Add those to postgres_server_extra_names."
-    )
-    return [told] if lost else []
+def _managed(target: Target, texts: Texts) -> list[str]:
+    """Return a warning for each file with something of ours in it that another program makes anew, too."""
+    used = {
+        "postgresql.conf": True,
+        "pg_hba.conf": bool(target.hba.strip()) or target.hba_mode == "replace",
+        "pg_ident.conf": bool(target.ident.strip()),
+    }
+    return [
+        f"{texts.named[one.file]} line {one.number}: {one.line!r}. If {one.manager.name} makes this file anew, what "
+        "this collection added to it is gone until its next run. Have that program leave the file alone, or add the "
+        f"same lines by {one.manager.place}."
+        for one in managers.signs({name: texts.read(name, "") for name in used if used[name]})
+    ]
 
 
 def _lost_trust(path: str, target: Target) -> str:

@@ -28,11 +28,18 @@ _FACTS = """
       'sessions', (
         SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname, 'tls', ssl,
                  'address', host(client_addr), 'application', application_name,
+                 'certificate', client_serial IS NOT NULL OR client_dn IS NOT NULL,
                  'since', to_char(backend_start, 'YYYY-MM-DD HH24:MI')) ORDER BY usename, client_addr, pid), '[]')
           FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
           JOIN pg_roles ON rolname = usename
          WHERE rolcanlogin AND NOT encrypted AND pid <> pg_backend_pid()
            AND backend_type IN ('client backend', 'walsender')))""".replace("GROUPS", GROUPS)
+
+
+_CERTIFICATES_FIRST = (
+    "Sessions that lack a certificate: run with postgres_server_hba: [] first, give these clients their certificates, "
+    "and have them connect anew. "
+)
 
 
 class Files(NamedTuple):
@@ -101,7 +108,10 @@ def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> Non
 
 
 def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after: Files, facts: Facts) -> None:
-    """Refuse files by which clients that are connected now could not connect again."""
+    """Refuse files by which clients that are connected now could not connect again.
+
+    A session that showed no certificate counts as one of a client that has none.
+    """
     told = [(session, after.answer(_attempt(session), facts)) for session in sessions]
     shut_out = [
         (session, answer)
@@ -110,10 +120,12 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
     ]
     if shut_out:
         listed = "; ".join(f"{_named(session)}: {_decided(answer)}" for session, answer in shut_out)
+        rules = [one.rule for _session, answer in shut_out for one in answer.decisions if one.rule]
+        first = _CERTIFICATES_FIRST if any(map(access.clientcert, rules)) else ""
         raise TlsError(
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
-            "Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... NOLOGIN "
-            "first, or set postgres_server_lock_out to allow.",
+            f"{first}Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... "
+            "NOLOGIN first, or set postgres_server_lock_out to allow.",
             shut_out_sessions=[session for session, _answer in shut_out],
         )
 
@@ -126,6 +138,7 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
         is_local=is_local,
         address=session["address"],
         tls=session["tls"],
+        certificate=None if session["certificate"] else False,
         is_replication=session["database"] is None,
     )
 

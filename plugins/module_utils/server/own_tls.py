@@ -10,12 +10,14 @@ from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
 
 _SESSIONS = """
     SELECT coalesce(json_agg(json_build_object('role', usename, 'database', coalesce(datname, 'replication'),
@@ -29,6 +31,7 @@ class OwnTls:
 
     def __init__(self, state: ServerState, included: str) -> None:
         self.state = state
+        self.included = included
         self.settings = {row.name: row.value for row in state.on_disk if row.file != included}
 
     @property
@@ -40,24 +43,77 @@ class OwnTls:
         """Return the fingerprint of the leaf that the server would show, '' without TLS. Raises TlsError, OSError."""
         if not self.is_on:
             return ""
-        path = self._path("ssl_cert_file", "server.crt")
-        return read_pem((files.read(path) or b"").decode("ascii", "replace"), path)[0].sha256
+        text = (files.read(self.certificate) or b"").decode("ascii", "replace")
+        return read_pem(text, self.certificate)[0].sha256
 
-    def refuse_unusable(self) -> None:
-        """Raise TlsError when the server could not load its own certificate, key or trust."""
+    def refuse_unusable(self, target: Target, account: Account) -> None:
+        """Raise TlsError when the server could not load its own certificate, key, trust, lists or settings."""
         if not self.is_on:
             return
-        pair = rehearsal.Pair(self._path("ssl_cert_file", "server.crt"), self._path("ssl_key_file", "server.key"))
+        if self.needs_passphrase():
+            raise TlsError(
+                f"Without the settings of this collection the server would use its own files again, but {self.key} has "
+                f"a passphrase, which the server cannot get at a reload: {self.cannot_ask()}. Nothing was changed. "
+                f"{self.remedy()}"
+            )
         try:
             self.fingerprint()
-            if not self.settings.get("ssl_passphrase_command"):  # a key with a passphrase is the server's business
-                rehearsal.server_context(pair, self._trusted(), self.settings.get("ssl_ciphers", ""))
+            self._refuse_key()
+            if not _is_encrypted(self.key):  # the passphrase of one that is comes from the server's own command
+                place = rehearsal.Place(self.state.value("data_directory"), account)
+                rehearsal.server_context(self._as_target(target), Pair(self.certificate, self.key), place)
         except (TlsError, OSError) as error:
             raise TlsError(
                 f"Without the settings of this collection the server would have ssl = on, but its own files are of no "
-                f"use: {str(error).partition('. Run with')[0].rstrip('.')}. Nothing was changed. Mend them, or set "
-                f"ssl = off in {self.state.value('config_file')}, then start again."
+                f"use: {str(error).partition('. Run with')[0].rstrip('.')}. Nothing was changed. Correct them, or set "
+                f"ssl = off in {self.state.value('config_file')}, then rerun."
             ) from error
+
+    @property
+    def certificate(self) -> str:
+        """Return the path of the server's own certificate."""
+        return self._path("ssl_cert_file", "server.crt")
+
+    @property
+    def key(self) -> str:
+        """Return the path of the server's own key."""
+        return self._path("ssl_key_file", "server.key")
+
+    def needs_passphrase(self) -> bool:
+        """Return whether the own key has a passphrase that the server could get at a start at most."""
+        return self.is_on and bool(self.cannot_ask()) and _is_encrypted(self.key)
+
+    def cannot_ask(self) -> str:
+        """Return why the server cannot get a passphrase at a reload, '' if it can."""
+        name = "ssl_passphrase_command_supports_reload"
+        if not self.settings.get("ssl_passphrase_command"):
+            return "ssl_passphrase_command is not set"
+        is_on = settings.normal(self.settings.get(name, "off"), self.state.settings[name]) == "on"
+        return "" if is_on else f"{name} is off"
+
+    def remedy(self) -> str:
+        """Return what to do about a passphrase."""
+        return (
+            f"In {self.state.value('config_file')}, set ssl_passphrase_command to a command that asks nobody, and "
+            "ssl_passphrase_command_supports_reload = on. Or use a key without a passphrase there. Then rerun."
+        )
+
+    def _as_target(self, target: Target) -> Target:
+        """Return a target with the server's own settings, trust and lists. Raises TlsError, OSError."""
+        return target._replace(
+            settings=self.settings, trusted_clients=self._trusted(), crls=self._content("ssl_crl_file")
+        )
+
+    def _refuse_key(self) -> None:
+        """Raise TlsError for a key that the server would not load for its owner or mode, OSError."""
+        found = os.stat(self.key)
+        mode = found.st_mode & 0o7777
+        too_much = 0o077 if found.st_uid == os.geteuid() else 0o037 if found.st_uid == 0 else 0o7777
+        if mode & too_much:
+            raise TlsError(
+                f"{self.key}: owner {found.st_uid}, mode {mode:04o}; expected mode 0600 of the server's OS user, or "
+                "0640 of root"
+            )
 
     def refuse_files_in(self, directory: str) -> None:
         """Raise TlsError when the server would go on to use a file in a directory that is to be removed."""
@@ -100,11 +156,29 @@ class OwnTls:
         return [one.common_name for one in read_pem(target.trusted_clients, "") if one.der not in trusted]
 
     def _trusted(self) -> str:
-        path = self.settings.get("ssl_ca_file")
-        return (files.read(self._path("ssl_ca_file", "")) or b"").decode("ascii", "replace") if path else ""
+        return self._content("ssl_ca_file")
+
+    def _content(self, name: str) -> str:
+        """Return the text of a file that a setting names, '' for none. Raises TlsError for one that does not exist."""
+        if not self.settings.get(name):
+            return ""
+        path = self._path(name, "")
+        content = files.read(path)
+        if not content:
+            raise TlsError(f"{name}: {path}: expected PEM, found {'no file' if content is None else 'nothing'}")
+        return content.decode("ascii", "replace")
 
     def _path(self, name: str, default: str) -> str:
         return os.path.join(self.state.value("data_directory"), self.settings.get(name) or default)
+
+
+def _is_encrypted(path: str) -> bool:
+    """Return whether a key (PEM) has a passphrase; one that cannot be read has none that matters here."""
+    try:
+        content = files.read(path) or b""
+    except OSError:
+        return False
+    return b"BEGIN ENCRYPTED PRIVATE KEY" in content or b"Proc-Type: 4,ENCRYPTED" in content
 
 
 def _refuse(sessions: Iterable[Mapping[str, Any]], why: str) -> None:

@@ -39,17 +39,17 @@ class Prover:
         self.found = found
         self.endpoint = _answering([wire.Endpoint(host, administrator.port) for host in found.local_addresses])
 
-    def shown(self) -> Certificate | None:
-        """Return the leaf that the server shows, None when it offers no TLS."""
+    def chain(self) -> Sequence[Certificate]:
+        """Return the certificates that the server shows, leaf first (before Python 3.10 alone); none without TLS."""
         try:
-            return wire.observe(self.endpoint).leaf
+            return wire.observe(self.endpoint).chain
         except TlsError:
-            return None
+            return ()
 
     def served(self) -> str:
         """Return the fingerprint of the leaf that the server shows, '' when it offers no TLS."""
-        leaf = self.shown()
-        return leaf.sha256 if leaf else ""
+        chain = self.chain()
+        return chain[0].sha256 if chain else ""
 
     def observes_log(self) -> bool:
         """Return whether the server's log would tell of a refused reload: a line of ours arrives in it, in English."""

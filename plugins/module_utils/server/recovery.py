@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import os
+from typing import Iterator
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, rules
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory
+from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 
 
@@ -27,6 +31,40 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
             "next run goes on with it.",
             rolled_back=False,
         ) from error
+
+
+def refuse_half(damage: str, journal: Journal, found: planning.Found, state: ServerState, included: str) -> None:
+    """Raise TlsError unless a server is whole without what a damaged journal could tell.
+
+    Then what it shows is what is on disk, and its files hold nothing that it would not load: whatever the interrupted
+    run did, it is over, and the plan of this run leads on from there.
+    """
+    half = list(_half(found, state, included))
+    if half:
+        raise TlsError(
+            f"{damage} So nothing tells what an interrupted run left half done, and something is: {'; '.join(half)}. "
+            f"Nothing was changed. {journal.remedy}"
+        )
+
+
+def _half(found: planning.Found, state: ServerState, included: str) -> Iterator[str]:
+    """Return what is not whole, in words."""
+    yield from (f"{one['file']} line {one['line']}: {one['error']}" for one in state.faults)
+    yield from map(str, rules.faults(state.bad_lines, state.major))
+    for name, text in (("pg_hba.conf", found.hba), ("pg_ident.conf", found.ident)):
+        try:
+            configuration.with_block(text, "", name)
+        except TlsError as error:
+            yield error.message
+    is_included = any(row.file == included for row in state.on_disk)
+    if not found.generation and not is_included:
+        return  # nothing of ours is in use
+    leaf = planning.leaf_of(found.generation.get(planning.CERTIFICATE))
+    if leaf is None or found.served != leaf.sha256:
+        yield "the server shows another certificate than the one on disk"
+    if not is_included:
+        yield f"its configuration does not include {included}"
+    yield from filter(None, [found.unfit, *found.drift])
 
 
 def of_files(path: str, administrator: Administrator | None) -> bool:

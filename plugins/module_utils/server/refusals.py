@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+import os
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_checks, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    lexer,
+    managers,
+    passwords,
+    rule_checks,
+    settings,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -34,6 +41,36 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     settings.refuse_protocols(target.settings, state, included)
     settings.refuse_overrides(target.settings, state, included)
     find("openssl", "to make private keys and certificate requests")
+
+
+def refuse_managers(found: planning.Found, target: Target, state: ServerState, paths: Mapping[str, str]) -> None:
+    """Refuse a server whose files another program makes anew: what is ours would be gone at its next turn.
+
+    ``paths`` are those of the files by their names. Raises TlsError with what that program's configuration needs.
+    """
+    texts = {"postgresql.conf": found.config, "pg_hba.conf": found.hba, "pg_ident.conf": found.ident}
+    shown = [(one.manager, f"{paths[one.file]} line {one.number}: {one.line!r}") for one in managers.signs(texts)]
+    keeper = os.path.join(os.path.dirname(state.value("data_directory").rstrip("/")), managers.STOLON.sign)
+    if os.path.isfile(keeper):
+        shown.append((managers.STOLON, keeper))
+    for manager, sign in shown:
+        if manager.rewrites:
+            files = settings.GENERATION_FILES
+            wanted = {name: value for name, value in target.settings.items() if value and name not in files}
+            rules = [line.text.strip() for line in lexer.read(target.hba, state.major)]
+            raise TlsError(
+                f"{sign}. {manager.name} makes the files of this server anew, so the settings and rules of this "
+                "collection would be gone at its next reload, restart or change of roles. Nothing was changed. Leave "
+                f"this server out of group postgres_servers, and set in {manager.place}: "
+                f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
+                f"{'; '.join(map(passwords.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
+                "remove what was found.",
+                manager=manager.name,
+            )
+
+
+def _as_settings(wanted: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {settings.written(value)}" for name, value in wanted.items())
 
 
 def refuse_useless_lists(plan: planning.Plan, target: Target, now: int) -> None:

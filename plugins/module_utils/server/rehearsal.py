@@ -35,7 +35,7 @@ class Place(NamedTuple):
 def rehearse(target: Target, directory: str, place: Place) -> None:
     """Make a TLS handshake in memory with the files in ``directory`` for every declared name. Raises TlsError."""
     pair = rehearsal.Pair(os.path.join(directory, plan.CERTIFICATE), os.path.join(directory, plan.KEY))
-    context = _server_context(target, pair, place)
+    context = server_context(target, pair, place)
     client = rehearsal.client_context(target.roots)
     for name in target.names:
         rehearsal.handshake(context, client, name.value.replace("*", "any", 1))
@@ -54,14 +54,14 @@ def rehearse_settings(target: Target, place: Place) -> None:
     try:
         os.write(descriptor, openssl.throw_away(target.key_type, place.account).encode("ascii"))
         path = f"/proc/self/fd/{descriptor}"
-        context = _server_context(target, rehearsal.Pair(path, path), place)
+        context = server_context(target, rehearsal.Pair(path, path), place)
         rehearsal.handshake(context, wire.observing_context(), None)
     finally:
         os.close(descriptor)
 
 
-def _server_context(target: Target, pair: rehearsal.Pair, place: Place) -> ssl.SSLContext:
-    """Return the server side with everything that the target's settings say. Raises TlsError."""
+def server_context(target: Target, pair: rehearsal.Pair, place: Place) -> ssl.SSLContext:
+    """Return the server side of a pair with everything that the target's settings say. Raises TlsError."""
     settings = target.settings
     context = rehearsal.server_context(pair, target.trusted_clients, settings.get("ssl_ciphers", ""))
     if target.crls:

@@ -31,20 +31,13 @@ class RuleRemoval(Transaction):
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
         self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow", clients=[])
         recovered = self._recover(check_mode=check_mode)
-        is_foreseen = bool(recovered) and check_mode
-        found = self._found_after_recovery() if is_foreseen else self._found(self.store.current())
-        plan = plan_removal(found, is_whole=self.is_whole)
-        included = f"{self.store.current_link}/{planning.CONF}"
-        own = OwnTls(self.state, included)
+        found = self._found_after_recovery() if self._is_open() else self._found(self.store.current())
+        plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
+        own = OwnTls(self.state, f"{self.store.current_link}/{planning.CONF}")
+        self._refuse_end(whole, own)
         if not plan.is_empty:
-            refusals.refuse_broken_files(plan, self.state, self.texts, included)
             refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
-        if plan.config:
-            own.refuse_unusable()
-            if self.target.lock_out == "refuse":
-                own.refuse_lock_out(self.administrator, self.target)
-        if self.is_whole and self.target.remove_directory:
-            own.refuse_files_in(self.store.generations)
+        warnings = self._judge_sessions(whole, own)
         if not check_mode:
             if not plan.is_empty:
                 self._remove(plan, own)
@@ -59,8 +52,35 @@ class RuleRemoval(Transaction):
             ssl_conf_before=self.target.ssl_conf,
             version=self.state.version,
             target=self.target,
-            warnings=[],
+            warnings=[*self.told, *warnings],
         )
+
+    def _refuse_end(self, whole: planning.Plan, own: OwnTls) -> None:
+        """Stop for what would stop the whole removal, also where only the rules go now.
+
+        Between the two a fleet loses the files of its clients, which verify the server as it is. Raises TlsError.
+        """
+        if not whole.is_empty:
+            refusals.refuse_broken_files(whole, self.state, self.texts, own.included)
+        if whole.config:
+            own.refuse_unusable(self.target, self.administrator.account)
+        if self.target.remove_directory:
+            own.refuse_files_in(self.store.generations)
+
+    def _judge_sessions(self, whole: planning.Plan, own: OwnTls) -> list[str]:
+        """Stop for sessions that could not come back once TLS is as it was; where it stays for now, return a warning.
+
+        Until then clients get their own files back, and connect anew. Raises TlsError.
+        """
+        if not whole.config or self.target.lock_out != "refuse":
+            return []
+        try:
+            own.refuse_lock_out(self.administrator, self.target)
+        except TlsError as error:
+            if self.is_whole:
+                raise
+            return [f"As it is now, the removal would stop once TLS goes, too. {error.message}"]
+        return []
 
     def _remove(self, plan: planning.Plan, own: OwnTls) -> None:
         try:
@@ -81,11 +101,11 @@ class RuleRemoval(Transaction):
         path = self.store.directory
         names = os.listdir(path) if os.path.isdir(path) else []
         is_wanted = self.is_whole and self.target.remove_directory
-        ours = [name for name in _OURS if name in names and is_wanted]
+        ours = [name for name in names if name.startswith(_OURS) and is_wanted]
         if not check_mode:
             _remove([os.path.join(path, name) for name in ours], path)
             directory.remove_empty(path, self.administrator.account)  # an empty one that a run made to lock it, too
-        others = sorted(name for name in names if name not in _OURS and not name.endswith(".pgops-new"))
+        others = sorted(name for name in names if not name.startswith(_OURS) and not name.endswith(".pgops-new"))
         if not ours:
             return []
         return [f"{path}: removed" + (f", except for what others put there: {', '.join(others)}" if others else "")]

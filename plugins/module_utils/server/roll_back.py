@@ -32,9 +32,9 @@ class RollBack(Transaction):
         To undo an interrupted run is the way back from it, unless that run was a roll-back itself.
         """
         declared = self.target
-        is_back = self.journal.is_open() and self.store.left_for(self.journal.staged()) is None
+        is_back = self._is_open() and self.store.left_for(self.journal.staged()) is None
         recovered = self._recover(check_mode=check_mode)
-        is_open = self.journal.is_open()  # still, in check mode
+        is_open = self._is_open()  # still, in check mode
         in_use = self.journal.originals()[0] if is_open else self.store.current()
         found = self._found_after_recovery() if is_open else self._found(in_use)
         plan = _STAYS
@@ -54,7 +54,7 @@ class RollBack(Transaction):
             ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,
             target=self.target,
-            warnings=[] if is_open else self._warnings(plan),
+            warnings=self.told if is_open else self._warnings(plan),
             next_run=self._next_run(declared, found, plan),
         )
 

@@ -88,6 +88,8 @@ def read(options: dict[str, Any]) -> Target:
         )
     for option in ("roots", "trusted_clients"):
         authorities(options[option], option)
+    for option in ("crls", "certificate"):
+        certificate.refuse_private_key(options[option] or "", option)
     extra = options["extra_trusted_clients"]
     extra_trusted = authorities(extra, "extra_trusted_clients") if extra.strip() else []
     renew_before = options["renew_before"]
@@ -130,7 +132,7 @@ def refuse_without_roots(target: Target, now: int) -> None:
 
 def authorities(pem: str, option: str) -> list[Certificate]:
     """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
-    found = certificate.read_pem(pem, option)
+    found = certificate.read_option(pem, option)
     for one in found:
         if not one.is_ca:
             raise TlsError(

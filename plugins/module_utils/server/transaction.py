@@ -10,6 +10,7 @@ state before, proves that too, and ends with the reason.
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -32,10 +33,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.server import recovery, rehearsal
+    from ansible_collections.pgops.tls.plugins.module_utils.server import own_tls, recovery, rehearsal, takeover
 else:
+    own_tls = later("server.own_tls")
     recovery = later("server.recovery")
     rehearsal = later("server.rehearsal")
+    takeover = later("server.takeover")
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
 
@@ -80,9 +83,10 @@ class Transaction:
         self.journal = Journal(self.store, self.texts.rooted)
         self.management = planning.Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
-        self.shown = self.prover.shown()
-        self.served = self.shown.sha256 if self.shown else ""
+        self.chain = self.prover.chain()
+        self.served = self.chain[0].sha256 if self.chain else ""
         self.has_recovered = False
+        self.told: list[str] = []  # of a damaged journal
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
@@ -90,7 +94,9 @@ class Transaction:
         included = f"{self.store.current_link}/{planning.CONF}"
         refusals.refuse_settings(self.target, self.state, included)
         interference.refuse_revocations_that_end(self.target, self.state, included)
-        found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
+        is_open = self._is_open()  # in check mode only
+        found = self._found_after_recovery() if is_open else self._found(self.store.current())
+        refusals.refuse_managers(found, self.target, self.state, self.texts.named)
         plan = self._plan(found)
         refusals.refuse_useless_lists(plan, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
@@ -99,7 +105,7 @@ class Transaction:
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
-        warnings = [] if recovered and check_mode else self._warnings(plan)
+        warnings = self.told if is_open else self._warnings(plan)
         tightened = interference.tightened(self.store, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
@@ -113,13 +119,40 @@ class Transaction:
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
-        told = interference.warnings(plan, self.target, self.state, self.texts)
-        if self.shown is not None and self.store.current() is None:
-            told += interference.lost_names(self.shown, self.target)
+        told = [*self.told, *interference.warnings(plan, self.target, self.state, self.texts)]
+        if self.chain and self.store.current() is None:
+            included = f"{self.store.current_link}/{planning.CONF}"
+            told += takeover.warnings(self.chain, self.target, own_tls.OwnTls(self.state, included))
         return told
+
+    def _is_open(self) -> bool:
+        """Return whether an interrupted run left a journal by which its changes can be undone."""
+        return self.journal.is_open() and not self.journal.damage()
+
+    def _set_aside(self, damage: str, *, check_mode: bool) -> list[str]:
+        """Go on without a damaged journal where the server is whole and that is proven. Raises TlsError elsewhere."""
+        included = f"{self.store.current_link}/{planning.CONF}"
+        recovery.refuse_half(damage, self.journal, self._found(self.store.current()), self.state, included)
+        aside = "set aside"
+        if not check_mode:
+            self.prover.check_rules()
+            self.prover.previous(self.served)  # after a reload: what is on disk is what counts from now on
+            aside = f"set aside as {self.journal.set_aside()}"
+            self.has_recovered = True
+            self.texts.forget()
+            self.store.discard_unused()
+            self.state = state.inspect(self.administrator)
+        self.told.append(
+            f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
+            f"journal is {aside}. Find out who wrote to {self.store.directory}, then remove it."
+        )
+        return ["recovery: the damaged journal of an interrupted run is set aside"]
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
+        damage = self.journal.damage()
+        if damage:
+            return self._set_aside(damage, check_mode=check_mode)
         if not self.journal.is_open():
             if not check_mode:
                 self.store.discard_unused()
@@ -223,6 +256,7 @@ class Transaction:
             with contextlib.suppress(TlsError):  # a damaged key is replaced below
                 request = openssl.new_request(path, user)
                 if request_key_type(request) == self.target.key_type:
+                    os.utime(path)  # it waits anew
                     return request
         self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type, user))
         return openssl.new_request(path, user)
@@ -248,6 +282,7 @@ class Transaction:
             key = self._read(self.store.current(), planning.KEY)
             if key is not None and files.read(self.store.pending_key(_PENDING)) == key:
                 self.store.drop_pending_key(_PENDING)
+            self.store.drop_stale_keys(self.now)
 
     def _stage(self, plan: planning.Plan) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
@@ -274,7 +309,7 @@ class Transaction:
             if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
                 self._rehearse(None)
         elif check_mode and plan.contents is not None and not plan.reasons:
-            previous = self.journal.originals()[0] if self.journal.is_open() else self.store.current()
+            previous = self.journal.originals()[0] if self._is_open() else self.store.current()
             self._rehearse(previous or "")
 
     def _rehearse(self, generation: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, rehearsal
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
 
 _DAY = 86400
 _LONGEST_WAIT = 3600  # seconds
@@ -95,7 +95,7 @@ def _unverified(endpoint: wire.Endpoint, context: ssl.SSLContext, *, direct: boo
 
 def _verifying_context(roots: str) -> ssl.SSLContext:
     """Return a client that verifies chain and name, as sslmode=verify-full does. Raises TlsError for bad PEM."""
-    read_pem(roots, "roots")
+    read_option(roots, "roots")
     return rehearsal.client_context(roots)
 
 

@@ -13,7 +13,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, holds_private_key
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der, names
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
@@ -78,6 +78,24 @@ def read_pem(text: str, source: str) -> list[Certificate]:
             "line, and no key."
         )
     return [read_der(_decoded(block, source), source) for block in blocks]
+
+
+def read_option(text: str, option: str) -> list[Certificate]:
+    """Return the certificates of an option, which travels to hosts and into outputs. Raises TlsError, also for a key.
+
+    Files on a host may hold a key beside certificates; ``read_pem`` is for those.
+    """
+    refuse_private_key(text, option)
+    return read_pem(text, option)
+
+
+def refuse_private_key(text: str, option: str) -> None:
+    """Raise TlsError when an option for what is public holds a private key, of whatever form."""
+    if holds_private_key(text or ""):
+        raise TlsError(
+            f"{option}: expected only what is public, found a private key. Nothing was changed. Remove the key from "
+            "it. Whoever can read this option has the key, so replace that key, too."
+        )
 
 
 def read_der(encoded: bytes, source: str) -> Certificate:

@@ -11,6 +11,8 @@ from typing import Iterator, NamedTuple, Sequence
 
 AUTHORITY_KEY_ID = "2.5.29.35"
 _COMMON_NAME = "2.5.4.3"
+_SHORT = {_COMMON_NAME: "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU"}
+_SHORT.update({"0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress"})
 
 
 class Value(NamedTuple):
@@ -74,6 +76,17 @@ def common_name(name: bytes) -> str:
             if oid(kind.body) == _COMMON_NAME:
                 return text.body.decode("utf-16-be" if text.tag == 0x1E else "utf-8")
     return ""
+
+
+def in_words(name: bytes) -> str:
+    """Return a distinguished name as OpenSSL writes it, its most general part first, for people to read."""
+    parts = []
+    for relative in read_all(read(name)[0].body):
+        for attribute in read_all(relative.body):
+            kind, text = read_all(attribute.body)
+            value = text.body.decode("utf-16-be" if text.tag == 0x1E else "utf-8", "replace")
+            parts.append(f"{_SHORT.get(oid(kind.body), oid(kind.body))}={value}")
+    return ", ".join(parts)
 
 
 def extensions(fields: Sequence[Value], tag: int) -> dict[str, bytes]:

@@ -173,7 +173,9 @@ def test_bad_options_are_refused_by_their_name(world: World, bad: Any, capsys: p
     assert not result.get("changed")
     assert "exception" not in result
     assert len(result["msg"]) < 2500
-    assert not [line for line in bad_inputs.SECRETS if line in written.partition('"invocation"')[0]]
+    if bad.name == "client certificates: key":  # the name of an entry is nothing that Ansible could hide
+        written = written.partition('"invocation"')[0]
+    assert not [line for line in bad_inputs.SECRETS if line in written]
     assert world.site.files() == before
 
 
@@ -183,12 +185,12 @@ def test_a_bad_request_is_refused_and_the_others_are_signed(
 ) -> None:
     given, message = bad_inputs.REQUESTS[name]
     before = world.site.files()
-    result, _written = world.call("certificate", capsys, requests=[{"id": "db1", **given}])
+    result, written = world.call("certificate", capsys, requests=[{"id": "db1", **given}])
     world.tried.add(f"request {name}")
     assert not result.get("failed"), result
     assert result["certificates"] == {}
     assert re.search(message, result["refused"]["db1"], re.DOTALL), result
-    assert not [line for line in bad_inputs.SECRETS if line in json.dumps(result["refused"])]
+    assert not [line for line in bad_inputs.SECRETS if line in written]
     assert world.site.files() == before
 
 

@@ -128,6 +128,25 @@ def test_no_secret_is_seen_when_everything_is_set_up_and_again_when_nothing_chan
     assert re.search(r"changed=[1-9]", again.stdout) is None
 
 
+@pytest.mark.parametrize("option", ["extra_trusted_clients", "roots"])
+@pytest.mark.parametrize("alone", [False, True], ids=["site", "role"])
+def test_no_key_is_seen_that_somebody_put_among_certificates(site: Any, option: str, alone: bool) -> None:
+    role, variable = {
+        "extra_trusted_clients": ("postgres_server", "postgres_server_extra_trusted_clients"),
+        "roots": ("postgres_client", "postgres_client_extra_roots"),
+    }[option]
+    [root, *_others] = site.authorities.rglob("root.crt")
+    key = (site.cluster.home / "tls" / "current" / "server.key").read_text()
+    play = {"hosts": f"{role}s", "gather_facts": False, "roles": ["pgops.tls.postgres_ca", f"pgops.tls.{role}"]}
+    before = site.files()
+    done = run(site, playbook=[play] if alone else None, **{variable: root.read_text() + key})
+    assert done.returncode == 2
+    assert f"{option if alone else variable}: expected only what is public, found a private key" in done.stdout, (
+        done.stdout[-3000:]
+    )
+    assert site.files() == before
+
+
 def test_no_secret_is_seen_with_a_wrong_passphrase(site: Any) -> None:
     done = run(site, postgres_ca_passphrase=WRONG)
     assert "the passphrase is wrong" in done.stdout

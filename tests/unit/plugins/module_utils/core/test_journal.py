@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import DamagedError, Journal
 from ansible_collections.pgops.tls.tests import faults
 
 ME = files.Owner(os.geteuid(), os.getegid())
@@ -280,29 +282,72 @@ def test_a_second_transaction_cannot_begin_over_an_open_one(world: World) -> Non
     assert faults.everything(world.root) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '"text"',
-        "null",
-        '{"changes": []}',
-        '{"changes": 1, "previous": "0001", "staged": null}',
-        '{"changes": [1], "previous": "0001", "staged": null}',
-        '{"changes": [{}], "previous": "0001", "staged": null}',
-        '{"changes": [], "previous": "../../etc", "staged": null}',
-        '{"changes": [], "previous": "0001", "staged": {}}',
-        '{"changes": [{"path": "/x", "before": {"kind": "file"}, "written": {}, "aside": null}], "previous": null}',
-    ],
-)
-def test_a_damaged_journal_is_named_and_stays(world: World, text: str) -> None:
+ANOTHER = "JSON of another form"
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    name: functools.partial(lambda text, path: path.write_text(text), text)
+    for name, text in {
+        "empty": "",
+        "cut": '{"previous": "0001", "cha',
+        "a list": "[]",
+        "a text": '"text"',
+        "null": "null",
+        "a number": "1",
+        "foreign": '{"title": "A", "items": ["a", "b"]}',
+        "changes alone": '{"changes": []}',
+        "changes a number": '{"changes": 1, "previous": "0001", "staged": null}',
+        "changes a text": '{"changes": "text", "previous": "0001", "staged": null}',
+        "a change a number": '{"changes": [1], "previous": "0001", "staged": null}',
+        "a change a text": '{"changes": ["a"], "previous": "0001", "staged": null}',
+        "a change empty": '{"changes": [{}], "previous": "0001", "staged": null}',
+        "a path as generation": '{"changes": [], "previous": "../../etc", "staged": null}',
+        "a generation of the wrong type": '{"changes": [], "previous": "0001", "staged": {}}',
+        "no copy": '{"changes": [{"path": "/x", "before": {"kind": "file"}, "written": {}, "aside": null}]}',
+        "before a text": '{"changes": [{"path": "/x", "before": "file", "written": {}, "aside": null}]}',
+        "before a list": '{"changes": [{"path": "/x", "before": [1], "written": {}, "aside": null}]}',
+        "of a later version": '{"version": 2, "changes": {"one": {}}, "previous": "0001", "staged": "0002"}',
+        "nested": "[" * 100_000,
+        "nested in a change": '{"changes": ' + "[" * 100_000,
+    }.items()
+}
+DAMAGE["bytes"] = lambda path: path.write_bytes(bytes(range(256)))
+DAMAGE["directory"] = lambda path: (path.unlink(), path.mkdir())
+DAMAGE["pipe"] = lambda path: (path.unlink(), os.mkfifo(path))
+DAMAGE["link to a directory"] = lambda path: (path.unlink(), path.symlink_to("/"))
+DAMAGE["huge"] = lambda path: os.truncate(path, 1 << 40)
+PYTHON = re.compile(r"indices|object|unsupported|subscript|Expecting|codec|recursion|KeyError|Errno", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_journal_is_named_and_stays_until_it_is_set_aside(world: World, name: str) -> None:
     journal = world.change()
-    Path(journal.path).write_text(text)
-    with pytest.raises(TlsError, match=r"journal\.json: expected the journal of an interrupted run, found damaged"):
-        journal.roll_back()
+    DAMAGE[name](Path(journal.path))
+    before = world.used()
+    assert journal.damage().startswith(f"{journal.path}: expected the journal of an interrupted run, found ")
+    for work in (journal.roll_back, journal.originals, journal.staged):
+        with pytest.raises(DamagedError, match=rf"then rerun|mv {journal.path} {journal.path}\.damaged") as failure:
+            work()  # type: ignore[operator]
+        assert not PYTHON.search(failure.value.message), failure.value.message
+    assert world.used() == before
     assert journal.is_open()
+    for number in ("", "-2"):
+        assert journal.set_aside() == f"{journal.path}.damaged{number}"
+        assert not journal.is_open()
+        assert list(Path(f"{journal.backups}.damaged").iterdir())
+        Path(journal.path).write_text("again")
+    assert world.used() == before
+
+
+def test_a_copy_that_is_missing_or_changed_is_damage_too(world: World) -> None:
+    journal = world.change()
+    assert journal.damage() == ""
+    copy = Path(journal.backups) / "0"
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-1])
+    assert f"found one whose copy of {world.path('config')} ({copy}) is missing or changed" in journal.damage()
+    copy.unlink()
+    assert "is missing or changed" in journal.damage()
+    copy.write_bytes(content)
+    assert journal.damage() == ""
 
 
 def test_a_directory_in_the_place_of_a_file_is_refused(world: World) -> None:

@@ -64,6 +64,8 @@ def damaged(found: Any, data: st.DataObject) -> Any:
 def undo(journal: Journal, content: bytes) -> None:
     """Do with a journal what a run does; errors of the operating system are explained by who calls this."""
     Path(journal.path).write_bytes(content)
+    damage = journal.damage()
+    assert not damage or damage.startswith(f"{journal.path}: expected the journal of an interrupted run, found ")
     for work in (journal.originals, journal.roll_back):
         with contextlib.suppress(TlsError, OSError):
             work()

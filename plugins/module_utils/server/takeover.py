@@ -1,0 +1,80 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server that others have set up loses when this collection takes it over, and what the way back will need."""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+_SNAKEOIL = "ssl-cert-snakeoil.pem"  # which Debian makes on every host, and nobody means to verify
+
+
+def warnings(chain: Sequence[Certificate], target: Target, own: OwnTls) -> list[str]:
+    """Return what is lost with the ``chain`` that the server shows (leaf first, maybe alone; none without TLS)."""
+    if not chain:
+        return []
+    found = [*_lost_names(chain[0], target), *_lost_issuer(chain, target, own)]
+    if own.needs_passphrase():
+        found.append(
+            f"The server's own key {own.key} has a passphrase, which the server cannot get at a reload: "
+            f"{own.cannot_ask()}. So the way back to it is closed: pgops.tls.remove would stop, and if this run fails "
+            f"half-way, the own certificate serves again only after a restart. {own.remedy()}"
+        )
+    return found
+
+
+def _lost_names(leaf: Certificate, target: Target) -> list[str]:
+    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have.
+
+    Whoever verifies a self-signed one, such as Debian's, trusts nothing else and needs our root in any case.
+    """
+    if leaf.is_self_issued:
+        return []
+    coming = {name.value for name in target.names}
+    found = [name.value for name in leaf.names] or [leaf.common_name]
+    lost = ", ".join(name for name in found if name and name not in coming)
+    told = (
+        f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
+        "and call the server by one of these will refuse it. Add those to postgres_server_extra_names."
+    )
+    return [told] if lost else []
+
+
+def _lost_issuer(chain: Sequence[Certificate], target: Target, own: OwnTls) -> list[str]:
+    """Return a warning of the authority by which clients verify the server now, and its new certificate not."""
+    if chain[0].is_self_issued and os.path.basename(own.certificate) == _SNAKEOIL:
+        return []
+    roots = authorities(target.roots, "roots")
+    root = _root_of(chain, [*target.issuing, *roots])
+    if root in (one.subject for one in roots):
+        return []
+    new = ", ".join(repr(one.common_name) for one in roots)
+    told = (
+        f"The certificate that the server shows is verified by {der.in_words(root)!r}, and its new one is not: clients "
+        f"that verify the server (sslmode verify-ca or verify-full) and do not trust {new} will refuse it. Before this "
+        "run, add the new root to the root certificates of these clients. On hosts of postgres_clients, "
+        "postgres_client_extra_roots keeps the old one beside it."
+    )
+    return [told]
+
+
+def _root_of(chain: Sequence[Certificate], known: Sequence[Certificate]) -> bytes:
+    """Return the name of the last issuer on the way up from the leaf; the root itself is rarely sent along."""
+    at, others = chain[0], [*chain[1:], *known]
+    for _step in others:
+        above = next((one for one in others if one.subject == at.issuer and _fits(one, at)), None)
+        if above is None or at.is_self_issued:
+            break
+        at = above
+    return at.issuer
+
+
+def _fits(issuer: Certificate, below: Certificate) -> bool:
+    return below.authority_key_id in ("", issuer.subject_key_id)
