@@ -114,17 +114,23 @@ REPAIRED = {
 REFUSED = {
     "a copy in the place of the link": Refused(
         command("cd pgops && cp -rL current copied && rm current && mv copied current"),
-        ("pgops/current: expected a symbolic link to a generation, found another kind of file. Move it away",),
-        command("mv pgops/current pgops/copy"),
+        (
+            "pgops/current: expected a symbolic link to a generation, found another kind of file",
+            "Rename it and put a link",
+        ),
+        command("mv pgops/current pgops/copy && ln -s generations/0001 pgops/current"),
     ),
     "a link elsewhere": Refused(
         command("ln -sfn /srv/old pgops/current"),
-        ("pgops/current: expected a link to generations/NNNN, found a link to '/srv/old'", "point it at"),
+        ("pgops/current: expected a link to generations/NNNN, found a link to '/srv/old'", "Point it at"),
         command("ln -sfn generations/0001 pgops/current"),
     ),
     "everything owned by root": Refused(
         command("chown -R root .", root=True),
-        (".postgresql: this directory belongs to the user id 0, expected", "chown -R"),
+        (
+            ".postgresql: this directory belongs to the user id 0, expected",
+            "After a restore as root, restore its owner",
+        ),
         command("chown -R USER .", root=True),
     ),
     "a directory that its user cannot enter": Refused(
@@ -142,7 +148,7 @@ REFUSED = {
     ),
     "services of root": Refused(
         command("chown root ../.pg_service.conf", root=True),
-        (".pg_service.conf: belongs to the user id 0, expected",),
+        (".pg_service.conf: belongs to the user id 0, expected", "restore its owner"),
         command("chown USER ../.pg_service.conf", root=True),
     ),
 }
@@ -270,7 +276,7 @@ def test_a_list_of_revoked_certificates_that_shuts_out_every_server_is_told(
     assert "certificate verify failed" in connects(alice, managed)
     [warning] = warnings(clients)
     assert str(alice.default / "root.crl") in warning
-    assert "Move it away, or add what is missing" in warning
+    assert "Add what is missing. Or rename it" in warning
     assert (alice.default / "root.crl").exists()
     (alice.default / "root.crl").unlink()
     assert warnings(clients) == []

@@ -111,7 +111,7 @@ class Transaction:
         told = (
             f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
             f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
-            "Move it away, or add what is missing."
+            "Add what is missing. Or rename it, and name it by sslcrl in the connections that it is for."
         )
         return [told]
 

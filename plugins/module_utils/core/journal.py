@@ -82,7 +82,7 @@ class Journal:
         ``aside``, a free path in the same directory, is where the file or link stays that was there before.
         """
         if aside is not None and os.path.lexists(aside):
-            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Move it away.")
+            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Rename it.")
         self._note(path, {"link": target}, aside)
         if aside is not None:
             _keep(path, aside)
@@ -179,7 +179,7 @@ class Journal:
         if stat.S_ISLNK(found.st_mode):
             return {"kind": "link", "link": os.readlink(path)}
         if not stat.S_ISREG(found.st_mode):
-            raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Move it away.")
+            raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Rename it.")
         return {
             "kind": "file",
             "mode": found.st_mode & 0o7777,
