@@ -117,6 +117,19 @@ def test_broken_marks_stop_it_before_anything(clients: Clients, alice: User) -> 
     assert snapshot(alice.home) == seen
 
 
+@pytest.mark.parametrize("place", [".", ".postgresql", ".postgresql/pgops"])
+def test_a_directory_that_cannot_be_written_stops_it_before_anything(clients: Clients, alice: User, place: str) -> None:
+    clients.converge()
+    seen = snapshot(alice.home / ".postgresql" / "pgops" / "generations")
+    (alice.home / place).chmod(0o500)
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=r"cannot write to this directory.*Nothing was changed"):
+            remove(clients, check_mode=check_mode)
+    assert snapshot(alice.home / ".postgresql" / "pgops" / "generations") == seen
+    (alice.home / place).chmod(0o700)
+    assert remove(clients)["changed"]
+
+
 def test_a_death_at_any_point_leaves_what_the_next_run_ends(clients: Clients, alice: User) -> None:
     furnish(alice)
     before = home(alice)

@@ -29,7 +29,7 @@ class RuleRemoval(Transaction):
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
-        self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow", clients=[])
+        self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow")
         recovered = self._recover(check_mode=check_mode)
         is_foreseen = bool(recovered) and check_mode
         found = self._found_after_recovery() if is_foreseen else self._found(self.store.current())
@@ -45,6 +45,7 @@ class RuleRemoval(Transaction):
                 own.refuse_lock_out(self.administrator, self.target)
         if self.is_whole and self.target.remove_directory:
             own.refuse_files_in(self.store.generations)
+        self._refuse_unfit(plan, own)
         if not check_mode:
             if not plan.is_empty:
                 self._remove(plan, own)
@@ -61,6 +62,23 @@ class RuleRemoval(Transaction):
             target=self.target,
             warnings=[],
         )
+
+    def _refuse_unfit(self, plan: planning.Plan, own: OwnTls) -> None:
+        """Stop where the transaction could not be noted down, or its end not be proven. Raises TlsError, OSError."""
+        path = self.store.directory
+        if not plan.is_empty and os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+            raise TlsError(
+                f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
+                "directory, in which every change is noted before it is made. Nothing was changed. Check its mode, "
+                "and whether its file system is read-only. Then rerun."
+            )
+        if plan.config and own.fingerprint() == self.served and not self.prover.observes_log():
+            raise TlsError(
+                "The server would show the same certificate before and after, and its log cannot be read here. So "
+                "nothing would prove that it took its own settings. Nothing was changed. Set ssl_cert_file and "
+                f"ssl_key_file in {self.state.value('config_file')} to a certificate of its own, or let it log to a "
+                "file that its OS user can read. Then rerun."
+            )
 
     def _remove(self, plan: planning.Plan, own: OwnTls) -> None:
         try:
