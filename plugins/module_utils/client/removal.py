@@ -16,8 +16,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.transaction impor
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
-_REMOVED = "removed"  # in differences: what is there instead of a link of ours
-
 
 class _Steps(NamedTuple):
     """Links of ours with the files that take their places (None: nothing does), and the coming service file."""
@@ -46,7 +44,7 @@ class Removal(Transaction):
                     "is read-only. Then rerun."
                 )
 
-    def warnings(self) -> list[str]:
+    def warnings(self, _outcome: Outcome) -> list[str]:
         """Return nothing: what is there is the user's own business again."""
         return []
 
@@ -97,6 +95,6 @@ class Removal(Transaction):
         return [*told, f"{self.home.store.directory}: removed"]
 
     def _outcome(self, found: Found, steps: _Steps, changes: list[str]) -> Outcome:
-        links = {path: os.path.basename(kept) if kept else _REMOVED for path, kept in steps.links.items()}
+        links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}
         plan = planning.Plan({}, [], False, links, steps.service, [], changes)
         return Outcome(plan, bool(changes), changes, [], leaves(found), {}, found)

@@ -25,7 +25,7 @@ def told(*leaving: str) -> list[str]:
     lines = dependents.refusal(HOSTVARS, GROUPS, leaving).splitlines()
     if lines:
         assert lines[0].endswith("Nothing was changed.")
-        assert lines[-1].endswith("-e postgres_remove_in_use=true.")
+        assert lines[-1].endswith("-e postgres_server_remove_in_use=true.")
     return lines[1:-1]
 
 
