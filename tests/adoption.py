@@ -47,18 +47,23 @@ class Client:
         """Return whether it never uses TLS, although it connects by TCP."""
         return dict(self.parameters).get("sslmode") == "disable"
 
-    def connect(self) -> str:
-        """Connect as that OS user, whose files libpq finds; return '' if that works, else what psql says."""
-        home = pwd.getpwnam(self.os_user).pw_dir
+    @property
+    def command(self) -> list[str]:
+        """Return psql as that OS user."""
         quoted = (f"{name}='{value}'" for name, value in (*self.parameters, ("gssencmode", "disable")))
+        return ["runuser", "-u", self.os_user, "--", "psql", "-XAtqw", " ".join(quoted)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of psql, whose home has the files that libpq finds."""
+        home = pwd.getpwnam(self.os_user).pw_dir
+        return {"HOME": home, "PATH": os.environ["PATH"], "LC_ALL": "C", "PGCONNECT_TIMEOUT": "20"}
+
+    def connect(self) -> str:
+        """Connect as that OS user; return '' if that works, else what psql says."""
         query = "IDENTIFY_SYSTEM" if "replication" in dict(self.parameters) else "SELECT 1"
         done = subprocess.run(
-            ["runuser", "-u", self.os_user, "--", "psql", "-XAtqw", " ".join(quoted), "-c", query],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            env={"HOME": home, "PATH": os.environ["PATH"], "LC_ALL": "C", "PGCONNECT_TIMEOUT": "20"},
+            [*self.command, "-c", query], capture_output=True, text=True, check=False, cwd="/", env=self.environment
         )
         return "" if done.returncode == 0 else done.stderr.strip() or f"psql ends with {done.returncode}"
 

@@ -11,10 +11,12 @@ import shutil
 import subprocess
 from typing import Any
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal as client_removal
-from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
+from ansible_collections.pgops.tls.plugins.plugin_utils import dependents
 from ansible_collections.pgops.tls.tests import clients, loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA
 from ansible_collections.pgops.tls.tests.troubleshooting import Provocations
@@ -118,6 +120,37 @@ def _which_the_server_would_not_trust(fleet: Any) -> None:
     fleet.cluster.append("pg_hba.conf", "host all app all trust\n")
     with loops.session(fleet.folder, fleet.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"]):
         _remove(fleet)
+
+
+@PROVOKED.of("Hosts in --limit and others depend on each other")
+def _hosts_depend_on_each_other(fleet: Any) -> None:
+    client, server = "app1.example.com", "db1.example.com"
+    hostvars = {client: {"postgres_client_identities": [{"role": "app", "os_user": "shop"}]}}
+    groups = {"postgres_servers": [server], "postgres_clients": [client]}
+    fleet.heed([dependents.refusal(hostvars, groups, [server])])
+
+
+@PROVOKED.of("cannot write to this directory")
+def _cannot_write_to_this_directory(fleet: Any) -> None:
+    fleet.server.directory.chmod(0o500)
+    _remove(fleet)
+    fleet.clients.converge()
+    fleet.alice.default.chmod(0o500)
+    fleet.hear(lambda: fleet.clients.call(kind=client_removal.Removal))
+
+
+@PROVOKED.of("and its log cannot be read here")
+def _its_log_cannot_be_read(fleet: Any) -> None:
+    _own_tls(fleet)
+    fleet.cluster.append("postgresql.conf", "log_destination = 'syslog'\n")
+    fleet.cluster.psql("SELECT pg_reload_conf()")
+    _remove(fleet)
+
+
+@PROVOKED.of("gets files at libpq's default names, for the first time")
+def _gets_files_at_default_names(fleet: Any) -> None:
+    wanted = client_target.read(fleet.clients.options, clients.NOW)
+    fleet.heed(convergence.converge(wanted, clients.NOW, float(clients.NOW), check_mode=True).warnings)
 
 
 @PROVOKED.of("by its own settings the server would go on to use that file")

@@ -52,9 +52,9 @@ options:
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
         brings declared settings and authorities back. RV(next_run) tells.
       - V(absent) takes managed rules, maps and settings out of the server's files. What these held before serves again,
-        which a handshake has to show. Before any change it stops when the server could not load its own certificate,
-        or could not get its passphrase at a reload, after O(hba_mode=replace), and with O(lock_out=refuse) when live
-        sessions could not connect again.
+        which a handshake has to show. Before any change, and in check mode, it stops when the server could not load its
+        own certificate, or could not get its passphrase at a reload, after O(hba_mode=replace), and with
+        O(lock_out=refuse) when live sessions could not connect again.
       - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
         It stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
     type: str
@@ -197,6 +197,7 @@ options:
         nobody is looked for.
       - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities); this module looks at
         C(role) and C(databases).
+      - With O(state=absent) who loses such a certificate in the same run. Live sessions that have it do not stop that.
     type: list
     elements: dict
     default: []

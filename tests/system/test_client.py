@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -379,19 +380,28 @@ def test_check_mode_tells_of_an_interrupted_run_and_leaves_it(clients: Clients, 
     assert clients.call()["changed"] is False
 
 
-def test_the_diff_shows_certificates_links_and_the_block_only(clients: Clients, alice: User) -> None:
+def test_the_diff_of_an_os_user_is_one_and_shows_links_and_services_in_a_line_each(
+    clients: Clients, alice: User
+) -> None:
     alice.write(".pg_service.conf", "[old]\npassword=hunter2\n")
     first = clients.call()
-    assert [entry["after_header"] for entry in first["diff"]] == [f"{alice.name}/app"]
+    asked = "role: app\nto be issued, because: no_certificate\n"
+    added = "links postgresql.key, postgresql.crt, root.crt\nservices app\n"
+    name = {"before_header": f"OS user {alice.name}", "after_header": f"OS user {alice.name}"}
+    assert clients.call(check_mode=True)["diff"] == [{**name, "before": "", "after": asked + added}]
+    first = clients.call()
+    assert first["diff"] == [{**name, "before": "", "after": asked}]
     second = clients.call(certificates=chains(first))
-    headers = [entry["after_header"] for entry in second["diff"]]
-    assert headers == [
-        f"{alice.name}/app",
-        *(str(alice.default / name) for name in ("postgresql.key", "postgresql.crt", "root.crt")),
-        f"{alice.service_file} (managed block)",
-    ]
-    assert "serial: " in second["diff"][0]["after"]
-    assert "hunter2" not in json.dumps([first, second])
+    [entry] = second["diff"]
+    assert re.fullmatch(r"role: app\nkey: P-256\nserial: .*\nnot after: .*\n" + added, entry["after"])
+    (alice.default / "root.crt").unlink()
+    (alice.default / "root.crt").symlink_to("elsewhere")
+    alice.service_file.write_text(alice.service_file.read_text().replace("verify-full", "disable"))
+    [entry] = clients.call()["diff"]
+    assert entry["before"].startswith("root.crt: a file that is not ours\n# BEGIN")
+    assert entry["after"].startswith("root.crt: pgops/current/root.crt\n# BEGIN"), "what others changed is in full"
+    assert "sslmode=disable" in entry["before"]
+    assert "hunter2" not in json.dumps([first, second, entry])
 
 
 # A real server

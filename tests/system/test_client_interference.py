@@ -23,6 +23,7 @@ from ansible_collections.pgops.tls.tests.clients import (
     OTHER,
     Clients,
     User,
+    chains,
     new_key,
     with_forged_signature,
 )
@@ -114,17 +115,23 @@ REPAIRED = {
 REFUSED = {
     "a copy in the place of the link": Refused(
         command("cd pgops && cp -rL current copied && rm current && mv copied current"),
-        ("pgops/current: expected a symbolic link to a generation, found another kind of file. Move it away",),
-        command("mv pgops/current pgops/copy"),
+        (
+            "pgops/current: expected a symbolic link to a generation, found another kind of file",
+            "Rename it and put a link",
+        ),
+        command("mv pgops/current pgops/copy && ln -s generations/0001 pgops/current"),
     ),
     "a link elsewhere": Refused(
         command("ln -sfn /srv/old pgops/current"),
-        ("pgops/current: expected a link to generations/NNNN, found a link to '/srv/old'", "point it at"),
+        ("pgops/current: expected a link to generations/NNNN, found a link to '/srv/old'", "Point it at"),
         command("ln -sfn generations/0001 pgops/current"),
     ),
     "everything owned by root": Refused(
         command("chown -R root .", root=True),
-        (".postgresql: this directory belongs to the user id 0, expected", "chown -R"),
+        (
+            ".postgresql: this directory belongs to the user id 0, expected",
+            "After a restore as root, restore its owner",
+        ),
         command("chown -R USER .", root=True),
     ),
     "a directory that its user cannot enter": Refused(
@@ -142,7 +149,7 @@ REFUSED = {
     ),
     "services of root": Refused(
         command("chown root ../.pg_service.conf", root=True),
-        (".pg_service.conf: belongs to the user id 0, expected",),
+        (".pg_service.conf: belongs to the user id 0, expected", "restore its owner"),
         command("chown USER ../.pg_service.conf", root=True),
     ),
 }
@@ -241,6 +248,47 @@ def test_a_home_that_is_gone_is_named(clients: Clients, alice: User) -> None:
         clients.call()
 
 
+# Files at the names that libpq looks for by itself
+
+
+def test_default_names_that_appear_are_told_once_with_what_they_do_to_other_servers(
+    clients: Clients, alice: User, server: Server, server_authority: Any, client_authority: Any
+) -> None:
+    """A server outside the inventory shows a certificate of another CA."""
+
+    def asks_for_certificates(setting: str) -> None:
+        server.cluster.append("postgresql.conf", f"{setting}\n")
+        server.cluster.reload()
+
+    def tls(mode: str) -> str:
+        line = f"host=localhost hostaddr=127.0.0.1 port={server.cluster.port} sslmode={mode} gssencmode=disable"
+        query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        done = alice.run("psql", "-XAtqw", f"{line} user=app dbname=postgres", "-c", query)
+        return (done.stdout + done.stderr).strip()
+
+    server.cluster.serve(*server_authority.issue("own", "serverAuth", "DNS:localhost"), client_authority.root)
+    server.cluster.hba("host all app all trust")
+    asks_for_certificates("ssl_ca_file = ''")
+
+    assert (tls("prefer"), tls("require")) == ("t", "t")
+    [warning] = warnings(clients)
+    assert warning.startswith(f"{alice.default}: OS user '{alice.name}' gets files at libpq's default names")
+    for said in ("sslmode=require fails", "sslmode=prefer (the default) falls back to plaintext", "extra_roots"):
+        assert said in warning
+    first = target.read({**clients.options, "certificates": chains(clients.call())}, NOW)
+    assert convergence.converge(first, NOW, float(NOW), check_mode=False).warnings == [], "the call before told it"
+    assert tls("prefer") == "f"
+    assert "certificate verify failed" in tls("require")
+    assert warnings(clients) == []
+    (alice.default / "root.crt").unlink()
+    assert warnings(clients) == [], "it is not the first time"
+    clients.options["roots"] += server_authority.root.read_text()
+    clients.call()
+    assert (tls("prefer"), tls("require")) == ("t", "t"), "what the warning says helps"
+    asks_for_certificates("ssl_ca_file = 'clients.crt'")
+    assert tls("prefer") == "f", "as the warning says of a server that asks for a certificate"
+
+
 # A list of revoked certificates that libpq reads by itself
 
 
@@ -270,7 +318,7 @@ def test_a_list_of_revoked_certificates_that_shuts_out_every_server_is_told(
     assert "certificate verify failed" in connects(alice, managed)
     [warning] = warnings(clients)
     assert str(alice.default / "root.crl") in warning
-    assert "Move it away, or add what is missing" in warning
+    assert "Add what is missing. Or rename it" in warning
     assert (alice.default / "root.crl").exists()
     (alice.default / "root.crl").unlink()
     assert warnings(clients) == []

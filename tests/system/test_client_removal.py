@@ -57,8 +57,9 @@ def test_a_home_is_as_it_was_before(clients: Clients, alice: User) -> None:
     assert home(alice) == before
     assert result["changes"] == foreseen["changes"]
     assert result["diff"] == foreseen["diff"]
-    headers = [os.path.basename(entry["before_header"]) for entry in result["diff"]]
-    assert headers == ["app", "postgresql.crt", "postgresql.key", "root.crt", ".pg_service.conf (managed block)"]
+    [entry] = result["diff"]
+    assert entry["before"].endswith("root.crt: pgops/current/root.crt\nservices app\n")
+    assert entry["after"].endswith("root.crt: root.crt.before-pgops\n")
     assert f"{alice.default}/root.crt: root.crt.before-pgops is back" in result["changes"]
     assert f"{alice.store}: removed" in result["changes"]
     seen = snapshot(alice.home)
@@ -115,6 +116,19 @@ def test_broken_marks_stop_it_before_anything(clients: Clients, alice: User) -> 
     with pytest.raises(TlsError, match="Remove what is left of the block by hand"):
         remove(clients)
     assert snapshot(alice.home) == seen
+
+
+@pytest.mark.parametrize("place", [".", ".postgresql", ".postgresql/pgops"])
+def test_a_directory_that_cannot_be_written_stops_it_before_anything(clients: Clients, alice: User, place: str) -> None:
+    clients.converge()
+    seen = snapshot(alice.home / ".postgresql" / "pgops" / "generations")
+    (alice.home / place).chmod(0o500)
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=r"cannot write to this directory.*Nothing was changed"):
+            remove(clients, check_mode=check_mode)
+    assert snapshot(alice.home / ".postgresql" / "pgops" / "generations") == seen
+    (alice.home / place).chmod(0o700)
+    assert remove(clients)["changed"]
 
 
 def test_a_death_at_any_point_leaves_what_the_next_run_ends(clients: Clients, alice: User) -> None:

@@ -51,7 +51,7 @@ def test_key_certificate_and_trust_of_the_generation_before_come_back(clients: C
     assert words == f"{alice.name}: from generation 0002 back to the files of 0001"
     assert certificate.endswith(f"-> {result['identities'][0]['serial']}")
     assert trust.startswith(f"{alice.name}: root.crt holds 'PostgreSQL server root")
-    assert [entry["before_header"] for entry in result["diff"]] == [f"{alice.name}/app"]
+    assert [entry["before_header"] for entry in result["diff"]] == [f"OS user {alice.name}"]
     assert [one.split(" holds")[0] for one in result["next_run"]] == [f"{alice.name}: root.crt"]
     assert generations(alice) == ["0002", "0003"], "the generation that was left is still there"
 

@@ -179,27 +179,24 @@ REPAIRED = {
 }
 
 
-def away(server: Server) -> None:
-    """Move away what is in the place of the link."""
-    current(server).rename(server.directory / "copy")
-
-
 NOT_LOADED = {"reload": False}
 REFUSED = {
     "a copy in the place of the link": Refused(
         command("cd TLS; cp -rL current copied; rm current; mv copied current; chown -R USER current"),
-        ("/current: expected a symbolic link to a generation, found another kind of file. Move it away",),
-        away,
-        "certificate: no_certificate",
+        ("/current: expected a symbolic link to a generation, found another kind of file", "Rename it and put a link"),
+        command("cd TLS; mv current copy; ln -s generations/0001 current; chown -h USER current"),
     ),
     "a link elsewhere": Refused(
         command("cd TLS; cp -a generations/0001 /var/tmp/pgtls; ln -sfn /var/tmp/pgtls current; chown -h USER current"),
-        ("/current: expected a link to generations/NNNN, found a link to '/var/tmp/pgtls'", "point it at"),
+        ("/current: expected a link to generations/NNNN, found a link to '/var/tmp/pgtls'", "Point it at"),
         command("cd TLS; ln -sfn generations/0001 current; chown -h USER current; rm -r /var/tmp/pgtls"),
     ),
     "everything owned by root": Refused(
         command("chown -R root TLS"),
-        ("tls belongs to user id 0; expected a directory of OS user 'postgres'", "chown it (-R) to postgres"),
+        (
+            "tls belongs to user id 0; expected a directory of OS user 'postgres'",
+            "restore its owner (a restore as root changes it)",
+        ),
         command("chown -R USER TLS"),
     ),
     "keys that wait owned by root": Refused(

@@ -150,6 +150,27 @@ def test_sessions_whose_certificates_would_not_be_trusted_any_more_stop_it(own: 
     assert remove(own).changes, "without such a session nothing stops it"
 
 
+def test_sessions_of_clients_that_leave_in_the_same_run_do_not_stop_it(own: Server, tmp_path: Path) -> None:
+    own.settle()
+    own.cluster.append("pg_hba.conf", "host all app all trust\n")
+    with session(own, tmp_path):
+        said = "Live sessions have certificates of this collection"
+        refuse(own, said, clients=[{"role": "other", "os_user": "shop"}])
+        assert remove(own, clients=[{"role": "app", "os_user": "shop"}]).changes
+
+
+def test_what_could_not_be_noted_or_proven_stops_it(own: Server) -> None:
+    own.settle()
+    own.directory.chmod(0o500)
+    refuse(own, "cannot write to this directory, in which every change is noted")
+    own.directory.chmod(0o755)
+    for name, file in {"server.crt": "server.crt", "server.key": "server.key"}.items():
+        own.cluster.write(name, (own.directory / "current" / file).read_bytes())
+    own.cluster.append("postgresql.conf", "log_destination = 'syslog'\n")
+    own.cluster.reload()
+    refuse(own, "the same certificate before and after, and its log cannot be read here")
+
+
 def test_without_tls_of_its_own_sessions_that_use_it_stop_it(server: Server, tmp_path: Path) -> None:
     before = texts(server)
     server.settle()

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.plan import REMOVED
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, explained
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
@@ -51,8 +53,9 @@ def converge(
     for transaction in transactions:
         try:
             with explained(transaction.user), acting_as(transaction.user):
-                done.append((transaction, transaction.run(check_mode=check_mode)))
-                warnings += transaction.warnings()
+                outcome = transaction.run(check_mode=check_mode)
+                done.append((transaction, outcome))
+                warnings += transaction.warnings(outcome)
         except TlsError as error:
             failed.append(error.message)
     if failed:
@@ -106,30 +109,68 @@ def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any
 
 
 def _differences(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, str]]:
-    """Return what changes in the form that Ansible prints. Hand-written services stay out: passwords may be in them."""
+    """Return what changes for an OS user in the form that Ansible prints.
+
+    Hand-written services stay out: passwords may be in them.
+    """
     if not outcome.plan.changes:
         return
-    for role in dict.fromkeys([*(one.role for one in transaction.identities), *outcome.before]):
-        before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
-        if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
-            after = f"to be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
-        if role not in [one.role for one in transaction.identities]:
-            after = ""
-        if before != after:
-            yield _entry(f"{transaction.user.name}/{role}", before, after)
-    if any(request.csr for request in outcome.requests):
-        return  # the rest comes with the certificates
+    parts = [_certificate(transaction, outcome, role) for role in _roles(transaction, outcome)]
+    if not any(request.csr for request in outcome.requests):  # else the rest comes with the certificates
+        parts += [_links(outcome), _services(transaction.home, outcome)]
+    before, after = ("".join(texts) for texts in zip(*parts))
+    if before != after:
+        name = f"OS user {transaction.user.name}"
+        yield {"before_header": name, "after_header": name, "before": before, "after": after}
+
+
+def _roles(transaction: Transaction, outcome: Outcome) -> list[str]:
+    return list(dict.fromkeys([*(one.role for one in transaction.identities), *outcome.before]))
+
+
+def _certificate(transaction: Transaction, outcome: Outcome, role: str) -> tuple[str, str]:
+    """Return the certificate of a role before and after, or what is asked for; nothing where it stays."""
+    before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
+    if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
+        after = f"role: {role}\nto be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
+    if role not in [one.role for one in transaction.identities]:
+        after = ""
+    return ("", "") if before == after else (before, after)
+
+
+def _links(outcome: Outcome) -> tuple[str, str]:
+    """Return the default names before and after: those that come or go in one line, others with what is replaced."""
+    coming, going, before, after = [], [], "", ""
     for path, to in outcome.plan.links.items():
-        found = outcome.found.links[path]
-        was = "" if found is None else f"{found or 'a file that is not ours'}\n"
-        yield _entry(path, was, f"{to}\n")
-    if outcome.plan.service is not None:
-        path = transaction.home.service_file
-        yield _entry(
-            f"{path} (managed block)",
-            service_file.split(outcome.found.service or b"", path).block.decode("utf-8", "replace"),
-            service_file.split(outcome.plan.service, path).block.decode("utf-8", "replace"),
-        )
+        name, found = os.path.basename(path), outcome.found.links[path]
+        if found is None:
+            coming.append(name)
+        elif to == REMOVED:
+            going.append(name)
+        else:
+            before += f"{name}: {found or 'a file that is not ours'}\n"
+            after += f"{name}: {to}\n"
+    return (
+        (f"links {', '.join(going)}\n" if going else "") + before,
+        (f"links {', '.join(coming)}\n" if coming else "") + after,
+    )
+
+
+def _services(home: Home, outcome: Outcome) -> tuple[str, str]:
+    """Return the managed services before and after: in full only where they change."""
+    if outcome.plan.service is None:
+        return "", ""
+    before, after = (
+        service_file.split(content or b"", home.service_file).block.decode("utf-8", "replace")
+        for content in (outcome.found.service, outcome.plan.service)
+    )
+    if before and after:
+        return before, after
+    return _in_a_line(before), _in_a_line(after)
+
+
+def _in_a_line(block: str) -> str:
+    return f"services {', '.join(service_file.names(block))}\n" if block else ""
 
 
 def _described(leaf: Certificate | None) -> str:
@@ -143,7 +184,3 @@ def _described(leaf: Certificate | None) -> str:
 def _day(moment: int) -> str:
     """Return Unix seconds as an ISO 8601 time in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-
-
-def _entry(name: str, before: str, after: str) -> dict[str, str]:
-    return {"before_header": name, "after_header": name, "before": before, "after": after}

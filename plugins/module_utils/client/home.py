@@ -19,6 +19,7 @@ LISTS = "root.crl"  # of revoked certificates, as long as there are any
 DIRECTORY_MODE = 0o700
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, LISTS: 0o644, MANIFEST: 0o644}
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
+_ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory of the OS user's own."
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
 
 
@@ -164,22 +165,27 @@ class Home:
     def _refuse_foreign_directory(self, path: str) -> None:
         if not os.path.isdir(path):
             raise TlsError(
-                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. Move it away."
+                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. {_ELSEWHERE}"
             )
         owner = os.stat(path).st_uid
         if owner != self.user.uid:
             raise TlsError(
                 f"{path}: this directory belongs to the user id {owner}, expected {self.user.uid} "
-                f"({self.user.name}), who is to hold the keys in it. Look what it is; "
-                f"if it is this user's, chown -R {self.user.name} it."
+                f"({self.user.name}), who is to hold the keys in it. {self._remedy(path)}"
             )
 
     def _refuse_foreign_service_file(self) -> None:
         if os.path.exists(self.service_file) and os.stat(self.service_file).st_uid != self.user.uid:
             raise TlsError(
                 f"{self.service_file}: belongs to the user id {os.stat(self.service_file).st_uid}, expected "
-                f"{self.user.uid} ({self.user.name}). Give it to that user or move it away."
+                f"{self.user.uid} ({self.user.name}). {self._remedy(self.service_file)}"
             )
+
+    def _remedy(self, path: str) -> str:
+        """Return what to do about something of another user that is where this user's files belong."""
+        if path == self.user.home:  # as /var/www, of which the web server is to own nothing
+            return f"Leave it as it is. Set home of the identity to a directory that belongs to {self.user.name} alone."
+        return f"After a restore as root, restore its owner. If it is meant to be like this, leave it. {_ELSEWHERE}"
 
 
 def free_name(path: str) -> str:
@@ -212,7 +218,7 @@ def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequen
     except FileNotFoundError:
         return
     if found not in kinds:
-        raise TlsError(f"{path}: expected a file or nothing, found {_kind(found)}. Move it away.")
+        raise TlsError(f"{path}: expected a file or nothing, found {_kind(found)}. {_ELSEWHERE}")
 
 
 def _kind(file_type: int) -> str:

@@ -25,6 +25,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
+REMOVED = "removed"  # in the links of a plan: there will be nothing
+
 
 class Credential(NamedTuple):
     """A chain (leaf first) and its private key, as bytes of PEM files, and the leaf that was read from the chain."""

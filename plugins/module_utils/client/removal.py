@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import Found, kept_name
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, leaves
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-
-_REMOVED = "removed"  # in differences: what is there instead of a link of ours
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 
 class _Steps(NamedTuple):
@@ -31,9 +30,21 @@ class Removal(Transaction):
     def refuse_unfit(self) -> None:
         """Raise TlsError for whatever can be known to fail before any OS user of the host is touched."""
         self.home.refuse_unfit()
-        service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
+        parts = service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
+        if self.home.is_set_up():
+            services = [os.path.dirname(os.path.realpath(self.home.service_file))] if parts.block else []
+            self._refuse_unwritable([self.home.directory, self.home.store.directory, *services])
 
-    def warnings(self) -> list[str]:
+    def _refuse_unwritable(self, directories: Sequence[str]) -> None:
+        for path in directories:
+            if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+                raise TlsError(
+                    f"{path}: OS user {self.user.name!r} cannot write to this directory, from which files are to be "
+                    "removed with that user's rights. Nothing was changed. Check its mode, and whether its file system "
+                    "is read-only. Then rerun."
+                )
+
+    def warnings(self, _outcome: Outcome) -> list[str]:
         """Return what a damaged journal has to tell; all else is the user's own business again."""
         return self.told
 
@@ -82,6 +93,6 @@ class Removal(Transaction):
         return [*told, f"{self.home.store.directory}: removed"]
 
     def _outcome(self, found: Found, steps: _Steps, changes: list[str]) -> Outcome:
-        links = {path: os.path.basename(kept) if kept else _REMOVED for path, kept in steps.links.items()}
+        links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}
         plan = planning.Plan({}, [], False, links, steps.service, [], changes)
         return Outcome(plan, bool(changes), changes, [], leaves(found), {}, found)

@@ -67,6 +67,11 @@ def split(content: bytes, path: str) -> Parts:
     return Parts(b"".join(lines[:first]), b"".join(lines[first:last]), b"".join(lines[last:]))
 
 
+def names(block: str) -> list[str]:
+    """Return the services of a managed block."""
+    return re.findall(r"^\[(.*)\]$", block, re.MULTILINE)
+
+
 def _service(identity: Identity, current: str, *, has_lists: bool) -> bytes:
     lines = [
         f"[{identity.role}]",

@@ -96,8 +96,23 @@ class Transaction:
         with files.locked(self.home.store.directory):
             return self._converge()
 
-    def warnings(self) -> list[str]:
-        """Return what somebody put there that will keep programs of this user from connecting, in words."""
+    def warnings(self, outcome: Outcome) -> list[str]:
+        """Return what changes connections of this user that nobody may think of, in words."""
+        is_new = outcome.found.generation is None and not self.target.certificates  # so it is told once, in both modes
+        return [*([self._of_default_names()] if is_new else []), *self._of_lists()]
+
+    def _of_default_names(self) -> str:
+        return (
+            f"{self.home.directory}: OS user {self.user.name!r} gets files at libpq's default names, for the first "
+            "time from this collection. Its programs use them at every server, also at those outside the inventory. "
+            "Where root.crt has no CA of such a server, or the server asks for a certificate of another CA, "
+            "sslmode=require fails, and sslmode=prefer (the default) falls back to plaintext. Add the CAs of such "
+            "servers to postgres_client_extra_roots. Where that is not enough, set home of the identity to a directory "
+            "of its own, and name its files in the connections that are meant."
+        )
+
+    def _of_lists(self) -> list[str]:
+        """Return that somebody put a list there that will keep programs of this user from connecting."""
         path, roots = self.home.revocations, self.target.roots
         try:
             content = files.read(path) if not self.target.crls else None  # with lists of ours, it is one of them
@@ -112,7 +127,7 @@ class Transaction:
         unread = (
             f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
             f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
-            "Move it away, or add what is missing."
+            "Add what is missing. Or rename it, and name it by sslcrl in the connections that it is for."
         )
         return [*self.told, unread]
 

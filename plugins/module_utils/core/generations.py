@@ -54,13 +54,13 @@ class GenerationStore:
         except OSError:
             raise TlsError(
                 f"{self.current_link}: expected a symbolic link to a generation, found another kind of file. "
-                "Move it away; the next run makes the link anew."
+                f"Rename it and put a link to the newest of {self.generations} in its place, generations/NNNN."
             ) from None
         parent, name = os.path.split(target)
         if parent != "generations" or not _NUMBERED.fullmatch(name):
             raise TlsError(
                 f"{self.current_link}: expected a link to generations/NNNN, found a link to {target!r}. "
-                "Somebody changed it by hand: point it at the right generation or remove it."
+                f"Somebody changed it by hand. Point it at the generation in use, the newest in {self.generations}."
             )
         return name if os.path.isdir(self.path(name)) else None
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
 
 
-_ASIDE = ".damaged"
+ASIDE = ".damaged"
 # What is no passing fault: another kind of file, one that is too large, or none that its user may read
 _UNREADABLE = (errno.EINVAL, errno.ENXIO, errno.ELOOP, errno.EFBIG, errno.EACCES, errno.EPERM)
 
@@ -67,14 +67,14 @@ class Journal:
         """Return what a person can do about damage: look, then one command. It removes nothing."""
         return (
             f"What files held before is in {self.backups}, if that is there; compare them. To go on from the files as "
-            f"they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + _ASIDE)}. Then rerun."
+            f"they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + ASIDE)}. Then rerun."
         )
 
     def set_aside(self) -> str:
         """Rename a damaged journal and the copies beside it, and return its new path. Raises OSError."""
-        aside = files.free_name(self.path + _ASIDE)
+        aside = files.free_name(self.path + ASIDE)
         if os.path.lexists(self.backups):
-            os.rename(self.backups, files.free_name(self.backups + _ASIDE))
+            os.rename(self.backups, files.free_name(self.backups + ASIDE))
         os.rename(self.path, aside)
         files.sync_directory(self.store.directory)
         return aside
@@ -123,7 +123,7 @@ class Journal:
         ``aside``, a free path in the same directory, is where the file or link stays that was there before.
         """
         if aside is not None and os.path.lexists(aside):
-            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Move it away.")
+            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Rename it.")
         self._note(path, {"link": target}, aside)
         if aside is not None:
             _keep(path, aside)
@@ -220,7 +220,7 @@ class Journal:
         if stat.S_ISLNK(found.st_mode):
             return {"kind": "link", "link": os.readlink(path)}
         if not stat.S_ISREG(found.st_mode):
-            raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Move it away.")
+            raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Rename it.")
         return {
             "kind": "file",
             "mode": found.st_mode & 0o7777,

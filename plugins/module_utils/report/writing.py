@@ -54,6 +54,6 @@ def _before(directory: str) -> dict[str, Any]:
     if problem:
         raise TlsError(
             f"{path}: expected the last report, found something else ({problem}). It holds who was seen in earlier "
-            "looks. Restore it, or move it away to begin anew."
+            "looks. Restore it, or rename it to begin anew."
         )
     return found

@@ -91,8 +91,8 @@ def _refuse_detour(path: str, account: Account) -> None:
             if os.path.lexists(at) and os.lstat(at).st_uid == account.uid:
                 raise TlsError(
                     f"directory: {path} is to be made as root, as OS user {account.name!r} may not, but {at} on the "
-                    f"way belongs to that user, who could lead root elsewhere. Make {path} yourself and give it to "
-                    f"{account.name}, or choose another directory."
+                    "way belongs to that user, who could lead root elsewhere. Set postgres_server_directory to a place "
+                    "to which root owns all the way, or where this user can write."
                 )
 
 
@@ -104,8 +104,9 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
             raise TlsError(
                 f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
-                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights: "
-                f"chown it (-R) to {account.name}, or move it away."
+                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights. If it "
+                "holds what this collection has put there, restore its owner (a restore as root changes it). If it is "
+                "of something else, leave it, and choose another postgres_server_directory."
             )
     at = os.path.realpath(path)
     while at != "/":
@@ -113,6 +114,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise TlsError(
                 f"directory: {at} (mode {mode & 0o7777:04o}) can be written by everybody, who could replace the "
-                "server's key. Take that right away: chmod o-w."
+                "server's key. Choose another postgres_server_directory. Or, if nobody needs that right, take it away "
+                f"(chmod o-w {at})."
             )
         at = os.path.dirname(at)

@@ -21,7 +21,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pa
 
 _SESSIONS = """
     SELECT coalesce(json_agg(json_build_object('role', usename, 'database', coalesce(datname, 'replication'),
-             'address', host(client_addr), 'application', application_name, 'issuer', coalesce(issuer_dn, ''))
+             'address', host(client_addr), 'application', application_name, 'issuer', coalesce(issuer_dn, ''),
+             'subject', coalesce(client_dn, ''))
              ORDER BY usename, client_addr, pid), '[]')
       FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND client_addr IS NOT NULL"""
 
@@ -129,7 +130,10 @@ class OwnTls:
                 )
 
     def refuse_lock_out(self, administrator: Administrator, target: Target) -> None:
-        """Raise TlsError when live sessions could not connect again for lack of TLS, or of trust in their authority."""
+        """Raise TlsError when live sessions could not connect again for lack of TLS, or of trust in their authority.
+
+        Trust in certificates of the target's clients does not count: these lose them in the same run.
+        """
         sessions = administrator.query(_SESSIONS)
         if not self.is_on:
             _refuse(
@@ -139,7 +143,9 @@ class OwnTls:
             )
             return
         ours = self._no_longer_trusted(target)
-        lost = [one for one in sessions if any(f"CN={name}" in one["issuer"] for name in ours)]
+        roles = {str(one.get("role")) for one in target.clients}
+        theirs = [one for one in sessions if not roles & {one["role"], one["subject"].partition("/CN=")[2]}]
+        lost = [one for one in theirs if any(f"CN={name}" in one["issuer"] for name in ours)]
         _refuse(
             lost,
             f"have certificates of this collection, which the server would not trust any more (its own ssl_ca_file is "

@@ -13,6 +13,7 @@ import shutil
 from typing import Iterable
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -29,7 +30,7 @@ class RuleRemoval(Transaction):
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
-        self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow", clients=[])
+        self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow")
         recovered = self._recover(check_mode=check_mode)
         found = self._found_after_recovery() if self._is_open() else self._found(self.store.current())
         plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
@@ -37,6 +38,7 @@ class RuleRemoval(Transaction):
         self._refuse_end(whole, own)
         if not plan.is_empty:
             refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
+        self._refuse_unfit(whole, own)
         warnings = self._judge_sessions(whole, own)
         if not check_mode:
             if not plan.is_empty:
@@ -82,6 +84,23 @@ class RuleRemoval(Transaction):
             return [f"As it is now, the removal would stop once TLS goes, too. {error.message}"]
         return []
 
+    def _refuse_unfit(self, plan: planning.Plan, own: OwnTls) -> None:
+        """Stop where the transaction could not be noted down, or its end not be proven. Raises TlsError, OSError."""
+        path = self.store.directory
+        if not plan.is_empty and os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+            raise TlsError(
+                f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
+                "directory, in which every change is noted before it is made. Nothing was changed. Check its mode, "
+                "and whether its file system is read-only. Then rerun."
+            )
+        if plan.config and own.fingerprint() == self.served and not self.prover.observes_log():
+            raise TlsError(
+                "The server would show the same certificate before and after, and its log cannot be read here. So "
+                "nothing would prove that it took its own settings. Nothing was changed. Set ssl_cert_file and "
+                f"ssl_key_file in {self.state.value('config_file')} to a certificate of its own, or let it log to a "
+                "file that its OS user can read. Then rerun."
+            )
+
     def _remove(self, plan: planning.Plan, own: OwnTls) -> None:
         try:
             self.journal.begin(None)
@@ -101,14 +120,19 @@ class RuleRemoval(Transaction):
         path = self.store.directory
         names = os.listdir(path) if os.path.isdir(path) else []
         is_wanted = self.is_whole and self.target.remove_directory
-        ours = [name for name in names if name.startswith(_OURS) and is_wanted]
+        ours = [name for name in names if _is_ours(name) and is_wanted]
         if not check_mode:
             _remove([os.path.join(path, name) for name in ours], path)
             directory.remove_empty(path, self.administrator.account)  # an empty one that a run made to lock it, too
-        others = sorted(name for name in names if not name.startswith(_OURS) and not name.endswith(".pgops-new"))
+        others = sorted(name for name in names if not _is_ours(name) and not name.endswith(".pgops-new"))
         if not ours:
             return []
         return [f"{path}: removed" + (f", except for what others put there: {', '.join(others)}" if others else "")]
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether this collection put it into the directory; damaged journals were set aside beside their name."""
+    return name.partition(ASIDE)[0] in _OURS
 
 
 def _remove(paths: Iterable[str], within: str) -> None:

@@ -53,12 +53,11 @@ class Texts:
         if not objection:
             return
         path, folder = self.paths[name], os.path.dirname(self.paths[name])
-        remedy = f"A file that root alone can change is changed as root; this is none: {objection}."
+        remedy = f"A file that root alone can change is changed as root. This one is not: {objection}."
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             raise TlsError(
                 f"{self.named[name]}: OS user {self.account.name!r}, who runs the server, cannot write to {folder}, "
-                "but every change is made with that user's rights. Give that directory to it, or the write permission "
-                f"in it. {remedy}"
+                f"but every change is made with that user's rights. {remedy} Correct that, or leave this server out."
             )
         if not os.path.exists(path):
             return
@@ -67,7 +66,8 @@ class Texts:
             raise TlsError(
                 f"{self.named[name]}: found owner and group {found.st_uid}:{found.st_gid}, which OS user "
                 f"{self.account.name!r}, who runs the server, could not give to the changed file; every "
-                f"change is made with that user's rights. chown it to {self.account.uid}:{self.account.gid}. {remedy}"
+                f"change is made with that user's rights. {remedy} See who manages this file. As "
+                f"PostgreSQL's packages make it, its owner and group are {self.account.uid}:{self.account.gid}."
             )
 
     def write(self, rewrite: Rewrite, journal: Journal) -> None:
