@@ -30,7 +30,7 @@ from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.clients import DAY, NOW
 
 NAMES = ("server", "client")
-PHASES = ("stage", "switch", "retire", "finish")
+STEPS = ("stage", "switch", "retire", "retire", "finish")
 Change = Callable[[], keeping.Outcome]
 
 
@@ -106,10 +106,14 @@ class Authorities:
 
 def before(phase: str, authorities: Authorities) -> Change:
     """Go through the phases before one, as the playbook does it."""
-    for earlier in PHASES[: PHASES.index(phase)]:
+    return before_step(STEPS.index(phase), authorities)
+
+
+def before_step(number: int, authorities: Authorities) -> Change:
+    for earlier in STEPS[:number]:
         authorities.phase(earlier)
         authorities.sign()
-    return lambda: authorities.phase(phase)
+    return lambda: authorities.phase(STEPS[number])
 
 
 def renewal(authorities: Authorities) -> Change:
@@ -129,7 +133,7 @@ def retirement_of_two(authorities: Authorities) -> Change:
     """Have the issuing CA renewed below the root that is to retire."""
     renewal(authorities)()
     authorities.sign()
-    return before("retire", authorities)
+    return before_step(3, authorities)
 
 
 def dropping(authorities: Authorities) -> Change:
@@ -140,7 +144,8 @@ def dropping(authorities: Authorities) -> Change:
 
 
 SCENARIOS: dict[str, Callable[[Authorities], Change]] = {
-    **{phase: functools.partial(before, phase) for phase in PHASES},
+    **{phase: functools.partial(before, phase) for phase in STEPS},
+    "retire, out of what is trusted": functools.partial(before_step, 3),
     "retire two generations": retirement_of_two,
     "renewal": renewal,
     "end of the one before": end_of_the_one_before,

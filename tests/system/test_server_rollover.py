@@ -62,23 +62,57 @@ def test_a_root_is_replaced_before_the_eyes_of_clients(
     cross = issuing.cross_signed(new.root, old.root, old.root_key, NOW)
     assert cross is not None
     above = cross.pem if is_crossed else ""
+    given_out = {"roots": old.root.pem + new.root.pem, "issuing": new.issuing.pem + above}
     both = old.root.pem + new.root.pem
     assert managed.converge(roots=both, issuing=old.issuing.pem).changes == []  # staged
     assert who_is_convinced(managed, old.root, new.root) == ["old", "both"]
 
     monkeypatch.setitem(AUTHORITIES, "server", new)  # switched
-    outcome = managed.converge(roots=both)
+    outcome = managed.converge(**given_out)
     assert (outcome.plan.reasons, outcome.request is None) == (["issuer_changed"], False)
     assert outcome.request is not None
     chain = sign(outcome.request, ["localhost", "127.0.0.1"]) + above
-    managed.converge(roots=both, certificate=chain)
-    assert managed.converge(roots=both).changes == []
+    managed.converge(**given_out, certificate=chain)
+    assert managed.used()["server.crt"].decode() == chain
+    assert managed.converge(**given_out).changes == []
     convinced = ["old", "new", "both"] if is_crossed else ["new", "both"]
     assert who_is_convinced(managed, old.root, new.root) == convinced
 
+    leaf, key = managed.served(), managed.used()["server.key"]
+    signed = f"{new.root.common_name!r} signed by {old.root.common_name!r}"
+    without = [f"server.crt: without {signed}"] if is_crossed else []
+    assert managed.converge(roots=both, check_mode=True).changes == without
+    outcome = managed.converge(roots=both)  # the old root leaves chains, while clients trust it still
+    assert (outcome.changes, outcome.request, outcome.plan.reasons) == (without, None, [])
+    assert managed.used()["server.crt"].decode() == chain.removesuffix(above)
+    assert (managed.served(), managed.used()["server.key"]) == (leaf, key)
+    assert who_is_convinced(managed, old.root, new.root) == ["new", "both"]
+    assert managed.converge(roots=both).changes == []
+
     assert managed.converge().changes == []  # retired: clients forget, the server has nothing to do
     managed.restart()
-    assert who_is_convinced(managed, old.root, new.root) == convinced
+    assert who_is_convinced(managed, old.root, new.root) == ["new", "both"]
+    if is_crossed:
+        with pytest.raises(TlsError, match="It has the same files as 0003"):  # what left a chain does not come back
+            managed.roll_back()
+
+
+def test_a_server_that_no_run_has_reached_loses_the_old_root_with_the_trust_in_it(
+    managed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here nothing tells of the chain but the roots: what leads to none of them goes."""
+    old, new = AUTHORITIES["server"], issuing.new_authority("server", "P-256", NOW)
+    assert old.root_key is not None
+    cross = issuing.cross_signed(new.root, old.root, old.root_key, NOW)
+    assert cross is not None
+    monkeypatch.setitem(AUTHORITIES, "server", new)
+    given_out = {"roots": old.root.pem + new.root.pem, "issuing": new.issuing.pem + cross.pem}
+    request = managed.converge(**given_out).request or ""
+    managed.converge(**given_out, certificate=sign(request, ["localhost", "127.0.0.1"]) + cross.pem)
+    before = managed.served()
+    (change,) = managed.converge(**{**given_out, "roots": new.root.pem}).changes
+    assert change.startswith("server.crt: without ")
+    assert managed.served() == before
 
 
 def test_a_generation_from_before_the_new_root_does_not_come_back_once_it_issues(

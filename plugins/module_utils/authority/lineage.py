@@ -78,6 +78,11 @@ class Lineage(NamedTuple):
         return [self.authority.issuing, *([cross] if cross is not None and is_of_use else [])]
 
     @property
+    def between(self) -> list[Certificate]:
+        """Return all that chains in use may hold between a certificate and a trusted root."""
+        return _distinct([*self.issuing, *self.chain])
+
+    @property
     def bundle(self) -> list[Certificate]:
         """Return all trusted issuing CAs, then all trusted roots."""
         return [*_distinct(one.issuing for one in self.trusted), *self.roots]
@@ -123,7 +128,7 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[s
     """Return what others need to know of an authority, its lists among it; nothing of it is secret."""
     return {
         "roots": pem(found.roots),
-        "issuing": pem(found.issuing),
+        "issuing": pem(found.between),
         "bundle": pem(found.bundle),
         "crls": crls,
         "revoked": list(revoked),

@@ -69,8 +69,8 @@ def make(
             if change.phase == rollover.FINISH:
                 live = [one for one in live if one.issuer in _issuers(found[one.authority])]
             _refuse_unsafe(change, [found[name] for name in due], live)
-        for name in due:
-            _add(plan, [rollover.step(found[name], change.phase, place, now)])
+        for one in rollover.in_step([found[name] for name in due], change.phase):
+            _add(plan, [rollover.step(one, change.phase, place, now)])
     else:
         for one in found.values():
             outlook = renewing.look(one, place, now)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The replacement of a root, one phase at a time, so that nobody is shut out: trust, issue, forget, remove.
 
-Each phase takes effect by one rename. A run that dies leaves the phase before or the one after, and the next call with
-the same phase goes on.
+Each phase takes effect by one rename; for ``retire``, a file of the new root goes before. A run that dies leaves the
+phase before or the one after, and the next call with the same phase goes on.
 """
 
 from __future__ import annotations
@@ -61,6 +61,14 @@ def is_due(found: Lineage, phase: str) -> bool:
     return True
 
 
+def in_step(due: Sequence[Lineage], phase: str) -> list[Lineage]:
+    """Return which of the authorities for which a phase is due go through it now.
+
+    No old root retires while another one is still in chains: so a call that died between two authorities is made again.
+    """
+    return [one for one in due if phase == RETIRE and _is_in_chains(one)] or list(due)
+
+
 def step(found: Lineage, phase: str, place: Place, now: int) -> Step:
     """Return the step to a phase that is due. ``now`` is in Unix seconds. Raises TlsError, OSError."""
     if phase == STAGE:
@@ -115,8 +123,30 @@ def _switch(found: Lineage, place: Place) -> Step:
 
 
 def _retire(found: Lineage, place: Place) -> Step:
+    """Return the step that takes the old root away: from chains first, and from who trusts it when they are proven.
+
+    pgjdbc does not log in with a chain that ends in a root which the server no longer trusts.
+    """
+    if _is_in_chains(found):
+        return _detach(found)
     old = [one for one in found.numbered if one.root.der != found.current.root.der]
     return leave(found, old, place, f"trust the old {found.name} root no longer")
+
+
+def _is_in_chains(found: Lineage) -> bool:
+    return found.current.cross in found.chain
+
+
+def _detach(found: Lineage) -> Step:
+    current = found.current
+    return Step(
+        f"take the old {found.name} root out of chains: {current.root.common_name!r} goes out without its signature",
+        found._replace(
+            authority=found.authority._replace(cross=None),
+            numbered=(*found.numbered[:-1], current._replace(cross=None)),
+        ),
+        lambda: store.remove_cross(current.folder),
+    )
 
 
 def leave(found: Lineage, old: list[Generation], place: Place, change: str) -> Step:

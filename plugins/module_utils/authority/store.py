@@ -213,6 +213,13 @@ def move_root_key(before: str, after: str) -> None:
         files.sync_directory(before)
 
 
+def remove_cross(folder: str) -> None:
+    """Remove a root as the one before has signed it; nothing to do when it is gone. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, CROSS))
+    files.sync_directory(folder)
+
+
 def remove_keys(folder: str, names: Sequence[str]) -> None:
     """Remove private keys of a generation. Raises OSError."""
     for name in names:

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
@@ -45,10 +46,14 @@ class Layout(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Why new certificates are needed, by role, and the identities for which none has come yet."""
+    """Why new certificates are needed, by role, and the identities for which none has come yet.
+
+    ``shortened`` says what the chains of the others are to lose, in words.
+    """
 
     reasons: Mapping[str, list[str]]
     waiting: list[Identity]
+    shortened: Sequence[str] = ()
 
 
 class Plan(NamedTuple):
@@ -78,6 +83,28 @@ def installed(found: Found, role: str) -> Credential | None:
         return Credential(chain, key, read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0])
     except TlsError:
         return None
+
+
+def fitted(credential: Credential, target: Target, now: int) -> Credential:
+    """Return a credential whose chain gets in at every server that trusts the target's authorities for logins."""
+    roots = [one for one in target.trusted_clients if one.is_self_issued]
+    chain = read_pem(credential.chain.decode("ascii", "replace"), CERTIFICATE)
+    coming = chains.fitting(chain, target.issuing, roots, now)
+    return credential if coming == chain else credential._replace(chain=chains.pem(coming))
+
+
+def shortened(
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target, now: int
+) -> list[str]:
+    """Return in words what chains are to lose whose certificates stay."""
+    changes = []
+    for one in identities:
+        credential = None if needed.get(one.role) else installed(found, one.role)
+        coming = fitted(credential, target, now) if credential is not None else None
+        if credential is not None and coming is not None and coming is not credential:
+            before, after = (read_pem(each.chain.decode("ascii"), CERTIFICATE) for each in (credential, coming))
+            changes.append(f"{one.id}: {CERTIFICATE} {chains.difference(before, after)}")
+    return changes
 
 
 def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[str]:
@@ -135,6 +162,7 @@ def make(identities: Sequence[Identity], needs: Needs, found: Found, target: Tar
     changes = [
         f"{one.id}: new certificate ({', '.join(needed[one.role])})" for one in identities if needed.get(one.role)
     ]
+    changes += needs.shortened
     changes += _other_contents(identities, needed, found, target)
     generation = bool(changes)
     directories = sorted(found.directories)

@@ -76,6 +76,7 @@ class RollBack(Transaction):
         with comeback.explained(name, store.generations):
             coming = self.home.found_with(name, self.roles)._replace(faults={}, directories={})
             self._refuse_unusable(coming, name)
+            coming = coming._replace(contents={**coming.contents, **self._chains(coming)})
             changes = self._in_words(found, coming, f"{in_use}", name)
         self.target = self.declared._replace(roots=read_pem(_trust(coming), TRUST))
         coming = coming._replace(contents=self._contents(coming))
@@ -91,6 +92,15 @@ class RollBack(Transaction):
             comeback.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
             comeback.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
             self._rehearse(one, self.home.store.path(name))
+
+    def _chains(self, coming: Found) -> dict[str, bytes]:
+        """Return the chains that come back; what left them since may be trusted nowhere any more."""
+        credentials = {role: planning.installed(coming, role) for role in self.roles}
+        return {
+            f"{role}/{CERTIFICATE}": planning.fitted(credential, self.declared, self.now).chain
+            for role, credential in credentials.items()
+            if credential
+        }
 
     def _contents(self, coming: Found) -> dict[str, bytes]:
         """Return what is going to be staged; identities that are no longer declared do not come back."""

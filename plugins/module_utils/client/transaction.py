@@ -201,7 +201,8 @@ class Transaction:
         waiting = planning.unanswered(self.identities, needed, found, self.target)
         if self.target.certificates:  # what they leave open has something to go on with until the next run
             needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
-        needs = planning.Needs(needed, waiting)
+        shortened = planning.shortened(self.identities, needed, found, self.target, self.now)
+        needs = planning.Needs(needed, waiting, shortened)
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
         if plan.generation and self.target.crls:
             revocations.refuse_gaps(self.target.crls, self.target.roots, "crls", self.now)
@@ -275,11 +276,12 @@ class Transaction:
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
-            return self._received(identity, planning.installed(found, identity.role))
+            received = self._received(identity, planning.installed(found, identity.role))
+            return planning.fitted(received, self.target, self.now)
         credential = planning.installed(found, identity.role)
         if credential is None:  # cannot be: without one there is a reason
             raise TlsError(f"{identity.id}: there is no certificate.")
-        return credential
+        return planning.fitted(credential, self.target, self.now)
 
     def _received(self, identity: Identity, installed: Credential | None) -> Credential:
         """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.

@@ -11,7 +11,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer, settings
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
@@ -104,9 +105,14 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         wanted[LISTS] = target.crls.encode()
     differing = [name for name in DECLARED if found.generation.get(name) != wanted.get(name)]
     kept = {name: content for name, content in found.generation.items() if name not in DECLARED}
+    fitted = fitting(chain, target, now) if chain and not reasons else chain
+    shortened = []
+    if fitted != chain:
+        shortened = [f"{CERTIFICATE}: {chains.difference(chain, fitted)}"]
+        kept[CERTIFICATE] = chains.pem(fitted)
     config = _rewrite("postgresql.conf", found.config, _with_include(target, found))
     is_shown = leaf is not None and found.served == leaf.sha256
-    relies_on_log = is_shown and not reasons and bool(differing or found.repairs or config or found.drift)
+    relies_on_log = is_shown and not reasons and bool(differing or shortened or found.repairs or config or found.drift)
     if relies_on_log and not found.observable:
         # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
         # proves that the server took the change.
@@ -119,10 +125,11 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
         )
         if rewrite
     ]
-    stage = reasons or differing or found.repairs
+    stage = reasons or differing or shortened or found.repairs
     changes = [
         *(f"certificate: {reason}" for reason in reasons),
         *found.repairs,
+        *shortened,
         *(difference(name, found, target) for name in differing),
         *(f"{rewrite.name}: changed" for rewrite in [config, *rules] if rewrite),
     ]
@@ -185,6 +192,11 @@ def leaf_of(chain: bytes | None) -> Certificate | None:
         return read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0] if chain else None
     except TlsError:
         return None
+
+
+def fitting(chain: Sequence[Certificate], target: Target, now: int) -> list[Certificate]:
+    """Return a chain (leaf first) as clients get on with it that trust the roots of the target."""
+    return chains.fitting(chain, target.issuing, authorities(target.roots, "roots"), now)
 
 
 def _chain(found: Found) -> list[Certificate]:

@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import plan as pl
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
@@ -69,7 +70,10 @@ class RollBack(Transaction):
         with comeback.explained(name, self.store.generations):
             contents = self._contents_of(name)
             _keep_revocations(contents, self.target)
-            leaf = read_pem(contents[planning.CERTIFICATE].decode("ascii", "replace"), planning.CERTIFICATE)[0]
+            chain = read_pem(contents[planning.CERTIFICATE].decode("ascii", "replace"), planning.CERTIFICATE)
+            leaf = chain[0]
+            # No part of what comes back: what left chains may be trusted nowhere any more
+            contents[planning.CERTIFICATE] = chains.pem(planning.fitting(chain, self.target, self.now))
             comeback.refuse_dates(leaf, planning.CERTIFICATE, self.now)
             comeback.refuse_revoked(leaf, planning.CERTIFICATE, self.target.revoked)
             trusted = contents[planning.TRUSTED].decode("ascii", "replace")

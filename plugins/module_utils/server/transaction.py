@@ -25,6 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     Certificate,
@@ -322,8 +323,8 @@ class Transaction:
 
     def _new_certificate(self) -> str:
         """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
-        chain = self.target.certificate or ""
-        leaf, wish = read_pem(chain, "certificate")[0], self.target.wish._replace(forced=False)
+        chain = read_pem(self.target.certificate or "", "certificate")
+        leaf, wish = chain[0], self.target.wish._replace(forced=False)
         reissue.refuse_endless_renewal(leaf, wish, self.now)
         left = reissue.reasons(leaf, wish, self.now)
         if left:
@@ -331,7 +332,7 @@ class Transaction:
                 f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
                 "this host signed for the names and the type of key that are declared."
             )
-        return chain
+        return chains.pem(planning.fitting(chain, self.target, self.now)).decode("ascii")
 
     def _key_of(self, chain: str) -> bytes:
         """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
@@ -128,10 +129,8 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
     leaf = chain[0]
     if not leaf.not_before <= now < leaf.not_after or issuer_of(leaf, offered.issuing):
         return
-    issuing = next(
-        (one for one in chain[1:] if one.is_ca and not one.is_self_issued and _is_issued_by(leaf, one)), None
-    )
-    if issuing is None or any(_is_issued_by(issuing, root) for root in offered.roots):
+    issuing = next((one for one in chain[1:] if one.is_ca and not one.is_self_issued and is_issued_by(leaf, one)), None)
+    if issuing is None or any(is_issued_by(issuing, root) for root in offered.roots):
         return
     raise TlsError(
         f"{place.path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
@@ -171,9 +170,4 @@ def _by_issuer(leaf: Certificate, issuing: Sequence[Certificate]) -> list[str]:
 
 def issuer_of(leaf: Certificate, issuing: Sequence[Certificate]) -> Certificate | None:
     """Return which of the issuing CAs is the one that a certificate names, None when it is none of them."""
-    return next((one for one in issuing if _is_issued_by(leaf, one)), None)
-
-
-def _is_issued_by(one: Certificate, issuer: Certificate) -> bool:
-    """Return whether name and key identifier of an issuer are those that a certificate names; no signature is read."""
-    return one.authority_key_id == issuer.subject_key_id and one.issuer == issuer.subject
+    return next((one for one in issuing if is_issued_by(leaf, one)), None)

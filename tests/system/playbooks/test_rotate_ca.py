@@ -215,7 +215,7 @@ def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_
     assert "Nothing is left to do." in output
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
-    assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 4
+    assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 5
 
 
 def session(site: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:

@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
-PHASES = ("stage", "switch", "retire", "finish")
+STEPS = ("stage", "switch", "retire", "retire", "finish")
 YEAR = 365 * 86400
 
 
@@ -76,7 +76,7 @@ def check(fleet: Fleet, done: keeping.Outcome) -> None:
 def test_in_each_phase_everybody_passes_who_should(fleet: Fleet) -> None:
     check(fleet, fleet.keep({"role": "gone"}))
     old = fleet.keep().lineages["client"].roots[0]
-    for phase in PHASES:
+    for phase in STEPS:
         dry = fleet.keep(phase=phase, is_dry=True)
         assert "client" in dry.crls
         done = fleet.keep(phase=phase)
@@ -94,7 +94,7 @@ def test_in_each_phase_everybody_passes_who_should(fleet: Fleet) -> None:
 
 def test_the_list_of_a_retired_authority_goes_with_it(fleet: Fleet) -> None:
     fleet.keep({"role": "gone"})
-    for phase in PHASES[:3]:
+    for phase in STEPS[:4]:
         done = fleet.keep(phase=phase)
         fleet.chain = fleet.issue("app")
     assert len(revocations.read_pem(done.crls["client"], "crls")) == 2

@@ -20,11 +20,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     signing,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, chain
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 NAMES = ("server", "client")
 PHASES = ("stage", "switch", "retire", "finish")
+STEPS = ("stage", "switch", "retire", "retire", "finish")  # out of chains first, then out of what is trusted
 DAY = 86400
 OTHER_WAY = {"stage": "steady", "switch": "staged", "retire": "switched", "finish": "retiring"}
 PASSPHRASE = "correct horse battery"
@@ -65,7 +66,7 @@ class Fleet:
 
     def until(self, phase: str) -> None:
         """Bring both authorities to where ``phase`` is next, in the way that the playbook does it."""
-        for earlier in PHASES[: PHASES.index(phase)]:
+        for earlier in STEPS[: STEPS.index(phase)]:
             self.step(earlier)
             self.issue()
 
@@ -91,18 +92,19 @@ def roots(done: keeping.Outcome, name: str = "server") -> list[str]:
 def test_a_rollover_goes_through_its_phases_and_ends_with_the_new_root_alone(fleet: Fleet) -> None:
     first = fleet.keep()
     seen = [first]
-    for phase in PHASES:
+    for phase in STEPS:
         done = fleet.step(phase)
         assert len(done.changes) == 2
         assert fleet.keep().changes == []
         fleet.issue()
         seen.append(done)
-    assert [done.lineages["server"].phase for done in seen] == ["steady", "staged", "switched", "retiring", "steady"]
+    phases = ["steady", "staged", "switched", "switched", "retiring", "steady"]
+    assert [done.lineages["server"].phase for done in seen] == phases
     old, new = roots(seen[1])
     assert old != new
-    assert [roots(done) for done in seen] == [[old], [old, new], [old, new], [new], [new]]
+    assert [roots(done) for done in seen] == [[old], [old, new], [old, new], [old, new], [new], [new]]
     issuers = [done.lineages["server"].authority.root.common_name for done in seen]
-    assert issuers == [old, old, new, new, new]
+    assert issuers == [old, old, new, new, new, new]
     assert sorted(path.name for path in (fleet.directory / "server").iterdir()) == ["0002", "retired", "retiring"]
     kept = sorted(path.name for path in (fleet.directory / "server/retired/0001").iterdir())
     assert {"root.crt", "issuing.crt"} <= set(kept)
@@ -128,7 +130,8 @@ def test_a_switch_changes_nothing_that_is_trusted(fleet: Fleet) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_phase_that_was_reached_is_no_change(fleet: Fleet, phase: str) -> None:
     fleet.until(phase)
-    fleet.step(phase)
+    for _step in range(STEPS.count(phase)):
+        fleet.step(phase)
     before = fleet.contents()
     fleet.holders = {}  # and nobody has to be proven for it
     assert fleet.step(phase).changes == []
@@ -151,17 +154,19 @@ def test_a_phase_that_is_not_next_is_refused_with_the_one_that_is(fleet: Fleet, 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_dry_run_of_a_phase_writes_nothing_and_tells_the_truth(fleet: Fleet, phase: str) -> None:
     fleet.until(phase)
-    before = fleet.contents()
-    planned = fleet.step(phase, is_dry=True)
-    assert fleet.contents() == before
-    done = fleet.step(phase)
-    assert [change[:40] for change in planned.changes] == [change[:40] for change in done.changes]
-    assert planned.lineages["server"].phase == done.lineages["server"].phase
-    assert (planned.before, len(planned.after.splitlines())) == (done.before, len(done.after.splitlines()))
+    for _step in range(STEPS.count(phase)):
+        before = fleet.contents()
+        planned = fleet.step(phase, is_dry=True)
+        assert fleet.contents() == before
+        done = fleet.step(phase)
+        assert [change[:40] for change in planned.changes] == [change[:40] for change in done.changes]
+        assert planned.lineages["server"].phase == done.lineages["server"].phase
+        assert len(planned.lineages["server"].chain) == len(done.lineages["server"].chain)
+        assert (planned.before, len(planned.after.splitlines())) == (done.before, len(done.after.splitlines()))
 
 
 def test_one_authority_alone_can_be_replaced(fleet: Fleet) -> None:
-    for phase in PHASES:
+    for phase in STEPS:
         fleet.step(phase, rotate=("client",))
         fleet.issue()
     assert sorted(path.name for path in (fleet.directory / "server").iterdir()) == ["0001"]
@@ -240,7 +245,7 @@ def test_another_key_type_comes_by_a_rollover(fleet: Fleet) -> None:
     assert fleet.keep(rotate=NAMES).changes == []
     fleet.step("stage")
     fleet.keep()
-    for phase in PHASES[1:]:
+    for phase in STEPS[1:]:
         fleet.issue()
         fleet.step(phase)
     assert {one.authority.issuing.key_type for one in fleet.keep().lineages.values()} == {"P-384"}
@@ -269,7 +274,7 @@ def test_all_phases_work_with_encrypted_keys(tmp_path: Path, now: int, csr: str)
     fleet = Fleet(tmp_path / "ca", now, csr)
     fleet.passphrase = PASSPHRASE
     fleet.keep()
-    for phase in PHASES:
+    for phase in STEPS:
         fleet.issue()
         fleet.step(phase)
         assert all(b"ENCRYPTED" in text for path, text in fleet.contents().items() if path.endswith(".key"))
@@ -337,9 +342,57 @@ def test_chains_convince_whoever_trusts_a_root_that_is_not_retired(
     crossed = dict(fleet.chains)
     fleet.step("retire")
     assert convinced() == {name: ["old", "new", "both"] for name in NAMES}  # chains that are out there
+    fleet.chains = {name: shortened(fleet, name) for name in NAMES}  # as their hosts do it
+    assert convinced() == {name: ["new", "both"] for name in NAMES}
+    fleet.step("retire")
+    assert fleet.chains == {name: shortened(fleet, name) for name in NAMES}
     fleet.issue()
     assert all(fleet.chains[name].count("BEGIN") < crossed[name].count("BEGIN") for name in NAMES)
     assert convinced() == {name: ["new", "both"] for name in NAMES}
+
+
+def shortened(fleet: Fleet, name: str) -> str:
+    """Return a chain as a host has it that was told of the authorities as they are."""
+    between = certificate.read_pem(str(lineage.facts(fleet.keep().lineages[name])["issuing"]), "issuing")
+    found = certificate.read_pem(fleet.chains[name], "chain")
+    return chain.pem(chain.fitting(found, between, fleet.keep().lineages[name].roots, fleet.now)).decode()
+
+
+def test_an_old_root_leaves_all_chains_while_it_is_still_trusted(fleet: Fleet) -> None:
+    """With a chain that ends in it pgjdbc is shut out as soon as a server does not trust it any more."""
+    fleet.until("retire")
+    crossed = {name: found.authority.cross for name, found in fleet.keep().lineages.items()}
+    for one in crossed.values():
+        assert one is not None
+    assert {name: shortened(fleet, name) for name in NAMES} == fleet.chains
+    old = {name: found.roots for name, found in fleet.keep().lineages.items()}
+    done = fleet.step("retire")
+    assert [change.split(":")[0] for change in done.changes] == [
+        f"take the old {name} root out of chains" for name in NAMES
+    ]
+    for name, found in done.lineages.items():
+        assert (found.phase, found.roots) == ("switched", old[name])
+        left = certificate.read_pem(shortened(fleet, name), "chain")
+        assert left == [fleet.leaf(name), found.authority.issuing]
+    assert not list(fleet.directory.rglob("cross.crt"))
+    assert fleet.step("retire").lineages["server"].phase == "retiring"
+
+
+def test_who_was_not_seen_since_the_old_root_left_chains_hinders_its_retirement(fleet: Fleet) -> None:
+    fleet.until("retire")
+    fleet.step("retire")
+    fleet.holders["client"] = []
+    with pytest.raises(TlsError, match="retire is not safe yet: app1/www/orders"):
+        fleet.step("retire")
+
+
+def test_a_run_that_died_between_the_chains_of_two_authorities_goes_on(fleet: Fleet) -> None:
+    fleet.until("retire")
+    fleet.step("retire", rotate=("server",))
+    done = fleet.step("retire")
+    assert [change.split(":")[0] for change in done.changes] == ["take the old client root out of chains"]
+    assert {found.phase for found in done.lineages.values()} == {"switched"}
+    assert {found.phase for found in fleet.step("retire").lineages.values()} == {"retiring"}
 
 
 def test_generations_of_one_root_retire_together(fleet: Fleet) -> None:
@@ -356,6 +409,7 @@ def test_generations_of_one_root_retire_together(fleet: Fleet) -> None:
     after = fleet.keep()
     assert after.lineages["server"].phase == "switched"
     assert lineage.facts(after.lineages["server"]) == lineage.facts(before.lineages["server"])
+    fleet.step("retire")
     done = fleet.step("retire")
     assert done.lineages["server"].phase == "retiring"
     fleet.step("finish")

@@ -30,7 +30,7 @@ DAY = 86400
 NIGHTS, HOSTS, ROLES = 365, 50, ("app", "reporting")
 BEFORE_THE_END = 300  # days that the issuing CAs have left in the first night
 REVOKED_IN, GONE_IN, ROLLOVER_IN = 60, 100, 200  # nights
-PHASES = ("stage", "switch", "retire", "finish")
+STEPS = ("stage", "switch", "retire", "retire", "finish")
 NAMES = {"server": "servers", "client": "clients"}
 
 
@@ -128,7 +128,7 @@ def test_a_year_of_nights_leaves_nothing_but_a_longer_ledger(fleet: Fleet, capsy
         if number == GONE_IN:  # its certificates end before the rollover
             for name in NAMES:
                 fleet.leaves[name] = {id_: one for id_, one in fleet.leaves[name].items() if "db7." not in id_}
-        phase = dict(enumerate(PHASES, ROLLOVER_IN)).get(number, "")
+        phase = dict(enumerate(STEPS, ROLLOVER_IN)).get(number, "")
         nights.append(fleet.night(number, phase))
     with capsys.disabled():
         _print(nights)

@@ -1,0 +1,57 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a chain on disk has to be so that the strictest client gets in with it: a pure decision.
+
+pgjdbc shows its certificate only if the server names the issuer of the last certificate in the file. So each one in a
+chain, and the last one above all, has to be on a way to a root that is trusted now.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+
+def fitting(
+    chain: Sequence[Certificate], between: Iterable[Certificate], roots: Sequence[Certificate], now: int
+) -> list[Certificate]:
+    """Return a chain (leaf first) without what leads to no trusted root, from issued to issuer.
+
+    ``between`` is what the authority gives out with certificates at present, ``roots`` are those that are trusted;
+    ``now`` is in Unix seconds. A chain that leads to none of them stays as it is: its leaf has to be issued again.
+    """
+    given_out = {one.der for one in between}
+    usable = {one.der: one for one in chain[1:] if one.der in given_out and one.not_before <= now < one.not_after}
+    above = _above(chain[0], list(usable.values()), roots)
+    return list(chain) if above is None else [chain[0], *above]
+
+
+def difference(before: Sequence[Certificate], after: Sequence[Certificate]) -> str:
+    """Return in words what a chain loses by ``fitting``."""
+    gone = [f"{one.common_name!r} signed by {one.issuer_common_name!r}" for one in before if one not in after]
+    return f"without {', '.join(gone)}" if gone else "in the order of its issuers"
+
+
+def pem(chain: Iterable[Certificate]) -> bytes:
+    """Return the bytes of a file with these certificates."""
+    return "".join(one.pem for one in chain).encode("ascii")
+
+
+def is_issued_by(one: Certificate, issuer: Certificate) -> bool:
+    """Return whether name and key identifier of an issuer are those that a certificate names; no signature is read."""
+    return one.authority_key_id == issuer.subject_key_id and one.issuer == issuer.subject
+
+
+def _above(one: Certificate, usable: Sequence[Certificate], roots: Sequence[Certificate]) -> list[Certificate] | None:
+    """Return what is on the ways from a certificate to a root, None when no way leads there."""
+    found: dict[bytes, Certificate] = {}
+    leads_there = any(is_issued_by(one, root) for root in roots)
+    for issuer in usable:
+        if is_issued_by(one, issuer):
+            further = _above(issuer, [other for other in usable if other is not issuer], roots)
+            if further is not None:
+                leads_there = True
+                found.update({other.der: other for other in (issuer, *further)})
+    return list(found.values()) if leads_there else None
