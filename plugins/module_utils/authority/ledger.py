@@ -12,14 +12,33 @@ import json
 import os
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 FILE = "ledger.jsonl"
 REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once
 _MANY = 20  # texts: to look for more of them costs more than to parse every line
+_VALUES = tuple(f'"{name}": "'.encode() for name in ("not_after", "serial", "authority"))  # what begins them in a line
+
+
+def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], issued: int) -> dict[str, Any]:
+    """Return the line of a certificate. ``issued`` is in Unix seconds."""
+    return {
+        "serial": f"{leaf.serial:x}",
+        "authority": authority,
+        "id": id_,
+        "subject": leaf.common_name,
+        "names": [name.value for name in leaf.names],
+        "not_before": clock.instant(leaf.not_before),
+        "not_after": clock.instant(leaf.not_after),
+        "issued": clock.instant(issued),
+        "issuer": leaf.authority_key_id,
+        "reasons": list(reasons),
+        "sha256": leaf.sha256,
+    }
 
 
 def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -50,6 +69,29 @@ def exists(directory: str) -> bool:
         return os.stat(os.path.join(directory, FILE)).st_size > 0
     except FileNotFoundError:
         return False
+
+
+def unexpired(directory: str, now: int) -> dict[str, list[str]]:
+    """Return the serial numbers of the certificates that have not ended ``now`` (Unix seconds), by authority.
+
+    Nothing is parsed: every run does this, and a ledger is long. A damaged line counts as none. Raises OSError.
+    """
+    found: dict[str, list[str]] = {}
+    present = clock.instant(now).encode("ascii")
+    if not exists(directory):
+        return found
+    with open(os.path.join(directory, FILE), "rb") as stream:
+        for line in stream:
+            if _value(line, _VALUES[0]) > present:
+                serial, authority = (_value(line, begin).decode("ascii", "replace") for begin in _VALUES[1:])
+                found.setdefault(authority, []).append(serial)
+    return found
+
+
+def _value(line: bytes, begin: bytes) -> bytes:
+    """Return the text behind ``begin`` in a line as ``append`` writes it, up to its quote; b'' when it is not there."""
+    start = line.find(begin) + len(begin)
+    return line[start : line.find(b'"', start)] if start >= len(begin) else b""
 
 
 def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:

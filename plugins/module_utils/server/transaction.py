@@ -92,7 +92,7 @@ class Transaction:
         interference.refuse_revocations_that_end(self.target, self.state, included)
         found = self._found_after_recovery() if recovered and check_mode else self._found(self.store.current())
         plan = self._plan(found)
-        refusals.refuse_useless_lists(plan, self.target, self.now)
+        refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
