@@ -8,6 +8,7 @@ A line is on disk before its certificate leaves the CA's host, so what is in use
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once
 _MANY = 20  # texts: to look for more of them costs more than to parse every line
-_VALUES = tuple(f'"{name}": "'.encode() for name in ("not_after", "serial", "authority"))  # what begins them in a line
+_ENDS = b'"not_after": "'  # what is before the end of a certificate in a line, as ``append`` writes it
 
 
 def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], issued: int) -> dict[str, Any]:
@@ -74,24 +75,19 @@ def exists(directory: str) -> bool:
 def unexpired(directory: str, now: int) -> dict[str, list[str]]:
     """Return the serial numbers of the certificates that have not ended ``now`` (Unix seconds), by authority.
 
-    Nothing is parsed: every run does this, and a ledger is long. A damaged line counts as none. Raises OSError.
+    Only those are parsed: every run does this, and a ledger is long. A damaged line counts as none. Raises OSError.
     """
     found: dict[str, list[str]] = {}
-    present = clock.instant(now).encode("ascii")
+    present, path = clock.instant(now).encode("ascii"), os.path.join(directory, FILE)
     if not exists(directory):
         return found
-    with open(os.path.join(directory, FILE), "rb") as stream:
-        for line in stream:
-            if _value(line, _VALUES[0]) > present:
-                serial, authority = (_value(line, begin).decode("ascii", "replace") for begin in _VALUES[1:])
-                found.setdefault(authority, []).append(serial)
+    with open(path, "rb") as stream:
+        lines = [line for line in stream if line.partition(_ENDS)[2][: len(present)] > present]
+    for line in lines:
+        with contextlib.suppress(TlsError):
+            one = _parsed(line, path)
+            found.setdefault(one["authority"], []).append(one["serial"])
     return found
-
-
-def _value(line: bytes, begin: bytes) -> bytes:
-    """Return the text behind ``begin`` in a line as ``append`` writes it, up to its quote; b'' when it is not there."""
-    start = line.find(begin) + len(begin)
-    return line[start : line.find(b'"', start)] if start >= len(begin) else b""
 
 
 def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
