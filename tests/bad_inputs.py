@@ -386,6 +386,19 @@ OPTIONS = [
         {"revoked": [{"serial": "1"}]},
         "postgres_ca_revoked: serial: 1: no certificate of it is in ledger.jsonl",
     ),
+    Bad(
+        "outside_holders: no day",
+        "certificate_authority",
+        {"outside_holders": [{"authority": "server", "id": "pooler1", "until": "2027", "by": "dba team"}]},
+        r"postgres_ca_outside_holders\[0\]\.until: found '2027', expected the last day",
+    ),
+    Bad(
+        "outside_holders: no authority",
+        "certificate_authority",
+        {"outside_holders": [{"authority": "both", "id": "pooler1", "until": "2027-01-01", "by": "dba team"}]},
+        "authority must be one of: server, client",
+    ),
+    Bad("shown: no PEM", "certificate_authority", {"shown": {"server": ["pooler1"]}}, "shown"),
     Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"postgres_ca_revoked\[0\]: expected exactly"),
     Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
     Bad(

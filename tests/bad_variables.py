@@ -71,6 +71,25 @@ VARIABLES = [
         {"postgres_ca_revoked": [{"role": "gone", "reason": KEY}]},
         "reason must be one of: .*, got: a private key. Take it out",
     ),
+    Bad(
+        "outside holders: without an end",
+        "server",
+        {"postgres_ca_outside_holders": [{"authority": "server", "id": "pooler1", "by": "dba team"}]},
+        "postgres_ca_outside_holders",
+    ),
+    Bad(
+        "outside holders: no day",
+        "server",
+        {"postgres_ca_outside_holders": [{"authority": "server", "id": "pooler1", "until": "May", "by": "dba team"}]},
+        r"postgres_ca_outside_holders\[0\]\.until: found 'May', expected the last day on which it counts",
+    ),
+    Bad("outside holders: a text", "server", {"postgres_ca_outside_holders": "pooler1"}, "postgres_ca_outside_holders"),
+    Bad(
+        "revoked: an authority without a serial",
+        "server",
+        {"postgres_ca_revoked": [{"role": "gone", "authority": "client"}]},
+        r"postgres_ca_revoked\[0\]\.authority: found 'client', expected server or client, beside a serial",
+    ),
     Bad("revoked: a text", "server", {"postgres_ca_revoked": "app"}, "postgres_ca_revoked"),
     Bad("revoked: an unknown key", "server", {"postgres_ca_revoked": [{"user": "app"}]}, "there is no such key"),
     Bad(

@@ -86,8 +86,9 @@ options:
         V(stage), chains hold the new root as signed by the old one, and who trusts only that one is not shut out yet.
       - V(retire) takes the old root out of what is trusted. Then have every host forget it.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
-      - Refused as long as the newest certificate of an id in the ledger is not in O(holders), unless it has ended or is
-        revoked; RV(unproven) tells which.
+      - Refused as long as the newest certificate of an id in the ledger, of an authority in O(rotate), is neither in
+        O(holders) nor in O(outside_holders), unless it has ended or is revoked; RV(unproven) tells which.
+      - V(retire) is also refused without O(outside_trust).
     type: str
     choices: [stage, switch, retire, finish]
   rotate:
@@ -118,6 +119,66 @@ options:
             type: str
             required: true
       client: *holders
+  outside_holders:
+    description:
+      - Who has certificates outside the inventory, where no run sees them, for O(phase). Such a certificate was signed
+        by M(pgops.tls.certificate) for a host that is in no group.
+      - An entry counts until the end of the day O(outside_holders[].until) in UTC. From then on it is a warning.
+      - One that nobody in the ledger is fails O(phase), with the nearest.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      authority:
+        description: Which authority signed the certificate.
+        type: str
+        choices: [server, client]
+        required: true
+      id:
+        description: The id by which it was signed.
+        type: str
+        required: true
+      until:
+        description: The last day on which the entry counts, such as V(2027-02-28).
+        type: str
+        required: true
+      by:
+        description: Who answers for it. Messages name them.
+        type: str
+        required: true
+  outside_trust:
+    description:
+      - The answer that O(phase=retire) needs, for what no run can see. Copies of the old root outside the inventory
+        (poolers, partners, exported bundles) are worth nothing from then on.
+      - The common name of the new root, or its last word, for each authority of O(rotate), once all of them have it.
+        It is no answer for the root after that.
+      - V(none) where there is nobody. It is refused where the ledger knows of somebody.
+    type: list
+    elements: str
+    default: []
+  shown:
+    description:
+      - Certificates that hosts have in use. What the ledger does not hold of them is put back, with a warning, as
+        after a restore from an older backup. RV(issued) tells what it holds.
+      - A certificate that no trusted authority of O(directory) has signed is left out.
+    type: dict
+    default: {}
+    suboptions:
+      server: &shown
+        description: Those of this authority.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          id:
+            description: The id by which it was signed.
+            type: str
+            required: true
+          certificate:
+            description: The certificate (PEM).
+            type: str
+            required: true
+      client: *shown
   drop:
     description:
       - In an emergency, the authority with a root that nobody may trust any longer, as when its key was stolen.
@@ -137,8 +198,8 @@ options:
         O(revoked[].serial).
       - The first entry brings certificate revocation lists (CRLs) into use, for good and for both authorities, as
         RV(authorities.server.crls) and RV(authorities.client.crls). As long as nothing is revoked there are none.
-      - What is revoked is recorded in C(revoked.jsonl) and stays revoked until the certificate ends, also when its
-        entry is taken out.
+      - What is revoked is recorded in C(revoked.jsonl) and stays revoked, also when its entry is taken out. It stays in
+        the lists, too, so no list ever revokes less than the one before.
       - An entry that no certificate was ever issued for is an error, since it may be misspelt. One whose certificates
         have all ended is a warning.
       - A list is made anew at half of its life, those of issuing CAs after 45 days or half of O(certificate_lifetime)
@@ -160,6 +221,12 @@ options:
           - Revokes one certificate, by its serial number in hexadecimal. Write it in quotes.
           - Whoever has it, and still is to have one, gets another one from M(pgops.tls.server) or M(pgops.tls.client).
         type: str
+      authority:
+        description:
+          - Which authority signed the certificate with this serial number.
+          - Only needed if C(ledger.jsonl) does not hold it, as after a restore from an older backup.
+        type: str
+        choices: [server, client]
       reason:
         description: Why, for whoever reads the list.
         type: str
@@ -297,6 +364,11 @@ authorities:
       description: The authority of clients.
       type: dict
       contains: *authority
+issued:
+  description: Serial numbers (hexadecimal) of the certificates in the ledger that have not expired, by authority.
+  returned: success
+  type: dict
+  sample: {server: [2c5ac6f1d90e73b2a4], client: [5ac6f1d90e73b2a42c]}
 changes:
   description: What was done, or would be done in check mode.
   returned: success
@@ -321,6 +393,16 @@ HOLDERS = {
     "default": [],
     "options": {"id": {"type": "str", "required": True}, "serial": {"type": "str", "required": True}},
 }
+OUTSIDE = {
+    "authority": {"type": "str", "choices": ["server", "client"], "required": True},
+    **{name: {"type": "str", "required": True} for name in ("id", "until", "by")},
+}
+SHOWN = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"id": {"type": "str", "required": True}, "certificate": {"type": "str", "required": True}},
+}
 
 
 def main() -> None:
@@ -334,6 +416,9 @@ def main() -> None:
             "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
             "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
             "holders": {"type": "dict", "default": {}, "options": {"server": HOLDERS, "client": HOLDERS}},
+            "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
+            "outside_trust": {"type": "list", "elements": "str", "default": []},
+            "shown": {"type": "dict", "default": {}, "options": {"server": SHOWN, "client": SHOWN}},
             "drop": {"type": "str", "choices": ["server", "client"]},
             "drop_confirmed": {"type": "str"},
             "revoked": {
@@ -344,6 +429,7 @@ def main() -> None:
                     "role": {"type": "str"},
                     "host": {"type": "str"},
                     "serial": {"type": "str"},
+                    "authority": {"type": "str", "choices": ["server", "client"]},
                     "reason": {
                         "type": "str",
                         "choices": [
@@ -376,9 +462,17 @@ def main() -> None:
         options["holders"],
         options["drop"] or "",
         options["drop_confirmed"] or "",
+        options["outside_holders"],
+        options["outside_trust"],
     )
     wish = keeping.Wish(
-        options["directory"], options["key_type"], options["passphrase"], lifetime, options["revoked"], change
+        options["directory"],
+        options["key_type"],
+        options["passphrase"],
+        lifetime,
+        options["revoked"],
+        change,
+        {name: shown or [] for name, shown in options["shown"].items()},
     )
     try:
         done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
@@ -392,6 +486,7 @@ def main() -> None:
             name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
             for name, found in done.lineages.items()
         },
+        issued=done.issued,
         changes=done.changes,
         diff={"before": done.before, "after": done.after},
     )

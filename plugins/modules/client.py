@@ -274,6 +274,9 @@ identities:
     sha256:
       description: Fingerprint in hexadecimal; null when there is no certificate yet.
       type: str
+    pem:
+      description: The certificate itself (PEM), without its chain; null when there is none yet.
+      type: str
     renewal:
       description: From when on a call renews it, ISO 8601 in UTC; null when there is no certificate yet.
       type: str

@@ -287,6 +287,9 @@ certificate:
     sha256:
       description: Fingerprint in hexadecimal.
       type: str
+    pem:
+      description: The certificate itself (PEM), without its chain.
+      type: str
     names:
       description: Its DNS names and IP addresses.
       type: list
@@ -410,6 +413,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
             "serial": f"{leaf.serial:x}",
             "not_after": clock.instant(leaf.not_after),
             "sha256": leaf.sha256,
+            "pem": leaf.pem,
             "names": [name.value for name in leaf.names],
         }
     return facts

@@ -9,7 +9,7 @@ import functools
 import re
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import revocation
+from ansible_collections.pgops.tls.plugins.module_utils.authority import outside, revocation
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -26,6 +26,7 @@ Check = Callable[[], object]
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
     revocation.OPTION,
+    outside.HOLDERS,
     "postgres_server_names",
     "postgres_server_extra_names",
     "postgres_server_hba",
@@ -44,8 +45,14 @@ def of_types(variables: Mapping[str, Any]) -> list[str]:
 
 def of_ca(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_ca, by their names."""
-    entries = enumerate(variables[revocation.OPTION])
-    return _failures(functools.partial(revocation.parse_one, one, revocation.OPTION, number) for number, one in entries)
+    return _failures(_ca_checks(variables))
+
+
+def _ca_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    for number, one in enumerate(variables[revocation.OPTION]):
+        yield functools.partial(revocation.parse_one, one, revocation.OPTION, number)
+    for number, one in enumerate(variables[outside.HOLDERS]):
+        yield functools.partial(outside.parse_one, one, number)
 
 
 def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[str, str]) -> list[str]:

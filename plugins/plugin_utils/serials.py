@@ -1,11 +1,11 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which certificates the clients of a fleet have, as a run has learned it."""
+"""Which certificates the hosts of a fleet have, as a run has learned it."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 # What the roles note of module client, the newest first
 _RESULTS = ("__postgres_client_certificates", "__postgres_client_installed", "__postgres_client_converged")
@@ -29,3 +29,41 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], clients: Iterable[
             if identity["role"] in declared and identity["serial"]:
                 found.setdefault(str(identity["role"]), []).append(str(identity["serial"]))
     return {role: serials for role, serials in found.items() if role not in unknown}
+
+
+def unrecorded(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    issued: Mapping[str, Sequence[str]] | None,
+) -> dict[str, list[dict[str, str]]]:
+    """Return the certificates that hosts had when this run came, and the ledger does not hold; {} when there are none.
+
+    ``issued`` are the serial numbers in the ledger by authority, as the run began; None when it has not learned them.
+    Ids are made from the inventory: a host cannot speak for another one.
+    """
+    if issued is None:
+        return {}
+    found = {}
+    for name, shown in (("server", _of_servers(hostvars, groups)), ("client", _of_clients(hostvars, groups))):
+        known = frozenset(issued.get(name) or ())
+        lost = [{"id": id_, "certificate": str(one["pem"])} for id_, one in shown if str(one["serial"]) not in known]
+        found.update({name: lost} if lost else {})
+    return found
+
+
+def _of_servers(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for host in groups.get("postgres_servers", ()):
+        shown = (hostvars[host].get("__postgres_server_converged") or {}).get("certificate")
+        if shown:
+            yield host, shown
+
+
+def _of_clients(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for host in groups.get("postgres_clients", ()):
+        for one in (hostvars[host].get("__postgres_client_converged") or {}).get("identities") or ():
+            if one["serial"]:
+                yield f"{host}/{one['id']}", one

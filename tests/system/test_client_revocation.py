@@ -141,6 +141,21 @@ def test_lists_that_would_keep_servers_out_stop_before_anything_changes(host: Ho
     assert host.log_in() == "app\n"
 
 
+@pytest.mark.parametrize("crls", [lists("server"), lists("server", 1), ""])
+def test_lists_that_revoke_less_than_those_in_use_stop_before_anything_changes(host: Host, crls: str) -> None:
+    serial = host.serial_of_server()
+    host.revoke(serial)
+    host.converge()
+    before = used(host.user)
+    host.clients.options["crls"] = crls
+    told = rf'crls: .* revoke {serial:x}, .*postgres_ca_revoked: \[\{{serial: "{serial:x}", authority: server\}}\]'
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=told):
+            host.clients.call(check_mode=check_mode)
+    assert used(host.user) == before
+    assert REFUSED in host.log_in()
+
+
 def test_a_directory_in_place_of_the_list_is_refused_only_when_there_is_one(host: Host) -> None:
     (host.user.default / "root.crl").mkdir()
     assert host.converge()["changes"] == []

@@ -90,8 +90,30 @@ def test_a_new_list_takes_the_place_of_the_old_one(managed: Server, app: Client)
     assert "certificate revoked" in app.log_in(managed)
 
 
-def test_without_lists_the_file_goes_again(managed: Server, app: Client) -> None:
+@pytest.mark.parametrize("crls", [lists("client"), lists("client", 1), ""])
+def test_lists_that_revoke_less_than_those_in_use_stop_the_run_with_the_entry_to_write(
+    managed: Server, app: Client, crls: str
+) -> None:
+    """Such come from authorities that were restored from an older backup."""
     revoke(managed, app.leaf.serial)
+    managed.settle()
+    before = managed.disk()
+    managed.options["crls"] = crls
+    serial = f"{app.leaf.serial:x}"
+    told = rf'crls: .* revoke {serial}, .*postgres_ca_revoked: \[\{{serial: "{serial}", authority: client\}}\]'
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=told):
+            managed.converge(check_mode=check_mode)
+        with pytest.raises(TlsError, match=told):
+            managed.converge(check_mode=check_mode, renew=True)
+    assert managed.disk() == before
+    assert "certificate revoked" in app.log_in(managed)
+    revoke(managed, app.leaf.serial, 1)
+    assert managed.settle().changes == ["crl.pem: changed"]
+
+
+def test_without_lists_the_file_goes_again_that_revoked_nobody(managed: Server, app: Client) -> None:
+    revoke(managed)
     managed.settle()
     managed.options["crls"] = ""
     outcome = managed.settle()

@@ -9,13 +9,14 @@ import fcntl
 import itertools
 import os
 import socket
+import subprocess
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, planning, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, planning, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -327,6 +328,25 @@ def _comes_first_nothing_was_changed(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(wish._replace(change=change), NOW, is_dry=False))
 
 
+@PROVOKED.of("phase: retire needs an answer")
+def _phase_retire_needs_an_answer(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    for phase in ("stage", "switch"):
+        keeping.keep(wish._replace(change=planning.Change(phase, rotate=["client"])), NOW, is_dry=False)
+    change = planning.Change("retire", rotate=["client"])
+    fleet.hear(lambda: keeping.keep(wish._replace(change=change), NOW, is_dry=False))
+
+
+@PROVOKED.of("has no certificate in ledger.jsonl")
+def _has_no_certificate_in_the_ledger(fleet: Fleet) -> None:
+    wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    holder = {"authority": "server", "id": "pooler2.example.com", "until": "2999-12-31", "by": "dba team"}
+    change = planning.Change("stage", rotate=["server"], outside=[holder])
+    fleet.hear(lambda: keeping.keep(wish._replace(change=change), NOW, is_dry=False))
+
+
 @PROVOKED.of("has expired on")
 def _has_expired_on(fleet: Fleet) -> None:
     wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
@@ -359,6 +379,28 @@ def _whoever_has_the_key_would_be_let_in_again(fleet: Fleet) -> None:
     keep({"role": "app"})
     (directory / ledger.REVOKED).unlink()
     fleet.hear(keep)
+
+
+@PROVOKED.of("and those that are to take their place do not")
+def _and_those_that_are_to_take_their_place_do_not(fleet: Fleet) -> None:
+    fleet.server.options["crls"] = lists("client", 0x2C5AC6F1)
+    fleet.server.settle()
+    fleet.server.options["crls"] = lists("client")
+    fleet.hear(fleet.server.converge)
+
+
+@PROVOKED.of("did not hold certificates that are in use")
+def _did_not_hold_certificates_that_are_in_use(fleet: Fleet) -> None:
+    directory = fleet.folder / "postgres-ca"
+    wish = keeping.Wish(str(directory), "P-256", None)
+    keeping.keep(wish, NOW, is_dry=False)
+    command = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/"]
+    csr = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    requests = [{"id": "app1/shop/app", "csr": csr, "role": "app"}]
+    signed = signing.sign(signing.Order(str(directory), None, "client", requests, "90d"), NOW, is_dry=False)
+    (directory / ledger.FILE).unlink()
+    shown = {"client": [{"id": id_, "certificate": chain} for id_, chain in signed.certificates.items()]}
+    fleet.heed(keeping.keep(wish._replace(shown=shown), NOW, is_dry=False).warnings)
 
 
 @PROVOKED.of("Its key is not here to make a new one")

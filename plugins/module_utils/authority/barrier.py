@@ -35,28 +35,49 @@ class Live(NamedTuple):
         return f"{self.id} ({self.authority} certificate {self.serial}, until {self.not_after})"
 
 
-def live(directory: str, revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:
-    """Return the newest certificate of each identity unless it has ended or is revoked. ``now`` is in Unix seconds.
+def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return the newest certificate of each identity, by authority and id, as the ledger has it.
 
-    ``revoked`` has the serial numbers by authority. Raises TlsError for a damaged ledger, OSError.
+    Raises TlsError for a damaged ledger, OSError.
     """
-    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for line in ledger.matching(directory, [b"{"]):
-        newest[line["authority"], line["id"]] = line
+        before = found.get((line["authority"], line["id"]), {})
+        # By its own date, and not by its place: a line that was lost is put back at the end.
+        if str(line.get("not_before", "")) >= str(before.get("not_before", "")):
+            found[line["authority"], line["id"]] = line
+    return found
+
+
+def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:
+    """Return those of the newest certificates that have not ended and are not revoked. ``now`` is in Unix seconds.
+
+    ``revoked`` has the serial numbers by authority.
+    """
     return [
         Live(*(str(line[field]) for field in Live._fields))
-        for line in newest.values()
+        for line in found
         if clock.seconds(line["not_after"]) > now and line["serial"] not in revoked.get(line["authority"], ())
     ]
 
 
-def refuse_unproven(found: Iterable[Live], holders: Mapping[str, Sequence[Mapping[str, str]]], phase: str) -> None:
+def refuse_unproven(
+    found: Iterable[Live],
+    holders: Mapping[str, Sequence[Mapping[str, str]]],
+    phase: str,
+    outside: Collection[tuple[str, str]] = (),
+) -> None:
     """Raise TlsError unless each certificate was observed in this run: ``holders`` by authority, {id, serial}.
 
-    Whoever was not may still trust, or show, what the phase is going to take away.
+    Whoever was not may still show what the phase is going to take away. ``outside`` are those, by authority and id,
+    that a person answers for.
     """
     proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in holders.items() for one in all_}
-    missing = [one for one in found if (one.authority, one.id, one.serial) not in proven]
+    missing = [
+        one
+        for one in found
+        if (one.authority, one.id, one.serial) not in proven and (one.authority, one.id) not in outside
+    ]
     if missing:
         seen = {(name, one["id"]) for name, all_ in holders.items() for one in all_}
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
@@ -66,10 +87,17 @@ def refuse_unproven(found: Iterable[Live], holders: Mapping[str, Sequence[Mappin
         )
         raise TlsError(
             f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
-            "this run with that certificate. Put the host into the inventory and run again, or revoke what is no "
-            f"longer in use, or wait until it ends.{renew if others else ''} Nothing was changed.",
+            "this run with that certificate. Put the host into the inventory and rerun. Or, if it is to stay outside, "
+            "name it in postgres_ca_outside_holders. Or revoke what is no longer in use, or wait until it ends."
+            f"{renew if others else ''} Nothing was changed.",
             unproven=[one.as_result() for one in missing],
         )
+
+
+def unseen(found: Iterable[Live], holders: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
+    """Return the certificates of those that were not seen in this run, with whatever certificate."""
+    seen = {(name, one["id"]) for name, all_ in holders.items() for one in all_}
+    return sorted(one for one in found if (one.authority, one.id) not in seen)
 
 
 def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> None:
@@ -81,7 +109,8 @@ def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> No
     if old:
         raise TlsError(
             f"phase: retire is not safe yet: {in_words(old)} from below the root that is to be retired, and would be "
-            "refused everywhere. Run site.yml, which issues new ones. Nothing was changed.",
+            "refused everywhere. Run site.yml, which issues new ones. For hosts outside the inventory sign new ones "
+            "with module pgops.tls.certificate, and install them there. Nothing was changed.",
             unproven=[one.as_result() for one in old],
         )
 

@@ -77,7 +77,7 @@ def plan(
     """
     done = Lists({}, {}, [], [])
     for name, generations in trusted.items():
-        lines = [line for line in revoked.lines if line["authority"] == name]
+        lines = [line for line in revoked.all if line["authority"] == name]
         for issuer in _issuers(generations, passphrase, lifetime):
             done.of[issuer.certificate.der] = _kept(issuer, lines, done, now)
     return done
@@ -89,15 +89,15 @@ def write(lists: Lists) -> None:
         files.write_atomically(path, content, 0o644)
 
 
-def listed(generations: Iterable[Generation]) -> dict[str, frozenset[int]]:
-    """Return by their paths whom the lists of issuing CAs on disk revoke (serial numbers). Raises OSError."""
+def listed(trusted: Mapping[str, Sequence[Generation]]) -> dict[tuple[str, str], frozenset[int]]:
+    """Return whom the lists of issuing CAs on disk revoke (serial numbers), by authority and path. Raises OSError."""
     found = {}
-    for generation in generations:
+    for name, generation in ((name, one) for name, all_ in trusted.items() for one in all_):
         path = os.path.join(generation.folder, "issuing.crl")
         text = (files.read(path) or b"").decode("ascii", "replace")
         with contextlib.suppress(TlsError, ValueError, IndexError, StopIteration):  # a damaged one tells nothing
             own = [one for one in revocations.read_pem(text, path) if one.is_of(generation.issuing)]
-            found[path] = frozenset().union(*(one.serials() for one in own))
+            found[name, path] = frozenset().union(*(one.serials() for one in own))
     return found
 
 
@@ -129,7 +129,10 @@ def _root_key(generations: Iterable[Generation], passphrase: str | None) -> Call
 
 def _kept(issuer: Issuer, lines: Iterable[Mapping[str, Any]], done: Lists, now: int) -> RevocationList:
     """Return the list of a CA: the one that is there if it will do, else a new one, which is noted in ``done``."""
-    own = [line for line in lines if line["issuer"] == issuer.certificate.subject_key_id]
+    issuers = [issuer.certificate.subject_key_id]
+    if not issuer.certificate.is_self_issued:  # roots issue none of them
+        issuers.append(revocation.UNKNOWN)
+    own = [line for line in lines if line["issuer"] in issuers]
     found = _found(issuer)
     if found is not None and not _is_due(found, own, now):
         return found

@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     profiles,
     renewing,
     rollover,
+    seen,
     store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
@@ -39,6 +40,7 @@ class Wish(NamedTuple):
 
     ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
+    ``shown`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
     """
 
     directory: str
@@ -47,12 +49,14 @@ class Wish(NamedTuple):
     lifetime: str = ""
     revoked: Sequence[Mapping[str, Any]] = ()
     change: planning.Change = planning.Change()
+    shown: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
 class Outcome(NamedTuple):
     """The authorities by name, and what was done (or, in check mode, would be done) to have them.
 
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
+    ``issued`` are the serial numbers of the certificates in the ledger that have not ended.
     """
 
     lineages: dict[str, Lineage]
@@ -62,6 +66,7 @@ class Outcome(NamedTuple):
     after: str
     crls: Mapping[str, str] = {}
     revoked: Mapping[str, Sequence[str]] = {}
+    issued: Mapping[str, Sequence[str]] = {}
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -89,6 +94,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         found = _read_all(wish)
         missing = [name for name in profiles.PURPOSES if name not in found]
         _refuse_to_replace_what_is_lost(wish.directory, missing)
+        lost = seen.look(wish.directory, wish.shown, found, now)
         revoked = _revoked(wish, found, now)
         plan = _plan(wish, found, revoked, now)
         if missing or plan.steps:
@@ -99,6 +105,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         lists = _lists(wish, revoked, found, now)
         if not is_dry:
             store.tighten(loose)
+            seen.write(wish.directory, lost)
             if revoked is not None and lists is not None:
                 revocation.write(wish.directory, revoked)
                 crl.write(lists)
@@ -108,18 +115,21 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
             for step in plan.steps:
                 step.apply()
         lineages = {name: {**plan.after, **made}[name] for name in profiles.PURPOSES}
+        issued = ledger.unexpired(wish.directory, now)
     return Outcome(
         lineages,
         [f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in made.values()]
         + [f"make {path} readable for its owner only (mode 0600)" for path in loose]
         + [step.change for step in plan.steps]
+        + lost.changes
         + (revoked.changes if revoked else [])
         + (lists.changes if lists else []),
-        plan.warnings + (revoked.warnings if revoked else []) + (lists.warnings if lists else []),
+        plan.warnings + lost.warnings + (revoked.warnings if revoked else []) + (lists.warnings if lists else []),
         _state(found),
         _state(lineages),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
         {name: revoked.serials(name) for name in lineages} if revoked else {},
+        issued,
     )
 
 
@@ -131,8 +141,8 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
         entries = revocation.parse(wish.revoked, revocation.OPTION)
         found = revocation.look(wish.directory, entries, revocation.OPTION, now)
     if not is_recorded:
-        listed = crl.listed(one for lineage in lineages.values() for one in lineage.trusted)
-        revocation.refuse_lost(wish.directory, listed, found, now)
+        listed = crl.listed({name: one.trusted for name, one in lineages.items()})
+        revocation.refuse_lost(wish.directory, listed, found)
     return found
 
 

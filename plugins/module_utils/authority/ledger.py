@@ -8,18 +8,38 @@ A line is on disk before its certificate leaves the CA's host, so what is in use
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, Iterator, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 FILE = "ledger.jsonl"
 REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once
 _MANY = 20  # texts: to look for more of them costs more than to parse every line
+_ENDS = b'"not_after": "'  # what is before the end of a certificate in a line, as ``append`` writes it
+
+
+def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], issued: int) -> dict[str, Any]:
+    """Return the line of a certificate. ``issued`` is in Unix seconds."""
+    return {
+        "serial": f"{leaf.serial:x}",
+        "authority": authority,
+        "id": id_,
+        "subject": leaf.common_name,
+        "names": [name.value for name in leaf.names],
+        "not_before": clock.instant(leaf.not_before),
+        "not_after": clock.instant(leaf.not_after),
+        "issued": clock.instant(issued),
+        "issuer": leaf.authority_key_id,
+        "reasons": list(reasons),
+        "sha256": leaf.sha256,
+    }
 
 
 def append(directory: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -50,6 +70,24 @@ def exists(directory: str) -> bool:
         return os.stat(os.path.join(directory, FILE)).st_size > 0
     except FileNotFoundError:
         return False
+
+
+def unexpired(directory: str, now: int) -> dict[str, list[str]]:
+    """Return the serial numbers of the certificates that have not ended ``now`` (Unix seconds), by authority.
+
+    Only those are parsed: every run does this, and a ledger is long. A damaged line counts as none. Raises OSError.
+    """
+    found: dict[str, list[str]] = {}
+    present, path = clock.instant(now).encode("ascii"), os.path.join(directory, FILE)
+    if not exists(directory):
+        return found
+    with open(path, "rb") as stream:
+        lines = [line for line in stream if line.partition(_ENDS)[2][: len(present)] > present]
+    for line in lines:
+        with contextlib.suppress(TlsError):
+            one = _parsed(line, path)
+            found.setdefault(one["authority"], []).append(one["serial"])
+    return found
 
 
 def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:

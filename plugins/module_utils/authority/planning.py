@@ -14,17 +14,20 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, dropping
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, dropping, outside
 else:
     barrier = later("authority.barrier")
     dropping = later("authority.dropping")
+    outside = later("authority.outside")
 
 
 class Change(NamedTuple):
     """What to do with the root of an authority; by default nothing, and the clock decides.
 
     ``phase`` of the replacement of the roots of ``rotate``; ``holders`` are the certificates that were seen in use, by
-    authority, {id, serial}. ``drop`` is the authority whose root named ``confirmed`` is to be dropped at once.
+    authority, {id, serial}. ``outside`` are holders that no run reaches, as the inventory names them; ``trust`` answers
+    for copies of roots that no run sees. ``drop`` is the authority whose root named ``confirmed`` is to be dropped at
+    once.
     """
 
     phase: str = ""
@@ -32,6 +35,8 @@ class Change(NamedTuple):
     holders: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     drop: str = ""
     confirmed: str = ""
+    outside: Sequence[Mapping[str, Any]] = ()
+    trust: Sequence[str] = ()
 
 
 class Plan(NamedTuple):
@@ -55,9 +60,11 @@ def make(
     safe or not next; OSError.
     """
     plan = Plan([], dict(found), [])
+    holders, ended = outside.counting(outside.parse(change.outside), now) if change.outside else ([], [])
+    plan.warnings.extend(ended)
     if change.drop:
         _refuse_missing(found, [change.drop], "drop")
-        live = barrier.live(place.directory, revoked, now)
+        live = barrier.live(barrier.newest(place.directory).values(), revoked, now)
         dropping.refuse_unconfirmed(found[change.drop], change.confirmed, live)
         root = dropping.named(found[change.drop], change.confirmed)
         _add(plan, dropping.steps(found[change.drop], root, place, now))
@@ -65,10 +72,12 @@ def make(
         _refuse_missing(found, change.rotate, "phase")
         due = [name for name in change.rotate if rollover.is_due(found[name], change.phase)]
         if due:
-            live = barrier.live(place.directory, revoked, now)
-            if change.phase == rollover.FINISH:
-                live = [one for one in live if one.issuer in _issuers(found[one.authority])]
-            _refuse_unsafe(change, [found[name] for name in due], live)
+            newest = barrier.newest(place.directory)
+            outside.refuse_unknown(holders, newest)
+            live = barrier.live(newest.values(), revoked, now)
+            _refuse_unsafe(change, [found[name] for name in due], live, found, holders)
+            if change.phase in (rollover.STAGE, rollover.SWITCH) and not change.trust:
+                plan.warnings.append(outside.COMING)
         for one in rollover.in_step([found[name] for name in due], change.phase):
             _add(plan, [rollover.step(one, change.phase, place, now)])
     else:
@@ -91,11 +100,26 @@ def _issuers(found: Lineage) -> set[str]:
     return {one.issuing.subject_key_id for one in found.trusted}
 
 
-def _refuse_unsafe(change: Change, due: Sequence[Lineage], live: Sequence[barrier.Live]) -> None:
-    barrier.refuse_unproven(live, change.holders, change.phase)
+def _refuse_unsafe(
+    change: Change,
+    due: Sequence[Lineage],
+    live: Sequence[barrier.Live],
+    found: Mapping[str, Lineage],
+    holders: Sequence[outside.Holder],
+) -> None:
+    """Raise TlsError where the phase would shut somebody out. Each authority is held by its own certificates only.
+
+    Those of the other one count where trust ends: whoever has one most likely trusts the root that goes.
+    """
+    usable = [one for one in live if one.issuer in _issuers(found[one.authority])]
+    counted = usable if change.phase == rollover.FINISH else live
+    names = [one.name for one in due]
+    own = [one for one in counted if one.authority in names]
+    barrier.refuse_unproven(own, change.holders, change.phase, [one.key for one in holders])
     if change.phase == rollover.RETIRE:
         for one in due:
             barrier.refuse_old(live, {ca.subject_key_id for ca in one.issuing}, one.name)
+        outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, change.holders), holders)
 
 
 def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: str) -> None:

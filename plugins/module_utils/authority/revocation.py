@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which certificates are revoked: what the inventory says, held against the ledger, and the record of it.
 
-The record is ``DIRECTORY/revoked.jsonl``, one JSON object for each certificate. What is in it stays revoked until the
-certificate ends, whatever the inventory says later. That it exists means that lists of revoked certificates are in use.
+The record is ``DIRECTORY/revoked.jsonl``, one JSON object for each certificate. What is in it stays revoked, whatever
+the inventory says later, and stays in the lists: no list revokes less than the one before, which hosts rely on. That it
+exists means that lists of revoked certificates are in use.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 OPTION = "postgres_ca_revoked"  # in errors
 KINDS = ("role", "host", "serial")
 UNSPECIFIED = "unspecified"
+UNKNOWN = ""  # in place of what a certificate is for, and of its issuer, where the ledger does not know it
 # Of RFC 5280, those that a leaf can have for good.
 REASONS = (
     UNSPECIFIED,
@@ -36,11 +38,15 @@ _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a 
 
 
 class Entry(NamedTuple):
-    """What the inventory wants revoked: all of a role's or a host's certificates, or one by its serial number."""
+    """What the inventory wants revoked: all of a role's or a host's certificates, or one by its serial number.
+
+    ``authority`` has issued the certificate with this serial number, in case that the ledger does not know it.
+    """
 
     kind: str
     value: str
     reason: str
+    authority: str = ""
 
     def in_words(self) -> str:
         """Return the entry as it is written; a value that is too long for a role or a host is cut."""
@@ -61,7 +67,7 @@ class Entry(NamedTuple):
 
 
 class Revoked(NamedTuple):
-    """What is revoked at present. ``lines`` are those of the record, without certificates that have ended.
+    """What is revoked at present. ``lines`` are of certificates that have not ended, ``ended`` of others.
 
     ``is_in_use``: whether there are to be lists of revoked certificates; ``is_new``: whether the record has to be
     written before anything else.
@@ -72,6 +78,12 @@ class Revoked(NamedTuple):
     is_new: bool
     changes: list[str]
     warnings: list[str]
+    ended: Sequence[dict[str, Any]] = ()
+
+    @property
+    def all(self) -> list[dict[str, Any]]:
+        """Return what lists have in them: also certificates that have ended."""
+        return [*self.ended, *self.lines]
 
     def serials(self, authority: str) -> list[str]:
         """Return the serial numbers (hexadecimal) of an authority's revoked certificates."""
@@ -96,10 +108,13 @@ def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
     reason = item.get("reason") or UNSPECIFIED
     if reason not in REASONS:
         raise TlsError(f"{option}.reason: found {shown(reason)}, expected one of {', '.join(REASONS)}.")
+    authority = str(item.get("authority") or "")
+    if authority and (kind != "serial" or authority not in profiles.PURPOSES):
+        raise TlsError(f"{option}.authority: found {shown(authority)}, expected server or client, beside a serial.")
     text = _serial(value, f"{option}.serial") if kind == "serial" else str(value)
     if not text.isprintable() or not text.strip():
         raise TlsError(f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.")
-    return Entry(kind, text, str(reason))
+    return Entry(kind, text, str(reason), authority)
 
 
 def _serial(value: object, option: str) -> str:
@@ -121,33 +136,57 @@ def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Rev
     issued for, OSError.
     """
     record = read(directory)
-    known = [line for line in record or () if not _has_ended(line, now)]
+    ended = [line for line in record or () if _has_ended(line, now)]
+    known = [line for line in record or () if line not in ended]
     if not entries:
-        return Revoked(known, record is not None, is_new=False, changes=[], warnings=[])
-    serials = {line["serial"] for line in known}
+        return Revoked(known, record is not None, is_new=False, changes=[], warnings=[], ended=ended)
+    serials = {line["serial"] for line in record or ()}
     recorded = {key for line in known for key in _keys(line)}
     open_ones = [one for one in entries if one.kind != "serial" or one.key not in recorded]
     issued = _by_key(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]), open_ones)
-    for entry in open_ones:
-        if not issued[entry.key] and entry.key not in recorded:
-            raise TlsError(
-                f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to "
-                "revoke. Is it misspelt? Nothing was changed."
-            )
+    for line in ended:
+        for key in issued.keys() & {*_keys(line)}:
+            issued[key] = issued[key] or [line]
     warnings, added = [], []
     for entry in open_ones:
-        live = [line for line in issued[entry.key] if not _has_ended(line, now)]
-        if not live and entry.key not in recorded:
-            end = max(str(line["not_after"]) for line in issued[entry.key])
+        lines = issued[entry.key] or _unknown(entry, now)
+        if not lines and entry.key not in recorded:
+            raise TlsError(_in_no_ledger(entry, option))
+        fresh = [one for one in lines if one["serial"] not in serials and (entry.authority or not _has_ended(one, now))]
+        if not fresh and entry.key not in recorded and all(_has_ended(line, now) for line in lines):
+            end = max(str(line["not_after"]) for line in lines)
             warnings.append(
                 f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."
             )
-        for line in live:
-            if line["serial"] not in serials:
-                serials.add(line["serial"])
-                added.append(_record(line, entry, now))
+        serials |= {line["serial"] for line in fresh}
+        added += [_record(line, entry, now) for line in fresh]
     changes = [_in_words(line) for line in added]
-    return Revoked([*known, *added], record is not None or bool(added), bool(added), changes, warnings)
+    return Revoked([*known, *added], record is not None or bool(added), bool(added), changes, warnings, ended)
+
+
+def _unknown(entry: Entry, now: int) -> list[dict[str, Any]]:
+    """Return a line for a serial number that the ledger does not know, if the entry says whose it is.
+
+    Nothing tells when such a certificate ends, or which CA of its authority has issued it.
+    """
+    if not entry.authority:
+        return []
+    end = clock.instant(now + profiles.ISSUING_LIFE)
+    texts = {"serial": entry.value, "authority": entry.authority, "id": UNKNOWN, "subject": UNKNOWN}
+    return [{**texts, "not_after": end, "issuer": UNKNOWN}]
+
+
+def _in_no_ledger(entry: Entry, option: str) -> str:
+    lost = (
+        " If the ledger was restored from an older backup, say which authority signed it: "
+        f'{{serial: "{entry.value}", authority: client}} (or server).'
+        if entry.kind == "serial"
+        else ""
+    )
+    return (
+        f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to revoke. Is it "
+        f"misspelt?{lost} Nothing was changed."
+    )
 
 
 def read(directory: str) -> list[dict[str, Any]] | None:
@@ -175,26 +214,23 @@ def read(directory: str) -> list[dict[str, Any]] | None:
     return lines
 
 
-def refuse_lost(directory: str, listed: Mapping[str, Iterable[int]], revoked: Revoked | None, now: int) -> None:
-    """Raise TlsError where lists (serial numbers by their paths) revoke what no entry does, as there is no record.
+def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]], revoked: Revoked | None) -> None:
+    """Raise TlsError where lists revoke what no entry does, as there is no record.
 
-    The record is written before any list, so it got lost, and without it the lists would be dropped. What has ended by
-    the ledger is of no interest. Raises OSError.
+    ``listed`` has serial numbers by authority and path. The record is written before any list, so it got lost, and
+    without it the lists would be dropped.
     """
-    lost = {f"{serial:x}": path for path, serials in listed.items() for serial in serials}
-    for line in revoked.lines if revoked else ():
-        lost.pop(str(line["serial"]), None)
-    needles = [needle for serial in lost for needle in Entry("serial", serial, UNSPECIFIED).needles()]
-    for line in ledger.matching(directory, needles):
-        if _has_ended(line, now):
-            lost.pop(str(line["serial"]), None)
+    known = {line["serial"] for line in revoked.all} if revoked else set()
+    lost = {
+        f"{serial:x}": place for place, serials in listed.items() for serial in serials if f"{serial:x}" not in known
+    }
     if lost:
+        entries = [f'{{serial: "{serial}", authority: {lost[serial][0]}}}' for serial in sorted(lost)]
         more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
         raise TlsError(
-            f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))} revokes "
+            f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))[1]} revokes "
             f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file "
-            f"from its backup, or revoke by serial in {OPTION} once more. If they are to be let in, make it an empty "
-            "file. Nothing was changed."
+            f"from its backup, or revoke them once more: {OPTION}: [{', '.join(entries[:_TOLD])}]. Nothing was changed."
         )
 
 
@@ -202,7 +238,7 @@ def write(directory: str, revoked: Revoked) -> None:
     """Replace the record by one rename, if it has to change. The caller holds the lock. Raises OSError."""
     if not revoked.is_new:
         return
-    content = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in revoked.lines)
+    content = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in revoked.all)
     files.write_atomically(os.path.join(directory, ledger.REVOKED), content, 0o644)
 
 
@@ -218,8 +254,8 @@ def _record(line: Mapping[str, Any], entry: Entry, now: int) -> dict[str, Any]:
 def _in_words(line: Mapping[str, Any]) -> str:
     why = "" if line["reason"] == UNSPECIFIED else f" ({line['reason']})"
     return (
-        f"revoke the {line['authority']} certificate of {line['id']}, serial {line['serial']}, valid until "
-        f"{line['not_after']}{why}"
+        f"revoke the {line['authority']} certificate of {line['id'] or 'an unknown holder'}, serial {line['serial']}, "
+        f"valid until {line['not_after']}{why}"
     )
 
 

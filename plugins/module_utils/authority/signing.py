@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -122,17 +121,4 @@ def _leaves(
 
 
 def _line(authority: str, request: requests.Request, der: bytes, now: int) -> dict[str, Any]:
-    leaf = certificate.read_der(der, request.id)
-    return {
-        "serial": f"{leaf.serial:x}",
-        "authority": authority,
-        "id": request.id,
-        "subject": leaf.common_name,
-        "names": [name.value for name in leaf.names],
-        "not_before": clock.instant(leaf.not_before),
-        "not_after": clock.instant(leaf.not_after),
-        "issued": clock.instant(now),
-        "issuer": leaf.authority_key_id,
-        "reasons": list(request.reasons),
-        "sha256": hashlib.sha256(der).hexdigest(),
-    }
+    return ledger.entry(authority, request.id, certificate.read_der(der, request.id), request.reasons, now)

@@ -104,6 +104,7 @@ def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any
             "serial": f"{leaf.serial:x}" if leaf else None,
             "not_after": _day(leaf.not_after) if leaf else None,
             "sha256": leaf.sha256 if leaf else None,
+            "pem": leaf.pem if leaf else None,
             "renewal": _day(reissue.due_at(leaf, transaction.target.wish(one, forced=False))) if leaf else None,
         }
 

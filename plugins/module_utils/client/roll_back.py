@@ -63,6 +63,7 @@ class RollBack(Transaction):
         store, is_open = self.home.store, self._is_open()
         in_use = self.journal.originals()[0] if is_open else store.current()
         found = self.home.found_with(in_use, self.roles)
+        self._refuse_to_forget(found)
         is_back = is_open and store.left_for(self.journal.staged()) is None
         if is_back or store.left_for(in_use) is not None:
             return found, found, _STAYS

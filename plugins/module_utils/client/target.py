@@ -30,8 +30,8 @@ else:
 class Target(NamedTuple):
     """The declared state of all clients of one host. ``certificates`` are the chains that came, by identity.
 
-    ``crls`` are lists of revoked certificates of all roots, '' as long as nothing is revoked; ``revoked`` are serial
-    numbers of clients' certificates.
+    ``crls`` are lists of revoked certificates of all roots, '' as long as nothing is revoked, ``own_crls`` those that
+    are not others'; ``revoked`` are serial numbers of clients' certificates.
     """
 
     identities: list[Identity]
@@ -45,6 +45,7 @@ class Target(NamedTuple):
     replace_authorities: bool = True
     crls: str = ""
     revoked: Sequence[str] = ()
+    own_crls: str = ""
 
     def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
         """Return what the certificate of an identity has to be."""
@@ -82,6 +83,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         replace_authorities=bool(options.get("replace_authorities", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
         revoked=reissue.serials(options.get("revoked") or (), "revoked"),
+        own_crls=options.get("crls") or "",
     )
 
 

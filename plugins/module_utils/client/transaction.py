@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Found, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -79,13 +79,20 @@ class Transaction:
         self._refuse_other_authorities()
 
     def _refuse_other_authorities(self) -> None:
-        """Raise TlsError when an identity has a certificate of authorities that are replaced."""
+        """Raise TlsError when an identity has a certificate of authorities that are replaced, or of older ones."""
         try:
             found = self.home.found([one.role for one in self.identities])
         except (TlsError, OSError):
             return  # the turn of this OS user tells, and the others have theirs
+        self._refuse_to_forget(found)
         for one in self.identities:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
+
+    def _refuse_to_forget(self, found: Found) -> None:
+        """Raise TlsError when the lists in use revoke certificates that the coming ones do not."""
+        deployed = found.contents.get(LISTS)
+        if deployed is not None and deployed != planning.lists(self.target).get(LISTS):
+            revocations.refuse_to_forget(deployed, self.target.own_crls, self.target.roots, "crls", "server")
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""

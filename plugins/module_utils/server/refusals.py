@@ -73,13 +73,19 @@ def _as_settings(wanted: Mapping[str, str]) -> str:
     return ", ".join(f"{name} = {settings.written(value)}" for name, value in wanted.items())
 
 
-def refuse_useless_lists(plan: planning.Plan, target: Target, now: int) -> None:
-    """Refuse lists of revoked certificates that would keep clients out: stale ones, or not of all who are trusted.
+def refuse_useless_lists(plan: planning.Plan, found: planning.Found, target: Target, now: int) -> None:
+    """Refuse lists of revoked certificates that would keep clients out, or let those in who are revoked.
 
-    ``now`` is in Unix seconds. Raises TlsError.
+    They are stale, or not of all who are trusted; or revoke less than those in use. ``now`` is in Unix seconds. Raises
+    TlsError.
     """
-    if target.crls and plan.contents is not None:
-        trusted = read_pem(target.trusted_clients, "trusted_clients")
+    deployed = found.generation.get(planning.LISTS)
+    if plan.contents is None or not (target.crls or deployed):
+        return
+    trusted = read_pem(target.trusted_clients, "trusted_clients")
+    if deployed != plan.contents.get(planning.LISTS):
+        revocations.refuse_to_forget(deployed, target.own_crls, trusted, "crls", "client")
+    if target.crls:
         revocations.refuse_gaps(target.crls, trusted, "crls", now)
 
 

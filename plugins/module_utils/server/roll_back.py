@@ -84,7 +84,7 @@ class RollBack(Transaction):
             included = f"{self.store.current_link}/{planning.CONF}"
             refusals.refuse_settings(self.target, self.state, included)
             interference.refuse_revocations_that_end(self.target, self.state, included)
-            refusals.refuse_useless_lists(plan, self.target, self.now)
+            refusals.refuse_useless_lists(plan, found, self.target, self.now)
             if plan.relies_on_log and not self.prover.observes_log():
                 raise TlsError(
                     f"{planning.CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "

@@ -26,8 +26,8 @@ class Target(NamedTuple):
     """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
 
     ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those of them that are others'.
-    ``crls`` are lists of revoked certificates of all of them, '' as long as nothing is revoked; ``revoked`` are serial
-    numbers of servers' certificates.
+    ``crls`` are lists of revoked certificates of all of them, '' as long as nothing is revoked, ``own_crls`` those that
+    are not others'; ``revoked`` are serial numbers of servers' certificates.
     """
 
     directory: str
@@ -52,6 +52,7 @@ class Target(NamedTuple):
     renew: bool
     renew_before: int | None
     remove_directory: bool
+    own_crls: str = ""
 
     @property
     def wish(self) -> reissue.Wish:
@@ -116,6 +117,7 @@ def read(options: dict[str, Any]) -> Target:
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         remove_directory=options["remove_directory"],
+        own_crls=options["crls"],
     )
 
 

@@ -99,7 +99,7 @@ class Transaction:
         found = self._found_after_recovery() if is_open else self._found(self.store.current())
         refusals.refuse_managers(found, self.target, self.state, self.texts.named)
         plan = self._plan(found)
-        refusals.refuse_useless_lists(plan, self.target, self.now)
+        refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
         conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
         leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))

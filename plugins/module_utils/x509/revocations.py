@@ -23,6 +23,7 @@ _CRL = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X50
 _BLOCK = re.compile(r"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 _NUMBER = "2.5.29.20"
 _TIMES = (0x17, 0x18)
+_NAMED = 10  # serial numbers that a message names
 _NEVER = 253402300799  # what RFC 5280 has for it: 9999-12-31T23:59:59Z
 
 
@@ -118,6 +119,35 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], option: str, now: 
                 f"{option}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
                 "Whoever has a certificate below it would be refused. Give a list of every trusted authority."
             )
+
+
+def refuse_to_forget(
+    deployed: bytes | None, coming: str, trusted: Sequence[Certificate], option: str, authority: str
+) -> None:
+    """Raise TlsError when lists that are in use revoke more than those of the same CAs that are to take their place.
+
+    No list of ours ever revokes less than the one before, so ``coming`` is older. Without any list coming, those in use
+    count as long as an authority of theirs stays trusted. ``authority`` is whose lists they are: server or client.
+    """
+    before, after = (list(_readable(pem)) for pem in (deployed or b"", coming.encode("ascii", "replace")))
+    is_known = any(one.is_of(each) for one in before for each in trusted)
+    lost: set[int] = set()
+    for one in before:
+        same = [
+            other for other in after if (other.issuer, other.authority_key_id) == (one.issuer, one.authority_key_id)
+        ]
+        if same or (not after and is_known):
+            lost |= one.serials().difference(*(other.serials() for other in same))
+    if lost:
+        serials = sorted(f"{serial:x}" for serial in lost)
+        more = f" and {len(serials) - _NAMED} more" if len(serials) > _NAMED else ""
+        entries = ", ".join(f'{{serial: "{serial}", authority: {authority}}}' for serial in serials[:_NAMED])
+        raise TlsError(
+            f"{option}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, and those "
+            "that are to take their place do not: whoever has the keys would be let in again. The directory of the "
+            "authorities is older than these lists. Restore its newest backup, or revoke them once more: "
+            f"postgres_ca_revoked: [{entries}]. Then rerun. Nothing was changed on this host."
+        )
 
 
 def _readable(pem: bytes) -> Iterable[RevocationList]:

@@ -40,3 +40,38 @@ def test_what_was_installed_counts_for_more_than_what_was_before() -> None:
 def test_a_host_speaks_for_its_own_roles_alone() -> None:
     fleet = {"app1": host(told(app="1", boss="2"), "app"), "app2": host(told(boss=None), "boss")}
     assert serials.client_serials(fleet, ["app1", "app2"]) == {"app": ["1"]}
+
+
+GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1"]}
+
+
+def fleet() -> dict[str, dict[str, Any]]:
+    """Return what two servers and a client host told; db2 could not be reached, and app1/new has none yet."""
+    identities = [
+        {"id": "shop/app", "serial": "1e", "pem": "PEM 1e"},
+        {"id": "shop/new", "serial": None, "pem": None},
+    ]
+    return {
+        "db1": {
+            "__postgres_server_converged": {"certificate": {"serial": "a1", "pem": "PEM a1"}},
+            "__postgres_server_installed": {"certificate": {"serial": "b2", "pem": "PEM b2"}},
+        },
+        "db2": {"__postgres_server_converged": {"unreachable": True}},
+        "app1": {"__postgres_client_converged": {"identities": identities}},
+    }
+
+
+def test_what_is_in_the_ledger_is_not_unrecorded_nor_what_this_run_has_signed() -> None:
+    assert serials.unrecorded(fleet(), GROUPS, {"server": ["a1"], "client": ["1e", "ff"]}) == {}
+
+
+def test_what_the_ledger_does_not_hold_is_told_by_the_name_of_the_inventory() -> None:
+    assert serials.unrecorded(fleet(), GROUPS, {"client": ["a1"]}) == {
+        "server": [{"id": "db1", "certificate": "PEM a1"}],
+        "client": [{"id": "app1/shop/app", "certificate": "PEM 1e"}],
+    }
+
+
+def test_a_run_that_has_not_asked_the_authorities_knows_nothing() -> None:
+    assert serials.unrecorded(fleet(), GROUPS, None) == {}
+    assert serials.unrecorded({}, {}, {}) == {}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,11 @@ def test_without_the_record_nobody_who_is_on_a_list_gets_in_again(directory: Dir
     assert directory.files() == before
     directory.keep([{"serial": directory.serial}, {"host": "db1"}], is_dry=is_dry)
     record.unlink(missing_ok=True)
-    assert directory.keep([], directory.now + 91 * DAY, is_dry=is_dry).crls == {}, "all have ended"
+    with pytest.raises(TlsError, match=rf'once more: .*serial: "{directory.serial}", authority: client'):
+        directory.keep([], directory.now + 91 * DAY, is_dry=is_dry)  # it has ended, and hosts would stop for it
+    recorded = [json.loads(line) for line in content.splitlines()]
+    again = [{"serial": line["serial"], "authority": line["authority"]} for line in recorded]
+    assert directory.keep(again, directory.now + 91 * DAY, is_dry=is_dry).crls != {}
     record.write_bytes(content)
     assert directory.keep([], is_dry=is_dry).revoked["client"] == [directory.serial]
 
@@ -159,11 +164,23 @@ def test_a_list_is_made_anew_at_half_of_its_life_and_its_number_rises(directory:
     assert second[issuing].next_update == directory.now + HALF + profiles.ISSUING_LIST_LIFE
 
 
-def test_certificates_that_have_ended_leave_the_list(directory: Directory) -> None:
+def test_no_list_revokes_less_than_the_one_before_also_when_certificates_have_ended(directory: Directory) -> None:
     directory.keep([{"role": "app"}])
     done = directory.keep([], directory.now + 91 * DAY)
     assert done.revoked["client"] == []
-    assert all(not one.serials() for one in lists(done.crls["client"]).values())
+    assert {int(directory.serial, 16)} in [one.serials() for one in lists(done.crls["client"]).values()]
+
+
+def test_a_serial_that_the_ledger_lost_is_revoked_by_every_ca_of_its_authority(directory: Directory) -> None:
+    with pytest.raises(TlsError, match=r'restored from an older backup.*\{serial: "5ac6f1d9", authority: client\}'):
+        directory.keep([{"serial": "5ac6f1d9"}])
+    for key in directory.path.rglob("root.key"):
+        key.unlink()  # no list of a root has to be made for it
+    entry = {"serial": "5ac6f1d9", "authority": "client"}
+    done = directory.keep([entry])
+    assert [one.serials() for one in lists(done.crls["client"]).values()] == [{0x5AC6F1D9}, set()]
+    assert [one.serials() for one in lists(done.crls["server"]).values()] == [set(), set()]
+    assert (directory.keep([entry]).changes, directory.keep([]).revoked["client"]) == ([], ["5ac6f1d9"])
 
 
 def test_lists_live_longer_where_certificates_do(directory: Directory) -> None:

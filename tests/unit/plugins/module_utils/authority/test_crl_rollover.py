@@ -28,7 +28,11 @@ class Fleet:
         self.chain = self.issue("app")
 
     def wish(self, *entries: dict[str, str], phase: str = "") -> keeping.Wish:
-        change = planning.Change(phase=phase, rotate=("client",), holders={"client": self.seen()}) if phase else None
+        change = (
+            planning.Change(phase=phase, rotate=("client",), holders={"client": self.seen()}, trust=["none"])
+            if phase
+            else None
+        )
         given: dict[str, Any] = {} if change is None else {"change": change}
         return keeping.Wish(str(self.directory), "P-256", None, "90d", entries, **given)
 

@@ -75,7 +75,7 @@ def test_a_serial_is_read_as_openssl_writes_it(directory: str, now: int, written
 
 def test_without_entries_and_record_nothing_is_in_use_and_the_ledger_is_not_read(tmp_path: Path, now: int) -> None:
     (tmp_path / ledger.FILE).mkdir()  # whoever read it would fail
-    assert look(str(tmp_path), now) == revocation.Revoked([], False, False, [], [])
+    assert look(str(tmp_path), now) == revocation.Revoked([], False, False, [], [], [])
 
 
 def test_what_is_recorded_stays_revoked_without_its_entry_until_it_ends(directory: str, now: int) -> None:
@@ -89,12 +89,23 @@ def test_what_is_recorded_stays_revoked_without_its_entry_until_it_ends(director
     assert ended.is_in_use, "lists stay in use for good"
 
 
-def test_the_record_drops_what_has_ended_when_it_is_written_again(directory: str, now: int) -> None:
+def test_the_record_keeps_what_has_ended_as_lists_do(directory: str, now: int) -> None:
     revocation.write(directory, look(directory, now, {"role": "app"}))
     ledger.append(directory, [line("7a", "app3/shop/app", "app", now + 9 * DAY)])
     later = look(directory, now + DAY, {"role": "app"})
     revocation.write(directory, later)
-    assert [one["serial"] for one in revocation.read(directory) or ()] == ["3c", "7a"]
+    assert [one["serial"] for one in revocation.read(directory) or ()] == ["2b", "3c", "7a"]
+    assert later.serials("client") == ["3c", "7a"]
+    old = look(directory, now + 10 * DAY, {"serial": "2b"})
+    assert (old.is_new, [one.rpartition(". ")[2] for one in old.warnings]) == (False, ["Take this entry out."])
+
+
+def test_what_has_ended_is_recorded_only_where_the_entry_says_that_the_record_lost_it(directory: str, now: int) -> None:
+    assert look(directory, now, {"serial": "4d"}).changes == []
+    found = look(directory, now, {"serial": "4d", "authority": "client"})
+    revocation.write(directory, found)
+    assert len(found.changes) == 1
+    assert look(directory, now, {"serial": "4d", "authority": "client"}).changes == []
 
 
 def test_the_second_run_with_the_same_entries_changes_nothing(directory: str, now: int) -> None:
@@ -138,6 +149,8 @@ def test_an_entry_whose_certificates_have_ended_is_a_warning(directory: str, now
         ({"role": "a", "host": "b"}, r"revoked\[0\]: expected exactly one of .*, found role and host"),
         ({"serial": "xyz"}, r"revoked\[0\]\.serial: found 'xyz', expected a serial number"),
         ({"serial": "0"}, r"revoked\[0\]\.serial: found '0'"),
+        ({"role": "a", "authority": "client"}, r"revoked\[0\]\.authority: found 'client', .* beside a serial"),
+        ({"serial": "2b", "authority": "both"}, r"revoked\[0\]\.authority: found 'both', expected server or client"),
         ({"role": "a\nb"}, r"revoked\[0\]\.role: found 'a\\nb'"),
         (
             {"role": "a", "reason": "because"},

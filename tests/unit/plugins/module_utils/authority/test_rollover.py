@@ -40,6 +40,8 @@ class Fleet:
         self.key_type = "P-256"
         self.chains: dict[str, str] = {}
         self.holders: dict[str, list[dict[str, str]]] = {name: [] for name in NAMES}
+        self.outside: list[dict[str, str]] = []
+        self.trust = ["none"]
 
     def keep(self, change: planning.Change | None = None, *, is_dry: bool = False, **others: Any) -> keeping.Outcome:
         change = change or planning.Change(**others)
@@ -47,7 +49,8 @@ class Fleet:
         return keeping.keep(wish, self.now, is_dry=is_dry)
 
     def step(self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = NAMES) -> keeping.Outcome:
-        return self.keep(phase=phase, rotate=rotate, holders=self.holders, is_dry=is_dry)
+        answers = {"outside": self.outside, "trust": self.trust}
+        return self.keep(phase=phase, rotate=rotate, holders=self.holders, is_dry=is_dry, **answers)
 
     def issue(self) -> None:
         """Give both a new certificate, and see it in use."""
@@ -188,7 +191,7 @@ def test_who_was_not_seen_hinders_each_phase(fleet: Fleet, phase: str, missing: 
     fleet.holders[missing] = []
     before = fleet.contents()
     with pytest.raises(TlsError, match=f"{phase} is not safe yet: .* {serial}, until .*revoke") as caught:
-        fleet.step(phase, rotate=("server",))
+        fleet.step(phase, rotate=(missing,))
     (one,) = caught.value.details["unproven"]
     assert (one["authority"], one["serial"]) == (missing, serial)
     assert fleet.contents() == before
@@ -218,8 +221,9 @@ def test_who_has_no_valid_certificate_hinders_nobody(fleet: Fleet) -> None:
 
 def test_who_is_revoked_hinders_nobody(fleet: Fleet) -> None:
     serials = {name: {f"{fleet.leaf(name).serial:x}"} for name in NAMES}
-    assert barrier.live(str(fleet.directory), {}, fleet.now) != []
-    assert barrier.live(str(fleet.directory), serials, fleet.now) == []
+    newest = barrier.newest(str(fleet.directory)).values()
+    assert barrier.live(newest, {}, fleet.now) != []
+    assert barrier.live(newest, serials, fleet.now) == []
 
 
 def test_a_root_does_not_retire_as_long_as_somebody_has_a_certificate_from_below_it(fleet: Fleet) -> None:

@@ -69,7 +69,7 @@ class Fleet:
                 name: [{"id": id_, "serial": f"{leaf.serial:x}"} for id_, leaf in leaves.items()]
                 for name, leaves in self.leaves.items()
             }
-            done = self.keep(phase=phase, rotate=list(NAMES), holders=holders)
+            done = self.keep(phase=phase, rotate=list(NAMES), holders=holders, trust=["none"])
         issued = sum(self._renew(name, done) for name in NAMES)
         start = time.process_time()
         assert self.keep().changes == []

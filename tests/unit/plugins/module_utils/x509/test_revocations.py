@@ -113,3 +113,34 @@ def test_a_list_before_its_time_and_after_its_end_are_refused(now: int) -> None:
     with pytest.raises(TlsError, match=r"crls: the list .* is good from .* every certificate would be refused"):
         revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", now)
     revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", NOW + 30 * DAY - 1)
+
+
+def forget(deployed: bytes, coming: str) -> None:
+    """Put lists in the place of others where the client CA stays trusted."""
+    client = AUTHORITIES["client"]
+    revocations.refuse_to_forget(deployed, coming, [client.issuing, client.root], "crls", "client")
+
+
+def test_lists_are_not_replaced_by_those_that_revoke_less_and_the_message_has_the_entry_to_write() -> None:
+    told = r'^crls: .* revoke 1f, 80, and .* postgres_ca_revoked: \[\{serial: "1f", authority: client\}, \{serial: "80"'
+    with pytest.raises(TlsError, match=told):
+        forget(made(1, 0x80, 0x1F), made(1, 5).decode())
+    with pytest.raises(TlsError, match=r"authorities is older than these lists\."):
+        forget(made(1), "")  # none at all, as before the first revocation
+
+
+def test_lists_that_revoke_as_much_or_more_take_their_place() -> None:
+    forget(made(1), made(1, 2).decode())
+    forget(made(), "")
+    forget(b"damaged", made().decode())
+
+
+def test_lists_of_an_authority_that_is_trusted_no_longer_go() -> None:
+    server = AUTHORITIES["server"]
+    forget(made(1), revocation_list(server))  # of another CA than the one in use: that is not handed out any more
+    revocations.refuse_to_forget(made(1), "", [server.issuing, server.root], "crls", "server")
+
+
+def test_many_serial_numbers_are_counted() -> None:
+    with pytest.raises(TlsError, match=r"revoke 1, 2, .* and 2 more, and those"):
+        forget(made(*range(1, 13)), made().decode())
