@@ -79,6 +79,13 @@ class Fleet:
             merged = {name: value for one in given.values() for name, value in one.items()}
             for role, check in _CHECKS.items():
                 yield from check(merged) if role in given else ()
+            yield from problems.of_places(merged, *self._sources) if self._sources[1] else ()
+
+    @functools.cached_property
+    def _sources(self) -> tuple[str | None, list[str]]:
+        """Return ``inventory_dir`` of the inventory's first host, and the inventories of the run."""
+        first = self.hostvars[next(iter(self.groups.get("all", self.hostvars)))]
+        return first.get("inventory_dir"), list(first.get("ansible_inventory_sources", ()))
 
     def _of_others(self, host: str) -> list[str]:
         servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))

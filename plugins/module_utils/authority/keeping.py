@@ -38,7 +38,8 @@ class Wish(NamedTuple):
     """What the authorities are to be. ``passphrase`` None: their keys are not encrypted.
 
     ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
-    ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
+    ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots. ``creates``
+    False: authorities that are missing are an error.
     """
 
     directory: str
@@ -47,6 +48,7 @@ class Wish(NamedTuple):
     lifetime: str = ""
     revoked: Sequence[Mapping[str, Any]] = ()
     change: planning.Change = planning.Change()
+    creates: bool = True
 
 
 class Outcome(NamedTuple):
@@ -81,6 +83,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
     if wish.lifetime:
         durations.seconds(wish.lifetime, LIFETIME)
     if not os.path.isdir(wish.directory):
+        _refuse_to_create(wish, list(profiles.PURPOSES))
         _refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, LIFETIME)
         store.check_writable(wish.directory)
         if not is_dry:
@@ -89,6 +92,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         found = _read_all(wish)
         missing = [name for name in profiles.PURPOSES if name not in found]
         _refuse_to_replace_what_is_lost(wish.directory, missing)
+        _refuse_to_create(wish, missing)
         revoked = _revoked(wish, found, now)
         plan = _plan(wish, found, revoked, now)
         if missing or plan.steps:
@@ -225,6 +229,16 @@ def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
             f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates. Nobody would "
             "trust a new one in its place: restore the directory from its backup, or name another one for new "
             "authorities."
+        )
+
+
+def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
+    if missing and not wish.creates:
+        raise TlsError(
+            f"{wish.directory}: expected the authorities of this fleet, but found no {' CA and no '.join(missing)} CA. "
+            "Nothing was changed. Set postgres_ca_host and postgres_ca_directory to where they are, or restore "
+            "the directory from its backup.",
+            missing=missing,
         )
 
 
