@@ -16,7 +16,7 @@ from ansible.module_utils.common.yaml import yaml_load  # with the C library whe
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
-from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+from ansible_collections.pgops.tls.plugins.plugin_utils import problems, unresolved
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -64,7 +64,7 @@ class Fleet:
             except TlsError as error:
                 messages = [error.message]
             except _UNRESOLVED as error:  # a variable that cannot be templated
-                messages = [] if _uses_hostvars(error) else [str(error)]
+                messages = [] if _uses_hostvars(error) else [unresolved.explained(str(error))]
             for message in messages:
                 found.setdefault(message, []).append(host)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
@@ -137,27 +137,34 @@ class Fleet:
             for name in arguments_of(role):
                 try:
                     found.update({name: _used(source[name])} if name in source else {})
+                except TlsError as error:
+                    raise TlsError(f"{name}: {error.message}") from error
                 except _UNRESOLVED as error:
                     if name not in found or not _uses_hostvars(error):
-                        raise
+                        raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
         return found
 
 
 def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it."""
+    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it.
+
+    Those that cannot be templated are ``undefined``.
+    """
     return {
         name: value for name, value in variables.items() if name not in inventory or _differs(inventory, name, value)
     }
 
 
 def _used(value: Any) -> Any:
-    """Return a value as plain data. Raises UndefinedError where it has none, and not in whatever looks at it first.
+    """Return a value as plain data. Raises UndefinedError or TlsError where it has none, and not in what looks at it.
 
     Ansible's own containers template what is in them when it is looked at, and do not stand to be copied, which the
     validation of arguments does: their copies know no filter any more.
     """
     if isinstance(value, Undefined):
         str(value)
+    if isinstance(value, str) and unresolved.of_text(value):
+        raise TlsError(unresolved.of_text(value))
     if isinstance(value, Mapping):
         return {key: _used(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
@@ -166,12 +173,12 @@ def _used(value: Any) -> Any:
 
 
 def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
+    if isinstance(value, str) and value == "undefined":
+        return False
     try:
-        return bool(inventory[name] != value)
-    except _UNRESOLVED as error:
-        if _uses_hostvars(error):
-            return False
-        raise
+        return bool(_used(inventory[name]) != value)
+    except (*_UNRESOLVED, TlsError):
+        return False  # the check of this host tells of it, by its name
 
 
 def _uses_hostvars(error: Exception) -> bool:

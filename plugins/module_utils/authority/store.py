@@ -64,8 +64,8 @@ def _explained(directory: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise TlsError(
-            f"{error.filename or directory}: {error.strerror or error} (as user id {os.geteuid()}). "
-            f"Expected a directory {directory} that this user can read and write, with free space.{_ownership(directory)}"
+            f"{error.filename or directory}: {error.strerror or error} (as user id {os.geteuid()}). Expected a "
+            f"directory {directory} that this user can read and write, with free space.{_ownership(directory)}"
         ) from error
 
 
