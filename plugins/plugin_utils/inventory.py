@@ -16,7 +16,7 @@ from ansible.module_utils.common.yaml import yaml_load  # with the C library whe
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
-from ansible_collections.pgops.tls.plugins.plugin_utils import problems, unresolved
+from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, problems, unresolved
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -54,7 +54,11 @@ class Fleet:
 
         What they make of each other's variables is looked at last: it needs all of these to be of the right type.
         """
-        return self._collected(hosts, self._of_host) or self._collected(hosts, self._of_others)
+        return (
+            self._collected(hosts, self._of_host)
+            or self._collected(hosts, self._of_others)
+            or duplicates.problems(self.hostvars, self.groups, hosts)
+        )
 
     def _collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
         found: dict[str, list[str]] = {}
