@@ -42,7 +42,7 @@ def of_text(text: str) -> str:
 
 def _gather(fact: str) -> str:
     return (
-        f"Facts are not gathered in this run. Write ansible_facts['{fact}'], and gather facts first, in a playbook of "
+        f"This run gathers no facts. Write ansible_facts['{fact}'], and gather facts first, in a playbook of "
         "your own: a play with hosts: all and gather_facts: true, then import_playbook: pgops.tls.site. Or write the "
         "value without a fact."
     )

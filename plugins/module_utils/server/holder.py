@@ -13,13 +13,12 @@ import json
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
-_MARK = b"# Inventory host: "
+_MARK = b"\n# Inventory host: "
 
 
 def marked(conf: bytes, host: str) -> bytes:
     """Return a declared ssl.conf as it lies in a generation that was made for ``host``; '' leaves it as it is."""
-    line = _MARK + json.dumps(host).encode("ascii") + b"\n"  # one line, whatever the name is
-    return conf + (b"" if conf.endswith(b"\n") else b"\n") + line if host else conf
+    return conf + _MARK + json.dumps(host).encode("ascii") + b"\n" if host else conf  # one line, whatever the name is
 
 
 def unmarked(conf: bytes) -> bytes:
