@@ -117,6 +117,8 @@ class Server:
             "renew": False,
             "renew_before": None,
             "remove_directory": False,
+            "host": "",
+            "former_host": "",
             **self.options,
             **changes,
         }

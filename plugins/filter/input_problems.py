@@ -38,6 +38,7 @@ options:
     description:
       - The variables of this host as a task sees them.
       - Those among them that C(hostvars) does not show are what the playbook sets for all hosts.
+      - One that cannot be templated has the value V(undefined).
     type: dict
     default: {}
 author: The pgops.tls authors (@pgops)

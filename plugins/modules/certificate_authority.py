@@ -53,6 +53,12 @@ options:
       - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements.
     type: path
     required: true
+  create:
+    description:
+      - Whether to make authorities that are missing. V(false) fails and tells in RV(missing) which ones are, so that
+        hosts can be asked first whether they have certificates of others.
+    type: bool
+    default: true
   passphrase:
     description:
       - The passphrase of all private keys of the authorities, at least 8 characters long. Keys are encrypted with
@@ -276,6 +282,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: The authorities that are missing.
+  returned: when O(create=false) and at least one is
+  type: list
+  elements: str
+  sample: [server, client]
 unproven:
   description: Certificates that hinder O(phase).
   returned: when O(phase) is refused for them
@@ -410,6 +422,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
+            "create": {"type": "bool", "default": True},
             "passphrase": {"type": "str", "no_log": True},
             "key_type": {"type": "str", "choices": KEY_TYPES, "default": "P-256", "no_log": False},
             "certificate_lifetime": {"type": "str"},
@@ -473,6 +486,7 @@ def main() -> None:
         options["revoked"],
         change,
         {name: shown or [] for name, shown in options["shown"].items()},
+        creates=options["create"],
     )
     try:
         done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)

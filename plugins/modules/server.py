@@ -91,6 +91,19 @@ options:
       - A configuration file that root alone can change (owner root, the group of that OS user, not writable for group
         and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
     type: path
+  host:
+    description:
+      - The name of this host in the inventory. Each generation notes it in C(ssl.conf).
+      - A directory that was set up for another name is an error. Else two names of one server would take turns, and
+        each run would give it the certificate of the one, then that of the other.
+    type: str
+    default: ""
+  former_host:
+    description:
+      - The name that this host had in the inventory before, if it was renamed, or the host that it is a copy of.
+        The next generation notes O(host) instead.
+    type: str
+    default: ""
   names:
     description:
       - The DNS names and IP addresses by which clients call the server.
@@ -368,6 +381,8 @@ def argument_spec() -> dict[str, Any]:
         "login_unix_socket": {"type": "path"},
         "login_user": {"type": "str"},
         "directory": {"type": "path"},
+        "host": {"type": "str", "default": ""},
+        "former_host": {"type": "str", "default": ""},
         "names": {"type": "list", "elements": "str", "required": True},
         "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
         "roots": {"type": "str", "required": True, "no_log": True},

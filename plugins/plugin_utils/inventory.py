@@ -16,7 +16,7 @@ from ansible.module_utils.common.yaml import yaml_load  # with the C library whe
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
 from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
-from ansible_collections.pgops.tls.plugins.plugin_utils import problems
+from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, problems, unresolved
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -54,7 +54,11 @@ class Fleet:
 
         What they make of each other's variables is looked at last: it needs all of these to be of the right type.
         """
-        return self._collected(hosts, self._of_host) or self._collected(hosts, self._of_others)
+        return (
+            self._collected(hosts, self._of_host)
+            or self._collected(hosts, self._of_others)
+            or duplicates.problems(self.hostvars, self.groups, hosts)
+        )
 
     def _collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
         found: dict[str, list[str]] = {}
@@ -64,7 +68,7 @@ class Fleet:
             except TlsError as error:
                 messages = [error.message]
             except _UNRESOLVED as error:  # a variable that cannot be templated
-                messages = [] if _uses_hostvars(error) else [str(error)]
+                messages = [] if _uses_hostvars(error) else [unresolved.explained(str(error))]
             for message in messages:
                 found.setdefault(message, []).append(host)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
@@ -79,6 +83,13 @@ class Fleet:
             merged = {name: value for one in given.values() for name, value in one.items()}
             for role, check in _CHECKS.items():
                 yield from check(merged) if role in given else ()
+            yield from problems.of_places(merged, *self._sources) if self._sources[1] else ()
+
+    @functools.cached_property
+    def _sources(self) -> tuple[str | None, list[str]]:
+        """Return ``inventory_dir`` of the inventory's first host, and the inventories of the run."""
+        first = self.hostvars[next(iter(self.groups.get("all", self.hostvars)))]
+        return first.get("inventory_dir"), list(first.get("ansible_inventory_sources", ()))
 
     def _of_others(self, host: str) -> list[str]:
         servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
@@ -130,27 +141,34 @@ class Fleet:
             for name in arguments_of(role):
                 try:
                     found.update({name: _used(source[name])} if name in source else {})
+                except TlsError as error:
+                    raise TlsError(f"{name}: {error.message}") from error
                 except _UNRESOLVED as error:
                     if name not in found or not _uses_hostvars(error):
-                        raise
+                        raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
         return found
 
 
 def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it."""
+    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it.
+
+    Those that cannot be templated are ``undefined``.
+    """
     return {
         name: value for name, value in variables.items() if name not in inventory or _differs(inventory, name, value)
     }
 
 
 def _used(value: Any) -> Any:
-    """Return a value as plain data. Raises UndefinedError where it has none, and not in whatever looks at it first.
+    """Return a value as plain data. Raises UndefinedError or TlsError where it has none, and not in what looks at it.
 
     Ansible's own containers template what is in them when it is looked at, and do not stand to be copied, which the
     validation of arguments does: their copies know no filter any more.
     """
     if isinstance(value, Undefined):
         str(value)
+    if isinstance(value, str) and unresolved.of_text(value):
+        raise TlsError(unresolved.of_text(value))
     if isinstance(value, Mapping):
         return {key: _used(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
@@ -159,12 +177,12 @@ def _used(value: Any) -> Any:
 
 
 def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
+    if isinstance(value, str) and value == "undefined":
+        return False
     try:
-        return bool(inventory[name] != value)
-    except _UNRESOLVED as error:
-        if _uses_hostvars(error):
-            return False
-        raise
+        return bool(_used(inventory[name]) != value)
+    except (*_UNRESOLVED, TlsError):
+        return False  # the check of this host tells of it, by its name
 
 
 def _uses_hostvars(error: Exception) -> bool:

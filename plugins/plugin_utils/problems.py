@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     settings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
+from ansible_collections.pgops.tls.plugins.plugin_utils import places
 
 Check = Callable[[], object]
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
@@ -53,6 +54,19 @@ def _ca_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(revocation.parse_one, one, revocation.OPTION, number)
     for number, one in enumerate(variables[outside.HOLDERS]):
         yield functools.partial(outside.parse_one, one, number)
+
+
+def of_places(variables: Mapping[str, Any], inventory_dir: str | None, sources: Sequence[str]) -> list[str]:
+    """Name directories on the controller that Ansible would read as inventory, or that have no certain default.
+
+    ``inventory_dir`` is that of the inventory's first host, ``sources`` are the inventories of the run.
+    """
+    ca, report, host = "postgres_ca_directory", "postgres_report_directory", variables["postgres_ca_host"]
+    here = [name for name in (ca, report) if variables[name] and (host == "localhost" or name == report)]
+    checks: list[Check] = [functools.partial(places.refuse_inside, one, variables[one], sources) for one in here]
+    if not variables[ca]:
+        checks.append(functools.partial(places.default, ca, "postgres-ca", inventory_dir, sources, host))
+    return _failures(iter(checks))
 
 
 def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[str, str]) -> list[str]:

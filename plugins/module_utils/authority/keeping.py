@@ -41,6 +41,7 @@ class Wish(NamedTuple):
     ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
     ``shown`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
+    ``creates`` False: authorities that are missing are an error.
     """
 
     directory: str
@@ -50,6 +51,7 @@ class Wish(NamedTuple):
     revoked: Sequence[Mapping[str, Any]] = ()
     change: planning.Change = planning.Change()
     shown: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    creates: bool = True
 
 
 class Outcome(NamedTuple):
@@ -86,6 +88,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
     if wish.lifetime:
         durations.seconds(wish.lifetime, LIFETIME)
     if not os.path.isdir(wish.directory):
+        _refuse_to_create(wish, list(profiles.PURPOSES))
         _refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, LIFETIME)
         store.check_writable(wish.directory)
         if not is_dry:
@@ -94,6 +97,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         found = _read_all(wish)
         missing = [name for name in profiles.PURPOSES if name not in found]
         _refuse_to_replace_what_is_lost(wish.directory, missing)
+        _refuse_to_create(wish, missing)
         lost = seen.look(wish.directory, wish.shown, found, now)
         revoked = _revoked(wish, found, now)
         plan = _plan(wish, found, revoked, now)
@@ -235,6 +239,16 @@ def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
             f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates. Nobody would "
             "trust a new one in its place: restore the directory from its backup, or name another one for new "
             "authorities."
+        )
+
+
+def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
+    if missing and not wish.creates:
+        raise TlsError(
+            f"{wish.directory}: expected the authorities of this fleet, but found no {' CA and no '.join(missing)} CA. "
+            "Nothing was changed. Set postgres_ca_host and postgres_ca_directory to where they are, or restore "
+            "the directory from its backup.",
+            missing=missing,
         )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 from typing import Iterator, NamedTuple, Sequence
 
@@ -63,9 +64,23 @@ def _explained(directory: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise TlsError(
-            f"{error.filename or directory}: {error.strerror or error} (as user id {os.geteuid()}). "
-            f"Expected a directory {directory} that this user can read and write, with free space."
+            f"{error.filename or directory}: {error.strerror or error} (as user id {os.geteuid()}). Expected a "
+            f"directory {directory} that this user can read and write, with free space.{_ownership(directory)}"
         ) from error
+
+
+def _ownership(directory: str) -> str:
+    """Return whose a directory is that another user has made, such as a run as root, and how to change it."""
+    try:
+        owner = os.stat(directory).st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    return (
+        f" It belongs to user id {owner}. If the authorities are to be kept by this user, give them to it as root: "
+        f"chown -R {os.geteuid()} {shlex.quote(directory)}."
+    )
 
 
 def check_path(directory: str) -> None:

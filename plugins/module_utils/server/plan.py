@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer, settings
+from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
@@ -145,6 +146,7 @@ def contents(
 ) -> dict[str, File]:
     """Return the files of the ``generation`` to stage, with the new certificate and key if there are any."""
     conf = settings.pinned(target.ssl_conf.encode(), target.directory, generation)
+    conf = holder.marked(conf, target.host)
     staged = {**(plan.contents or {}), CONF: conf}
     if certificate is not None and key is not None:
         staged[CERTIFICATE], staged[KEY] = certificate.encode(), key

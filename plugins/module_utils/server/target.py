@@ -27,7 +27,8 @@ class Target(NamedTuple):
 
     ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those of them that are others'.
     ``crls`` are lists of revoked certificates of all of them, '' as long as nothing is revoked, ``own_crls`` those that
-    are not others'; ``revoked`` are serial numbers of servers' certificates.
+    are not others'; ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory,
+    ``former_host`` the one before.
     """
 
     directory: str
@@ -52,6 +53,8 @@ class Target(NamedTuple):
     renew: bool
     renew_before: int | None
     remove_directory: bool
+    host: str
+    former_host: str
     own_crls: str = ""
 
     @property
@@ -117,6 +120,8 @@ def read(options: dict[str, Any]) -> Target:
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         remove_directory=options["remove_directory"],
+        host=options["host"],
+        former_host=options["former_host"],
         own_crls=options["crls"],
     )
 

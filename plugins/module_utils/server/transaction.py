@@ -19,7 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, interference, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory, holder, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
@@ -197,7 +197,7 @@ class Transaction:
         generation = {name: content for name, content in contents.items() if content is not None}
         return planning.Found(
             generation=generation,
-            repairs=interference.repairs(self.store, current, generation),
+            repairs=interference.repairs(self.store, current, generation) + self._renamed(current),
             config=self.texts.read("postgresql.conf"),
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
@@ -206,6 +206,10 @@ class Transaction:
             drift=tuple(settings.not_in_force(self._settings(current), self.state)),
             major=self.state.major,
         )
+
+    def _renamed(self, current: str | None) -> list[str]:
+        conf, target = self._read_as_is(current, planning.CONF), self.target
+        return holder.renamed(conf, target.host, target.former_host, target.directory)
 
     def _unfit(self, current: str | None) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""
@@ -220,7 +224,7 @@ class Transaction:
         content = self._read_as_is(generation, name)
         if name != planning.CONF or not generation or content is None:
             return content
-        return settings.unpinned(content, self.target.directory, generation)
+        return settings.unpinned(holder.unmarked(content), self.target.directory, generation)
 
     def _read_as_is(self, generation: str | None, name: str) -> bytes | None:
         try:

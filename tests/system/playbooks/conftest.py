@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,18 +77,22 @@ class Site:
         inventory: dict[str, Any] | None = None,
         playbook: object = None,
         environment: dict[str, str] | None = None,
+        sources: Sequence[str] = ("inventory.yml",),
         **variables: object,
     ) -> subprocess.CompletedProcess[str]:
-        """Run site.yml, or a playbook that is given as data; ``variables`` are those of all hosts."""
+        """Run site.yml, one of the collection by its name, or a playbook that is given as data.
+
+        ``variables`` are those of all hosts; ``sources`` are inventories, of which inventory.yml is written.
+        """
         wanted = inventory or self.inventory()
         wanted["all"]["vars"].update(variables)
         (self.directory / "inventory.yml").write_text(json.dumps(wanted))
-        path = SITE
-        if playbook is not None:
+        path: object = playbook if isinstance(playbook, str) else SITE
+        if playbook is not None and not isinstance(playbook, str):
             path = self.directory / "playbook.yml"
-            path.write_text(json.dumps(playbook))
+            Path(path).write_text(json.dumps(playbook))
         return subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", str(path), *options],
+            [sys.executable, "-m", "ansible", "playbook", *(f"-i{one}" for one in sources), str(path), *options],
             cwd=self.directory,
             env={**self.settings, **(environment or {})},
             capture_output=True,

@@ -184,7 +184,7 @@ def test_authorities_that_sign_nothing_stop_only_who_asked_and_no_server_behind_
     leaf = site.homes / site.os_users[1] / ".postgresql" / "postgresql.crt"
     before = leaf.read_bytes()
     own["postgres_ca_directory"] += "-of-others"
-    done = site.run(inventory=inventory, postgres_server_login_user="nobody", **own)
+    done = site.run(inventory=inventory, postgres_server_login_user="nobody", postgres_ca_lost=True, **own)
     found = [line for line in summary(done) if line.startswith("app0 ")]
     assert "clients keep theirs for as long as no server has followed" in found[0]
     assert leaf.read_bytes() == before

@@ -115,7 +115,7 @@ def project(tmp_path: Path) -> Project:
 
 def test_a_fleet_gets_its_certificates_although_its_first_hosts_are_lost(project: Project) -> None:
     planned = project.run("--check", "--diff", lost=["db1", "db2"])
-    assert "+issue a server certificate for db3: db3.example" in planned.stdout, planned.stdout
+    assert '"issue a server certificate for db3: db3.example' in planned.stdout, planned.stdout
     assert not project.authorities.exists()
 
     done = project.run(lost=["db1", "db2"])

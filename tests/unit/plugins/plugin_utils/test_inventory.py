@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.filter.input_problems import input_pr
 from jinja2 import StrictUndefined
 
 GROUPS = {"postgres_servers": ["db1", "db2", "db3", "db4"], "postgres_clients": ["app1"]}
+NOPE = "db1: postgres_server_hba: 'nope' is undefined. Set it for this host, or correct the name."
 HOSTS = ["db1", "db2", "db3", "db4", "app1"]
 
 
@@ -91,7 +92,7 @@ def test_what_the_inventory_says_of_the_first_host_does_not_count_for_others() -
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", dict(hostvars["db1"])) == []
 
 
-@pytest.mark.parametrize(("undefined", "problems"), [("hostvars", []), ("nope", ["db1: 'nope' is undefined"])])
+@pytest.mark.parametrize(("undefined", "problems"), [("hostvars", []), ("nope", [NOPE])])
 def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str, problems: list[str]) -> None:
     value = StrictUndefined(name=undefined)  # what hostvars gives for a variable that uses what is not there
     hostvars = fleet(db1={"postgres_server_hba": value})

@@ -1,0 +1,89 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two names of an inventory that are one server, or one OS user of a client host: runs would set up both in turn."""
+
+from __future__ import annotations
+
+from typing import Any, Hashable, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible import constants, context
+
+_SSH = {"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"}
+# What may lead to another machine behind the same address, such as a bastion that takes the target from the user's name
+_WAYS = (
+    ("ansible_ssh_port", "ansible_port"),
+    ("ansible_ssh_user", "ansible_user"),
+    ("ansible_ssh_args",),
+    ("ansible_ssh_common_args",),
+    ("ansible_ssh_extra_args",),
+    ("ansible_ssh_executable",),
+)
+
+
+class _Shared(NamedTuple):
+    """What must not be there twice, what to call it in a message, and what to do."""
+
+    key: Hashable
+    called: str
+    remedy: str
+
+
+def problems(
+    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], hosts: Sequence[str]
+) -> list[str]:
+    """Return a sentence for each thing that several hosts of the inventory share, if one of ``hosts`` does."""
+    found: dict[tuple[tuple[str, ...], Hashable], list[str]] = {}
+    shared: dict[tuple[tuple[str, ...], Hashable], _Shared] = {}
+    for group, things_of in (("postgres_servers", _server), ("postgres_clients", _os_users)):
+        for host in groups.get(group, ()):
+            variables = hostvars[host]
+            machine = _machine(host, variables)
+            if machine is None:
+                continue
+            for one in things_of(variables):
+                found.setdefault((machine, one.key), []).append(host)
+                shared[machine, one.key] = one
+    wanted = set(hosts)
+    return [
+        f"{', '.join(names)}: these are {len(names)} names of {shared[key].called} at {key[0][0]}. {shared[key].remedy}"
+        for key, names in found.items()
+        if len(names) > 1 and not wanted.isdisjoint(names)
+    ]
+
+
+def _machine(host: str, variables: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return how Ansible reaches a host by SSH, None if it takes another way: that may be anywhere."""
+    connection = variables.get("ansible_connection", context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT)
+    if connection not in _SSH:
+        return None
+    address = str(_first(variables, ("ansible_ssh_host", "ansible_host")) or host).lower()
+    port, *others = (str(_first(variables, names) or "") for names in _WAYS)
+    return (address, port or "22", *others)
+
+
+def _first(variables: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((variables[name] for name in names if variables.get(name)), None)
+
+
+def _server(variables: Mapping[str, Any]) -> Iterator[_Shared]:
+    port = int(variables.get("postgres_server_port", 5432))
+    yield _Shared(
+        ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
+        f"one PostgreSQL server (port {port})",
+        "Each run would give it the certificate of one, then of the other. Take all but one out of group "
+        "postgres_servers, and put other names of the server into postgres_server_extra_names.",
+    )
+
+
+def _os_users(variables: Mapping[str, Any]) -> Iterator[_Shared]:
+    users = {
+        (str(one["os_user"]), str(one.get("home") or "")) for one in variables.get("postgres_client_identities", ())
+    }
+    for user, home in sorted(users):
+        yield _Shared(
+            ("client", user, home),
+            f"one client host with the OS user {user}",
+            "Each run would give that user the files of one, then of the other. Take all but one out of group "
+            "postgres_clients.",
+        )
