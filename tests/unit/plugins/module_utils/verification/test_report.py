@@ -14,6 +14,9 @@ CHECK = {
     "reason": "TLSv1.3 TLS_X /CN=app",
     "wanted": "accepted",
     "server": "db1",
+    "servers": ["db1"],
+    "answered_by": "db1",
+    "note": "",
     "host": "db1.example.com",
     "port": 5432,
     "os_user": "www",
@@ -92,7 +95,13 @@ def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
 def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
     down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
     follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
-    open_one = {**CHECK, "server": "db2", "status": "deviation", "reason": "was accepted (without TLS)"}
+    open_one = {
+        **CHECK,
+        "server": "db2",
+        "servers": ["db2"],
+        "status": "deviation",
+        "reason": "was accepted (without TLS)",
+    }
     first, second = report.causes([down, follows, open_one])
     assert first.endswith("For that, 1 refusals are unproven.")
     assert second.endswith("it was accepted (without TLS).")
@@ -101,14 +110,16 @@ def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
 def test_each_server_and_each_reason_is_a_cause_of_its_own() -> None:
     bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
     alone = {**CHECK, "server": "db3", "status": "unproven", "reason": "nothing to compare with"}
-    found = report.causes([bad, {**bad, "server": "db2"}, {**bad, "reason": "was refused: y"}, alone])
+    found = report.causes(
+        [bad, {**bad, "server": "db2", "servers": ["db2"]}, {**bad, "reason": "was refused: y"}, alone]
+    )
     assert [" more of its" in one for one in found] == [False] * 4
     assert "to server db3 " in found[3]
 
 
 def test_what_is_wrong_with_servers_that_failed_before_is_known_and_not_said_again() -> None:
     bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
-    seen = {"app1": {"checks": [bad, {**bad, "server": "db2"}]}, "app2": {"skipped": True}}
+    seen = {"app1": {"checks": [bad, {**bad, "server": "db2", "servers": ["db2"]}]}, "app2": {"skipped": True}}
     (found,) = report.deviations(seen, ["db1"])
     assert "to server db2 " in found
     assert report.deviations(seen, ["db1", "db2"]) == []
