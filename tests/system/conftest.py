@@ -213,6 +213,13 @@ def cluster(initialised: Path) -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture
+def second_cluster(initialised: Path) -> Iterator[Cluster]:
+    """Run another cluster beside the first one."""
+    with running_cluster(initialised) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def shared_cluster(initialised: Path) -> Iterator[Cluster]:
     """Run a cluster without TLS for all tests of a module."""
