@@ -146,6 +146,26 @@ def test_a_server_that_is_down_is_one_cause_with_a_hint_whatever_follows_from_it
     assert [row[5] for row in table(done.stdout)[1:]].count("UNPROVEN") == 6
 
 
+def test_a_name_that_no_client_resolves_is_told_with_the_variable_and_the_server_that_it_comes_from(
+    fleet: Fleet,
+) -> None:
+    fleet.server.update(postgres_server_extra_names=["no-such-host.invalid"])
+    done = fleet.run(variables={"postgres_verify_refusals": []})
+    assert done.returncode == 2, done.stdout
+    assert (
+        "It comes from postgres_server_extra_names of db1. If no client is to use the name, take it out" in done.stdout
+    )
+
+
+def test_a_fleet_in_which_nobody_connects_is_warned_of(fleet: Fleet) -> None:
+    fleet.identities = []
+    done = fleet.run()
+    assert done.returncode == 0, done.stdout
+    assert (
+        "WARNING: no connection was verified: no host of group postgres_clients has postgres_client_iden" in done.stdout
+    )
+
+
 def test_identities_without_a_server_are_an_error(fleet: Fleet) -> None:
     fleet.server = None
     done = fleet.run()

@@ -31,7 +31,7 @@ def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert "WARNING" not in output, output
-    assert "what failed" not in output, output
+    assert "Say what failed" not in output, output
     recap = re.findall(r"^(\S+) +: .*changed=(\d+) ", done.stdout, re.MULTILINE)
     return {host: int(changed) for host, changed in recap}
 
