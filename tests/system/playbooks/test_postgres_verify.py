@@ -39,7 +39,11 @@ class Fleet:
             for name, given in self.clients.items()
         }
         inventory = {
-            "postgres_servers": {"hosts": {"db1": {"own_name": "localhost", **self.server}} if self.server else {}},
+            "postgres_servers": {
+                "hosts": {"db1": {"ansible_connection": "local", "own_name": "localhost", **self.server}}
+                if self.server
+                else {}
+            },
             "postgres_clients": {"hosts": hosts},
             "all": {"vars": {"ansible_python_interpreter": sys.executable, **(variables or {})}},
         }
