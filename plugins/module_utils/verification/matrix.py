@@ -251,7 +251,7 @@ def expectations(
         raise TlsError(f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.")
     firsts = {identity.os_user: identity for identity in reversed(identities)}
     usual = [(server, usual_name(server, fleet)) for server in fleet.servers]
-    found = _untried(identities[0], fleet, tried) if identities and not tried.names else []
+    found = []
     for identity in identities:
         other = _other(identity, everybody, other_role)
         kinds = [kind for kind in refused if identity == identities[0] or kind not in _OF_ANY_IDENTITY]
@@ -272,7 +272,7 @@ def expectations(
             here = [kind for kind in kinds if not (is_spared and kind in _OF_RULES)]
             found += _ruled_out(identity, owners, name, other, here)
             own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
-    return found
+    return found + (_untried(identities[0], fleet, tried) if identities and not tried.names else [])
 
 
 def usual_name(server: Server, fleet: Fleet) -> str | None:
