@@ -19,7 +19,11 @@ description:
     default rules, which name no address, must refuse it to one client host that has the role; see O(before).
   - They do not decide of a foreign certificate, which every server must refuse to one identity of one client host, nor
     of a wrong name and a foreign root, which libpq of every client host must refuse to one identity and for one server.
-  - Wildcard names are on the list as skipped, since nobody connects to them.
+  - A name that several servers have with the same port (an alias, a virtual address, a load balancer) is tried once by
+    each identity. Any of these servers may answer, and the result says which one has.
+  - Names of loopback (V(localhost), V(127.0.0.1), V(::1)) are tried from the server's own machine alone, if a client
+    host with identities is on it; see O(here).
+  - Wildcard names, and loopback names that no client host can try, are on the list as skipped, once for each server.
 positional: identities
 options:
   _input:
@@ -27,8 +31,10 @@ options:
       - The variables of the server hosts, with the defaults of role P(pgops.tls.postgres_server#role). Of them count
         O(pgops.tls.postgres_server#role:main:postgres_server_names),
         O(pgops.tls.postgres_server#role:main:postgres_server_extra_names),
-        O(pgops.tls.postgres_server#role:main:postgres_server_port) and
-        O(pgops.tls.postgres_server#role:main:postgres_server_plaintext).
+        O(pgops.tls.postgres_server#role:main:postgres_server_port),
+        O(pgops.tls.postgres_server#role:main:postgres_server_plaintext) and the rules.
+      - What M(pgops.tls.server) has said in the same run of a server's certificate counts, too, if it is registered as
+        role P(pgops.tls.postgres_server#role) does it. The server that answers has to show that certificate.
     type: list
     elements: dict
     required: true
@@ -53,6 +59,18 @@ options:
     type: list
     elements: dict
     default: []
+  here:
+    description:
+      - The variables of the client host that is going to connect. It is on the machine of a server if both have the
+        same name in the inventory, the same C(ansible_host) and C(ansible_port), or a local connection.
+    type: dict
+  hosts:
+    description:
+      - The hosts of the run, where C(--limit) leaves some out. Servers that are not among them are not tried, unless no
+        server is among them.
+    type: list
+    elements: str
+    default: []
   database:
     description: The database to connect to as an identity that names none.
     type: str
@@ -75,10 +93,11 @@ author: The pgops.tls authors (@pgops)
 EXAMPLES = r"""
 - name: Verify from every client that it reaches every server, and that nothing else is let in
   pgops.tls.connection:
-    expectations: "{{ servers | pgops.tls.expectations(postgres_client_identities, clients=clients) }}"
+    expectations: "{{ servers | pgops.tls.expectations(postgres_client_identities, clients=clients, here=own) }}"
   vars:
     servers: "{{ groups['postgres_servers'] | map('extract', hostvars) }}"
     clients: "{{ groups['postgres_clients'] | map('extract', hostvars) }}"
+    own: "{{ hostvars[inventory_hostname] }}"
 """
 
 RETURN = r"""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run_summary
-short_description: Sum up a run of the playbook in which hosts failed
+short_description: Sum up a run of the playbook in which hosts failed, or which verified nothing
 version_added: 0.1.0
 description:
   - One line for each cause with all hosts that have it, what happened and what to do; how many hosts failed, were
     changed and were not. The playbook C(pgops.tls.site) ends with it.
-positional: hosts
+  - A run that verified no connection at all has a line that says why.
+positional: hosts, groups
 options:
   _input:
     description: The variables of all hosts, C(hostvars).
@@ -24,6 +25,13 @@ options:
     type: list
     elements: str
     required: true
+  groups:
+    description: The groups of the inventory with the names of their hosts. Without them only failures are told.
+    type: dict
+  is_verified:
+    description: Whether the run was to try connections, which it does not in check mode.
+    type: bool
+    default: true
 seealso:
   - plugin: pgops.tls.failures
     plugin_type: filter
@@ -34,12 +42,12 @@ EXAMPLES = r"""
 - name: Say what failed and what to do
   run_once: true
   ansible.builtin.debug:
-    msg: "{{ hostvars | pgops.tls.run_summary(ansible_play_hosts_all) }}"
+    msg: "{{ hostvars | pgops.tls.run_summary(ansible_play_hosts_all, groups) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The lines; none when no host failed.
+  description: The lines; none when no host failed and connections were verified.
   type: list
   elements: str
 """

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - A sentence for each cause of connections that were not as expected, with client host, server, name, what was
     expected, what happened and what to look at. A host that could not verify anything has a sentence too.
-positional: behind
+positional: behind, servers
 options:
   _input:
     description: The results of M(pgops.tls.connection) by client host.
@@ -23,6 +23,14 @@ options:
     description: The names of servers whose own run failed before. What is wrong with them is known, and left out.
     type: list
     elements: str
+    default: []
+  servers:
+    description:
+      - The variables of the server hosts. If a client host does not know a name, the sentence says which of
+        O(pgops.tls.postgres_server#role:main:postgres_server_names) and
+        O(pgops.tls.postgres_server#role:main:postgres_server_extra_names) has it.
+    type: list
+    elements: dict
     default: []
 author: The pgops.tls authors (@pgops)
 """
@@ -40,10 +48,17 @@ _value:
   elements: str
 """
 
-from typing import Any, Callable
+from typing import Any, Callable, Iterable, Mapping
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix, report
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
+
+
+def deviations(
+    results: Mapping[str, Mapping[str, Any]], behind: Iterable[str] = (), servers: Iterable[Mapping[str, Any]] = ()
+) -> list[str]:
+    """Return what is wrong with the results of client hosts, see ``report.deviations``."""
+    return report.deviations(results, frozenset(behind), matrix.origins(servers))
 
 
 class FilterModule:
@@ -51,4 +66,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"verification_deviations": explained(report.deviations)}
+        return {"verification_deviations": explained(deviations)}

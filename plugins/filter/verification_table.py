@@ -11,7 +11,7 @@ name: verification_table
 short_description: Write the results of module connection as a table
 version_added: 0.1.0
 description: One aligned line for each connection, and a last one that counts them.
-positional: show
+positional: show, notes
 options:
   _input:
     description: The results of M(pgops.tls.connection) by client host. A result without checks is shown as such.
@@ -22,6 +22,11 @@ options:
     type: str
     choices: [all, problems]
     default: all
+  notes:
+    description: Lines below the table, such as those of P(pgops.tls.verification_gaps#filter).
+    type: list
+    elements: str
+    default: []
 author: The pgops.tls authors (@pgops)
 """
 

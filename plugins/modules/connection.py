@@ -15,7 +15,8 @@ description:
   - Connects with PostgreSQL's own client library libpq, as the OS user that owns the certificate, over TCP, with an
     environment of its own. No C(PG*) variable of anybody takes part.
   - A connection that has to work must be encrypted, and C(pg_stat_ssl) of the server has to show protocol, cipher and
-    the very client certificate that is on disk.
+    the very client certificate that is on disk. The server has to show the certificate that the server which is meant
+    has, see O(expectations[].certificates); libpq tells which one it was shown.
   - A connection that has to be refused must be refused with a message that says the expected thing, and counts only
     when the same connection with the right parameters works. Whatever else goes wrong proves nothing.
   - All connections of one call run in one remote execution, several at once.
@@ -57,7 +58,9 @@ options:
         type: str
         choices: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
       server:
-        description: What the server is called in the report. By default O(expectations[].host).
+        description:
+          - What the server is called in the report. By default the servers of O(expectations[].certificates), else
+            O(expectations[].host).
         type: str
       host:
         description: The DNS name or address to connect to and to find in the server's certificate.
@@ -128,6 +131,40 @@ options:
       skip:
         description: Do not connect, but report this check as skipped, for this reason.
         type: str
+      asks_for_password:
+        description:
+          - Whether rules of the server may ask for a password beside the certificate (C(clientcert=verify-full) with
+            C(scram-sha-256), for example).
+          - Then a connection that ends at the password prompt, because C(.pgpass) of the OS user has no password for
+            it, is no deviation, if the same connection without a certificate is refused for the lack of it.
+        type: bool
+        default: false
+      certificates:
+        description:
+          - The servers that may answer, one, or several that share a name (an alias, a virtual address, a load
+            balancer), and the certificate that each has. The one that a server has shown on this very connection has
+            to be one of these. By default it is not compared.
+          - A certificate that is not among them is right if another run has issued it in between, for exactly the
+            names of one of these servers.
+        type: list
+        elements: dict
+        suboptions:
+          server:
+            description: What the server is called in the report.
+            type: str
+            required: true
+          serial:
+            description:
+              - Serial number of its certificate in hexadecimal, as M(pgops.tls.server) returns it. Without it nobody
+                can tell whether this server has answered, and the result says so.
+            type: str
+          not_before:
+            description: Beginning of its certificate's life, as M(pgops.tls.server) returns it.
+            type: str
+          names:
+            description: All names of its certificate.
+            type: list
+            elements: str
   connect_timeout:
     description:
       - Seconds within which a connection has to stand, for each address of the host, and within which its one query
@@ -180,6 +217,7 @@ checks:
     status:
       description:
         - V(ok) when it is as expected, V(deviation) when not, V(skipped) when it cannot be tried.
+        - V(prompt) when it is as expected up to the password prompt, see O(expectations[].asks_for_password).
         - V(unproven) when it was to be refused, but the same connection with the right parameters does not work either.
       type: str
     reason:
@@ -190,6 +228,16 @@ checks:
       type: str
     server:
       description: What the server is called.
+      type: str
+    servers:
+      description: The servers that may answer.
+      type: list
+      elements: str
+    answered_by:
+      description: The server that has shown its own certificate. Empty when none has, or nobody can tell.
+      type: str
+    note:
+      description: What else there is to say of the server that answered.
       type: str
     host:
       description: The name by which it was called.
@@ -220,6 +268,9 @@ checks:
       reason: the server asked for a client certificate
       wanted: "refused: no client certificate"
       server: db1
+      servers: [db1]
+      answered_by: db1
+      note: ""
       host: db1.example.com
       port: 5432
       os_user: app
@@ -279,6 +330,17 @@ def argument_spec() -> dict[str, Any]:
                     "default": "verify-full",
                 },
                 "skip": {"type": "str"},
+                "asks_for_password": {"type": "bool", "default": False, "no_log": False},
+                "certificates": {
+                    "type": "list",
+                    "elements": "dict",
+                    "options": {
+                        "server": {"type": "str", "required": True},
+                        "serial": {"type": "str"},
+                        "not_before": {"type": "str"},
+                        "names": {"type": "list", "elements": "str"},
+                    },
+                },
             },
         },
         "connect_timeout": {"type": "int", "default": 10},

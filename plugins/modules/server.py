@@ -294,6 +294,9 @@ certificate:
     serial:
       description: Serial number in hexadecimal.
       type: str
+    not_before:
+      description: Beginning of its life, ISO 8601 in UTC.
+      type: str
     not_after:
       description: End of its life, ISO 8601 in UTC.
       type: str
@@ -426,6 +429,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
     if leaf is not None:
         facts["certificate"] = {
             "serial": f"{leaf.serial:x}",
+            "not_before": clock.instant(leaf.not_before),
             "not_after": clock.instant(leaf.not_after),
             "sha256": leaf.sha256,
             "pem": leaf.pem,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import gaps, report
 
 # The step that a host failed in, and what begins the names of the variables that tell of it
 _STEPS = {"server": "__postgres_server", "client": "__postgres_client", "verification": "__postgres_verify"}
@@ -53,18 +53,35 @@ def _as_line(message: Any) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
-def summary(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> list[str]:
-    """Return the summary of a run on ``hosts``: a line for each cause with all that have it; [] if none failed."""
+def summary(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    hosts: Sequence[str],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    *,
+    is_verified: bool = True,
+) -> list[str]:
+    """Return the summary of a run on ``hosts``: each cause with all that have it, and what is not verified.
+
+    It is empty where none failed and some connection was verified. ``groups`` are those of the inventory, without them
+    only failures count; ``is_verified``: the run was to try connections.
+    """
     found = failures(hostvars, hosts)
+    unverified = gaps.nothing_verified(hostvars, groups, hosts, is_tried=is_verified and not found) if groups else []
     if not found:
-        return []
+        return unverified
     by_cause: dict[str, list[Failure]] = {}
     for failure in found:
         by_cause.setdefault(failure.message, []).append(failure)
     lines = [f"{_whose(alike)}: {message}" for message, alike in by_cause.items()]
     behind = [failure.host for failure in found if failure.step == "server"]
     consequence = _unverified(hostvars, hosts, behind)
-    return [*lines, *consequence, _counts(hostvars, hosts, {failure.host for failure in found}), _WHAT_TO_DO]
+    return [
+        *lines,
+        *consequence,
+        *unverified,
+        _counts(hostvars, hosts, {failure.host for failure in found}),
+        _WHAT_TO_DO,
+    ]
 
 
 def _whose(alike: Iterable[Failure]) -> str:
@@ -84,7 +101,8 @@ _WHAT_TO_DO = "Mend what is named, then start the same run again. There is nothi
 def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], behind: Iterable[str]) -> list[str]:
     """Return a line on the servers that failed and show it in the verification: one cause is named once."""
     results = [hostvars[host].get("__postgres_verify_result") or {} for host in hosts]
-    faults = [one["server"] for result in results for one in result.get("checks", ()) if report.is_fault(one)]
+    checks = [one for result in results for one in result.get("checks", ()) if report.is_fault(one)]
+    faults = [server for one in checks for server in one["servers"]]
     counts = [f"{server} ({faults.count(server)} connections)" for server in behind if server in faults]
     return [f"Not verified, because the server failed above: {', '.join(counts)}."] if counts else []
 

@@ -194,11 +194,17 @@ def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
 def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     """Name servers that no identity has reached, and identities that have reached none, by a new connection.
 
-    What can only be skipped, such as a server with nothing but a wildcard for a name, is proven by its own handshake.
+    Reached is a server that has shown its own certificate on a connection: a name alone may lead to another one. A
+    server that nobody can connect to, since it has nothing but a wildcard for a name, is proven by its own handshake.
     """
-    checks = [(host, one) for host in groups.get(CLIENTS, ()) for one in _accepted(hostvars[host])]
-    reached = {one["server"] for _host, one in checks}
-    connected = {(host, one["os_user"], one["role"]) for host, one in checks}
+    expected = [(host, one) for host in groups.get(CLIENTS, ()) for one in _expected(hostvars[host])]
+    checks = [(host, one) for host, one in expected if one["status"] in (verdicts.OK, verdicts.PROMPT)]
+    tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
+    reached = {one["answered_by"] for _host, one in checks}
+    connected = {(host, one["os_user"], one["role"]) for host, one in checks if one["answered_by"]}
+    by_identity: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for host, one in expected:
+        by_identity.setdefault((host, one["os_user"], one["role"]), []).append(one)
     identities = [
         (host, one.os_user, one.role)
         for host in groups.get(CLIENTS, ())
@@ -206,17 +212,33 @@ def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     ]
     if identities:
         for server in groups.get(SERVERS, ()):
-            if server not in reached:
-                yield f"{server}: no client has connected to this server in this run."
+            if server not in reached and (server in tried or not _is_listed(expected, server)):
+                yield f"{server}: no client has connected to this server in this run.{_led_elsewhere(checks, server)}"
     for identity in identities:
-        if identity not in connected:
+        own = by_identity.get(identity, ())
+        can_connect = any(one["status"] != verdicts.SKIPPED for one in own) if own else bool(tried)
+        if can_connect and identity not in connected:
             yield f"{'/'.join(identity)}: this identity has connected to no server in this run."
 
 
-def _accepted(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _expected(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Return what became of the connections that had to work."""
     for one in (variables.get("__postgres_verify_result") or {}).get("checks", ()):
-        if one["wanted"].startswith("accepted") and one["status"] in (verdicts.OK, verdicts.SKIPPED):
+        if one["wanted"].startswith("accepted"):
             yield one
+
+
+def _is_listed(expected: Iterable[tuple[str, Mapping[str, Any]]], server: str) -> bool:
+    return any(server in one["servers"] for _host, one in expected)
+
+
+def _led_elsewhere(checks: Iterable[tuple[str, Mapping[str, Any]]], server: str) -> str:
+    """Say where the names of a server led that are not its own alone, and what to do."""
+    elsewhere = {one["host"]: one["answered_by"] for _host, one in checks if server in one["servers"]}
+    if not elsewhere:
+        return ""
+    led = ", ".join(f"{name} led to {other or 'a server that cannot be told'}" for name, other in elsewhere.items())
+    return f" {led}. Give it a name of its own in postgres_server_extra_names."
 
 
 def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) -> list[str]:

@@ -140,10 +140,10 @@ class Cluster:
             pytest.fail("the server did not log the reload")
         self.psql("SELECT 1")
 
-    def start(self) -> None:
-        """Start on a free port; tries again when somebody else was faster to take it."""
+    def start(self, port: int = 0) -> None:
+        """Start on this port, or on a free one; tries again when somebody else was faster to take it."""
         for attempt in range(3):
-            self.port = free_port()
+            self.port = port or free_port()
             options = f"-p {self.port} -k {self.socket_directory}"
             argv = [self.programs / "pg_ctl", "-D", self.data, "-l", self.log_path, "-o", options, "-w"]
             try:
@@ -213,10 +213,27 @@ def cluster(initialised: Path) -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture
+def second_cluster(initialised: Path) -> Iterator[Cluster]:
+    """Run another cluster beside the first one."""
+    with running_cluster(initialised) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def shared_cluster(initialised: Path) -> Iterator[Cluster]:
     """Run a cluster without TLS for all tests of a module."""
     with running_cluster(initialised) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_second_cluster(shared_cluster: Cluster, initialised: Path) -> Iterator[Cluster]:
+    """Run another cluster for all tests of a module, on the same port of 127.0.0.2, as if on another machine."""
+    with running_cluster(initialised) as running:
+        running.stop()
+        running.append("postgresql.conf", "listen_addresses = '127.0.0.2'\n")
+        running.start(shared_cluster.port)
         yield running
 
 

@@ -59,6 +59,19 @@ def test_a_line_on_disk_that_would_lock_this_module_out_at_the_next_reload(
     refused(managed, "Write a rule for it before that one: local all postgres peer", lock_out="allow")
 
 
+def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_they_are_written(managed: Server) -> None:
+    rule = "hostssl all app all scram-sha-256 clientcert=verify-full"
+    given = {"hba": f"{rule}\n{HBA}", "clients": APP}
+    for check_mode in (True, False):
+        (warning,) = [one for one in managed.converge(check_mode=check_mode, **given).warnings if "password" in one]
+        assert warning.startswith(
+            "These roles of postgres_client_identities need a password besides their certificate: app (pg_hba.conf line"
+        )
+        assert f"({rule}) decides" in warning
+        assert "verified up to the password prompt. To verify the whole login, put the password into .pgpass" in warning
+    assert not [one for one in managed.converge(hba=HBA, clients=APP).warnings if "password" in one]
+
+
 def test_a_map_that_would_lock_this_module_out(managed: Server) -> None:
     account = managed.cluster.account
     managed.cluster.write("pg_hba.conf", "local all all peer map=people\n" + HBA)

@@ -423,7 +423,21 @@ def _was_accepted_without_tls(fleet: Fleet) -> None:
     _verify(fleet, "host all all all trust")
 
 
-def _verify(fleet: Fleet, rule: str) -> None:
+@PROVOKED.of("was accepted by another server than")
+def _was_accepted_by_another_server(fleet: Fleet) -> None:
+    _verify(
+        fleet,
+        "hostssl all all all cert",
+        certificates=[{"server": "db1", "serial": "77", "names": ["db1.example.com"]}],
+    )
+
+
+@PROVOKED.of("The server asks for a password, and was not seen to demand a certificate")
+def _asks_for_a_password_alone(fleet: Fleet) -> None:
+    _verify(fleet, "hostssl all all all scram-sha-256", asks_for_password=True)
+
+
+def _verify(fleet: Fleet, rule: str, **given: Any) -> None:
     """Note what the verification says of a connection of role app and of one without TLS, under a rule."""
     authority = client_side.AUTHORITIES["client"]
     fleet.server.converge(trusted_clients=authority.issuing.pem + authority.root.pem)
@@ -431,7 +445,7 @@ def _verify(fleet: Fleet, rule: str) -> None:
     fleet.cluster.hba(rule)
     fleet.cluster.reload()
     common = {"host": "localhost", "hostaddr": "127.0.0.1", "port": fleet.cluster.port}
-    common |= {"role": "app", "os_user": fleet.alice.name}
+    common |= {"role": "app", "os_user": fleet.alice.name, **given}
     common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
     items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
     expected = [checks.expectation(item, "expectation") for item in items]

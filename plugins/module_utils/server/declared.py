@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, configuration, includes, rule_advice
+from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 
 
-def warnings(plan: Plan, texts: Texts, major: int) -> list[str]:
-    """Return what can hardly be meant of the rules in the managed part, once the plan is carried out.
+def warnings(plan: Plan, target: Target, texts: Texts, major: int) -> list[str]:
+    """Return what can hardly be meant of the rules in the managed part, and whom they ask for a password, too.
 
-    The lines below it are others', and it is usual that ours leave nothing to them. Raises OSError.
+    It is about the rules once the plan is carried out. The lines below the managed part are others', and it is usual
+    that ours leave nothing to them. Raises OSError.
     """
     coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
     hba, ident = (coming[name] if name in coming else texts.read(name, "") for name in ("pg_hba.conf", "pg_ident.conf"))
     path, last = texts.paths["pg_hba.conf"], configuration.managed_lines(hba)
     maps = list(includes.followed(ident, includes.Place(texts.paths["pg_ident.conf"], major)))
-    return [
+    after = lockout.files(hba, ident, texts.paths, major)
+    asked = lockout.asked_for_a_password(target.clients, after, major)
+    return asked + [
         f"{path} line {one.line}: {one.reason}. {one.remedy}"
         for one in rule_advice.advice(access.rules_in(hba, path, major), maps, major)
         if one.level == rule_advice.WARNING and one.file == path and one.line <= last

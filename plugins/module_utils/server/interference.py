@@ -167,7 +167,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
             f"postgres_server_extra_trusted_clients: certificates of {named} log in like those of this collection; a "
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
-    return told + (declared.warnings(plan, texts, state.major) if plan.rules else [])
+    return told + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
 
 
 def _managed(target: Target, texts: Texts) -> list[str]:

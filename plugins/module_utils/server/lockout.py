@@ -74,9 +74,7 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
 
     The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
     """
-    facts = Facts(major)
-    pairs = [(role, str(name)) for role, names in client_rules.databases([clients]).items() for name in names]
-    told = [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
+    told = _answers(clients, after, major)
     forgotten = [(role, name, answer) for role, name, answer in told if not any(map(_takes, answer.decisions))]
     if not forgotten:
         return
@@ -91,6 +89,34 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
         "is not to let them in, set its postgres_server_lock_out to allow.",
         forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
     )
+
+
+def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[str]:
+    """Return a warning of the ``clients`` that the files ask for a password besides the certificate."""
+    told = [
+        (role, decision)
+        for role, _name, answer in _answers(clients, after, major)
+        for decision in answer.decisions
+        if _asks(decision)
+    ]
+    if not told:
+        return []
+    roles = ", ".join(dict.fromkeys(role for role, _decision in told))
+    where = _decided(access.Answer([told[0][1]]))
+    warning = f"These roles of postgres_client_identities need a password besides their certificate: {roles} ({where})."
+    verified = "Without it, a connection is verified up to the password prompt."
+    return [f"{warning} {verified} To verify the whole login, put the password into .pgpass of each OS user first."]
+
+
+def _answers(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[tuple[str, str, access.Answer]]:
+    """Return what becomes of a connection with its certificate, for each role of ``clients`` and each database."""
+    facts = Facts(major)
+    pairs = [(role, str(name)) for role, names in client_rules.databases([clients]).items() for name in names]
+    return [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
+
+
+def _asks(decision: access.Decision) -> bool:
+    return decision.verdict == access.ASKED and decision.rule is not None and bool(decision.rule.clientcert)
 
 
 def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> None:
@@ -121,7 +147,7 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
     if shut_out:
         listed = "; ".join(f"{_named(session)}: {_decided(answer)}" for session, answer in shut_out)
         rules = [one.rule for _session, answer in shut_out for one in answer.decisions if one.rule]
-        first = _CERTIFICATES_FIRST if any(map(access.clientcert, rules)) else ""
+        first = _CERTIFICATES_FIRST if any(rule.clientcert for rule in rules) else ""
         raise TlsError(
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
             f"{first}Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... "
@@ -158,9 +184,7 @@ def _of_client(role: str, database: str) -> access.Attempt:
 
 def _takes(decision: access.Decision) -> bool:
     """Return whether a rule may let a client in by its certificate, alone or beside a password."""
-    if decision.verdict == access.ASKED:
-        return decision.rule is not None and bool(decision.rule.clientcert)
-    return decision.verdict in (access.ACCEPTED, access.UNKNOWN)
+    return _asks(decision) or decision.verdict in (access.ACCEPTED, access.UNKNOWN)
 
 
 def _decided(answer: access.Answer) -> str:

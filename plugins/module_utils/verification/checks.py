@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -15,12 +16,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
     connections,
     foreign,
+    identity,
     libpq,
     refusals,
     verdicts,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_der, read_pem
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 ABSENT = "/nonexistent/pgops.tls"  # a path at which there is no file
@@ -49,6 +51,13 @@ class Expectation(NamedTuple):
     expect: str
     kind: str
     skip: str
+    asks_for_password: bool
+    certificates: tuple[identity.Known, ...]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Return the servers that may answer: those whose name it is, in the inventory's words."""
+        return tuple(one.server for one in self.certificates) or (self.server,)
 
     @property
     def wanted(self) -> str:
@@ -102,10 +111,13 @@ def expectation(options: Mapping[str, Any], option: str) -> Expectation:
         if isinstance(value, str) and not value.isprintable():
             raise TlsError(f"{option}.{name}: {shown(value)} has control characters or invisible ones. Take them out.")
     refuse_port(given.get("port", 5432), f"{option}.port")
-    given.setdefault("server", host)
+    listed = given.get("certificates") or ()
+    given["certificates"] = tuple(identity.known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
+    given.setdefault("server", ", ".join(one.server for one in given["certificates"]) or host)
     given.setdefault("certificate_role", role)
     defaults = {
         "replication": False,
+        "asks_for_password": False,
         "home": "",
         "hostaddr": "",
         "kind": "",
@@ -144,7 +156,7 @@ def verify(expected: Sequence[Expectation], library: libpq.Library, connect_time
             attempt = next(attempts)
             presented = _presented_since(one, accounts[one.os_user], attempt, what.presented)
             checks.append(Check(one, attempt, _judge(one, attempt, presented, library.major)))
-    return _proven(checks)
+    return _proven(_demanded(checks))
 
 
 def _strangers(
@@ -156,6 +168,34 @@ def _strangers(
         (os_user, role): stack.enter_context(foreign.foreign_authority(accounts[os_user], role))
         for os_user, role in wanted
     }
+
+
+def _demanded(checks: Sequence[Check]) -> list[Check]:
+    """Return the checks, with a prompt for a password counted only where the server also demands a certificate."""
+    demands = {
+        one
+        for check in checks
+        if check.expectation.kind == "no_certificate" and check.verdict.status == verdicts.OK
+        for one in _login(check)
+    }
+    return [
+        check._replace(
+            verdict=verdicts.with_demand(
+                check.verdict, check.attempt.message, is_demanded=not demands.isdisjoint(_login(check))
+            )
+        )
+        if check.attempt is not None
+        else check
+        for check in checks
+    ]
+
+
+def _login(check: Check) -> list[tuple[str, str, str, str]]:
+    """Return who logs in where: once for each server that may have answered."""
+    one, servers = check.expectation, check.expectation.servers
+    if check.verdict.answered_by:
+        servers = (check.verdict.answered_by,)
+    return [(one.os_user, one.role, one.database, server) for server in servers]
 
 
 def _proven(checks: Sequence[Check]) -> list[Check]:
@@ -179,9 +219,21 @@ def was_accepted(check: Check) -> bool:
 
 
 def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, major: int) -> Verdict:
+    answer = identity.answer(_leaf(attempt.leaf), one.certificates)
     if one.expect == "refused":
-        return verdicts.of_refused(attempt, one.kind)
-    return verdicts.of_accepted(attempt, presented, one.host, major)
+        return verdicts.of_refused(attempt, one.kind, answer)
+    if attempt.wants_password and one.asks_for_password:
+        return verdicts.of_prompt(answer)
+    return verdicts.of_accepted(attempt, presented, one.host, major, answer)
+
+
+@functools.lru_cache(maxsize=None)  # few servers answer many connections
+def _leaf(encoded: str) -> Certificate | None:
+    """Return the certificate that a server has shown, if any, from DER in hexadecimal.
+
+    Raises TlsError for one that OpenSSL can read and this collection cannot.
+    """
+    return read_der(bytes.fromhex(encoded), "the certificate that the server shows") if encoded else None
 
 
 def _files(one: Expectation, account: processes.Account) -> Files:

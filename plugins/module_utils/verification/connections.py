@@ -83,7 +83,7 @@ class Loop:
         self.running: dict[int, tuple[Conversation, Wait]] = {}
 
     def run(self, conversations: Iterable[tuple[int, Conversation]]) -> None:
-        """Hold all conversations to their end; each is sent as its number, session and message."""
+        """Hold all conversations to their end; each is sent as its number and the fields of its Attempt."""
         upcoming = list(conversations)
         while upcoming or self.running:
             while upcoming and len(self.running) < AT_ONCE:
@@ -140,9 +140,11 @@ class Client:
             return True, Attempt(None, "libpq is out of memory")
         try:
             is_answer, fault = yield from self._connect(connection)
-            if fault:
-                return is_answer, Attempt(None, fault)
-            return True, (yield from self._ask(connection, "replication" in parameters))
+            attempt = Attempt(None, fault)
+            if not fault:
+                is_answer, attempt = True, (yield from self._ask(connection, "replication" in parameters))
+            is_asked = bool(fault and self.functions.PQconnectionNeedsPassword(connection))
+            return is_answer, attempt._replace(leaf=self.library.leaf(connection).hex(), wants_password=is_asked)
         finally:
             self.functions.PQfinish(connection)
 
@@ -212,7 +214,7 @@ def attempt_all(
         ended = children.run_as(account, work, connect_timeout + silence)
         lost = f"the process that connects as OS user {account.name} {ended.fault or 'did not try it'}"
         found.update(dict.fromkeys(own, Attempt(None, lost)))
-        found.update({number: _received(session, message) for number, session, message in ended.sent})
+        found.update({number: _received(*attempt) for number, *attempt in ended.sent})
     return [found[number] for number in range(len(jobs))]
 
 
@@ -223,5 +225,5 @@ def _attempt_own(library: libpq.Library, jobs: Mapping[int, Job], seconds: float
     Loop(clock, send).run((number, client.converse(job)) for number, job in jobs.items())
 
 
-def _received(session: Sequence[Any] | None, message: str) -> Attempt:
-    return Attempt(verdicts.Session(*session) if session is not None else None, message)
+def _received(session: Sequence[Any] | None, *others: Any) -> Attempt:
+    return Attempt(verdicts.Session(*session) if session is not None else None, *others)

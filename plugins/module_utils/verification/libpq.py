@@ -21,6 +21,7 @@ NAME = "libpq.5.dylib" if sys.platform == "darwin" else "libpq.so.5"  # the same
 CONNECTION_OK, CONNECTION_BAD, CONNECTION_MADE = 0, 1, 3  # of ConnStatusType
 POLLING_FAILED, POLLING_READING, POLLING_WRITING, POLLING_OK = range(4)  # of PostgresPollingStatusType
 TUPLES_OK = 2  # of ExecStatusType
+_PEER_CERTIFICATE = ("SSL_get1_peer_certificate", "SSL_get_peer_certificate")
 _LIBRARIES = ("../lib", "../lib64")  # beside the directory of psql, where PostgreSQL was built from source
 
 
@@ -43,6 +44,22 @@ class Library(NamedTuple):
         """Return what libpq itself knows of a connection that stands."""
         known = [self.functions.PQsslAttribute(connection, one) or b"" for one in (b"protocol", b"cipher")]
         return verdicts.Session(bool(self.functions.PQsslInUse(connection)), *(one.decode("ascii") for one in known))
+
+    def leaf(self, connection: int) -> bytes:
+        """Return the certificate (DER) that the server has shown on this very connection; empty when there is none."""
+        from ctypes import c_void_p, cast, create_string_buffer, pointer  # noqa: PLC0415 (loaded with the library)
+
+        functions = self.functions
+        handshake = functions.PQsslStruct(connection, b"OpenSSL")
+        shown = functions.peer_certificate(handshake) if handshake else None
+        if not shown:
+            return b""
+        try:
+            encoded = create_string_buffer(functions.i2d_X509(shown, None))
+            functions.i2d_X509(shown, pointer(cast(encoded, c_void_p)))  # it moves the pointer, not the buffer
+            return encoded.raw
+        finally:
+            functions.X509_free(shown)
 
     def row(self, result: int) -> list[str] | None:
         """Return the fields of a result that is one row, else None; NULL is an empty text."""
@@ -97,6 +114,8 @@ def _declare(functions: Any) -> Any:
         ("PQsocket", c_int, c_void_p),
         ("PQsslInUse", c_int, c_void_p),
         ("PQsslAttribute", c_char_p, c_void_p, c_char_p),
+        ("PQsslStruct", c_void_p, c_void_p, c_char_p),
+        ("PQconnectionNeedsPassword", c_int, c_void_p),
         ("PQerrorMessage", c_char_p, c_void_p),
         ("PQsendQuery", c_int, c_void_p, c_char_p),
         ("PQconsumeInput", c_int, c_void_p),
@@ -108,7 +127,17 @@ def _declare(functions: Any) -> Any:
         ("PQgetvalue", c_char_p, c_void_p, c_int, c_int),
         ("PQclear", None, c_void_p),
         ("PQfinish", None, c_void_p),
+        # Of the OpenSSL that this libpq uses: a symbol is looked up in what the library itself was linked with, too
+        ("i2d_X509", c_int, c_void_p, c_void_p),
+        ("X509_free", None, c_void_p),
+        (_peer_certificate(functions), c_void_p, c_void_p),
     ):
         function = getattr(functions, name)
         function.restype, function.argtypes = result, arguments
+    functions.peer_certificate = getattr(functions, _peer_certificate(functions))
     return functions
+
+
+def _peer_certificate(functions: Any) -> str:
+    """Return what OpenSSL calls the function that gives the other end's certificate: it has been renamed in 3.0."""
+    return next((one for one in _PEER_CERTIFICATE if hasattr(functions, one)), _PEER_CERTIFICATE[0])

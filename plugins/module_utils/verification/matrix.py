@@ -13,16 +13,22 @@ Each is tried as often as what it depends on differs, since every connection cos
   is the right one shows in what is accepted;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
 
+A name that several servers share, with the same port, is tried once by each identity: any of them may answer. A
+loopback name or address leads to the machine that asks for it, so it is tried from the server's own machine alone.
+Names that nobody can try are listed as skipped, once for each server.
+
 An identity that names ``replication`` among its databases makes physical replication connections, as a standby does:
 one to every server, and all of its connections are of that kind when it names no other database.
 """
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+import functools
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names as x509_names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
 SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
@@ -31,6 +37,9 @@ _OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try
 _OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity has to try
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
+_WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
+_LOOPBACK_V6, _MAPPED = bytes(15) + b"\1", bytes(10) + b"\xff\xff"
+_LOOPBACK = ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # Words of pg_hba.conf that stand for databases, instead of naming one
 _REPLICATION = "replication"
 _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", _REPLICATION)
@@ -52,7 +61,8 @@ class Identity(NamedTuple):
 class Server(NamedTuple):
     """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
 
-    ``has_default_rules``: what they decide of a role they decide for all addresses.
+    ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
+    beside the certificate. ``machine``: where it runs. ``certificate``: what this run has learned of the one it has.
     """
 
     name: str
@@ -60,16 +70,55 @@ class Server(NamedTuple):
     port: int
     rejects_plaintext: bool
     has_default_rules: bool
+    asks_for_password: bool = False
+    machine: tuple[str, str] = ("", "")
+    certificate: Mapping[str, Any] = {}
 
 
 class Tried(NamedTuple):
-    """What other client hosts try in the same run: whether there is any, and as which roles in which databases."""
+    """What other client hosts try in the same run: whether there is any, and as which roles in which databases.
+
+    ``names``: they list the names that nobody can try. ``here``: the machines of all client hosts that try anything.
+    """
 
     foreign: bool = False
     roles: frozenset[tuple[str, str]] = frozenset()
+    names: bool = False
+    here: frozenset[tuple[str, str]] = frozenset()
 
 
 _NOTHING = Tried()
+
+
+class Fleet(NamedTuple):
+    """The servers that are tried, who owns each name and port, and the machine of the client host that tries them."""
+
+    servers: tuple[Server, ...]
+    owners: Mapping[tuple[str, int], tuple[Server, ...]]
+    machine: tuple[str, str]
+
+    def of(self, server: Server, name: str) -> tuple[Server, ...]:
+        """Return the servers that may answer by a name of this one, itself included; those that are tried first."""
+        return (server,) if is_loopback(name) else self.owners[_key(name), server.port]
+
+    def can_try(self, server: Server, name: str) -> bool:
+        """Return whether this client host can connect by a name of a server."""
+        return not _is_wildcard(name) and (not is_loopback(name) or server.machine == self.machine)
+
+
+def fleet_of(servers: Sequence[Server], hosts: Collection[str], machine: tuple[str, str]) -> Fleet:
+    """Return the fleet as a client host on ``machine`` sees it, in a run for ``hosts`` (none: for all).
+
+    Servers outside the run are not tried, unless it is for no server at all: then nothing else could show that the
+    client's certificate works.
+    """
+    inside = tuple(one for one in servers if one.name in hosts)
+    outside = [one for one in servers if one.name not in hosts]
+    found: dict[tuple[str, int], list[Server]] = {}
+    for server in [*inside, *outside]:
+        for key in {_key(name) for name in server.names}:
+            found.setdefault((key, server.port), []).append(server)
+    return Fleet(inside or tuple(outside), {key: tuple(owners) for key, owners in found.items()}, machine)
 
 
 def from_inventory(
@@ -81,13 +130,16 @@ def from_inventory(
     database: str = "postgres",
     refused: Sequence[str] = tuple(REFUSALS),
     other_role: str = "",
+    here: Mapping[str, Any] | None = None,
+    hosts: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the expectations of a client host with these ``identities``, as ``expectations`` makes them.
 
     ``servers`` and ``clients`` are the variables of all server and all client hosts, ``before`` of those client hosts
-    that verify in the same run and come before this one. Raises TlsError for variables that are of no use, and when
-    there are identities but no servers.
+    that verify in the same run and come before this one, ``here`` of this one. ``hosts`` are those of the run, none
+    for all. Raises TlsError for variables that are of no use, and when there are identities but no servers.
     """
+    clients = list(clients)
     own = identities_of(identities, database)
     everybody = [one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database)]
     found = [server_of(host) for host in servers]
@@ -96,7 +148,11 @@ def from_inventory(
             "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
             "There is nothing to verify connections to."
         )
-    return expectations(own, found, [*own, *everybody], refused, other_role, tried=_tried(before, database))
+    run = frozenset(hosts)
+    elsewhere = [one for one in clients if not run or one.get("inventory_hostname") in run]
+    tried = _tried(before, database)._replace(here=frozenset(map(machine_of, filter(_has_identities, elsewhere))))
+    fleet = fleet_of(found, run, machine_of(here or {}))
+    return expectations(own, fleet, [*own, *everybody], refused, other_role, tried=tried)
 
 
 def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) -> list[Identity]:
@@ -128,12 +184,56 @@ def server_of(variables: Mapping[str, Any]) -> Server:
         port=int(variables.get("postgres_server_port", 5432)),
         rejects_plaintext=variables.get("postgres_server_plaintext", "reject") == "reject",
         has_default_rules=not any(one in variables for one in _RULES),
+        asks_for_password=_asks_for_password(variables),
+        machine=machine_of(variables),
+        certificate=known_certificate(variables),
     )
+
+
+def origins(variables: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the variable that each name of each server (both of them: the key) comes from."""
+    found = {}
+    for host in variables:
+        server = str(host["inventory_hostname"])
+        default = "the default of postgres_server_names, which is the inventory's name,"
+        own = "postgres_server_names" if "postgres_server_names" in host else default
+        for name in host.get("postgres_server_extra_names", ()):
+            found[server, str(name)] = "postgres_server_extra_names"
+        for name in host.get("postgres_server_names", [server]):
+            found[server, str(name)] = own
+    return found
+
+
+def _asks_for_password(variables: Mapping[str, Any]) -> bool:
+    """Return whether a rule of the inventory's own may ask for a password; of a template nothing is known."""
+    if "postgres_server_hba_template" in variables:
+        return True
+    rules = variables.get("postgres_server_hba") or ()
+    return any(isinstance(one, Mapping) and one.get("method") not in _WITHOUT_PASSWORD for one in rules)
+
+
+def machine_of(variables: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what tells the machine of a host from others: where Ansible connects to. One may have several names."""
+    if variables.get("ansible_connection") == "local":
+        return ("local", "")
+    name = variables.get("ansible_host") or variables.get("inventory_hostname") or ""
+    return (str(name), str(variables.get("ansible_port") or ""))
+
+
+def known_certificate(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what module server has said of a server's certificate in this run; nothing where it has not."""
+    asked = variables.get("__postgres_server_converged") or {}
+    installed = (variables.get("__postgres_server_installed") or {}) if asked.get("reasons") else {}
+    return installed.get("certificate") or asked.get("certificate") or {}
+
+
+def _has_identities(variables: Mapping[str, Any]) -> bool:
+    return bool(variables.get("postgres_client_identities"))
 
 
 def expectations(
     identities: Sequence[Identity],
-    servers: Sequence[Server],
+    fleet: Fleet,
     everybody: Sequence[Identity],
     refused: Sequence[str] = tuple(REFUSALS),
     other_role: str = "",
@@ -150,6 +250,7 @@ def expectations(
     if unknown:
         raise TlsError(f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.")
     firsts = {identity.os_user: identity for identity in reversed(identities)}
+    usual = [(server, usual_name(server, fleet)) for server in fleet.servers]
     found = []
     for identity in identities:
         other = _other(identity, everybody, other_role)
@@ -158,24 +259,34 @@ def expectations(
         # The default rules decide of the fleet's roles alone; of another one, what stood in the file before
         is_tried = (identity.role, identity.database) in tried.roles and other.role in {one.role for one in everybody}
         own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
-        for server in servers:
-            found += _by_every_name(identity, server)
-            name = usual_name(server)
-            if name is None:
+        for server, name in usual:
+            found += _by_every_name(identity, server, fleet)
+            owners = fleet.of(server, name) if name else ()
+            if name is None or owners[0] is not server:  # all of its names are shared, and another server has it, too
                 continue
+            common = _common(identity, owners, name)
             if identity.replicates and identity.database != _REPLICATION:
-                found.append({**_common(identity, server, name), **_target(_REPLICATION), "expect": "accepted"})
-            found += [{**_common(identity, server, name), "expect": "accepted", "files": one} for one in own_files]
-            here = [kind for kind in kinds if not (is_tried and server.has_default_rules and kind in _OF_RULES)]
-            found += _ruled_out(identity, server, name, other, here)
+                found.append({**common, **_target(_REPLICATION), "expect": "accepted"})
+            found += [{**common, "expect": "accepted", "files": one} for one in own_files]
+            is_spared = is_tried and all(one.has_default_rules for one in owners)
+            here = [kind for kind in kinds if not (is_spared and kind in _OF_RULES)]
+            found += _ruled_out(identity, owners, name, other, here)
             own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
-    return found
+    return found + (_untried(identities[0], fleet, tried) if identities and not tried.names else [])
 
 
-def usual_name(server: Server) -> str | None:
-    """Return the name for checks that need one: a DNS name, else an address (libpq before 15 cannot verify those)."""
-    usable = [name for name in server.names if not _is_wildcard(name)]
-    return next((name for name in usable if packed_address(name) is None), usable[0] if usable else None)
+def usual_name(server: Server, fleet: Fleet) -> str | None:
+    """Return the name for checks that need one, if the client host can try any.
+
+    It is a DNS name rather than an address, which libpq before 15 cannot verify, and one that leads to this server
+    alone.
+    """
+    usable = [name for name in server.names if fleet.can_try(server, name)]
+
+    def drawbacks(name: str) -> tuple[bool, bool, bool]:
+        return packed_address(name) is not None, is_loopback(name), len(fleet.of(server, name)) > 1
+
+    return min(usable, key=drawbacks, default=None)
 
 
 def _tried(hosts: Iterable[Mapping[str, Any]], database: str) -> Tried:
@@ -186,39 +297,53 @@ def _tried(hosts: Iterable[Mapping[str, Any]], database: str) -> Tried:
         if set(host.get("postgres_verify_refusals", REFUSALS)) >= set(REFUSALS)
         for one in identities_of(host.get("postgres_client_identities", ()), database)
     ]
-    return Tried(bool(found), frozenset(found))
+    return Tried(bool(found), frozenset(found), names=any(map(_has_identities, hosts)))
 
 
-def _by_every_name(identity: Identity, server: Server) -> list[dict[str, Any]]:
-    found = []
-    for name in server.names:
-        one = {**_common(identity, server, name), "expect": "accepted"}
-        if _is_wildcard(name):
-            one["skip"] = "nobody connects to a wildcard"
-        found.append(one)
-    return found
+def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dict[str, Any]]:
+    names = [name for name in server.names if fleet.can_try(server, name) and fleet.of(server, name)[0] is server]
+    return [{**_common(identity, fleet.of(server, name), name), "expect": "accepted"} for name in names]
+
+
+def _untried(identity: Identity, fleet: Fleet, tried: Tried) -> list[dict[str, Any]]:
+    """Return a skipped check for each name that no client host of the run can try."""
+    return [
+        {**_common(identity, (server,), name), "expect": "accepted", "skip": why_untried(name)}
+        for server in fleet.servers
+        for name in server.names
+        if _is_wildcard(name) or (is_loopback(name) and server.machine not in {*tried.here, fleet.machine})
+    ]
+
+
+def why_untried(name: str) -> str:
+    """Return why no client host connects by a name, '' if one can."""
+    if _is_wildcard(name):
+        return "nobody connects to a wildcard"
+    return "only this server itself can reach it, and has no client identity" if is_loopback(name) else ""
 
 
 def _ruled_out(
-    identity: Identity, server: Server, name: str, other: Identity, kinds: Sequence[str]
+    identity: Identity, owners: Sequence[Server], name: str, other: Identity, kinds: Sequence[str]
 ) -> list[dict[str, Any]]:
     found = []
     for kind in kinds:
-        one = {**_common(identity, server, name), "expect": "refused", "kind": kind}
+        one = {**_common(identity, owners, name), "expect": "refused", "kind": kind}
         if kind == "another_role":
             one.pop("replication", None)
             one.update(role=other.role, certificate_role=identity.role, **_target(other.database))
-        if kind == "plaintext" and not server.rejects_plaintext:
+        if kind == "plaintext" and not all(owner.rejects_plaintext for owner in owners):
             one["skip"] = "postgres_server_plaintext of this server allows it"
         found.append(one)
     return found
 
 
-def _common(identity: Identity, server: Server, name: str) -> dict[str, Any]:
+def _common(identity: Identity, owners: Sequence[Server], name: str) -> dict[str, Any]:
     return {
-        "server": server.name,
+        "server": ", ".join(one.name for one in owners),
+        "certificates": [_certificate(one) for one in owners],
+        **({"asks_for_password": True} if any(one.asks_for_password for one in owners) else {}),
         "host": name,
-        "port": server.port,
+        "port": owners[0].port,
         "os_user": identity.os_user,
         **({"home": identity.home} if identity.home else {}),
         "role": identity.role,
@@ -250,5 +375,33 @@ def _database(identity: Mapping[str, Any], default: str) -> str:
     return _REPLICATION if list(identity.get("databases") or ()) == [_REPLICATION] else default
 
 
+def _certificate(server: Server) -> dict[str, Any]:
+    """Return a server that may answer, as module connection takes it."""
+    names = sorted({_key(name) for name in server.names})
+    known = {key: server.certificate[key] for key in ("serial", "not_before") if key in server.certificate}
+    return {"server": server.name, "names": names, **known}
+
+
+@functools.lru_cache(maxsize=None)
+def _key(name: str) -> str:
+    """Return a name as a certificate holds it; what is none is refused elsewhere."""
+    try:
+        return x509_names.parse(name, "name").value
+    except TlsError:
+        return name
+
+
 def _is_wildcard(name: str) -> bool:
     return name.startswith("*")
+
+
+@functools.lru_cache(maxsize=None)
+def is_loopback(name: str) -> bool:
+    """Return whether a name or address leads to the very machine that asks for it."""
+    packed = packed_address(name)
+    if packed is not None:
+        is_v4 = len(packed) == 4 or packed.startswith(_MAPPED)
+        return packed[-4] == 127 if is_v4 else packed == _LOOPBACK_V6
+    labels = _key(name).split(".")
+    is_usual = labels[0] in _LOOPBACK and labels[1:] in ([], ["localdomain"])
+    return is_usual or labels[-1] == "localhost"  # RFC 6761

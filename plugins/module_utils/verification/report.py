@@ -10,13 +10,15 @@ from typing import Any, Container, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals, verdicts
 
+_UNRESOLVED = "could not translate host name"
 # What to look at, by libpq's reason
 HINTS = {
     "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does "
     "no firewall reject it?",
     "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
-    "could not translate host name": "The client host has to know this name (DNS, /etc/hosts).",
+    _UNRESOLVED: "The client host has to know this name (DNS, /etc/hosts).",
 }
+_NO_ORIGINS: Mapping[tuple[str, str], str] = {}
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
 
@@ -29,6 +31,9 @@ def as_result(check: Any) -> dict[str, Any]:
         "reason": verdict.reason,
         "wanted": expectation.wanted,
         "server": expectation.server,
+        "servers": list(expectation.servers),
+        "answered_by": verdict.answered_by,
+        "note": verdict.note,
         "host": expectation.host,
         "port": expectation.port,
         "os_user": expectation.os_user,
@@ -42,7 +47,7 @@ def as_result(check: Any) -> dict[str, Any]:
 
 def is_fault(check: Mapping[str, Any]) -> bool:
     """Tell whether a check makes the verification fail."""
-    return check["status"] not in (verdicts.OK, verdicts.SKIPPED)
+    return check["status"] not in (verdicts.OK, verdicts.PROMPT, verdicts.SKIPPED)
 
 
 def sentence(check: Mapping[str, Any]) -> str:
@@ -53,8 +58,11 @@ def sentence(check: Mapping[str, Any]) -> str:
     )
 
 
-def causes(checks: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each cause of faults, and not for what follows from it: a server that is down is one."""
+def causes(checks: Iterable[Mapping[str, Any]], origins: Mapping[tuple[str, str], str] = _NO_ORIGINS) -> list[str]:
+    """Return a sentence for each cause of faults, and not for what follows from it: a server that is down is one.
+
+    ``origins`` are the variables that the names of servers come from, see ``matrix.origins``.
+    """
     faults = [one for one in checks if is_fault(one)]
     broken = {one["server"] for one in faults if one["status"] == verdicts.DEVIATION}
     by_cause: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -64,40 +72,52 @@ def causes(checks: Iterable[Mapping[str, Any]]) -> list[str]:
             unproven[one["server"]] = unproven.get(one["server"], 0) + 1
         else:
             by_cause.setdefault((one["server"], one["reason"]), []).append(one)
-    found = {key: _cause(alike) for key, alike in by_cause.items()}
+    found = {key: _cause(alike, origins) for key, alike in by_cause.items()}
     for server, count in unproven.items():
         last = [key for key in found if key[0] == server][-1]
         found[last] += f" For that, {count} refusals are unproven."
     return list(found.values())
 
 
-def _cause(alike: Sequence[Mapping[str, Any]]) -> str:
+def _cause(alike: Sequence[Mapping[str, Any]], origins: Mapping[tuple[str, str], str]) -> str:
     """Return what is wrong with connections to one server that failed for one reason."""
     first, more = alike[0], len(alike) - 1
     others = f" The same with {more} more of its connections to this server." if more else ""
-    hints = [hint for pattern, hint in HINTS.items() if re.search(pattern, first["reason"])]
-    return f"{sentence(first)}{others}{''.join(f' {hint}' for hint in hints[:1])}"
+    hints = [hint for pattern, hint in HINTS.items() if re.search(pattern, first["reason"])][:1]
+    if _UNRESOLVED in first["reason"]:
+        sources = {one: origins[one, first["host"]] for one in first["servers"] if (one, first["host"]) in origins}
+        hints += [f"It comes from {source} of {server}." for server, source in sources.items()]
+        hints += ["If no client is to use the name, take it out there."] if sources else []
+    return " ".join([f"{sentence(first)}{others}", *hints])
 
 
-def deviations(results: Mapping[str, Mapping[str, Any]], behind: Container[str] = ()) -> list[str]:
+def deviations(
+    results: Mapping[str, Mapping[str, Any]],
+    behind: Container[str] = (),
+    origins: Mapping[tuple[str, str], str] = _NO_ORIGINS,
+) -> list[str]:
     """Return a sentence for each cause of what is wrong on any client host.
 
     ``results`` are the results of module connection by client host; one without checks is a fault of its own, unless it
-    was skipped. ``behind`` are servers whose own run failed: what is wrong with them is known.
+    was skipped. ``behind`` are servers whose own run failed: what is wrong with them is known. ``origins`` is that of
+    ``causes``.
     """
     found = []
     for client, result in results.items():
         if "checks" not in result and not result.get("skipped"):
             found.append(f"Client {client}: nothing was verified: {_why_not(result)}")
-        checks = [one for one in result.get("checks", ()) if one["server"] not in behind]
-        found += [f"Client {client}, {cause}" for cause in causes(checks)]
+        checks = [one for one in result.get("checks", ()) if not any(server in behind for server in one["servers"])]
+        found += [f"Client {client}, {cause}" for cause in causes(checks, origins)]
     return found
 
 
-def table(results: Mapping[str, Mapping[str, Any]], show: str = "all") -> list[str]:
-    """Return the lines of an aligned table of all checks (or, with ``show`` = problems, of those not ok), and a sum."""
+def table(results: Mapping[str, Mapping[str, Any]], show: str = "all", notes: Sequence[str] = ()) -> list[str]:
+    """Return the lines of an aligned table of all checks (or, with ``show`` = problems, of those not ok), and a sum.
+
+    ``notes`` are lines below it, on what was not verified.
+    """
     rows = [row for client, result in results.items() for row in _rows(client, result, show)]
-    return [*(_aligned([HEADINGS, *rows]) if rows else []), summary(results)]
+    return [*(_aligned([HEADINGS, *rows]) if rows else []), summary(results), *notes]
 
 
 def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -107,12 +127,16 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
         f"{statuses.count(status)} {words}"
         for status, words in (
             (verdicts.OK, "as expected"),
+            (verdicts.PROMPT, "up to the password prompt"),
             (verdicts.SKIPPED, "skipped"),
             (verdicts.UNPROVEN, "unproven"),
             (verdicts.DEVIATION, "not as expected"),
         )
         if status in statuses
     ]
+    unknown = sum(is_of_unknown_server(one) for result in results.values() for one in result.get("checks", ()))
+    if unknown:
+        counts.append(f"{unknown} of these answered by a server that this run cannot tell")
     silent = [client for client, result in results.items() if "checks" not in result]
     if silent:
         counts.append(f"nothing verified on {', '.join(silent)}")
@@ -128,13 +152,29 @@ def _rows(client: str, result: Mapping[str, Any], show: str) -> Iterable[Sequenc
             yield (
                 client,
                 one["role"],
-                one["server"],
+                one["answered_by"] or one["server"],
                 f"{one['host']}:{one['port']}",
                 one["wanted"],
                 one["status"] if not is_fault(one) else one["status"].upper(),
                 one["protocol"] or "-",
-                one["cipher"] if is_shown else one["reason"],
+                "; ".join([one["cipher"] if is_shown else one["reason"], *_of_server(one)]),
             )
+
+
+def is_of_unknown_server(check: Mapping[str, Any]) -> bool:
+    """Tell whether a check is as expected, but does not show which server it was."""
+    is_right = check["status"] in (verdicts.OK, verdicts.PROMPT)
+    return is_right and check["wanted"].startswith("accepted") and bool(check["note"]) and not check["answered_by"]
+
+
+def _of_server(check: Mapping[str, Any]) -> Iterable[str]:
+    """Say more of which server answered, where its name is not the whole of it."""
+    if is_fault(check) or check["status"] == verdicts.SKIPPED:
+        return
+    if check["answered_by"] and len(check["servers"]) > 1:
+        yield f"this name is shared by {check['server']}"
+    if check["note"]:
+        yield check["note"]
 
 
 def _why_not(result: Mapping[str, Any]) -> str:

@@ -9,9 +9,15 @@ from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers
 from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.verification.identity import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
-OK, DEVIATION, UNPROVEN, SKIPPED = "ok", "deviation", "unproven", "skipped"
+# PROMPT: all is as expected up to the password prompt, and nobody has the password
+OK, PROMPT, DEVIATION, UNPROVEN, SKIPPED = "ok", "prompt", "deviation", "unproven", "skipped"
+_UP_TO_THE_PROMPT = (
+    "up to the password prompt: the server took the certificate, and .pgpass of this OS user has no password for it"
+)
+_NOBODY = Answer()
 QUERY = (
     "SELECT s.ssl, s.version, s.cipher, s.client_serial, s.client_dn "
     "FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()"
@@ -29,17 +35,28 @@ class Session(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """How a connection ended: with a session, or with libpq's error message (``message``)."""
+    """How a connection ended: with a session, or with libpq's error message (``message``).
+
+    ``leaf`` is the certificate that the server has shown, DER in hexadecimal; ``wants_password``: it ended at the
+    server's question for a password, because there is none.
+    """
 
     session: Session | None
     message: str = ""
+    leaf: str = ""
+    wants_password: bool = False
 
 
 class Verdict(NamedTuple):
-    """``status`` is ok, deviation, unproven or skipped; ``reason`` says why in words."""
+    """``status`` is ok, prompt, deviation, unproven or skipped; ``reason`` says why in words.
+
+    ``answered_by`` is the server that has shown its own certificate, '' if none can be told; ``note`` says more of it.
+    """
 
     status: str
     reason: str
+    answered_by: str = ""
+    note: str = ""
 
 
 class Presented(NamedTuple):
@@ -56,27 +73,53 @@ def read_session(fields: Sequence[str]) -> Session | None:
     return Session(fields[0] == "t", *fields[1:])
 
 
-def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq: int) -> Verdict:
+def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq: int, answer: Answer) -> Verdict:
     """Judge a connection that has to work, with TLS and the right client certificate (None: with none).
 
-    ``libpq`` is its major version: before 15 it does not compare addresses with a certificate.
+    ``libpq`` is its major version: before 15 it does not compare addresses with a certificate. ``answer`` says which
+    server it was.
     """
     if attempt.session is None:
         message = refusals.readable(attempt.message)
         if libpq < 15 and packed_address(host) is not None and "does not match host name" in message:
             return Verdict(SKIPPED, f"libpq {libpq} cannot verify an address (15 and later can)")
         return Verdict(DEVIATION, f"was refused: {message}")
-    return _of_session(attempt.session, presented)
+    return _of_session(attempt.session, presented, answer)
 
 
-def of_refused(attempt: Attempt, kind: str) -> Verdict:
-    """Judge a connection that has to be refused, for one of the reasons of ``kind``."""
+def of_prompt(answer: Answer) -> Verdict:
+    """Judge a connection that ended at a prompt for a password, where rules may ask for one beside the certificate.
+
+    It counts only where the same connection without a certificate is refused for that: see ``with_demand``.
+    """
+    if answer.fault:
+        return Verdict(DEVIATION, f"was answered {answer.fault}")
+    return Verdict(PROMPT, _UP_TO_THE_PROMPT, answer.server, answer.note)
+
+
+def with_demand(verdict: Verdict, message: str, *, is_demanded: bool) -> Verdict:
+    """Return the verdict on a connection that ended at a prompt (``message``); ``is_demanded``: a certificate is."""
+    if verdict.status != PROMPT or is_demanded:
+        return verdict
+    return Verdict(
+        DEVIATION,
+        f"was refused: {refusals.readable(message)}. The server asks for a password, and was not seen to demand a "
+        "certificate",
+        verdict.answered_by,
+        verdict.note,
+    )
+
+
+def of_refused(attempt: Attempt, kind: str, answer: Answer = _NOBODY) -> Verdict:
+    """Judge a connection that has to be refused, for one of the reasons of ``kind``, by the server of ``answer``."""
     if attempt.session is not None:
         return Verdict(DEVIATION, f"was accepted ({described(attempt.session)})")
     meaning = refusals.meaning(kind, attempt.message)
     if meaning is None:
         return Verdict(DEVIATION, f"failed for another reason: {refusals.readable(attempt.message)}")
-    return Verdict(OK, meaning)
+    if answer.fault:
+        return Verdict(DEVIATION, f"was answered {answer.fault}")
+    return Verdict(OK, meaning, answer.server, answer.note)
 
 
 def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
@@ -84,6 +127,8 @@ def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
 
     It proves nothing, neither a refusal nor a fault of its own, when that connection does not work either.
     """
+    if proof is not None and proof.status == PROMPT:  # it has got further than what was refused
+        return verdict
     if verdict.status == DEVIATION and proof is not None and proof.status == DEVIATION:
         return Verdict(UNPROVEN, "could not be tried: the connection that has to work failed too")
     if verdict.status != OK or (proof is not None and proof.status == OK):
@@ -102,9 +147,11 @@ def described(session: Session) -> str:
     return " ".join(part for part in (session.protocol, session.cipher, session.client_dn) if part)
 
 
-def _of_session(session: Session, presented: Presented | None) -> Verdict:
-    fault = _fault_of_encryption(session) or _fault_of_certificate(session, presented)
-    return Verdict(DEVIATION, f"was accepted {fault}") if fault else Verdict(OK, described(session))
+def _of_session(session: Session, presented: Presented | None, answer: Answer) -> Verdict:
+    fault = _fault_of_encryption(session) or answer.fault or _fault_of_certificate(session, presented)
+    if fault:
+        return Verdict(DEVIATION, f"was accepted {fault}")
+    return Verdict(OK, described(session), answer.server, answer.note)
 
 
 def _fault_of_encryption(session: Session) -> str:

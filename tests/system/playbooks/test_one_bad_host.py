@@ -30,7 +30,7 @@ echo "$before" >> {log}
 exec sh -c "$last"
 """
 SILENT = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}  # refuses at once
-SUMMARY = "TASK [Say what failed and what to do]"
+SUMMARY = "TASK [Say what failed or was not verified, and what to do]"
 
 
 @pytest.fixture

@@ -39,7 +39,11 @@ class Fleet:
             for name, given in self.clients.items()
         }
         inventory = {
-            "postgres_servers": {"hosts": {"db1": {"own_name": "localhost", **self.server}} if self.server else {}},
+            "postgres_servers": {
+                "hosts": {"db1": {"ansible_connection": "local", "own_name": "localhost", **self.server}}
+                if self.server
+                else {}
+            },
             "postgres_clients": {"hosts": hosts},
             "all": {"vars": {"ansible_python_interpreter": sys.executable, **(variables or {})}},
         }
@@ -87,7 +91,6 @@ def test_a_sound_fleet_passes_and_shows_every_connection(fleet: Fleet) -> None:
     assert [row[4] for row in rows[1:]] == [
         "accepted",
         "accepted",
-        "accepted",
         "accepted, service",
         "accepted, default files",
         "refused: plaintext",
@@ -96,8 +99,9 @@ def test_a_sound_fleet_passes_and_shows_every_connection(fleet: Fleet) -> None:
         "refused: another role's certificate (app)",
         "refused: wrong host name",
         "refused: foreign root at the client",
+        "accepted",
     ]
-    assert [row[5] for row in rows[1:]] == ["ok", "ok", "skipped", *["ok"] * 8]
+    assert [row[5] for row in rows[1:]] == [*["ok"] * 10, "skipped"]
     assert "11 connections from 2 client hosts: 10 as expected, 1 skipped" in done.stdout
 
 
@@ -144,6 +148,26 @@ def test_a_server_that_is_down_is_one_cause_with_a_hint_whatever_follows_from_it
     assert re.search(r"The same with 3 more .* Is the server running.* listen_addresses .* firewall", said), said
     assert said.endswith(" For that, 6 refusals are unproven."), said
     assert [row[5] for row in table(done.stdout)[1:]].count("UNPROVEN") == 6
+
+
+def test_a_name_that_no_client_resolves_is_told_with_the_variable_and_the_server_that_it_comes_from(
+    fleet: Fleet,
+) -> None:
+    fleet.server.update(postgres_server_extra_names=["no-such-host.invalid"])
+    done = fleet.run(variables={"postgres_verify_refusals": []})
+    assert done.returncode == 2, done.stdout
+    assert (
+        "It comes from postgres_server_extra_names of db1. If no client is to use the name, take it out" in done.stdout
+    )
+
+
+def test_a_fleet_in_which_nobody_connects_is_warned_of(fleet: Fleet) -> None:
+    fleet.identities = []
+    done = fleet.run()
+    assert done.returncode == 0, done.stdout
+    assert (
+        "WARNING: no connection was verified: no host of group postgres_clients has postgres_client_iden" in done.stdout
+    )
 
 
 def test_identities_without_a_server_are_an_error(fleet: Fleet) -> None:

@@ -32,7 +32,7 @@ def changes(done: subprocess.CompletedProcess[str], *, first: bool = False) -> d
     assert done.returncode == 0, output
     assert output.count("WARNING") == first, output
     assert ("gets files at libpq's default names, for the first time" in " ".join(output.split())) is first
-    assert "what failed" not in output, output
+    assert "Say what failed" not in output, output
     recap = re.findall(r"^(\S+) +: .*changed=(\d+) ", done.stdout, re.MULTILINE)
     return {host: int(changed) for host, changed in recap}
 

@@ -11,9 +11,9 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import failures
 
 GONE = {"unreachable": True, "msg": "Task failed: no route to host", "changed": False}
 CHECKS = [
-    {"server": "db1", "status": "deviation"},
-    {"server": "db1", "status": "unproven"},
-    {"server": "db2", "status": "ok"},
+    {"servers": ["db1"], "status": "deviation"},
+    {"servers": ["db1"], "status": "unproven"},
+    {"servers": ["db2"], "status": "ok"},
 ]
 RUN: dict[str, dict[str, Any]] = {
     "db1": {"__postgres_server_failed": "No server.\nStart it."},
@@ -61,3 +61,17 @@ def test_a_long_message_is_cut_and_nothing_else_of_a_result_is_shown() -> None:
     assert line.endswith("xxx ...")
     assert len(line) < 2000
     assert "secret" not in line
+
+
+def test_a_run_that_verified_nothing_says_why_also_if_nothing_failed() -> None:
+    groups = {"postgres_servers": ["db1"], "postgres_clients": ["app1"]}
+    hosts = {"db1": {}, "app1": {}}
+    first, *_others = failures.summary(hosts, ["db1", "app1"], groups)
+    assert first.startswith("WARNING: no connection was verified: no host of group postgres_clients has")
+    assert failures.summary(hosts, ["db1", "app1"], groups, is_verified=False)[0] == first, "in check mode, too"
+    hosts["app1"]["postgres_client_identities"] = [{"role": "app", "os_user": "web"}]
+    assert failures.summary(hosts, ["db1", "app1"], groups) == []
+    assert (
+        failures.summary({**hosts, "db1": {"__postgres_server_failed": "No."}}, ["db1"], groups)[0]
+        == "db1 (server): No."
+    )

@@ -28,6 +28,15 @@ def authority(phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False
     return {"phase": phase, "roots": root.pem, "replaced": replaced}
 
 
+def by(answering: str, *sharing: str) -> dict[str, Any]:
+    """Return what a check says of the server that answered, by a name of its own or one that it shares."""
+    return {
+        "server": ", ".join(sharing) or answering,
+        "servers": list(sharing) or [answering],
+        "answered_by": answering,
+    }
+
+
 def step(
     server: dict[str, Any], client: dict[str, Any], wanted: str = "", rotate: Any = "server,client"
 ) -> tuple[str, list[str]]:
@@ -108,8 +117,8 @@ def test_hosts_that_are_left_out_and_tags_are_refused() -> None:
 @pytest.fixture
 def fleet() -> dict[str, dict[str, Any]]:
     """Return the variables of two servers, of which one is the other's standby, and a client host, all proven."""
-    from_app1 = [{**ACCEPTED, "server": "db1"}, {**ACCEPTED, "server": "db2"}]
-    from_db2 = [{**ACCEPTED, **STANDBY, "wanted": "accepted, replication", "server": "db1"}]
+    from_app1 = [{**ACCEPTED, **by("db1")}, {**ACCEPTED, **by("db2")}]
+    from_db2 = [{**ACCEPTED, **STANDBY, "wanted": "accepted, replication", **by("db1")}]
     standby = {"identities": [{"id": "postgres/standby", "serial": "2f"}]}
     return {
         "db1": {"__postgres_server_converged": {"changed": False, "certificate": {"serial": "0a1"}}},
@@ -175,6 +184,33 @@ def test_a_server_that_nobody_reached_is_named_and_one_that_can_only_be_skipped_
     assert rotation.unproven(skipped, GROUPS) == []
     del checks[1]
     assert rotation.unproven(fleet, GROUPS) == ["db2: no client has connected to this server in this run."]
+
+
+def test_a_server_is_proven_by_its_own_certificate_and_by_no_name_that_it_shares(fleet: dict[str, Any]) -> None:
+    checks = fleet["app1"]["__postgres_verify_result"]["checks"]
+    checks[1] = {**ACCEPTED, **by("db1", "db1", "db2"), "host": "db.example.com"}
+    (found,) = rotation.unproven(fleet, GROUPS)
+    assert found == (
+        "db2: no client has connected to this server in this run. db.example.com led to db1. Give it a name of its own "
+        "in postgres_server_extra_names."
+    )
+    checks[1].update(by("db2", "db1", "db2"))
+    assert rotation.unproven(fleet, GROUPS) == []
+    checks[1]["answered_by"] = ""
+    assert "db.example.com led to a server that cannot be told" in rotation.unproven(fleet, GROUPS)[0]
+    skipped = {**ACCEPTED, **by("db2"), "answered_by": "", "status": "skipped"}
+    checks.append(skipped)
+    assert len(rotation.unproven(fleet, GROUPS)) == 1, "a wildcard does not prove what its other name did not reach"
+
+
+def test_an_identity_that_reached_no_server_that_can_be_told_is_not_proven(fleet: dict[str, Any]) -> None:
+    (check,) = fleet["db2"]["__postgres_verify_result"]["checks"]
+    check["answered_by"] = ""
+    assert "db2/postgres/standby: this identity has connected to no server" in rotation.unproven(fleet, GROUPS)[0]
+    check["status"] = "skipped"
+    assert rotation.unproven(fleet, GROUPS) == []
+    check.update(status="prompt", answered_by="db1")
+    assert rotation.unproven(fleet, GROUPS) == []
 
 
 def test_a_connection_that_deviates_is_named(fleet: dict[str, Any]) -> None:

@@ -248,3 +248,147 @@ def test_an_identity_of_replication_and_a_database_replicates_once_from_every_se
         ("db2", "accepted"),
     ]
     assert {one["database"] for one in found if not one.get("replication")} == {"shop"}
+
+
+def certificate(serial: str, **more: Any) -> dict[str, Any]:
+    """Return what module server has said of a server in this run."""
+    return {
+        "__postgres_server_converged": {"certificate": {"serial": serial, "not_before": "2026-01-01T00:00:00Z", **more}}
+    }
+
+
+LOCAL1 = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com", "localhost", "127.0.0.1"]}
+LOCAL2 = {"inventory_hostname": "db2", "postgres_server_names": ["db2.example.com", "localhost", "::1"]}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def by_loopback(here: str, *identities: dict[str, Any], **options: Any) -> list[tuple[str, str, bool]]:
+    """Return server and name of each loopback row of a client host, and whether it is skipped."""
+    found = matrix.from_inventory([LOCAL1, LOCAL2], identities, here={"inventory_hostname": here}, **options)
+    return [(one["server"], one["host"], "skip" in one) for one in found if one["host"] in LOOPBACK]
+
+
+def test_loopback_names_are_tried_from_their_server_and_nowhere_else() -> None:
+    clients = [
+        {"inventory_hostname": name, "postgres_client_identities": [APP, BATCH]} for name in ("db1", "app1", "app2")
+    ]
+    here = by_loopback("db1", APP, BATCH, clients=clients)
+    assert {one for one in here if not one[2]} == {("db1", "localhost", False), ("db1", "127.0.0.1", False)}
+    assert [one for one in here if one[2]] == [("db2", "localhost", True), ("db2", "::1", True)], (
+        "once, not by identity"
+    )
+    assert by_loopback("app1", APP, clients=clients, before=clients[:1]) == [], (
+        "another host has listed what is skipped"
+    )
+    assert by_loopback("app1", APP, clients=clients) == [("db2", "localhost", True), ("db2", "::1", True)]
+    without = [{**clients[0], "postgres_client_identities": []}, *clients[1:]]
+    assert ("db1", "localhost", True) in by_loopback("app1", APP, clients=without)
+    limited = by_loopback("app1", APP, clients=clients, hosts=["app1", "db2"])
+    assert limited == [("db2", "localhost", True), ("db2", "::1", True)]
+
+
+def test_one_machine_under_two_names_is_one_machine() -> None:
+    host = {"ansible_host": "192.0.2.7", "ansible_port": 22}
+    for same in (host, {"ansible_connection": "local"}):
+        found = matrix.from_inventory([{**LOCAL1, **same}], [APP], here={"inventory_hostname": "app1", **same})
+        assert "localhost" in {one["host"] for one in found if "skip" not in one}
+    for other in ({**host, "ansible_port": 2222}, {"ansible_host": "192.0.2.8"}, {}):
+        found = matrix.from_inventory([{**LOCAL1, **host}], [APP], here={"inventory_hostname": "app1", **other})
+        assert not LOOPBACK & {one["host"] for one in found if "skip" not in one}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_loopback"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("localhost.localdomain", True),
+        ("ip6-localhost", True),
+        ("db1.localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.8.7", True),
+        ("::1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost.example.com", False),
+        ("mylocalhost", False),
+        ("128.0.0.1", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_what_leads_to_the_machine_that_asks(name: str, is_loopback: bool) -> None:
+    assert matrix.is_loopback(name) == is_loopback
+
+
+def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() -> None:
+    servers = [
+        {"inventory_hostname": name, "postgres_server_extra_names": ["db.example.com"], **certificate(serial)}
+        for name, serial in (("db1", "a1"), ("db2", "b2"))
+    ]
+    found = matrix.from_inventory(servers, [APP])
+    (shared,) = [one for one in found if one["host"] == "db.example.com"]
+    assert shared["server"] == "db1, db2"
+    start, names = "2026-01-01T00:00:00Z", ["db.example.com"]
+    assert shared["certificates"] == [
+        {"server": "db1", "serial": "a1", "not_before": start, "names": [*names, "db1"]},
+        {"server": "db2", "serial": "b2", "not_before": start, "names": [*names, "db2"]},
+    ]
+    assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1", "db2"}, "names of their own"
+    elsewhere = [servers[0], {**servers[1], "postgres_server_port": 5433}]
+    found = matrix.from_inventory(elsewhere, [APP])
+    assert [one["server"] for one in found if one["host"] == "db.example.com"] == ["db1", "db2"]
+
+
+def test_servers_that_share_all_names_are_refused_once_and_no_rule_of_one_alone_counts() -> None:
+    servers: list[dict[str, Any]] = [
+        {"inventory_hostname": name, "postgres_server_names": ["db.example.com"]} for name in ("db1", "db2")
+    ]
+    found = matrix.from_inventory(servers, [APP])
+    assert {one["server"] for one in found} == {"db1, db2"}
+    assert len([one for one in found if one.get("kind") == "plaintext"]) == 1
+    servers[1]["postgres_server_plaintext"] = "allow"
+    found = matrix.from_inventory(servers, [APP])
+    assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
+
+
+def test_the_certificate_that_counts_is_the_one_after_this_run() -> None:
+    installed = {"__postgres_server_installed": {"certificate": {"serial": "b2"}}}
+    assert matrix.known_certificate({}) == {}
+    assert matrix.known_certificate({"__postgres_server_converged": {"unreachable": True}}) == {}
+    assert matrix.known_certificate({**certificate("a1"), **installed})["serial"] == "a1", "of an earlier pass"
+    due = certificate("a1")
+    due["__postgres_server_converged"]["reasons"] = ["forced"]
+    assert matrix.known_certificate({**due, **installed})["serial"] == "b2"
+    assert matrix.known_certificate({**due, "__postgres_server_installed": {"failed": True}})["serial"] == "a1"
+
+
+def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_all() -> None:
+    servers = [DB1, {"inventory_hostname": "db2", "postgres_server_extra_names": ["db1.example.com"]}]
+    found = matrix.from_inventory(servers, [APP], hosts=["db2", "app1"])
+    assert {one["server"] for one in found} == {"db2", "db2, db1"}, "who may answer does not depend on the limit"
+    found = matrix.from_inventory([DB1, {"inventory_hostname": "db2"}], [APP], hosts=["app1"])
+    assert {one["server"] for one in found} == {"db1", "db2"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "may_ask"),
+    [
+        ({}, False),
+        ({"postgres_server_hba": [{"user": "app", "method": "cert"}]}, False),
+        ({"postgres_server_hba": [{"user": "app", "method": "scram-sha-256", "clientcert": "verify-full"}]}, True),
+        ({"postgres_server_hba_template": "own.j2"}, True),
+    ],
+)
+def test_a_password_may_be_asked_for_where_rules_of_the_inventory_say_so(
+    variables: dict[str, Any], may_ask: bool
+) -> None:
+    found = matrix.from_inventory([{**DB1, **variables}], [APP])
+    assert {one.get("asks_for_password", False) for one in found} == {may_ask}
+
+
+def test_each_name_has_the_variable_that_it_comes_from() -> None:
+    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    found = matrix.origins(servers)
+    assert found["db1", "db1.example.com"] == "postgres_server_names"
+    assert found["db1", "db.example.com"] == "postgres_server_extra_names"
+    assert found["db2", "db2"].startswith("the default of postgres_server_names")

@@ -14,6 +14,9 @@ CHECK = {
     "reason": "TLSv1.3 TLS_X /CN=app",
     "wanted": "accepted",
     "server": "db1",
+    "servers": ["db1"],
+    "answered_by": "db1",
+    "note": "",
     "host": "db1.example.com",
     "port": 5432,
     "os_user": "www",
@@ -92,7 +95,13 @@ def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
 def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
     down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
     follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
-    open_one = {**CHECK, "server": "db2", "status": "deviation", "reason": "was accepted (without TLS)"}
+    open_one = {
+        **CHECK,
+        "server": "db2",
+        "servers": ["db2"],
+        "status": "deviation",
+        "reason": "was accepted (without TLS)",
+    }
     first, second = report.causes([down, follows, open_one])
     assert first.endswith("For that, 1 refusals are unproven.")
     assert second.endswith("it was accepted (without TLS).")
@@ -101,16 +110,54 @@ def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
 def test_each_server_and_each_reason_is_a_cause_of_its_own() -> None:
     bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
     alone = {**CHECK, "server": "db3", "status": "unproven", "reason": "nothing to compare with"}
-    found = report.causes([bad, {**bad, "server": "db2"}, {**bad, "reason": "was refused: y"}, alone])
+    found = report.causes(
+        [bad, {**bad, "server": "db2", "servers": ["db2"]}, {**bad, "reason": "was refused: y"}, alone]
+    )
     assert [" more of its" in one for one in found] == [False] * 4
     assert "to server db3 " in found[3]
 
 
 def test_what_is_wrong_with_servers_that_failed_before_is_known_and_not_said_again() -> None:
     bad = {**CHECK, "status": "deviation", "reason": "was refused: x"}
-    seen = {"app1": {"checks": [bad, {**bad, "server": "db2"}]}, "app2": {"skipped": True}}
+    seen = {"app1": {"checks": [bad, {**bad, "server": "db2", "servers": ["db2"]}]}, "app2": {"skipped": True}}
     (found,) = report.deviations(seen, ["db1"])
     assert "to server db2 " in found
     assert report.deviations(seen, ["db1", "db2"]) == []
     assert "NOTHING VERIFIED" in report.table(seen)[-2]
     assert report.table(seen)[-2].endswith("this host failed before")
+
+
+def test_the_server_that_answered_is_in_the_table_and_what_is_not_known_is_counted() -> None:
+    shared = {"server": "db1, db2", "servers": ["db1", "db2"], "host": "db.example.com"}
+    lines = report.table(results(**shared, answered_by="db2"))
+    assert lines[2].split()[2:4] == ["db2", "db.example.com:5432"]
+    assert lines[2].endswith("TLS_X; this name is shared by db1, db2")
+    unknown = report.table(results(**shared, answered_by="", note="which server answered is not known"))
+    assert unknown[2].endswith("  TLS_X; which server answered is not known")
+    assert unknown[-1].endswith("2 as expected, 1 of these answered by a server that this run cannot tell")
+
+
+def test_a_prompt_is_no_fault_and_has_a_count_of_its_own() -> None:
+    prompt = results(status="prompt", reason="up to the password prompt: x", cipher="", protocol="")
+    assert report.deviations(prompt) == []
+    assert " prompt  -         up to the password prompt: x" in report.table(prompt)[2]
+    assert report.table(prompt)[-1].endswith("1 as expected, 1 up to the password prompt")
+
+
+def test_notes_stand_below_the_table() -> None:
+    assert report.table(results(), "problems", ["WARNING: no"])[-1] == "WARNING: no"
+
+
+def test_a_name_that_nobody_resolves_is_told_with_the_variable_that_it_comes_from() -> None:
+    reason = 'was refused: could not translate host name "db.example.com" to address: Name or service not known'
+    bad = results(status="deviation", reason=reason, host="db.example.com")
+    (found,) = report.deviations(bad, origins={("db1", "db.example.com"): "postgres_server_extra_names"})
+    assert found.endswith(
+        "Name or service not known. The client host has to know this name (DNS, /etc/hosts). It comes from "
+        "postgres_server_extra_names of db1. If no client is to use the name, take it out there."
+    )
+
+
+def test_what_a_server_that_failed_before_shares_is_known_too() -> None:
+    bad = results(status="deviation", reason="was refused: x", server="db1, db2", servers=["db1", "db2"])
+    assert report.deviations(bad, ["db2"]) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification.identity import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import (
     Attempt,
     Presented,
@@ -20,7 +21,7 @@ NO_ADDRESS = 'server certificate for "db1" does not match host name "192.0.2.1"'
 
 
 def judge(session: Session, presented: Presented | None = OWN) -> Verdict:
-    return verdicts.of_accepted(Attempt(session), presented, "db1", 15)
+    return verdicts.of_accepted(Attempt(session), presented, "db1", 15, Answer())
 
 
 def test_a_session_with_the_right_certificate_is_ok() -> None:
@@ -69,10 +70,10 @@ def test_a_role_is_recognised_in_a_dn_as_postgresql_writes_it(role: str, client_
 
 def test_an_old_libpq_skips_an_address_and_nothing_else() -> None:
     refused = Attempt(None, NO_ADDRESS)
-    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 14).status == "skipped"
-    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 15).status == "deviation"
-    assert verdicts.of_accepted(refused, OWN, "db1", 14).status == "deviation"
-    assert verdicts.of_accepted(Attempt(None, "timeout expired"), OWN, "192.0.2.1", 14).status == "deviation"
+    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 14, Answer()).status == "skipped"
+    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 15, Answer()).status == "deviation"
+    assert verdicts.of_accepted(refused, OWN, "db1", 14, Answer()).status == "deviation"
+    assert verdicts.of_accepted(Attempt(None, "timeout expired"), OWN, "192.0.2.1", 14, Answer()).status == "deviation"
 
 
 def test_a_refusal_that_was_accepted_says_how() -> None:
@@ -121,3 +122,31 @@ def test_fields_that_are_no_row_are_no_session(fields: list[str]) -> None:
 
 def test_a_row_is_read_with_its_empty_fields() -> None:
     assert verdicts.read_session(["f", "", "", "", ""]) == Session(False, "", "", "", "")
+
+
+def test_a_session_of_another_server_is_a_deviation_and_the_right_one_is_named() -> None:
+    found = verdicts.of_accepted(Attempt(GOOD), OWN, "db1", 15, Answer(fault="by another server than db1"))
+    assert found == Verdict("deviation", "was accepted by another server than db1")
+    assert verdicts.of_accepted(Attempt(GOOD), OWN, "db1", 15, Answer("db2")).answered_by == "db2"
+    refused = Attempt(None, "FATAL:  connection requires a valid client certificate")
+    assert verdicts.of_refused(refused, "no_certificate", Answer(fault="by another")).status == "deviation"
+    assert verdicts.of_refused(refused, "no_certificate", Answer("db2")).answered_by == "db2"
+
+
+def test_a_prompt_counts_only_where_a_certificate_is_demanded() -> None:
+    message = "fe_sendauth: no password supplied"
+    prompt = verdicts.of_prompt(Answer("db1"))
+    assert (prompt.status, prompt.answered_by) == ("prompt", "db1")
+    assert verdicts.with_demand(prompt, message, is_demanded=True) == prompt
+    without = verdicts.with_demand(prompt, message, is_demanded=False)
+    assert without.status == "deviation"
+    assert without.reason.startswith(f"was refused: {message}. The server asks for a password, and was not seen to")
+    assert verdicts.of_prompt(Answer(fault="by another server")).status == "deviation"
+    bad = Verdict("deviation", "x")
+    assert verdicts.with_demand(bad, message, is_demanded=False) == bad
+
+
+def test_what_was_refused_counts_beside_a_connection_that_got_to_the_prompt() -> None:
+    prompt = verdicts.of_prompt(Answer("db1"))
+    assert verdicts.with_proof(Verdict("ok", "rejected"), prompt).status == "ok"
+    assert verdicts.with_proof(Verdict("deviation", "failed for another reason"), prompt).status == "deviation"

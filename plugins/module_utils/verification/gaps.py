@@ -1,0 +1,92 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run does not verify: nothing at all, because the inventory lacks a side, or what --limit leaves out."""
+
+from __future__ import annotations
+
+from typing import Any, Collection, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
+
+SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
+_NAMED = 5  # hosts in a list
+_REMEDY = (
+    "If you have set it in group_vars beside a playbook that imports pgops.tls.site: variables there do not reach the "
+    "playbooks of this collection. Move them to group_vars of the inventory (beside the inventory file)."
+)
+
+Hostvars = Mapping[str, Mapping[str, Any]]
+Groups = Mapping[str, Sequence[str]]
+
+
+def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str], *, is_tried: bool) -> list[str]:
+    """Return why a run for ``hosts`` (none: for all) verifies no connection, as lines; none if it verifies some.
+
+    ``is_tried``: the run tries connections, which it does not in check mode.
+    """
+    servers, clients = (list(groups.get(name, ())) for name in (SERVERS, CLIENTS))
+    lacking = _lacking(hostvars, servers, clients)
+    if lacking or not is_tried:
+        return lacking
+    verifying = [one for one in clients if (not hosts or one in hosts) and _identities(hostvars[one])]
+    if not verifying:
+        return ["No connection was verified: --limit leaves out every host that has postgres_client_identities."]
+    checks = [one for host in verifying for one in _result(hostvars[host]).get("checks", ())]
+    if not checks or any(one["status"] != verdicts.SKIPPED for one in checks):
+        return []
+    reasons = "; ".join(dict.fromkeys(one["reason"] for one in checks))
+    remedy = (
+        "Give each server a name that its clients can reach, in postgres_server_names or postgres_server_extra_names."
+    )
+    return [f"WARNING: no connection was verified: all were skipped ({reasons}). {remedy}"]
+
+
+def left_out(groups: Groups, hosts: Collection[str]) -> list[str]:
+    """Return a line on what a run for ``hosts`` (none: for all) does not verify, because --limit leaves it out."""
+    if not hosts:
+        return []
+    servers, clients = ([one for one in groups.get(name, ()) if one not in hosts] for name in (SERVERS, CLIENTS))
+    if len(servers) == len(groups.get(SERVERS, ())):
+        servers = []  # of a run for no server all are tried
+    parts = [
+        *([f"connections to {listed(servers)}"] if servers else []),
+        *([f"connections from {listed(clients)}"] if clients else []),
+    ]
+    return [f"Not verified, because --limit leaves these hosts out: {', '.join(parts)}."] if parts else []
+
+
+def listed(hosts: Sequence[str]) -> str:
+    """Return the names of hosts, and how many more there are."""
+    named = ", ".join(hosts[:_NAMED])
+    return named if len(hosts) <= _NAMED else f"{named} and {len(hosts) - _NAMED} more"
+
+
+def _lacking(hostvars: Hostvars, servers: Sequence[str], clients: Sequence[str]) -> list[str]:
+    """Return which side of connections the whole inventory lacks."""
+    if not servers:
+        return [
+            "WARNING: no connection was verified: there is no host in group postgres_servers. Put the servers into it."
+        ]
+    if any(_identities(hostvars[one]) for one in clients):
+        return []
+    why = "no host of group postgres_clients has postgres_client_identities"
+    if not clients:
+        why = "there is no host in group postgres_clients"
+    refusing = [one for one in servers if hostvars[one].get("postgres_server_plaintext", "reject") == "reject"]
+    lines = [f"WARNING: no connection was verified: {why}, so no client got a certificate."]
+    if refusing:
+        lines.append(
+            f"Connections without TLS are refused all the same by {listed(refusing)} (postgres_server_plaintext)."
+        )
+    return [*lines, _REMEDY if clients else "Put the hosts of the clients into that group."]
+
+
+def _identities(variables: Mapping[str, Any]) -> Sequence[Any]:
+    found: Sequence[Any] = variables.get("postgres_client_identities") or ()
+    return found
+
+
+def _result(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = variables.get("__postgres_verify_result") or {}
+    return found
