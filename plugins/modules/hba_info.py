@@ -68,7 +68,8 @@ options:
         description: The database; by default any one.
         type: str
       address:
-        description: The address that the client comes from; by default any one. A zone, as in V(fe80::1%eth0), does not count.
+        description:
+          - The address that the client comes from; by default any one. A zone, as in V(fe80::1%eth0), does not count.
         type: str
       local:
         description: Whether the connection is made over the Unix socket.
