@@ -39,6 +39,7 @@ td { overflow-wrap: break-word }
 .good { color: #1b5e20 }
 @media (max-width: 64em) {
   thead { display: none }
+  .name { white-space: normal }
   table, tbody, tr, td { display: block }
   tr { border-bottom: 1px solid #ccc; padding: .5em 0 }
   td { border: 0; padding: .1rem 0 .1rem 8.5rem }
