@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, history
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, headline, history
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import printable
 
-_SOON = 14  # days before its end from which on a certificate is shown in red: a run renews much earlier
+_WHOLE = ("name", "when")  # classes of cells that stay on one line
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+_SHORT = 16  # characters of a word that stays whole: an IPv4 address is one
+_BEHIND_SEPARATOR = re.compile(r"(?<=[_:/=,.])(?!$)")
 _MOST = 500  # rows of a table; report.json has all
 _HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -24,11 +28,25 @@ _HEAD = """<!DOCTYPE html>
 <style>
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em; color: #222 }
 h2 { margin-top: 2em; border-bottom: 1px solid #ccc }
+.headline { font-size: 1.2em; padding: .5em .8em; border-left: .3em solid; background: #f6f6f6 }
+div { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .25em .8em .25em 0; border-bottom: 1px solid #eee }
-td { overflow-wrap: anywhere }
+td { overflow-wrap: break-word }
+.id { font: .85em/1.6 monospace; min-width: 20ch; overflow-wrap: anywhere }
+.name, .when { white-space: nowrap }
 .bad { color: #b00020; font-weight: 600 }
 .good { color: #1b5e20 }
+@media (max-width: 64em) {
+  thead { display: none }
+  .name { white-space: normal }
+  table, tbody, tr, td { display: block }
+  tr { border-bottom: 1px solid #ccc; padding: .5em 0 }
+  td { border: 0; padding: .1rem 0 .1rem 8.5rem }
+  td:empty { display: none }
+  td::before { content: attr(data-of); float: left; width: 8rem; margin-left: -8.5rem }
+  td::before { font: 600 15px/1.4 system-ui, sans-serif; color: #222 }
+}
 </style>
 </head>
 <body>
@@ -36,16 +54,29 @@ td { overflow-wrap: anywhere }
 
 
 class Cell:
-    """A value, and the class that marks it."""
+    """A value, and the classes that mark it."""
 
     def __init__(self, value: object, mark: str = "") -> None:
         self.value = value
         self.mark = mark
 
-    def as_html(self) -> str:
-        """Return the cell escaped."""
+    def as_html(self, heading: str) -> str:
+        """Return the cell of a column escaped."""
         mark = f' class="{self.mark}"' if self.mark else ""
-        return f"<td{mark}>{escaped(self.value)}</td>"
+        return f'<td{mark} data-of="{escaped(heading)}">{self._text()}</td>'
+
+    def _text(self) -> str:
+        """Return the value escaped: a long word may end a line behind a separator, a date and a name may not."""
+        if self.mark in _WHOLE:
+            return escaped(self.value)
+        return " ".join(_word(one) for one in printable(self.value).split(" "))
+
+
+def _word(word: str) -> str:
+    if _MOMENT.fullmatch(word):
+        return f'<span class="when">{word}</span>'
+    parts = _BEHIND_SEPARATOR.split(word) if len(word) > _SHORT else [word]
+    return "<wbr>".join(html.escape(part, quote=True) for part in parts)
 
 
 def escaped(value: object) -> str:
@@ -58,7 +89,9 @@ def text(data: Mapping[str, Any]) -> str:
     now = clock.seconds(data["time"])
     parts = [
         _HEAD,
-        f"<h1>TLS of PostgreSQL</h1>\n<p>As of {escaped(data['time'])}.</p>\n",
+        "<h1>TLS of PostgreSQL</h1>\n",
+        _first(headline.of(data)),
+        f"<p>As of {escaped(data['time'])}. All times are UTC.</p>\n",
         _section("Hosts that were not looked at", _silent(data), ("host", "as", "status", "why", "last look")),
         _section("Plaintext", _plaintext(data), ("server", "now", "looks", "is reject safe?")),
         _section("Who was seen in plaintext", _seen(data), _SEEN),
@@ -76,26 +109,31 @@ _OLD = ("server", "role", "database", "address", "application", "since", "certif
 _CERTIFICATES = ("host", "as", "identity", "serial", "ends", "days left", "renewed from", "due because")
 
 
+def _first(said: headline.Headline) -> str:
+    mark = {True: " good", False: " bad", None: ""}[said.is_well]
+    return f'<p class="headline{mark}">{escaped(said.text)}</p>\n'
+
+
 def _section(title: str, rows: Iterable[Sequence[Cell]], headings: Sequence[str]) -> str:
-    cells = ["".join(cell.as_html() for cell in row) for row in rows]
+    cells = ["".join(cell.as_html(one) for cell, one in zip(row, headings)) for row in rows]
     heading = f"<h2>{escaped(title)}</h2>\n"
     if not cells:
         return f"{heading}<p>None.</p>\n"
     lines = "\n".join(f"<tr>{row}</tr>" for row in cells[:_MOST])
     more = f"<p>And {len(cells) - _MOST} more, see report.json.</p>\n" if len(cells) > _MOST else ""
     head = "".join(f"<th>{escaped(one)}</th>" for one in headings)
-    return f"{heading}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>\n{more}"
+    return f"{heading}<div><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>\n{more}"
 
 
 def _silent(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
     for kind, host, one in facts.not_looked_at(data):
         is_bad = one["status"] != answers.NOT_ASKED
         yield (
-            Cell(host),
+            Cell(host, "name"),
             Cell(kind),
             Cell(one["status"].replace("_", " "), "bad" if is_bad else ""),
             Cell(one["message"]),
-            Cell(one["last_look"] or "never"),
+            _when(one["last_look"], "never"),
         )
 
 
@@ -105,14 +143,15 @@ def _plaintext(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
         count = one["counts"].get("plaintext", 0) if one["status"] == answers.OK else "not looked at"
         mark = "good" if known.get("looks") else "bad" if known.get("all_looks") else ""
         looks = f"{known.get('all_looks', 0)} since {known.get('first_look') or '-'}"
-        yield Cell(host), Cell(count, "bad" if count else ""), Cell(looks), Cell(history.in_words(known), mark)
+        yield Cell(host, "name"), Cell(count, "bad" if count else ""), Cell(looks), Cell(history.in_words(known), mark)
 
 
 def _seen(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
-    names = ("role", "database", "address", "application", "first_seen", "last_seen", "looks")
+    names = ("role", "database", "address", "application")
     for host, one in data["servers"].items():
         for seen in one["plaintext"].get("seen", ()):
-            yield (Cell(host), *(Cell(seen[name]) for name in names))
+            days = (_when(seen["first_seen"]), _when(seen["last_seen"]))
+            yield (Cell(host, "name"), *(Cell(seen[name]) for name in names), *days, Cell(seen["looks"]))
 
 
 def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
@@ -120,11 +159,12 @@ def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
         for session in one["sessions"]:
             why = [finding.replace("_", " ") for finding in session["findings"] if finding != "plaintext"]
             if why:
-                names = ("role", "database", "address", "application", "since")
+                names = ("role", "database", "address", "application")
                 yield (
-                    Cell(host),
+                    Cell(host, "name"),
                     *(Cell(session[name]) for name in names),
-                    Cell(f"{session['subject']} {session['serial']}".strip()),
+                    _when(session["since"]),
+                    Cell(f"{session['subject']} {session['serial']}".strip(), "id"),
                     Cell(", ".join(why), "bad" if "revoked certificate" in why else ""),
                 )
 
@@ -132,13 +172,13 @@ def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
 def _certificates(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
     for one in facts.certificates(data):
         yield (
-            Cell(one["host"]),
+            Cell(one["host"], "name"),
             Cell(one["kind"]),
             Cell(one["id"]),
-            Cell(one["serial"] or "none"),
-            Cell(one["not_after"] or "-"),
+            Cell(one["serial"] or "none", "id"),
+            _when(one["not_after"]),
             _days(one["not_after"], now),
-            Cell(one["renewal"] or "-"),
+            _when(one["renewal"]),
             Cell(", ".join(one["reasons"])),
         )
 
@@ -148,14 +188,19 @@ def _authorities(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
         ends = [(one["kind"], one["name"], one["not_after"]) for one in authority["certificates"]]
         ends += [("revocation list", one["name"], one["next_update"]) for one in authority["crls"]]
         for kind, common_name, end in ends:
-            yield Cell(name), Cell(kind), Cell(common_name), Cell(end), _days(end, now), Cell(authority["phase"])
+            yield Cell(name), Cell(kind), Cell(common_name), _when(end), _days(end, now), Cell(authority["phase"])
+
+
+def _when(moment: str | None, otherwise: str = "-") -> Cell:
+    """Return a moment for a person, to the minute."""
+    return Cell(moment[:16].replace("T", " ") if moment else otherwise, "when")
 
 
 def _days(moment: str | None, now: int) -> Cell:
     if moment is None:
         return Cell("-", "bad")
     days = facts.days_left(moment, now)
-    return Cell(days, "bad" if days < _SOON else "")
+    return Cell(days, "bad" if days < headline.SOON else "")
 
 
 def _note(changes: Sequence[str]) -> str:

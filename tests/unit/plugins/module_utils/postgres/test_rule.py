@@ -118,6 +118,12 @@ def test_a_line_with_something_missing_or_too_much_is_not_sound(text: str) -> No
     assert not rule.read(line).is_sound
 
 
+def test_a_line_that_the_server_reads_no_further_is_not_sound() -> None:
+    [line] = lexer.read("local all all trust")
+    assert rule.read(line).is_sound
+    assert not rule.read(line._replace(error="file 'x' cannot be read")).is_sound
+
+
 def test_commas_join_options_as_blanks_do() -> None:
     [line] = lexer.read("hostssl all all all cert map=x,clientname=DN clientcert=verify-full, map=y")
     assert rule.read(line).options == {"map": "y", "clientname": "DN", "clientcert": "verify-full"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -228,15 +229,37 @@ def test_whatever_clients_call_themselves_stays_text() -> None:
     data = report(results, app1=client(id=HOSTILE, role=HOSTILE, serial=HOSTILE))
     text = page.text(data)
     reader = Reader()
-    reader.feed(text)
+    reader.feed(text.replace("<wbr>", ""))
     known = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody"}
-    assert reader.elements <= known | {"tr", "th", "td", "ul", "li"}
+    assert reader.elements <= known | {"tr", "th", "td", "ul", "li", "div", "span"}
     shown = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \\u202e\\x1b[2J?'
     assert reader.cells.count(shown) >= 8
     assert all(one.isprintable() for one in text if one != "\n")
     text.encode()
     parsed = prometheus.parse(metrics.text(data))
     assert any("<script>" in value for _name, labels in parsed for _label, value in labels)
+
+
+def test_words_are_broken_behind_separators_alone_and_names_and_dates_never() -> None:
+    long = {"role": "billing_reporting", "address": "192.168.100.200", "application": "2001:db8:0:0:7::1"}
+    data = report({"bouncer1.example.com": server(session("plaintext", **long))}, app1=client())
+    text = page.text(data)
+    assert '<td class="name" data-of="server">bouncer1.example.com</td>' in text
+    assert ">billing_<wbr>reporting</td>" in text
+    assert ">192.168.100.200</td>" in text
+    assert ">2001:<wbr>db8:<wbr>0:<wbr>0:<wbr>7:<wbr>:<wbr>1</td>" in text
+    assert f'<span class="when">{data["time"]}</span>' in text
+    assert f">{clock.instant(NOW + 89 * DAY)[:16].replace('T', ' ')}</td>" in text
+    assert re.findall(r"(\S+) {[^}]*overflow-wrap: anywhere", text) == [".id"], "what is broken anywhere is no word"
+    assert re.search(r"\.name, \.when { white-space: nowrap }", text)
+    assert re.search(r'class="id" data-of="serial">2f<', text)
+
+
+def test_the_first_line_says_what_to_do_or_that_all_is_well() -> None:
+    text = page.text(report({"db1": server()}))
+    assert '</h1>\n<p class="headline good">All is well: 1 server, 0 client hosts checked, next' in text
+    text = page.text(report({"db1": server(), "<b>": {"msg": "x"}}))
+    assert '<p class="headline bad">First find out why server &lt;b&gt; gave no answer: failed.</p>' in text
 
 
 def test_a_table_has_an_end() -> None:
