@@ -90,13 +90,13 @@ def unserved(server: Server) -> str:
 
 
 def broken_rules(server: Server) -> str:
-    server.cluster.append("pg_hba.conf", "hostssl all all nonsense\n")
+    server.cluster.append("pg_hba.conf", "hostssl all all all nonsense\n")
     return "nonsense"
 
 
 def broken_settings(server: Server) -> str:
     server.cluster.append("postgresql.conf", "no_such_setting = 1\n")
-    return "no_such_setting"
+    return "unrecognized configuration parameter"
 
 
 def lost_marker(server: Server) -> str:

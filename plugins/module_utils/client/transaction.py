@@ -187,7 +187,6 @@ class Transaction:
         found = self.home.found([])
         half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
         try:
-            service_file.split(found.service or b"", self.home.service_file)
             for role in found.roles():
                 rehearse_login(self._pair(self.home.current(role)), self.target)
         except TlsError as error:
