@@ -18,6 +18,8 @@ description:
   - The private keys are made on the host and never leave it.
   - C(psql) and every other program with libpq find the files by themselves, as they are linked to libpq's default names
     in C(~/.postgresql). Each role also is a service of its name in C(~/.pg_service.conf), for C(service=ROLE).
+  - libpq uses files at its default names at every server. Where they appear for the first time, a warning says what
+    that means for servers outside the inventory, in check mode too.
   - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
     in memory; one rename switches. If anything fails, the files are as they were before, and a run that was interrupted
     is undone by the next one.
@@ -53,7 +55,8 @@ options:
       - A later call with V(present) keeps certificates that are valid and not due. It brings declared roots back.
         RV(next_run) tells.
       - V(absent) removes keys, certificates, links and services of all OS users in O(identities). Files that were kept
-        as C(NAME.before-pgops) are back at their names.
+        as C(NAME.before-pgops) are back at their names. Before any change, and in check mode, it stops where these
+        directories cannot be written.
     type: str
     choices: [present, previous, absent]
     default: present

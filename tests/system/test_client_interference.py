@@ -271,6 +271,8 @@ def test_default_names_that_appear_are_told_once_with_what_they_do_to_other_serv
     asks_for_certificates("ssl_ca_file = ''")
 
     assert (tls("prefer"), tls("require")) == ("t", "t")
+    with_home = [{**one, "home": str(alice.home)} for one in clients.options["identities"]]
+    assert warnings(Clients({**clients.options, "identities": with_home})) == [], "libpq does not look there by itself"
     [warning] = warnings(clients)
     assert warning.startswith(f"{alice.default}: OS user '{alice.name}' gets files at libpq's default names")
     for said in ("sslmode=require fails", "sslmode=prefer (the default) falls back to plaintext", "extra_roots"):

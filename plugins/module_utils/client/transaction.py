@@ -105,8 +105,9 @@ class Transaction:
 
     def warnings(self, outcome: Outcome) -> list[str]:
         """Return what changes connections of this user that nobody may think of, in words."""
-        is_new = outcome.found.generation is None and not self.target.certificates  # so it is told once, in both modes
-        return [*([self._of_default_names()] if is_new else []), *self._of_lists()]
+        is_told = bool(self.target.certificates)  # by the call that asked for them
+        is_new = outcome.found.generation is None and not self.identities[0].home  # else libpq looks elsewhere
+        return [*([self._of_default_names()] if is_new and not is_told else []), *self._of_lists()]
 
     def _of_default_names(self) -> str:
         return (

@@ -133,7 +133,8 @@ def local_addresses(listen_addresses: str) -> list[str]:
     if not found:
         raise TlsError(
             "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-            "protect. Set listen_addresses and restart the server first."
+            "protect. Take it out of postgres_servers. Or set listen_addresses to the addresses that its clients use, "
+            "and restart the server yourself."
         )
     # An address that moves between hosts may be at another one, where another server answers.
     return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
