@@ -173,11 +173,12 @@ def address(server: str) -> str:
 
 @contextlib.contextmanager
 def pooling(fleet: Any, load: Load) -> Iterator[None]:
-    """Have a pooler in front of a server, which no run knows: a person gives it new authorities once they are staged."""
+    """Have a pooler in front of a server, which no run knows: a person tells it of new authorities."""
+    subject = "-subj /CN=pooler -addext subjectAltName=DNS:app1.example.test"
     make = (
         f'mkdir -p {POOLER}; cat > /etc/pgbouncer/pgbouncer.ini; echo \'"app" ""\' > /etc/pgbouncer/userlist.txt;'
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=pooler -addext subjectAltName=DNS:app1.example.test"
-        f" -keyout {POOLER}/pooler.key -out {POOLER}/pooler.crt; chown -R postgres: {POOLER}; chmod 755 /etc/pgbouncer"
+        f"openssl req -x509 -newkey rsa:2048 -nodes {subject} -keyout {POOLER}/pooler.key -out {POOLER}/pooler.crt;"
+        f"chown -R postgres: {POOLER}; chmod 755 /etc/pgbouncer"
     )
     done = fleet.inside("app1", "sh", "-ec", make, stdin=POOLER_CONFIGURATION)
     assert done.returncode == 0, done.stderr
