@@ -32,6 +32,7 @@ PYTEST = ["-m", "coverage", "run", "-m", "pytest"]  # pytest-cov measures childr
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+DRIVERS = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 SAMPLE = {  # in any run, where test-all runs everything
@@ -249,7 +250,7 @@ def playbooks_with(controller: Controller, image: str, arguments: list[str]) -> 
 
 def molecule(arguments: list[str]) -> Count:
     """Run every Molecule scenario on a fresh fleet, or Molecule with the given arguments."""
-    build_images()
+    build_images([*SUITES, DRIVERS])
     if arguments:
         return molecule_actions(arguments)
     total = Count()
@@ -339,7 +340,7 @@ def coverage() -> None:
 
 def shell(_arguments: list[str]) -> None:
     """Open a shell in which molecule, ansible and podman see what the tests see."""
-    build_images()
+    build_images([*SUITES, DRIVERS])
     subprocess.run([os.environ.get("SHELL", "bash")], check=False)
 
 

@@ -16,6 +16,8 @@ RECIPE = ("Containerfile", "counted-shell", "dpkg.cfg", "hosts", "sshd.conf")
 PREFIX = "localhost/pgops-tls"
 # Suites that only add to another one: to which, and what they bring of PostgreSQL
 ADDED = {"experimental": ("sid", "postgresql-19 libpq5/experimental")}
+# Images that add to another suite's: to which, and their recipe in a folder of their own
+ON_TOP = {"drivers": ("bookworm", ("drivers/Containerfile", "drivers/Connecting.java", "drivers/connecting.go"))}
 MAKING: dict[str, threading.Lock] = {}  # base images: two suites may have the same one
 
 
@@ -55,20 +57,41 @@ def base(suite: str, log: Path) -> str:
 
 def image(suite: str, logs: Path) -> str:
     """Return the name of the suite's test image; build it when it is missing."""
+    if suite in ON_TOP:
+        return _on_top(suite, logs)
     own, packages = ADDED.get(suite, (suite, ""))
     options = f"--build-arg BESIDE={suite} --build-arg POSTGRESQL={shlex.quote(packages)}" if packages else ""
     name = f"{PREFIX}-{suite}:{digest(*RECIPE, options=options)}"
-    if image_exists(name):
-        return name
-    started = time.monotonic()
+    with MAKING.setdefault(f"image of {suite}", threading.Lock()):
+        if not image_exists(name):
+            log = _new_log(suite, logs)
+            _build(name, base(own, log), options, HERE, log)
+    return name
+
+
+def _on_top(suite: str, logs: Path) -> str:
+    """Return the name of an image that adds to the one of another suite; build it when it is missing."""
+    below, recipe = ON_TOP[suite]
+    under = image(below, logs)
+    name = f"{PREFIX}-{suite}:{digest(*recipe, options=under)}"
+    if not image_exists(name):
+        _build(name, under, "", (HERE / recipe[0]).parent, _new_log(suite, logs))
+    return name
+
+
+def _new_log(suite: str, logs: Path) -> Path:
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"image-{suite}.log"
     log.unlink(missing_ok=True)
-    print(f"   building the image of {suite} (a minute or two)", flush=True)
-    arguments = f"--network host --build-arg BASE={base(own, log)} {options} --tag {name} {shlex.quote(str(HERE))}"
+    return log
+
+
+def _build(name: str, under: str, options: str, folder: Path, log: Path) -> None:
+    started = time.monotonic()
+    print(f"   building {name} (a minute or two)", flush=True)
+    arguments = f"--network host --build-arg BASE={under} {options} --tag {name} {shlex.quote(str(folder))}"
     run_quietly(log, f"podman build {arguments}")
     print(f"   {name} built in {time.monotonic() - started:.0f} s", flush=True)
-    return name
 
 
 def images(suites: list[str], logs: Path) -> dict[str, str]:

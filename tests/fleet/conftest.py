@@ -62,7 +62,7 @@ class Fleet:
         """Run a playbook on the fleet and count."""
         before = self.executed()
         argv = ["ansible-playbook", "-i", str(INVENTORY), *arguments, str(ROOT / path)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
         after = self.executed()
         return Run(
             status=done.returncode,

@@ -1,10 +1,11 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything is renewed, both roots are replaced and a client is revoked, while clients connect and a standby streams.
+"""Both roots are replaced, everything is renewed and a client is revoked, while clients connect and a standby streams.
 
-Each loop makes a new connection each time, with verify-full and its client certificate. The standby has to connect anew
-every few seconds, since its connection is ended again and again.
+Each loop makes a new connection each time, with verify-full and its client certificate: by libpq, by pgjdbc, and by two
+drivers for Go, directly and through a pooler that is not in the inventory. The standby has to connect anew every few
+seconds, since its connection is ended again and again.
 """
 
 from __future__ import annotations
@@ -29,13 +30,42 @@ LOOPS = Path(__file__).with_name("connecting.py")
 GO = "/tmp/go"
 ATTEMPTS = 5000
 PHASES = ("steady", "staged", "switched", "retiring")
-# Who connects to whom: (container, OS user): [(role, server)]
+# Who connects to whom by libpq: (container, OS user): [(role, server)]
 LOAD = {
-    ("app1", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1"), ("report", "pg15")],
+    ("app1", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1"), ("app", "pooler"), ("report", "pg15")],
     ("app2", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1")],
     ("app2", "alice"): [("alice", "pg17")],
     ("app2", "leaver"): [("leaver", "pg15")],
 }
+# Programs of tests/containers/drivers, what they connect by, and to whom; on app1, as OS user web and role app
+DRIVERS = {
+    ("java", "-cp", "/usr/local/lib/drivers:/usr/share/java/postgresql.jar", "Connecting"): ("pgjdbc",),
+    ("/usr/local/lib/drivers/connecting-go",): ("lib/pq", "pgx"),
+}
+DRIVEN = ("pg15", "pg17", "pooler")
+KINDS = [kind for kinds in DRIVERS.values() for kind in kinds]
+LEAST = 100  # connections of each loop of a driver
+POOLER = Path("/etc/pgbouncer/tls")
+POOLER_CONFIGURATION = f"""\
+[databases]
+app = host=pg15.example.test user=pooled password='a password of the test fleet' dbname=app
+[pgbouncer]
+listen_addr = *
+listen_port = 6432
+auth_type = cert
+auth_file = /etc/pgbouncer/userlist.txt
+pool_mode = session
+server_lifetime = 1
+ignore_startup_parameters = extra_float_digits
+logfile = /var/log/postgresql/pgbouncer.log
+pidfile = /var/run/postgresql/pgbouncer.pid
+client_tls_sslmode = verify-full
+client_tls_cert_file = {POOLER}/pooler.crt
+client_tls_key_file = {POOLER}/pooler.key
+client_tls_ca_file = {POOLER}/client.crt
+server_tls_sslmode = verify-full
+server_tls_ca_file = {POOLER}/server.crt
+"""
 STREAMING = "SELECT pid FROM pg_stat_replication WHERE state = 'streaming'"
 LOST = "could not connect to the primary server"
 
@@ -47,6 +77,7 @@ class Load:
     counted: list[dict[str, Any]] = field(default_factory=list)
     streamed: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    pooler_told: list[str] = field(default_factory=list)
     runs: dict[str, Any] = field(default_factory=dict)
 
     def of(self, kind: str, *, leaver: bool = False) -> list[dict[str, Any]]:
@@ -113,12 +144,16 @@ def connecting(fleet: Any, load: Load) -> Iterator[None]:
     started = []
     for (client, os_user), targets in LOAD.items():
         conninfos = [
-            f"host={server}.example.test user={role} dbname=app sslmode=verify-full connect_timeout=20 {files(role)}"
+            f"{address(server)} user={role} dbname=app sslmode=verify-full connect_timeout=20 {files(role)}"
             for role, server in targets
         ]
         with LOOPS.open() as script:
             command = fleet.command(client, "python3", "-", GO, *conninfos, user=os_user)
             started.append(subprocess.Popen(command, stdin=script, stdout=subprocess.PIPE, text=True))
+    driven = [f"{address(server)} user=app dbname=app" for server in DRIVEN]
+    for program in DRIVERS:
+        command = fleet.command("app1", *program, GO, *driven, user="web")
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     try:
         yield
     finally:
@@ -127,6 +162,55 @@ def connecting(fleet: Any, load: Load) -> Iterator[None]:
         for process in started:
             lines = process.communicate(timeout=300)[0].splitlines()
             load.counted += [json.loads(line) for line in lines]
+
+
+def address(server: str) -> str:
+    """Return parameters by which clients reach a server, or the pooler, which has a certificate of its own making."""
+    if server == "pooler":
+        return f"host=app1.example.test port=6432 sslrootcert={POOLER}/pooler.crt"
+    return f"host={server}.example.test"
+
+
+@contextlib.contextmanager
+def pooling(fleet: Any, load: Load) -> Iterator[None]:
+    """Have a pooler in front of a server, which no run knows: a person tells it of new authorities."""
+    subject = "-subj /CN=pooler -addext subjectAltName=DNS:app1.example.test"
+    make = (
+        f'mkdir -p {POOLER}; cat > /etc/pgbouncer/pgbouncer.ini; echo \'"app" ""\' > /etc/pgbouncer/userlist.txt;'
+        f"openssl req -x509 -newkey rsa:2048 -nodes {subject} -keyout {POOLER}/pooler.key -out {POOLER}/pooler.crt;"
+        f"chown -R postgres: {POOLER}; chmod 755 /etc/pgbouncer"
+    )
+    done = fleet.inside("app1", "sh", "-ec", make, stdin=POOLER_CONFIGURATION)
+    assert done.returncode == 0, done.stderr
+    tell_pooler(fleet)
+    fleet.output("app1", "systemctl", "start", "pgbouncer")
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.2):
+            if phase() == "staged":
+                tell_pooler(fleet)
+                fleet.output("app1", "systemctl", "reload", "pgbouncer")
+                load.pooler_told.append(phase())
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def tell_pooler(fleet: Any) -> None:
+    """Copy the authorities as they are to the pooler."""
+    for name in ("server", "client"):
+        folder = Path(os.environ["ANSIBLE_HOME"], "fleet-ca", name)
+        found = sorted(path for path in folder.glob("*/*.crt") if path.name in ("root.crt", "issuing.crt"))
+        text = "".join(path.read_text() for path in found)
+        done = fleet.inside("app1", "sh", "-c", f"cat > {POOLER}/{name}.crt", stdin=text)
+        assert done.returncode == 0, done.stderr
 
 
 def files(role: str) -> str:
@@ -155,12 +239,13 @@ def without_leaver(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def load(fleet: Any, without_leaver: tuple[str, ...], request: pytest.FixtureRequest) -> Load:
-    """Renew, roll over and revoke under load; everything else looks at what became of it."""
+    """Roll over, renew and revoke under load; everything else looks at what became of it."""
     found = Load()
     renew = ("-e", "postgres_server_renew=true", "-e", "postgres_client_renew=true")
-    with connecting(fleet, found), replicating(fleet, found):
-        found.runs["renewal"] = fleet.playbook(*INVENTORY, *renew)
+    with pooling(fleet, found), connecting(fleet, found), replicating(fleet, found):
         found.runs["rollover"] = fleet.playbook(*INVENTORY, path="playbooks/rotate_ca.yml")
+        found.runs["renewal"] = fleet.playbook(*INVENTORY, *renew)
+        found.runs["second renewal"] = fleet.playbook(*INVENTORY, *renew)
         found.runs["revocation"] = fleet.playbook(*INVENTORY, *without_leaver)
         found.runs["after"] = fleet.playbook(*INVENTORY, *without_leaver)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -181,7 +266,7 @@ def report(load: Load) -> list[str]:
     return [*lines, f"new replication connections by phase: {dict(load.streamed)}; failed: {load.faults}"]
 
 
-@pytest.mark.parametrize("run", ["renewal", "rollover", "revocation", "after"])
+@pytest.mark.parametrize("run", ["rollover", "renewal", "second renewal", "revocation", "after"])
 def test_every_run_ends_well(load: Load, run: str) -> None:
     assert load.runs[run].status == 0, load.runs[run].output[-6000:]
 
@@ -190,6 +275,20 @@ def test_no_connection_of_an_unrevoked_client_fails(load: Load) -> None:
     assert len(load.of("loop")) == sum(map(len, LOAD.values())) - 1
     assert [one for one in load.of("loop") if set(one["counts"]) != {""}] == []
     assert attempts(load) >= ATTEMPTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_connection_without_libpq_fails_either(load: Load, kind: str) -> None:
+    found = load.of(kind)
+    assert sorted(one["conninfo"].split(" ")[0] for one in found) == sorted(
+        address(one).split(" ")[0] for one in DRIVEN
+    )
+    assert [one for one in found if set(one["counts"]) != {""}] == []
+    assert min(one["counts"][""] for one in found) >= LEAST
+
+
+def test_the_pooler_was_given_the_new_authorities_before_they_issued(load: Load) -> None:
+    assert load.pooler_told == ["staged"]
 
 
 def test_no_session_is_dropped(load: Load) -> None:

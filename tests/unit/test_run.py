@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -171,6 +172,28 @@ def test_the_grid_of_versions_shows_what_was_not_tried() -> None:
         ["a", "9+9", "7+9 (2)"],
         ["b", "not tried", "8+9 1 WRONG"],
     ]
+
+
+def test_an_image_on_top_of_another_is_made_anew_with_it_and_with_its_own_sources(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[str] = []
+    monkeypatch.setattr(run.images, "image_exists", lambda _name: False)
+    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(run.images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
+    name = run.images.image("drivers", tmp_path)
+    below = run.images.image("bookworm", tmp_path)
+    (build,) = (one for one in commands if name in one)
+    assert f"BASE={below} " in build
+    assert build.endswith("/drivers")
+    folder = tmp_path / "containers"
+    shutil.copytree(run.images.HERE, folder)
+    monkeypatch.setattr(run.images, "HERE", folder)
+    assert run.images.image("drivers", tmp_path) == name
+    for file in (*run.images.ON_TOP["drivers"][1], "Containerfile"):
+        (folder / file).write_text((folder / file).read_text() + "\n")
+        assert run.images.image("drivers", tmp_path) != name, file
+        name = run.images.image("drivers", tmp_path)
 
 
 def test_a_suite_that_only_adds_to_another_is_built_on_its_base(

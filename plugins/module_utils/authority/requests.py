@@ -98,7 +98,11 @@ def _server(item: Mapping[str, Any], option: str) -> Holder:
 
 
 def _common_name(found: Sequence[Name]) -> str:
-    """Return the first name that a common name can hold (64 characters, RFC 5280), for people; clients read the SAN."""
+    """Return the first name that a common name can hold (64 characters, RFC 5280).
+
+    Clients read the alternative names, and people this one. Of a server that has only addresses for names it is more:
+    libpq before 15 compares an address with the common name and nothing else. It never is a name beside the others.
+    """
     return next((name.value for name in found if len(name.value) <= LONGEST_COMMON_NAME), "")
 
 

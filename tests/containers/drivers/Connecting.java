@@ -23,7 +23,7 @@ import java.util.TreeMap;
  */
 public class Connecting {
     private static final Path CURRENT = Path.of(System.getProperty("user.home"), ".postgresql/pgops/current");
-    private static final int PAUSE = 100; // milliseconds between two connections of a loop
+    private static final int PAUSE = 400; // milliseconds between two connections of a loop
 
     public static void main(String[] arguments) throws Exception {
         List<Thread> threads = new ArrayList<>();

@@ -21,7 +21,7 @@ import (
 	_ "github.com/lib/pq"
 )
 
-const pause = 100 * time.Millisecond // between two connections of a loop
+const pause = 400 * time.Millisecond // between two connections of a loop
 
 var user = regexp.MustCompile(`user=(\S+)`)
 
