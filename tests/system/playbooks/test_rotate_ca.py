@@ -23,6 +23,7 @@ from ansible_collections.pgops.tls.tests import loops
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 PHASES = ("stage", "switch", "retire", "finish")
+POOLER = "pooler1.example.com"  # outside the inventory
 KILLS = range(10) if os.environ.get("ALL_FAULTS") else (6,)  # tenths of a rollover after which it dies
 
 
@@ -46,6 +47,11 @@ def stopped(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done.stdout.replace("\\n", " ")
+
+
+def as_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the output without line breaks, which Ansible puts into warnings where a terminal ends."""
+    return " ".join((done.stdout + done.stderr).replace("\\n", " ").split())
 
 
 def rotate(site: Any, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
@@ -164,6 +170,11 @@ def test_a_forgotten_client_stops_it_by_its_name_and_nothing_is_issued(site: Any
     (line,) = [one for one in ledger(site) if one["id"].startswith("app2/")]
     assert f"app2/{site.os_users[1]}/other" in output
     assert line["not_after"] in output
+    assert "name it in postgres_ca_outside_holders" in output
+    named = {"authority": "client", "id": line["id"], "until": "2999-12-31", "by": "dba team"}
+    told = rotate(site, "--check", postgres_ca_outside_holders=[named], postgres_ca_outside_trust=[])
+    assert "stage a new client CA" in well(told)
+    assert "Phase retire is going to ask who trusts the old roots outside this inventory" in as_line(told)
     assert site.files() == before
     _forget(site, line["id"])
 
@@ -184,6 +195,11 @@ def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> N
     for number, phase in enumerate(PHASES):
         for wrong in PHASES[number + 1 : number + 2]:  # the one after
             assert f"{phase} comes first" in stopped(step(site, wrong))
+        if phase == "retire":
+            before = site.files()
+            unanswered = rotate(site, "--check", "-e", "postgres_ca_phase=retire", postgres_ca_outside_trust=[])
+            assert "phase: retire needs an answer. From then on, whatever trusts 'PostgreSQL ser" in stopped(unanswered)
+            assert site.files() == before
         assert well(step(site, phase)).count("CIPHER OR REASON") == (phase != "finish"), "the whole table, once"
         before = site.files()
         assert not any(changed(well(site.run())).values())
@@ -206,18 +222,49 @@ def test_a_second_start_after_the_end_does_nothing_and_says_how_to_begin_another
     assert site.files() == before
 
 
-def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_of_old_sessions(site: Any) -> None:
+def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler_outside_may_need(site: Any) -> None:
+    """The other authority is left alone, and sessions that go on with an old certificate are told."""
     as_first_made(site)
+    sign_outside(site)
     server, client = roots(site, "server"), roots(site, "client")
+    one = ("-e", "postgres_ca_rotate=client")
+    ended = {"authority": "server", "id": POOLER, "until": "2020-01-01", "by": "dba team"}
     with session(site) as stays:
-        output = well(rotate(site, "-e", "postgres_ca_rotate=client"))
+        output = stopped(rotate(site, *one))
+        assert "let the staged client CA issue from now on" in output
+        assert "phase: retire needs an answer. postgres_ca_outside_trust: none is wrong" in output
+        assert f"Known to be outside, by their certificates: {POOLER} (server certificate " in output
+        assert client[0] in roots(site, "client"), "the old root is trusted still"
+        (new,) = re.findall(r"rerun with -e postgres_ca_outside_trust=([0-9a-f]{8})\.", output)
+        done = rotate(site, *one, postgres_ca_outside_trust=new, postgres_ca_outside_holders=[ended])
+        output += well(done)
         assert stays.poll() is None
+    assert f"{POOLER} (server) counted until 2020-01-01 and no longer does. Ask dba team" in as_line(done)
     assert re.search(r'"db1 +app +postgres +127\.0\.0\.1 +psql .*(old_certificate|other_issuer)', output), output
     assert "client CA, phase steady: one root is trusted" in output
     assert "Nothing is left to do." in output
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 5
+    _forget(site, POOLER)
+
+
+def sign_outside(site: Any) -> None:
+    """Have module certificate sign for a host that is in no group of the inventory."""
+    command = "openssl req -new -newkey rsa:2048 -nodes -keyout pooler1.key -subj / -out pooler1.csr"
+    subprocess.run(command.split(), cwd=site.directory, check=True, capture_output=True)
+    csr = "{{ lookup('ansible.builtin.file', 'pooler1.csr') }}"
+    task = {
+        "pgops.tls.certificate": {
+            "directory": str(site.authorities),
+            "passphrase": "{{ postgres_ca_passphrase }}",
+            "authority": "server",
+            "requests": [{"id": POOLER, "names": [POOLER], "csr": csr}],
+        },
+        "register": "signed",
+        "failed_when": "signed is failed or signed.refused | length > 0",
+    }
+    well(site.run(playbook=[{"hosts": "db1", "gather_facts": False, "tasks": [task]}]))
 
 
 def session(site: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
