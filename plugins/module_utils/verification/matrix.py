@@ -62,7 +62,7 @@ class Server(NamedTuple):
     """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
-    beside the certificate. ``machine``: where it runs. ``certificate``: what this run has learned of the one it has.
+    beside the certificate. ``machine``: where it runs. ``certificate``: what module connection is told of its own.
     """
 
     name: str
@@ -177,16 +177,17 @@ def server_of(variables: Mapping[str, Any]) -> Server:
     The defaults are those of role postgres_server, which another host cannot see (a test keeps the two alike).
     """
     name = str(variables["inventory_hostname"])
-    names = [*variables.get("postgres_server_names", [name]), *variables.get("postgres_server_extra_names", [])]
+    given = [*variables.get("postgres_server_names", [name]), *variables.get("postgres_server_extra_names", [])]
+    names = tuple(dict.fromkeys(map(str, given)))
     return Server(
         name=name,
-        names=tuple(dict.fromkeys(str(one) for one in names)),
+        names=names,
         port=int(variables.get("postgres_server_port", 5432)),
         rejects_plaintext=variables.get("postgres_server_plaintext", "reject") == "reject",
         has_default_rules=not any(one in variables for one in _RULES),
         asks_for_password=_asks_for_password(variables),
         machine=machine_of(variables),
-        certificate=known_certificate(variables),
+        certificate=_certificate(name, names, known_certificate(variables)),
     )
 
 
@@ -340,7 +341,7 @@ def _ruled_out(
 def _common(identity: Identity, owners: Sequence[Server], name: str) -> dict[str, Any]:
     return {
         "server": ", ".join(one.name for one in owners),
-        "certificates": [_certificate(one) for one in owners],
+        "certificates": [one.certificate for one in owners],
         **({"asks_for_password": True} if any(one.asks_for_password for one in owners) else {}),
         "host": name,
         "port": owners[0].port,
@@ -375,11 +376,10 @@ def _database(identity: Mapping[str, Any], default: str) -> str:
     return _REPLICATION if list(identity.get("databases") or ()) == [_REPLICATION] else default
 
 
-def _certificate(server: Server) -> dict[str, Any]:
-    """Return a server that may answer, as module connection takes it."""
-    names = sorted({_key(name) for name in server.names})
-    known = {key: server.certificate[key] for key in ("serial", "not_before") if key in server.certificate}
-    return {"server": server.name, "names": names, **known}
+def _certificate(name: str, names: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a server that may answer and the certificate that this run knows of it, as module connection takes it."""
+    told = {key: known[key] for key in ("serial", "not_before") if key in known}
+    return {"server": name, "names": sorted(set(map(_key, names))), **told}
 
 
 @functools.lru_cache(maxsize=None)
