@@ -138,7 +138,7 @@ def test_a_rule_that_rejects_lets_nobody_in_without_tls(kind: str, address: str)
 
 
 def test_the_evaluator_knows_what_a_short_address_rejects() -> None:
-    declared = rule.read_all(lexer.read("hostssl all all 10.1 255.0.0.0 reject\nhostssl all all all cert\n"))
+    declared = list(rule.read_all(lexer.read("hostssl all all 10.1 255.0.0.0 reject\nhostssl all all all cert\n")))
     app = access.Attempt("app", "shop", address="10.9.9.9", tls=True, certificate=access.Certificate("app", "CN=app"))
     told = access.answer(declared, [], app, Facts(17)).decision
     assert told is not None
@@ -149,7 +149,7 @@ def test_the_evaluator_knows_what_a_short_address_rejects() -> None:
 
 
 def test_a_zone_of_a_client_does_not_count() -> None:
-    declared = rule.read_all(lexer.read("hostssl all all fe80::/10 reject\n"))
+    declared = list(rule.read_all(lexer.read("hostssl all all fe80::/10 reject\n")))
     told = access.answer(declared, [], access.Attempt("app", "shop", address="fe80::9%eth17", tls=True), Facts(17))
     assert told.verdict == access.REFUSED
     assert len(told.decisions) == 1
