@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba, lexer, rule, rule_checks
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
+LINK = socket.if_nameindex()[0][1]  # a network interface of this host
 CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
 
@@ -49,15 +51,15 @@ def network(text: str) -> rule.Network:
         ("2001:db8::1 ffff::ffff", "2001::1 ffff::ffff"),
         ("::ffff:10.0.0.1/128", "::ffff:10.0.0.1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ("fe80::1%1/64", "fe80:: ffff:ffff:ffff:ffff::"),
-        ("fe80::1%lo/64", "fe80:: ffff:ffff:ffff:ffff::"),
-        ("fe80::1%lo ffff::", "fe80:: ffff::"),
+        (f"fe80::1%{LINK}/64", "fe80:: ffff:ffff:ffff:ffff::"),
+        (f"fe80::1%{LINK} ffff::", "fe80:: ffff::"),
         ("10.0.0.0/33", None),
         ("10.0.0.0/", None),
         ("10.0.0.0/8x", None),
         ("10.0.0.0/-1", None),
         ("10.0.0.0 ffff::", None),
         ("::1/129", None),
-        ("::1%lo/128", None),
+        (f"::1%{LINK}/128", None),
         ("db.example.org/8", None),
         ("fe80::1%nolink/64", None),
     ],
@@ -72,7 +74,7 @@ def test_what_the_server_takes_for_an_address_is_a_network(address: str, expecte
 
 @pytest.mark.parametrize(
     "host",
-    ["db.example.org", ".example.org", "999.1", "10.0.0.256", "1.2.3.4.5", "fe80::1%nolink", "::1%lo", "-", "ALL"],
+    ["db.example.org", ".example.org", "999.1", "10.0.0.256", "1.2.3.4.5", "fe80::1%nolink", f"::1%{LINK}", "-", "ALL"],
 )
 def test_anything_else_is_the_name_of_a_host(host: str) -> None:
     found = of(host)
