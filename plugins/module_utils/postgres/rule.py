@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Iterable, Mapping, NamedTuple, Sequence
+from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
@@ -98,9 +98,9 @@ def read(line: Line, file: str = "pg_hba.conf", *, elsewhere: bool = False) -> R
     )
 
 
-def read_all(lines: Iterable[Line]) -> list[Rule]:
-    """Return the rules of a text that is for any host."""
-    return [read(line, elsewhere=True) for line in lines]
+def read_all(lines: Iterable[Line]) -> Iterator[Rule]:
+    """Yield the rules of a text that is for any host."""
+    return (read(line, elsewhere=True) for line in lines)
 
 
 def is_word(address: Token | None) -> bool:
@@ -110,6 +110,8 @@ def is_word(address: Token | None) -> bool:
 
 def numeric(text: str) -> bytes | None:
     """Return the bytes of what the C library of this host takes for an address, None for a name."""
+    if not (":" in text or text[:1].isdigit()):  # most names: nobody needs to be asked
+        return None
     packed = packed_address(text)
     if packed is not None:
         return packed
@@ -141,13 +143,14 @@ def _place(address: Token | None, mask: str, elsewhere: bool) -> tuple[Network |
     if address is None or is_word(address):
         return None, None, 4
     start, slash, bits = address.text.partition("/")
-    packed, packed_mask = numeric(start), numeric(mask)
-    if packed is None and elsewhere and (slash or packed_mask is not None):
+    packed = numeric(start)
+    if packed is None and elsewhere and (slash or numeric(mask) is not None):
         packed = _with_zone(start)
     if packed is None:
         return None, None if slash else start, 4
     if slash:
         return _network(packed, _mask_of(bits, len(packed) * 8)), None, 4
+    packed_mask = numeric(mask)
     fits = packed_mask is not None and len(packed_mask) == len(packed)
     return _network(packed, _number(packed_mask) if packed_mask and fits else None), None, 5
 

@@ -102,7 +102,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
 
 def of_texts(hba: str, ident: str, major: int) -> Rules:
     """Return the rules of texts; nothing that they include is followed."""
-    rules, maps = read_all(lexer.read(hba, major)), lexer.read(ident, major)
+    rules, maps = list(read_all(lexer.read(hba, major))), lexer.read(ident, major)
     advice = rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major)
     return Rules(rules, maps, Facts(major), advice=advice)
 

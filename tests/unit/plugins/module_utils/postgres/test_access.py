@@ -16,7 +16,7 @@ APP = access.Attempt("app", "shop", address="192.0.2.7", tls=True, certificate=a
 
 def decided(text: str, attempt: access.Attempt = APP, ident: str = "", facts: Facts = FACTS) -> list[tuple[Any, str]]:
     """Return the numbers of the lines that may decide, with their verdicts."""
-    found = access.answer(rule.read_all(lexer.read(text)), lexer.read(ident), attempt, facts)
+    found = access.answer(list(rule.read_all(lexer.read(text))), lexer.read(ident), attempt, facts)
     return [(one.rule and one.rule.line.number, one.verdict) for one in found.decisions]
 
 
@@ -219,13 +219,13 @@ def test_every_rule_that_may_decide_is_named_until_one_surely_does() -> None:
     assert decided(text, facts=unknown) == [(1, "refused"), (2, "accepted")]
     anywhere = APP._replace(address=None, role="boss")
     assert [number for number, _verdict in decided(text, anywhere)] == [2, 3]
-    found = access.answer(rule.read_all(lexer.read(text)), [], APP, unknown)
+    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP, unknown)
     assert (found.verdict, found.decision) == ("unknown", None)
 
 
 def test_a_certain_verdict_of_uncertain_rules() -> None:
     text = "hostssl all all 192.0.2.0/24 reject"
-    found = access.answer(rule.read_all(lexer.read(text)), [], APP._replace(address=None), FACTS)
+    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP._replace(address=None), FACTS)
     assert found.verdict == "refused"
     assert len(found.decisions) == 2
 

@@ -11,7 +11,7 @@ CLOSING = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
 
 def advised(text: str, ident: str = "", major: int = 17, *, has_ca: bool | None = True) -> list[Advice]:
-    rules, maps = rule.read_all(lexer.read(text, major)), lexer.read(ident, major)
+    rules, maps = list(rule.read_all(lexer.read(text, major))), lexer.read(ident, major)
     return rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major, has_ca=has_ca)
 
 

@@ -49,7 +49,7 @@ def test_a_rule_that_never_matches_decides_on_no_connection_and_closed_ways_are_
     draw, never, closed = random.Random(SEED), 0, 0  # noqa: S311
     for _file in range(FILES):
         major = draw.choice([15, 17])
-        rules = rule.read_all(lexer.read(made_up(draw), major))
+        rules = list(rule.read_all(lexer.read(made_up(draw), major)))
         facts = Facts(major, groups=GROUPS, networks=["192.0.2.7/24"], host_names=NAMES)
         order = Order(rules, major)
         dead = {position for position in range(len(rules)) if order.takers(position)}
