@@ -199,7 +199,8 @@ class Transaction:
             )
         self.told.append(
             f"{damage} The files of OS user {self.user.name!r} are whole all the same, and log in in a rehearsal. So "
-            f"the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove it."
+            f"the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove that "
+            "file."
         )
 
     def _plan(self) -> tuple[Found, Plan]:

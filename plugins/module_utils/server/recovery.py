@@ -62,9 +62,12 @@ def _half(found: planning.Found, state: ServerState, included: str) -> Iterator[
     leaf = planning.leaf_of(found.generation.get(planning.CERTIFICATE))
     if leaf is None or found.served != leaf.sha256:
         yield "the server shows another certificate than the one on disk"
+    else:
+        yield from found.drift
     if not is_included:
         yield f"its configuration does not include {included}"
-    yield from filter(None, [found.unfit, *found.drift])
+    if found.unfit:
+        yield found.unfit
 
 
 def of_files(path: str, administrator: Administrator | None) -> bool:

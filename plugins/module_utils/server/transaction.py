@@ -145,7 +145,7 @@ class Transaction:
             self.state = state.inspect(self.administrator)
         self.told.append(
             f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
-            f"journal is {aside}. Find out who wrote to {self.store.directory}, then remove it."
+            f"journal is {aside}. Find out who wrote to {self.store.directory}, then remove that file."
         )
         return ["recovery: the damaged journal of an interrupted run is set aside"]
 
