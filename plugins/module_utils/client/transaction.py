@@ -113,10 +113,10 @@ class Transaction:
         return (
             f"{self.home.directory}: OS user {self.user.name!r} gets files at libpq's default names, for the first "
             "time from this collection. Its programs use them at every server, also at those outside the inventory. "
-            "Where root.crt has no CA of such a server, or the server asks for a certificate of another CA, "
-            "sslmode=require fails, and sslmode=prefer (the default) falls back to plaintext. Add the CAs of such "
-            "servers to postgres_client_extra_roots. Where that is not enough, set home of the identity to a directory "
-            "of its own, and name its files in the connections that are meant."
+            "Where root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
+            "back to plaintext. Add the CAs of such servers to postgres_client_extra_roots. A server that asks for a "
+            "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
+            "identity to a directory of its own, which libpq does not look into by itself."
         )
 
     def _of_lists(self) -> list[str]:
