@@ -90,7 +90,11 @@ options:
         RV(authorities.client.bundle) from then on, and issue nothing. Have every host trust them, by a run.
       - V(switch) lets them issue. Then have every host get a new certificate. If the old root's key was there at
         V(stage), chains hold the new root as signed by the old one, and who trusts only that one is not shut out yet.
-      - V(retire) takes the old root out of what is trusted. Then have every host forget it.
+      - V(retire) takes the old root out of what is trusted. Then have every host forget it. Where chains hold the new
+        root as signed by the old one, that takes two calls with V(retire).
+      - The first of them takes that certificate out of RV(authorities.client.issuing), and everybody trusts the old
+        root still. Then have every host shorten its chains; it needs no new certificate for it. pgjdbc logs in with no
+        chain whose last issuer the server does not trust, so this has to come first.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
       - Refused as long as the newest certificate of an id in the ledger, of an authority in O(rotate), is neither in
         O(holders) nor in O(outside_holders), unless it has ended or is revoked; RV(unproven) tells which.
@@ -337,6 +341,8 @@ authorities:
           description:
             - PEM certificates of issuing CAs, first the one in use.
             - Certificates that the others have issued, which were in use before it below the same root, may stay.
+            - While a root is replaced, also the new root as signed by the old one, as long as chains are to hold it.
+              Hosts take out of their chains what is not in this list, or leads to no root that is trusted.
           type: str
         bundle:
           description:

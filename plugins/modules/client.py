@@ -107,6 +107,8 @@ options:
     description:
       - PEM certificates of the authorities that issue clients' certificates, first the one that does at present.
       - Certificates that the others have issued stay until they are due for another reason.
+      - What a chain holds behind the certificate, and is not in this list, or leads to no trusted root, is taken out of
+        the file. Key and certificate stay.
     type: str
     required: true
   trusted_clients:

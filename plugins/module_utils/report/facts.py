@@ -68,7 +68,9 @@ def _server(result: Mapping[str, Any], before: Mapping[str, Any], now: int) -> d
 
 def _authority(found: Mapping[str, Any]) -> dict[str, Any]:
     roots = [("root", one) for one in certificate.read_pem(found["roots"], "authorities")]
-    issuing = [("issuing", one) for one in certificate.read_pem(found["issuing"], "authorities")]
+    names = {root.subject for _kind, root in roots}  # a new root that the old one has signed is listed once
+    between = certificate.read_pem(found["issuing"], "authorities")
+    issuing = [("issuing", one) for one in between if one.subject not in names]
     return {
         "phase": str(found.get("phase") or ""),
         "certificates": [

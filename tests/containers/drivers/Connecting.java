@@ -83,7 +83,7 @@ public class Connecting {
             properties.setProperty("sslcert", files.resolve("postgresql.crt").toString());
             properties.setProperty("sslkey", files.resolve("postgresql.pk8").toString());
             properties.setProperty("sslrootcert", words.getOrDefault("sslrootcert", files.resolve("root.crt").toString()));
-            properties.setProperty("loginTimeout", "20");
+            properties.setProperty("loginTimeout", "60");
             String url = "jdbc:postgresql://" + words.get("host") + ":" + words.get("port") + "/" + words.get("dbname");
             try (Connection connection = DriverManager.getConnection(url, properties)) {
                 connection.createStatement().executeQuery("SELECT 1");

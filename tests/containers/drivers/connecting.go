@@ -83,7 +83,7 @@ func withFiles(conninfo string) (string, error) {
 	generation, err := filepath.EvalSymlinks(os.Getenv("HOME") + "/.postgresql/pgops/current")
 	role := user.FindStringSubmatch(conninfo)[1]
 	files := fmt.Sprintf("sslcert=%[1]s/%[2]s/postgresql.crt sslkey=%[1]s/%[2]s/postgresql.key", generation, role)
-	return fmt.Sprintf("sslrootcert=%s/root.crt sslmode=verify-full connect_timeout=20 %s %s", generation, files, conninfo), err
+	return fmt.Sprintf("sslrootcert=%s/root.crt sslmode=verify-full connect_timeout=60 %s %s", generation, files, conninfo), err
 }
 
 func byPq(conninfo string) error {
