@@ -7,9 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, signing
 
 PASSPHRASE = "never-to-be-seen-4711"
 COLLECTIONS = next(path for path in sys.path if path.endswith(".ansible/collections"))
@@ -183,3 +186,44 @@ def test_another_host_keeps_the_authorities_with_its_own_python(project: Project
     assert "db1 -> app1" in done.stdout
     assert place.is_dir()
     assert not project.authorities.exists()
+
+
+def test_the_summary_puts_certificates_back_that_the_ledger_lost_and_is_silent_where_it_lost_none(
+    project: Project,
+) -> None:
+    """The plays are those of site.yml; what hosts showed is set in between."""
+    now, csr = int(time.time()), (project.folder / "some.csr").read_text()
+    keeping.keep(keeping.Wish(str(project.authorities), "P-256", PASSPHRASE), now, is_dry=False)
+    wanted = [{"id": host, "csr": csr, "names": [f"{host}.example"]} for host in ("db1", "db2", "db3")]
+    order = signing.Order(str(project.authorities), PASSPHRASE, "server", wanted, "90d")
+    chains = signing.sign(order, now, is_dry=False).certificates
+    ledger = project.authorities / "ledger.jsonl"
+    before = [json.loads(line) for line in ledger.read_text().splitlines()]
+    ledger.unlink()
+    site = yaml.safe_load((Path(COLLECTIONS) / "ansible_collections/pgops/tls/playbooks/site.yml").read_text())
+    (summary,) = [play for play in site if play["name"] == "Summary"]
+    facts = {"__postgres_server_converged": "{{ shown }}", "__postgres_server_failed": "{{ failed | default('') }}"}
+    shown = {"hosts": "postgres_servers", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": facts}]}
+    plays = [yaml.safe_load(PLAYBOOK)[0], shown, summary]
+    (project.folder / "site.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    hosts = {}
+    for line in before:
+        hosts[line["id"]] = {"shown": {"certificate": {"serial": line["serial"], "pem": chains[line["id"]]}}}
+    inventory = yaml.safe_load(INVENTORY)
+    inventory["all"]["children"]["postgres_servers"]["hosts"] = hosts
+    hosts["db2"]["failed"] = "cannot be reached"
+    (project.folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    failed = project.run()
+    assert failed.returncode == 2, "for db2, which failed"
+    assert "db2 (server): cannot be reached" in failed.stdout
+    told = " ".join((failed.stdout + failed.stderr).split())
+    assert "ledger.jsonl did not hold certificates that are in use: db1 (server certificate " in told
+    after = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [(line["id"], line["serial"], line["sha256"]) for line in after] == [
+        (line["id"], line["serial"], line["sha256"]) for line in before
+    ]
+    del hosts["db2"]["failed"]
+    (project.folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    again = project.run()
+    assert again.returncode == 0, again.stdout
+    assert "Put back" not in again.stdout
