@@ -18,7 +18,7 @@ options:
   _input:
     description:
       - Results of M(ansible.builtin.stat) for C(current) in each directory that P(pgops.tls.tls_directories#filter)
-        lists. The C(item) of each is a list of a dictionary with the host as C(key), and the directory.
+        lists, which is the C(item) of each.
     type: list
     elements: dict
     required: true

@@ -359,7 +359,7 @@ def _was_set_up_as_host(fleet: Fleet) -> None:
 
 @PROVOKED.of("there are no authorities in ..., but hosts have TLS")
 def _there_are_no_authorities_but_hosts_have_tls(fleet: Fleet) -> None:
-    answer = {"item": [{"key": "db1"}, str(fleet.server.directory)], "stat": {"exists": True}}
+    answer = {"item": ["db1", str(fleet.server.directory)], "stat": {"exists": True}}
     fleet.heed([traces.refusal([answer], "/srv/postgres-ca", "localhost")])
 
 
