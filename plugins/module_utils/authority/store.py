@@ -77,9 +77,9 @@ def _ownership(directory: str) -> str:
     if owner == os.geteuid():
         return ""
     return (
-        f" It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs Ansible; "
-        "ansible_become does not count there. Run Ansible as that user, or change the owner of this directory and of all "
-        "that is in it."
+        f" It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs "
+        "Ansible; ansible_become does not count there. Run Ansible as that user, or change the owner of this directory "
+        "and of all that is in it."
     )
 
 
