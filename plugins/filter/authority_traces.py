@@ -18,7 +18,7 @@ options:
   _input:
     description:
       - Results of M(ansible.builtin.stat) for C(current) in each directory that P(pgops.tls.tls_directories#filter)
-        lists, with C([{key: HOST}, DIRECTORY]) as C(item).
+        lists, which is the C(item) of each.
     type: list
     elements: dict
     required: true

@@ -11,8 +11,8 @@ name: tls_directories
 short_description: List the TLS directories of a fleet
 version_added: 0.1.0
 description:
-  - Lists for each host in C(postgres_servers) and C(postgres_clients) the directories in which this collection keeps
-    its TLS files. A home that the inventory does not name is written as C(~OS_USER).
+  - Lists the hosts in C(postgres_servers) and C(postgres_clients) with the directories in which this collection keeps
+    their TLS files. A home that the inventory does not name is written as C(~OS_USER).
 positional: groups
 options:
   _input:
@@ -29,13 +29,14 @@ author: The pgops.tls authors (@pgops)
 EXAMPLES = r"""
 - name: Show where the keys of this host are
   ansible.builtin.debug:
-    msg: "{{ (hostvars | pgops.tls.tls_directories(groups))[inventory_hostname] }}"
+    msg: "{{ hostvars | pgops.tls.tls_directories(groups) | selectattr(0, 'eq', inventory_hostname) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The directories by the name of the host.
-  type: dict
+  description: Lists of two, the name of a host and a directory.
+  type: list
+  elements: list
 """
 
 from typing import Any, Callable

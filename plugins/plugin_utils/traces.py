@@ -10,19 +10,16 @@ from typing import Any, Iterable, Mapping, Sequence
 _SHOWN = 5  # hosts in a message
 
 
-def tls_directories(
-    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Return for each host of the fleet the directories in which this collection keeps its TLS files."""
-    servers, clients = groups.get("postgres_servers", ()), groups.get("postgres_clients", ())
-    found: dict[str, list[str]] = {host: [] for host in (*servers, *clients)}
-    for host in servers:
+def tls_directories(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return each host of the fleet with a directory in which this collection keeps its TLS files."""
+    found = []
+    for host in groups.get("postgres_servers", ()):
         port = hostvars[host].get("postgres_server_port", 5432)
-        found[host].append(str(hostvars[host].get("postgres_server_directory", f"/etc/postgresql/tls/{port}")))
-    for host in clients:
+        found.append([host, str(hostvars[host].get("postgres_server_directory", f"/etc/postgresql/tls/{port}"))])
+    for host in groups.get("postgres_clients", ()):
         for one in hostvars[host].get("postgres_client_identities", ()):
-            found[host].append(f"{one.get('home') or '~' + str(one['os_user'])}/.postgresql/pgops")
-    return {host: list(dict.fromkeys(directories)) for host, directories in found.items()}
+            found.append([host, f"{one.get('home') or '~' + str(one['os_user'])}/.postgresql/pgops"])
+    return [list(one) for one in dict.fromkeys(map(tuple, found))]
 
 
 def refusal(answers: Iterable[Mapping[str, Any]], directory: str, ca_host: str) -> str:
@@ -57,7 +54,7 @@ def silent(answers: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _host(answer: Mapping[str, Any]) -> str:
-    return str(answer["item"][0]["key"])
+    return str(answer["item"][0])
 
 
 def _listed(found: Sequence[str]) -> str:

@@ -148,3 +148,19 @@ def test_a_broken_map_of_somebody_else_is_named_where_the_server_cannot_tell(
     monkeypatch.setattr(transaction.state, "inspect", lambda who: inspect(who)._replace(version=140000))
     managed.cluster.write("pg_ident.conf", "# of somebody else\npeople alice\n")
     refused(managed, f"{managed.cluster.data}/pg_ident.conf line 2: found 'people alice', expected MAP", **OTHERS)
+
+
+def test_a_server_that_was_set_up_for_another_name_of_the_inventory_is_refused(managed: Server) -> None:
+    assert managed.converge(host="db1").changes == [], (
+        "what an earlier version has left gets its name with the next change"
+    )
+    assert managed.settle(host="db1", renew=True).plan.reasons == ["forced"]
+    refused(managed, "this server was set up as host 'db1' of the inventory, and this run calls it 'pg1'", host="pg1")
+    refused(managed, "set up as host 'db1'", host="pg1", former_host="db2", renew=True)
+    leaf = managed.served()
+    renamed = managed.settle(host="pg1", former_host="db1")
+    assert renamed.changes == ["inventory host: db1 -> pg1"]
+    assert managed.served() == leaf
+    assert managed.converge(host="pg1").changes == managed.converge().changes == []
+    refused(managed, "set up as host 'pg1'", host="db1")
+    managed.restart()

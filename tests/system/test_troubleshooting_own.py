@@ -24,6 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
+from ansible_collections.pgops.tls.plugins.plugin_utils import traces
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests import leaving
 from ansible_collections.pgops.tls.tests.clients import Clients, User
@@ -401,6 +402,18 @@ def _did_not_hold_certificates_that_are_in_use(fleet: Fleet) -> None:
     (directory / ledger.FILE).unlink()
     shown = {"client": [{"id": id_, "certificate": chain} for id_, chain in signed.certificates.items()]}
     fleet.heed(keeping.keep(wish._replace(shown=shown), NOW, is_dry=False).warnings)
+
+
+@PROVOKED.of("was set up as host ... of the inventory")
+def _was_set_up_as_host(fleet: Fleet) -> None:
+    fleet.server.settle(host="db1", renew=True)
+    fleet.hear(lambda: fleet.server.converge(host="pg1"))
+
+
+@PROVOKED.of("there are no authorities in ..., but hosts have TLS")
+def _there_are_no_authorities_but_hosts_have_tls(fleet: Fleet) -> None:
+    answer = {"item": ["db1", str(fleet.server.directory)], "stat": {"exists": True}}
+    fleet.heed([traces.refusal([answer], "/srv/postgres-ca", "localhost")])
 
 
 @PROVOKED.of("Its key is not here to make a new one")

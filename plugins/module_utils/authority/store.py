@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
 from typing import Iterator, NamedTuple, Sequence
 
@@ -70,7 +69,7 @@ def _explained(directory: str) -> Iterator[None]:
 
 
 def _ownership(directory: str) -> str:
-    """Return whose a directory is that another user has made, such as a run as root, and how to change it."""
+    """Return whose a directory is that another user has made, such as a run as root."""
     try:
         owner = os.stat(directory).st_uid
     except OSError:
@@ -78,8 +77,9 @@ def _ownership(directory: str) -> str:
     if owner == os.geteuid():
         return ""
     return (
-        f" It belongs to user id {owner}. If the authorities are to be kept by this user, give them to it as root: "
-        f"chown -R {os.geteuid()} {shlex.quote(directory)}."
+        f" It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs "
+        "Ansible; ansible_become does not count there. Run Ansible as that user, or change the owner of this directory "
+        "and of all that is in it."
     )
 
 
