@@ -37,7 +37,7 @@ class Removal(Transaction):
 
     def _refuse_unwritable(self, directories: Sequence[str]) -> None:
         for path in directories:
-            if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+            if not files.may_write(path):
                 raise TlsError(
                     f"{path}: OS user {self.user.name!r} cannot write to this directory, from which files are to be "
                     "removed with that user's rights. Nothing was changed. Check its mode, and whether its file system "

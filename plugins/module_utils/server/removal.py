@@ -12,6 +12,7 @@ import os
 import shutil
 from typing import Iterable
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
@@ -87,7 +88,7 @@ class RuleRemoval(Transaction):
     def _refuse_unfit(self, plan: planning.Plan, own: OwnTls) -> None:
         """Stop where the transaction could not be noted down, or its end not be proven. Raises TlsError, OSError."""
         path = self.store.directory
-        if not plan.is_empty and os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+        if not plan.is_empty and os.path.isdir(path) and not files.may_write(path):
             raise TlsError(
                 f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
                 "directory, in which every change is noted before it is made. Nothing was changed. Check its mode, "
