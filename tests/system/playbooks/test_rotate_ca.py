@@ -216,6 +216,7 @@ def test_a_whole_rollover_of_one_authority_leaves_the_other_one_alone_and_tells_
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 4
+    assert output.count("CIPHER OR REASON") == 3, "the whole table once for each phase that a run follows"
 
 
 def session(site: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
