@@ -246,6 +246,7 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
     assert roots(site, "server") == server
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 5
+    assert output.count("CIPHER OR REASON") == 4, "the whole table once for each step that a run follows"
     _forget(site, POOLER)
 
 
