@@ -76,7 +76,7 @@ def program(site: Any, name: str, text: str) -> str:
 def test_the_other_hosts_go_all_the_way_and_the_summary_names_each_bad_one_with_its_cause(site: Any) -> None:
     inventory = site.inventory()
     servers, clients = groups(inventory)
-    servers |= {"db2": down(), "db3": down(**SILENT), "db4": down()}
+    servers |= {"db2": down(), "db3": down(**SILENT, postgres_server_names=["db3.invalid"]), "db4": down()}
     clients |= {"app2": {"postgres_client_identities": [{"role": "app", "os_user": "nobody-here"}]}, "db3": {}}
     done = site.run(inventory=inventory)
     assert done.returncode == 2, done.stdout
