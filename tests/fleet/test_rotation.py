@@ -56,6 +56,7 @@ auth_type = cert
 auth_file = /etc/pgbouncer/userlist.txt
 pool_mode = session
 server_lifetime = 1
+client_login_timeout = 300
 ignore_startup_parameters = extra_float_digits
 logfile = /var/log/postgresql/pgbouncer.log
 pidfile = /var/run/postgresql/pgbouncer.pid
