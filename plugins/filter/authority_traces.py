@@ -17,7 +17,7 @@ positional: directory, host
 options:
   _input:
     description:
-      - Results of M(ansible.builtin.stat) for C(current) in each directory that P(pgops.tls.tls_directories#filter)
+      - Results of C(ansible.builtin.stat) for C(current) in each directory that P(pgops.tls.tls_directories#filter)
         lists, which is the C(item) of each.
     type: list
     elements: dict

@@ -95,7 +95,7 @@ options:
     description:
       - The name of this host in the inventory. Each generation notes it in C(ssl.conf).
       - A directory that was set up for another name is an error. Else two names of one server would take turns, and
-        each run would give it the certificate of the one, then that of the other.
+        each run would install the certificate of the one, then that of the other.
     type: str
     default: ""
   former_host:

@@ -127,7 +127,9 @@ def test_an_execution_environment_gets_what_the_controller_needs(user: User, run
     }
 
 
-def test_the_installed_playbook_does_the_whole_job_and_warns_of_the_default_names_alone(user: User, host: Callable[..., str]) -> None:
+def test_the_installed_playbook_does_the_whole_job_and_warns_of_the_default_names_alone(
+    user: User, host: Callable[..., str]
+) -> None:
     first = user.ansible("playbook", "--inventory=inventory.json", "pgops.tls.site")
     again = user.ansible("playbook", "--inventory=inventory.json", "--check", "--diff", "pgops.tls.site")
     assert "changed=0" not in first

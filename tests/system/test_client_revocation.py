@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.client import removal
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, removal, target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.clients import NOW, Clients, User, chains, used
@@ -98,6 +98,30 @@ def test_a_list_that_got_lost_is_put_back_by_the_next_run(host: Host, lost: str)
     assert host.converge()["changed"]
     assert REFUSED in host.log_in()
     assert used(host.user) == before
+
+
+def test_the_first_list_is_told_as_libpq_then_refuses_servers_whose_ca_has_none(
+    clients: Clients, server: Server, alice: User, server_authority: Any, client_authority: Any
+) -> None:
+    server.cluster.hba("host all app all trust")
+    server.cluster.serve(*server_authority.issue("own", "serverAuth", "DNS:localhost"), client_authority.root)
+    host, root = Host(clients, server, alice), alice.home / "own.crt"
+    root.write_text(server_authority.root.read_text())
+    root.chmod(0o644)
+    outside = f"user=app dbname=postgres sslmode=verify-full sslrootcert={root} sslcert=none"
+    assert host.log_in(outside) == "app\n"
+    host.revoke(7)
+    wanted = target.read(clients.options, NOW)
+    first, done, again = (
+        convergence.converge(wanted, NOW, float(NOW), check_mode=mode).warnings for mode in (True, False, False)
+    )
+    assert first == done
+    assert [one.partition(" gets lists of revoked certificates at libpq's default name")[0] for one in first] == [
+        f"{alice.default}/root.crl: OS user {alice.name!r}"
+    ]
+    assert again == []
+    assert REFUSED in host.log_in(outside), "what the warning says is true"
+    assert host.log_in(f"{outside} sslcrl=/dev/null") == "app\n", "and what it advises helps"
 
 
 def test_a_list_of_others_is_kept_beside_ours(host: Host) -> None:

@@ -106,8 +106,16 @@ class Transaction:
     def warnings(self, outcome: Outcome) -> list[str]:
         """Return what changes connections of this user that nobody may think of, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
-        is_new = outcome.found.generation is None and not self.identities[0].home  # else libpq looks elsewhere
-        return [*([self._of_default_names()] if is_new and not is_told else []), *self._of_lists()]
+        news = [] if is_told or self.identities[0].home else self._of_news(outcome.found)  # else libpq looks elsewhere
+        return [*news, *self._of_lists()]
+
+    def _of_news(self, found: Found) -> list[str]:
+        """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
+        has_lists = bool(self.target.crls) and planning.LISTS not in found.contents
+        return [
+            *([self._of_default_names()] if found.generation is None else []),
+            *([self._of_first_lists()] if has_lists else []),
+        ]
 
     def _of_default_names(self) -> str:
         return (
@@ -117,6 +125,15 @@ class Transaction:
             "back to plaintext. Add the CAs of such servers to postgres_client_extra_roots. A server that asks for a "
             "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
             "identity to a directory of its own, which libpq does not look into by itself."
+        )
+
+    def _of_first_lists(self) -> str:
+        return (
+            f"{self.home.revocations}: OS user {self.user.name!r} gets lists of revoked certificates at libpq's "
+            "default name, for the first time from this collection. Its programs check them at every server, also "
+            "where they name an sslrootcert of their own, and refuse a server whose CA has no list in that file. In "
+            "connections to servers outside the inventory, name the list of their CA by sslcrl, or sslcrl=/dev/null "
+            "where there is none."
         )
 
     def _of_lists(self) -> list[str]:
