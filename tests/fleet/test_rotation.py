@@ -68,6 +68,7 @@ server_tls_sslmode = verify-full
 server_tls_ca_file = {POOLER}/server.crt
 """
 STREAMING = "SELECT pid FROM pg_stat_replication WHERE state = 'streaming'"
+FIRST_LISTS = "gets lists of revoked certificates at libpq's default name"
 LOST = "could not connect to the primary server"
 
 
@@ -145,7 +146,7 @@ def connecting(fleet: Any, load: Load) -> Iterator[None]:
     started = []
     for (client, os_user), targets in LOAD.items():
         conninfos = [
-            f"{address(server)} user={role} dbname=app sslmode=verify-full connect_timeout=20 {files(role)}"
+            f"{address(server)} user={role} dbname=app sslmode=verify-full connect_timeout=20 {own(role, server)}"
             for role, server in targets
         ]
         with LOOPS.open() as script:
@@ -214,8 +215,10 @@ def tell_pooler(fleet: Any) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def files(role: str) -> str:
-    """Return libpq's parameters for an identity whose files have no default names."""
+def own(role: str, server: str) -> str:
+    """Return libpq's parameters for an identity whose files have no default names, or for whom no run manages."""
+    if server == "pooler":
+        return "sslcrl=/dev/null"  # as the run advises that brings the first lists
     if role != "report":
         return ""
     folder = "/home/web/.postgresql/pgops/current/report"
@@ -281,11 +284,15 @@ def test_no_connection_of_an_unrevoked_client_fails(load: Load) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_connection_without_libpq_fails_either(load: Load, kind: str) -> None:
     found = load.of(kind)
-    assert sorted(one["conninfo"].split(" ")[0] for one in found) == sorted(
-        address(one).split(" ")[0] for one in DRIVEN
-    )
+    reached = [one["conninfo"].partition(" ")[0] for one in found]
+    assert sorted(reached) == sorted(address(one).partition(" ")[0] for one in DRIVEN)
     assert [one for one in found if set(one["counts"]) != {""}] == []
     assert min(one["counts"][""] for one in found) >= LEAST
+
+
+def test_the_first_revocation_warns_of_lists_that_libpq_reads_at_the_pooler_too(load: Load) -> None:
+    told = {run: " ".join(done.output.split()).count(FIRST_LISTS) for run, done in load.runs.items()}
+    assert {run for run, count in told.items() if count} == {"revocation"}
 
 
 def test_the_pooler_was_given_the_new_authorities_before_they_issued(load: Load) -> None:

@@ -67,9 +67,9 @@ OS_USER = pwd.getpwuid(os.geteuid()).pw_name
 class Clients:
     """Makes connections to one server, and tells what it logs of each."""
 
-    def __init__(self, cluster: Any, certificates: Mapping[str, Sequence[Path]] = {}) -> None:
+    def __init__(self, cluster: Any, certificates: Mapping[str, Sequence[Path]] | None = None) -> None:
         self.cluster = cluster
-        self.contexts = {name: _context(*certificates.get(name, ())) for name in CERTIFICATES}
+        self.contexts = {name: _context(*(certificates or {}).get(name, ())) for name in CERTIFICATES}
 
     def told(self, attempt: access.Attempt) -> str:
         """Connect with a wrong password and return what is logged until the session begins or is refused."""

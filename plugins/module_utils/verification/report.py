@@ -18,7 +18,6 @@ HINTS = {
     "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
     _UNRESOLVED: "The client host has to know this name (DNS, /etc/hosts).",
 }
-_NO_ORIGINS: Mapping[tuple[str, str], str] = {}
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
 
@@ -58,7 +57,7 @@ def sentence(check: Mapping[str, Any]) -> str:
     )
 
 
-def causes(checks: Iterable[Mapping[str, Any]], origins: Mapping[tuple[str, str], str] = _NO_ORIGINS) -> list[str]:
+def causes(checks: Iterable[Mapping[str, Any]], origins: Mapping[tuple[str, str], str] | None = None) -> list[str]:
     """Return a sentence for each cause of faults, and not for what follows from it: a server that is down is one.
 
     ``origins`` are the variables that the names of servers come from, see ``matrix.origins``.
@@ -72,7 +71,7 @@ def causes(checks: Iterable[Mapping[str, Any]], origins: Mapping[tuple[str, str]
             unproven[one["server"]] = unproven.get(one["server"], 0) + 1
         else:
             by_cause.setdefault((one["server"], one["reason"]), []).append(one)
-    found = {key: _cause(alike, origins) for key, alike in by_cause.items()}
+    found = {key: _cause(alike, origins or {}) for key, alike in by_cause.items()}
     for server, count in unproven.items():
         last = [key for key in found if key[0] == server][-1]
         found[last] += f" For that, {count} refusals are unproven."
@@ -94,7 +93,7 @@ def _cause(alike: Sequence[Mapping[str, Any]], origins: Mapping[tuple[str, str],
 def deviations(
     results: Mapping[str, Mapping[str, Any]],
     behind: Container[str] = (),
-    origins: Mapping[tuple[str, str], str] = _NO_ORIGINS,
+    origins: Mapping[tuple[str, str], str] | None = None,
 ) -> list[str]:
     """Return a sentence for each cause of what is wrong on any client host.
 

@@ -76,7 +76,7 @@ def test_a_barrier_counts_it_by_its_date_and_not_by_its_place(directory: Directo
     newest = directory.lines()[-1]["serial"]
     directory.keep(chain)
     assert directory.lines()[-1]["serial"] != newest
-    (held,) = barrier.newest(str(directory.path)).values()
+    (held,) = list(barrier.newest(str(directory.path)).values())
     assert held["serial"] == newest
 
 

@@ -17,8 +17,8 @@ def fleet(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {"db1": {}, "db2": {}, "app1": IDENTITIES, "app2": {}, **changes}
 
 
-def said(hostvars: Any, groups: Any = GROUPS, hosts: Any = (), *, is_tried: bool = True) -> str:
-    return " ".join(gaps.nothing_verified(hostvars, groups, hosts, is_tried=is_tried))
+def said(hostvars: Any, groups: Any = None, hosts: Any = (), *, is_tried: bool = True) -> str:
+    return " ".join(gaps.nothing_verified(hostvars, groups or GROUPS, hosts, is_tried=is_tried))
 
 
 def checked(*statuses: str) -> dict[str, Any]:
