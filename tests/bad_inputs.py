@@ -398,7 +398,7 @@ OPTIONS = [
         {"outside_holders": [{"authority": "both", "id": "pooler1", "until": "2027-01-01", "by": "dba team"}]},
         "authority must be one of: server, client",
     ),
-    Bad("shown: no PEM", "certificate_authority", {"shown": {"server": ["pooler1"]}}, "shown"),
+    Bad("shown: no id", "certificate_authority", {"shown": {"server": [{"certificate": "x"}]}}, r"\bid found in shown"),
     Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"postgres_ca_revoked\[0\]: expected exactly"),
     Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
     Bad(

@@ -383,7 +383,9 @@ authorities:
       type: dict
       contains: *authority
 issued:
-  description: Serial numbers (hexadecimal) of the certificates in the ledger that have not expired, by authority.
+  description:
+    - Serial numbers (hexadecimal) of the certificates in the ledger that have not expired, by authority.
+    - None if the ledger cannot be read.
   returned: success
   type: dict
   sample: {server: [2c5ac6f1d90e73b2a4], client: [5ac6f1d90e73b2a42c]}

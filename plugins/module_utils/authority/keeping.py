@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
     """The authorities by name, and what was done (or, in check mode, would be done) to have them.
 
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
-    ``issued`` are the serial numbers of the certificates in the ledger that have not ended.
+    ``issued`` are the serial numbers of the certificates in the ledger that have not ended, None if it cannot be read.
     """
 
     lineages: dict[str, Lineage]
@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
     after: str
     crls: Mapping[str, str] = {}
     revoked: Mapping[str, Sequence[str]] = {}
-    issued: Mapping[str, Sequence[str]] = {}
+    issued: Mapping[str, Sequence[str]] | None = None
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -119,7 +119,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
             for step in plan.steps:
                 step.apply()
         lineages = {name: {**plan.after, **made}[name] for name in profiles.PURPOSES}
-        issued = ledger.unexpired(wish.directory, now)
+        issued = _issued(wish.directory, now)
     return Outcome(
         lineages,
         [f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in made.values()]
@@ -135,6 +135,14 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         {name: revoked.serials(name) for name in lineages} if revoked else {},
         issued,
     )
+
+
+def _issued(directory: str, now: int) -> Mapping[str, Sequence[str]] | None:
+    """Return what the ledger holds that has not ended; a ledger that cannot be read stops nobody but who signs."""
+    try:
+        return ledger.unexpired(directory, now)
+    except OSError:
+        return None
 
 
 def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocation.Revoked | None:

@@ -111,7 +111,7 @@ class Transaction:
 
     def _of_news(self, found: Found) -> list[str]:
         """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
-        has_lists = bool(self.target.crls) and planning.LISTS not in found.contents
+        has_lists = bool(self.target.crls) and LISTS not in found.contents
         return [
             *([self._of_default_names()] if found.generation is None else []),
             *([self._of_first_lists()] if has_lists else []),

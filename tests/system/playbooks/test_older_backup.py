@@ -71,6 +71,7 @@ def test_certificates_in_use_go_back_into_the_ledger_and_a_rollover_counts_their
     restore(site, backup)
     output = well(site.run())
     assert "ledger.jsonl did not hold certificates that are in use: " in output
+    assert "put back into the ledger: " in output
     for id_, serial in in_use.items():
         assert re.search(rf"{re.escape(id_)} \((server|client) certificate {serial}, until ", output), output
     assert ledger(site) == in_use
@@ -78,7 +79,7 @@ def test_certificates_in_use_go_back_into_the_ledger_and_a_rollover_counts_their
     without_client["postgres_clients"]["hosts"] = {}
     rotate = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
     output = stopped(site.run("-e", "postgres_ca_phase=stage", playbook=rotate, inventory=without_client))
-    assert "Put back what the ledger" not in output, "no task for it where nothing is missing"
+    assert "put back into the ledger: " not in output, "nothing is missing any more"
     (client,) = [id_ for id_ in in_use if "/" in id_]
     assert f"phase: stage is not safe yet: {client} (client certificate {in_use[client]}, until " in output
 

@@ -80,7 +80,9 @@ def test_the_other_hosts_go_all_the_way_and_the_summary_names_each_bad_one_with_
     clients |= {"app2": {"postgres_client_identities": [{"role": "app", "os_user": "nobody-here"}]}, "db3": {}}
     done = site.run(inventory=inventory)
     assert done.returncode == 2, done.stdout
-    assert set(re.findall(r"\[\w+ -> (.*)\]", done.stdout)) == {"localhost"}, "and no address that is not templated"
+    # Ansible itself shows the loop over hosts as it is written, where it cannot reach one
+    delegated = re.findall(r"^(?!.*UNREACHABLE).*\[\w+ -> (.*)\]", done.stdout, re.MULTILINE)
+    assert set(delegated) == {"localhost"}, "and no address that is not templated"
     assert {host for host, (_changed, failed) in recap(done).items() if failed == "1"} == {"db2", "db3", "db4", "app2"}
     assert {host for host, (changed, _failed) in recap(done).items() if changed != "0"} == {"db1", "app1"}
     lines = summary(done)
