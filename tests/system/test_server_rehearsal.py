@@ -132,7 +132,7 @@ def test_a_run_that_changes_nothing_rehearses_nothing_and_runs_no_openssl(
     monkeypatch.setattr(
         processes, "start", lambda argv, *rest: (commands.append(Path(argv[0]).name), start(argv, *rest))[1]
     )
-    monkeypatch.setattr(rehearsal, "_server_context", lambda *_arguments: pytest.fail("a needless rehearsal"))
+    monkeypatch.setattr(rehearsal, "server_context", lambda *_arguments: pytest.fail("a needless rehearsal"))
     assert managed.converge().changes == []
     assert managed.converge(check_mode=True).changes == []
     assert managed.converge(check_mode=True, renew=True).plan.reasons == ["forced"]
