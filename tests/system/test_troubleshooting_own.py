@@ -206,6 +206,13 @@ def _take_over(fleet: Fleet, authority: str) -> None:
     fleet.cluster.append("postgresql.conf", f"ssl_ca_file = 'clients.crt'\nssl_crl_file = '{path}'\n")
 
 
+@PROVOKED.of("gets lists of revoked certificates at libpq's default name")
+def _gets_lists_of_revoked_certificates(fleet: Fleet) -> None:
+    fleet.clients.converge()
+    wanted = client_target.read({**fleet.clients.options, "crls": lists("server")}, NOW)
+    fleet.heed(convergence.converge(wanted, NOW, float(NOW), check_mode=True).warnings)
+
+
 @PROVOKED.of("libpq reads this list of revoked certificates by itself")
 def _libpq_reads_this_list_of_revoked_certificates(fleet: Fleet) -> None:
     fleet.clients.converge()
