@@ -208,6 +208,7 @@ def _take_over(fleet: Fleet, authority: str) -> None:
 
 @PROVOKED.of("gets lists of revoked certificates at libpq's default name")
 def _gets_lists_of_revoked_certificates(fleet: Fleet) -> None:
+    fleet.clients.options["roots"] = AUTHORITIES["server"].root.pem
     fleet.clients.converge()
     wanted = client_target.read({**fleet.clients.options, "crls": lists("server")}, NOW)
     fleet.heed(convergence.converge(wanted, NOW, float(NOW), check_mode=True).warnings)
