@@ -201,7 +201,7 @@ def test_what_the_server_says_of_its_files_does_not_make_root_change_others(
         with monkeypatch.context() as patch:
             patch.setattr(transaction.state, "inspect", lambda who: _saying(inspect(who), path))  # noqa: B023
             for check_mode in (True, False):
-                with pytest.raises(TlsError, match="is changed as root. This one is not: it is"):
+                with pytest.raises(TlsError, match=r"is changed as root\. This one is not: it is"):
                     hardened.converge(hba="# another\n" + HBA, check_mode=check_mode)
         assert everything(folder(hardened)) == before
         path.unlink()
