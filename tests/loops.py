@@ -106,7 +106,7 @@ def connecting(parameters: dict[str, str], goes_on: GoesOn) -> Counter[str]:
 
     def note(sent: Any) -> None:
         if sent is not None:
-            _number, session, message = sent
+            _number, session, message, *_of_the_server = sent
             ended["" if session else message or "no session"] += 1
 
     clock = connections.Clock()
