@@ -228,7 +228,8 @@ options:
         type: str
       serial:
         description:
-          - Revokes one certificate, by its serial number in hexadecimal. Write it in quotes.
+          - Revokes one certificate, by its serial number in hexadecimal, and every other one for the same key.
+          - Write it in quotes.
           - Whoever has it, and still is to have one, gets another one from M(pgops.tls.server) or M(pgops.tls.client).
         type: str
       authority:

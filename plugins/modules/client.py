@@ -35,7 +35,7 @@ attributes:
     support: full
   idempotent:
     support: full
-    details: With O(renew=true) every call without O(certificates) asks for new certificates.
+    details: With O(renew=true) or O(new_keys=true) every call without O(certificates) asks for new certificates.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts
@@ -139,7 +139,18 @@ options:
     type: dict
     default: {}
   renew:
-    description: Whether to get new keys and certificates although nothing else asks for them.
+    description:
+      - Whether to get new certificates although nothing else asks for them.
+      - A key that is in use stays, so that a program that opens certificate and key during the change has two that fit.
+    type: bool
+    default: false
+  new_keys:
+    description:
+      - Whether to get new certificates, as by O(renew), for new keys.
+      - A program that opens its certificate before the change and its key after it has two that do not fit; libpq then
+        says C(key values mismatch) for that one connection.
+      - A key is replaced without being asked for when its certificate is revoked, when O(key_type) changes, and when
+        its file is damaged or its owner or mode was wrong at the time of a renewal.
     type: bool
     default: false
   replace_authorities:
@@ -334,6 +345,7 @@ def argument_spec() -> dict[str, Any]:
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificates": {"type": "dict", "default": {}, "no_log": True},
         "renew": {"type": "bool", "default": False},
+        "new_keys": {"type": "bool", "default": False, "no_log": False},
         "replace_authorities": {"type": "bool", "default": True},
         "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},

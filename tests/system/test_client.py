@@ -122,7 +122,9 @@ def test_a_host_without_identities_has_nothing_to_do(clients: Clients) -> None:
 # Renewal
 
 
-def test_a_certificate_in_the_last_third_of_its_life_is_renewed_with_a_new_key(clients: Clients, alice: User) -> None:
+def test_a_certificate_in_the_last_third_of_its_life_is_renewed_and_keeps_its_key(
+    clients: Clients, alice: User
+) -> None:
     first = clients.call()
     clients.call(certificates=chains(first, start=NOW - 80 * DAY))
     before = used(alice)
@@ -132,8 +134,47 @@ def test_a_certificate_in_the_last_third_of_its_life_is_renewed_with_a_new_key(c
     assert clients.call(certificates=chains(result))["changed"]
     after = used(alice)
     key = str(alice.default / "postgresql.key")
-    assert after[key] != before[key]
+    assert after[key] == before[key]
+    assert after[str(alice.default / "postgresql.crt")] != before[str(alice.default / "postgresql.crt")]
+    assert os.listdir(alice.store / "pending") == []
     assert clients.call()["changed"] is False
+
+
+@pytest.mark.parametrize(("age", "authority"), [(80 * DAY, AUTHORITIES["client"]), (DAY, OTHER)])
+def test_a_program_that_reads_the_key_after_the_switch_can_use_the_certificate_of_before(
+    clients: Clients, alice: User, age: int, authority: issuing.Authority
+) -> None:
+    """It opened its certificate before the switch, as libpq does, and opens its key by the same names after it."""
+    clients.call(certificates=chains(clients.call(), start=NOW - age))
+    opened = (alice.default / "postgresql.crt").read_text()
+    roots = AUTHORITIES["client"].root.pem + OTHER.root.pem
+    clients.options.update(issuing=authority.issuing.pem, trusted_clients=roots)
+    clients.call(certificates=chains(clients.call(), authority=authority))
+    assert (alice.default / "postgresql.crt").read_text() != opened
+    key = serialization.load_pem_private_key((alice.default / "postgresql.key").read_bytes(), None)
+    assert key.public_key() == x509.load_pem_x509_certificate(opened.encode()).public_key()
+
+
+@pytest.mark.parametrize(
+    ("change", "damage"),
+    [
+        ({"new_keys": True}, None),
+        ({"key_type": "P-384"}, None),
+        ({}, lambda key: key.chmod(0o644)),
+        ({}, lambda key: key.write_text("garbage")),
+        ({}, lambda key: key.write_bytes(new_key())),
+    ],
+)
+def test_a_key_that_is_not_wanted_or_not_sound_does_not_stay(
+    clients: Clients, alice: User, change: dict[str, Any], damage: Any
+) -> None:
+    clients.call(certificates=chains(clients.call(), start=NOW - 80 * DAY))
+    if damage:
+        damage(alice.store / "generations/0001/app/postgresql.key")
+    before = (alice.default / "postgresql.key").read_bytes()
+    clients.converge(**change)
+    assert (alice.default / "postgresql.key").read_bytes() != before
+    assert clients.call(key_type=change.get("key_type", "P-256"))["changed"] is False
 
 
 def test_an_expired_certificate_is_renewed(clients: Clients) -> None:

@@ -53,21 +53,21 @@ def test_a_certificate_that_is_not_what_was_asked_for_is_refused(
     clients: Clients, alice: User, options: dict[str, Any], told: str
 ) -> None:
     clients.converge()
-    request = clients.call(renew=True)["requests"][0]
+    request = clients.call(new_keys=True)["requests"][0]
     before = snapshot(alice.home)
     wanted = {"public_key": x509.load_pem_x509_csr(request["csr"].encode()).public_key(), "role": "app", **options}
     with pytest.raises(TlsError, match=f"certificates: {alice.name}/app: .*{told}"):
-        clients.call(renew=True, certificates={request["id"]: sign(**wanted)})
+        clients.call(new_keys=True, certificates={request["id"]: sign(**wanted)})
     assert snapshot(alice.home) == before
 
 
 def test_a_chain_without_the_issuing_authority_fails_the_rehearsal(clients: Clients, alice: User) -> None:
     clients.converge()
-    first = clients.call(renew=True)
+    first = clients.call(new_keys=True)
     before = used(alice)
     leaf_only = {name: chain.split("-\n-")[0] + "-\n" for name, chain in chains(first).items()}
     with pytest.raises(TlsError, match="unable to get local issuer certificate") as caught:
-        clients.call(renew=True, certificates=leaf_only)
+        clients.call(new_keys=True, certificates=leaf_only)
     assert "as they were before" not in caught.value.message, "found before anything live was touched"
     assert used(alice) == before
     assert os.listdir(alice.store / "generations") == ["0001"]
@@ -140,7 +140,7 @@ def test_a_key_that_is_in_use_already_is_not_used_again(clients: Clients, alice:
     shutil.copy2(key, alice.store / "pending/app.key")  # as after a death right behind the commit
     shutil.chown(alice.store / "pending/app.key", alice.name)
     before = key.read_bytes()
-    clients.converge(renew=True)
+    clients.converge(new_keys=True)
     assert key.read_bytes() != before
 
 
@@ -178,7 +178,7 @@ class Stage:
     def recover(self) -> None:
         """Do what the next run does first, without the certificates that it may have to ask for."""
         if self.is_open():
-            self.clients.call(**{**self.options, "certificates": {}, "renew": False})
+            self.clients.call(**{**self.options, "certificates": {}, "new_keys": False})
 
     def is_open(self) -> bool:
         return (self.user.store / "journal.json").exists()
@@ -192,7 +192,7 @@ class Stage:
         assert used(self.user) in (self.before, self.after), "not the whole old or new state"
         self.change()
         assert used(self.user) == self.after
-        again = self.clients.call(**{**self.options, "certificates": {}, "renew": False})
+        again = self.clients.call(**{**self.options, "certificates": {}, "new_keys": False})
         assert again["changes"] == []
         self.check_pairs()
         with files.locked(str(self.user.store), patience=0.0):
@@ -234,7 +234,7 @@ def take_over(clients: Clients, user: User) -> dict[str, Any]:
 
 def renewal(clients: Clients, _user: User) -> dict[str, Any]:
     clients.converge()
-    return {"renew": True, "certificates": chains(clients.call(renew=True))}
+    return {"new_keys": True, "certificates": chains(clients.call(new_keys=True))}
 
 
 def other_trust(clients: Clients, _user: User) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def test_a_death_while_a_key_is_made_keeps_everything_as_it_is(clients: Clients,
     clients.converge()
     saved = faults.everything(alice.home)
     before = used(alice)
-    for _number in faults.deaths(lambda: clients.call(renew=True)):
+    for _number in faults.deaths(lambda: clients.call(new_keys=True)):
         assert used(alice) == before
-        assert clients.converge(renew=True)["changed"]
+        assert clients.converge(new_keys=True)["changed"]
         faults.put_back(alice.home, saved)

@@ -226,7 +226,7 @@ def test_files_that_are_not_whole_are_left_alone_with_one_command(
 
 def test_keys_whose_signing_failed_go_once_no_run_can_be_at_work_with_them(clients: Clients, alice: User) -> None:
     clients.converge()
-    assert clients.call(renew=True)["requests"]
+    assert clients.call(new_keys=True)["requests"]
     pending = alice.store / "pending"
     shutil.copy2(pending / "app.key", pending / "gone.key")
     assert clients.call()["changed"] is False

@@ -39,6 +39,7 @@ def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], i
         "issuer": leaf.authority_key_id,
         "reasons": list(reasons),
         "sha256": leaf.sha256,
+        "key_sha256": leaf.key_sha256,
     }
 
 

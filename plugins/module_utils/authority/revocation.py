@@ -144,6 +144,7 @@ def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Rev
     recorded = {key for line in known for key in _keys(line)}
     open_ones = [one for one in entries if one.kind != "serial" or one.key not in recorded]
     issued = _by_key(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]), open_ones)
+    _add_of_same_key(directory, issued)
     for line in ended:
         for key in issued.keys() & {*_keys(line)}:
             issued[key] = issued[key] or [line]
@@ -275,6 +276,21 @@ def _by_key(
             if key in found:
                 found[key].append(line)
     return found
+
+
+def _add_of_same_key(directory: str, issued: dict[tuple[str, str], list[Mapping[str, Any]]]) -> None:
+    """Add what else was issued for the key of a certificate that is named by its serial number.
+
+    Whoever has that key can use all of them, and clients keep their key from one certificate to the next. A line
+    without the key's fingerprint is from before they did.
+    """
+    named = [(entry, line) for entry, lines in issued.items() if entry[0] == "serial" for line in lines]
+    keys = {line["key_sha256"]: entry for entry, line in named if "key_sha256" in line}
+    needles = [f'"key_sha256": {json.dumps(key)}'.encode() for key in keys]
+    for line in ledger.matching(directory, needles):
+        same = issued[keys[line["key_sha256"]]]
+        if line["serial"] not in {one["serial"] for one in same}:
+            same.append(line)
 
 
 def _has_ended(line: Mapping[str, Any], now: int) -> bool:

@@ -114,8 +114,21 @@ def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[
         key_is_there = f"{identity.role}/{KEY}" in found.contents
         return ["certificate_damaged" if key_is_there else "key_missing"]
     leaf = credential.leaf if credential else None
-    forced = target.renew and not (identity.id in target.certificates and not came(identity, found, target))
+    is_asked = target.renew or target.new_keys
+    forced = is_asked and not (identity.id in target.certificates and not came(identity, found, target))
     return reissue.reasons(leaf, target.wish(identity, forced=forced), now)
+
+
+def key_in_use(identity: Identity, found: Found, target: Target, why: Sequence[str]) -> bytes | None:
+    """Return the public half of the key that stays with the next certificate; None when that needs a new key.
+
+    ``why`` are the reasons for the next certificate. A key whose owner or mode was wrong may be known to others.
+    """
+    credential = installed(found, identity.role)
+    is_exposed = f"{identity.role}/{KEY}" in found.faults
+    if credential is None or target.new_keys or is_exposed or not reissue.may_keep_key(why):
+        return None
+    return credential.leaf.public_key
 
 
 def refuse_another_root(identity: Identity, found: Found, target: Target, place: str, now: int) -> None:

@@ -41,6 +41,7 @@ class Target(NamedTuple):
     trusted_clients: list[Certificate]
     certificates: Mapping[str, list[Certificate]]
     renew: bool
+    new_keys: bool
     renew_before: int | None
     replace_authorities: bool = True
     crls: str = ""
@@ -79,6 +80,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         trusted_clients=_with_root(_authorities(options["trusted_clients"], "trusted_clients"), "trusted_clients", now),
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
+        new_keys=bool(options.get("new_keys")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         replace_authorities=bool(options.get("replace_authorities", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),

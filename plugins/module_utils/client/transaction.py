@@ -27,7 +27,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, request_key_type
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, requested_key
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
@@ -256,6 +256,7 @@ class Transaction:
         requests, made = [], []
         for identity in plan.waiting:
             csr = self._request_with_pending_key(identity, found)
+            csr = csr or self._request_with_key_in_use(identity, found, plan.reasons[identity.role])
             if csr is None:
                 self.home.store.keep_pending_key(identity.role, openssl.new_key(self.target.key_type, self.user))
                 csr = openssl.new_request(self.home.store.pending_key(identity.role), self.user)
@@ -270,8 +271,21 @@ class Transaction:
         if key is not None and key != found.contents.get(f"{identity.role}/{KEY}"):  # in use: a run died after commit
             with contextlib.suppress(TlsError):  # a damaged key is made anew
                 request = openssl.new_request(path, self.user)
-                if request_key_type(request) == self.target.key_type:
+                if requested_key(request).key_type == self.target.key_type:
                     os.utime(path)  # it waits anew
+                    return request
+        return None
+
+    def _request_with_key_in_use(self, identity: Identity, found: Found, why: Sequence[str]) -> str | None:
+        """Return a request for the key in use; None when the next certificate needs a new one.
+
+        A program that opens its certificate before the switch opens the key after it. With one key they still fit.
+        """
+        public_key = planning.key_in_use(identity, found, self.target, why)
+        if public_key is not None:
+            with contextlib.suppress(TlsError):  # a damaged key is made anew
+                request = openssl.new_request(self.home.current(identity.role, KEY), self.user)
+                if requested_key(request).public_key == public_key:
                     return request
         return None
 

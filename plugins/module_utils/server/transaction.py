@@ -30,7 +30,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rei
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     Certificate,
     read_pem,
-    request_key_type,
+    requested_key,
 )
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class Transaction:
         if key is not None and key != found.generation.get(planning.KEY):  # in use: a run died after its commit
             with contextlib.suppress(TlsError):  # a damaged key is replaced below
                 request = openssl.new_request(path, user)
-                if request_key_type(request) == self.target.key_type:
+                if requested_key(request).key_type == self.target.key_type:
                     os.utime(path)  # it waits anew
                     return request
         self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type, user))

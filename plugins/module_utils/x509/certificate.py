@@ -54,6 +54,11 @@ class Certificate(NamedTuple):
         return hashlib.sha256(self.der).hexdigest()
 
     @property
+    def key_sha256(self) -> str:
+        """Return the fingerprint of the public key alone, which certificates for one key have in common."""
+        return hashlib.sha256(self.public_key).hexdigest()
+
+    @property
     def pem(self) -> str:
         """Return the certificate as one PEM block."""
         text = base64.b64encode(self.der).decode("ascii")
@@ -108,13 +113,20 @@ def read_der(encoded: bytes, source: str) -> Certificate:
         ) from error
 
 
-def request_key_type(pem: str) -> str:
-    """Return the type of the key that a PEM certificate request asks a certificate for. Raises TlsError."""
+class RequestedKey(NamedTuple):
+    """The key that a request asks a certificate for: the DER of its public half, as in certificates, and its type."""
+
+    public_key: bytes
+    key_type: str
+
+
+def requested_key(pem: str) -> RequestedKey:
+    """Return the key that a PEM certificate request asks a certificate for. Raises TlsError."""
     block = _REQUEST.search(pem)
     try:
         request = der.read(base64.b64decode(block.group(1) if block else ""))[0]
         fields = list(der.read_all(next(der.read_all(request.body)).body))
-        return _key_type(fields[2].whole)
+        return RequestedKey(fields[2].whole, _key_type(fields[2].whole))
     except (IndexError, ValueError, StopIteration) as error:
         raise TlsError(f"The certificate request is damaged ({error}).") from error
 

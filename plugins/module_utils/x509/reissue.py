@@ -23,6 +23,18 @@ RENEWED_AT = 2 / 3  # of its life, at the latest; what ACME clients and cert-man
 SPREAD = 1 / 12  # of its life, by which a certificate may be renewed earlier: a week of 90 days
 
 
+# Beginnings of the reasons for which a new certificate may have the key of the one before; any other asks for a new key
+_OF_CERTIFICATES_ALONE = (
+    "expires_in_",
+    "expired_",
+    "not_valid_for_another_",
+    "common_name: ",
+    "profile: ",
+    "issuer_changed",
+    "forced",
+)
+
+
 class Wish(NamedTuple):
     """What a leaf has to be.
 
@@ -82,6 +94,11 @@ def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
         *(["revoked"] if f"{leaf.serial:x}" in wish.revoked else []),
         *(["forced"] if wish.forced else []),
     ]
+
+
+def may_keep_key(why: Sequence[str]) -> bool:
+    """Return whether a certificate that is issued again for these reasons may have its key again."""
+    return all(one.startswith(_OF_CERTIFICATES_ALONE) for one in why)
 
 
 def due_at(leaf: Certificate, wish: Wish) -> int:

@@ -49,6 +49,21 @@ def look(directory: str, now: int, *entries: dict[str, str]) -> revocation.Revok
     return revocation.look(directory, revocation.parse(entries, "revoked"), "revoked", now)
 
 
+def test_a_serial_number_stands_for_every_certificate_of_its_key(tmp_path: Path, now: int) -> None:
+    kept, other = {"key_sha256": "aa"}, {"key_sha256": "bb"}
+    lines = [
+        {**line("1a", "app1/shop/app", "app", now + DAY), **kept},
+        {**line("2b", "app1/shop/app", "app", now + 2 * DAY), **kept},
+        {**line("3c", "app1/shop/app", "app", now + 3 * DAY), **other},
+        {**line("4d", "app1/shop/app", "app", now), **kept},
+    ]
+    ledger.append(str(tmp_path), lines)
+    found = look(str(tmp_path), now, {"serial": "2b"})
+    assert found.serials("client") == ["2b", "1a"]
+    revocation.write(str(tmp_path), found)
+    assert look(str(tmp_path), now, {"serial": "2b"}).changes == []
+
+
 def test_a_role_is_revoked_wherever_it_has_certificates_and_a_server_of_that_name_is_not(
     directory: str, now: int
 ) -> None:

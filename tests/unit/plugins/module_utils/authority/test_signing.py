@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -74,9 +75,10 @@ def test_every_certificate_is_recorded(directory: Path, now: int, db1: dict[str,
         leaf = certificate.read_pem(done.certificates[line["id"]], "chain")[0]
         assert int(line["serial"], 16) == leaf.serial
         assert line["sha256"] == leaf.sha256
+        assert line["key_sha256"] == hashlib.sha256(leaf.public_key).hexdigest()
         assert line["issuer"] == leaf.authority_key_id
         assert line["not_after"] == clock.instant(leaf.not_after)
-    assert recorded(directory)[0] | {"serial": "", "sha256": "", "issuer": ""} == {
+    assert recorded(directory)[0] | {"serial": "", "sha256": "", "key_sha256": "", "issuer": ""} == {
         "serial": "",
         "authority": "server",
         "id": "db1",
@@ -88,6 +90,7 @@ def test_every_certificate_is_recorded(directory: Path, now: int, db1: dict[str,
         "issuer": "",
         "reasons": ["no_certificate"],
         "sha256": "",
+        "key_sha256": "",
     }
 
 

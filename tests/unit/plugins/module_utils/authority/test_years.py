@@ -10,7 +10,8 @@ the ledger may grow from night to night, no certificate may end or be cut short,
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from cryptography.hazmat.primitives.asymmetric import ec
 
 DAY = 86400
 NIGHTS, HOSTS, ROLES = 365, 50, ("app", "reporting")
@@ -51,10 +53,11 @@ class Fleet:
     """The authorities and what hosts have of them: the leaf of each id."""
 
     directory: Path
-    csr: str
+    new_csr: Callable[[], str]
     now: int
     leaves: dict[str, dict[str, Certificate]]
     revoked: list[dict[str, str]]
+    csrs: dict[str, str] = field(default_factory=dict)  # clients keep their key
 
     def keep(self, **change: Any) -> keeping.Outcome:
         wish = keeping.Wish(str(self.directory), "P-256", None, "90d", self.revoked, planning.Change(**change))
@@ -99,14 +102,22 @@ class Fleet:
         return reasons
 
     def request(self, name: str, id_: str) -> dict[str, Any]:
+        if id_ not in self.csrs:
+            self.csrs[id_] = self.new_csr()
         what: dict[str, Any] = {"names": [id_]} if name == "server" else {"role": id_.rpartition("/")[2]}
-        return {"id": id_, "csr": self.csr, **what}
+        return {"id": id_, "csr": self.csrs[id_], **what}
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, now: int, csr: str) -> Fleet:
+def fleet(tmp_path: Path, now: int, csr_of: Callable[[Any], str]) -> Fleet:
     """Return a fleet that was set up in one night, when the issuing CAs had 300 days left."""
-    made = Fleet(tmp_path / "ca", csr, now, {name: {} for name in NAMES}, [])
+    made = Fleet(
+        directory=tmp_path / "ca",
+        new_csr=lambda: csr_of(ec.generate_private_key(ec.SECP256R1())),
+        now=now,
+        leaves={name: {} for name in NAMES},
+        revoked=[],
+    )
     made.keep()
     made.now += profiles.ISSUING_LIFE - BEFORE_THE_END * DAY
     hosts = [f"db{number}.example" for number in range(HOSTS)]

@@ -78,15 +78,15 @@ def test_any_text_is_refused_as_pem_and_not_shown(text: str, more: str) -> None:
         assert found is None
         assert message.startswith("roots: ")
         assert len(message) < 300
-        assert attempt(certificate.request_key_type, pem.replace("CERTIFICATE", "CERTIFICATE REQUEST"))[1]
+        assert attempt(certificate.requested_key, pem.replace("CERTIFICATE", "CERTIFICATE REQUEST"))[1]
 
 
 @given(st.data())
 def test_a_damaged_request_is_refused_or_has_a_type_of_key(request_pem: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(request_pem) - 1))
     text = request_pem[:at] + data.draw(st.text(max_size=3)) + request_pem[at + data.draw(st.integers(0, 3)) :]
-    found, message = attempt(certificate.request_key_type, text)
-    assert message or isinstance(found, str)
+    found, message = attempt(certificate.requested_key, text)
+    assert message or isinstance(found.key_type, str)
 
 
 @pytest.mark.parametrize("filling", [" ", "A", "\n", "A\n", "-", "-----BEGIN CERTIFICATE-----", " A"])
