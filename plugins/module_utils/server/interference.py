@@ -17,7 +17,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import CONF, MODES, Plan, lasting
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import lasting
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, MODES
+from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import configur
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory
-from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, Found, leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 
 
@@ -33,7 +33,7 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
         ) from error
 
 
-def refuse_half(damage: str, journal: Journal, found: planning.Found, state: ServerState, included: str) -> None:
+def refuse_half(damage: str, journal: Journal, found: Found, state: ServerState, included: str) -> None:
     """Raise TlsError unless a server is whole without what a damaged journal could tell.
 
     Then what it shows is what is on disk, and its files hold nothing that it would not load: whatever the interrupted
@@ -47,7 +47,7 @@ def refuse_half(damage: str, journal: Journal, found: planning.Found, state: Ser
         )
 
 
-def _half(found: planning.Found, state: ServerState, included: str) -> Iterator[str]:
+def _half(found: Found, state: ServerState, included: str) -> Iterator[str]:
     """Return what is not whole, in words."""
     yield from (f"{one['file']} line {one['line']}: {one['error']}" for one in state.faults)
     yield from map(str, rules.faults(state.bad_lines, state.major))
@@ -59,7 +59,7 @@ def _half(found: planning.Found, state: ServerState, included: str) -> Iterator[
     is_included = any(row.file == included for row in state.on_disk)
     if not found.generation and not is_included:
         return  # nothing of ours is in use
-    leaf = planning.leaf_of(found.generation.get(planning.CERTIFICATE))
+    leaf = leaf_of(found.generation.get(CERTIFICATE))
     if leaf is None or found.served != leaf.sha256:
         yield "the server shows another certificate than the one on disk"
     else:

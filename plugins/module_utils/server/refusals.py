@@ -21,6 +21,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, lasting
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import LISTS, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -43,7 +45,7 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     find("openssl", "to make private keys and certificate requests")
 
 
-def refuse_managers(found: planning.Found, target: Target, state: ServerState, paths: Mapping[str, str]) -> None:
+def refuse_managers(found: Found, target: Target, state: ServerState, paths: Mapping[str, str]) -> None:
     """Refuse a server whose files another program makes anew: what is ours would be gone at its next turn.
 
     ``paths`` are those of the files by their names. Raises TlsError with what that program's configuration needs.
@@ -73,17 +75,17 @@ def _as_settings(wanted: Mapping[str, str]) -> str:
     return ", ".join(f"{name} = {settings.written(value)}" for name, value in wanted.items())
 
 
-def refuse_useless_lists(plan: planning.Plan, found: planning.Found, target: Target, now: int) -> None:
+def refuse_useless_lists(plan: planning.Plan, found: Found, target: Target, now: int) -> None:
     """Refuse lists of revoked certificates that would keep clients out, or let those in who are revoked.
 
     They are stale, or not of all who are trusted; or revoke less than those in use. ``now`` is in Unix seconds. Raises
     TlsError.
     """
-    deployed = found.generation.get(planning.LISTS)
+    deployed = found.generation.get(LISTS)
     if plan.contents is None or not (target.crls or deployed):
         return
     trusted = read_pem(target.trusted_clients, "trusted_clients")
-    if deployed != plan.contents.get(planning.LISTS):
+    if deployed != plan.contents.get(LISTS):
         revocations.refuse_to_forget(deployed, target.own_crls, trusted, "crls", "client")
     if target.crls:
         revocations.refuse_gaps(target.crls, trusted, "crls", now)
@@ -115,11 +117,11 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
             texts.refuse_unwritable(rewrite.name)
 
 
-def _refuse_broken_rules(rewrites: Sequence[planning.Rewrite], state: ServerState, texts: Texts) -> None:
+def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts: Texts) -> None:
     """Stop when lines that are none of ours would keep the server from loading the new rules."""
     if state.major < 15:  # which cannot be asked about its maps
         refuse_faulty_maps(state, texts)
-    faults = planning.lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
+    faults = lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
     if faults:
         listed = [str(fault) for fault in faults]
         raise TlsError(
@@ -146,7 +148,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 
 
 def refuse_lock_out(
-    plan: planning.Plan, found: planning.Found, target: Target, administrator: Administrator, texts: Texts
+    plan: planning.Plan, found: Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
     """Stop when somebody would be locked out who is not meant to be. Raises TlsError."""
     is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file is left to others as it is

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import plan
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, KEY
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 def rehearse(target: Target, directory: str, place: Place) -> None:
     """Make a TLS handshake in memory with the files in ``directory`` for every declared name. Raises TlsError."""
-    pair = rehearsal.Pair(os.path.join(directory, plan.CERTIFICATE), os.path.join(directory, plan.KEY))
+    pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
     context = server_context(target, pair, place)
     client = rehearsal.client_context(target.roots)
     for name in target.names:

@@ -18,6 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASID
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 
@@ -35,7 +37,7 @@ class RuleRemoval(Transaction):
         recovered = self._recover(check_mode=check_mode)
         found = self._found_after_recovery() if self._is_open() else self._found(self.store.current())
         plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
-        own = OwnTls(self.state, f"{self.store.current_link}/{planning.CONF}")
+        own = OwnTls(self.state, f"{self.store.current_link}/{CONF}")
         self._refuse_end(whole, own)
         if not plan.is_empty:
             refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
@@ -159,7 +161,7 @@ class Removal(RuleRemoval):
     is_whole = True
 
 
-def plan_removal(found: planning.Found, *, is_whole: bool) -> planning.Plan:
+def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     """Return the plan that takes out what is ours; ``is_whole``: the settings, too. Raises TlsError."""
     if configuration.is_whole_file(found.hba):
         raise TlsError(
@@ -168,7 +170,7 @@ def plan_removal(found: planning.Found, *, is_whole: bool) -> planning.Plan:
         )
     texts = {"pg_ident.conf": found.ident, "pg_hba.conf": found.hba}
     rules = [
-        planning.Rewrite(name, before, after)
+        Rewrite(name, before, after)
         for name, before in texts.items()
         for after in [configuration.with_block(before, "", name)]
         if after != before
@@ -179,6 +181,6 @@ def plan_removal(found: planning.Found, *, is_whole: bool) -> planning.Plan:
             "Write your own below the managed block."
         )
     after = configuration.without_include(found.config) if is_whole else found.config
-    config = planning.Rewrite("postgresql.conf", found.config, after) if after != found.config else None
+    config = Rewrite("postgresql.conf", found.config, after) if after != found.config else None
     changes = [f"{one.name}: without what this collection has added" for one in [config, *rules] if one]
     return planning.Plan([], None, config, rules, changes, relies_on_log=False)

@@ -14,9 +14,20 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
+    CERTIFICATE,
+    CONF,
+    DECLARED,
+    LISTS,
+    MODES,
+    TRUSTED,
+    Found,
+    leaf_of,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.server.generation import fitting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server.words import difference
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -39,7 +50,7 @@ class RollBack(Transaction):
         in_use = self.journal.originals()[0] if is_open else self.store.current()
         found = self._found_after_recovery() if is_open else self._found(in_use)
         plan = _STAYS
-        leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_before = leaf_of(found.generation.get(CERTIFICATE))
         if not is_back and self.store.left_for(in_use) is None:
             plan = self._plan_back(found, in_use)
             if not check_mode:
@@ -52,14 +63,14 @@ class RollBack(Transaction):
             request=None,
             leaf=leaf,
             leaf_before=leaf_before,
-            ssl_conf_before=found.generation.get(planning.CONF, b"").decode("utf-8", "replace"),
+            ssl_conf_before=found.generation.get(CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,
             target=self.target,
             warnings=self.told if is_open else self._warnings(plan),
             next_run=self._next_run(declared, found, plan),
         )
 
-    def _plan_back(self, found: planning.Found, in_use: str | None) -> planning.Plan:
+    def _plan_back(self, found: Found, in_use: str | None) -> planning.Plan:
         """Return the plan that leads to the generation before, and make that the target. Raises TlsError."""
         name = self.store.before(in_use)
         if name is None:
@@ -70,24 +81,24 @@ class RollBack(Transaction):
         with comeback.explained(name, self.store.generations):
             contents = self._contents_of(name)
             _keep_revocations(contents, self.target)
-            chain = read_pem(contents[planning.CERTIFICATE].decode("ascii", "replace"), planning.CERTIFICATE)
+            chain = read_pem(contents[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)
             leaf = chain[0]
             # No part of what comes back: what left chains may be trusted nowhere any more
-            contents[planning.CERTIFICATE] = chains.pem(planning.fitting(chain, self.target, self.now))
-            comeback.refuse_dates(leaf, planning.CERTIFICATE, self.now)
-            comeback.refuse_revoked(leaf, planning.CERTIFICATE, self.target.revoked)
-            trusted = contents[planning.TRUSTED].decode("ascii", "replace")
+            contents[CERTIFICATE] = chains.pem(fitting(chain, self.target, self.now))
+            comeback.refuse_dates(leaf, CERTIFICATE, self.now)
+            comeback.refuse_revoked(leaf, CERTIFICATE, self.target.revoked)
+            trusted = contents[TRUSTED].decode("ascii", "replace")
             roots = authorities(self.target.trusted_clients, "trusted_clients")
-            comeback.refuse_lost_trust(trusted, roots, planning.TRUSTED, self.now)
+            comeback.refuse_lost_trust(trusted, roots, TRUSTED, self.now)
             self.target = _as_in(self.target, contents)
             plan = plan_back(found, contents, self.target, in_use or "", name)
-            included = f"{self.store.current_link}/{planning.CONF}"
+            included = f"{self.store.current_link}/{CONF}"
             refusals.refuse_settings(self.target, self.state, included)
             interference.refuse_revocations_that_end(self.target, self.state, included)
             refusals.refuse_useless_lists(plan, found, self.target, self.now)
             if plan.relies_on_log and not self.prover.observes_log():
                 raise TlsError(
-                    f"{planning.CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
+                    f"{CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
                     "server's log cannot be read here."
                 )
             self._rehearse(name)
@@ -96,16 +107,16 @@ class RollBack(Transaction):
 
     def _contents_of(self, name: str) -> dict[str, bytes]:
         """Return the files of a generation. Raises TlsError when one cannot be read."""
-        contents = {file: self._read(name, file) for file in planning.MODES}
-        missing = [file for file, content in contents.items() if content is None and file != planning.LISTS]
+        contents = {file: self._read(name, file) for file in MODES}
+        missing = [file for file, content in contents.items() if content is None and file != LISTS]
         if missing:
             raise TlsError(f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.")
         return {file: content for file, content in contents.items() if content is not None}
 
-    def _next_run(self, declared: Target, found: planning.Found, plan: planning.Plan) -> list[str]:
+    def _next_run(self, declared: Target, found: Found, plan: planning.Plan) -> list[str]:
         """Return what the declared state is going to change on what the roll-back leads to, in words."""
         generation = plan.contents or found.generation
-        leaf = leaf_of(generation.get(planning.CERTIFICATE))
+        leaf = leaf_of(generation.get(CERTIFICATE))
         coming = found._replace(generation=generation, repairs=[], served=leaf.sha256 if leaf else "")
         try:
             return planning.make(declared._replace(renew=False), coming, self.management, self.now).changes
@@ -113,22 +124,20 @@ class RollBack(Transaction):
             return [error.message]
 
 
-def plan_back(
-    found: planning.Found, contents: dict[str, bytes], target: Target, in_use: str, name: str
-) -> planning.Plan:
+def plan_back(found: Found, contents: dict[str, bytes], target: Target, in_use: str, name: str) -> planning.Plan:
     """Return the plan that leads from generation ``in_use`` to the ``contents`` of generation ``name``.
 
     Raises TlsError when they are the same.
     """
-    differing = [file for file in planning.MODES if found.generation.get(file) != contents.get(file)]
+    differing = [file for file in MODES if found.generation.get(file) != contents.get(file)]
     if not differing:
         raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
-    leaf, before = leaf_of(contents[planning.CERTIFICATE]), leaf_of(found.generation.get(planning.CERTIFICATE))
+    leaf, before = leaf_of(contents[CERTIFICATE]), leaf_of(found.generation.get(CERTIFICATE))
     changes = [f"generation: from {in_use} back to the files of {name}"]
-    if leaf is not None and planning.CERTIFICATE in differing:
+    if leaf is not None and CERTIFICATE in differing:
         serial = f"{before.serial:x}" if before else "none"
         changes.append(f"certificate: serial {serial} -> {leaf.serial:x}, not after {clock.instant(leaf.not_after)}")
-    changes += [planning.difference(file, found, target) for file in planning.DECLARED if file in differing]
+    changes += [difference(file, found, target) for file in DECLARED if file in differing]
     relies_on_log = leaf is not None and found.served == leaf.sha256
     return planning.Plan([], contents, None, [], changes, relies_on_log, in_use)
 
@@ -140,20 +149,20 @@ def _keep_revocations(contents: dict[str, bytes], target: Target) -> None:
     """
     if not target.crls:
         return
-    if not settings.parse(contents[planning.CONF].decode("utf-8", "replace")).get("ssl_crl_file"):
+    if not settings.parse(contents[CONF].decode("utf-8", "replace")).get("ssl_crl_file"):
         raise TlsError(
-            f"{planning.CONF}: it is from before the first revocation, and with it the server would not check whether "
+            f"{CONF}: it is from before the first revocation, and with it the server would not check whether "
             "certificates are revoked: whoever is would get in again."
         )
-    contents[planning.LISTS] = target.crls.encode()
+    contents[LISTS] = target.crls.encode()
 
 
 def _as_in(target: Target, contents: dict[str, bytes]) -> Target:
     """Return a target with the certificate, the trust and the settings of a generation. Raises TlsError."""
-    conf = contents[planning.CONF].decode("utf-8", "replace")
+    conf = contents[CONF].decode("utf-8", "replace")
     return target._replace(
-        certificate=contents[planning.CERTIFICATE].decode("ascii", "replace"),
-        trusted_clients=contents[planning.TRUSTED].decode("ascii", "replace"),
+        certificate=contents[CERTIFICATE].decode("ascii", "replace"),
+        trusted_clients=contents[TRUSTED].decode("ascii", "replace"),
         ssl_conf=conf,
         settings=settings.parse(conf),
     )

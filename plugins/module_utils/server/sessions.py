@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, target
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Rewrite
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 
 _SETTINGS = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
 

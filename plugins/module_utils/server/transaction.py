@@ -21,7 +21,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, holder, interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import leaf_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Management, in_steps
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
+    CERTIFICATE,
+    CONF,
+    KEY,
+    MODES,
+    Found,
+    leaf_of,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage, fitting
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
@@ -82,7 +91,7 @@ class Transaction:
         interference.refuse_foreign_paths(self.state.value("data_directory"), administrator)
         self.texts = Texts(self.state, administrator.account)
         self.journal = Journal(self.store, self.texts.rooted)
-        self.management = planning.Management(administrator.role, administrator.account.name)
+        self.management = Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
         self.chain = self.prover.chain()
         self.served = self.chain[0].sha256 if self.chain else ""
@@ -92,7 +101,7 @@ class Transaction:
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
         recovered = self._recover(check_mode=check_mode)
-        included = f"{self.store.current_link}/{planning.CONF}"
+        included = f"{self.store.current_link}/{CONF}"
         refusals.refuse_settings(self.target, self.state, included)
         interference.refuse_revocations_that_end(self.target, self.state, included)
         is_open = self._is_open()  # in check mode only
@@ -101,8 +110,8 @@ class Transaction:
         plan = self._plan(found)
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
-        conf_before = found.generation.get(planning.CONF, b"").decode("utf-8", "replace")
-        leaf = leaf_before = leaf_of(found.generation.get(planning.CERTIFICATE))
+        conf_before = found.generation.get(CONF, b"").decode("utf-8", "replace")
+        leaf = leaf_before = leaf_of(found.generation.get(CERTIFICATE))
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
@@ -122,7 +131,7 @@ class Transaction:
     def _warnings(self, plan: planning.Plan) -> list[str]:
         told = [*self.told, *interference.warnings(plan, self.target, self.state, self.texts)]
         if self.chain and self.store.current() is None:
-            included = f"{self.store.current_link}/{planning.CONF}"
+            included = f"{self.store.current_link}/{CONF}"
             told += takeover.warnings(self.chain, self.target, own_tls.OwnTls(self.state, included))
         return told
 
@@ -132,7 +141,7 @@ class Transaction:
 
     def _set_aside(self, damage: str, *, check_mode: bool) -> list[str]:
         """Go on without a damaged journal where the server is whole and that is proven. Raises TlsError elsewhere."""
-        included = f"{self.store.current_link}/{planning.CONF}"
+        included = f"{self.store.current_link}/{CONF}"
         recovery.refuse_half(damage, self.journal, self._found(self.store.current()), self.state, included)
         aside = "set aside"
         if not check_mode:
@@ -164,7 +173,7 @@ class Transaction:
             recovery.undo(self.journal, self.administrator)
             self.has_recovered = True
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = leaf_of(self._read(self.store.current(), planning.CERTIFICATE))
+            leaf = leaf_of(self._read(self.store.current(), CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -174,11 +183,11 @@ class Transaction:
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
 
-    def _found_after_recovery(self) -> planning.Found:
+    def _found_after_recovery(self) -> Found:
         """Return what check mode would find if it undid what an interrupted run left."""
         previous, originals = self.journal.originals()
         found = self._found(previous)
-        leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
+        leaf = leaf_of(found.generation.get(CERTIFICATE))
 
         def text(name: str, now: str) -> str:
             path = self.texts.paths[name]
@@ -192,37 +201,37 @@ class Transaction:
             drift=(),  # the undoing ends with a reload
         )
 
-    def _found(self, current: str | None) -> planning.Found:
-        contents = {name: self._read(current, name) for name in planning.MODES}
+    def _found(self, current: str | None) -> Found:
+        contents = {name: self._read(current, name) for name in MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
-        return planning.Found(
+        return Found(
             generation=generation,
             repairs=interference.repairs(self.store, current, generation) + self._renamed(current),
             config=self.texts.read("postgresql.conf"),
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=self.served,
-            unfit=self._unfit(current) if {planning.CERTIFICATE, planning.KEY} <= generation.keys() else "",
+            unfit=self._unfit(current) if {CERTIFICATE, KEY} <= generation.keys() else "",
             drift=tuple(settings.not_in_force(self._settings(current), self.state)),
             major=self.state.major,
         )
 
     def _renamed(self, current: str | None) -> list[str]:
-        conf, target = self._read_as_is(current, planning.CONF), self.target
+        conf, target = self._read_as_is(current, CONF), self.target
         return holder.renamed(conf, target.host, target.former_host, target.directory)
 
     def _unfit(self, current: str | None) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""
         return interference.unfit(
-            self.store.path(current or "", planning.CERTIFICATE),
-            self.store.path(current or "", planning.KEY),
+            self.store.path(current or "", CERTIFICATE),
+            self.store.path(current or "", KEY),
             self.target.roots,
         )
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
         """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
         content = self._read_as_is(generation, name)
-        if name != planning.CONF or not generation or content is None:
+        if name != CONF or not generation or content is None:
             return content
         return settings.unpinned(holder.unmarked(content), self.target.directory, generation)
 
@@ -235,11 +244,11 @@ class Transaction:
     def _settings(self, generation: str | None) -> dict[str, str]:
         """Return the declared settings, their paths as they are in a generation."""
         conf = self.target.ssl_conf.encode()
-        if generation and self._read(generation, planning.CONF) != self._read_as_is(generation, planning.CONF):
+        if generation and self._read(generation, CONF) != self._read_as_is(generation, CONF):
             conf = settings.pinned(conf, self.target.directory, generation)
         return settings.parse(conf.decode())
 
-    def _plan(self, found: planning.Found) -> planning.Plan:
+    def _plan(self, found: Found) -> planning.Plan:
         plan = planning.make(self.target, found, self.management, self.now)
         if plan.relies_on_log and not self.prover.observes_log():
             plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
@@ -253,11 +262,11 @@ class Transaction:
             rule_checks.refuse_plaintext(coming, self.state.major)
         return plan
 
-    def _request(self, found: planning.Found) -> str:
+    def _request(self, found: Found) -> str:
         """Return a certificate request for the key that waits for its certificate; make that key if need be."""
         path, user = self.store.pending_key(_PENDING), self.administrator.account
         key = files.read(path)
-        if key is not None and key != found.generation.get(planning.KEY):  # in use: a run died after its commit
+        if key is not None and key != found.generation.get(KEY):  # in use: a run died after its commit
             with contextlib.suppress(TlsError):  # a damaged key is replaced below
                 request = openssl.new_request(path, user)
                 if requested_key(request).key_type == self.target.key_type:
@@ -269,8 +278,8 @@ class Transaction:
     def _apply(self, plan: planning.Plan) -> Certificate:
         """Make the changes of a plan; return the leaf that the server shows then. Raises TlsError."""
         staged = self._stage(plan) if plan.contents is not None else None
-        chain = self.store.read(staged or self.store.current(), planning.CERTIFICATE) or b""
-        leaf = read_pem(chain.decode("ascii", "replace"), planning.CERTIFICATE)[0]
+        chain = self.store.read(staged or self.store.current(), CERTIFICATE) or b""
+        leaf = read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0]
         try:
             self.journal.begin(staged)
             self._switch(plan, staged, leaf.sha256)
@@ -284,7 +293,7 @@ class Transaction:
         """Remove what is of no use any more. What cannot be removed now is left to the next run."""
         with contextlib.suppress(OSError):
             self.store.prune()
-            key = self._read(self.store.current(), planning.KEY)
+            key = self._read(self.store.current(), KEY)
             if key is not None and files.read(self.store.pending_key(_PENDING)) == key:
                 self.store.drop_pending_key(_PENDING)
             self.store.drop_stale_keys(self.now)
@@ -294,7 +303,7 @@ class Transaction:
         certificate = self._new_certificate() if plan.reasons else None
         key = self._key_of(certificate) if certificate else None
         staged = self.store.stage(
-            planning.contents(plan, self.target, self.store.next_name(), certificate, key), plan.left
+            files_to_stage(plan.contents or {}, self.target, self.store.next_name(), certificate, key), plan.left
         )
         try:
             self._rehearse(staged)
@@ -303,15 +312,15 @@ class Transaction:
             raise
         return staged
 
-    def _rehearse_early(self, plan: planning.Plan, found: planning.Found, *, check_mode: bool) -> None:
+    def _rehearse_early(self, plan: planning.Plan, found: Found, *, check_mode: bool) -> None:
         """Find what OpenSSL holds against the target before a certificate is asked for, and in check mode.
 
         What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
         if plan.reasons and self.target.certificate is None:
-            leaf = leaf_of(found.generation.get(planning.CERTIFICATE))
+            leaf = leaf_of(found.generation.get(CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
-            if not is_same_kind or found.generation.get(planning.CONF) != self.target.ssl_conf.encode():
+            if not is_same_kind or found.generation.get(CONF) != self.target.ssl_conf.encode():
                 self._rehearse(None)
         elif check_mode and plan.contents is not None and not plan.reasons:
             previous = self.journal.originals()[0] if self._is_open() else self.store.current()
@@ -336,14 +345,14 @@ class Transaction:
                 f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
                 "this host signed for the names and the type of key that are declared."
             )
-        return chains.pem(planning.fitting(chain, self.target, self.now)).decode("ascii")
+        return chains.pem(fitting(chain, self.target, self.now)).decode("ascii")
 
     def _key_of(self, chain: str) -> bytes:
         """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
         current = self.store.current()
-        in_use = leaf_of(self._read(current, planning.CERTIFICATE))
+        in_use = leaf_of(self._read(current, CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
-        key = self._read(current, planning.KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
+        key = self._read(current, KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
         if key is None:
             raise TlsError(
                 f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
@@ -359,7 +368,7 @@ class Transaction:
             self.prover.tls(fingerprint, self._settings(self.store.current()), is_new=bool(plan.reasons))
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        for rewrite in planning.in_steps(plan.rules, self.state.major):
+        for rewrite in in_steps(plan.rules, self.state.major):
             self.texts.write(rewrite, self.journal)
         if plan.rules:
             self.prover.check_rules()

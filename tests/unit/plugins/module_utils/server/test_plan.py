@@ -1,47 +1,244 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In which order rules and maps are written: whoever reloads the server in between must not lock anybody out."""
+"""What follows from what was found: reasons, files, edits and words."""
 
 from __future__ import annotations
 
-import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
-from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Rewrite, in_steps
+from dataclasses import dataclass
+from typing import Any
 
-RULES = Rewrite("pg_hba.conf", "rules", "other rules")
-A, B = "people alice app\n", "staff bob app\n"
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.server import plan, target
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, CONF, KEY, TRUSTED, Found
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
+from cryptography.hazmat.primitives.asymmetric import ec
+
+NOW = 1_800_000_000
+DAY = 86400
+
+
+@dataclass
+class Desk:
+    """Makes targets of the module's options, and what is found where nothing is left to do for them."""
+
+    server: issuing.Authority
+    client: issuing.Authority
+    other: issuing.Authority
+
+    def target(self, **changes: Any) -> target.Target:
+        options = {
+            "port": 5432,
+            "directory": "/d",
+            "names": ["db1.example"],
+            "key_type": "P-256",
+            "roots": self.server.root.pem,
+            "trusted_clients": self.client.root.pem,
+            "extra_trusted_clients": "",
+            "issuing": self.server.issuing.pem,
+            "certificate": None,
+            "crls": "",
+            "revoked": [],
+            "ssl_conf": "ssl = 'on'\n",
+            "hba": "hostssl all app all cert",
+            "hba_mode": "block",
+            "upgrade_clientcert": False,
+            "ident": "",
+            "plaintext": "unchanged",
+            "lock_out": "refuse",
+            "clients": [],
+            "renew": False,
+            "renew_before": None,
+            "remove_directory": False,
+            "host": "db1",
+            "former_host": "",
+        }
+        return target.read({**options, **changes})
+
+    def chain(self, authority: issuing.Authority | None = None, *, age: int = DAY, name: str = "db1.example") -> str:
+        """Return a chain for a server, whose leaf was issued ``age`` seconds ago for 90 days."""
+        issuer = authority or self.server
+        leaf = issuing.new_leaf(
+            issuing.Issuer.of(issuer.issuing, issuer.issuing_key),
+            certificate.SERVER_AUTH,
+            issuing.Holder(name, tuple(names.parse_all([name], "names"))),
+            ec.generate_private_key(ec.SECP256R1()).public_key(),
+            issuing.Validity(NOW - age, NOW - age + 90 * DAY),
+        )
+        return certificate.read_der(leaf, "leaf").pem + issuer.issuing.pem
+
+    def found(self, chain: str | None = None, **changes: Any) -> Found:
+        """Return what is found where everything is as declared, except for ``changes``."""
+        text = chain or self.chain()
+        contents = {
+            CERTIFICATE: text.encode(),
+            KEY: b"a key",
+            TRUSTED: self.client.root.pem.encode(),
+            CONF: b"ssl = 'on'\n",
+        }
+        served = certificate.read_pem(text, "chain")[0].sha256
+        nothing = Found(contents, [], "", "local all postgres peer\n", "", served)
+        settled = self.plan(nothing, renew=True)
+        texts = {one.name: one.after for one in [*settled.rules, *([settled.config] if settled.config else [])]}
+        there = nothing._replace(config=texts["postgresql.conf"], hba=texts["pg_hba.conf"])
+        return there._replace(**changes)
+
+    def plan(self, there: Found, **changes: Any) -> plan.Plan:
+        return plan.make(self.target(**changes), there, plan.Management("postgres", "postgres"), NOW)
+
+
+@pytest.fixture(scope="session")
+def desk() -> Desk:
+    server, client, other = (issuing.new_authority(name, "P-256", NOW - DAY) for name in ("server", "client", "server"))
+    return Desk(server, client, other)
+
+
+def without(desk: Desk, *names: str) -> dict[str, bytes]:
+    """Return a generation that is as declared, without some of its files."""
+    return {name: content for name, content in desk.found().generation.items() if name not in names}
+
+
+def test_where_everything_is_as_declared_there_is_nothing_to_do(desk: Desk) -> None:
+    assert desk.plan(desk.found()) == plan.Plan([], None, None, [], [], relies_on_log=False)
+    assert desk.plan(desk.found()).is_empty
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "steps"),
+    ("missing", "unfit", "reasons"),
     [
-        ("", A, [A, "other rules"]),
-        (A, A + B, [A + B, "other rules"]),
-        (A, "", ["other rules", ""]),
-        (A + B, "# a note\n" + B, ["other rules", "# a note\n" + B]),
-        (A, B, [B + A, "other rules", B]),
+        ((CERTIFICATE, KEY), "", ["no_certificate"]),
+        ((KEY,), "", ["key_missing"]),
+        ((KEY,), "they do not fit", ["key_missing"]),
+        ((), "they do not fit", ["unusable: they do not fit"]),
+        ((CERTIFICATE,), "they do not fit", ["no_certificate"]),
     ],
-    ids=["first map", "more", "no map", "less", "another"],
 )
-def test_the_maps_of_both_sides_are_there_while_the_rules_change(before: str, after: str, steps: list[str]) -> None:
-    found = in_steps([Rewrite("pg_ident.conf", before, after), RULES], 15)
-    assert [step.after for step in found] == steps
-    contents = {"pg_ident.conf": before, "pg_hba.conf": "rules"}
-    for step in found:
-        assert contents[step.name] == step.before
-        contents[step.name] = step.after
+def test_what_is_missing_or_of_no_use_is_a_reason(
+    desk: Desk, missing: tuple[str, ...], unfit: str, reasons: list[str]
+) -> None:
+    found = desk.plan(desk.found(generation=without(desk, *missing), unfit=unfit))
+    assert found.reasons == reasons
+    assert found.contents is not None
 
 
-@pytest.mark.parametrize("rewrites", [[], [RULES], [Rewrite("pg_ident.conf", A, B)]])
-def test_a_file_alone_is_written_at_once(rewrites: list[Rewrite]) -> None:
-    assert in_steps(rewrites, 15) == rewrites
+@pytest.mark.parametrize(
+    ("damage", "reasons"),
+    [
+        (lambda _chain: "garbage", ["no_certificate"]),
+        (lambda chain: chain.split("-\n-")[0] + "-\n", ["chain_incomplete"]),
+    ],
+)
+def test_a_damaged_chain_is_a_reason(desk: Desk, damage: Any, reasons: list[str]) -> None:
+    there = desk.found()
+    chain = damage(there.generation[CERTIFICATE].decode()).encode()
+    assert desk.plan(there._replace(generation={**there.generation, CERTIFICATE: chain})).reasons == reasons
 
 
-def test_the_settings_of_a_generation_lead_into_it_and_are_read_back_as_declared() -> None:
-    declared = b"ssl_cert_file = '/d/current/server.crt'\nssl_crl_file = '/d/current/other'\n"
-    pinned = settings.pinned(declared, "/d", "0007")
-    assert pinned == b"ssl_cert_file = '/d/generations/0007/server.crt'\nssl_crl_file = '/d/current/other'\n"
-    assert settings.unpinned(pinned, "/d", "0007") == declared
-    assert settings.unpinned(declared, "/d", "0007") == declared, "as an earlier version has left it"
-    assert settings.unpinned(pinned, "/d", "0008") == pinned
+def test_reasons_of_the_certificate_come_first_and_hide_that_it_is_of_no_use(desk: Desk) -> None:
+    found = desk.plan(desk.found(desk.chain(age=80 * DAY), unfit="they do not fit"))
+    assert found.reasons == ["expires_in_10d"]
+    assert desk.plan(desk.found(desk.chain(age=80 * DAY), generation=without(desk, KEY)), renew=True).reasons == [
+        "forced",
+        "key_missing",
+    ]
+
+
+def test_a_certificate_of_other_authorities_stops_the_plan_unless_a_renewal_is_asked_for(desk: Desk) -> None:
+    there = desk.found(desk.chain(desk.other))
+    with pytest.raises(TlsError, match=r"^/d/current/server\.crt: .* run with postgres_server_renew: true"):
+        desk.plan(there)
+    assert desk.plan(there, renew=True).reasons == ["issuer_changed", "forced"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "name"), [("trusted_clients", "other", TRUSTED), ("ssl_conf", "ssl = 'on'\nx = '1'\n", CONF)]
+)
+def test_what_differs_from_what_is_declared_is_staged_beside_what_stays(
+    desk: Desk, option: str, value: str, name: str
+) -> None:
+    there = desk.found()
+    text = desk.other.root.pem if value == "other" else value
+    found = desk.plan(there, **{option: text})
+    assert found.contents == {**there.generation, name: text.encode()}
+    assert (found.reasons, found.relies_on_log) == ([], True)
+
+
+def test_the_chain_loses_what_leads_to_a_root_that_nobody_trusts_any_more(desk: Desk) -> None:
+    there = desk.found()
+    longer = there.generation[CERTIFICATE] + desk.other.root.pem.encode()
+    found = desk.plan(there._replace(generation={**there.generation, CERTIFICATE: longer}))
+    assert found.contents is not None
+    assert found.contents[CERTIFICATE] == there.generation[CERTIFICATE]
+    assert len(found.changes) == 1
+    assert found.relies_on_log
+
+
+def test_a_chain_that_is_replaced_is_not_shortened_as_well(desk: Desk) -> None:
+    there = desk.found()
+    longer = there.generation[CERTIFICATE] + desk.other.root.pem.encode()
+    found = desk.plan(there._replace(generation={**there.generation, CERTIFICATE: longer}), renew=True)
+    assert found.changes == ["certificate: forced"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "relies_on_log"),
+    [
+        ({"served": "another"}, ["reload: the server shows another certificate than the one on disk"], False),
+        ({"served": ""}, ["reload: the server shows another certificate than the one on disk"], False),
+        ({"drift": ("ssl is off",)}, ["reload: ssl is off"], True),
+        (
+            {"drift": ("ssl is off",), "served": ""},
+            ["reload: the server shows another certificate than the one on disk"],
+            False,
+        ),
+        ({"config": ""}, ["postgresql.conf: changed"], True),
+        ({"config": "", "drift": ("ssl is off",)}, ["postgresql.conf: changed"], True),
+        ({"config": "", "served": ""}, None, False),
+    ],
+)
+def test_a_server_that_does_not_use_its_files_is_reloaded(
+    desk: Desk, changes: dict[str, Any], words: list[str] | None, relies_on_log: bool
+) -> None:
+    found = desk.plan(desk.found(**changes))
+    if words is not None:
+        assert found.changes == words
+    assert (found.reasons, found.contents, found.relies_on_log) == ([], None, relies_on_log)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({"drift": ("ssl is off",)}, {}),
+        ({"repairs": ["server.key: mode 0644, expected 0600"]}, {}),
+        ({"config": ""}, {}),
+        ({}, {"ssl_conf": "ssl = 'on'\nx = '1'\n"}),
+    ],
+)
+def test_without_a_log_a_new_certificate_proves_that_the_server_took_a_change(
+    desk: Desk, changes: dict[str, Any], options: dict[str, Any]
+) -> None:
+    found = desk.plan(desk.found(observable=False, **changes), **options)
+    assert found.reasons == ["reload_not_observable"]
+    assert found.contents is not None
+    assert found.changes[0] == "certificate: reload_not_observable"
+
+
+@pytest.mark.parametrize("changes", [{}, {"served": "another"}, {"hba": ""}])
+def test_without_a_log_nothing_else_needs_a_new_certificate(desk: Desk, changes: dict[str, Any]) -> None:
+    assert desk.plan(desk.found(observable=False, **changes)).reasons == []
+
+
+def test_repairs_make_a_generation_anew(desk: Desk) -> None:
+    repair = "server.key: mode 0644, expected 0600"
+    there = desk.found(repairs=[repair])
+    found = desk.plan(there)
+    assert (found.contents, found.changes, found.relies_on_log) == (there.generation, [repair], True)
+
+
+def test_rules_alone_need_no_generation(desk: Desk) -> None:
+    found = desk.plan(desk.found(), hba="hostssl all other all cert", ident="people alice app\n")
+    assert [one.name for one in found.rules] == ["pg_ident.conf", "pg_hba.conf"]
+    assert (found.contents, found.changes) == (None, ["pg_ident.conf: changed", "pg_hba.conf: changed"])
+    assert not found.relies_on_log

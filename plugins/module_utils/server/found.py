@@ -1,0 +1,53 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is of a server's files and of the certificate it serves, as it was read: what plans are made from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, settings
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+
+# The files of a generation and their permission bits; the manifest says what it was made for.
+CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
+LISTS = settings.LISTS_FILE  # of revoked certificates, as long as there are any
+DECLARED = (TRUSTED, LISTS, CONF)  # those that hold what is declared, as it is
+MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, LISTS: 0o644, CONF: 0o644}
+
+
+class Found(NamedTuple):
+    """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
+
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are of no use together.
+    ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
+    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload. ``major`` is the
+    server's version.
+    """
+
+    generation: dict[str, bytes]
+    repairs: list[str]
+    config: str
+    hba: str
+    ident: str
+    served: str
+    unfit: str = ""
+    drift: tuple[str, ...] = ()
+    observable: bool = True
+    major: int = lexer.NEWEST
+
+
+def leaf_of(chain: bytes | None) -> Certificate | None:
+    """Return the leaf of a chain on disk; None when there is none or it is damaged."""
+    found = chain_of(chain)
+    return found[0] if found else None
+
+
+def chain_of(chain: bytes | None) -> list[Certificate]:
+    """Return a chain on disk, leaf first; an empty one when there is none or it is damaged."""
+    try:
+        return read_pem(chain.decode("ascii", "replace"), CERTIFICATE) if chain else []
+    except TlsError:
+        return []
