@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
-from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, in_steps
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rules import Fault
+from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, in_steps, lasting
 
 RULES = Rewrite("pg_hba.conf", "rules", "other rules")
 A, B = "people alice app\n", "staff bob app\n"
@@ -45,3 +46,26 @@ def test_the_settings_of_a_generation_lead_into_it_and_are_read_back_as_declared
     assert settings.unpinned(pinned, "/d", "0007") == declared
     assert settings.unpinned(declared, "/d", "0007") == declared, "as an earlier version has left it"
     assert settings.unpinned(pinned, "/d", "0008") == pinned
+
+
+PATHS = {"pg_hba.conf": "/d/pg_hba.conf", "pg_ident.conf": "/d/pg_ident.conf"}
+BROKEN = "host all all broken"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "after", "stays"),
+    [
+        ("/d/pg_hba.conf", BROKEN, "local all all peer\n", False),
+        ("/d/pg_hba.conf", BROKEN, f"local all all peer\n{BROKEN}\n", True),
+        ("/d/pg_hba.conf", "", "local all all peer\n", True),
+        ("/d/more.conf", BROKEN, "local all all peer\n", False),
+        ("/d/more.conf", BROKEN, "include more.conf\n", True),
+        ("/d/more.conf", BROKEN, "local all include peer\n", False),
+        ("/d/more.conf", BROKEN, "# include more.conf\n\nlocal all all peer\n", False),
+        ("/d/pg_hba.conf", BROKEN, None, True),
+    ],
+)
+def test_a_fault_lasts_where_its_line_does(file: str, text: str, after: str | None, stays: bool) -> None:
+    fault = Fault("pg_hba.conf", file, 3, text, "invalid")
+    rewrites = [Rewrite("pg_hba.conf", "before", after)] if after is not None else [Rewrite("pg_ident.conf", A, B)]
+    assert lasting([fault], rewrites, PATHS, 17) == ([fault] if stays else [])

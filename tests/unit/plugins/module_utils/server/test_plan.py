@@ -11,8 +11,19 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan, target
-from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, CONF, KEY, TRUSTED, Found
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
+    CERTIFICATE,
+    CONF,
+    KEY,
+    LISTS,
+    TRUSTED,
+    Found,
+    leaf_of,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -237,8 +248,107 @@ def test_repairs_make_a_generation_anew(desk: Desk) -> None:
     assert (found.contents, found.changes, found.relies_on_log) == (there.generation, [repair], True)
 
 
+STRANGE = plan.Management("dba", "postgres")
+KEEPS = "local all postgres peer"
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "after"),
+    [
+        ({"hba": "host all all ::1/128 trust"}, "", "BLOCK(host all all ::1/128 trust)"),
+        ({"hba": "local all all peer"}, "", f"BLOCK({KEEPS}\nlocal all all peer)"),
+        ({"hba": "hostssl local all all cert"}, "# x\n", "BLOCK(hostssl local all all cert)# x\n"),
+        ({"hba": "# none yet\n\nlocal all all peer"}, "", f"BLOCK({KEEPS}\n# none yet\n\nlocal all all peer)"),
+        ({"hba_mode": "replace", "hba": "host all all all cert"}, "# gone\n", f"WHOLE({KEEPS}\nhost all all all cert)"),
+        (
+            {"hba": "host all all all cert"},
+            configuration.whole_file("host a a all cert"),
+            f"BLOCK(host all all all cert){KEEPS}\n",
+        ),
+        (
+            {"hba": "", "upgrade_clientcert": True},
+            "hostssl all all all md5 clientcert=1\n",
+            "hostssl all all all md5 clientcert=verify-ca\n",
+        ),
+        ({"hba": ""}, "hostssl all all all md5 clientcert=1\n", "hostssl all all all md5 clientcert=1\n"),
+    ],
+)
+def test_the_rules_that_are_declared_come_before_those_that_stay(
+    desk: Desk, options: dict[str, Any], there: str, after: str
+) -> None:
+    found = desk.plan(desk.found(hba=there), **options)
+    texts = {one.name: one.after for one in found.rules}
+    kind, _, rest = after.partition("(")
+    lines, _, tail = rest.rpartition(")")
+    wanted = after
+    if kind == "BLOCK":
+        wanted = configuration.with_block(tail, lines, "pg_hba.conf")
+    elif kind == "WHOLE":
+        wanted = configuration.whole_file(lines)
+    assert texts.get("pg_hba.conf", there) == wanted
+
+
+@pytest.mark.parametrize("options", [{"hba_mode": "replace"}, {"hba": "local all all peer"}])
+def test_the_rule_of_the_management_connection_needs_a_role_of_the_same_name(
+    desk: Desk, options: dict[str, Any]
+) -> None:
+    with pytest.raises(TlsError, match="login_user is 'dba', the server runs as OS user 'postgres'"):
+        plan.make(desk.target(**options), desk.found(), STRANGE, NOW)
+    assert plan.make(desk.target(), desk.found(), STRANGE, NOW).is_empty
+
+
+def test_a_file_without_any_rule_is_refused(desk: Desk) -> None:
+    with pytest.raises(TlsError, match="no rule would be left"):
+        desk.plan(desk.found(hba="# nothing\n"), hba="")
+
+
+@pytest.mark.parametrize(
+    ("generation", "options", "words"),
+    [
+        ({CONF: b"ssl = 'on'\na = '1'\n"}, {"ssl_conf": "ssl = 'on'\na = '2'\n"}, "ssl.conf: a '1' -> '2'"),
+        ({CONF: b"ssl = 'on'\na = '1'\n"}, {}, "ssl.conf: a '1' -> 'unset'"),
+        ({}, {"ssl_conf": "ssl = 'on'\na = '2'\n"}, "ssl.conf: a 'unset' -> '2'"),
+        ({CONF: b"# a note\nssl = 'on'\n"}, {}, "ssl.conf: changed"),
+        ({CONF: b"ssl"}, {}, "ssl.conf: damaged, made anew"),
+        ({CONF: None}, {}, "ssl.conf: new"),
+        ({TRUSTED: None}, {}, "trusted-clients.crt: new"),
+        ({TRUSTED: b"others"}, {}, "trusted-clients.crt: changed"),
+        ({LISTS: b"a list"}, {}, "crl.pem: removed, nothing is revoked"),
+        ({}, {"crls": "a list"}, "crl.pem: new"),
+        ({LISTS: b"another list"}, {"crls": "a list"}, "crl.pem: changed"),
+    ],
+)
+def test_each_difference_has_its_words(
+    desk: Desk, generation: dict[str, bytes | None], options: dict[str, Any], words: str
+) -> None:
+    there = desk.found()
+    changed = {name: content for name, content in {**there.generation, **generation}.items() if content is not None}
+    found = desk.plan(there._replace(generation=changed), **options)
+    assert found.changes == [words]
+    assert (LISTS in (found.contents or {})) == bool(options.get("crls"))
+
+
+@pytest.mark.parametrize(("certificate", "key"), [(None, None), ("new chain", b"new key"), ("new chain", None)])
+def test_what_is_staged_is_what_was_planned_with_the_new_certificate_and_its_key(
+    desk: Desk, certificate: str | None, key: bytes | None
+) -> None:
+    there = desk.found().generation
+    files = files_to_stage(there, desk.target(ssl_conf="ssl = 'on'\n"), "0002", certificate, key)
+    is_new = certificate is not None and key is not None
+    assert files[CERTIFICATE].content == (b"new chain" if is_new else there[CERTIFICATE])
+    assert files[KEY] == File(b"new key" if is_new else there[KEY], 0o600)
+    assert set(files) == {CERTIFICATE, KEY, TRUSTED, CONF}
+    assert set(files_to_stage({}, desk.target(), "0002", None, None)) == {CONF}
+
+
 def test_rules_alone_need_no_generation(desk: Desk) -> None:
     found = desk.plan(desk.found(), hba="hostssl all other all cert", ident="people alice app\n")
     assert [one.name for one in found.rules] == ["pg_ident.conf", "pg_hba.conf"]
     assert (found.contents, found.changes) == (None, ["pg_ident.conf: changed", "pg_hba.conf: changed"])
     assert not found.relies_on_log
+
+
+def test_the_leaf_of_a_chain_is_its_first_certificate(desk: Desk) -> None:
+    chain = desk.chain()
+    assert leaf_of(chain.encode()) == certificate.read_pem(chain, "chain")[0]
+    assert [leaf_of(damaged) for damaged in (None, b"", b"garbage")] == [None, None, None]
