@@ -401,6 +401,7 @@ changes:
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage, planning, profiles
@@ -426,58 +427,53 @@ SHOWN = {
 }
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "directory": {"type": "path", "required": True},
-            "create": {"type": "bool", "default": True},
-            "passphrase": {"type": "str", "no_log": True},
-            "key_type": {"type": "str", "choices": KEY_TYPES, "default": "P-256", "no_log": False},
-            "certificate_lifetime": {"type": "str"},
-            "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
-            "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
-            "holders": {"type": "dict", "default": {}, "options": {"server": HOLDERS, "client": HOLDERS}},
-            "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
-            "outside_trust": {"type": "list", "elements": "str", "default": []},
-            "shown": {"type": "dict", "default": {}, "options": {"server": SHOWN, "client": SHOWN}},
-            "drop": {"type": "str", "choices": ["server", "client"]},
-            "drop_confirmed": {"type": "str"},
-            "revoked": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "role": {"type": "str"},
-                    "host": {"type": "str"},
-                    "serial": {"type": "str"},
-                    "authority": {"type": "str", "choices": ["server", "client"]},
-                    "reason": {
-                        "type": "str",
-                        "choices": [
-                            "unspecified",
-                            "keyCompromise",
-                            "affiliationChanged",
-                            "superseded",
-                            "cessationOfOperation",
-                            "privilegeWithdrawn",
-                        ],
-                        "default": "unspecified",
-                    },
-                },
-            },
+REVOKED = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "role": {"type": "str"},
+        "host": {"type": "str"},
+        "serial": {"type": "str"},
+        "authority": {"type": "str", "choices": ["server", "client"]},
+        "reason": {
+            "type": "str",
+            "choices": [
+                "unspecified",
+                "keyCompromise",
+                "affiliationChanged",
+                "superseded",
+                "cessationOfOperation",
+                "privilegeWithdrawn",
+            ],
+            "default": "unspecified",
         },
-        mutually_exclusive=[("phase", "drop")],
-        required_by={"drop_confirmed": "drop"},
-        supports_check_mode=True,
-    )
-    hide_secrets(module)
-    if not library.is_usable():
-        module.fail_json(
-            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
-        )
-    options = module.params
-    lifetime = options["certificate_lifetime"] or ""
+    },
+}
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "directory": {"type": "path", "required": True},
+        "create": {"type": "bool", "default": True},
+        "passphrase": {"type": "str", "no_log": True},
+        "key_type": {"type": "str", "choices": KEY_TYPES, "default": "P-256", "no_log": False},
+        "certificate_lifetime": {"type": "str"},
+        "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
+        "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
+        "holders": {"type": "dict", "default": {}, "options": {"server": HOLDERS, "client": HOLDERS}},
+        "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
+        "outside_trust": {"type": "list", "elements": "str", "default": []},
+        "shown": {"type": "dict", "default": {}, "options": {"server": SHOWN, "client": SHOWN}},
+        "drop": {"type": "str", "choices": ["server", "client"]},
+        "drop_confirmed": {"type": "str"},
+        "revoked": REVOKED,
+    }
+
+
+def wish(options: dict[str, Any]) -> keeping.Wish:
+    """Return what the options ask for."""
     change = planning.Change(
         options["phase"] or "",
         options["rotate"] or (list(profiles.PURPOSES) if options["phase"] else []),
@@ -487,18 +483,33 @@ def main() -> None:
         options["outside_holders"],
         options["outside_trust"],
     )
-    wish = keeping.Wish(
+    return keeping.Wish(
         options["directory"],
         options["key_type"],
         options["passphrase"],
-        lifetime,
+        options["certificate_lifetime"] or "",
         options["revoked"],
         change,
         {name: shown or [] for name, shown in options["shown"].items()},
         creates=options["create"],
     )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        mutually_exclusive=[("phase", "drop")],
+        required_by={"drop_confirmed": "drop"},
+        supports_check_mode=True,
+    )
+    hide_secrets(module)
+    if not library.is_usable():
+        module.fail_json(
+            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
+        )
     try:
-        done = keeping.keep(wish, int(time.time()), is_dry=module.check_mode)
+        done = keeping.keep(wish(module.params), int(time.time()), is_dry=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in done.warnings:

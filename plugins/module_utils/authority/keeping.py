@@ -13,16 +13,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     keys,
     ledger,
     lineage,
+    lives,
     planning,
     profiles,
-    renewing,
     rollover,
     seen,
     store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
+from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 else:
     crl = later("authority.crl")
     revocation = later("authority.revocation")
-
-LIFETIME = "certificate_lifetime"  # the option, in errors
 
 
 class Wish(NamedTuple):
@@ -76,65 +74,118 @@ class Outcome(NamedTuple):
         return {name: found.authority for name, found in self.lineages.items()}
 
 
+class Draft(NamedTuple):
+    """What is to be done, decided on what was read; nothing is written yet.
+
+    ``found`` are the authorities that are there, ``made`` those that were missing, in memory. ``lost`` is what hosts
+    show and the ledger lacks; ``loose`` are paths of keys that others can read.
+    """
+
+    found: dict[str, Lineage]
+    made: dict[str, Lineage]
+    lost: seen.Lost
+    loose: list[str]
+    plan: planning.Plan
+    revoked: revocation.Revoked | None
+    lists: crl.Lists | None
+
+    @property
+    def changes(self) -> list[str]:
+        """Return what is to be done, in words."""
+        return [
+            *(f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in self.made.values()),
+            *(f"make {path} readable for its owner only (mode 0600)" for path in self.loose),
+            *(step.change for step in self.plan.steps),
+            *self.lost.changes,
+            *(self.revoked.changes if self.revoked else []),
+            *(self.lists.changes if self.lists else []),
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what nobody may think of, in words."""
+        return [
+            *self.plan.warnings,
+            *self.lost.warnings,
+            *(self.revoked.warnings if self.revoked else []),
+            *(self.lists.warnings if self.lists else []),
+        ]
+
+
 def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
     """Make the authorities that are missing, change those that are there, return both. ``now`` is in Unix seconds.
 
     A dry run does it in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
     with the directory, the keys or the wish.
     """
-    store.check_path(wish.directory)
-    keys.check_passphrase(wish.passphrase)
-    keys.check_type(wish.key_type)
-    if wish.lifetime:
-        durations.seconds(wish.lifetime, LIFETIME)
+    _check_wish(wish)
     if not os.path.isdir(wish.directory):
-        _refuse_to_create(wish, list(profiles.PURPOSES))
-        _refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, LIFETIME)
-        store.check_writable(wish.directory)
+        _refuse_unfit_place(wish)
         if not is_dry:
             store.make(wish.directory)
     with store.opened(wish.directory):
-        found = _read_all(wish)
-        missing = [name for name in profiles.PURPOSES if name not in found]
-        _refuse_to_replace_what_is_lost(wish.directory, missing)
-        _refuse_to_create(wish, missing)
-        lost = seen.look(wish.directory, wish.shown, found, now)
-        revoked = _revoked(wish, found, now)
-        plan = _plan(wish, found, revoked, now)
-        if missing or plan.steps:
-            store.check_writable(wish.directory)
-        loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
-        made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
-        _check([*plan.after.values(), *made.values()], wish, now)
-        lists = _lists(wish, revoked, found, now)
-        if not is_dry:
-            store.tighten(loose)
-            seen.write(wish.directory, lost)
-            if revoked is not None and lists is not None:
-                revocation.write(wish.directory, revoked)
-                crl.write(lists)
-            for name, one in made.items():
-                folder = store.create(wish.directory, one.authority, wish.passphrase)
-                made[name] = lineage.new(one.authority, folder)
-            for step in plan.steps:
-                step.apply()
-        lineages = {name: {**plan.after, **made}[name] for name in profiles.PURPOSES}
+        draft = _draft(wish, now)
+        made = draft.made if is_dry else _write(wish, draft)
         issued = _issued(wish.directory, now)
+    lineages = {name: {**draft.plan.after, **made}[name] for name in profiles.PURPOSES}
+    lists, revoked = draft.lists, draft.revoked
     return Outcome(
         lineages,
-        [f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in made.values()]
-        + [f"make {path} readable for its owner only (mode 0600)" for path in loose]
-        + [step.change for step in plan.steps]
-        + lost.changes
-        + (revoked.changes if revoked else [])
-        + (lists.changes if lists else []),
-        plan.warnings + lost.warnings + (revoked.warnings if revoked else []) + (lists.warnings if lists else []),
-        _state(found),
+        draft.changes,
+        draft.warnings,
+        _state(draft.found),
         _state(lineages),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
         {name: revoked.serials(name) for name in lineages} if revoked else {},
         issued,
     )
+
+
+def _check_wish(wish: Wish) -> None:
+    store.check_path(wish.directory)
+    keys.check_passphrase(wish.passphrase)
+    keys.check_type(wish.key_type)
+    if wish.lifetime:
+        durations.seconds(wish.lifetime, lives.LIFETIME)
+
+
+def _refuse_unfit_place(wish: Wish) -> None:
+    """Raise TlsError when the directory does not exist, and new authorities in it cannot be what is wished."""
+    _refuse_to_create(wish, list(profiles.PURPOSES))
+    lives.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lives.LIFETIME)
+    store.check_writable(wish.directory)
+
+
+def _draft(wish: Wish, now: int) -> Draft:
+    """Read what is there and decide what is to be done. The caller holds the directory. Raises TlsError, OSError."""
+    found = _read_all(wish)
+    missing = [name for name in profiles.PURPOSES if name not in found]
+    _refuse_to_replace_what_is_lost(wish.directory, missing)
+    _refuse_to_create(wish, missing)
+    lost = seen.look(wish.directory, wish.shown, found, now)
+    revoked = _revoked(wish, found, now)
+    plan = _plan(wish, found, revoked, now)
+    if missing or plan.steps:
+        store.check_writable(wish.directory)
+    loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
+    made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
+    _check([*plan.after.values(), *made.values()], wish, now)
+    return Draft(found, made, lost, loose, plan, revoked, _lists(wish, revoked, found, now))
+
+
+def _write(wish: Wish, draft: Draft) -> dict[str, Lineage]:
+    """Do what a draft says; return the authorities that were made, as they are on disk. Raises OSError."""
+    store.tighten(draft.loose)
+    seen.write(wish.directory, draft.lost)
+    if draft.revoked is not None and draft.lists is not None:
+        revocation.write(wish.directory, draft.revoked)  # before any list: a list without its record is refused
+        crl.write(draft.lists)
+    made = {}
+    for name, one in draft.made.items():
+        made[name] = lineage.new(one.authority, store.create(wish.directory, one.authority, wish.passphrase))
+    for step in draft.plan.steps:
+        step.apply()
+    return made
 
 
 def _issued(directory: str, now: int) -> Mapping[str, Sequence[str]] | None:
@@ -164,7 +215,7 @@ def _lists(
     """Return the lists of revoked certificates, None as long as none are in use. Raises TlsError, OSError."""
     if revoked is None or not revoked.is_in_use:
         return None
-    lifetime = durations.seconds(wish.lifetime, LIFETIME) if wish.lifetime else 0
+    lifetime = durations.seconds(wish.lifetime, lives.LIFETIME) if wish.lifetime else 0
     trusted = {name: one.trusted for name, one in lineages.items()}
     return crl.plan(trusted, revoked, wish.passphrase, lifetime, now)
 
@@ -175,7 +226,7 @@ def _read_all(wish: Wish) -> dict[str, Lineage]:
 
 
 def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
-    lifetime = durations.seconds(wish.lifetime, LIFETIME) if wish.lifetime else 0
+    lifetime = durations.seconds(wish.lifetime, lives.LIFETIME) if wish.lifetime else 0
     place = rollover.Place(wish.directory, wish.passphrase, wish.key_type, lifetime)
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
     return planning.make(wish.change, found, place, serials, now)
@@ -185,8 +236,8 @@ def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
     for one in lineages:
         if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
             _refuse_other_key_type(one, wish)
-            check_time(one, now)
-            check_lifetime(one.authority, wish.lifetime, LIFETIME)
+            lives.check_time(one, now)
+            lives.check_lifetime(one.authority, wish.lifetime, lives.LIFETIME)
 
 
 def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
@@ -201,42 +252,6 @@ def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
             f"keys{f', and {coming} keys staged' if coming else ''}. An authority keeps its keys for life: set "
             f"key_type back to {coming or present}, or replace the authority, with ansible-playbook "
             "pgops.tls.rotate_ca. Nothing was changed."
-        )
-
-
-def check_time(found: Lineage, now: int) -> None:
-    """Raise TlsError when the clock is outside the life of the root or the issuing CA."""
-    for certificate in (found.authority.root, found.authority.issuing):
-        if now < certificate.not_before:
-            raise TlsError(
-                f"The clock of this host says {clock.instant(now)}, but the {found.name} CA "
-                f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on. "
-                "Correct the clock."
-            )
-        if now >= certificate.not_after:
-            remedy = (
-                f"Replace the root at once: ansible-playbook pgops.tls.drop_ca -e postgres_ca_drop={found.name}."
-                if found.authority.root.not_after <= now
-                else renewing.remedy(found)
-            )
-            raise TlsError(
-                f"The {found.name} CA {certificate.common_name!r} has expired on "
-                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. {remedy}"
-            )
-
-
-def check_lifetime(authority: Authority, lifetime: str, option: str) -> None:
-    """Raise TlsError, naming ``option``, for certificates that would live longer than any issuing CA of this kind."""
-    issuer = authority.issuing
-    name = f"the issuing CA {issuer.common_name!r} (until {clock.instant(issuer.not_after)})"
-    _refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, option)
-
-
-def _refuse_to_outlive(issuer: str, life: int, lifetime: str, option: str) -> None:
-    if lifetime and durations.seconds(lifetime, option) > life:
-        raise TlsError(
-            f"{option}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
-            "A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
         )
 
 

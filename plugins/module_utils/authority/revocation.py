@@ -138,31 +138,55 @@ def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Rev
     record = read(directory)
     ended = [line for line in record or () if _has_ended(line, now)]
     known = [line for line in record or () if line not in ended]
-    if not entries:
-        return Revoked(known, record is not None, is_new=False, changes=[], warnings=[], ended=ended)
-    serials = {line["serial"] for line in record or ()}
-    recorded = {key for line in known for key in _keys(line)}
-    open_ones = [one for one in entries if one.kind != "serial" or one.key not in recorded]
-    issued = _by_key(ledger.matching(directory, [needle for one in open_ones for needle in one.needles()]), open_ones)
+    added, warnings = _added(directory, entries, _Recorded(known, ended), option, now) if entries else ([], [])
+    is_in_use = record is not None or bool(added)
+    return Revoked([*known, *added], is_in_use, bool(added), [_in_words(line) for line in added], warnings, ended)
+
+
+class _Recorded(NamedTuple):
+    """The lines of the record: of certificates that have not ended, and of others."""
+
+    known: Sequence[dict[str, Any]]
+    ended: Sequence[dict[str, Any]]
+
+
+def _added(
+    directory: str, entries: Sequence[Entry], recorded: _Recorded, option: str, now: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the lines that the entries add to the record, and warnings of entries that have become useless."""
+    keys = {key for line in recorded.known for key in _keys(line)}
+    open_ones = [one for one in entries if one.kind != "serial" or one.key not in keys]
+    issued = _issued(directory, open_ones, recorded.ended)
+    serials = {line["serial"] for line in [*recorded.known, *recorded.ended]}
+    warnings, added = [], []
+    for entry in open_ones:
+        lines = issued[entry.key] or _unknown(entry, now)
+        if not lines and entry.key not in keys:
+            raise TlsError(_in_no_ledger(entry, option))
+        fresh = [one for one in lines if one["serial"] not in serials and (entry.authority or not _has_ended(one, now))]
+        if not fresh and entry.key not in keys and all(_has_ended(line, now) for line in lines):
+            warnings.append(_of_ended(entry, lines, option))
+        serials |= {line["serial"] for line in fresh}
+        added += [_record(line, entry, now) for line in fresh]
+    return added, warnings
+
+
+def _issued(
+    directory: str, entries: Sequence[Entry], ended: Sequence[Mapping[str, Any]]
+) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Return what was issued that each entry is about, by the keys of the entries: from the ledger, else the record."""
+    lines = ledger.matching(directory, [needle for one in entries for needle in one.needles()])
+    issued = _by_key(lines, entries)
     _add_of_same_key(directory, issued)
     for line in ended:
         for key in issued.keys() & {*_keys(line)}:
             issued[key] = issued[key] or [line]
-    warnings, added = [], []
-    for entry in open_ones:
-        lines = issued[entry.key] or _unknown(entry, now)
-        if not lines and entry.key not in recorded:
-            raise TlsError(_in_no_ledger(entry, option))
-        fresh = [one for one in lines if one["serial"] not in serials and (entry.authority or not _has_ended(one, now))]
-        if not fresh and entry.key not in recorded and all(_has_ended(line, now) for line in lines):
-            end = max(str(line["not_after"]) for line in lines)
-            warnings.append(
-                f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."
-            )
-        serials |= {line["serial"] for line in fresh}
-        added += [_record(line, entry, now) for line in fresh]
-    changes = [_in_words(line) for line in added]
-    return Revoked([*known, *added], record is not None or bool(added), bool(added), changes, warnings, ended)
+    return issued
+
+
+def _of_ended(entry: Entry, lines: Sequence[Mapping[str, Any]], option: str) -> str:
+    end = max(str(line["not_after"]) for line in lines)
+    return f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."
 
 
 def _unknown(entry: Entry, now: int) -> list[dict[str, Any]]:

@@ -1,0 +1,51 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lives of authorities allow: when they can be used, and how long certificates below them may live."""
+
+from __future__ import annotations
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import renewing
+from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
+from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+LIFETIME = "certificate_lifetime"  # the option, in errors
+
+
+def check_time(found: Lineage, now: int) -> None:
+    """Raise TlsError when the clock is outside the life of the root or the issuing CA."""
+    for certificate in (found.authority.root, found.authority.issuing):
+        if now < certificate.not_before:
+            raise TlsError(
+                f"The clock of this host says {clock.instant(now)}, but the {found.name} CA "
+                f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on. "
+                "Correct the clock."
+            )
+        if now >= certificate.not_after:
+            remedy = (
+                f"Replace the root at once: ansible-playbook pgops.tls.drop_ca -e postgres_ca_drop={found.name}."
+                if found.authority.root.not_after <= now
+                else renewing.remedy(found)
+            )
+            raise TlsError(
+                f"The {found.name} CA {certificate.common_name!r} has expired on "
+                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. {remedy}"
+            )
+
+
+def check_lifetime(authority: Authority, lifetime: str, option: str) -> None:
+    """Raise TlsError, naming ``option``, for certificates that would live longer than any issuing CA of this kind."""
+    issuer = authority.issuing
+    name = f"the issuing CA {issuer.common_name!r} (until {clock.instant(issuer.not_after)})"
+    refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, option)
+
+
+def refuse_to_outlive(issuer: str, life: int, lifetime: str, option: str) -> None:
+    """Raise TlsError, naming ``option``, for a lifetime that is longer than the ``life`` (seconds) of an issuer."""
+    if lifetime and durations.seconds(lifetime, option) > life:
+        raise TlsError(
+            f"{option}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
+            "A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
+        )
