@@ -256,7 +256,7 @@ def test_every_key_type_gets_through_the_rehearsal(clients: Clients, alice: User
         (lambda pair: pair["postgresql.key"].write_bytes(new_key()), "unusable"),
         (
             lambda pair: pair["postgresql.crt"].write_text(pair["postgresql.crt"].read_text().split("-\n-")[0] + "-\n"),
-            "unusable",
+            "chain_incomplete",
         ),
         (
             lambda pair: pair["postgresql.key"].chmod(0o000) or shutil.chown(pair["postgresql.key"], "root"),

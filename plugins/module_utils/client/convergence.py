@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 
@@ -105,7 +105,7 @@ def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any
             "not_after": _day(leaf.not_after) if leaf else None,
             "sha256": leaf.sha256 if leaf else None,
             "pem": leaf.pem if leaf else None,
-            "renewal": _day(reissue.due_at(leaf, transaction.target.wish(one, forced=False))) if leaf else None,
+            "renewal": _day(due.due_at(leaf, transaction.target.spec(one, forced=False))) if leaf else None,
         }
 
 

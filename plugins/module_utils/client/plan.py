@@ -22,9 +22,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
 
 REMOVED = "removed"  # in the links of a plan: there will be nothing
 
@@ -79,10 +79,8 @@ def installed(found: Found, role: str) -> Credential | None:
     chain, key = found.contents.get(f"{role}/{CERTIFICATE}"), found.contents.get(f"{role}/{KEY}")
     if chain is None or key is None:
         return None
-    try:
-        return Credential(chain, key, read_pem(chain.decode("ascii", "replace"), CERTIFICATE)[0])
-    except TlsError:
-        return None
+    read = read_chain(chain, CERTIFICATE)
+    return Credential(chain, key, read[0]) if read else None
 
 
 def fitted(credential: Credential, target: Target, now: int) -> Credential:
@@ -109,14 +107,11 @@ def shortened(
 
 def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[str]:
     """Return why an identity needs a new certificate. ``now`` is in Unix seconds."""
-    credential = installed(found, identity.role)
-    if credential is None and f"{identity.role}/{CERTIFICATE}" in found.contents:
-        key_is_there = f"{identity.role}/{KEY}" in found.contents
-        return ["certificate_damaged" if key_is_there else "key_missing"]
-    leaf = credential.leaf if credential else None
+    chain = found.contents.get(f"{identity.role}/{CERTIFICATE}")
+    present = due.Present(read_chain(chain, CERTIFICATE), chain is not None, f"{identity.role}/{KEY}" in found.contents)
     is_asked = target.renew or target.new_keys
     forced = is_asked and not (identity.id in target.certificates and not came(identity, found, target))
-    return reissue.reasons(leaf, target.wish(identity, forced=forced), now)
+    return due.needed(present, target.spec(identity, forced=forced), now)
 
 
 def key_in_use(identity: Identity, found: Found, target: Target, why: Sequence[str]) -> bytes | None:
@@ -126,7 +121,7 @@ def key_in_use(identity: Identity, found: Found, target: Target, why: Sequence[s
     """
     credential = installed(found, identity.role)
     is_exposed = f"{identity.role}/{KEY}" in found.faults
-    if credential is None or target.new_keys or is_exposed or not reissue.may_keep_key(why):
+    if credential is None or target.new_keys or is_exposed or not due.may_keep_key(why):
         return None
     return credential.leaf.public_key
 
@@ -140,7 +135,7 @@ def refuse_another_root(identity: Identity, found: Found, target: Target, place:
     credential = installed(found, identity.role)
     if credential is not None and not (target.renew and target.replace_authorities):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
-        reissue.refuse_another_root(chain, reissue.Place(place, "postgres_client_renew"), target.offer, now)
+        due.refuse_another_root(chain, due.Place(place, "postgres_client_renew"), target.offer, now)
 
 
 def came(identity: Identity, found: Found, target: Target) -> bool:

@@ -11,7 +11,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
+    Offer,
+    Spec,
+    authorities,
+    refuse_without_root,
+    serials,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     CLIENT_AUTH,
     Certificate,
@@ -48,9 +54,9 @@ class Target(NamedTuple):
     revoked: Sequence[str] = ()
     own_crls: str = ""
 
-    def wish(self, identity: Identity, *, forced: bool) -> reissue.Wish:
+    def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity has to be."""
-        return reissue.Wish(
+        return Spec(
             common_name=identity.role,
             names=[],
             key_type=self.key_type,
@@ -62,9 +68,9 @@ class Target(NamedTuple):
         )
 
     @property
-    def offer(self) -> reissue.Offer:
+    def offer(self) -> Offer:
         """Return the authority that would issue certificates, and the authorities that servers trust for logins."""
-        return reissue.Offer(self.issuing, self.trusted_clients)
+        return Offer(self.issuing, self.trusted_clients)
 
 
 def read(options: Mapping[str, Any], now: int) -> Target:
@@ -75,16 +81,16 @@ def read(options: Mapping[str, Any], now: int) -> Target:
     return Target(
         identities=declared,
         key_type=options["key_type"],
-        roots=_with_root(_authorities(options["roots"], "roots"), "roots", now),
-        issuing=_authorities(options["issuing"], "issuing"),
-        trusted_clients=_with_root(_authorities(options["trusted_clients"], "trusted_clients"), "trusted_clients", now),
+        roots=_with_root(options["roots"], "roots", now),
+        issuing=authorities(options["issuing"], "issuing"),
+        trusted_clients=_with_root(options["trusted_clients"], "trusted_clients", now),
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
         new_keys=bool(options.get("new_keys")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         replace_authorities=bool(options.get("replace_authorities", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
-        revoked=reissue.serials(options.get("revoked") or (), "revoked"),
+        revoked=serials(options.get("revoked") or (), "revoked"),
         own_crls=options.get("crls") or "",
     )
 
@@ -94,24 +100,10 @@ def _lists(crls: str, roots: str) -> str:
     return crls + (revocations.blocks(roots) if crls and "X509 CRL" in roots else "")
 
 
-def _authorities(pem: str, option: str) -> list[Certificate]:
-    found = read_option(pem, option)
-    for one in found:
-        if not one.is_ca:
-            raise TlsError(
-                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
-                "Take it out."
-            )
-    return found
-
-
-def _with_root(found: list[Certificate], option: str, now: int) -> list[Certificate]:
-    """Return ``found`` when a root that is valid now is among it: libpq and OpenSSL trust nothing else."""
-    if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
-        raise TlsError(
-            f"{option}: expected at least one self-signed root that is valid now, found "
-            f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
-        )
+def _with_root(pem: str, option: str, now: int) -> list[Certificate]:
+    """Return the authorities of an option, one of which is a root that is valid now. Raises TlsError."""
+    found = authorities(pem, option)
+    refuse_without_root(found, option, now)
     return found
 
 

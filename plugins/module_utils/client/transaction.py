@@ -26,12 +26,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal, reissue
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, requested_key
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    exchange = later("credential.exchange")
     revocations = later("x509.revocations")
 
 
@@ -239,7 +242,7 @@ class Transaction:
             try:
                 self._rehearse(identity, self.home.current())
             except TlsError as error:
-                reasons.append(f"unusable: {error.message}")
+                reasons.append(due.unusable(error.message))
         return reasons
 
     def _layout(self, service: bytes | None) -> Layout:
@@ -255,26 +258,17 @@ class Transaction:
         """Return a request for every identity that waits, and which keys were made for them, in words."""
         requests, made = [], []
         for identity in plan.waiting:
-            csr = self._request_with_pending_key(identity, found)
+            keys = self._keys(identity)
+            csr = exchange.with_waiting_key(keys, self.target.key_type, found.contents.get(f"{identity.role}/{KEY}"))
             csr = csr or self._request_with_key_in_use(identity, found, plan.reasons[identity.role])
             if csr is None:
-                self.home.store.keep_pending_key(identity.role, openssl.new_key(self.target.key_type, self.user))
-                csr = openssl.new_request(self.home.store.pending_key(identity.role), self.user)
+                csr = exchange.with_new_key(keys, self.target.key_type)
                 made.append(f"{identity.id}: new key, which waits for its certificate")
             requests.append(Request(identity, csr, plan.reasons[identity.role]))
         return requests, made
 
-    def _request_with_pending_key(self, identity: Identity, found: Found) -> str | None:
-        """Return a request for the key that an earlier run made; None when it has to be made (anew)."""
-        path = self.home.store.pending_key(identity.role)
-        key = files.read(path)
-        if key is not None and key != found.contents.get(f"{identity.role}/{KEY}"):  # in use: a run died after commit
-            with contextlib.suppress(TlsError):  # a damaged key is made anew
-                request = openssl.new_request(path, self.user)
-                if requested_key(request).key_type == self.target.key_type:
-                    os.utime(path)  # it waits anew
-                    return request
-        return None
+    def _keys(self, identity: Identity) -> exchange.Keys:
+        return exchange.Keys(self.home.store, identity.role, self.user)
 
     def _request_with_key_in_use(self, identity: Identity, found: Found, why: Sequence[str]) -> str | None:
         """Return a request for the key in use; None when the next certificate needs a new one.
@@ -282,12 +276,9 @@ class Transaction:
         A program that opens its certificate before the switch opens the key after it. With one key they still fit.
         """
         public_key = planning.key_in_use(identity, found, self.target, why)
-        if public_key is not None:
-            with contextlib.suppress(TlsError):  # a damaged key is made anew
-                request = openssl.new_request(self.home.current(identity.role, KEY), self.user)
-                if requested_key(request).public_key == public_key:
-                    return request
-        return None
+        if public_key is None:
+            return None
+        return exchange.with_key_at(self.home.current(identity.role, KEY), self.user, public_key)
 
     def _apply(self, found: Found, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
@@ -328,27 +319,11 @@ class Transaction:
         Raises TlsError for any other certificate.
         """
         chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
-        wish = self.target.wish(identity, forced=False)
-        reissue.refuse_endless_renewal(chain[0], wish, self.now)
-        wrong = [why for why in reissue.reasons(chain[0], wish, self.now) if not why.startswith("expires_in_")]
-        if wrong:
-            raise TlsError(f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.")
+        exchange.refuse_another(chain, self.target.spec(identity, forced=False), option, self.now, may_be_due=True)
         pem = "".join(one.pem for one in chain).encode("ascii")
         if installed is not None and installed.leaf.public_key == chain[0].public_key:
             return Credential(pem, installed.key, chain[0])
-        path = self.home.store.pending_key(identity.role)
-        key = files.read(path)
-        if key is None:
-            raise TlsError(
-                f"{option}: no key waits for this certificate in {path}. Call the module without certificates first; "
-                "it makes the key and returns the request."
-            )
-        if openssl.public_key(path, self.user) != chain[0].public_key:
-            raise TlsError(
-                f"{option}: the certificate was issued for another key than the one that waits in {path}. "
-                "Call the module without certificates again, and have the request signed that it returns."
-            )
-        return Credential(pem, key, chain[0])
+        return Credential(pem, exchange.waiting_key(self._keys(identity), chain[0], option), chain[0])
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""

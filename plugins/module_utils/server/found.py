@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, settings
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
@@ -39,15 +38,11 @@ class Found(NamedTuple):
     major: int = lexer.NEWEST
 
 
-def leaf_of(chain: bytes | None) -> Certificate | None:
+def leaf_of(content: bytes | None) -> Certificate | None:
     """Return the leaf of a chain on disk; None when there is none or it is damaged."""
-    found = chain_of(chain)
-    return found[0] if found else None
+    return next(iter(chain_of(content)), None)
 
 
-def chain_of(chain: bytes | None) -> list[Certificate]:
-    """Return a chain on disk, leaf first; an empty one when there is none or it is damaged."""
-    try:
-        return read_pem(chain.decode("ascii", "replace"), CERTIFICATE) if chain else []
-    except TlsError:
-        return []
+def chain_of(content: bytes | None) -> list[Certificate]:
+    """Return a server's chain on disk, leaf first; an empty one when there is none or it is damaged."""
+    return read_chain(content, CERTIFICATE)

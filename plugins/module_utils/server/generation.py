@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
@@ -20,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     TRUSTED,
     Found,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 

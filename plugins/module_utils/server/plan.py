@@ -3,19 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands between a server as it is and its target: a pure decision on what was found.
 
-Each part is decided by a module of its own: ``reasons`` for a certificate, the ``generation`` that comes, ``edits`` of
-other files, and the ``words`` for all of it.
+Each part is decided by a module of its own: what is ``due``, the ``generation`` that comes, ``edits`` of other files,
+and the ``words`` for all of it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.server import edits, generation, words
-from ansible_collections.pgops.tls.plugins.module_utils.server import reasons as certificates
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Management, Rewrite
-from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, Found, chain_of
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, KEY, Found, chain_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 
 class Plan(NamedTuple):
@@ -42,8 +43,9 @@ class Plan(NamedTuple):
 def make(target: Target, found: Found, management: Management, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
     chain = chain_of(found.generation.get(CERTIFICATE))
-    certificates.refuse_another_root(target, chain, now)
-    reasons = certificates.needed(target, found, chain, now)
+    _refuse_another_root(target, chain, now)
+    present = due.Present(chain, CERTIFICATE in found.generation, KEY in found.generation, found.unfit)
+    reasons = due.needed(present, target.spec, now)
     coming = generation.coming(target, found, chain, now, keeps_leaf=not reasons)
     config, rules = edits.of_settings(target, found), edits.of_rules(target, found, management)
     is_shown = bool(chain) and found.served == chain[0].sha256
@@ -58,3 +60,10 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     if not is_staged:
         changes += words.reloads(found, is_shown=is_shown, by_log=relies_on_log and not config)
     return Plan(reasons, coming.contents if is_staged else None, config, rules, changes, relies_on_log)
+
+
+def _refuse_another_root(target: Target, chain: Sequence[Certificate], now: int) -> None:
+    """Raise TlsError when the chain in use is from authorities that are replaced, unless a renewal is asked for."""
+    if chain and not target.renew:
+        place = due.Place(f"{target.directory}/current/{CERTIFICATE}", "postgres_server_renew")
+        due.refuse_another_root(chain, place, target.offer, now)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -25,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     leaf_of,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.generation import fitting
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.server.words import difference
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains

@@ -13,10 +13,11 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files, generations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import interference, target
+from ansible_collections.pgops.tls.plugins.module_utils.server import interference
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import leaf_of
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
 
@@ -75,9 +76,9 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     refuse_port(options["port"], "port")
     wanted, issuing = _wish(options), options["client_issuing"]
     in_force = InForce(
-        {role: reissue.serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},
-        target.authorities(issuing, "client_issuing") if issuing else (),
-        reissue.serials(options["client_revoked"], "client_revoked"),
+        {role: spec.serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},
+        spec.authorities(issuing, "client_issuing") if issuing else (),
+        spec.serials(options["client_revoked"], "client_revoked"),
     )
     found = look(options["port"], options["login_unix_socket"], options["login_user"])
     return {
@@ -87,19 +88,19 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     }
 
 
-def _wish(options: Mapping[str, Any]) -> reissue.Wish | None:
+def _wish(options: Mapping[str, Any]) -> spec.Spec | None:
     """Return what the server's certificate is to be; None where the options do not tell. Raises TlsError."""
     if not options["names"] or not options["issuing"]:
         return None
     renew_before = options["renew_before"]
-    return reissue.Wish(
+    return spec.Spec(
         common_name=None,
         names=parse_all(options["names"], "names"),
         key_type=options["key_type"],
         extended_key_usage=certificate.SERVER_AUTH,
-        issuing=target.authorities(options["issuing"], "issuing"),
+        issuing=spec.authorities(options["issuing"], "issuing"),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
-        revoked=reissue.serials(options["revoked"], "revoked"),
+        revoked=spec.serials(options["revoked"], "revoked"),
     )
 
 
@@ -218,7 +219,7 @@ def _shown(session: Mapping[str, Any], against: Sequence[str]) -> dict[str, Any]
     }
 
 
-def certificate_facts(found: Look, wish: reissue.Wish | None, now: int) -> dict[str, Any] | None:
+def certificate_facts(found: Look, wish: spec.Spec | None, now: int) -> dict[str, Any] | None:
     """Return what there is to say of a server's certificate; with a ``wish`` also when and why it is renewed next."""
     leaf = found.leaf
     if leaf is None:
@@ -233,6 +234,6 @@ def certificate_facts(found: Look, wish: reissue.Wish | None, now: int) -> dict[
         "is_on_disk": found.is_on_disk,
     }
     if wish is not None:
-        facts["renewal"] = clock.instant(reissue.due_at(leaf, wish))
-        facts["reasons"] = reissue.reasons(leaf, wish, now)
+        facts["renewal"] = clock.instant(due.due_at(leaf, wish))
+        facts["reasons"] = due.reasons(leaf, wish, now)
     return facts

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
 from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, authorities
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
+    Offer,
+    Spec,
+    authorities,
+    refuse_without_root,
+    serials,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
 
@@ -58,9 +65,9 @@ class Target(NamedTuple):
     own_crls: str = ""
 
     @property
-    def wish(self) -> reissue.Wish:
+    def spec(self) -> Spec:
         """Return what the server's certificate has to be."""
-        return reissue.Wish(
+        return Spec(
             common_name=None,
             names=self.names,
             key_type=self.key_type,
@@ -77,9 +84,9 @@ class Target(NamedTuple):
         return self._replace(ssl_conf=text, settings=settings.parse(text))
 
     @property
-    def offer(self) -> reissue.Offer:
+    def offer(self) -> Offer:
         """Return what issues servers' certificates, and the roots that clients trust for them."""
-        return reissue.Offer(self.issuing, authorities(self.roots, "roots"))
+        return Offer(self.issuing, authorities(self.roots, "roots"))
 
 
 def read(options: dict[str, Any]) -> Target:
@@ -105,7 +112,7 @@ def read(options: dict[str, Any]) -> Target:
         trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
         extra_trusted=extra_trusted,
         crls=options["crls"] + (revocations.blocks(extra) if options["crls"] and "X509 CRL" in extra else ""),
-        revoked=reissue.serials(options["revoked"], "revoked"),
+        revoked=serials(options["revoked"], "revoked"),
         issuing=authorities(options["issuing"], "issuing"),
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],
@@ -129,21 +136,4 @@ def read(options: dict[str, Any]) -> Target:
 def refuse_without_roots(target: Target, now: int) -> None:
     """Raise TlsError when no root is valid ``now`` (Unix seconds): clients, or the server, would let nobody in."""
     for option, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
-        found = certificate.read_pem(pem, option)
-        if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
-            raise TlsError(
-                f"{option}: expected at least one self-signed root that is valid now, found "
-                f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
-            )
-
-
-def authorities(pem: str, option: str) -> list[Certificate]:
-    """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
-    found = certificate.read_option(pem, option)
-    for one in found:
-        if not one.is_ca:
-            raise TlsError(
-                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
-                "Take it out."
-            )
-    return found
+        refuse_without_root(certificate.read_pem(pem, option), option, now)

@@ -10,7 +10,6 @@ state before, proves that too, and ends with the reason.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
@@ -35,16 +34,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prov
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, reissue
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     Certificate,
     read_pem,
-    requested_key,
 )
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.server import own_tls, recovery, rehearsal, takeover
 else:
+    exchange = later("credential.exchange")
     own_tls = later("server.own_tls")
     recovery = later("server.recovery")
     rehearsal = later("server.rehearsal")
@@ -264,16 +263,12 @@ class Transaction:
 
     def _request(self, found: Found) -> str:
         """Return a certificate request for the key that waits for its certificate; make that key if need be."""
-        path, user = self.store.pending_key(_PENDING), self.administrator.account
-        key = files.read(path)
-        if key is not None and key != found.generation.get(KEY):  # in use: a run died after its commit
-            with contextlib.suppress(TlsError):  # a damaged key is replaced below
-                request = openssl.new_request(path, user)
-                if requested_key(request).key_type == self.target.key_type:
-                    os.utime(path)  # it waits anew
-                    return request
-        self.store.keep_pending_key(_PENDING, openssl.new_key(self.target.key_type, user))
-        return openssl.new_request(path, user)
+        in_use = found.generation.get(KEY)
+        request = exchange.with_waiting_key(self._keys(), self.target.key_type, in_use)
+        return request or exchange.with_new_key(self._keys(), self.target.key_type)
+
+    def _keys(self) -> exchange.Keys:
+        return exchange.Keys(self.store, _PENDING, self.administrator.account)
 
     def _apply(self, plan: planning.Plan) -> Certificate:
         """Make the changes of a plan; return the leaf that the server shows then. Raises TlsError."""
@@ -337,14 +332,7 @@ class Transaction:
     def _new_certificate(self) -> str:
         """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
         chain = read_pem(self.target.certificate or "", "certificate")
-        leaf, wish = chain[0], self.target.wish._replace(forced=False)
-        reissue.refuse_endless_renewal(leaf, wish, self.now)
-        left = reissue.reasons(leaf, wish, self.now)
-        if left:
-            raise TlsError(
-                f"certificate: the authority did not issue what was asked for: {', '.join(left)}. Have the request of "
-                "this host signed for the names and the type of key that are declared."
-            )
+        exchange.refuse_another(chain, self.target.spec, "certificate", self.now)
         return chains.pem(fitting(chain, self.target, self.now)).decode("ascii")
 
     def _key_of(self, chain: str) -> bytes:
@@ -352,13 +340,8 @@ class Transaction:
         current = self.store.current()
         in_use = leaf_of(self._read(current, CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
-        key = self._read(current, KEY) if is_in_use else files.read(self.store.pending_key(_PENDING))
-        if key is None:
-            raise TlsError(
-                f"certificate: no key waits for it in {self.store.pending}. Call the module without a certificate "
-                "first; it makes the key and returns the request."
-            )
-        return key
+        key = self._read(current, KEY) if is_in_use else None
+        return key or exchange.waiting_key(self._keys(), read_pem(chain, "certificate")[0], "certificate")
 
     def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
         if plan.config is not None:

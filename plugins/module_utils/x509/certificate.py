@@ -85,6 +85,14 @@ def read_pem(text: str, source: str) -> list[Certificate]:
     return [read_der(_decoded(block, source), source) for block in blocks]
 
 
+def read_chain(content: bytes | None, source: str) -> list[Certificate]:
+    """Return a chain on disk, leaf first; an empty one when there is none (None) or it is damaged."""
+    try:
+        return read_pem(content.decode("ascii", "replace"), source) if content else []
+    except TlsError:
+        return []
+
+
 def read_option(text: str, option: str) -> list[Certificate]:
     """Return the certificates of an option, which travels to hosts and into outputs. Raises TlsError, also for a key.
 

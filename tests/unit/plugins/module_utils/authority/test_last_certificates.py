@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 
@@ -26,20 +27,20 @@ class Host:
         names = parse_all(["db1.example"], "names")
         issuing = made.authorities["server"].issuing
         self.directory, self.csr = directory, csr
-        self.wish = reissue.Wish(None, names, "P-256", certificate.SERVER_AUTH, [issuing], renew_before)
+        self.wish = spec.Spec(None, names, "P-256", certificate.SERVER_AUTH, [issuing], renew_before)
         self.leaf: Certificate | None = None
         self.renewals: list[int] = []
 
     def night(self, now: int) -> None:
         """Renew the certificate if it is due. Raises TlsError when it cannot be had, or is due again at once."""
-        if reissue.reasons(self.leaf, self.wish, now):
+        if due.reasons(self.leaf, self.wish, now):
             request = {"id": "db1", "csr": self.csr, "names": ["db1.example"]}
             order = signing.Order(str(self.directory), None, "server", [request], f"{LIFE}d")
             chain = signing.sign(order, now, is_dry=False).certificates["db1"]
             self.leaf = certificate.read_pem(chain, "chain")[0]
             self.renewals.append(now)
-            reissue.refuse_endless_renewal(self.leaf, self.wish, now + 60)
-            assert reissue.reasons(self.leaf, self.wish, now + 60) == []
+            due.refuse_endless_renewal(self.leaf, self.wish, now + 60)
+            assert due.reasons(self.leaf, self.wish, now + 60) == []
 
 
 @pytest.mark.parametrize("renew_before", [None, 5, 30, 45, 60, 85])
@@ -58,4 +59,4 @@ def test_renewals_stay_apart_until_the_authority_has_too_little_left(
     assert "less than a third of that. Put the key of its root to " in refusal
     assert 0 < left < LIFE / 3
     gaps = [later - earlier for earlier, later in zip(host.renewals, host.renewals[1:])]
-    assert min(gaps) >= min(apart, LIFE * signing.LEAST_SHARE * reissue.RENEWED_AT) * DAY
+    assert min(gaps) >= min(apart, LIFE * signing.LEAST_SHARE * due.RENEWED_AT) * DAY

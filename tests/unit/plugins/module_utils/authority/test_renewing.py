@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, lineage, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 DAY = 86400
 LIFE = profiles.ISSUING_LIFE
@@ -79,8 +80,8 @@ def test_what_the_issuing_ca_before_has_issued_stays(ca: Ca, csr: str) -> None:
     moment = LIFE - LIFE // 10
     leaf = chain(moment)[0]
     done = ca.at(moment + 1)
-    wish = reissue.Wish(None, leaf.names, "P-256", certificate.SERVER_AUTH, server(done).issuing)
-    assert reissue.reasons(leaf, wish, ca.start + moment + 1) == []
+    wish = spec.Spec(None, leaf.names, "P-256", certificate.SERVER_AUTH, server(done).issuing)
+    assert due.reasons(leaf, wish, ca.start + moment + 1) == []
     later = chain(moment + 1)
     assert later[1] == server(done).authority.issuing
     assert len(later) == 2

@@ -23,7 +23,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     profiles,
     signing,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -94,8 +95,8 @@ class Fleet:
     def _reasons(self, name: str, id_: str, done: keeping.Outcome) -> list[str]:
         leaf = self.leaves[name][id_]
         names, role = (parse_all([id_], "names"), None) if name == "server" else ((), id_.rpartition("/")[2])
-        wish = reissue.Wish(role, names, "P-256", profiles.PURPOSES[name], done.lineages[name].issuing)
-        reasons = reissue.reasons(leaf, wish, self.now)
+        wish = spec.Spec(role, names, "P-256", profiles.PURPOSES[name], done.lineages[name].issuing)
+        reasons = due.reasons(leaf, wish, self.now)
         if f"{leaf.serial:x}" in done.revoked.get(name, ()):
             reasons.append("revoked")
         assert not any(reason.startswith("expired") for reason in reasons)

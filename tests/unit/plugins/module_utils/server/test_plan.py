@@ -137,7 +137,7 @@ def test_what_is_missing_or_of_no_use_is_a_reason(
 @pytest.mark.parametrize(
     ("damage", "reasons"),
     [
-        (lambda _chain: "garbage", ["no_certificate"]),
+        (lambda _chain: "garbage", ["certificate_damaged"]),
         (lambda chain: chain.split("-\n-")[0] + "-\n", ["chain_incomplete"]),
     ],
 )

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, reissue
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,16 +35,16 @@ def leaf(authority: issuing.Authority) -> Certificate:
 
 
 @pytest.fixture(scope="module")
-def wish(authority: issuing.Authority) -> reissue.Wish:
-    return reissue.Wish("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, [authority.issuing])
+def wish(authority: issuing.Authority) -> spec.Spec:
+    return spec.Spec("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, [authority.issuing])
 
 
-def test_a_fresh_certificate_as_wished_stays(leaf: Certificate, wish: reissue.Wish) -> None:
-    assert reissue.reasons(leaf, wish, START) == []
+def test_a_fresh_certificate_as_wished_stays(leaf: Certificate, wish: spec.Spec) -> None:
+    assert due.reasons(leaf, wish, START) == []
 
 
-def test_no_certificate_is_a_reason(wish: reissue.Wish) -> None:
-    assert reissue.reasons(None, wish, START) == ["no_certificate"]
+def test_no_certificate_is_a_reason(wish: spec.Spec) -> None:
+    assert due.reasons(None, wish, START) == ["no_certificate"]
 
 
 @pytest.mark.parametrize(
@@ -59,18 +60,18 @@ def test_no_certificate_is_a_reason(wish: reissue.Wish) -> None:
     ],
 )
 def test_the_clock_decides_at_two_thirds_of_life_at_the_latest(
-    leaf: Certificate, wish: reissue.Wish, now: int, expected: list[str]
+    leaf: Certificate, wish: spec.Spec, now: int, expected: list[str]
 ) -> None:
-    assert reissue.reasons(leaf, wish, now) == expected
+    assert due.reasons(leaf, wish, now) == expected
 
 
 def test_each_certificate_is_due_at_its_own_moment_within_a_twelfth_of_its_life(
-    leaf: Certificate, wish: reissue.Wish
+    leaf: Certificate, wish: spec.Spec
 ) -> None:
-    due = START + 60 * DAY - reissue.spread(leaf.sha256, 90 * DAY)
-    assert reissue.reasons(leaf, wish, due - 1) == []
-    assert reissue.reasons(leaf, wish, due) == [f"expires_in_{(END - due) // DAY}d"]
-    earlier = [reissue.spread(f"{number:04x}" + "0" * 60, 90 * DAY) for number in range(0, 0x10000, 655)]
+    moment = START + 60 * DAY - due.spread(leaf.sha256, 90 * DAY)
+    assert due.reasons(leaf, wish, moment - 1) == []
+    assert due.reasons(leaf, wish, moment) == [f"expires_in_{(END - moment) // DAY}d"]
+    earlier = [due.spread(f"{number:04x}" + "0" * 60, 90 * DAY) for number in range(0, 0x10000, 655)]
     assert earlier[0] == 0
     assert 7 * DAY < max(earlier) < 8 * DAY
     nights = [seconds // DAY for seconds in earlier]
@@ -88,17 +89,17 @@ def test_each_certificate_is_due_at_its_own_moment_within_a_twelfth_of_its_life(
     ],
 )
 def test_a_wished_time_before_the_end_replaces_two_thirds(
-    leaf: Certificate, wish: reissue.Wish, renew_before: int, now: int, is_due: bool
+    leaf: Certificate, wish: spec.Spec, renew_before: int, now: int, is_due: bool
 ) -> None:
-    assert bool(reissue.reasons(leaf, wish._replace(renew_before=renew_before), now)) is is_due
+    assert bool(due.reasons(leaf, wish._replace(renew_before=renew_before), now)) is is_due
 
 
-def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate, wish: reissue.Wish) -> None:
-    assert reissue.due_at(leaf, wish._replace(renew_before=1000 * DAY)) == START
+def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate, wish: spec.Spec) -> None:
+    assert due.due_at(leaf, wish._replace(renew_before=1000 * DAY)) == START
 
 
 @pytest.mark.parametrize(
-    ("renew_before", "due"),
+    ("renew_before", "moment"),
     [
         (None, END - 30 * DAY),
         (10 * DAY, END - 10 * DAY),
@@ -108,11 +109,11 @@ def test_a_certificate_is_never_due_before_it_starts(leaf: Certificate, wish: re
     ],
 )
 def test_a_certificate_that_ends_with_its_issuer_is_not_renewed_before_two_thirds_of_its_life(
-    leaf: Certificate, wish: reissue.Wish, renew_before: int | None, due: int
+    leaf: Certificate, wish: spec.Spec, renew_before: int | None, moment: int
 ) -> None:
     ends_with_it = wish._replace(issuing=[wish.issuing[0]._replace(not_after=END)], renew_before=renew_before)
-    assert reissue.reasons(leaf, ends_with_it, due - 1) == []
-    assert reissue.reasons(leaf, ends_with_it, due) == [f"expires_in_{(END - due) // DAY}d"]
+    assert due.reasons(leaf, ends_with_it, moment - 1) == []
+    assert due.reasons(leaf, ends_with_it, moment) == [f"expires_in_{(END - moment) // DAY}d"]
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,11 @@ def test_a_certificate_that_ends_with_its_issuer_is_not_renewed_before_two_third
     [(90 * DAY, START, "90d"), (90 * DAY - 300, START + 300, "89d"), (1000 * DAY, START + 52 * DAY, "38d")],
 )
 def test_a_certificate_that_is_due_as_soon_as_it_comes_is_refused_with_the_option_to_change(
-    leaf: Certificate, wish: reissue.Wish, renew_before: int, now: int, left: str
+    leaf: Certificate, wish: spec.Spec, renew_before: int, now: int, left: str
 ) -> None:
     message = rf"^renew_before: .*{renew_before // DAY}d before .* {left} left of its life of 90d.* every run\. Choose"
     with pytest.raises(TlsError, match=message):
-        reissue.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
+        due.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +134,9 @@ def test_a_certificate_that_is_due_as_soon_as_it_comes_is_refused_with_the_optio
     ids=["not asked for", "due a second later", "old whatever was asked for"],
 )
 def test_nothing_else_is_called_an_endless_renewal(
-    leaf: Certificate, wish: reissue.Wish, renew_before: int | None, now: int
+    leaf: Certificate, wish: spec.Spec, renew_before: int | None, now: int
 ) -> None:
-    reissue.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
+    due.refuse_endless_renewal(leaf, wish._replace(renew_before=renew_before), now)
 
 
 @pytest.mark.parametrize(
@@ -153,34 +154,34 @@ def test_nothing_else_is_called_an_endless_renewal(
     ],
 )
 def test_every_difference_has_its_reason(
-    leaf: Certificate, wish: reissue.Wish, changed: dict[str, Any], expected: list[str]
+    leaf: Certificate, wish: spec.Spec, changed: dict[str, Any], expected: list[str]
 ) -> None:
-    assert reissue.reasons(leaf, wish._replace(**changed), START) == expected
+    assert due.reasons(leaf, wish._replace(**changed), START) == expected
 
 
-def test_another_issuing_ca_is_a_reason(leaf: Certificate, wish: reissue.Wish, authority: issuing.Authority) -> None:
+def test_another_issuing_ca_is_a_reason(leaf: Certificate, wish: spec.Spec, authority: issuing.Authority) -> None:
     other = issuing.new_authority("server", "P-256", START).issuing
-    assert reissue.reasons(leaf, wish._replace(issuing=[other]), START) == ["issuer_changed"]
+    assert due.reasons(leaf, wish._replace(issuing=[other]), START) == ["issuer_changed"]
     same_name = other._replace(subject=authority.issuing.subject)
-    assert reissue.reasons(leaf, wish._replace(issuing=[same_name]), START) == ["issuer_changed"]
+    assert due.reasons(leaf, wish._replace(issuing=[same_name]), START) == ["issuer_changed"]
     same_key = other._replace(subject_key_id=authority.issuing.subject_key_id)
-    assert reissue.reasons(leaf, wish._replace(issuing=[same_key]), START) == ["issuer_changed"]
+    assert due.reasons(leaf, wish._replace(issuing=[same_key]), START) == ["issuer_changed"]
 
 
 def test_what_an_earlier_issuing_ca_issued_stays(
-    leaf: Certificate, wish: reissue.Wish, authority: issuing.Authority
+    leaf: Certificate, wish: spec.Spec, authority: issuing.Authority
 ) -> None:
     later = issuing.new_authority("server", "P-256", START).issuing._replace(not_after=END)
-    assert reissue.reasons(leaf, wish._replace(issuing=[later, authority.issuing]), START) == []
+    assert due.reasons(leaf, wish._replace(issuing=[later, authority.issuing]), START) == []
     ends_with_the_earlier = wish._replace(
         issuing=[later._replace(not_after=END + 1), authority.issuing._replace(not_after=END)], renew_before=89 * DAY
     )
-    assert reissue.reasons(leaf, ends_with_the_earlier, START + 2 * DAY) == ["expires_in_88d"]
+    assert due.reasons(leaf, ends_with_the_earlier, START + 2 * DAY) == ["expires_in_88d"]
 
 
-def test_all_reasons_are_given(leaf: Certificate, wish: reissue.Wish) -> None:
+def test_all_reasons_are_given(leaf: Certificate, wish: spec.Spec) -> None:
     wanted = wish._replace(names=NAMES[:1], key_type="P-384", forced=True)
-    assert reissue.reasons(leaf, wanted, END) == [
+    assert due.reasons(leaf, wanted, END) == [
         "expired_0m_ago",
         "san_not_wanted: 192.0.2.1",
         "key_type: P-256 instead of P-384",
@@ -188,11 +189,11 @@ def test_all_reasons_are_given(leaf: Certificate, wish: reissue.Wish) -> None:
     ]
 
 
-PLACE = reissue.Place("/etc/tls/server.crt", "postgres_server_renew")
+PLACE = due.Place("/etc/tls/server.crt", "postgres_server_renew")
 
 
 def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
-    reissue.refuse_another_root(chain, PLACE, reissue.Offer([offered.issuing], [offered.root, *roots]), now)
+    due.refuse_another_root(chain, PLACE, spec.Offer([offered.issuing], [offered.root, *roots]), now)
 
 
 def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authority: issuing.Authority) -> None:
@@ -238,8 +239,8 @@ def test_a_certificate_that_nobody_can_use_is_not_refused(
 
 def test_what_an_earlier_issuing_ca_issued_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
     later = issuing.new_authority("server", "P-256", START)
-    offer = reissue.Offer([later.issuing, authority.issuing], [later.root])
-    reissue.refuse_another_root([leaf, authority.issuing], PLACE, offer, START)
+    offer = spec.Offer([later.issuing, authority.issuing], [later.root])
+    due.refuse_another_root([leaf, authority.issuing], PLACE, offer, START)
 
 
 def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
@@ -251,11 +252,11 @@ def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, auth
 
 
 def test_serial_numbers_of_revoked_certificates_are_known_in_any_case_and_with_leading_zeros() -> None:
-    assert reissue.serials(["4F2A", "004f2b", 10], "revoked") == ["4f2a", "4f2b", "10"]
-    assert reissue.serials((), "revoked") == []
+    assert spec.serials(["4F2A", "004f2b", 10], "revoked") == ["4f2a", "4f2b", "10"]
+    assert spec.serials((), "revoked") == []
 
 
 @pytest.mark.parametrize("wrong", ["4f:2a", "0x4f", "", " 4f", "-1", "g", "1" * 41, None, 1.5])
 def test_what_is_no_serial_number_is_not_passed_over(wrong: Any) -> None:
     with pytest.raises(TlsError, match=r"^revoked: found .*, expected a list of serial numbers in hexadecimal, such"):
-        reissue.serials(["4f2a", wrong], "revoked")
+        spec.serials(["4f2a", wrong], "revoked")

@@ -1,18 +1,17 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When and why a certificate has to be issued again: pure decisions on certificate, wish and clock."""
+"""When and why a certificate has to be issued again: pure decisions on certificate, spec and clock."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -35,29 +34,17 @@ _OF_CERTIFICATES_ALONE = (
 )
 
 
-class Wish(NamedTuple):
-    """What a leaf has to be.
+class Present(NamedTuple):
+    """What there is of a certificate and its key.
 
-    ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
-    means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
-    others have issued may stay. ``revoked`` are serial numbers in lower-case hexadecimal.
+    ``chain`` has its leaf first, and is empty where there is none or it is damaged. ``is_there``: there is a file for
+    it. ``unfit`` says why certificate and key cannot be used although each is there and sound.
     """
 
-    common_name: str | None
-    names: Sequence[Name]
-    key_type: str
-    extended_key_usage: str
-    issuing: Sequence[Certificate]
-    renew_before: int | None = None
-    forced: bool = False
-    revoked: Sequence[str] = ()
-
-
-class Offer(NamedTuple):
-    """The authority that would issue now, then those whose certificates may stay, and all roots that are trusted."""
-
-    issuing: Sequence[Certificate]
-    roots: Sequence[Certificate]
+    chain: Sequence[Certificate]
+    is_there: bool
+    has_key: bool
+    unfit: str = ""
 
 
 class Place(NamedTuple):
@@ -67,20 +54,25 @@ class Place(NamedTuple):
     variable: str
 
 
-def serials(found: object, option: str) -> list[str]:
-    """Return serial numbers as this collection writes them, whatever their case. Raises TlsError, naming ``option``."""
-    listed = found if isinstance(found, (list, tuple)) else [None]
-    for one in listed:
-        if not isinstance(one, (str, int)) or not re.fullmatch("[0-9A-Fa-f]{1,40}", str(one)):
-            wrong = one if listed is found else found
-            raise TlsError(
-                f"{option}: found {shown(wrong)}, expected a list of serial numbers in hexadecimal, such as "
-                "2c5ac6f1d90e73b2a4. Write each in quotes, without blanks and colons."
-            )
-    return [f"{int(str(one), 16):x}" for one in listed]
+def needed(present: Present, spec: Spec, now: int) -> list[str]:
+    """Return why a host needs a new certificate; an empty list means that what it has is as it has to be.
+
+    ``now`` is in Unix seconds.
+    """
+    if not present.chain:
+        return ["certificate_damaged" if present.is_there and present.has_key else "no_certificate"]
+    found = reasons(present.chain[0], spec, now)
+    if not present.has_key:
+        return [*found, "key_missing"]
+    return found or _unusable(present, spec)
 
 
-def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
+def unusable(why: str) -> str:
+    """Return the reason that a rehearsal gives, by what it says."""
+    return f"unusable: {why}"
+
+
+def reasons(leaf: Certificate | None, spec: Spec, now: int) -> list[str]:
     """Return why ``leaf`` has to be issued again; an empty list means that it is as wished.
 
     ``now`` is in Unix seconds. Each reason is short and stable: ``expires_in_12d``, ``san_missing: db2.example``.
@@ -88,11 +80,11 @@ def reasons(leaf: Certificate | None, wish: Wish, now: int) -> list[str]:
     if leaf is None:
         return ["no_certificate"]
     return [
-        *_by_clock(leaf, wish, now),
-        *_by_identity(leaf, wish),
-        *_by_issuer(leaf, wish.issuing),
-        *(["revoked"] if f"{leaf.serial:x}" in wish.revoked else []),
-        *(["forced"] if wish.forced else []),
+        *_by_clock(leaf, spec, now),
+        *_by_identity(leaf, spec),
+        *_by_issuer(leaf, spec.issuing),
+        *(["revoked"] if f"{leaf.serial:x}" in spec.revoked else []),
+        *(["forced"] if spec.forced else []),
     ]
 
 
@@ -101,7 +93,12 @@ def may_keep_key(why: Sequence[str]) -> bool:
     return all(one.startswith(_OF_CERTIFICATES_ALONE) for one in why)
 
 
-def due_at(leaf: Certificate, wish: Wish) -> int:
+def is_by_age(why: str) -> bool:
+    """Return whether a reason is only that a certificate, which is still valid, is to be renewed."""
+    return why.startswith("expires_in_")
+
+
+def due_at(leaf: Certificate, spec: Spec) -> int:
     """Return the Unix second from which on a certificate is to be renewed.
 
     Each certificate has its own within a twelfth of its life, so that a fleet that was set up in one night is not
@@ -111,11 +108,11 @@ def due_at(leaf: Certificate, wish: Wish) -> int:
     """
     life = leaf.not_after - leaf.not_before
     at_two_thirds = leaf.not_before + int(life * RENEWED_AT)
-    if wish.renew_before is None:
+    if spec.renew_before is None:
         wished = at_two_thirds - spread(leaf.sha256, life)
     else:
-        wished = leaf.not_after - min(wish.renew_before, life)
-    return max(wished, at_two_thirds) if leaf.not_after >= wish.issuing[0].not_after else wished
+        wished = leaf.not_after - min(spec.renew_before, life)
+    return max(wished, at_two_thirds) if leaf.not_after >= spec.issuing[0].not_after else wished
 
 
 def spread(fingerprint: str, life: int) -> int:
@@ -123,11 +120,11 @@ def spread(fingerprint: str, life: int) -> int:
     return int(life * SPREAD * int(fingerprint[:4], 16) / 0x10000)
 
 
-def refuse_endless_renewal(leaf: Certificate, wish: Wish, now: int) -> None:
+def refuse_endless_renewal(leaf: Certificate, spec: Spec, now: int) -> None:
     """Raise TlsError when a certificate that just came is due again, and only because of ``renew_before``."""
-    if wish.renew_before is None or not due_at(leaf, wish) <= now < due_at(leaf, wish._replace(renew_before=None)):
+    if spec.renew_before is None or not due_at(leaf, spec) <= now < due_at(leaf, spec._replace(renew_before=None)):
         return
-    times = (leaf.not_after - now, leaf.not_after - leaf.not_before, wish.renew_before)
+    times = (leaf.not_after - now, leaf.not_after - leaf.not_before, spec.renew_before)
     left, life, before = map(durations.in_words, times)
     raise TlsError(
         f"renew_before: certificates are to be renewed {before} before they end, but the one that "
@@ -160,23 +157,30 @@ def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Off
     )
 
 
-def _by_clock(leaf: Certificate, wish: Wish, now: int) -> list[str]:
+def _unusable(present: Present, spec: Spec) -> list[str]:
+    """Return why a certificate that is as wished does not do all the same."""
+    if issuer_of(present.chain[0], spec.issuing) not in present.chain:
+        return ["chain_incomplete"]
+    return [unusable(present.unfit)] if present.unfit else []
+
+
+def _by_clock(leaf: Certificate, spec: Spec, now: int) -> list[str]:
     if now >= leaf.not_after:
         return [f"expired_{durations.in_words(now - leaf.not_after)}_ago"]
     if now < leaf.not_before:
         return [f"not_valid_for_another_{durations.in_words(leaf.not_before - now)}"]
-    return [f"expires_in_{durations.in_words(leaf.not_after - now)}"] if now >= due_at(leaf, wish) else []
+    return [f"expires_in_{durations.in_words(leaf.not_after - now)}"] if now >= due_at(leaf, spec) else []
 
 
-def _by_identity(leaf: Certificate, wish: Wish) -> list[str]:
-    wanted, found = set(wish.names), set(leaf.names)  # the order of names is no reason
-    changed = [f"san_missing: {name.value}" for name in wish.names if name not in found]
+def _by_identity(leaf: Certificate, spec: Spec) -> list[str]:
+    wanted, found = set(spec.names), set(leaf.names)  # the order of names is no reason
+    changed = [f"san_missing: {name.value}" for name in spec.names if name not in found]
     changed += [f"san_not_wanted: {name.value}" for name in leaf.names if name not in wanted]
-    if wish.common_name is not None and leaf.common_name != wish.common_name:
-        changed.append(f"common_name: {leaf.common_name} instead of {wish.common_name}")
-    if leaf.key_type != wish.key_type:
-        changed.append(f"key_type: {leaf.key_type} instead of {wish.key_type}")
-    if leaf.extended_key_usage != (wish.extended_key_usage,):
+    if spec.common_name is not None and leaf.common_name != spec.common_name:
+        changed.append(f"common_name: {leaf.common_name} instead of {spec.common_name}")
+    if leaf.key_type != spec.key_type:
+        changed.append(f"key_type: {leaf.key_type} instead of {spec.key_type}")
+    if leaf.extended_key_usage != (spec.extended_key_usage,):
         changed.append("profile: extended key usage")
     return changed
 

@@ -1,0 +1,75 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a certificate has to be, and the authorities that it may come from."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+
+class Spec(NamedTuple):
+    """What a leaf has to be.
+
+    ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
+    means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
+    others have issued may stay. ``revoked`` are serial numbers in lower-case hexadecimal.
+    """
+
+    common_name: str | None
+    names: Sequence[Name]
+    key_type: str
+    extended_key_usage: str
+    issuing: Sequence[Certificate]
+    renew_before: int | None = None
+    forced: bool = False
+    revoked: Sequence[str] = ()
+
+
+class Offer(NamedTuple):
+    """The authority that would issue now, then those whose certificates may stay, and all roots that are trusted."""
+
+    issuing: Sequence[Certificate]
+    roots: Sequence[Certificate]
+
+
+def serials(found: object, option: str) -> list[str]:
+    """Return serial numbers as this collection writes them, whatever their case. Raises TlsError, naming ``option``."""
+    listed = found if isinstance(found, (list, tuple)) else [None]
+    for one in listed:
+        if not isinstance(one, (str, int)) or not re.fullmatch("[0-9A-Fa-f]{1,40}", str(one)):
+            wrong = one if listed is found else found
+            raise TlsError(
+                f"{option}: found {shown(wrong)}, expected a list of serial numbers in hexadecimal, such as "
+                "2c5ac6f1d90e73b2a4. Write each in quotes, without blanks and colons."
+            )
+    return [f"{int(str(one), 16):x}" for one in listed]
+
+
+def authorities(pem: str, option: str) -> list[Certificate]:
+    """Return the certificates of authorities in an option. Raises TlsError when there is another kind among them."""
+    found = read_option(pem, option)
+    for one in found:
+        if not one.is_ca:
+            raise TlsError(
+                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
+                "Take it out."
+            )
+    return found
+
+
+def refuse_without_root(found: Sequence[Certificate], option: str, now: int) -> None:
+    """Raise TlsError, naming ``option``, when no root among ``found`` is valid ``now`` (Unix seconds).
+
+    libpq and OpenSSL trust nothing else.
+    """
+    if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
+        raise TlsError(
+            f"{option}: expected at least one self-signed root that is valid now, found "
+            f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
+        )
