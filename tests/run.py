@@ -28,15 +28,21 @@ from machine import packages
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
-PYTEST = ["-m", "coverage", "run", "-m", "pytest"]  # pytest-cov measures children as well, by settings that may differ
+SLOWEST = ["--durations=15", "--durations-min=5"]  # seconds; they are where to look when a run takes too long
+PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]  # pytest-cov measures children as well, by settings that may differ
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
 DRIVERS = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
+OF_ANY = [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))]
+# What old servers and their libpq do in their own way
+OF_OLD = ("address_only", "hba_info", "server_lockout", "server_log", "server_revocation", "server_rollover")
+OF_OLD += ("server_rules", "session_info", "troubleshooting")
 SAMPLE = {  # in any run, where test-all runs everything
-    "bookworm": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))],
+    "bullseye": [*OF_ANY, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
+    "bookworm": OF_ANY,
     "sid": OF_VERSION,
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
@@ -198,7 +204,7 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     if arguments:
         return jobs
-    return [("playbooks", CONTROLLER, [PLAYBOOKS]), *jobs[:2], ("oldest-python", OLDEST, OLDEST_TOO), *jobs[2:]]
+    return [("playbooks", CONTROLLER, [PLAYBOOKS]), *jobs[:1], ("oldest-python", OLDEST, OLDEST_TOO), *jobs[1:]]
 
 
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
