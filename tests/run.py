@@ -29,7 +29,8 @@ from machine import packages
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
 SLOWEST = ["--durations=15", "--durations-min=5"]  # seconds; they are where to look when a run takes too long
-PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]  # pytest-cov measures children as well, by settings that may differ
+# Not pytest-cov, which measures children as well, by settings that may differ
+PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
