@@ -39,8 +39,8 @@ NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, to
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 OF_ANY = [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))]
 # What old servers and their libpq do in their own way
-OF_OLD = ("address_only", "hba_info", "server_lockout", "server_log", "server_revocation", "server_rollover")
-OF_OLD += ("server_rules", "session_info", "troubleshooting")
+OF_OLD = ["address_only", "hba_info", "server_lockout", "server_log", "server_revocation", "server_rollover"]
+OF_OLD += ["server_rules", "session_info", "troubleshooting"]
 SAMPLE = {  # in any run, where test-all runs everything
     "bullseye": [*OF_ANY, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": OF_ANY,

@@ -109,7 +109,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 
@@ -118,4 +118,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"expectations": explained(matrix.from_inventory)}
+        return {"expectations": explained(expectations.from_inventory)}

@@ -50,7 +50,7 @@ _value:
 
 from typing import Any, Callable, Iterable, Mapping
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import fleet, report
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 
@@ -58,7 +58,7 @@ def deviations(
     results: Mapping[str, Mapping[str, Any]], behind: Iterable[str] = (), servers: Iterable[Mapping[str, Any]] = ()
 ) -> list[str]:
     """Return what is wrong with the results of client hosts, see ``report.deviations``."""
-    return report.deviations(results, frozenset(behind), matrix.origins(servers))
+    return report.deviations(results, frozenset(behind), fleet.origins(servers))
 
 
 class FilterModule:

@@ -15,7 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
-from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations
 from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, problems, unresolved
 from jinja2 import Undefined, UndefinedError
 
@@ -98,7 +98,7 @@ class Fleet:
         if host in self.groups.get("postgres_clients", ()):
             own = self._variables(host, "postgres_client")["postgres_client_identities"]
             refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]
-            matrix.from_inventory(servers, own, clients=clients, refused=refused)
+            expectations.from_inventory(servers, own, clients=clients, refused=refused)
         return self._of_revoked(host)
 
     def _of_revoked(self, host: str) -> list[str]:

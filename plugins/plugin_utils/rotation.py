@@ -13,7 +13,7 @@ from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix, report, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification import fleet, report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures
 
@@ -208,7 +208,7 @@ def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     identities = [
         (host, one.os_user, one.role)
         for host in groups.get(CLIENTS, ())
-        for one in matrix.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
     ]
     if identities:
         for server in groups.get(SERVERS, ()):
@@ -249,7 +249,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     declared = {
         f"{host}/{one.os_user}/{one.role}"
         for host in groups.get(CLIENTS, ())
-        for one in matrix.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
     } | set(groups.get(SERVERS, ()))
     if "root" not in result:
         return [str(result.get("msg"))]

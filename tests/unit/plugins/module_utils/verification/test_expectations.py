@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import matrix
+from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations, fleet
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 
 DEFAULTS = Path(__file__).resolve().parents[5] / "roles" / "postgres_server" / "defaults" / "main.yml"
@@ -24,7 +24,7 @@ def made(
     servers: list[dict[str, Any]], identities: list[dict[str, Any]], **options: Any
 ) -> list[tuple[str, str, str, str]]:
     """Return (role, host, what, files or certificate) of each expectation."""
-    found = matrix.from_inventory(servers, identities, **options)
+    found = expectations.from_inventory(servers, identities, **options)
     return [
         (one["role"], one["host"], one.get("kind", one["expect"]), one.get("files", one.get("certificate_role", "")))
         for one in found
@@ -61,7 +61,7 @@ def test_what_depends_on_neither_is_refused_once_by_every_server_or_once_by_libp
 
 def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
     servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = matrix.from_inventory(servers, [APP, BATCH, {"role": "report", "os_user": "alice"}])
+    found = expectations.from_inventory(servers, [APP, BATCH, {"role": "report", "os_user": "alice"}])
     works = {
         (one["os_user"], one["role"], one["host"])
         for one in found
@@ -93,29 +93,29 @@ def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
 
 
 def test_a_wildcard_is_skipped_and_never_used_for_another_check() -> None:
-    found = matrix.from_inventory([{**DB1, "postgres_server_names": ["*.example.com", "db1"]}], [APP])
+    found = expectations.from_inventory([{**DB1, "postgres_server_names": ["*.example.com", "db1"]}], [APP])
     assert [one["host"] for one in found if "skip" in one] == ["*.example.com"]
     assert {one["host"] for one in found if "skip" not in one} == {"db1"}
 
 
 def test_a_server_that_has_nothing_but_a_wildcard_gives_one_skipped_check() -> None:
-    (only,) = matrix.from_inventory([{**DB1, "postgres_server_names": ["*.example.com"]}], [APP])
+    (only,) = expectations.from_inventory([{**DB1, "postgres_server_names": ["*.example.com"]}], [APP])
     assert only["skip"]
 
 
 def test_a_dns_name_is_preferred_to_an_address_for_refusals() -> None:
-    found = matrix.from_inventory([{**DB1, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP])
+    found = expectations.from_inventory([{**DB1, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP])
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1"}
 
 
 def test_plaintext_is_skipped_where_the_server_allows_it() -> None:
-    found = matrix.from_inventory([{**DB1, "postgres_server_plaintext": "allow"}], [APP])
+    found = expectations.from_inventory([{**DB1, "postgres_server_plaintext": "allow"}], [APP])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
 def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database() -> None:
     clients = [{"postgres_client_identities": [APP]}, {}, {"postgres_client_identities": [BATCH]}]
-    found = matrix.from_inventory([DB1], [APP], clients=clients)
+    found = expectations.from_inventory([DB1], [APP], clients=clients)
     (other,) = [one for one in found if one.get("kind") == "another_role"]
     assert (other["role"], other["database"], other["certificate_role"]) == ("batch", "jobs", "app")
 
@@ -130,7 +130,7 @@ def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database()
     ],
 )
 def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wanted: str, other: str) -> None:
-    found = matrix.from_inventory([DB1], identities, other_role=wanted)
+    found = expectations.from_inventory([DB1], identities, other_role=wanted)
     assert next(one["role"] for one in found if one.get("kind") == "another_role") == other
 
 
@@ -148,13 +148,13 @@ def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wa
     ],
 )
 def test_the_first_real_database_of_an_identity_is_used(databases: list[str] | None, database: str) -> None:
-    (found,) = matrix.identities_of([{**APP, "databases": databases}], "postgres")
+    (found,) = fleet.identities_of([{**APP, "databases": databases}], "postgres")
     assert found.database == database
 
 
 def test_the_defaults_are_those_of_the_role_of_the_servers() -> None:
     defaults = yaml.safe_load(DEFAULTS.read_text())
-    found = matrix.server_of({"inventory_hostname": "db1"})
+    found = fleet.server_of({"inventory_hostname": "db1"})
     assert defaults["postgres_server_names"] == ["{{ inventory_hostname }}"]
     assert found.names == ("db1",)
     assert defaults["postgres_server_extra_names"] == []
@@ -169,23 +169,23 @@ def test_a_name_that_is_there_twice_is_tried_once() -> None:
 
 def test_an_identity_that_is_incomplete_is_named() -> None:
     with pytest.raises(TlsError, match=r"postgres_client_identities\[1\]: expected a dictionary with role and os_user"):
-        matrix.from_inventory([DB1], [APP, {"role": "x"}])
+        expectations.from_inventory([DB1], [APP, {"role": "x"}])
 
 
 def test_identities_without_servers_are_an_error_and_no_identities_are_none() -> None:
     with pytest.raises(TlsError, match="postgres_servers: expected the group"):
-        matrix.from_inventory([], [APP])
-    assert matrix.from_inventory([], []) == []
+        expectations.from_inventory([], [APP])
+    assert expectations.from_inventory([], []) == []
 
 
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(TlsError, match="'plain' is none of plaintext, no_certificate"):
-        matrix.from_inventory([DB1], [APP], refused=["plain"])
+        expectations.from_inventory([DB1], [APP], refused=["plain"])
 
 
 def kinds_after(server: dict[str, Any], before: dict[str, Any], **options: Any) -> list[str]:
     """Return what a client host with the identities app and batch tries to be refused, after another one."""
-    found = matrix.from_inventory([server], [APP, BATCH], before=[before], **options)
+    found = expectations.from_inventory([server], [APP, BATCH], before=[before], **options)
     return [
         f"{one['certificate_role'] if 'certificate_role' in one else one['role']} {one['kind']}"
         for one in found
@@ -230,7 +230,7 @@ def test_a_client_host_that_tries_less_or_nothing_spares_the_next_nothing() -> N
 
 def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
     standby = {"role": "standby", "os_user": "postgres", "databases": ["replication"]}
-    found = matrix.from_inventory([DB1], [standby], clients=[{"postgres_client_identities": [APP]}])
+    found = expectations.from_inventory([DB1], [standby], clients=[{"postgres_client_identities": [APP]}])
     as_app = [one for one in found if one["role"] == "app"]
     assert [one["kind"] for one in as_app] == ["another_role"]
     assert "replication" not in as_app[0]
@@ -241,7 +241,7 @@ def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
 def test_an_identity_of_replication_and_a_database_replicates_once_from_every_server() -> None:
     both = {"role": "app", "os_user": "www", "databases": ["replication", "shop"]}
     servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = matrix.from_inventory(servers, [both])
+    found = expectations.from_inventory(servers, [both])
     replicating = [one for one in found if one.get("replication")]
     assert [(one["host"], one["expect"]) for one in replicating] == [
         ("db1.example.com", "accepted"),
@@ -264,7 +264,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 def by_loopback(here: str, *identities: dict[str, Any], **options: Any) -> list[tuple[str, str, bool]]:
     """Return server and name of each loopback row of a client host, and whether it is skipped."""
-    found = matrix.from_inventory([LOCAL1, LOCAL2], identities, here={"inventory_hostname": here}, **options)
+    found = expectations.from_inventory([LOCAL1, LOCAL2], identities, here={"inventory_hostname": here}, **options)
     return [(one["server"], one["host"], "skip" in one) for one in found if one["host"] in LOOPBACK]
 
 
@@ -290,10 +290,10 @@ def test_loopback_names_are_tried_from_their_server_and_nowhere_else() -> None:
 def test_one_machine_under_two_names_is_one_machine() -> None:
     host = {"ansible_host": "192.0.2.7", "ansible_port": 22}
     for same in (host, {"ansible_connection": "local"}):
-        found = matrix.from_inventory([{**LOCAL1, **same}], [APP], here={"inventory_hostname": "app1", **same})
+        found = expectations.from_inventory([{**LOCAL1, **same}], [APP], here={"inventory_hostname": "app1", **same})
         assert "localhost" in {one["host"] for one in found if "skip" not in one}
     for other in ({**host, "ansible_port": 2222}, {"ansible_host": "192.0.2.8"}, {}):
-        found = matrix.from_inventory([{**LOCAL1, **host}], [APP], here={"inventory_hostname": "app1", **other})
+        found = expectations.from_inventory([{**LOCAL1, **host}], [APP], here={"inventory_hostname": "app1", **other})
         assert not LOOPBACK & {one["host"] for one in found if "skip" not in one}
 
 
@@ -317,7 +317,7 @@ def test_one_machine_under_two_names_is_one_machine() -> None:
     ],
 )
 def test_what_leads_to_the_machine_that_asks(name: str, is_loopback: bool) -> None:
-    assert matrix.is_loopback(name) == is_loopback
+    assert fleet.is_loopback(name) == is_loopback
 
 
 def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() -> None:
@@ -325,7 +325,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
         {"inventory_hostname": name, "postgres_server_extra_names": ["db.example.com"], **certificate(serial)}
         for name, serial in (("db1", "a1"), ("db2", "b2"))
     ]
-    found = matrix.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP])
     (shared,) = [one for one in found if one["host"] == "db.example.com"]
     assert shared["server"] == "db1, db2"
     start, names = "2026-01-01T00:00:00Z", ["db.example.com"]
@@ -335,7 +335,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
     ]
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1", "db2"}, "names of their own"
     elsewhere = [servers[0], {**servers[1], "postgres_server_port": 5433}]
-    found = matrix.from_inventory(elsewhere, [APP])
+    found = expectations.from_inventory(elsewhere, [APP])
     assert [one["server"] for one in found if one["host"] == "db.example.com"] == ["db1", "db2"]
 
 
@@ -343,30 +343,30 @@ def test_servers_that_share_all_names_are_refused_once_and_no_rule_of_one_alone_
     servers: list[dict[str, Any]] = [
         {"inventory_hostname": name, "postgres_server_names": ["db.example.com"]} for name in ("db1", "db2")
     ]
-    found = matrix.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP])
     assert {one["server"] for one in found} == {"db1, db2"}
     assert len([one for one in found if one.get("kind") == "plaintext"]) == 1
     servers[1]["postgres_server_plaintext"] = "allow"
-    found = matrix.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
 def test_the_certificate_that_counts_is_the_one_after_this_run() -> None:
     installed = {"__postgres_server_installed": {"certificate": {"serial": "b2"}}}
-    assert matrix.known_certificate({}) == {}
-    assert matrix.known_certificate({"__postgres_server_converged": {"unreachable": True}}) == {}
-    assert matrix.known_certificate({**certificate("a1"), **installed})["serial"] == "a1", "of an earlier pass"
+    assert fleet.known_certificate({}) == {}
+    assert fleet.known_certificate({"__postgres_server_converged": {"unreachable": True}}) == {}
+    assert fleet.known_certificate({**certificate("a1"), **installed})["serial"] == "a1", "of an earlier pass"
     due = certificate("a1")
     due["__postgres_server_converged"]["reasons"] = ["forced"]
-    assert matrix.known_certificate({**due, **installed})["serial"] == "b2"
-    assert matrix.known_certificate({**due, "__postgres_server_installed": {"failed": True}})["serial"] == "a1"
+    assert fleet.known_certificate({**due, **installed})["serial"] == "b2"
+    assert fleet.known_certificate({**due, "__postgres_server_installed": {"failed": True}})["serial"] == "a1"
 
 
 def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_all() -> None:
     servers = [DB1, {"inventory_hostname": "db2", "postgres_server_extra_names": ["db1.example.com"]}]
-    found = matrix.from_inventory(servers, [APP], hosts=["db2", "app1"])
+    found = expectations.from_inventory(servers, [APP], hosts=["db2", "app1"])
     assert {one["server"] for one in found} == {"db2", "db2, db1"}, "who may answer does not depend on the limit"
-    found = matrix.from_inventory([DB1, {"inventory_hostname": "db2"}], [APP], hosts=["app1"])
+    found = expectations.from_inventory([DB1, {"inventory_hostname": "db2"}], [APP], hosts=["app1"])
     assert {one["server"] for one in found} == {"db1", "db2"}
 
 
@@ -382,13 +382,13 @@ def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_al
 def test_a_password_may_be_asked_for_where_rules_of_the_inventory_say_so(
     variables: dict[str, Any], may_ask: bool
 ) -> None:
-    found = matrix.from_inventory([{**DB1, **variables}], [APP])
+    found = expectations.from_inventory([{**DB1, **variables}], [APP])
     assert {one.get("asks_for_password", False) for one in found} == {may_ask}
 
 
 def test_each_name_has_the_variable_that_it_comes_from() -> None:
     servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = matrix.origins(servers)
+    found = fleet.origins(servers)
     assert found["db1", "db1.example.com"] == "postgres_server_names"
     assert found["db1", "db.example.com"] == "postgres_server_extra_names"
     assert found["db2", "db2"].startswith("the default of postgres_server_names")
