@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
 
 DEFAULTS = {
     "expect": "accepted",
@@ -38,7 +38,7 @@ class Checker:
 
     def verify(self, *items: dict[str, Any]) -> list[dict[str, Any]]:
         """Try expectations and return module results."""
-        expected = [checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(items)]
+        expected = [expectation.read(item, f"expectations[{number}]") for number, item in enumerate(items)]
         found = checks.verify(expected, self.library, self.connect_timeout)
         return [report.as_result(one) for one in found]
 

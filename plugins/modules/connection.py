@@ -295,8 +295,45 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+
+EXPECTATION = {
+    "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
+    "kind": {"type": "str", "choices": list(REFUSALS)},
+    "server": {"type": "str"},
+    "host": {"type": "str", "required": True},
+    "hostaddr": {"type": "str"},
+    "port": {"type": "int", "default": 5432},
+    "database": {"type": "str", "default": "postgres"},
+    "replication": {"type": "bool", "default": False},
+    "role": {"type": "str", "required": True},
+    "os_user": {"type": "str", "required": True},
+    "home": {"type": "path"},
+    "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
+    "certificate_role": {"type": "str"},
+    "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},
+    "sslcert": {"type": "path"},
+    "sslkey": {"type": "path", "no_log": False},
+    "sslrootcert": {"type": "path"},
+    "sslmode": {
+        "type": "str",
+        "choices": ["require", "verify-ca", "verify-full"],
+        "default": "verify-full",
+    },
+    "skip": {"type": "str"},
+    "asks_for_password": {"type": "bool", "default": False, "no_log": False},
+    "certificates": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "server": {"type": "str", "required": True},
+            "serial": {"type": "str"},
+            "not_before": {"type": "str"},
+            "names": {"type": "list", "elements": "str"},
+        },
+    },
+}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -306,42 +343,7 @@ def argument_spec() -> dict[str, Any]:
             "type": "list",
             "elements": "dict",
             "required": True,
-            "options": {
-                "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
-                "kind": {"type": "str", "choices": list(REFUSALS)},
-                "server": {"type": "str"},
-                "host": {"type": "str", "required": True},
-                "hostaddr": {"type": "str"},
-                "port": {"type": "int", "default": 5432},
-                "database": {"type": "str", "default": "postgres"},
-                "replication": {"type": "bool", "default": False},
-                "role": {"type": "str", "required": True},
-                "os_user": {"type": "str", "required": True},
-                "home": {"type": "path"},
-                "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
-                "certificate_role": {"type": "str"},
-                "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},
-                "sslcert": {"type": "path"},
-                "sslkey": {"type": "path", "no_log": False},
-                "sslrootcert": {"type": "path"},
-                "sslmode": {
-                    "type": "str",
-                    "choices": ["require", "verify-ca", "verify-full"],
-                    "default": "verify-full",
-                },
-                "skip": {"type": "str"},
-                "asks_for_password": {"type": "bool", "default": False, "no_log": False},
-                "certificates": {
-                    "type": "list",
-                    "elements": "dict",
-                    "options": {
-                        "server": {"type": "str", "required": True},
-                        "serial": {"type": "str"},
-                        "not_before": {"type": "str"},
-                        "names": {"type": "list", "elements": "str"},
-                    },
-                },
-            },
+            "options": EXPECTATION,
         },
         "connect_timeout": {"type": "int", "default": 10},
     }
@@ -350,7 +352,7 @@ def argument_spec() -> dict[str, Any]:
 def result(options: dict[str, Any]) -> dict[str, Any]:
     """Try what the options say and return the module's result. Raises TlsError."""
     expected = [
-        checks.expectation(item, f"expectations[{number}]") for number, item in enumerate(options["expectations"])
+        expectation.read(item, f"expectations[{number}]") for number, item in enumerate(options["expectations"])
     ]
     if not expected:
         return {"changed": False, "checks": [], "deviations": []}

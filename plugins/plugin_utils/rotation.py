@@ -9,7 +9,7 @@ hosts said in this run.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -37,6 +37,7 @@ _IN_WORDS = {
 }
 
 Hostvars = Mapping[str, Mapping[str, Any]]
+Expected = Sequence["tuple[str, Mapping[str, Any]]"]  # (client host, check)
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -198,26 +199,36 @@ def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     server that nobody can connect to, since it has nothing but a wildcard for a name, is proven by its own handshake.
     """
     expected = [(host, one) for host in groups.get(CLIENTS, ()) for one in _expected(hostvars[host])]
-    checks = [(host, one) for host, one in expected if one["status"] in (verdicts.OK, verdicts.PROMPT)]
-    tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
-    reached = {one["answered_by"] for _host, one in checks}
-    connected = {(host, one["os_user"], one["role"]) for host, one in checks if one["answered_by"]}
-    by_identity: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for host, one in expected:
-        by_identity.setdefault((host, one["os_user"], one["role"]), []).append(one)
     identities = [
         (host, one.os_user, one.role)
         for host in groups.get(CLIENTS, ())
         for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
     ]
+    tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
     if identities:
-        for server in groups.get(SERVERS, ()):
-            if server not in reached and (server in tried or not _is_listed(expected, server)):
-                yield f"{server}: no client has connected to this server in this run.{_led_elsewhere(checks, server)}"
+        yield from _unreached(groups.get(SERVERS, ()), expected, tried)
+    yield from _unconnected(identities, expected, has_servers=bool(tried))
+
+
+def _unreached(servers: Iterable[str], expected: Expected, tried: Collection[str]) -> Iterator[str]:
+    """Name the servers that have shown their certificate to no client, although one could have tried."""
+    checks = [(host, one) for host, one in expected if one["status"] in (verdicts.OK, verdicts.PROMPT)]
+    reached = {one["answered_by"] for _host, one in checks}
+    for server in servers:
+        if server not in reached and (server in tried or not _is_listed(expected, server)):
+            yield f"{server}: no client has connected to this server in this run.{_led_elsewhere(checks, server)}"
+
+
+def _unconnected(identities: Iterable[tuple[str, str, str]], expected: Expected, *, has_servers: bool) -> Iterator[str]:
+    """Name the identities (client host, OS user, role) that no server has let in, although there is one to try."""
+    by_identity: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for host, one in expected:
+        by_identity.setdefault((host, one["os_user"], one["role"]), []).append(one)
     for identity in identities:
         own = by_identity.get(identity, ())
-        can_connect = any(one["status"] != verdicts.SKIPPED for one in own) if own else bool(tried)
-        if can_connect and identity not in connected:
+        can_connect = any(one["status"] != verdicts.SKIPPED for one in own) if own else has_servers
+        is_in = any(one["answered_by"] and one["status"] in (verdicts.OK, verdicts.PROMPT) for one in own)
+        if can_connect and not is_in:
             yield f"{'/'.join(identity)}: this identity has connected to no server in this run."
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 from ansible_collections.pgops.tls.tests.checkers import DEFAULTS, Checker
 
@@ -354,4 +354,4 @@ def test_nothing_but_its_origin_is_wrong_with_a_foreign_certificate() -> None:
 @pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "", "db1,db2"])
 def test_a_unix_socket_and_a_list_are_no_hosts(host: str) -> None:
     with pytest.raises(TlsError, match=r"expectations\[0\].host"):
-        checks.expectation({**DEFAULTS, "host": host, "role": "app", "os_user": "app"}, "expectations[0]")
+        expectation.read({**DEFAULTS, "host": host, "role": "app", "os_user": "app"}, "expectations[0]")

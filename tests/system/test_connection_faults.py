@@ -18,7 +18,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, connections, libpq
+from ansible_collections.pgops.tls.plugins.module_utils.verification import (
+    checks,
+    connections,
+    expectation,
+    libpq,
+    preparation,
+)
 from ansible_collections.pgops.tls.tests.checkers import Checker
 
 # Takes anybody in, sends a notice, and answers no query
@@ -86,7 +92,7 @@ def test_a_server_that_never_answers_is_given_up_and_holds_nobody_up(client: Che
 
 def test_what_has_ended_is_told_at_once_and_waiting_gives_signs_of_life(client: Checker) -> None:
     account = checks.processes.account(client.name, "test")
-    own = checks._files(checks.expectation(client.expect(), "test"), account)
+    own = preparation._files(expectation.read(client.expect(), "test"), account)
     files = {
         "sslcert": own.certificate,
         "sslkey": own.key,

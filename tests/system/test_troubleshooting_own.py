@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
-from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, libpq, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
 from ansible_collections.pgops.tls.plugins.plugin_utils import traces
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests import leaving
@@ -469,6 +469,6 @@ def _verify(fleet: Fleet, rule: str, **given: Any) -> None:
     common |= {"role": "app", "os_user": fleet.alice.name, **given}
     common |= {"database": "postgres", "files": "named", "sslmode": "verify-full", "certificate": "own"}
     items = ({**common, "expect": "accepted"}, {**common, "expect": "refused", "kind": "plaintext"})
-    expected = [checks.expectation(item, "expectation") for item in items]
+    expected = [expectation.read(item, "expectation") for item in items]
     for one in checks.verify(expected, libpq.load(), 10):
         fleet.heard[OURS] += f"{report.as_result(one)['reason']}\n"

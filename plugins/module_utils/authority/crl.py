@@ -14,7 +14,14 @@ import datetime
 import os
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles, revocation, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    entries,
+    issuing,
+    keys,
+    profiles,
+    revocation,
+    store,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Generation
 from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation import Revoked
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files
@@ -206,7 +213,7 @@ def _signed(issuer: Issuer, key: keys.AuthorityKey, lines: Iterable[Mapping[str,
 def _entry(line: Mapping[str, Any]) -> Any:
     builder = x509.RevokedCertificateBuilder().serial_number(int(line["serial"], 16))
     builder = builder.revocation_date(_moment(revocation.revoked_at(line)))
-    if line["reason"] != revocation.UNSPECIFIED:  # which RFC 5280 wants left out
+    if line["reason"] != entries.UNSPECIFIED:  # which RFC 5280 wants left out
         builder = builder.add_extension(x509.CRLReason(x509.ReasonFlags(line["reason"])), critical=False)
     return builder.build()
 

@@ -27,9 +27,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, entries, revocation
 else:
     crl = later("authority.crl")
+    entries = later("authority.entries")
     revocation = later("authority.revocation")
 
 
@@ -201,8 +202,8 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
     is_recorded = os.path.exists(os.path.join(wish.directory, ledger.REVOKED))
     found = None
     if wish.revoked or is_recorded:
-        entries = revocation.parse(wish.revoked, revocation.OPTION)
-        found = revocation.look(wish.directory, entries, revocation.OPTION, now)
+        wanted = entries.parse(wish.revoked, entries.OPTION)
+        found = revocation.look(wish.directory, wanted, entries.OPTION, now)
     if not is_recorded:
         listed = crl.listed({name: one.trusted for name, one in lineages.items()})
         revocation.refuse_lost(wish.directory, listed, found)

@@ -12,58 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority.entries import OPTION, UNSPECIFIED, Entry
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
-OPTION = "postgres_ca_revoked"  # in errors
-KINDS = ("role", "host", "serial")
-UNSPECIFIED = "unspecified"
 UNKNOWN = ""  # in place of what a certificate is for, and of its issuer, where the ledger does not know it
-# Of RFC 5280, those that a leaf can have for good.
-REASONS = (
-    UNSPECIFIED,
-    "keyCompromise",
-    "affiliationChanged",
-    "superseded",
-    "cessationOfOperation",
-    "privilegeWithdrawn",
-)
-_LONGEST = 253  # characters of a value in messages, as many as a host's name may have
 _TOLD = 8  # serial numbers that a message lists
 _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a line of the ledger
-
-
-class Entry(NamedTuple):
-    """What the inventory wants revoked: all of a role's or a host's certificates, or one by its serial number.
-
-    ``authority`` has issued the certificate with this serial number, in case that the ledger does not know it.
-    """
-
-    kind: str
-    value: str
-    reason: str
-    authority: str = ""
-
-    def in_words(self) -> str:
-        """Return the entry as it is written; a value that is too long for a role or a host is cut."""
-        value = self.value if len(self.value) <= _LONGEST else f"{self.value[:_LONGEST]}..."
-        return f"{self.kind}: {value}"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return what this entry and the lines that it is about have in common, see ``_keys``."""
-        return self.kind, self.value
-
-    def needles(self) -> list[bytes]:
-        """Return texts of which each line of the ledger that this entry is about holds one."""
-        value = json.dumps(self.value)
-        if self.kind == "host":
-            return [f'"id": {value}'.encode(), f'"id": {value[:-1]}/'.encode()]
-        return [f'"{"serial" if self.kind == "serial" else "subject"}": {value}'.encode()]
 
 
 class Revoked(NamedTuple):
@@ -88,45 +46,6 @@ class Revoked(NamedTuple):
     def serials(self, authority: str) -> list[str]:
         """Return the serial numbers (hexadecimal) of an authority's revoked certificates."""
         return [str(line["serial"]) for line in self.lines if line["authority"] == authority]
-
-
-def parse(items: Sequence[Mapping[str, Any]], option: str) -> list[Entry]:
-    """Return the entries in their order. Raises TlsError that names ``option`` and the first one that cannot be."""
-    return [parse_one(item, option, number) for number, item in enumerate(items)]
-
-
-def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
-    """Return the entry that is the item of this number. Raises TlsError."""
-    option = f"{option}[{number}]"
-    if not isinstance(item, Mapping):
-        raise TlsError(f"{option}: found {shown(item)}, expected a dictionary such as {{serial: 5ac6f1d9}}.")
-    given = {kind: item[kind] for kind in KINDS if item.get(kind) is not None}
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise TlsError(f"{option}: expected exactly one of {', '.join(KINDS)}, found {found}.")
-    ((kind, value),) = given.items()
-    reason = item.get("reason") or UNSPECIFIED
-    if reason not in REASONS:
-        raise TlsError(f"{option}.reason: found {shown(reason)}, expected one of {', '.join(REASONS)}.")
-    authority = str(item.get("authority") or "")
-    if authority and (kind != "serial" or authority not in profiles.PURPOSES):
-        raise TlsError(f"{option}.authority: found {shown(authority)}, expected server or client, beside a serial.")
-    text = _serial(value, f"{option}.serial") if kind == "serial" else str(value)
-    if not text.isprintable() or not text.strip():
-        raise TlsError(f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.")
-    return Entry(kind, text, str(reason), authority)
-
-
-def _serial(value: object, option: str) -> str:
-    """Return a serial number as the ledger has it, from that or from what ``openssl x509 -serial`` prints."""
-    digits = str(value).strip().lower()
-    digits = re.sub(r"^(serial=|0x)", "", digits).replace(":", "").lstrip("0")
-    if not re.fullmatch(r"[0-9a-f]{1,40}", digits):
-        raise TlsError(
-            f"{option}: found {shown(value)}, expected a serial number in hexadecimal, such as "
-            "2c5ac6f1d90e73b2a4. Write it in quotes."
-        )
-    return digits
 
 
 def look(directory: str, entries: Sequence[Entry], option: str, now: int) -> Revoked:

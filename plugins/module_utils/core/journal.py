@@ -16,10 +16,9 @@ import json
 import os
 import shlex
 import shutil
-import stat
 from typing import TYPE_CHECKING, Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import changes, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 
@@ -126,14 +125,14 @@ class Journal:
             raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Rename it.")
         self._note(path, {"link": target}, aside)
         if aside is not None:
-            _keep(path, aside)
+            changes.keep(path, aside)
         files.point(path, target)
 
     def put_back(self, path: str, aside: str) -> None:
         """Rename what is kept at ``aside`` to ``path``, in place of the link there. Raises OSError."""
-        journal, kept = self._read(), self._state(aside)
+        journal, kept = self._read(), changes.state(aside)
         written = {key: kept[key] for key in ("sha256", "link") if key in kept}
-        change = {"path": path, "before": self._state(path), "written": written, "aside": None, "kept": aside}
+        change = {"path": path, "before": changes.state(path), "written": written, "aside": None, "kept": aside}
         journal["changes"].append(change)
         self._write(journal)
         os.rename(aside, path)
@@ -147,10 +146,10 @@ class Journal:
 
     def commit(self) -> None:
         """Close the transaction: what was changed stays."""
-        changes = self._read()["changes"]
+        listed = self._read()["changes"]
         self._close()
         with contextlib.suppress(OSError, TlsError):  # the next run does it
-            for path in (change["path"] for change in changes if change["before"]["kind"] == "rooted"):
+            for path in (change["path"] for change in listed if change["before"]["kind"] == "rooted"):
                 self._rooted(path).forget(path)
 
     def roll_back(self, *, discard: bool = True, tell: Callable[[], object] | None = None) -> None:
@@ -202,7 +201,7 @@ class Journal:
     def _note(self, path: str, written: dict[str, str], aside: str | None = None) -> None:
         """Write down what is at ``path`` and what is going to be; nothing but that may be done to it afterwards."""
         journal = self._read()
-        before = self._state(path)
+        before = changes.state(path)
         if before["kind"] == "file" and aside is None:
             before["backup"] = os.path.join(self.backups, str(len(journal["changes"])))
             content = files.read(path) or b""
@@ -210,23 +209,6 @@ class Journal:
             files.write_atomically(before["backup"], content, 0o600)
         journal["changes"].append({"path": path, "before": before, "written": written, "aside": aside})
         self._write(journal)
-
-    @staticmethod
-    def _state(path: str) -> dict[str, Any]:
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            return {"kind": "absent"}
-        if stat.S_ISLNK(found.st_mode):
-            return {"kind": "link", "link": os.readlink(path)}
-        if not stat.S_ISREG(found.st_mode):
-            raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Rename it.")
-        return {
-            "kind": "file",
-            "mode": found.st_mode & 0o7777,
-            "owner": [found.st_uid, found.st_gid],
-            "sha256": hashlib.sha256(files.read(path) or b"").hexdigest(),
-        }
 
     def _refuse_foreign_switch(self, journal: dict[str, Any]) -> None:
         current = self.store.current()
@@ -237,14 +219,14 @@ class Journal:
                 "Point it at one of the two and start again."
             )
 
-    def _refuse_foreign_change(self, path: str, changes: list[dict[str, Any]]) -> None:
+    def _refuse_foreign_change(self, path: str, own: list[dict[str, Any]]) -> None:
         """Raise TlsError unless a file is as it was before or after one of our changes to it."""
-        if changes[0]["before"]["kind"] == "rooted":
+        if own[0]["before"]["kind"] == "rooted":
             self._rooted(path).refuse_foreign_change(path)
             return
-        now = self._state(path)
-        if not any(_is_known(now, change) for change in changes):
-            kept = changes[0]["before"].get("backup") or changes[0]["aside"] or "no file: it did not exist"
+        now = changes.state(path)
+        if not any(changes.is_known(now, change) for change in own):
+            kept = own[0]["before"].get("backup") or own[0]["aside"] or "no file: it did not exist"
             raise TlsError(
                 f"{path}: a run that was interrupted had changed this file, and somebody changed it since. "
                 f"What it held before is in {kept}. "
@@ -254,11 +236,11 @@ class Journal:
     def _restore(self, change: dict[str, Any]) -> None:
         path, before = change["path"], change["before"]
         if "kept" in change and not os.path.lexists(change["kept"]):
-            _keep(path, change["kept"])
+            changes.keep(path, change["kept"])
         if before["kind"] == "rooted":
             self._rooted(path).restore(path)
         elif change["aside"] is not None:
-            _take_back(path, change["aside"])
+            changes.take_back(path, change["aside"])
         elif before["kind"] == "file":
             with open(before["backup"], "rb") as stream:
                 files.write_atomically(path, stream.read(), before["mode"], files.Owner(*before["owner"]))
@@ -276,7 +258,7 @@ class Journal:
         except (ValueError, RecursionError) as error:
             raise self._damaged("something else than JSON") from error
         try:
-            _check(found)
+            changes.check(found)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise self._damaged("JSON of another form") from error
         journal: dict[str, Any] = found
@@ -312,54 +294,3 @@ class Journal:
         with contextlib.suppress(OSError):  # it is closed; if it came back after a power cut, it would be rolled back
             files.sync_directory(self.store.directory)
         shutil.rmtree(self.backups, ignore_errors=True)
-
-
-def _check(journal: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError for what is no journal: nothing may be half put back because of it."""
-    for change in journal["changes"]:
-        before, aside = change["before"], change["aside"]
-        paths, numbers = [change["path"], *(one for one in (aside, change.get("kept")) if one is not None)], []
-        if before["kind"] == "link":
-            paths.append(before["link"])
-        elif before["kind"] == "file" and aside is None:
-            paths.append(before["backup"])
-            numbers = [before["mode"], *files.Owner(*before["owner"])]
-        if any("\0" in os.fsdecode(os.fsencode(path)) for path in paths):
-            raise ValueError("a path in it is none")
-        if not all(isinstance(number, int) and 0 <= number < 2**31 for number in numbers):
-            raise ValueError("a mode or an owner in it is none")
-        if not isinstance(change["written"], dict):
-            raise TypeError("a change in it is incomplete")
-    for name in (journal["previous"], journal["staged"]):
-        if name is not None and not (isinstance(name, str) and name.isdigit()):
-            raise ValueError("its generations have no numbers")
-
-
-def _is_known(now: dict[str, Any], change: dict[str, Any]) -> bool:
-    """Return whether a file's state is the one before, after or in the middle of a change of ours."""
-    before = change["before"]
-    return (
-        all(now.get(key) == value for key, value in change["written"].items())
-        or all(now.get(key) == before.get(key) for key in ("kind", "sha256", "link"))
-        or (now["kind"] == "absent" and change["aside"] is not None and os.path.lexists(change["aside"]))
-    )
-
-
-def _keep(path: str, aside: str) -> None:
-    """Give a file a second name; where the file system refuses that (foreign owner, no hard links), move it."""
-    try:
-        os.link(path, aside, follow_symlinks=False)
-    except OSError:
-        os.rename(path, aside)
-    files.sync_directory(os.path.dirname(path))
-
-
-def _take_back(path: str, aside: str) -> None:
-    """Undo ``_keep`` and whatever was put at ``path`` afterwards; the file itself comes back, not a copy."""
-    if not os.path.lexists(aside):
-        return  # the run ended before it was kept
-    if os.path.lexists(path) and os.path.samestat(os.lstat(path), os.lstat(aside)):
-        os.unlink(aside)  # rename() does nothing between two names of one file
-    else:
-        os.rename(aside, path)
-    files.sync_directory(os.path.dirname(path))

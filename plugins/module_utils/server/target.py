@@ -92,11 +92,6 @@ class Target(NamedTuple):
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
     refuse_port(options["port"], "port")
-    directory = options["directory"] or f"/etc/postgresql/tls/{options['port']}"
-    if not directory.strip("/") or directory[0] != "/" or not directory.isprintable() or {*directory} & {*"'\\"}:
-        raise TlsError(
-            f"directory: {shown(directory)}, expected an absolute path without quotes, backslashes, line breaks."
-        )
     for option in ("roots", "trusted_clients"):
         authorities(options[option], option)
     for option in ("crls", "certificate"):
@@ -105,7 +100,7 @@ def read(options: dict[str, Any]) -> Target:
     extra_trusted = authorities(extra, "extra_trusted_clients") if extra.strip() else []
     renew_before = options["renew_before"]
     return Target(
-        directory=directory.rstrip("/"),
+        directory=_directory(options),
         names=parse_all(options["names"], "names"),
         key_type=options["key_type"],
         roots=options["roots"],
@@ -131,6 +126,15 @@ def read(options: dict[str, Any]) -> Target:
         former_host=options["former_host"],
         own_crls=options["crls"],
     )
+
+
+def _directory(options: dict[str, Any]) -> str:
+    found = str(options["directory"] or f"/etc/postgresql/tls/{options['port']}")
+    if not found.strip("/") or found[0] != "/" or not found.isprintable() or {*found} & {*"'\\"}:
+        raise TlsError(
+            f"directory: {shown(found)}, expected an absolute path without quotes, backslashes, line breaks."
+        )
+    return found.rstrip("/")
 
 
 def refuse_without_roots(target: Target, now: int) -> None:

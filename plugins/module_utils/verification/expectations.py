@@ -131,9 +131,7 @@ def expectations(
             if name is None or owners[0] is not server:  # all of its names are shared, and another server has it, too
                 continue
             found += _by_usual_name(identity, owners, name, own_files)
-            is_spared = is_tried and all(one.has_default_rules for one in owners)
-            here = [kind for kind in kinds if not (is_spared and kind in _OF_RULES)]
-            found += _ruled_out(identity, owners, name, other, here)
+            found += _ruled_out(identity, owners, name, other, _kinds_at(owners, kinds, is_tried=is_tried))
             own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
     return found + (_untried(identities[0], fleet, tried) if identities and not tried.names else [])
 
@@ -142,6 +140,12 @@ def _kinds(refused: Sequence[str], tried: Tried, *, is_first: bool) -> list[str]
     """Return the kinds of refusal that an identity has to try; ``is_first`` is that of the client host's first one."""
     own = [kind for kind in refused if is_first or kind not in _OF_ANY_IDENTITY]
     return [kind for kind in own if not (kind == "foreign_certificate" and tried.foreign)]
+
+
+def _kinds_at(owners: Sequence[Server], kinds: Sequence[str], *, is_tried: bool) -> Sequence[str]:
+    """Return the kinds to try at servers; ``is_tried``: by default rules, another client host has tried the role."""
+    is_spared = is_tried and all(one.has_default_rules for one in owners)
+    return [kind for kind in kinds if not (is_spared and kind in _OF_RULES)]
 
 
 def _by_usual_name(

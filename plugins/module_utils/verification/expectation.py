@@ -1,0 +1,93 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One connection and what is to become of it, as the options of module connection describe it."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.verification import identity, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
+
+
+class Expectation(NamedTuple):
+    """A connection and what is to become of it; the options of module connection, complete."""
+
+    server: str
+    host: str
+    hostaddr: str
+    port: int
+    database: str
+    replication: bool
+    os_user: str
+    home: str
+    role: str
+    certificate: str
+    certificate_role: str
+    files: str
+    sslcert: str
+    sslkey: str
+    sslrootcert: str
+    sslmode: str
+    expect: str
+    kind: str
+    skip: str
+    asks_for_password: bool
+    certificates: tuple[identity.Known, ...]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Return the servers that may answer: those whose name it is, in the inventory's words."""
+        return tuple(one.server for one in self.certificates) or (self.server,)
+
+    @property
+    def wanted(self) -> str:
+        """Return what is expected, in the words of the report."""
+        if self.kind:
+            whose = f" ({self.certificate_role})" if self.kind == "another_role" else ""
+            return f"refused: {refusals.REFUSALS[self.kind].title}{whose}"
+        how = {"named": "", "default": ", default files", "service": ", service"}[self.files]
+        return f"accepted{', replication' if self.replication else ''}{how}"
+
+    @property
+    def proof(self) -> tuple[str, str, str, int, str]:
+        """Return what a refusal and the connection that shows it to be meant have in common."""
+        return (self.os_user, self.host, self.hostaddr, self.port, self.certificate_role)
+
+
+def read(options: Mapping[str, Any], option: str) -> Expectation:
+    """Return the expectation that an item of ``expectations`` describes. Raises TlsError, naming ``option``."""
+    given = {key: value for key, value in options.items() if value is not None and key in Expectation._fields}
+    host, role = given.get("host", ""), given.get("role", "")
+    if not host or host[0] in "/@" or "," in host:
+        raise TlsError(
+            f"{option}.host: {shown(host)} is no host name or address. A Unix socket would ignore sslmode, "
+            "and a list would hide which host answered."
+        )
+    for name, value in given.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise TlsError(f"{option}.{name}: {shown(value)} has control characters or invisible ones. Take them out.")
+    refuse_port(given.get("port", 5432), f"{option}.port")
+    listed = given.get("certificates") or ()
+    given["certificates"] = tuple(identity.known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
+    given.setdefault("server", ", ".join(one.server for one in given["certificates"]) or host)
+    given.setdefault("certificate_role", role)
+    defaults = {
+        "replication": False,
+        "asks_for_password": False,
+        "home": "",
+        "hostaddr": "",
+        "kind": "",
+        "skip": "",
+        "sslcert": "",
+        "sslkey": "",
+        "sslrootcert": "",
+    }
+    found = Expectation(**{**defaults, **given})
+    if (found.expect == "refused") != bool(found.kind):
+        raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.")
+    if found.kind == "another_role" and found.role == found.certificate_role:
+        raise TlsError(f"{option}: kind=another_role needs a certificate_role other than role ({role!r}).")
+    return found
