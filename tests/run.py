@@ -53,11 +53,11 @@ OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of 
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
 PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
 WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
-SIZE = ["python", "tests/size.py", "plugins"]
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "mypy": ["mypy"],
+    "size": ["python", "tests/size.py", "plugins"],
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint": ["ansible-lint", "--offline", "-q"],
     "workflows": ["check-jsonschema", "--builtin-schema=vendor.github-workflows", *WORKFLOWS],

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings, wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from cryptography import x509
@@ -83,9 +83,9 @@ class Server:
         **changes: Any,
     ) -> transaction.Outcome:
         """Call the transaction once."""
-        login = transaction.Login(self.cluster.port, self.cluster.socket_directory, self.role)
+        login = convergence.Login(self.cluster.port, self.cluster.socket_directory, self.role)
         wanted = target.read(self.all_options(**changes))
-        return transaction.converge(wanted, login, now, now, check_mode=check_mode, kind=kind)
+        return convergence.converge(wanted, login, now, now, check_mode=check_mode, kind=kind)
 
     def roll_back(self, **options: Any) -> transaction.Outcome:
         """Call the transaction that goes back to the generation before."""

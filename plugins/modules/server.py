@@ -354,7 +354,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
-from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
@@ -447,8 +447,8 @@ def main() -> None:
     options = module.params
     try:
         wanted = target.read(options)
-        login = transaction.Login(options["port"], options["login_unix_socket"], options["login_user"])
-        outcome = transaction.converge(
+        login = convergence.Login(options["port"], options["login_unix_socket"], options["login_user"])
+        outcome = convergence.converge(
             wanted,
             login,
             int(time.time()),

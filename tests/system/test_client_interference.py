@@ -89,7 +89,8 @@ REPAIRED = {
         write(CURRENT + "app/postgresql.key", lambda _text: new_key().decode()), "unusable: "
     ),
     "a leaf without its issuer": Repaired(
-        write(CURRENT + "app/postgresql.crt", lambda text: certificate.read_pem(text, "chain")[0].pem), "unusable: "
+        write(CURRENT + "app/postgresql.crt", lambda text: certificate.read_pem(text, "chain")[0].pem),
+        "chain_incomplete",
     ),
     "a leaf that nobody signed": Repaired(
         write(CURRENT + "app/postgresql.crt", with_forged_signature),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Iterator, NamedTuple
@@ -13,11 +14,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import REMOVED
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, explained
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -27,6 +28,18 @@ class Converged(NamedTuple):
 
     outcomes: list[tuple[Transaction, Outcome]]
     warnings: list[str]
+
+
+@contextlib.contextmanager
+def explained(user: Account) -> Iterator[None]:
+    """Turn errors of the operating system into TlsError that says who met them."""
+    try:
+        yield
+    except OSError as error:
+        raise TlsError(
+            f"{error.filename or user.home}: {error.strerror or error} (for OS user {user.name!r}, "
+            "with whose rights everything below its home is done)."
+        ) from error
 
 
 def converge(

@@ -83,6 +83,12 @@ def installed(found: Found, role: str) -> Credential | None:
     return Credential(chain, key, read[0]) if read else None
 
 
+def leaves(found: Found) -> dict[str, Certificate]:
+    """Return the leaves of a generation by role."""
+    credentials = {role: installed(found, role) for role in found.roles()}
+    return {role: credential.leaf for role, credential in credentials.items() if credential}
+
+
 def fitted(credential: Credential, target: Target, now: int) -> Credential:
     """Return a credential whose chain gets in at every server that trusts the target's authorities for logins."""
     roots = [one for one in target.trusted_clients if one.is_self_issued]

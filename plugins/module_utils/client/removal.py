@@ -12,7 +12,7 @@ from typing import NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import Found, kept_name
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, leaves
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -95,4 +95,4 @@ class Removal(Transaction):
     def _outcome(self, found: Found, steps: _Steps, changes: list[str]) -> Outcome:
         links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}
         plan = planning.Plan({}, [], False, links, steps.service, [], changes)
-        return Outcome(plan, bool(changes), changes, [], leaves(found), {}, found)
+        return Outcome(plan, bool(changes), changes, [], planning.leaves(found), {}, found)

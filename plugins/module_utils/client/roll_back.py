@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import plan as pl
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, Found
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction, leaves
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
@@ -53,7 +53,9 @@ class RollBack(Transaction):
             self.home.store.prune()
         changes = [*recovered, *plan.changes]
         next_run = self._next_run(coming)
-        return Outcome(plan, bool(changes), changes, [], leaves(found), leaves(coming), found, next_run)
+        return Outcome(
+            plan, bool(changes), changes, [], planning.leaves(found), planning.leaves(coming), found, next_run
+        )
 
     def _way_back(self) -> tuple[Found, Found, planning.Plan]:
         """Return what is in use, what is to be, and the plan that leads there. Raises TlsError.
@@ -111,7 +113,7 @@ class RollBack(Transaction):
 
     def _in_words(self, found: Found, coming: Found, in_use: str, name: str) -> list[str]:
         """Return what changes. Raises TlsError when nothing does."""
-        old, new = leaves(found), leaves(coming)
+        old, new = planning.leaves(found), planning.leaves(coming)
         changes = []
         for one in self.identities:
             paths = [os.path.join(one.role, file) for file in (CERTIFICATE, KEY)]
@@ -127,7 +129,7 @@ class RollBack(Transaction):
 
     def _next_run(self, coming: Found) -> list[str]:
         """Return what the declared state is going to change on what the roll-back leads to, in words."""
-        declared = self.declared._replace(renew=False, certificates={})
+        declared = self.declared._replace(renew=False, new_keys=False, certificates={})
         needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.identities}
         needs = planning.Needs(needed, [])
         return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
-from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
+from ansible_collections.pgops.tls.plugins.module_utils.client import login, requests, service_file, warnings
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Found, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -27,23 +27,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    exchange = later("credential.exchange")
     revocations = later("x509.revocations")
-
-
-class Request(NamedTuple):
-    """A certificate that has to be issued. ``csr`` is None in check mode."""
-
-    identity: Identity
-    csr: str | None
-    reasons: list[str]
 
 
 class Outcome(NamedTuple):
@@ -109,72 +98,26 @@ class Transaction:
     def warnings(self, outcome: Outcome) -> list[str]:
         """Return what changes connections of this user that nobody may think of, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
-        news = [] if is_told or self.identities[0].home else self._of_news(outcome.found)  # else libpq looks elsewhere
-        return [*news, *self._of_lists()]
-
-    def _of_news(self, found: Found) -> list[str]:
-        """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
-        has_lists = bool(self.target.crls) and LISTS not in found.contents
-        return [
-            *([self._of_default_names()] if found.generation is None else []),
-            *([self._of_first_lists()] if has_lists else []),
-        ]
-
-    def _of_default_names(self) -> str:
-        return (
-            f"{self.home.directory}: OS user {self.user.name!r} gets files at libpq's default names, for the first "
-            "time from this collection. Its programs use them at every server, also at those outside the inventory. "
-            "Where root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
-            "back to plaintext. Add the CAs of such servers to postgres_client_extra_roots. A server that asks for a "
-            "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
-            "identity to a directory of its own, which libpq does not look into by itself."
-        )
-
-    def _of_first_lists(self) -> str:
-        return (
-            f"{self.home.revocations}: OS user {self.user.name!r} gets lists of revoked certificates at libpq's "
-            "default name, for the first time from this collection. Its programs check them at every server, also "
-            "where they name an sslrootcert of their own, and refuse a server whose CA has no list in that file. In "
-            "connections to servers outside the inventory, name the list of their CA by sslcrl, or sslcrl=/dev/null "
-            "where there is none."
-        )
-
-    def _of_lists(self) -> list[str]:
-        """Return that somebody put a list there that will keep programs of this user from connecting."""
-        path, roots = self.home.revocations, self.target.roots
-        try:
-            content = files.read(path) if not self.target.crls else None  # with lists of ours, it is one of them
-        except OSError:
-            content = None  # nor can libpq read it
-        if content is None:
-            return self.told
-        known = revocations.about(content, roots)
-        missing = next((one.common_name for one in roots if one not in known), None)
-        if missing is None:
-            return self.told
-        unread = (
-            f"{path}: libpq reads this list of revoked certificates by itself, and then refuses every server whose "
-            f"authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
-            "Add what is missing. Or rename it, and name it by sslcrl in the connections that it is for."
-        )
-        return [*self.told, unread]
+        is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by itself
+        news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
+        return [*news, *self.told, *warnings.of_lists(self.home, self.target)]
 
     def _look(self) -> Outcome:
         """Return what a run would do."""
         recovered = self._recovery()
         found, plan = self._plan()
         changes = [*recovered, *plan.changes]
-        requests = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
-        now = leaves(found)
-        return Outcome(plan, bool(changes), changes, requests, now, now, found)
+        asked = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
+        now = planning.leaves(found)
+        return Outcome(plan, bool(changes), changes, asked, now, now, found)
 
     def _converge(self) -> Outcome:
         recovered = self._recover()
         found, plan = self._plan()
-        before = leaves(found)
+        before = planning.leaves(found)
         if plan.waiting:
-            requests, made = self._ask(plan, found)
-            return Outcome(plan, bool(recovered or made), [*recovered, *made], requests, before, before, found)
+            asked, made = requests.ask(self.home, self.target, plan, found)
+            return Outcome(plan, bool(recovered or made), [*recovered, *made], asked, before, before, found)
         after = self._apply(found, plan) if plan.changes else before
         self._tidy()
         changes = [*recovered, *plan.changes]
@@ -209,7 +152,7 @@ class Transaction:
         half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
         try:
             for role in found.roles():
-                rehearse_login(self._pair(self.home.current(role)), self.target)
+                login.rehearse(self.home.current(role), self.target)
         except TlsError as error:
             half.append(error.message)
         if half:
@@ -254,32 +197,6 @@ class Transaction:
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
         )
 
-    def _ask(self, plan: Plan, found: Found) -> tuple[list[Request], list[str]]:
-        """Return a request for every identity that waits, and which keys were made for them, in words."""
-        requests, made = [], []
-        for identity in plan.waiting:
-            keys = self._keys(identity)
-            csr = exchange.with_waiting_key(keys, self.target.key_type, found.contents.get(f"{identity.role}/{KEY}"))
-            csr = csr or self._request_with_key_in_use(identity, found, plan.reasons[identity.role])
-            if csr is None:
-                csr = exchange.with_new_key(keys, self.target.key_type)
-                made.append(f"{identity.id}: new key, which waits for its certificate")
-            requests.append(Request(identity, csr, plan.reasons[identity.role]))
-        return requests, made
-
-    def _keys(self, identity: Identity) -> exchange.Keys:
-        return exchange.Keys(self.home.store, identity.role, self.user)
-
-    def _request_with_key_in_use(self, identity: Identity, found: Found, why: Sequence[str]) -> str | None:
-        """Return a request for the key in use; None when the next certificate needs a new one.
-
-        A program that opens its certificate before the switch opens the key after it. With one key they still fit.
-        """
-        public_key = planning.key_in_use(identity, found, self.target, why)
-        if public_key is None:
-            return None
-        return exchange.with_key_at(self.home.current(identity.role, KEY), self.user, public_key)
-
     def _apply(self, found: Found, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
         credentials = {one.role: self._credential(one, found, plan) for one in self.identities}
@@ -306,24 +223,13 @@ class Transaction:
 
     def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
-            received = self._received(identity, planning.installed(found, identity.role))
+            installed = planning.installed(found, identity.role)
+            received = requests.received(identity, installed, self.home, self.target, self.now)
             return planning.fitted(received, self.target, self.now)
         credential = planning.installed(found, identity.role)
         if credential is None:  # cannot be: without one there is a reason
             raise TlsError(f"{identity.id}: there is no certificate.")
         return planning.fitted(credential, self.target, self.now)
-
-    def _received(self, identity: Identity, installed: Credential | None) -> Credential:
-        """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.
-
-        Raises TlsError for any other certificate.
-        """
-        chain, option = self.target.certificates[identity.id], f"certificates: {identity.id}"
-        exchange.refuse_another(chain, self.target.spec(identity, forced=False), option, self.now, may_be_due=True)
-        pem = "".join(one.pem for one in chain).encode("ascii")
-        if installed is not None and installed.leaf.public_key == chain[0].public_key:
-            return Credential(pem, installed.key, chain[0])
-        return Credential(pem, exchange.waiting_key(self._keys(identity), chain[0], option), chain[0])
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
@@ -347,17 +253,13 @@ class Transaction:
                 self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
-        rehearse_login(self._pair(self.home.directory), self.target)
+        login.rehearse(self.home.directory, self.target)
 
     def _rehearse(self, identity: Identity, directory: str) -> None:
         try:
-            rehearse_login(self._pair(os.path.join(directory, identity.role)), self.target)
+            login.rehearse(os.path.join(directory, identity.role), self.target)
         except TlsError as error:
             raise TlsError(f"{identity.id}: {error.message}") from error
-
-    @staticmethod
-    def _pair(directory: str) -> rehearsal.Pair:
-        return rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
 
     def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore the state before; return the reason of the failure, with what came of the roll-back."""
@@ -372,37 +274,3 @@ class Transaction:
                 f"({self.journal.path} tells what to put back)."
             )
         return TlsError(f"{error} The files are as they were before.")
-
-
-def rehearse_login(pair: rehearsal.Pair, target: Target) -> None:
-    """Log in with a certificate in memory, at a server that trusts the roots of ``trusted_clients``. Raises TlsError.
-
-    OpenSSL's server side holds chain, dates, purpose (clientAuth) and key against each other. The server shows the same
-    pair, as the client does not verify it here: this is about the client's certificate.
-    """
-    roots = "".join(one.pem for one in target.trusted_clients if one.is_self_issued)
-    server = rehearsal.server_context(pair, roots)
-    server.verify_mode = ssl.CERT_REQUIRED
-    client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)
-    if target.crls:
-        rehearsal.check_revocations(client, target.crls, "crls")
-    client.verify_mode = ssl.CERT_NONE
-    rehearsal.handshake(server, client, None)
-
-
-def leaves(found: Found) -> dict[str, Certificate]:
-    """Return the leaves of a generation by role."""
-    credentials = {role: planning.installed(found, role) for role in found.roles()}
-    return {role: credential.leaf for role, credential in credentials.items() if credential}
-
-
-@contextlib.contextmanager
-def explained(user: Account) -> Iterator[None]:
-    """Turn errors of the operating system into TlsError that says who met them."""
-    try:
-        yield
-    except OSError as error:
-        raise TlsError(
-            f"{error.filename or user.home}: {error.strerror or error} (for OS user {user.name!r}, "
-            "with whose rights everything below its home is done)."
-        ) from error

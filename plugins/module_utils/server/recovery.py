@@ -86,3 +86,11 @@ def of_files(path: str, administrator: Administrator | None) -> bool:
             return False
         undo(journal, administrator)
         return True
+
+
+def without_journal(damage: str, aside: str, directory: str) -> str:
+    """Return the warning of a run that goes on without a damaged journal. ``aside`` says what becomes of it."""
+    return (
+        f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
+        f"journal is {aside}. Find out who wrote to {directory}, then remove that file."
+    )

@@ -91,6 +91,17 @@ def refuse_useless_lists(plan: planning.Plan, found: Found, target: Target, now:
         revocations.refuse_gaps(target.crls, trusted, "crls", now)
 
 
+def refuse_rules(plan: planning.Plan, found: Found, target: Target, major: int, texts: Texts) -> None:
+    """Refuse declared rules and maps that the server would not load, or that let plaintext in. Raises TlsError."""
+    rewrites = {rewrite.name: rewrite.after for rewrite in plan.rules}
+    if plan.rules:
+        refuse_faulty_rules(target, major, texts)
+    maps = rewrites.get("pg_ident.conf", found.ident)
+    rule_checks.refuse_unknown_maps(target.hba, maps, major, "postgres_server_hba")
+    if target.plaintext == "reject":
+        rule_checks.refuse_plaintext(rewrites.get("pg_hba.conf", found.hba), major)
+
+
 def refuse_faulty_rules(target: Target, major: int, texts: Texts) -> None:
     """Refuse declared rules and maps that the server would not load. Raises TlsError."""
     rule_checks.refuse_faulty(target.hba, major, "postgres_server_hba", texts.named["pg_hba.conf"])

@@ -35,7 +35,7 @@ class RuleRemoval(Transaction):
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
         self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow")
         recovered = self._recover(check_mode=check_mode)
-        found = self._found_after_recovery() if self._is_open() else self._found(self.store.current())
+        found = self._found()
         plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
         own = OwnTls(self.state, f"{self.store.current_link}/{CONF}")
         self._refuse_end(whole, own)

@@ -49,7 +49,7 @@ class RollBack(Transaction):
         recovered = self._recover(check_mode=check_mode)
         is_open = self._is_open()  # still, in check mode
         in_use = self.journal.originals()[0] if is_open else self.store.current()
-        found = self._found_after_recovery() if is_open else self._found(in_use)
+        found = self._found()
         plan = _STAYS
         leaf = leaf_before = leaf_of(found.generation.get(CERTIFICATE))
         if not is_back and self.store.left_for(in_use) is None:
@@ -108,7 +108,7 @@ class RollBack(Transaction):
 
     def _contents_of(self, name: str) -> dict[str, bytes]:
         """Return the files of a generation. Raises TlsError when one cannot be read."""
-        contents = {file: self._read(name, file) for file in MODES}
+        contents = {file: self.look.read(name, file) for file in MODES}
         missing = [file for file, content in contents.items() if content is None and file != LISTS]
         if missing:
             raise TlsError(f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.")

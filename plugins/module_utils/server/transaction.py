@@ -12,32 +12,29 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, rule_checks, settings, state
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, holder, interference, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, state
+from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Management, in_steps
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     CERTIFICATE,
     CONF,
     KEY,
-    MODES,
     Found,
     leaf_of,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage, fitting
+from ansible_collections.pgops.tls.plugins.module_utils.server.look import Look
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
-    Certificate,
-    read_pem,
-)
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
@@ -50,14 +47,6 @@ else:
     takeover = later("server.takeover")
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
-
-
-class Login(NamedTuple):
-    """How to reach the server: its port, and the socket directory and role if they are not the usual ones."""
-
-    port: int
-    socket_directory: str | None
-    role: str | None
 
 
 class Outcome(NamedTuple):
@@ -89,6 +78,7 @@ class Transaction:
         self.target = target.for_version(self.state.major)
         interference.refuse_foreign_paths(self.state.value("data_directory"), administrator)
         self.texts = Texts(self.state, administrator.account)
+        self.look = Look(self.store, self.texts)
         self.journal = Journal(self.store, self.texts.rooted)
         self.management = Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
@@ -104,7 +94,7 @@ class Transaction:
         refusals.refuse_settings(self.target, self.state, included)
         interference.refuse_revocations_that_end(self.target, self.state, included)
         is_open = self._is_open()  # in check mode only
-        found = self._found_after_recovery() if is_open else self._found(self.store.current())
+        found = self._found()
         refusals.refuse_managers(found, self.target, self.state, self.texts.named)
         plan = self._plan(found)
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
@@ -130,8 +120,8 @@ class Transaction:
     def _warnings(self, plan: planning.Plan) -> list[str]:
         told = [*self.told, *interference.warnings(plan, self.target, self.state, self.texts)]
         if self.chain and self.store.current() is None:
-            included = f"{self.store.current_link}/{CONF}"
-            told += takeover.warnings(self.chain, self.target, own_tls.OwnTls(self.state, included))
+            own = own_tls.OwnTls(self.state, f"{self.store.current_link}/{CONF}")
+            told += takeover.warnings(self.chain, self.target, own)
         return told
 
     def _is_open(self) -> bool:
@@ -141,7 +131,7 @@ class Transaction:
     def _set_aside(self, damage: str, *, check_mode: bool) -> list[str]:
         """Go on without a damaged journal where the server is whole and that is proven. Raises TlsError elsewhere."""
         included = f"{self.store.current_link}/{CONF}"
-        recovery.refuse_half(damage, self.journal, self._found(self.store.current()), self.state, included)
+        recovery.refuse_half(damage, self.journal, self._found(), self.state, included)
         aside = "set aside"
         if not check_mode:
             self.prover.check_rules()
@@ -151,10 +141,7 @@ class Transaction:
             self.texts.forget()
             self.store.discard_unused()
             self.state = state.inspect(self.administrator)
-        self.told.append(
-            f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
-            f"journal is {aside}. Find out who wrote to {self.store.directory}, then remove that file."
-        )
+        self.told.append(recovery.without_journal(damage, aside, self.store.directory))
         return ["recovery: the damaged journal of an interrupted run is set aside"]
 
     def _recover(self, *, check_mode: bool) -> list[str]:
@@ -172,7 +159,7 @@ class Transaction:
             recovery.undo(self.journal, self.administrator)
             self.has_recovered = True
             self.texts.forget()  # what the journal does not tell of, because somebody forged it
-            leaf = leaf_of(self._read(self.store.current(), CERTIFICATE))
+            leaf = leaf_of(self.look.read(self.store.current(), CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
             else:
@@ -182,83 +169,17 @@ class Transaction:
             self.served = self.prover.served()
         return ["recovery: the transaction of an interrupted run is undone"]
 
-    def _found_after_recovery(self) -> Found:
-        """Return what check mode would find if it undid what an interrupted run left."""
-        previous, originals = self.journal.originals()
-        found = self._found(previous)
-        leaf = leaf_of(found.generation.get(CERTIFICATE))
-
-        def text(name: str, now: str) -> str:
-            path = self.texts.paths[name]
-            return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
-
-        return found._replace(
-            config=text("postgresql.conf", found.config),
-            hba=text("pg_hba.conf", found.hba),
-            ident=text("pg_ident.conf", found.ident),
-            served=leaf.sha256 if leaf else self.served,
-            drift=(),  # the undoing ends with a reload
-        )
-
-    def _found(self, current: str | None) -> Found:
-        contents = {name: self._read(current, name) for name in MODES}
-        generation = {name: content for name, content in contents.items() if content is not None}
-        return Found(
-            generation=generation,
-            repairs=interference.repairs(self.store, current, generation) + self._renamed(current),
-            config=self.texts.read("postgresql.conf"),
-            hba=self.texts.read("pg_hba.conf"),
-            ident=self.texts.read("pg_ident.conf", ""),
-            served=self.served,
-            unfit=self._unfit(current) if {CERTIFICATE, KEY} <= generation.keys() else "",
-            drift=tuple(settings.not_in_force(self._settings(current), self.state)),
-            major=self.state.major,
-        )
-
-    def _renamed(self, current: str | None) -> list[str]:
-        conf, target = self._read_as_is(current, CONF), self.target
-        return holder.renamed(conf, target.host, target.former_host, target.directory)
-
-    def _unfit(self, current: str | None) -> str:
-        """Return why the server could not start with the certificate and key of a generation, '' if it could."""
-        return interference.unfit(
-            self.store.path(current or "", CERTIFICATE),
-            self.store.path(current or "", KEY),
-            self.target.roots,
-        )
-
-    def _read(self, generation: str | None, name: str) -> bytes | None:
-        """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
-        content = self._read_as_is(generation, name)
-        if name != CONF or not generation or content is None:
-            return content
-        return settings.unpinned(holder.unmarked(content), self.target.directory, generation)
-
-    def _read_as_is(self, generation: str | None, name: str) -> bytes | None:
-        try:
-            return self.store.read(generation, name)
-        except PermissionError:
-            return None
-
-    def _settings(self, generation: str | None) -> dict[str, str]:
-        """Return the declared settings, their paths as they are in a generation."""
-        conf = self.target.ssl_conf.encode()
-        if generation and self._read(generation, CONF) != self._read_as_is(generation, CONF):
-            conf = settings.pinned(conf, self.target.directory, generation)
-        return settings.parse(conf.decode())
+    def _found(self) -> Found:
+        """Return what there is; in check mode as if what an interrupted run left were undone."""
+        if self._is_open():
+            return self.look.found_before(self.journal, self.target, self.state, self.served)
+        return self.look.found(self.store.current(), self.target, self.state, self.served)
 
     def _plan(self, found: Found) -> planning.Plan:
         plan = planning.make(self.target, found, self.management, self.now)
         if plan.relies_on_log and not self.prover.observes_log():
             plan = planning.make(self.target, found._replace(observable=False), self.management, self.now)
-        rewrites = {rewrite.name: rewrite for rewrite in plan.rules}
-        ident = rewrites["pg_ident.conf"].after if "pg_ident.conf" in rewrites else found.ident
-        if plan.rules:
-            refusals.refuse_faulty_rules(self.target, self.state.major, self.texts)
-        rule_checks.refuse_unknown_maps(self.target.hba, ident, self.state.major, "postgres_server_hba")
-        if self.target.plaintext == "reject":
-            coming = rewrites["pg_hba.conf"].after if "pg_hba.conf" in rewrites else found.hba
-            rule_checks.refuse_plaintext(coming, self.state.major)
+        refusals.refuse_rules(plan, found, self.target, self.state.major, self.texts)
         return plan
 
     def _request(self, found: Found) -> str:
@@ -288,7 +209,7 @@ class Transaction:
         """Remove what is of no use any more. What cannot be removed now is left to the next run."""
         with contextlib.suppress(OSError):
             self.store.prune()
-            key = self._read(self.store.current(), KEY)
+            key = self.look.read(self.store.current(), KEY)
             if key is not None and files.read(self.store.pending_key(_PENDING)) == key:
                 self.store.drop_pending_key(_PENDING)
             self.store.drop_stale_keys(self.now)
@@ -297,9 +218,8 @@ class Transaction:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
         certificate = self._new_certificate() if plan.reasons else None
         key = self._key_of(certificate) if certificate else None
-        staged = self.store.stage(
-            files_to_stage(plan.contents or {}, self.target, self.store.next_name(), certificate, key), plan.left
-        )
+        contents = files_to_stage(plan.contents or {}, self.target, self.store.next_name(), certificate, key)
+        staged = self.store.stage(contents, plan.left)
         try:
             self._rehearse(staged)
         except Exception:
@@ -338,9 +258,9 @@ class Transaction:
     def _key_of(self, chain: str) -> bytes:
         """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
         current = self.store.current()
-        in_use = leaf_of(self._read(current, CERTIFICATE))
+        in_use = leaf_of(self.look.read(current, CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key
-        key = self._read(current, KEY) if is_in_use else None
+        key = self.look.read(current, KEY) if is_in_use else None
         return key or exchange.waiting_key(self._keys(), read_pem(chain, "certificate")[0], "certificate")
 
     def _switch(self, plan: planning.Plan, staged: str | None, fingerprint: str) -> None:
@@ -348,7 +268,9 @@ class Transaction:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
         if staged or plan.config or plan.relies_on_log or self.served != fingerprint:
-            self.prover.tls(fingerprint, self._settings(self.store.current()), is_new=bool(plan.reasons))
+            self.prover.tls(
+                fingerprint, self.look.settings(self.store.current(), self.target), is_new=bool(plan.reasons)
+            )
 
     def _write_rules(self, plan: planning.Plan) -> None:
         for rewrite in in_steps(plan.rules, self.state.major):
@@ -376,55 +298,3 @@ class Transaction:
             message = f"{error} All files are as before, but the server could NOT be seen to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
         return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
-
-
-def _run(made: Transaction, *, check_mode: bool) -> Outcome:
-    """Run a transaction. What it raises tells, too, whether it has undone before what an interrupted run left."""
-    try:
-        return made.run(check_mode=check_mode)
-    except (TlsError, OSError) as error:
-        if not made.has_recovered:
-            raise
-        told = error if isinstance(error, TlsError) else _unchanged(error, made.target)
-        undone = "Before that, the transaction of an interrupted run was undone."
-        raise TlsError(f"{told.message} {undone}", **{**told.details, "changed": True}) from error
-
-
-def _unchanged(error: OSError, target: Target) -> TlsError:
-    return TlsError(
-        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
-        "space, kind of file) and start again."
-    )
-
-
-def converge(
-    target: Target,
-    login: Login,
-    now: int,
-    controller_time: float,
-    *,
-    check_mode: bool,
-    kind: type[Transaction] = Transaction,
-) -> Outcome:
-    """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
-
-    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
-    is put back.
-    """
-    clock.refuse_skew(now, controller_time)
-    refuse_without_roots(target, now)
-    administrator = None
-    try:
-        administrator = psql.locate(login.port, login.socket_directory, login.role)
-        with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return _run(kind(target, administrator, now), check_mode=check_mode)
-    except OSError as error:
-        raise _unchanged(error, target) from error
-    except psql.UnreachableError as error:
-        if check_mode or not recovery.of_files(target.directory, administrator):
-            raise
-        raise TlsError(
-            f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
-            "as they were. Start the server, then start again.",
-            changed=True,
-        ) from error

@@ -1,0 +1,30 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal of a client's login, in memory."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+
+
+def rehearse(directory: str, target: Target) -> None:
+    """Log in with the certificate in a directory, at a server in memory that trusts the roots of ``trusted_clients``.
+
+    OpenSSL's server side holds chain, dates, purpose (clientAuth) and key against each other. The server shows the same
+    pair, as the client does not verify it here: this is about the client's certificate. Raises TlsError.
+    """
+    pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
+    roots = "".join(one.pem for one in target.trusted_clients if one.is_self_issued)
+    server = rehearsal.server_context(pair, roots)
+    server.verify_mode = ssl.CERT_REQUIRED
+    client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)
+    if target.crls:
+        rehearsal.check_revocations(client, target.crls, "crls")
+    client.verify_mode = ssl.CERT_NONE
+    rehearsal.handshake(server, client, None)

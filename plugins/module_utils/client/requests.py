@@ -1,0 +1,68 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The certificates of one OS user's identities: asked for with a key, and taken when they came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import KEY, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
+else:
+    exchange = later("credential.exchange")
+
+
+class Request(NamedTuple):
+    """A certificate that has to be issued. ``csr`` is None in check mode."""
+
+    identity: Identity
+    csr: str | None
+    reasons: list[str]
+
+
+def ask(home: Home, target: Target, plan: Plan, found: Found) -> tuple[list[Request], list[str]]:
+    """Return a request for every identity that waits, and which keys were made for them, in words."""
+    requests, made = [], []
+    for identity in plan.waiting:
+        keys, why = _keys(home, identity), plan.reasons[identity.role]
+        csr = exchange.with_waiting_key(keys, target.key_type, found.contents.get(f"{identity.role}/{KEY}"))
+        csr = csr or _with_key_in_use(home, target, identity, found, why)
+        if csr is None:
+            csr = exchange.with_new_key(keys, target.key_type)
+            made.append(f"{identity.id}: new key, which waits for its certificate")
+        requests.append(Request(identity, csr, why))
+    return requests, made
+
+
+def received(identity: Identity, installed: Credential | None, home: Home, target: Target, now: int) -> Credential:
+    """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.
+
+    ``now`` is in Unix seconds. Raises TlsError for any other certificate.
+    """
+    chain, option = target.certificates[identity.id], f"certificates: {identity.id}"
+    exchange.refuse_another(chain, target.spec(identity, forced=False), option, now, may_be_due=True)
+    pem = "".join(one.pem for one in chain).encode("ascii")
+    if installed is not None and installed.leaf.public_key == chain[0].public_key:
+        return Credential(pem, installed.key, chain[0])
+    return Credential(pem, exchange.waiting_key(_keys(home, identity), chain[0], option), chain[0])
+
+
+def _keys(home: Home, identity: Identity) -> exchange.Keys:
+    return exchange.Keys(home.store, identity.role, home.user)
+
+
+def _with_key_in_use(home: Home, target: Target, identity: Identity, found: Found, why: Sequence[str]) -> str | None:
+    """Return a request for the key in use; None when the next certificate needs a new one.
+
+    A program that opens its certificate before the switch opens the key after it. With one key they still fit.
+    """
+    public_key = planning.key_in_use(identity, found, target, why)
+    return exchange.with_key_at(home.current(identity.role, KEY), home.user, public_key) if public_key else None

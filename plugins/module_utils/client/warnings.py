@@ -1,0 +1,66 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a client's files change, or others' files beside them, that nobody may think of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+else:
+    revocations = later("x509.revocations")
+
+
+def of_news(home: Home, found: Found, target: Target) -> list[str]:
+    """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
+    has_first_lists = bool(target.crls) and LISTS not in found.contents
+    return [
+        *([_of_default_names(home)] if found.generation is None else []),
+        *([_of_first_lists(home)] if has_first_lists else []),
+    ]
+
+
+def of_lists(home: Home, target: Target) -> list[str]:
+    """Return that somebody put a list there that will keep programs of this user from connecting."""
+    try:
+        content = files.read(home.revocations) if not target.crls else None  # with lists of ours, it is one of them
+    except OSError:
+        return []  # nor can libpq read it
+    known = revocations.about(content, target.roots) if content is not None else target.roots
+    missing = next((one.common_name for one in target.roots if one not in known), None)
+    if missing is None:
+        return []
+    unread = (
+        f"{home.revocations}: libpq reads this list of revoked certificates by itself, and then refuses every server "
+        f"whose authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
+        "Add what is missing. Or rename it, and name it by sslcrl in the connections that it is for."
+    )
+    return [unread]
+
+
+def _of_default_names(home: Home) -> str:
+    return (
+        f"{home.directory}: OS user {home.user.name!r} gets files at libpq's default names, for the first "
+        "time from this collection. Its programs use them at every server, also at those outside the inventory. "
+        "Where root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
+        "back to plaintext. Add the CAs of such servers to postgres_client_extra_roots. A server that asks for a "
+        "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
+        "identity to a directory of its own, which libpq does not look into by itself."
+    )
+
+
+def _of_first_lists(home: Home) -> str:
+    return (
+        f"{home.revocations}: OS user {home.user.name!r} gets lists of revoked certificates at libpq's "
+        "default name, for the first time from this collection. Its programs check them at every server, also "
+        "where they name an sslrootcert of their own, and refuse a server whose CA has no list in that file. In "
+        "connections to servers outside the inventory, name the list of their CA by sslcrl, or sslcrl=/dev/null "
+        "where there is none."
+    )

@@ -1,0 +1,81 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A call for one server: find it, hold its directory, run a transaction, and tell what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
+from ansible_collections.pgops.tls.plugins.module_utils.server import directory
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
+from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import recovery
+else:
+    recovery = later("server.recovery")
+
+
+class Login(NamedTuple):
+    """How to reach the server: its port, and the socket directory and role if they are not the usual ones."""
+
+    port: int
+    socket_directory: str | None
+    role: str | None
+
+
+def _run(made: Transaction, *, check_mode: bool) -> Outcome:
+    """Run a transaction. What it raises tells, too, whether it has undone before what an interrupted run left."""
+    try:
+        return made.run(check_mode=check_mode)
+    except (TlsError, OSError) as error:
+        if not made.has_recovered:
+            raise
+        told = error if isinstance(error, TlsError) else _unchanged(error, made.target)
+        undone = "Before that, the transaction of an interrupted run was undone."
+        raise TlsError(f"{told.message} {undone}", **{**told.details, "changed": True}) from error
+
+
+def _unchanged(error: OSError, target: Target) -> TlsError:
+    return TlsError(
+        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
+        "space, kind of file) and start again."
+    )
+
+
+def converge(
+    target: Target,
+    login: Login,
+    now: int,
+    controller_time: float,
+    *,
+    check_mode: bool,
+    kind: type[Transaction] = Transaction,
+) -> Outcome:
+    """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
+
+    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
+    is put back.
+    """
+    clock.refuse_skew(now, controller_time)
+    refuse_without_roots(target, now)
+    administrator = None
+    try:
+        administrator = psql.locate(login.port, login.socket_directory, login.role)
+        with directory.held(target.directory, administrator.account, check_mode=check_mode):
+            return _run(kind(target, administrator, now), check_mode=check_mode)
+    except OSError as error:
+        raise _unchanged(error, target) from error
+    except psql.UnreachableError as error:
+        if check_mode or not recovery.of_files(target.directory, administrator):
+            raise
+        raise TlsError(
+            f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
+            "as they were. Start the server, then start again.",
+            changed=True,
+        ) from error

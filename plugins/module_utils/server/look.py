@@ -1,0 +1,92 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is of a server and its files: everything is read here, and nothing is decided or written."""
+
+from __future__ import annotations
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.server import holder, interference
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
+    CERTIFICATE,
+    CONF,
+    KEY,
+    MODES,
+    Found,
+    leaf_of,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+
+
+class Look:
+    """Reads a generation of files, and the files of the server beside it."""
+
+    def __init__(self, store: GenerationStore, texts: Texts) -> None:
+        self.store = store
+        self.texts = texts
+
+    def found(self, current: str | None, target: Target, state: ServerState, served: str) -> Found:
+        """Return what there is with this generation in use. ``served`` is the fingerprint of the leaf that is shown."""
+        contents = {name: self.read(current, name) for name in MODES}
+        generation = {name: content for name, content in contents.items() if content is not None}
+        return Found(
+            generation=generation,
+            repairs=interference.repairs(self.store, current, generation) + self._renamed(current, target),
+            config=self.texts.read("postgresql.conf"),
+            hba=self.texts.read("pg_hba.conf"),
+            ident=self.texts.read("pg_ident.conf", ""),
+            served=served,
+            unfit=self._unfit(current, target) if {CERTIFICATE, KEY} <= generation.keys() else "",
+            drift=tuple(settings.not_in_force(self.settings(current, target), state)),
+            major=state.major,
+        )
+
+    def found_before(self, journal: Journal, target: Target, state: ServerState, served: str) -> Found:
+        """Return what check mode would find if it undid what an interrupted run left."""
+        previous, originals = journal.originals()
+        found = self.found(previous, target, state, served)
+        leaf = leaf_of(found.generation.get(CERTIFICATE))
+
+        def text(name: str, now: str) -> str:
+            path = self.texts.paths[name]
+            return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
+
+        return found._replace(
+            config=text("postgresql.conf", found.config),
+            hba=text("pg_hba.conf", found.hba),
+            ident=text("pg_ident.conf", found.ident),
+            served=leaf.sha256 if leaf else served,
+            drift=(),  # the undoing ends with a reload
+        )
+
+    def read(self, generation: str | None, name: str) -> bytes | None:
+        """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
+        content = self._as_is(generation, name)
+        if name != CONF or not generation or content is None:
+            return content
+        return settings.unpinned(holder.unmarked(content), self.store.directory, generation)
+
+    def settings(self, generation: str | None, target: Target) -> dict[str, str]:
+        """Return the declared settings, their paths as they are in a generation."""
+        conf = target.ssl_conf.encode()
+        if generation and self.read(generation, CONF) != self._as_is(generation, CONF):
+            conf = settings.pinned(conf, target.directory, generation)
+        return settings.parse(conf.decode())
+
+    def _as_is(self, generation: str | None, name: str) -> bytes | None:
+        try:
+            return self.store.read(generation, name)
+        except PermissionError:
+            return None
+
+    def _renamed(self, current: str | None, target: Target) -> list[str]:
+        return holder.renamed(self._as_is(current, CONF), target.host, target.former_host, target.directory)
+
+    def _unfit(self, current: str | None, target: Target) -> str:
+        """Return why the server could not start with the certificate and key of a generation, '' if it could."""
+        chain, key = (self.store.path(current or "", name) for name in (CERTIFICATE, KEY))
+        return interference.unfit(chain, key, target.roots)
