@@ -257,7 +257,7 @@ def test_rules_that_leave_plaintext_open_are_undone_when_it_is_to_be_rejected(
     with pytest.raises(TlsError, match=r"line 3 \(host all all all scram-sha-256\) lets connections without TLS in"):
         managed.converge(hba="host all all all scram-sha-256\n")
     monkeypatch.setattr(proof, "_PATIENCE", 1.0)
-    monkeypatch.setattr(transaction.rule_checks, "refuse_plaintext", lambda _text, _major: None)
+    monkeypatch.setattr(transaction.refusals.rule_checks, "refuse_plaintext", lambda _text, _major: None)
     with pytest.raises(TlsError, match="without TLS is still not refused") as failure:
         managed.converge(hba="host all all all scram-sha-256\n")
     assert failure.value.details["rolled_back"] is True

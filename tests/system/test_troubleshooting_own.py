@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import target as 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as of_server
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
 from ansible_collections.pgops.tls.plugins.plugin_utils import traces
@@ -150,9 +151,9 @@ def _settings_are_overridden_outside_the_files_of(fleet: Fleet) -> None:
 
 @PROVOKED.of("The clock of this host is ... s behind the controller's")
 def _the_clock_of_this_host_is_s_behind_the(fleet: Fleet) -> None:
-    login = transaction.Login(fleet.cluster.port, fleet.cluster.socket_directory, None)
+    login = of_server.Login(fleet.cluster.port, fleet.cluster.socket_directory, None)
     wanted = target.read(fleet.server.all_options())
-    fleet.hear(lambda: transaction.converge(wanted, login, NOW, NOW + 3600.0, check_mode=False))
+    fleet.hear(lambda: of_server.converge(wanted, login, NOW, NOW + 3600.0, check_mode=False))
 
 
 @PROVOKED.of("the authority did not issue what was asked for")
@@ -165,11 +166,11 @@ def _the_authority_did_not_issue_what_was_asked(fleet: Fleet) -> None:
 @PROVOKED.of("No PostgreSQL server was found on port")
 def _no_postgresql_server_was_found_on_port(fleet: Fleet) -> None:
     fleet.cluster.stop()
-    login = transaction.Login(fleet.cluster.port, None, None)
+    login = of_server.Login(fleet.cluster.port, None, None)
     wanted = target.read(fleet.server.all_options())
-    fleet.hear(lambda: transaction.converge(wanted, login, NOW, float(NOW), check_mode=False))
+    fleet.hear(lambda: of_server.converge(wanted, login, NOW, float(NOW), check_mode=False))
     with socket.create_server(("127.0.0.1", fleet.cluster.port)):
-        fleet.hear(lambda: transaction.converge(wanted, login, NOW, float(NOW), check_mode=False))
+        fleet.hear(lambda: of_server.converge(wanted, login, NOW, float(NOW), check_mode=False))
 
 
 @PROVOKED.of("It runs in a chroot or a container")
