@@ -33,7 +33,8 @@ RESTARTS = 60 if os.environ.get("ALL_FAULTS") else 8
 # What a client may be told while its server is restarted; nothing of it is about certificates
 ABSENT = re.compile(
     r"Connection refused|starting up|shutting down|not yet accepting|in recovery mode|terminating connection"
-    r"|server closed the connection unexpectedly|Connection reset by peer|Broken pipe|EOF detected"
+    r"|server closed the connection unexpectedly|SSL connection has been closed unexpectedly"
+    r"|Connection reset by peer|Broken pipe|EOF detected"
 )
 MAPPED = "hostssl all app all cert map=people\n" + HBA
 
