@@ -404,11 +404,17 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, library, lineage, planning, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    entries,
+    keeping,
+    library,
+    lineage,
+    planning,
+    profiles,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
 
-KEY_TYPES = ["P-256", "P-384", "RSA-3072", "RSA-4096"]
 HOLDERS = {
     "type": "list",
     "elements": "dict",
@@ -438,15 +444,8 @@ REVOKED = {
         "authority": {"type": "str", "choices": ["server", "client"]},
         "reason": {
             "type": "str",
-            "choices": [
-                "unspecified",
-                "keyCompromise",
-                "affiliationChanged",
-                "superseded",
-                "cessationOfOperation",
-                "privilegeWithdrawn",
-            ],
-            "default": "unspecified",
+            "choices": list(entries.REASONS),
+            "default": entries.UNSPECIFIED,
         },
     },
 }
@@ -458,7 +457,7 @@ def argument_spec() -> dict[str, Any]:
         "directory": {"type": "path", "required": True},
         "create": {"type": "bool", "default": True},
         "passphrase": {"type": "str", "no_log": True},
-        "key_type": {"type": "str", "choices": KEY_TYPES, "default": "P-256", "no_log": False},
+        "key_type": {"type": "str", "choices": list(profiles.AUTHORITY_KEY_TYPES), "default": "P-256", "no_log": False},
         "certificate_lifetime": {"type": "str"},
         "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
         "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
