@@ -36,7 +36,7 @@ def home() -> Path:
 
 
 def test_ansible_test_finds_nothing(source: Path, home: Path, run: Callable[..., str]) -> None:
-    assert not list(source.glob("tests/sanity/ignore*")), "mend the code, do not ignore what is wrong with it"
+    assert not list(source.glob("tests/sanity/ignore*")), "fix the code, do not ignore what is wrong with it"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     said = run("ansible-test", "sanity", "--color=no", f"--python={python}", cwd=source, HOME=home)
     tests = re.findall(r'^Running sanity test "(.+?)"', said, re.MULTILINE)

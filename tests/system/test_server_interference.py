@@ -209,7 +209,7 @@ REFUSED = {
     ),
     "a directory for a key": Refused(
         command("rm TLS/current/server.key; mkdir TLS/current/server.key"),
-        ("/server.key: expected a regular file, found another kind", "Mend that"),
+        ("/server.key: expected a regular file, found another kind", "Fix that"),
         command("rmdir TLS/current/server.key"),
         "certificate: key_missing",
     ),
@@ -239,7 +239,7 @@ REFUSED = {
     ),
     "half of the marks": Refused(
         command("sed -i '/END pgops/d' DATA/pg_hba.conf"),
-        ("pg_hba.conf: expected one pair of the lines '# BEGIN pgops.tls'", "Mend the markers by hand"),
+        ("pg_hba.conf: expected one pair of the lines '# BEGIN pgops.tls'", "Fix the markers by hand"),
         command("sed -i '/BEGIN pgops/d' DATA/pg_hba.conf"),
         "pg_hba.conf: changed",
     ),
@@ -344,7 +344,7 @@ def test_a_broken_line_of_somebody_is_told_by_every_run_and_stops_none_that_leav
         outcome = managed.settle(**options)
         [warning] = outcome.warnings
         assert f"{managed.cluster.data}/{name} line {number}: " in warning
-        assert "Mend or remove that line" in warning or managed.cluster.psql("SHOW server_version_num") < "150000"
+        assert "Fix or remove that line" in warning or managed.cluster.psql("SHOW server_version_num") < "150000"
     assert managed.converge().changes == []
     command(f"sed -i '$d' DATA/{name}")(managed)
     healthy(managed)

@@ -93,7 +93,7 @@ def test_a_line_for_which_the_server_takes_no_reload_is_named_before_anything_ch
     text = (managed.cluster.data / "postgresql.conf").read_text()
     managed.cluster.write("postgresql.conf", f"{line}\n{text}")
     disk = managed.disk()
-    with pytest.raises(TlsError, match=r"postgresql\.conf line 1: .*Mend that first"):
+    with pytest.raises(TlsError, match=r"postgresql\.conf line 1: .*Fix that first"):
         managed.converge(hba="# another\n" + HBA)
     assert managed.disk() == disk
     assert managed.converge().changes == [], "nothing needs a reload"

@@ -164,7 +164,7 @@ def test_postgresql_itself_keeps_everybody_out_without_good_lists(
     ((managed.directory / "current").resolve() / "crl.pem").write_text(crls)
     managed.cluster.reload()
     assert said in app.log_in(managed)
-    assert managed.settle().changes[0] == "crl.pem: changed", "and the next run mends it"
+    assert managed.settle().changes[0] == "crl.pem: changed", "and the next run fixes it"
     assert app.log_in(managed) == "app\n"
 
 

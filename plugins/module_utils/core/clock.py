@@ -37,5 +37,5 @@ def refuse_skew(now: int, controller_time: float) -> None:
         side = "ahead of" if apart > 0 else "behind"
         raise TlsError(
             f"The clock of this host is {abs(apart)} s {side} the controller's. Certificates are backdated by "
-            f"{TOLERANCE} s only, so the clocks must not be further apart. Synchronise them (NTP) and start again."
+            f"{TOLERANCE} s only, so the clocks must not be further apart. Synchronise them (NTP) and rerun."
         )

@@ -214,7 +214,7 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise TlsError(
                     f"{directory}: another run holds the lock of this directory for over {patience:.0f} s"
-                    f"{_holder(descriptor)}. Wait for that run to end, then start again."
+                    f"{_holder(descriptor)}. Wait for that run to end, then rerun."
                 )
             time.sleep(0.1)
         if os.path.samestat(os.fstat(descriptor), os.stat(directory)):

@@ -156,7 +156,7 @@ class Journal:
         """Put everything back, last change first, and close the transaction.
 
         ``tell`` lets the program know that uses the files. It is called while the journal is still open: should this
-        process die before, the next run does both again, and no program goes on with what is not in the files any more.
+        process die before, the next run does both again, and no program still uses what is not in the files any more.
         Without ``discard`` the staged generation stays, for a program that may be reading it; ``discard_unused`` of the
         store removes it later.
         Raises TlsError when somebody else changed a file meanwhile: then nothing is put back and the journal stays.
@@ -194,7 +194,7 @@ class Journal:
         if self.rooted is None:
             raise TlsError(
                 f"{self.path}: it names {path} as a file of root, but there is none in this transaction. Look who "
-                "wrote that, then remove the journal and start again."
+                "wrote that, then remove the journal and rerun."
             )
         return self.rooted
 
@@ -216,7 +216,7 @@ class Journal:
             raise TlsError(
                 f"{self.store.current_link}: a run was interrupted between generation {journal['previous']} and "
                 f"{journal['staged']}, and somebody has pointed the link at {current} since. "
-                "Point it at one of the two and start again."
+                "Point it at one of the two and rerun."
             )
 
     def _refuse_foreign_change(self, path: str, own: list[dict[str, Any]]) -> None:
@@ -230,7 +230,7 @@ class Journal:
             raise TlsError(
                 f"{path}: a run that was interrupted had changed this file, and somebody changed it since. "
                 f"What it held before is in {kept}. "
-                f"Merge the two by hand, then remove {self.path} and start again."
+                f"Merge the two by hand, then remove {self.path} and rerun."
             )
 
     def _restore(self, change: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ class RootFiles:
         with as_root():
             kept = self._kept(path)
             if files.read(path) != before:
-                raise TlsError(f"{path}: somebody changed it while this run was at work. Start again.")
+                raise TlsError(f"{path}: somebody changed it while this run was at work. Rerun.")
             directory, name = os.path.split(path)
             original = kept[0] if kept else path  # kept under a name for each content that it was replaced by
             os.link(original, os.path.join(directory, f"{_prefix(name)}{hashlib.sha256(after).hexdigest()}"))

@@ -90,6 +90,6 @@ def _without_block(text: str, path: str) -> str:
     if (begins, ends) != (1, 1) or found is None:
         raise TlsError(
             f"{path}: expected one pair of the lines '{BEGIN}' and '{END}', found {begins} and {ends}, or out of "
-            "order. Mend the markers by hand."
+            "order. Fix the markers by hand."
         )
     return text[: found.start()] + text[found.end() :]

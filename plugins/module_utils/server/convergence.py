@@ -43,8 +43,8 @@ def _run(made: Transaction, *, check_mode: bool) -> Outcome:
 
 def _unchanged(error: OSError, target: Target) -> TlsError:
     return TlsError(
-        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Mend that (rights, "
-        "space, kind of file) and start again."
+        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Fix that (rights, "
+        "space, kind of file) and rerun."
     )
 
 
@@ -76,6 +76,6 @@ def converge(
             raise
         raise TlsError(
             f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
-            "as they were. Start the server, then start again.",
+            "as they were. Start the server, then rerun.",
             changed=True,
         ) from error

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others did to a server and its files: found at every run, mended where that is safe, else told or refused."""
+"""What others did to a server and its files: found at every run, fixed where that is safe, else told or refused."""
 
 from __future__ import annotations
 
@@ -135,15 +135,15 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
     included = f"{target.directory}/current/{CONF}"
     broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
     told = [
-        f"{fault}. The server goes on with what it loaded before, but would not start again. Mend or remove that line."
+        f"{fault}. The server still uses what it loaded before, but would not start again. Fix or remove that line."
         if fault.name == "pg_hba.conf"
-        else f"{fault}. The server goes on with the maps that it loaded before; a start would leave it without any. "
-        "Mend or remove that line."
+        else f"{fault}. The server still uses the maps that it loaded before; a start would leave it without any. "
+        "Fix or remove that line."
         for fault in lasting(broken, plan.rules, texts.named, state.major)
     ]
     told += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
-        "start again. Mend or remove that line."
+        "start again. Fix or remove that line."
         for fault in state.faults
         if fault["file"] != included
     ]
@@ -201,7 +201,7 @@ def _bad_maps(state: ServerState, texts: Texts) -> list[str]:
     try:
         refusals.refuse_faulty_maps(state, texts)
     except TlsError as error:
-        return [f"{error.message} The server goes on with the maps that it loaded before."]
+        return [f"{error.message} The server still uses the maps that it loaded before."]
     return []
 
 

@@ -223,5 +223,5 @@ def _answering(endpoints: Sequence[wire.Endpoint]) -> wire.Endpoint:
 def _not_taken(what: str, lines: list[str]) -> TlsError:
     reasons = " / ".join(line.strip() for line in lines)
     unsaid = "nothing that could be read; a handshake does not show what was expected. Look into its log"
-    remedy = " Correct what it names, then start again." if reasons else ""
+    remedy = " Correct what it names, then rerun." if reasons else ""
     return TlsError(f"{what}. It says: {reasons or unsaid}.{remedy}", server_log=lines)

@@ -27,8 +27,8 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
     except OSError as error:
         raise TlsError(
             f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
-            f"not put back whole ({journal.path} tells of it). Mend that (rights, space) and start again: the "
-            "next run goes on with it.",
+            f"not put back whole ({journal.path} tells of it). Fix that (rights, space) and rerun: the "
+            "next run continues.",
             rolled_back=False,
         ) from error
 
@@ -89,7 +89,7 @@ def of_files(path: str, administrator: Administrator | None) -> bool:
 
 
 def without_journal(damage: str, aside: str, directory: str) -> str:
-    """Return the warning of a run that goes on without a damaged journal. ``aside`` says what becomes of it."""
+    """Return the warning of a run that continues without a damaged journal. ``aside`` says what becomes of it."""
     return (
         f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
         f"journal is {aside}. Find out who wrote to {directory}, then remove that file."

@@ -120,7 +120,7 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
     faults = [fault for fault in state.faults if fault["file"] != included]
     if faults and not plan.is_empty:
         listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
-        raise TlsError(f"The server would take nothing of a reload because of {listed}. Mend that first.")
+        raise TlsError(f"The server would take nothing of a reload because of {listed}. Fix that first.")
     if plan.rules:
         _refuse_broken_rules(plan.rules, state, texts)
     for rewrite in [plan.config, *plan.rules]:
@@ -137,7 +137,7 @@ def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts:
         listed = [str(fault) for fault in faults]
         raise TlsError(
             f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
-            "next start would fail too. Mend or remove what is named there first.",
+            "next start would fail too. Fix or remove what is named there first.",
             server_log=listed,
         )
 

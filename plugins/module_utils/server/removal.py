@@ -149,8 +149,8 @@ def _remove(paths: Iterable[str], within: str) -> None:
     except OSError as error:
         raise TlsError(
             f"{error.filename or within}: {error.strerror or error}. The server does without this collection, but "
-            f"{within} is not removed whole, and keys may be left in it. Mend that (rights, kind of file system) and "
-            "start again: the next run removes the rest.",
+            f"{within} is not removed whole, and keys may be left in it. Fix that (rights, kind of file system) and "
+            "rerun: the next run removes the rest.",
             changed=True,
         ) from error
 

@@ -116,9 +116,9 @@ def test_clients_are_converged_although_every_server_fails_and_a_sound_run_has_n
     assert (site.homes / site.os_users[0] / ".postgresql" / "postgresql.crt").exists()
     assert [line.split(":")[0] for line in summary(done)[:2]] == ["db1 (server)", "db2 (server)"]
     inventory["postgres_servers"]["hosts"] = sound
-    mended = site.run(inventory=inventory)
-    assert mended.returncode == 0, mended.stdout
-    assert SUMMARY not in mended.stdout
+    fixed = site.run(inventory=inventory)
+    assert fixed.returncode == 0, fixed.stdout
+    assert SUMMARY not in fixed.stdout
 
 
 def test_what_a_host_says_is_no_template_and_only_its_message_is_shown(site: Any) -> None:

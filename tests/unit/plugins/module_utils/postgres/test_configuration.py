@@ -27,7 +27,7 @@ def test_bytes_outside_the_block_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("text", ["# BEGIN pgops.tls\nx\n", "# END pgops.tls\n# BEGIN pgops.tls\n", "# END pgops.tls"])
 def test_markers_that_do_not_pair_are_refused(text: str) -> None:
-    with pytest.raises(TlsError, match="Mend the markers by hand"):
+    with pytest.raises(TlsError, match="Fix the markers by hand"):
         configuration.with_block(text, "x", "/etc/pg_hba.conf")
 
 
