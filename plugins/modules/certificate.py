@@ -167,7 +167,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import library, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
 REQUEST = {
     "id": {"type": "str", "required": True},

@@ -413,7 +413,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     profiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
 HOLDERS = {
     "type": "list",

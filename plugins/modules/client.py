@@ -304,15 +304,15 @@ from typing import TYPE_CHECKING, Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import removal, roll_back
 else:
-    removal = later("client.removal")
-    roll_back = later("client.roll_back")
+    removal = lazy_import("client.removal")
+    roll_back = lazy_import("client.roll_back")
 
 
 # Each state and the transaction that leads to it; what a run does not need is not imported

@@ -294,7 +294,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
 

@@ -213,7 +213,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
 
 _QUESTION = {

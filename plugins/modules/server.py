@@ -352,17 +352,17 @@ from typing import TYPE_CHECKING, Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
-from ansible_collections.pgops.tls.plugins.module_utils.hiding import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
 else:
-    difference = later("server.difference")
-    removal = later("server.removal")
-    roll_back = later("server.roll_back")
+    difference = lazy_import("server.difference")
+    removal = lazy_import("server.removal")
+    roll_back = lazy_import("server.roll_back")
 
 
 # Each state and the transaction that leads to it; what a run does not need is not imported
@@ -398,7 +398,7 @@ def argument_spec() -> dict[str, Any]:
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str", "no_log": True},
         "ssl_conf": {"type": "str", "required": True},
-        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see hiding.py
+        "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see no_log.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
         "upgrade_clientcert": {"type": "bool", "default": False},
         "ident": {"type": "str", "default": ""},

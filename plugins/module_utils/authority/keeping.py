@@ -24,14 +24,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, entries, revocation
 else:
-    crl = later("authority.crl")
-    entries = later("authority.entries")
-    revocation = later("authority.revocation")
+    crl = lazy_import("authority.crl")
+    entries = lazy_import("authority.entries")
+    revocation = lazy_import("authority.revocation")
 
 
 class Wish(NamedTuple):

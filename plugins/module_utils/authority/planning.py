@@ -11,14 +11,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import renewin
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, dropping, outside
 else:
-    barrier = later("authority.barrier")
-    dropping = later("authority.dropping")
-    outside = later("authority.outside")
+    barrier = lazy_import("authority.barrier")
+    dropping = lazy_import("authority.dropping")
+    outside = lazy_import("authority.outside")
 
 
 class Change(NamedTuple):

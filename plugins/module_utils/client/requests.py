@@ -12,12 +12,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import KEY, 
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
 else:
-    exchange = later("credential.exchange")
+    exchange = lazy_import("credential.exchange")
 
 
 class Request(NamedTuple):

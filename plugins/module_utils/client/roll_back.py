@@ -19,7 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 _STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directories=[], changes=[])
@@ -76,7 +76,7 @@ class RollBack(Transaction):
                 f"{self.user.name!r} has nothing to go back to. Nothing was changed. Leave the identities of this OS "
                 "user out, if others are to go back."
             )
-        with comeback.explained(name, store.generations):
+        with rollback_checks.explained(name, store.generations):
             coming = self.home.found_with(name, self.roles)._replace(faults={}, directories={})
             self._refuse_unusable(coming, name)
             coming = coming._replace(contents={**coming.contents, **self._chains(coming)})
@@ -87,13 +87,13 @@ class RollBack(Transaction):
 
     def _refuse_unusable(self, coming: Found, name: str) -> None:
         """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
-        comeback.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
+        rollback_checks.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
         for one in self.identities:
             credential = planning.installed(coming, one.role)
             if credential is None:
                 raise TlsError(f"{one.role}: {one.id} has no key and certificate in it that could be used.")
-            comeback.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
-            comeback.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
+            rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
+            rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
             self._rehearse(one, self.home.store.path(name))
 
     def _chains(self, coming: Found) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    durations = later("core.durations")
-    revocations = later("x509.revocations")
+    durations = lazy_import("core.durations")
+    revocations = lazy_import("x509.revocations")
 
 
 class Target(NamedTuple):

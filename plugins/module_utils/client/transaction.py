@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -32,7 +32,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    revocations = later("x509.revocations")
+    revocations = lazy_import("x509.revocations")
 
 
 class Outcome(NamedTuple):

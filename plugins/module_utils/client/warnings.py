@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, Found, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    revocations = later("x509.revocations")
+    revocations = lazy_import("x509.revocations")
 
 
 def of_news(home: Home, found: Found, target: Target) -> list[str]:

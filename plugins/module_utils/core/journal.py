@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+    from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 
 
 ASIDE = ".damaged"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_iss
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 else:
-    durations = later("core.durations")
+    durations = lazy_import("core.durations")
 
 RENEWED_AT = 2 / 3  # of its life, at the latest; what ACME clients and cert-manager do by default
 SPREAD = 1 / 12  # of its life, by which a certificate may be renewed earlier: a week of 90 days

@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     hba_options,
     includes,
     lexer,
-    passwords,
+    redaction,
     regex_syntax,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import TYPES, Line, Token
@@ -72,7 +72,7 @@ def fault(rule: Rule, major: int, libraries: Sequence[str] | None = None) -> str
     reason = reason or _address_fault(rule)
     if not reason and not rule.is_sound:
         form = "local DATABASE USER METHOD" if kind == "local" else f"{kind} DATABASE USER ADDRESS METHOD"
-        reason = f"the rule has no method: {passwords.masked(rule.line.text)!r}. Expected {form}"
+        reason = f"the rule has no method: {redaction.masked(rule.line.text)!r}. Expected {form}"
     return reason or _method_fault(kind, rule.method, major) or _options_fault(rule, major, libraries)
 
 
@@ -134,7 +134,7 @@ def _options_fault(rule: Rule, major: int, libraries: Sequence[str] | None) -> s
     options: dict[str, str] = {}
     for token in (token for field in line.fields[rule.method_at + 1 :] for token in field):
         name, equals, value = token.text.partition("=")
-        hides = any(secret in line.text for secret in passwords.OPTIONS)  # of which a word may be a part
+        hides = any(secret in line.text for secret in redaction.OPTIONS)  # of which a word may be a part
         if not equals:
             found = "a word" if hides else repr(name)
             return f"expected an option NAME=VALUE behind the method, found {found} without '='"

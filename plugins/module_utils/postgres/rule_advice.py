@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import Callable, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, passwords
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.coverage import ANYWHERE, PLAIN, TLS, Order
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, redaction
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.shadowed_rules import ANYWHERE, PLAIN, TLS, Order
 
 # It is not what its author can have meant; it may be meant, and is good to know.
 WARNING, INFORMATION = "warning", "information"
@@ -65,7 +65,7 @@ def advice(
     """Return what there is to say of rules, for a server of version ``major``; see ``Site`` for the rest."""
     site = Site(Order([rule for rule in rules if not hba.fault(rule, major)], major), maps, major, has_ca)
     return [
-        Advice(rule.file, rule.line.number, check.name, check.level, passwords.printable(reason), check.remedy)
+        Advice(rule.file, rule.line.number, check.name, check.level, redaction.printable(reason), check.remedy)
         for position, rule in enumerate(site.order.rules)
         for check in CHECKS
         for reason in [check.reason(site, position)]

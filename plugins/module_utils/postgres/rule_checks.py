@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, read_all
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, passwords
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, redaction
 else:
-    hba = later("postgres.hba")
-    passwords = later("postgres.passwords")
+    hba = lazy_import("postgres.hba")
+    redaction = lazy_import("postgres.redaction")
 
 
 def refuse_faulty(text: str, major: int, option: str, path: str, *, ident: bool = False) -> None:
@@ -54,7 +54,7 @@ def refuse_plaintext(text: str, major: int) -> None:
             continue
         if rule.method != "reject":
             raise TlsError(
-                f"pg_hba.conf line {rule.line.number} ({passwords.masked(rule.line.text).strip()}) lets connections "
+                f"pg_hba.conf line {rule.line.number} ({redaction.masked(rule.line.text).strip()}) lets connections "
                 "without TLS in, but postgres_server_plaintext is reject. Make it a rule of type hostssl, or set "
                 "postgres_server_plaintext to allow and write rules of type hostnossl and method reject of your own."
             )

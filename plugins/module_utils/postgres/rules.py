@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, redaction
 
 _UNSAID = "the server refuses this line, mostly for its clientcert= or clientname= value"
 
@@ -43,7 +43,7 @@ def faults(rows: Iterable[Mapping[str, Any]], major: int) -> list[Fault]:
 
 def _fault(name: str, file: str, line: int, error: str | None, lines: dict[int, str]) -> Fault:
     text, told = lines.get(line, ""), error or _UNSAID
-    if not text or passwords.secrets(
+    if not text or redaction.secrets(
         text
     ):  # the server repeats words that it cannot make anything of, perhaps a part of a password
         told = told.partition(":")[0].partition('"')[0].strip()

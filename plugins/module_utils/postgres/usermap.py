@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Collection, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import regex
 else:
-    regex = later("postgres.regex")
+    regex = lazy_import("postgres.regex")
 
 # Query that gives ``Facts.groups``
 GROUPS = """

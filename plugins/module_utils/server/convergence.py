@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.transaction impor
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import recovery
 else:
-    recovery = later("server.recovery")
+    recovery = lazy_import("server.recovery")
 
 
 class Login(NamedTuple):

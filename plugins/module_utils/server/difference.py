@@ -9,7 +9,7 @@ import contextlib
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, passwords
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, redaction
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
@@ -27,7 +27,7 @@ def described(leaf: Certificate | None) -> str:
 def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_before: str) -> list[dict[str, str]]:
     """Return the differences of a plan in the form that Ansible prints: one entry for each thing that changes."""
     found = [
-        _entry(rewrite.name, passwords.masked(_shown(rewrite.before)), passwords.masked(_shown(rewrite.after)))
+        _entry(rewrite.name, redaction.masked(_shown(rewrite.before)), redaction.masked(_shown(rewrite.after)))
         for rewrite in plan.rules
     ]
     if plan.config:  # the rest of that file is not ours, and may hold passwords

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import clientcert_upgrade
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.rules import Fault
 else:
-    clientcert_upgrade = later("postgres.clientcert_upgrade")
+    clientcert_upgrade = lazy_import("postgres.clientcert_upgrade")
 
 
 class Rewrite(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import declared
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    hosts = later("postgres.hosts")
-    rules = later("postgres.rules")
-    revocations = later("x509.revocations")
-    declared = later("server.declared")
+    hosts = lazy_import("postgres.hosts")
+    rules = lazy_import("postgres.rules")
+    revocations = lazy_import("x509.revocations")
+    declared = lazy_import("server.declared")
 
 
 _NAMED = 10  # serial numbers that a message names

@@ -9,16 +9,16 @@ import os
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import redaction
 else:
-    passwords = later("postgres.passwords")
+    redaction = lazy_import("postgres.redaction")
 
 # Who is connected and may connect again, and which groups the roles are in. Without an address a client came by the
 # socket; without a database it replicates. What GSSAPI encrypts is left out: nothing here knows its rules.
@@ -193,7 +193,7 @@ def _decided(answer: access.Answer) -> str:
     if one.rule is None:
         return one.reason
     place = f"{os.path.basename(one.rule.file)} line {one.rule.line.number}"
-    return f"{place} ({passwords.masked(one.rule.line.text).strip()}) decides, {one.reason}"
+    return f"{place} ({redaction.masked(one.rule.line.text).strip()}) decides, {one.reason}"
 
 
 def _in_yaml(word: str) -> str:

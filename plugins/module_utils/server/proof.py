@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -22,9 +22,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import hosts, log, rules
 else:
-    hosts = later("postgres.hosts")
-    log = later("postgres.log")
-    rules = later("postgres.rules")
+    hosts = lazy_import("postgres.hosts")
+    log = lazy_import("postgres.log")
+    rules = lazy_import("postgres.rules")
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
 _ATTEMPTS = 3  # a reload that somebody else asked for can fall into the middle of a switch

@@ -9,12 +9,12 @@ import os
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     lexer,
     managers,
-    passwords,
+    redaction,
     rule_checks,
     settings,
 )
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    rules = later("postgres.rules")
-    revocations = later("x509.revocations")
-    lockout = later("server.lockout")
+    rules = lazy_import("postgres.rules")
+    revocations = lazy_import("x509.revocations")
+    lockout = lazy_import("server.lockout")
 
 
 def refuse_settings(target: Target, state: ServerState, included: str) -> None:
@@ -65,7 +65,7 @@ def refuse_managers(found: Found, target: Target, state: ServerState, paths: Map
                 "collection would be gone at its next reload, restart or change of roles. Nothing was changed. Leave "
                 f"this server out of group postgres_servers, and set in {manager.place}: "
                 f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
-                f"{'; '.join(map(passwords.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
+                f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
                 "remove what was found.",
                 manager=manager.name,
             )

@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import directory,
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
-from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
+from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 
 _OURS = ("current", "generations", "pending", "journal.json", "backup")  # the last two if an interrupted run left them
@@ -37,7 +37,7 @@ class RuleRemoval(Transaction):
         recovered = self._recover(check_mode=check_mode)
         found = self._found()
         plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
-        own = OwnTls(self.state, f"{self.store.current_link}/{CONF}")
+        own = NativeTls(self.state, f"{self.store.current_link}/{CONF}")
         self._refuse_end(whole, own)
         if not plan.is_empty:
             refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
@@ -60,7 +60,7 @@ class RuleRemoval(Transaction):
             warnings=[*self.told, *warnings],
         )
 
-    def _refuse_end(self, whole: planning.Plan, own: OwnTls) -> None:
+    def _refuse_end(self, whole: planning.Plan, own: NativeTls) -> None:
         """Stop for what would stop the whole removal, also where only the rules go now.
 
         Between the two a fleet loses the files of its clients, which verify the server as it is. Raises TlsError.
@@ -72,7 +72,7 @@ class RuleRemoval(Transaction):
         if self.target.remove_directory:
             own.refuse_files_in(self.store.generations)
 
-    def _judge_sessions(self, whole: planning.Plan, own: OwnTls) -> list[str]:
+    def _judge_sessions(self, whole: planning.Plan, own: NativeTls) -> list[str]:
         """Stop for sessions that could not come back once TLS is as it was; where it stays for now, return a warning.
 
         Until then clients get their own files back, and connect anew. Raises TlsError.
@@ -87,7 +87,7 @@ class RuleRemoval(Transaction):
             return [f"As it is now, the removal would stop once TLS goes, too. {error.message}"]
         return []
 
-    def _refuse_unfit(self, plan: planning.Plan, own: OwnTls) -> None:
+    def _refuse_unfit(self, plan: planning.Plan, own: NativeTls) -> None:
         """Stop where the transaction could not be noted down, or its end not be proven. Raises TlsError, OSError."""
         path = self.store.directory
         if not plan.is_empty and os.path.isdir(path) and not files.may_write(path):
@@ -104,7 +104,7 @@ class RuleRemoval(Transaction):
                 "file that its OS user can read. Then rerun."
             )
 
-    def _remove(self, plan: planning.Plan, own: OwnTls) -> None:
+    def _remove(self, plan: planning.Plan, own: NativeTls) -> None:
         try:
             self.journal.begin(None)
             self._write_rules(plan)

@@ -30,7 +30,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.server.words import difference
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import comeback
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 _STAYS = planning.Plan([], None, None, [], [], relies_on_log=False)
@@ -79,18 +79,18 @@ class RollBack(Transaction):
                 f"{self.store.generations}: there is no generation before {in_use or 'the first one'}, so there is "
                 "nothing to go back to. Nothing was changed."
             )
-        with comeback.explained(name, self.store.generations):
+        with rollback_checks.explained(name, self.store.generations):
             contents = self._contents_of(name)
             _keep_revocations(contents, self.target)
             chain = read_pem(contents[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)
             leaf = chain[0]
             # No part of what comes back: what left chains may be trusted nowhere any more
             contents[CERTIFICATE] = chains.pem(fitting(chain, self.target, self.now))
-            comeback.refuse_dates(leaf, CERTIFICATE, self.now)
-            comeback.refuse_revoked(leaf, CERTIFICATE, self.target.revoked)
+            rollback_checks.refuse_dates(leaf, CERTIFICATE, self.now)
+            rollback_checks.refuse_revoked(leaf, CERTIFICATE, self.target.revoked)
             trusted = contents[TRUSTED].decode("ascii", "replace")
             roots = authorities(self.target.trusted_clients, "trusted_clients")
-            comeback.refuse_lost_trust(trusted, roots, TRUSTED, self.now)
+            rollback_checks.refuse_lost_trust(trusted, roots, TRUSTED, self.now)
             self.target = _as_in(self.target, contents)
             plan = plan_back(found, contents, self.target, in_use or "", name)
             included = f"{self.store.current_link}/{CONF}"

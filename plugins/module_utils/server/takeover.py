@@ -9,7 +9,7 @@ import os
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
-from ansible_collections.pgops.tls.plugins.module_utils.server.own_tls import OwnTls
+from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 _SNAKEOIL = "ssl-cert-snakeoil.pem"  # which Debian makes on every host, and nobody means to verify
 
 
-def warnings(chain: Sequence[Certificate], target: Target, own: OwnTls) -> list[str]:
+def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
     """Return what is lost with the ``chain`` that the server shows (leaf first, maybe alone; none without TLS)."""
     if not chain:
         return []
@@ -48,7 +48,7 @@ def _lost_names(leaf: Certificate, target: Target) -> list[str]:
     return [told] if lost else []
 
 
-def _lost_issuer(chain: Sequence[Certificate], target: Target, own: OwnTls) -> list[str]:
+def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
     """Return a warning of the authority by which clients verify the server now, and its new certificate not."""
     if chain[0].is_self_issued and os.path.basename(own.certificate) == _SNAKEOIL:
         return []

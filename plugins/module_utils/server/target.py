@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
-    durations = later("core.durations")
-    revocations = later("x509.revocations")
+    durations = lazy_import("core.durations")
+    revocations = lazy_import("x509.revocations")
 
 
 class Target(NamedTuple):

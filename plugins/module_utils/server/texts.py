@@ -11,7 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.core.later import later
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, state
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -38,13 +38,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
-    from ansible_collections.pgops.tls.plugins.module_utils.server import own_tls, recovery, rehearsal, takeover
+    from ansible_collections.pgops.tls.plugins.module_utils.server import native_tls, recovery, rehearsal, takeover
 else:
-    exchange = later("credential.exchange")
-    own_tls = later("server.own_tls")
-    recovery = later("server.recovery")
-    rehearsal = later("server.rehearsal")
-    takeover = later("server.takeover")
+    exchange = lazy_import("credential.exchange")
+    native_tls = lazy_import("server.native_tls")
+    recovery = lazy_import("server.recovery")
+    rehearsal = lazy_import("server.rehearsal")
+    takeover = lazy_import("server.takeover")
 
 _PENDING = "server"  # the name of the pending key: a cluster has one
 
@@ -120,7 +120,7 @@ class Transaction:
     def _warnings(self, plan: planning.Plan) -> list[str]:
         told = [*self.told, *interference.warnings(plan, self.target, self.state, self.texts)]
         if self.chain and self.store.current() is None:
-            own = own_tls.OwnTls(self.state, f"{self.store.current_link}/{CONF}")
+            own = native_tls.NativeTls(self.state, f"{self.store.current_link}/{CONF}")
             told += takeover.warnings(self.chain, self.target, own)
         return told
 

@@ -17,8 +17,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     access,
     includes,
     lexer,
-    passwords,
     psql,
+    redaction,
     rule_advice,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule, read_all, without_zone
@@ -131,7 +131,7 @@ def _shown(decision: access.Decision) -> dict[str, Any]:
     line = rule and {
         "file": rule.file,
         "line": rule.line.number,
-        "text": passwords.printable(rule.line.text).strip(),
+        "text": redaction.printable(rule.line.text).strip(),
         "method": rule.method,
     }
     return {"rule": line, "verdict": decision.verdict, "reason": decision.reason}

@@ -13,9 +13,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
     connections,
-    foreign,
     identity,
     libpq,
+    untrusted_ca,
     verdicts,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.verification.expectation import Expectation
@@ -65,11 +65,11 @@ def verify(expected: Sequence[Expectation], library: libpq.Library, connect_time
 
 def _strangers(
     expected: Sequence[Expectation], accounts: Mapping[str, processes.Account], stack: contextlib.ExitStack
-) -> dict[tuple[str, str], foreign.Foreign]:
+) -> dict[tuple[str, str], untrusted_ca.Foreign]:
     """Make a throw-away authority for every OS user and role with a check that needs one; ``stack`` removes it."""
     wanted = dict.fromkeys((one.os_user, one.role) for one in expected if one.kind in _FOREIGN_KINDS and not one.skip)
     return {
-        (os_user, role): stack.enter_context(foreign.foreign_authority(accounts[os_user], role))
+        (os_user, role): stack.enter_context(untrusted_ca.foreign_authority(accounts[os_user], role))
         for os_user, role in wanted
     }
 

@@ -12,7 +12,12 @@ from typing import NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.client import home
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, foreign, refusals, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification import (
+    connections,
+    refusals,
+    untrusted_ca,
+    verdicts,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.verification.expectation import Expectation
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt, Presented, Verdict
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -51,7 +56,7 @@ def _files(one: Expectation, account: processes.Account) -> Files:
     )
 
 
-def prepare(one: Expectation, account: processes.Account, stranger: foreign.Foreign | None) -> Prepared | Verdict:
+def prepare(one: Expectation, account: processes.Account, stranger: untrusted_ca.Foreign | None) -> Prepared | Verdict:
     """Return the connection to try, or why there is none."""
     if one.skip:
         return Verdict(verdicts.SKIPPED, one.skip)
@@ -97,7 +102,7 @@ def presented_since(
     return before
 
 
-def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) -> dict[str, str]:
+def _parameters(one: Expectation, own: Files, stranger: untrusted_ca.Foreign | None) -> dict[str, str]:
     """Return libpq's parameters."""
     common = {"host": one.host, "port": str(one.port), "dbname": one.database}
     if one.hostaddr:
@@ -119,7 +124,7 @@ def _parameters(one: Expectation, own: Files, stranger: foreign.Foreign | None) 
     return {**parameters, **_changes(one, stranger)}
 
 
-def _changes(one: Expectation, stranger: foreign.Foreign | None) -> dict[str, str]:
+def _changes(one: Expectation, stranger: untrusted_ca.Foreign | None) -> dict[str, str]:
     """Return the parameters that make a connection one that has to be refused."""
     if not one.kind:
         return {}

@@ -12,7 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     client_rules,
     lexer,
-    passwords,
+    redaction,
     rule_checks,
     rule_text,
 )
@@ -112,9 +112,9 @@ def test_what_a_version_does_not_have_is_refused_for_it() -> None:
 
 def test_passwords_are_told_so_that_they_can_be_hidden() -> None:
     text = 'host all all all ldap ldapbindpasswd=abc\nhost all all all radius radiussecrets="d ""e"",f" radiusports=1\n'
-    assert passwords.secrets(text) == {"abc", 'd ""e"",f', 'd "e",f'}
-    assert passwords.secrets('host all all all ldap "ldapbindpasswd=g h"') == {"g h"}
-    assert passwords.secrets("host all all all cert map=x") == set()
+    assert redaction.secrets(text) == {"abc", 'd ""e"",f', 'd "e",f'}
+    assert redaction.secrets('host all all all ldap "ldapbindpasswd=g h"') == {"g h"}
+    assert redaction.secrets("host all all all cert map=x") == set()
 
 
 def test_a_list_for_a_password_is_not_shown() -> None:
@@ -127,7 +127,7 @@ def test_passwords_in_rules_are_masked() -> None:
     text = (
         'host all all all ldap ldapserver=x ldapbindpasswd="se cr""et" ldapport=1\nhost a b c radius radiussecrets=abc'
     )
-    masked = passwords.masked(text)
+    masked = redaction.masked(text)
     assert "cr" not in masked.replace("radiussecrets", "")
     assert "abc" not in masked
     assert masked.count("********") == 2

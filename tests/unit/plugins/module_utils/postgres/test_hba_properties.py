@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, passwords, regex_syntax, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, redaction, regex_syntax, rule_text
 from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +86,7 @@ def test_a_password_is_hidden_and_the_server_gets_it(password: str) -> None:
         assert "line break" in message
         return
     assert lexer.read(line)[0].fields[-1][0].text == f"ldapbindpasswd={_meant(password)}"
-    assert passwords.masked(line) == "host all app all ldap ldapbasedn=dc=x ldapbindpasswd=********"
+    assert redaction.masked(line) == "host all app all ldap ldapbasedn=dc=x ldapbindpasswd=********"
 
 
 def _meant(name: str) -> str:

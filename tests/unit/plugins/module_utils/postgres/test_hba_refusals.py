@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, passwords, rule_checks, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, redaction, rule_checks, rule_text
 
 CLOSED = "hostnossl all all all reject\nhostnossl replication all all reject\n"
 
@@ -84,7 +84,7 @@ def test_a_list_where_the_server_takes_one_value_is_refused(rule: dict[str, obje
     ],
 )
 def test_a_password_is_masked_however_it_is_quoted(text: str) -> None:
-    masked = passwords.masked(f"host all all all {text}\nhost next line")
+    masked = redaction.masked(f"host all all all {text}\nhost next line")
     assert "sesame" not in masked
     assert "********" in masked
 

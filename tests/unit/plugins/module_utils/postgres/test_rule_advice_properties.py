@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, rule
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.coverage import PLAIN, TLS, Order
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.shadowed_rules import PLAIN, TLS, Order
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
 SEED, FILES, ATTEMPTS = 20261121, 800, 60

@@ -19,7 +19,7 @@ import os
 from {PACKAGE}.core.later import later
 from {PACKAGE}.core.privileges import acting_as
 from {PACKAGE}.core.processes import account
-durations = later("core.durations")
+durations = lazy_import("core.durations")
 with acting_as(account("nobody", "x")):
     ids = os.geteuid(), os.getegid()
     assert durations.seconds("1d", "x") == 86400

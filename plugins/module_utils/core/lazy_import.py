@@ -9,7 +9,7 @@ such a run needs neither the code that changes something nor the code that expla
     if TYPE_CHECKING:
         from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
     else:
-        rehearsal = later("server.rehearsal")
+        rehearsal = lazy_import("server.rehearsal")
 
 Ansible finds out what to transfer by reading import statements, wherever they are.
 """
@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import a
 _PACKAGE = __name__.rsplit(".", 2)[0]
 
 
-class _Later:
+class _Lazy:
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -38,6 +38,6 @@ class _Later:
         return getattr(module, attribute)
 
 
-def later(name: str) -> Any:
+def lazy_import(name: str) -> Any:
     """Return a stand-in for the module of ``name`` below module_utils, such as ``server.rehearsal``."""
-    return _Later(name)
+    return _Lazy(name)

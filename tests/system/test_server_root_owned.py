@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
-from ansible_collections.pgops.tls.plugins.module_utils.core.rooted import RootFiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof, transaction
 from ansible_collections.pgops.tls.tests.faults import dying, everything
 from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, Server

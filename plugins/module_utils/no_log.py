@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Iterator, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import holds_private_key
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import passwords
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import redaction
 
 try:
     from ansible.module_utils.secrets import register_secrets
@@ -26,7 +26,7 @@ def hide_secrets(module: Any, *hidden: str, rules: str = "") -> None:
     """
     keys = {text for text in _texts(module.params) if holds_private_key(text)}
     module.no_log_values.difference_update(_texts([module.params[name] for name in hidden]))
-    module.no_log_values.update(keys, passwords.secrets(rules))
+    module.no_log_values.update(keys, redaction.secrets(rules))
     # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, whole options
     told = getattr(module, "_new_secrets", None)
     if told is not None:

@@ -27,7 +27,7 @@ _SESSIONS = """
       FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND client_addr IS NOT NULL"""
 
 
-class OwnTls:
+class NativeTls:
     """What the server's files say of TLS besides our own file, whose path is ``included``."""
 
     def __init__(self, state: ServerState, included: str) -> None:
