@@ -83,6 +83,8 @@ def _try(subject: Subject, fault: Fault, row: Row, every: int) -> Iterator[str]:
         else:
             row.survived += 1
         subject.reset()
+    if not row.tried:
+        yield f"{row.transaction}, {row.change}, {fault.name}: nothing was injected, so nothing is shown"
 
 
 def _strike(subject: Subject, fault: Fault, number: int) -> Injection:
