@@ -16,7 +16,7 @@ PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 PACKAGE = "ansible_collections.pgops.tls.plugins.module_utils"
 PROGRAM = f"""
 import os
-from {PACKAGE}.core.later import later
+from {PACKAGE}.core.lazy_import import lazy_import
 from {PACKAGE}.core.privileges import acting_as
 from {PACKAGE}.core.processes import account
 durations = lazy_import("core.durations")
