@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.tests.faults import Fault, Injection
 
 IS_THOROUGH = bool(os.environ.get("ALL_FAULTS"))
 IS_WHOLE = IS_THOROUGH and os.environ.get("EXPECTED_POSTGRESQL", "15") == "15"
-SAMPLE = 89  # points from one that is tried to the next, if not all are
+SAMPLE = 211  # points from one that is tried to the next, if not all are
 LARGER_SAMPLE = 13
 TOLD = 5  # failures of a row that are told in full
 

@@ -1,7 +1,7 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, controllers, molecule, matrix and importer (in test-all only) and bench (in neither).
+docs, collection, system, molecule, those in test-all only (controllers, matrix, importer), and bench (in neither).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COVERAGE = CACHE / "coverage"  # what each step has measured
 SLOWEST = ["--durations=15", "--durations-min=5"]  # seconds; they are where to look when a run takes too long
 # Not pytest-cov, which measures children as well, by settings that may differ
 PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]
+UNMEASURED = ["-m", "pytest", *SLOWEST]
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
@@ -39,8 +40,7 @@ NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, to
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 OF_ANY = [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))]
 # What old servers and their libpq do in their own way
-OF_OLD = ["address_only", "hba_info", "server_lockout", "server_log", "server_revocation", "server_rollover"]
-OF_OLD += ["server_rules", "session_info", "troubleshooting"]
+OF_OLD = ["address_only", "hba_info", "server_log", "server_revocation", "session_info"]
 SAMPLE = {  # in any run, where test-all runs everything
     "bullseye": [*OF_ANY, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": OF_ANY,
@@ -48,6 +48,7 @@ SAMPLE = {  # in any run, where test-all runs everything
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
+MEASURED = (CONTROLLER, "playbooks")  # what runs all tests; to measure the samples, too, would cost a minute
 AT_ONCE = 3  # containers that run system tests: with more a test may wait too long for its server
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
@@ -228,7 +229,8 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
         settings.append("--env=PYTHONPATH=/packages")
     with running.container(name, image, volumes, systemd=suite not in running.WITHOUT_SYSTEMD) as execute:
         try:
-            tests = [*PYTEST, "--override-ini=cache_dir=/tmp/pytest", *arguments]
+            measured = job in MEASURED or bool(thorough)
+            tests = [*(PYTEST if measured else UNMEASURED), "--override-ini=cache_dir=/tmp/pytest", *arguments]
             command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
             return pytest([*command, *tests], prefix=f"{job}| ")
         finally:
@@ -369,7 +371,7 @@ STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "sy
 STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
 ALL = [step for step in STEPS if step != "bench"]  # a measurement wants a quiet machine
 LANES = [["lint", "collection"], ["unit", "docs"]]  # each lane takes about as long, on one core
-QUICK = [step for step in ALL if step not in ("matrix", "importer")]
+QUICK = [step for step in ALL if step not in ("controllers", "matrix", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:

@@ -155,12 +155,12 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
     count = run.run_steps(run.QUICK, [])
     assert (count.passed, count.failed) == (len(run.QUICK), 1)
     assert set(begun[:2]) == {"lint", "unit"}
-    assert begun[4:] == ["system", "controllers", "molecule"]
+    assert begun[4:] == ["system", "molecule"]
     assert run.run_steps(["docs"], []).passed == 1
 
 
 def test_the_matrix_is_part_of_test_all_alone(run: Any) -> None:
-    assert set(run.ALL) - set(run.QUICK) == {"matrix", "importer"}
+    assert set(run.ALL) - set(run.QUICK) == {"controllers", "matrix", "importer"}
     assert set(run.SUITES | run.NEWER) == set(matrix.SUITES.values())
     assert {f"pg{version}" for version in (run.SUITES | run.NEWER).values()} == set(matrix.SUITES)
 

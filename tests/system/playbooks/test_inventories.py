@@ -30,6 +30,7 @@ SHOWN = {
     "roles/postgres_server/README.md": "postgres_server_extra_trusted_clients",
     "roles/postgres_client/README.md": "postgres_client_extra_roots",
 }
+ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes a minute")
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def test_names_alone_are_no_place_and_neither_is_the_inventory_itself(site: Any)
 # Whose they are
 
 
+@ALL
 def test_the_authorities_belong_to_whoever_runs_ansible_although_all_hosts_become_another_user(site: Any) -> None:
     inventory = site.inventory()
     other = site.os_users[1]
@@ -145,6 +147,7 @@ def test_the_authorities_belong_to_whoever_runs_ansible_although_all_hosts_becom
 # What no host may be given
 
 
+@ALL
 def test_no_authorities_are_made_where_a_host_has_tls_from_others(site: Any) -> None:
     site.cluster.psql("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
     done = well(site.run("--skip-tags", "verify"))
@@ -176,6 +179,7 @@ def test_no_authorities_are_made_where_a_host_has_tls_from_others(site: Any) -> 
     assert well(site.run("--limit", "db1,app1")).count("changed=0") == 2
 
 
+@ALL
 def test_a_first_run_names_hosts_that_could_not_be_asked_and_makes_nothing_if_none_could(site: Any) -> None:
     inventory = site.inventory()
     silent = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
@@ -215,6 +219,7 @@ def test_the_line_that_the_documentation_shows_reads_the_file(site: Any) -> None
         assert "postgres_server_extra_trusted_clients: certificates of 'PostgreSQL client root CA" in output, output
 
 
+@ALL
 def test_a_fact_that_nobody_gathered_is_named_with_what_to_do_and_counts_once_it_is_gathered(site: Any) -> None:
     inventory = site.inventory()
     server = inventory["postgres_servers"]["hosts"]["db1"]
@@ -228,6 +233,7 @@ def test_a_fact_that_nobody_gathered_is_named_with_what_to_do_and_counts_once_it
     well(site.run("--check", "--limit", "db1", playbook=playbook, inventory=inventory))
 
 
+@ALL
 def test_one_server_under_two_names_is_set_up_for_one_of_them(site: Any) -> None:
     site.cluster.psql("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
     inventory = site.inventory()

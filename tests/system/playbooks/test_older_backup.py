@@ -18,7 +18,10 @@ import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making OS users takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making OS users takes root"),
+    pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes two minutes"),
+]
 
 
 @pytest.fixture(scope="module")
