@@ -260,3 +260,50 @@ def test_serial_numbers_of_revoked_certificates_are_known_in_any_case_and_with_l
 def test_what_is_no_serial_number_is_not_passed_over(wrong: Any) -> None:
     with pytest.raises(TlsError, match=r"^revoked: found .*, expected a list of serial numbers in hexadecimal, such"):
         spec.serials(["4f2a", wrong], "revoked")
+
+
+@pytest.mark.parametrize(
+    ("present", "reasons"),
+    [
+        ({}, []),
+        ({"chain": [], "is_there": False}, ["no_certificate"]),
+        ({"chain": [], "is_there": False, "has_key": False}, ["no_certificate"]),
+        ({"chain": []}, ["certificate_damaged"]),
+        ({"chain": [], "has_key": False}, ["no_certificate"]),
+        ({"has_key": False}, ["key_missing"]),
+        ({"has_key": False, "unfit": "they do not fit"}, ["key_missing"]),
+        ({"unfit": "they do not fit"}, ["unusable: they do not fit"]),
+    ],
+)
+def test_a_host_needs_a_certificate_for_what_it_lacks(
+    leaf: Certificate, wish: spec.Spec, authority: issuing.Authority, present: dict[str, Any], reasons: list[str]
+) -> None:
+    whole = due.Present([leaf, authority.issuing], is_there=True, has_key=True)
+    assert due.needed(whole._replace(**present), wish, START) == reasons
+
+
+def test_a_chain_without_its_issuer_is_incomplete_whatever_else_is_wrong_with_it(
+    leaf: Certificate, wish: spec.Spec
+) -> None:
+    alone = due.Present([leaf], is_there=True, has_key=True, unfit="they do not fit")
+    assert due.needed(alone, wish, START) == ["chain_incomplete"]
+    assert due.needed(alone, wish._replace(forced=True), START) == ["forced"]
+    assert due.needed(alone._replace(has_key=False), wish._replace(forced=True), START) == ["forced", "key_missing"]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "stays"),
+    [
+        (["expires_in_12d"], True),
+        (["expired_3d_ago", "issuer_changed", "forced"], True),
+        (["common_name: app instead of report", "profile: extended key usage"], True),
+        (["revoked"], False),
+        (["forced", "key_type: P-256 instead of P-384"], False),
+        (["key_missing"], False),
+        (["certificate_damaged"], False),
+        (["unusable: they do not fit"], False),
+        (["no_certificate"], False),
+    ],
+)
+def test_a_key_stays_where_nothing_is_held_against_it(reasons: list[str], stays: bool) -> None:
+    assert due.may_keep_key(reasons) == stays

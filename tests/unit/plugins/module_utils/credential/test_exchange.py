@@ -1,0 +1,96 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A certificate that came is what was asked for, and for the key that waits."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
+from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange, spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from cryptography import x509
+
+DAY = 86400
+NOW = 1_800_000_000
+AUTHORITY = issuing.new_authority("client", "P-256", NOW)
+SPEC = spec.Spec("app", (), "P-256", certificate.CLIENT_AUTH, [AUTHORITY.issuing])
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> exchange.Keys:
+    user = account(pwd.getpwuid(os.geteuid()).pw_name, "test")
+    return exchange.Keys(GenerationStore(str(tmp_path), user.owner), "app", user)
+
+
+def issued(request: str, role: str = "app", age: int = 0) -> certificate.Certificate:
+    leaf = issuing.new_leaf(
+        issuing.Issuer.of(AUTHORITY.issuing, AUTHORITY.issuing_key),
+        profiles.PURPOSES["client"],
+        issuing.Holder(role, ()),
+        x509.load_pem_x509_csr(request.encode()).public_key(),
+        issuing.Validity(NOW - age, NOW - age + 90 * DAY),
+    )
+    return certificate.read_der(leaf, "leaf")
+
+
+def test_a_key_waits_until_its_certificate_came(keys: exchange.Keys) -> None:
+    assert exchange.with_waiting_key(keys, "P-256", None) is None
+    request = exchange.with_new_key(keys, "P-256")
+    again = exchange.with_waiting_key(keys, "P-256", None)
+    assert again is not None
+    assert certificate.requested_key(again) == certificate.requested_key(request)
+    assert exchange.waiting_key(keys, issued(request), "certificate") == Path(keys.path).read_bytes()
+
+
+def test_a_key_that_is_in_use_or_of_another_type_does_not_wait(keys: exchange.Keys) -> None:
+    exchange.with_new_key(keys, "P-256")
+    assert exchange.with_waiting_key(keys, "P-384", None) is None
+    assert exchange.with_waiting_key(keys, "P-256", Path(keys.path).read_bytes()) is None
+    Path(keys.path).write_text("garbage")
+    assert exchange.with_waiting_key(keys, "P-256", None) is None
+
+
+def test_a_key_in_use_asks_only_if_it_is_the_one_of_the_certificate(keys: exchange.Keys, tmp_path: Path) -> None:
+    path = tmp_path / "a.key"
+    path.write_text(openssl.new_key("P-256"))
+    public = openssl.public_key(str(path))
+    request = exchange.with_key_at(str(path), keys.user, public)
+    assert request is not None
+    assert certificate.requested_key(request).public_key == public
+    assert exchange.with_key_at(str(path), keys.user, public[:-1]) is None
+    path.write_text("garbage")
+    assert exchange.with_key_at(str(path), keys.user, public) is None
+
+
+def test_a_certificate_for_another_key_is_refused(keys: exchange.Keys) -> None:
+    first = issued(exchange.with_new_key(keys, "P-256"))
+    exchange.with_new_key(keys, "P-256")
+    with pytest.raises(TlsError, match=r"^certificate: the certificate was issued for another key than the one"):
+        exchange.waiting_key(keys, first, "certificate")
+    os.unlink(keys.path)
+    with pytest.raises(TlsError, match=r"^certificate: no key waits for this certificate in "):
+        exchange.waiting_key(keys, first, "certificate")
+
+
+def test_a_certificate_that_was_not_asked_for_is_refused(keys: exchange.Keys) -> None:
+    request = exchange.with_new_key(keys, "P-256")
+    exchange.refuse_another([issued(request)], SPEC._replace(forced=True), "certificate", NOW)
+    with pytest.raises(TlsError, match="did not issue what was asked for: common_name: report instead of app"):
+        exchange.refuse_another([issued(request, "report")], SPEC, "certificate", NOW, may_be_due=True)
+
+
+def test_one_that_is_due_soon_is_taken_only_where_it_may_be(keys: exchange.Keys) -> None:
+    old = issued(exchange.with_new_key(keys, "P-256"), age=80 * DAY)
+    exchange.refuse_another([old], SPEC, "certificate", NOW, may_be_due=True)
+    with pytest.raises(TlsError, match="did not issue what was asked for: expires_in_10d"):
+        exchange.refuse_another([old], SPEC, "certificate", NOW)
+    with pytest.raises(TlsError, match="expired_"):
+        exchange.refuse_another([old], SPEC, "certificate", NOW + 11 * DAY, may_be_due=True)
