@@ -296,6 +296,10 @@ identities:
     renewal:
       description: From when on a call renews it, ISO 8601 in UTC; null when there is no certificate yet.
       type: str
+rolled_back:
+  description: Whether the files of each OS user that failed are back as they were before the call.
+  returned: when a change failed after something live was touched
+  type: bool
 """
 
 import time

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.clients import (
@@ -297,3 +298,22 @@ def test_a_death_while_a_key_is_made_keeps_everything_as_it_is(clients: Clients,
         assert used(alice) == before
         assert clients.converge(new_keys=True)["changed"]
         faults.put_back(alice.home, saved)
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_failure_says_whether_the_files_before_are_back(
+    clients: Clients, alice: User, monkeypatch: pytest.MonkeyPatch, is_restored: bool
+) -> None:
+    clients.converge()
+    before, asked = used(alice), clients.call(new_keys=True)
+
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise TlsError("The disk is gone.")
+
+    monkeypatch.setattr(Journal, "commit", fail)
+    if not is_restored:
+        monkeypatch.setattr(Journal, "roll_back", fail)
+    with pytest.raises(TlsError, match=r"The disk is gone\.") as caught:
+        clients.call(new_keys=True, certificates=chains(asked))
+    assert caught.value.details["rolled_back"] is is_restored
+    assert (used(alice) == before) is is_restored

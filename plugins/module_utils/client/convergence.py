@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
@@ -70,11 +70,17 @@ def converge(
                 done.append((transaction, outcome))
                 warnings += transaction.warnings(outcome)
         except TlsError as error:
-            failed.append(error.message)
+            failed.append(error)
     if failed:
-        changes = [change for _transaction, outcome in done for change in outcome.changes]
-        raise TlsError(" ".join(failed), changes=changes)
+        raise _as_one(failed, [change for _transaction, outcome in done for change in outcome.changes])
     return Converged(done, warnings)
+
+
+def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
+    """Return the errors of some OS users as one, with what was done for others."""
+    restored = [one.details["rolled_back"] for one in failed if "rolled_back" in one.details]
+    told = {"rolled_back": all(restored)} if restored else {}
+    return TlsError(" ".join(one.message for one in failed), changes=changes, **told)
 
 
 def result(converged: Converged) -> dict[str, Any]:

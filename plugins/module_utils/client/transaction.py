@@ -271,6 +271,7 @@ class Transaction:
         except (TlsError, OSError) as second:
             return TlsError(
                 f"{error} The files before could NOT be put back whole: {second} The next run tries again "
-                f"({self.journal.path} tells what to put back)."
+                f"({self.journal.path} tells what to put back).",
+                rolled_back=False,
             )
-        return TlsError(f"{error} The files are as they were before.")
+        return TlsError(f"{error} The files are as they were before.", rolled_back=True)
