@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
-from ansible_collections.pgops.tls.plugins.module_utils.verification import connections, libpq
+from ansible_collections.pgops.tls.plugins.module_utils.verification import attempts, libpq
 from ansible_collections.pgops.tls.tests import clients
 from cryptography.hazmat.primitives import serialization
 
@@ -109,11 +109,11 @@ def connecting(parameters: dict[str, str], goes_on: GoesOn) -> Counter[str]:
             _number, session, message, *_of_the_server = sent
             ended["" if session else message or "no session"] += 1
 
-    clock = connections.Clock()
-    client = connections.Client(libpq.load(), clock, 20.0)
-    job = connections.Job(processes.account_of(os.geteuid()), parameters)
+    clock = attempts.Clock()
+    client = attempts.Client(libpq.load(), clock, 20.0)
+    job = attempts.Job(processes.account_of(os.geteuid()), parameters)
     while goes_on():
-        connections.Loop(clock, note).run([(0, client.converse(job))])
+        attempts.Loop(clock, note).run([(0, client.converse(job))])
         time.sleep(_PAUSE)
     return ended
 

@@ -296,7 +296,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 
 EXPECTATION = {
     "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},

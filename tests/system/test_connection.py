@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, report
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.tests.checkers import DEFAULTS, Checker
 
 KINDS = [kind for kind in REFUSALS if kind != "another_role"]
@@ -251,14 +251,14 @@ def test_a_damaged_certificate_spoils_only_its_own_check(client: Checker) -> Non
 def test_a_certificate_that_is_renewed_before_the_connection_is_the_right_one(
     client: Checker, client_authority: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt_all, folder = checks.connections.attempt_all, client.home / ".postgresql" / "pgops" / "current" / "app"
+    attempt_all, folder = checks.attempts.attempt_all, client.home / ".postgresql" / "pgops" / "current" / "app"
 
     def renewed(*arguments: Any) -> Any:
         for name, path in zip(("postgresql.crt", "postgresql.key"), client_authority.issue("app", "clientAuth")):
             client.give(folder / name, path.read_bytes())
         return attempt_all(*arguments)
 
-    monkeypatch.setattr(checks.connections, "attempt_all", renewed)
+    monkeypatch.setattr(checks.attempts, "attempt_all", renewed)
     (found,) = client.verify(client.expect())
     assert found["status"] == "ok", found
 
@@ -266,14 +266,14 @@ def test_a_certificate_that_is_renewed_before_the_connection_is_the_right_one(
 def test_another_certificate_than_that_of_the_file_is_a_deviation(
     client: Checker, client_authority: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt_all = checks.connections.attempt_all
+    attempt_all = checks.attempts.attempt_all
     paths = zip(("sslcert", "sslkey"), client_authority.issue("app", "clientAuth"))
     another = {name: str(client.give(client.home / f"another-{name}", path.read_bytes())) for name, path in paths}
 
     def by_another(library: Any, jobs: Any, *rest: Any) -> Any:
         return attempt_all(library, [one._replace(parameters={**one.parameters, **another}) for one in jobs], *rest)
 
-    monkeypatch.setattr(checks.connections, "attempt_all", by_another)
+    monkeypatch.setattr(checks.attempts, "attempt_all", by_another)
     (found,) = client.verify(client.expect())
     assert found["status"] == "deviation"
     assert re.match(r"was accepted with a certificate of serial number \d+, the file holds \d+$", found["reason"])
@@ -326,7 +326,7 @@ def test_nothing_is_left_when_a_check_breaks_off(client: Checker, monkeypatch: p
     def broken(*_arguments: Any) -> None:
         raise TlsError("broken off")
 
-    monkeypatch.setattr(checks.connections, "attempt_all", broken)
+    monkeypatch.setattr(checks.attempts, "attempt_all", broken)
     with pytest.raises(TlsError, match="broken off"):
         client.verify(client.expect(), client.refuse("foreign_root"))
     assert leftovers(client) == []

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
+    attempts,
     checks,
-    connections,
     expectation,
     libpq,
     preparation,
@@ -62,7 +62,7 @@ def client(client: Any) -> Checker:
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let every name have these addresses."""
-    return lambda *wanted: monkeypatch.setattr(connections, "_resolve", lambda _name: (list(wanted), ""))
+    return lambda *wanted: monkeypatch.setattr(attempts, "_resolve", lambda _name: (list(wanted), ""))
 
 
 @pytest.fixture
@@ -104,11 +104,11 @@ def test_what_has_ended_is_told_at_once_and_waiting_gives_signs_of_life(client: 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ports = [silent.getsockname()[1], client.cluster.port, client.cluster.port]
         jobs = {
-            number: connections.Job(account, {**files, "host": "localhost", "port": str(port), "user": user}, resolved)
+            number: attempts.Job(account, {**files, "host": "localhost", "port": str(port), "user": user}, resolved)
             for number, (port, user, resolved) in enumerate(zip(ports, ["app", "app", "other"], ["127.0.0.1"] * 3))
         }
         with acting_as(account):  # in this process, where the measurement of coverage sees it
-            connections._attempt_own(client.library, jobs, 1.5, sent.append)
+            attempts._attempt_own(client.library, jobs, 1.5, sent.append)
     assert sent[-2:] == [None, [0, None, "timeout expired (1.5 s)", "", False]]
     ended = {number: (session, message) for number, session, message, *_others in filter(None, sent[:-1])}
     assert (ended[1][0].client_dn, ended[1][1]) == ("/CN=app", "")
@@ -149,13 +149,13 @@ def test_an_address_whose_server_refuses_is_the_last_one(client: Checker, addres
 
 
 def test_a_name_is_resolved_once(client: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve, seen = connections._resolve, client.give(client.home / "resolved", b"")
+    resolve, seen = attempts._resolve, client.give(client.home / "resolved", b"")
 
     def noted(name: str) -> Any:
         note(seen, f"{name}\n")
         return resolve(name)
 
-    monkeypatch.setattr(connections, "_resolve", noted)
+    monkeypatch.setattr(attempts, "_resolve", noted)
     given = {"host": "127.0.0.1", "hostaddr": "127.0.0.1"}  # has nothing to resolve
     client.verify(client.expect(), client.refuse("plaintext"), client.expect(host="x.invalid"), client.expect(**given))
     assert seen.read_text() == "localhost\nx.invalid\n"
@@ -177,7 +177,7 @@ def test_no_more_connections_than_promised_are_under_way(client: Checker) -> Non
     client.library = libpq.Library(Altered(client.library, PQconnectStart=start, PQfinish=finish))
     found = client.verify(*[client.expect(), client.refuse("plaintext")] * 20)
     assert {one["status"] for one in found} == {"ok"}, found
-    assert max(int(line) for line in seen.read_text().split()) == connections.AT_ONCE == 8
+    assert max(int(line) for line in seen.read_text().split()) == attempts.AT_ONCE == 8
 
 
 def test_every_os_user_connects_for_itself_and_results_stay_in_their_order(client: Checker, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_process_that_dies_spoils_what_it_has_not_told(client: Checker) -> Non
 
     def query(connection: int, sql: bytes) -> int:
         sent.append(1)
-        if len(sent) > connections.AT_ONCE:
+        if len(sent) > attempts.AT_ONCE:
             os.kill(os.getpid(), signal.SIGSEGV)
         return int(real.PQsendQuery(connection, sql))
 
@@ -228,8 +228,8 @@ def test_a_process_that_dies_spoils_what_it_has_not_told(client: Checker) -> Non
 def test_a_process_that_hangs_is_stopped(client: Checker) -> None:
     os.mkfifo(client.home / ".pg_service.conf", 0o666)  # libpq waits for somebody to write into it
     account = checks.processes.account(client.name, "test")
-    job = connections.Job(account, {"service": "app", "host": "localhost", "port": str(client.cluster.port)})
-    (found,) = connections.attempt_all(client.library, [job], 0.2, silence=0.3)
+    job = attempts.Job(account, {"service": "app", "host": "localhost", "port": str(client.cluster.port)})
+    (found,) = attempts.attempt_all(client.library, [job], 0.2, silence=0.3)
     assert found.message.endswith("gave no sign of life for 0.5 s and was stopped")
 
 

@@ -12,7 +12,7 @@ from typing import Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
-    connections,
+    attempts,
     identity,
     libpq,
     untrusted_ca,
@@ -51,13 +51,13 @@ def verify(expected: Sequence[Expectation], library: libpq.Library, connect_time
         strangers = _strangers(expected, accounts, stack)
         prepared = [prepare(one, accounts[one.os_user], strangers.get((one.os_user, one.role))) for one in expected]
         jobs = [one.job for one in prepared if isinstance(one, Prepared)]
-        attempts = iter(connections.attempt_all(library, jobs, connect_timeout))
+        ended = iter(attempts.attempt_all(library, jobs, connect_timeout))
     checks = []
     for one, what in zip(expected, prepared):
         if isinstance(what, Verdict):
             checks.append(Check(one, None, what))
         else:
-            attempt = next(attempts)
+            attempt = next(ended)
             presented = presented_since(one, accounts[one.os_user], attempt, what.presented)
             checks.append(Check(one, attempt, _judge(one, attempt, presented, library.major)))
     return _proven(_demanded(checks))

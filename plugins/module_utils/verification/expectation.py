@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.verification import identity, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.verification import identity, refusal_messages
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 
@@ -47,7 +47,7 @@ class Expectation(NamedTuple):
         """Return what is expected, in the words of the report."""
         if self.kind:
             whose = f" ({self.certificate_role})" if self.kind == "another_role" else ""
-            return f"refused: {refusals.REFUSALS[self.kind].title}{whose}"
+            return f"refused: {refusal_messages.REFUSALS[self.kind].title}{whose}"
         how = {"named": "", "default": ", default files", "service": ", service"}[self.files]
         return f"accepted{', replication' if self.replication else ''}{how}"
 

@@ -40,7 +40,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification.fleet impor
     server_of,
     usual_name,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 
 SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles

@@ -13,8 +13,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import home
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, privileges, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import (
-    connections,
-    refusals,
+    attempts,
+    refusal_messages,
     untrusted_ca,
     verdicts,
 )
@@ -28,7 +28,7 @@ ABSENT = "/nonexistent/pgops.tls"  # a path at which there is no file
 class Prepared(NamedTuple):
     """A connection that can be tried, and the certificate that the server is going to show (None: none)."""
 
-    job: connections.Job
+    job: attempts.Job
     presented: Presented | None
 
 
@@ -69,7 +69,7 @@ def prepare(one: Expectation, account: processes.Account, stranger: untrusted_ca
     # What the service of a role says of addresses has to stand
     resolved = "" if one.hostaddr or one.files == "service" else one.host
     shown_by_server = None if one.replication else presented  # such a connection cannot ask for pg_stat_ssl
-    return Prepared(connections.Job(account, _parameters(one, own, stranger), resolved), shown_by_server)
+    return Prepared(attempts.Job(account, _parameters(one, own, stranger), resolved), shown_by_server)
 
 
 def _presented(one: Expectation, own: Files) -> Presented | None:
@@ -131,4 +131,4 @@ def _changes(one: Expectation, stranger: untrusted_ca.Foreign | None) -> dict[st
     values = {"absent": ABSENT}
     if stranger is not None:
         values.update(foreign_certificate=stranger.certificate, foreign_key=stranger.key)
-    return {key: value.format(**values) for key, value in refusals.REFUSALS[one.kind].changes.items()}
+    return {key: value.format(**values) for key, value in refusal_messages.REFUSALS[one.kind].changes.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Container, Iterable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusal_messages, verdicts
 
 _UNRESOLVED = "could not translate host name"
 # What to look at, by libpq's reason
@@ -40,7 +40,7 @@ def as_result(check: Any) -> dict[str, Any]:
         "protocol": session.protocol if session else "",
         "cipher": session.cipher if session else "",
         "client_dn": session.client_dn if session else "",
-        "message": refusals.readable(attempt.message) if attempt is not None and attempt.message else "",
+        "message": refusal_messages.readable(attempt.message) if attempt is not None and attempt.message else "",
     }
 
 

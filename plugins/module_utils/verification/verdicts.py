@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers
-from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusal_messages
 from ansible_collections.pgops.tls.plugins.module_utils.verification.identity import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 
@@ -80,7 +80,7 @@ def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq:
     server it was.
     """
     if attempt.session is None:
-        message = refusals.readable(attempt.message)
+        message = refusal_messages.readable(attempt.message)
         if libpq < 15 and packed_address(host) is not None and "does not match host name" in message:
             return Verdict(SKIPPED, f"libpq {libpq} cannot verify an address (15 and later can)")
         return Verdict(DEVIATION, f"was refused: {message}")
@@ -103,8 +103,8 @@ def with_demand(verdict: Verdict, message: str, *, is_demanded: bool) -> Verdict
         return verdict
     return Verdict(
         DEVIATION,
-        f"was refused: {refusals.readable(message)}. The server asks for a password, and was not seen to demand a "
-        "certificate",
+        f"was refused: {refusal_messages.readable(message)}. The server asks for a password, and was not seen to "
+        "demand a certificate",
         verdict.answered_by,
         verdict.note,
     )
@@ -114,9 +114,9 @@ def of_refused(attempt: Attempt, kind: str, answer: Answer = _NOBODY) -> Verdict
     """Judge a connection that has to be refused, for one of the reasons of ``kind``, by the server of ``answer``."""
     if attempt.session is not None:
         return Verdict(DEVIATION, f"was accepted ({described(attempt.session)})")
-    meaning = refusals.meaning(kind, attempt.message)
+    meaning = refusal_messages.meaning(kind, attempt.message)
     if meaning is None:
-        return Verdict(DEVIATION, f"failed for another reason: {refusals.readable(attempt.message)}")
+        return Verdict(DEVIATION, f"failed for another reason: {refusal_messages.readable(attempt.message)}")
     if answer.fault:
         return Verdict(DEVIATION, f"was answered {answer.fault}")
     return Verdict(OK, meaning, answer.server, answer.note)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations, fleet
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 
 DEFAULTS = Path(__file__).resolve().parents[5] / "roles" / "postgres_server" / "defaults" / "main.yml"
 DB1 = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusals import REFUSALS, meaning, readable
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS, meaning, readable
 
 AT = 'connection to server at "localhost" (127.0.0.1), port 5499 failed: '  # libpq 14 and later
 FROM = 'for host "127.0.0.1", user "app", database "postgres", '

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusal_messages
 from hypothesis import given
 from hypothesis import strategies as st
 
-KINDS = st.sampled_from(list(refusals.REFUSALS))
+KINDS = st.sampled_from(list(refusal_messages.REFUSALS))
 WORDS = st.sampled_from(
     ["connection requires a valid client certificate", "FATAL:  ", "\n", "\t", "no pg_hba.conf", "x"]
 )
@@ -18,18 +18,20 @@ MESSAGES = st.text() | st.lists(WORDS).map("".join)
 
 @given(KINDS, MESSAGES)
 def test_any_message_means_something_or_nothing(kind: str, message: str) -> None:
-    found = refusals.meaning(kind, message)
-    assert found is None or found in [reason.meaning for reason in refusals.REFUSALS[kind].reasons]
+    found = refusal_messages.meaning(kind, message)
+    assert found is None or found in [reason.meaning for reason in refusal_messages.REFUSALS[kind].reasons]
 
 
 @given(st.text())
 def test_a_message_about_something_else_is_no_proof(message: str) -> None:
     quoted = message.replace("certificate", "").replace("pg_hba", "").replace("SSL", "")
-    assert all(refusals.meaning(kind, f"timeout expired {quoted}") is None for kind in ("plaintext", "wrong_name"))
+    assert all(
+        refusal_messages.meaning(kind, f"timeout expired {quoted}") is None for kind in ("plaintext", "wrong_name")
+    )
 
 
 @given(MESSAGES)
 def test_any_message_is_shown_on_one_line(message: str) -> None:
-    found = refusals.readable(message)
+    found = refusal_messages.readable(message)
     assert len(found.splitlines()) <= 1
     assert found or message.strip()
