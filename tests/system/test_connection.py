@@ -120,7 +120,7 @@ def test_another_role_is_refused_by_verify_full_beside_another_method(client: Ch
 def known_foreigner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Make the next foreign authority the one whose root is at this path, so that somebody can trust it."""
     kept = Path(tempfile.mkdtemp(prefix="pgtls-foreign-"))
-    made = checks.foreign.foreign_authority
+    made = checks.untrusted_ca.foreign_authority
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, kept)
         authority = stack.enter_context(made(checks.processes.account("root", "test"), "app"))
@@ -128,10 +128,10 @@ def known_foreigner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
         @contextlib.contextmanager
         def same(reader: Any, _roles: Any) -> Iterator[Any]:
-            checks.foreign._give(authority.directory, reader)
+            checks.untrusted_ca._give(authority.directory, reader)
             yield authority
 
-        monkeypatch.setattr(checks.foreign, "foreign_authority", same)
+        monkeypatch.setattr(checks.untrusted_ca, "foreign_authority", same)
         yield kept / "root.crt"
 
 
@@ -146,7 +146,7 @@ def test_a_foreign_certificate_that_is_accepted_is_a_deviation(client: Checker, 
 @pytest.mark.usefixtures("known_foreigner")
 def test_a_foreign_root_that_fits_is_a_deviation(client: Checker, server_authority: Any) -> None:
     account = checks.processes.account(client.name, "test")
-    with checks.foreign.foreign_authority(account, "app") as foreigner:
+    with checks.untrusted_ca.foreign_authority(account, "app") as foreigner:
         shutil.copy(server_authority.root, foreigner.certificate)
     found = client.outcome("foreign_root")
     assert (found["status"], found["client_dn"]) == ("deviation", "/CN=app")
@@ -334,14 +334,14 @@ def test_nothing_is_left_when_a_check_breaks_off(client: Checker, monkeypatch: p
 
 def test_only_the_os_user_can_read_the_foreign_files(client: Checker) -> None:
     account = checks.processes.account(client.name, "test")
-    with checks.foreign.foreign_authority(account, "app") as made:
+    with checks.untrusted_ca.foreign_authority(account, "app") as made:
         found = [os.stat(path) for path in (made.directory, made.key, made.certificate)]
     assert {one.st_uid for one in found} == {account.uid}
     assert all(one.st_mode & 0o077 == 0 for one in found)
 
 
 def test_nothing_but_its_origin_is_wrong_with_a_foreign_certificate() -> None:
-    with checks.foreign.foreign_authority(checks.processes.account("root", "test"), "app") as made:
+    with checks.untrusted_ca.foreign_authority(checks.processes.account("root", "test"), "app") as made:
         command = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", made.certificate]
         subprocess.run([*command, made.certificate], check=True, capture_output=True)
         text = subprocess.run(
