@@ -252,18 +252,27 @@ STRANGE = plan.Management("dba", "postgres")
 KEEPS = "local all postgres peer"
 
 
+def block(lines: str, rest: str = "") -> str:
+    """Return a file that begins with the managed block."""
+    return configuration.with_block(rest, lines, "pg_hba.conf")
+
+
 @pytest.mark.parametrize(
     ("options", "there", "after"),
     [
-        ({"hba": "host all all ::1/128 trust"}, "", "BLOCK(host all all ::1/128 trust)"),
-        ({"hba": "local all all peer"}, "", f"BLOCK({KEEPS}\nlocal all all peer)"),
-        ({"hba": "hostssl local all all cert"}, "# x\n", "BLOCK(hostssl local all all cert)# x\n"),
-        ({"hba": "# none yet\n\nlocal all all peer"}, "", f"BLOCK({KEEPS}\n# none yet\n\nlocal all all peer)"),
-        ({"hba_mode": "replace", "hba": "host all all all cert"}, "# gone\n", f"WHOLE({KEEPS}\nhost all all all cert)"),
+        ({"hba": "host all all ::1/128 trust"}, "", block("host all all ::1/128 trust")),
+        ({"hba": "local all all peer"}, "", block(f"{KEEPS}\nlocal all all peer")),
+        ({"hba": "hostssl local all all cert"}, "# x\n", block("hostssl local all all cert", "# x\n")),
+        ({"hba": "# none yet\n\nlocal all all peer"}, "", block(f"{KEEPS}\n# none yet\n\nlocal all all peer")),
+        (
+            {"hba_mode": "replace", "hba": "host all all all cert"},
+            "# gone\n",
+            configuration.whole_file(f"{KEEPS}\nhost all all all cert"),
+        ),
         (
             {"hba": "host all all all cert"},
             configuration.whole_file("host a a all cert"),
-            f"BLOCK(host all all all cert){KEEPS}\n",
+            block("host all all all cert", f"{KEEPS}\n"),
         ),
         (
             {"hba": "", "upgrade_clientcert": True},
@@ -276,16 +285,8 @@ KEEPS = "local all postgres peer"
 def test_the_rules_that_are_declared_come_before_those_that_stay(
     desk: Desk, options: dict[str, Any], there: str, after: str
 ) -> None:
-    found = desk.plan(desk.found(hba=there), **options)
-    texts = {one.name: one.after for one in found.rules}
-    kind, _, rest = after.partition("(")
-    lines, _, tail = rest.rpartition(")")
-    wanted = after
-    if kind == "BLOCK":
-        wanted = configuration.with_block(tail, lines, "pg_hba.conf")
-    elif kind == "WHOLE":
-        wanted = configuration.whole_file(lines)
-    assert texts.get("pg_hba.conf", there) == wanted
+    texts = {one.name: one.after for one in desk.plan(desk.found(hba=there), **options).rules}
+    assert texts.get("pg_hba.conf", there) == after
 
 
 @pytest.mark.parametrize("options", [{"hba_mode": "replace"}, {"hba": "local all all peer"}])
