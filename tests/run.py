@@ -31,6 +31,7 @@ COVERAGE = CACHE / "coverage"  # what each step has measured
 SLOWEST = ["--durations=15", "--durations-min=5"]  # seconds; they are where to look when a run takes too long
 # Not pytest-cov, which measures children as well, by settings that may differ
 PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]
+# System tests: their coverage is measured in test-all only, as that takes time
 UNMEASURED = ["-m", "pytest", *SLOWEST]
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
@@ -38,17 +39,24 @@ SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the Postgre
 DRIVERS = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
-OF_ANY = [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in ("server", "client", "connection"))]
 # What old servers and their libpq do in their own way
-OF_OLD = ["address_only", "hba_info", "server_log", "server_revocation", "session_info"]
+OF_OLD = [
+    "server",
+    "client",
+    "connection",
+    "address_only",
+    "hba_info",
+    "server_log",
+    "server_revocation",
+    "session_info",
+]
 SAMPLE = {  # in any run, where test-all runs everything
-    "bullseye": [*OF_ANY, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
-    "bookworm": OF_ANY,
+    "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
+    "bookworm": [*OF_VERSION, "tests/system/test_server.py"],
     "sid": OF_VERSION,
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
-MEASURED = (CONTROLLER, "playbooks")  # what runs all tests; to measure the samples, too, would cost a minute
 AT_ONCE = 3  # containers that run system tests: with more a test may wait too long for its server
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
@@ -229,8 +237,7 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
         settings.append("--env=PYTHONPATH=/packages")
     with running.container(name, image, volumes, systemd=suite not in running.WITHOUT_SYSTEMD) as execute:
         try:
-            measured = job in MEASURED or bool(thorough)
-            tests = [*(PYTEST if measured else UNMEASURED), "--override-ini=cache_dir=/tmp/pytest", *arguments]
+            tests = [*(PYTEST if thorough else UNMEASURED), "--override-ini=cache_dir=/tmp/pytest", *arguments]
             command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
             return pytest([*command, *tests], prefix=f"{job}| ")
         finally:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 DROP = [{"ansible.builtin.import_playbook": "pgops.tls.drop_ca"}]
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 AUTHORITIES = ("client", "server")
+pytestmark = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes a minute")
 
 
 @pytest.fixture(scope="module")

@@ -86,10 +86,11 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     )
 
 
+EVERY = 1 if os.environ.get("ALL_FAULTS") else 3  # as make test-all sets it; each takes two seconds
 ALL = [one for path in guides.pages() for one in examples(path.name, path.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("block", ALL, ids=str)
+@pytest.mark.parametrize("block", ALL[::EVERY], ids=str)
 def test_ansible_takes_the_example(block: guides.Block, tmp_path: Path) -> None:
     done = checked(tmp_path, block)
     assert done.returncode == 0, done.stdout
