@@ -224,16 +224,32 @@ def _by_key(
 def _add_of_same_key(directory: str, issued: dict[tuple[str, str], list[Mapping[str, Any]]]) -> None:
     """Add what else was issued for the key of a certificate that is named by its serial number.
 
-    Whoever has that key can use all of them, and clients keep their key from one certificate to the next. A line
-    without the key's fingerprint is from before they did.
+    Whoever has that key can use all of them, and clients keep their key from one certificate to the next.
     """
     named = [(entry, line) for entry, lines in issued.items() if entry[0] == "serial" for line in lines]
-    keys = {line["key_sha256"]: entry for entry, line in named if "key_sha256" in line}
-    needles = [f'"key_sha256": {json.dumps(key)}'.encode() for key in keys]
-    for line in ledger.matching(directory, needles):
-        same = issued[keys[line["key_sha256"]]]
-        if line["serial"] not in {one["serial"] for one in same}:
-            same.append(line)
+    needles = {needle for _entry, line in named for needle in _needles_of_key(line)}
+    for other in ledger.matching(directory, sorted(needles)):
+        for entry, line in named:
+            if _may_have_one_key(line, other) and other["serial"] not in {one["serial"] for one in issued[entry]}:
+                issued[entry].append(other)
+
+
+def _needles_of_key(line: Mapping[str, Any]) -> list[bytes]:
+    """Return texts of which each line of the ledger holds one that may be of the same key."""
+    texts = {name: line[name] for name in ("key_sha256", "id") if name in line}
+    return [f'"{name}": {json.dumps(value)}'.encode() for name, value in texts.items()]
+
+
+def _may_have_one_key(line: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two certificates may be for one key.
+
+    Lines of earlier versions do not say which key it was, and each had one of its own. The last of them may be the one
+    that its holder kept.
+    """
+    known = [one["key_sha256"] for one in (line, other) if "key_sha256" in one]
+    if len(known) == 1:
+        return (line["authority"], line["id"]) == (other["authority"], other["id"])
+    return len(known) == 2 and known[0] == known[1]
 
 
 def _has_ended(line: Mapping[str, Any], now: int) -> bool:

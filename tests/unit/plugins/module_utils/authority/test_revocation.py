@@ -64,6 +64,24 @@ def test_a_serial_number_stands_for_every_certificate_of_its_key(tmp_path: Path,
     assert look(str(tmp_path), now, {"serial": "2b"}).changes == []
 
 
+@pytest.mark.parametrize(
+    ("named", "revoked"), [("3c", ["3c", "1a", "2b"]), ("1a", ["1a", "3c"]), ("4d", ["4d"]), ("5e", ["5e"])]
+)
+def test_a_key_of_before_the_ledger_knew_keys_may_be_the_one_that_was_kept(
+    tmp_path: Path, now: int, named: str, revoked: list[str]
+) -> None:
+    kept = {"key_sha256": "aa"}
+    lines = [
+        line("1a", "app1/shop/app", "app", now + DAY),
+        line("2b", "app1/shop/app", "app", now + 2 * DAY),
+        {**line("3c", "app1/shop/app", "app", now + 3 * DAY), **kept},
+        line("4d", "app2/shop/app", "app", now + DAY),
+        line("5e", "app1/shop/app", "app", now + DAY, "server"),
+    ]
+    ledger.append(str(tmp_path), lines)
+    assert look(str(tmp_path), now, {"serial": named}).serials("server" if named == "5e" else "client") == revoked
+
+
 def test_a_role_is_revoked_wherever_it_has_certificates_and_a_server_of_that_name_is_not(
     directory: str, now: int
 ) -> None:
