@@ -313,6 +313,10 @@ unproven:
       description: Its end, in UTC.
       type: str
       sample: "2027-02-19T02:05:00Z"
+consequence:
+  description: What O(drop) would break, in a sentence.
+  returned: when O(drop) is not confirmed
+  type: str
 breaks:
   description: The newest certificate of each id that O(drop) would break.
   returned: when O(drop) is not confirmed
@@ -324,6 +328,12 @@ root:
   returned: when O(drop) is not confirmed
   type: str
   sample: PostgreSQL client root CA 5ac6f1d9
+made:
+  description: The authorities that were missing and are made; in check mode those that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [server, client]
 authorities:
   description: Both authorities.
   returned: success
@@ -519,6 +529,7 @@ def main() -> None:
             name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
             for name, found in done.lineages.items()
         },
+        made=done.made,
         issued=done.issued,
         changes=done.changes,
         diff={"before": done.before, "after": done.after},

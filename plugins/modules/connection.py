@@ -226,6 +226,9 @@ checks:
     wanted:
       description: What was expected, in words.
       type: str
+    expect:
+      description: What was expected, V(accepted) or V(refused).
+      type: str
     server:
       description: What the server is called.
       type: str
@@ -267,6 +270,7 @@ checks:
     - status: ok
       reason: the server asked for a client certificate
       wanted: "refused: no client certificate"
+      expect: refused
       server: db1
       servers: [db1]
       answered_by: db1

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import entries, outside
@@ -159,16 +158,12 @@ def _setting(name: str, value: object) -> None:
 def _refuse_plaintext(rules: Sequence[object]) -> None:
     """Refuse a rule that lets connections without TLS in, by its place among those that are declared."""
     try:
-        text = "\n".join(
-            rule_text.rule_line(rule) for rule in rules
-        )  # one line each: the role's template adds others behind
+        text = "\n".join(rule_text.rule_line(rule) for rule in rules)  # the role's template adds others behind
     except TlsError:
         return  # which was told already
-    try:
-        rule_checks.refuse_plaintext(text, lexer.NEWEST)
-    except TlsError as error:
-        place, number = r"^pg_hba\.conf line ([0-9]+)", "postgres_server_hba[{}]"
-        raise TlsError(re.sub(place, lambda found: number.format(int(found[1]) - 1), error.message)) from error
+    found = rule_checks.plaintext_rule(text, lexer.NEWEST)
+    if found is not None:  # each rule is one line
+        raise rule_checks.plaintext_error(found, f"postgres_server_hba[{found.line.number - 1}]")
 
 
 def _renewal(variables: Mapping[str, Any], option: str) -> None:

@@ -235,7 +235,7 @@ def _unconnected(identities: Iterable[tuple[str, str, str]], expected: Expected,
 def _expected(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return what became of the connections that had to work."""
     for one in (variables.get("__postgres_verify_result") or {}).get("checks", ()):
-        if one["wanted"].startswith("accepted"):
+        if one["expect"] == "accepted":
             yield one
 
 
@@ -267,7 +267,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     lost = [one for one in result["breaks"] if one["id"] not in declared]
     replaced = [one for one in result["breaks"] if one["id"] in declared]
     return [
-        str(result["msg"]).partition(" Nothing was changed.")[0] + " Nothing was changed.",
+        str(result["consequence"]),
         *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out for good" for one in lost),
         *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
         f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",

@@ -31,10 +31,14 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     broken = sorted(one for one in live if one.authority == found.name and one.issuer in _issuers(found, root.der))
     what = f"{barrier.in_words(broken)} in use" if broken else "no certificate is in use"
     unknown = f"{shown(confirmed)} is no root of the {found.name} CA. " if confirmed else ""
-    raise TlsError(
+    consequence = (
         f"drop: {unknown}To drop the {found.name} root {root.common_name!r} breaks what is below it at once, until "
-        f"each host has been reached by a run: {what}. Nothing was changed. To do it, confirm the root by its name: "
-        f"drop_confirmed: {root.common_name}",
+        f"each host has been reached by a run: {what}. Nothing was changed."
+    )
+    raise TlsError(
+        consequence,
+        remedy=f"To do it, confirm the root by its name: drop_confirmed: {root.common_name}",
+        consequence=consequence,
         root=root.common_name,
         breaks=[one.as_result() for one in broken],
     )

@@ -57,7 +57,8 @@ class Outcome(NamedTuple):
     """The authorities by name, and what was done (or, in check mode, would be done) to have them.
 
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
-    ``issued`` are the serial numbers of the certificates in the ledger that have not ended, None if it cannot be read.
+    ``made`` names the authorities that were missing. ``issued`` are the serial numbers of the certificates in the
+    ledger that have not ended, None if it cannot be read.
     """
 
     lineages: dict[str, Lineage]
@@ -65,6 +66,7 @@ class Outcome(NamedTuple):
     warnings: list[str]
     before: str
     after: str
+    made: Sequence[str] = ()
     crls: Mapping[str, str] = {}
     revoked: Mapping[str, Sequence[str]] = {}
     issued: Mapping[str, Sequence[str]] | None = None
@@ -136,6 +138,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         draft.warnings,
         _state(draft.found),
         _state(lineages),
+        list(made),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
         {name: revoked.serials(name) for name in lineages} if revoked else {},
         issued,

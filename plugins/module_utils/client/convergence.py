@@ -79,7 +79,7 @@ def converge(
 def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
     """Return the errors of some OS users as one, with what was done for others."""
     restored = [one.details["rolled_back"] for one in failed if "rolled_back" in one.details]
-    told = {"rolled_back": all(restored)} if restored else {}
+    told: dict[str, Any] = {"rolled_back": all(restored)} if restored else {}
     return TlsError(" ".join(one.message for one in failed), changes=changes, **told)
 
 

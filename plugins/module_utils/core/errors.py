@@ -16,13 +16,15 @@ _PRIVATE_KEY = re.compile(r"(?:BEGIN|END)[^\n-]{0,40}PRIVATE KEY", re.IGNORECASE
 class TlsError(Exception):
     """A failure that is explained to the user; modules turn it into ``fail_json``.
 
-    ``message`` names the path or option, what was found, what was expected and what to do. ``details`` become keys
-    of the module's result. Neither may ever hold a secret.
+    ``fault`` names the path or option, what was found and what was expected. ``remedy`` is what to do where the fault
+    stands by itself; whoever quotes the fault in a message of its own leaves it out. ``details`` become keys of the
+    module's result. None of them may ever hold a secret.
     """
 
-    def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, fault: str, *, remedy: str = "", **details: Any) -> None:
+        self.fault = fault
+        self.message = f"{fault} {remedy}" if remedy else fault
+        super().__init__(self.message)
         self.details = details
 
     def as_result(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Token
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, read_all
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule, read_all
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, redaction
@@ -47,22 +47,35 @@ def refuse_unknown_maps(text: str, ident: str, major: int, option: str) -> None:
 
 def refuse_plaintext(text: str, major: int) -> None:
     """Refuse a whole text of pg_hba.conf by which a connection over TCP without TLS could log in. Raises TlsError."""
+    rule = plaintext_rule(text, major)
+    if rule is not None:
+        raise plaintext_error(rule, f"pg_hba.conf line {rule.line.number}")
+
+
+def plaintext_error(rule: Rule, place: str) -> TlsError:
+    """Return the error for a rule by which a connection without TLS could log in; ``place`` is where it stands."""
+    return TlsError(
+        f"{place} ({redaction.masked(rule.line.text).strip()}) lets connections without TLS in, but "
+        "postgres_server_plaintext is reject. Make it a rule of type hostssl, or set postgres_server_plaintext to "
+        "allow and write rules of type hostnossl and method reject of your own."
+    )
+
+
+def plaintext_rule(text: str, major: int) -> Rule | None:
+    """Return the first rule of a whole pg_hba.conf by which a connection over TCP without TLS could log in."""
     closed: set[str] = set()
     for rule in read_all(lexer.read(text, major)):
         never_plain = rule.kind in ("local", "hostssl", "hostgssenc")
         if never_plain or (rule.databases and all(_is_closed(one, closed) for one in rule.databases)):
             continue
         if rule.method != "reject":
-            raise TlsError(
-                f"pg_hba.conf line {rule.line.number} ({redaction.masked(rule.line.text).strip()}) lets connections "
-                "without TLS in, but postgres_server_plaintext is reject. Make it a rule of type hostssl, or set "
-                "postgres_server_plaintext to allow and write rules of type hostnossl and method reject of your own."
-            )
+            return rule
         if (rule.users, rule.address) == ([ALL], ALL):
             names = {token.text for token in rule.databases if not token.quoted}
             closed |= names & {"all", "replication"}
         if len(closed) == 2:
-            return
+            break
+    return None
 
 
 def _is_closed(database: Token, closed: set[str]) -> bool:

@@ -106,7 +106,7 @@ def unfit(certificate: str, key: str, roots: str) -> str:
         server = rehearsal.server_context(rehearsal.Pair(certificate, key))
         rehearsal.handshake(server, rehearsal.client_context(roots, check_name=False), None)
     except TlsError as error:
-        return error.message.partition(". Run with")[0].partition(". Nothing live")[0]
+        return error.fault.rstrip(".")
     return ""
 
 

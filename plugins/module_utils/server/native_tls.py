@@ -64,9 +64,10 @@ class NativeTls:
                 place = rehearsal.Place(self.state.value("data_directory"), account)
                 rehearsal.server_context(self._as_target(target), Pair(self.certificate, self.key), place)
         except (TlsError, OSError) as error:
+            fault = error.fault if isinstance(error, TlsError) else str(error)
             raise TlsError(
                 f"Without the settings of this collection the server would have ssl = on, but its own files are of no "
-                f"use: {str(error).partition('. Run with')[0].rstrip('.')}. Nothing was changed. Correct them, or set "
+                f"use: {fault.rstrip('.')}. Nothing was changed. Correct them, or set "
                 f"ssl = off in {self.state.value('config_file')}, then rerun."
             ) from error
 

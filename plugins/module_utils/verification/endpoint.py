@@ -38,7 +38,7 @@ def probe(endpoint: wire.Endpoint, wanted: Wanted, now: int, *, direct: bool = F
     expected = [names.parse(name, "names") for name in wanted.names]
     context = _verifying_context(wanted.roots) if wanted.roots else None
     shown = wire.observe(endpoint, direct=direct)
-    facts = {
+    facts: dict[str, Any] = {
         "chain": [describe(certificate, now) for certificate in shown.chain],
         "protocol": shown.protocol,
         "cipher": shown.cipher,

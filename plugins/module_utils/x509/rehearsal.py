@@ -28,8 +28,8 @@ def _load(context: ssl.SSLContext, pair: Pair) -> None:
         context.load_cert_chain(pair.certificate, pair.key, password=_refuse_passphrase)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise TlsError(
-            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}. "
-            "Run with renew for a new pair."
+            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}.",
+            remedy="Run with renew for a new pair.",
         ) from error
 
 
@@ -134,8 +134,9 @@ def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
     except (ssl.SSLError, ValueError) as error:
         who = "server" if side.server_side else "client"
         raise TlsError(
-            f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}. Nothing live was touched. "
-            "Settings, certificate, names and trusted authorities have to fit together."
+            f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}.",
+            remedy="Nothing live was touched. Settings, certificate, names and trusted authorities have to fit "
+            "together.",
         ) from error
     return True
 
@@ -152,6 +153,7 @@ def _read_refusal(client: ssl.SSLObject) -> None:
         return
     except ssl.SSLError as error:
         raise TlsError(
-            f"The rehearsed server refuses the client's certificate: {reason(error)}. Nothing live was touched. "
-            "The authorities that servers trust for clients have to include the one that issued it."
+            f"The rehearsed server refuses the client's certificate: {reason(error)}.",
+            remedy="Nothing live was touched. The authorities that servers trust for clients have to include the one "
+            "that issued it.",
         ) from error

@@ -18,7 +18,15 @@ NOW = 1_800_000_000
 DAY = 86400
 BOTH = ["server", "client"]
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "db2"]}
-ACCEPTED = {"status": "ok", "wanted": "accepted", "os_user": "web", "role": "app", "host": "db", "port": 5432}
+ACCEPTED = {
+    "status": "ok",
+    "wanted": "accepted",
+    "expect": "accepted",
+    "os_user": "web",
+    "role": "app",
+    "host": "db",
+    "port": 5432,
+}
 STANDBY = {"os_user": "postgres", "role": "standby"}
 
 
@@ -230,7 +238,7 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
     ids = ("app1/web/app", "gone/web/app", "db1")
     breaks = [{"id": one, "not_after": "2027-01-01T00:00:00Z"} for one in ids]
     refused = {
-        "msg": "drop: it breaks this. Nothing was changed. To do it, ...",
+        "consequence": "drop: it breaks this. Nothing was changed.",
         "root": "a CA 5ac6f1d9",
         "breaks": breaks,
     }

@@ -39,6 +39,7 @@ def test_what_breaks_is_told_and_nothing_changes_until_the_root_is_named(
         drop(fleet, confirmed, is_dry=is_dry)
     assert "app1/www/orders (client certificate " in caught.value.message
     assert caught.value.details["root"] == name
+    assert caught.value.message.startswith(f"{caught.value.details['consequence']} To do it, ")
     serial = f"{fleet.leaf('client').serial:x}"
     assert caught.value.details["breaks"] == [
         {

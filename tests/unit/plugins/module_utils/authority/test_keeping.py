@@ -41,6 +41,7 @@ def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
 def test_the_first_run_makes_both_authorities(directory: Path, now: int) -> None:
     done = keep(directory, now)
     assert len(done.changes) == 2
+    assert done.made == ["server", "client"]
     assert sorted(path.name for path in directory.iterdir()) == ["client", "server"]
     for name in ("server", "client"):
         assert sorted(path.name for path in (directory / name / "0001").iterdir()) == FILES
@@ -53,7 +54,7 @@ def test_the_second_run_changes_nothing(directory: Path, now: int) -> None:
     first = keep(directory, now)
     before = contents(directory)
     second = keep(directory, now + 86400)
-    assert second.changes == []
+    assert (second.changes, second.made) == ([], [])
     assert second.before == second.after == first.after
     assert contents(directory) == before
     assert {name: lineage.facts(found) for name, found in second.lineages.items()} == {

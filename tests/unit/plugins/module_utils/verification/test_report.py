@@ -13,6 +13,7 @@ CHECK = {
     "status": "ok",
     "reason": "TLSv1.3 TLS_X /CN=app",
     "wanted": "accepted",
+    "expect": "accepted",
     "server": "db1",
     "servers": ["db1"],
     "answered_by": "db1",
@@ -85,7 +86,13 @@ def test_nothing_at_all_is_said_to_be_nothing() -> None:
 
 def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
     down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
-    follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
+    follows = {
+        **CHECK,
+        "status": "unproven",
+        "reason": "could not be tried",
+        "wanted": "refused: plaintext",
+        "expect": "refused",
+    }
     (cause,) = report.causes([CHECK, down, {**down, "host": "192.0.2.1"}, follows, {**follows, "role": "x"}])
     assert "by name db1.example.com, port 5432: expected accepted; it was refused: Connection refused." in cause
     assert "The same with 1 more of its connections to this server." in cause
@@ -94,7 +101,13 @@ def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
 
 def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
     down = {**CHECK, "status": "deviation", "reason": "was refused: Connection refused"}
-    follows = {**CHECK, "status": "unproven", "reason": "could not be tried", "wanted": "refused: plaintext"}
+    follows = {
+        **CHECK,
+        "status": "unproven",
+        "reason": "could not be tried",
+        "wanted": "refused: plaintext",
+        "expect": "refused",
+    }
     open_one = {
         **CHECK,
         "server": "db2",
