@@ -109,7 +109,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations
+from ansible_collections.pgops.tls.plugins.plugin_utils import expectations
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 

@@ -50,7 +50,8 @@ _value:
 
 from typing import Any, Callable, Iterable, Mapping
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import fleet, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+from ansible_collections.pgops.tls.plugins.plugin_utils import fleet
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 

@@ -50,7 +50,7 @@ _value:
 
 from typing import Any, Callable, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import gaps
+from ansible_collections.pgops.tls.plugins.plugin_utils import gaps
 
 
 def found(hostvars: gaps.Hostvars, groups: gaps.Groups, hosts: Sequence[str] = ()) -> list[str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import gaps, report
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report
+from ansible_collections.pgops.tls.plugins.plugin_utils import gaps, results
 
-# The step that a host failed in, and what begins the names of the variables that tell of it
-_STEPS = {"server": "__postgres_server", "client": "__postgres_client", "verification": "__postgres_verify"}
-_RESULTS = ("converged", "installed")  # what the modules of a step returned, by the ends of those names
+# The step that a host failed in, and its role
+_STEPS = {"server": "server", "client": "client", "verification": "verify"}
 _LONGEST = 1500  # characters of a message; the whole of it is where the task failed
 
 
@@ -32,19 +32,19 @@ def failures(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) ->
 
 
 def _of_host(host: str, variables: Mapping[str, Any]) -> Iterator[Failure]:
-    for step, prefix in _STEPS.items():
-        message = variables.get(f"{prefix}_failed") or _unreachable(_results(variables, prefix))
+    for step, role in _STEPS.items():
+        message = results.failed(variables, role) or _unreachable(_of_modules(variables, role))
         if message:
             yield Failure(host, step, _as_line(message))
 
 
-def _results(variables: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
-    return [variables.get(f"{prefix}_{name}") or {} for name in _RESULTS]
+def _of_modules(variables: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
+    return [results.converged(variables, step), results.installed(variables, step)]
 
 
-def _unreachable(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return why a host could not be reached, '' if it could; the playbook goes on without it."""
-    messages = [str(one.get("msg")) for one in results if one.get("unreachable")]
+def _unreachable(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a host could not be reached, '' if it could; the playbook continues without it."""
+    messages = [str(one.get("msg")) for one in found if one.get("unreachable")]
     return f"could not be reached: {messages[0].replace('Task failed: ', '', 1)}" if messages else ""
 
 
@@ -100,9 +100,8 @@ _WHAT_TO_DO = "Fix what is named, then rerun. There is nothing to clean up first
 
 def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], behind: Iterable[str]) -> list[str]:
     """Return a line on the servers that failed and show it in the verification: one cause is named once."""
-    results = [hostvars[host].get("__postgres_verify_result") or {} for host in hosts]
-    checks = [one for result in results for one in result.get("checks", ()) if report.is_fault(one)]
-    faults = [server for one in checks for server in one["servers"]]
+    checks = [one for host in hosts for one in results.verified(hostvars[host]).get("checks", ())]
+    faults = [server for one in checks if report.is_fault(one) for server in one["servers"]]
     counts = [f"{server} ({faults.count(server)} connections)" for server in behind if server in faults]
     return [f"Not verified, because the server failed above: {', '.join(counts)}."] if counts else []
 
@@ -110,7 +109,6 @@ def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str],
 def _counts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], failed: set[str]) -> str:
     sound = [hostvars[host] for host in hosts if host not in failed]
     changed = sum(
-        any(one.get("changed") for prefix in _STEPS.values() for one in _results(variables, prefix))
-        for variables in sound
+        any(one.get("changed") for step in results.STEPS for one in _of_modules(variables, step)) for variables in sound
     )
     return f"Hosts: {len(failed)} failed, {changed} changed, {len(sound) - changed} unchanged."

@@ -15,8 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
-from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations
-from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, problems, unresolved
+from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, expectations, problems, unresolved
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"

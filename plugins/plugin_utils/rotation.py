@@ -13,9 +13,9 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Seq
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.verification import fleet, report, verdicts
+from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results
 
 AUTHORITIES = ("server", "client")
 SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
@@ -149,11 +149,11 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
 
 def holders(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:
     """Return whose certificate was seen in use in this run, and its serial number in hexadecimal, by authority."""
-    servers = [(host, _result(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
+    servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
     clients = [
         (f"{host}/{one['id']}", one)
         for host in groups.get(CLIENTS, ())
-        for one in _result(hostvars[host], "client").get("identities") or ()
+        for one in results.last(hostvars[host], "client").get("identities") or ()
     ]
     return {
         name: [{"id": str(id_), "serial": str(one["serial"])} for id_, one in found if one and one.get("serial")]
@@ -182,14 +182,12 @@ def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) ->
 
 
 def _silent(hostvars: Hostvars, hosts: Iterable[str], step: str) -> list[str]:
-    found = [host for host in hosts if not _result(hostvars[host], step)]
+    found = [host for host in hosts if not results.last(hostvars[host], step)]
     return [f"{_listed(found)}: this run has learnt nothing of the {step}, so nothing is proven."] if found else []
 
 
 def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
-    return report.deviations(
-        {host: hostvars[host].get("__postgres_verify_result") or {} for host in groups.get(CLIENTS, ())}
-    )
+    return report.deviations({host: results.verified(hostvars[host]) for host in groups.get(CLIENTS, ())})
 
 
 def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
@@ -234,7 +232,7 @@ def _unconnected(identities: Iterable[tuple[str, str, str]], expected: Expected,
 
 def _expected(variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return what became of the connections that had to work."""
-    for one in (variables.get("__postgres_verify_result") or {}).get("checks", ()):
+    for one in results.verified(variables).get("checks", ()):
         if one["expect"] == "accepted":
             yield one
 
@@ -272,15 +270,6 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
         *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
         f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",
     ]
-
-
-def _result(variables: Mapping[str, Any], step: str) -> Mapping[str, Any]:
-    """Return what the module of a step said last on a host in this run."""
-    for name in ("installed", "converged"):
-        found = variables.get(f"__postgres_{step}_{name}") or {}
-        if found and not found.get("skipped"):
-            return found
-    return {}
 
 
 def _listed(hosts: Sequence[str]) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-# What the roles note of module client, the newest first
-_RESULTS = ("__postgres_client_certificates", "__postgres_client_installed", "__postgres_client_converged")
+from ansible_collections.pgops.tls.plugins.plugin_utils import results
 
 
 def client_serials(hostvars: Mapping[str, Mapping[str, Any]], clients: Iterable[str]) -> dict[str, list[str]]:
@@ -21,11 +20,16 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], clients: Iterable[
     for host in clients:
         variables = hostvars[host]
         declared = {str(one["role"]) for one in variables.get("postgres_client_identities") or ()}
-        told = next((one for one in map(variables.get, _RESULTS) if one and "identities" in one), None)
-        if told is None:
+        newest = (
+            results.listed(variables),
+            results.installed(variables, "client"),
+            results.converged(variables, "client"),
+        )
+        known = next((one for one in newest if "identities" in one), None)
+        if known is None:
             unknown |= declared
             continue
-        for identity in told["identities"]:
+        for identity in known["identities"]:
             if identity["role"] in declared and identity["serial"]:
                 found.setdefault(str(identity["role"]), []).append(str(identity["serial"]))
     return {role: serials for role, serials in found.items() if role not in unknown}
@@ -55,7 +59,7 @@ def _of_servers(
     hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for host in groups.get("postgres_servers", ()):
-        shown = (hostvars[host].get("__postgres_server_converged") or {}).get("certificate")
+        shown = results.converged(hostvars[host], "server").get("certificate")
         if shown:
             yield host, shown
 
@@ -64,6 +68,6 @@ def _of_clients(
     hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for host in groups.get("postgres_clients", ()):
-        for one in (hostvars[host].get("__postgres_client_converged") or {}).get("identities") or ():
+        for one in results.converged(hostvars[host], "client").get("identities") or ():
             if one["serial"]:
                 yield f"{host}/{one['id']}", one

@@ -202,7 +202,7 @@ def test_the_summary_puts_certificates_back_that_the_ledger_lost_and_is_silent_w
     ledger.unlink()
     site = yaml.safe_load((Path(COLLECTIONS) / "ansible_collections/pgops/tls/playbooks/site.yml").read_text())
     (summary,) = [play for play in site if play["name"] == "Summary"]
-    facts = {"__postgres_server_converged": "{{ shown }}", "__postgres_server_failed": "{{ failed | default('') }}"}
+    facts = {"postgres_server_converged": "{{ shown }}", "postgres_server_failed": "{{ failed | default('') }}"}
     shown = {"hosts": "postgres_servers", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": facts}]}
     plays = [yaml.safe_load(PLAYBOOK)[0], shown, summary]
     (project.folder / "site.yml").write_text(yaml.safe_dump(plays, sort_keys=False))

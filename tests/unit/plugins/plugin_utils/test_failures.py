@@ -16,14 +16,14 @@ CHECKS = [
     {"servers": ["db2"], "status": "ok"},
 ]
 RUN: dict[str, dict[str, Any]] = {
-    "db1": {"__postgres_server_failed": "No server.\nStart it."},
+    "db1": {"postgres_server_failed": "No server.\nStart it."},
     "db2": {
-        "__postgres_server_converged": {"changed": True, "msg": "x"},
-        "__postgres_server_installed": {"skipped": True},
+        "postgres_server_converged": {"changed": True, "msg": "x"},
+        "postgres_server_installed": {"skipped": True},
     },
-    "db3": {"__postgres_server_converged": {"changed": True}, "__postgres_server_installed": GONE},
-    "db4": {"__postgres_server_failed": "No server. Start it.", "__postgres_client_converged": GONE},
-    "app1": {"__postgres_client_converged": {"changed": False}, "__postgres_verify_result": {"checks": CHECKS}},
+    "db3": {"postgres_server_converged": {"changed": True}, "postgres_server_installed": GONE},
+    "db4": {"postgres_server_failed": "No server. Start it.", "postgres_client_converged": GONE},
+    "app1": {"postgres_client_converged": {"changed": False}, "postgres_verify_result": {"checks": CHECKS}},
 }
 
 
@@ -51,13 +51,13 @@ def test_the_summary_has_a_line_for_each_cause_and_counts_the_hosts() -> None:
 
 
 def test_a_host_with_one_cause_in_two_steps_is_named_once() -> None:
-    both = {"db1": {"__postgres_server_converged": GONE, "__postgres_client_converged": GONE}}
+    both = {"db1": {"postgres_server_converged": GONE, "postgres_client_converged": GONE}}
     assert failures.summary(both, ["db1"])[0].startswith("db1 (server, client): could not be reached")
 
 
 def test_a_long_message_is_cut_and_nothing_else_of_a_result_is_shown() -> None:
     result = {"unreachable": True, "msg": "x" * 5000, "stdout": "secret"}
-    (line, *_rest) = failures.summary({"db1": {"__postgres_server_converged": result}}, ["db1"])
+    (line, *_rest) = failures.summary({"db1": {"postgres_server_converged": result}}, ["db1"])
     assert line.endswith("xxx ...")
     assert len(line) < 2000
     assert "secret" not in line
@@ -72,6 +72,5 @@ def test_a_run_that_verified_nothing_says_why_also_if_nothing_failed() -> None:
     hosts["app1"]["postgres_client_identities"] = [{"role": "app", "os_user": "web"}]
     assert failures.summary(hosts, ["db1", "app1"], groups) == []
     assert (
-        failures.summary({**hosts, "db1": {"__postgres_server_failed": "No."}}, ["db1"], groups)[0]
-        == "db1 (server): No."
+        failures.summary({**hosts, "db1": {"postgres_server_failed": "No."}}, ["db1"], groups)[0] == "db1 (server): No."
     )

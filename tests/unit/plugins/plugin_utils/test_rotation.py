@@ -129,25 +129,25 @@ def fleet() -> dict[str, dict[str, Any]]:
     from_db2 = [{**ACCEPTED, **STANDBY, "wanted": "accepted, replication", **by("db1")}]
     standby = {"identities": [{"id": "postgres/standby", "serial": "2f"}]}
     return {
-        "db1": {"__postgres_server_converged": {"changed": False, "certificate": {"serial": "0a1"}}},
+        "db1": {"postgres_server_converged": {"changed": False, "certificate": {"serial": "0a1"}}},
         "db2": {
             "postgres_client_identities": [STANDBY],
-            "__postgres_server_converged": {"reasons": ["forced"], "certificate": {"serial": "9"}},
-            "__postgres_server_installed": {"certificate": {"serial": "b2"}},
-            "__postgres_client_converged": standby,
-            "__postgres_verify_result": {"checks": from_db2},
+            "postgres_server_converged": {"reasons": ["forced"], "certificate": {"serial": "9"}},
+            "postgres_server_installed": {"certificate": {"serial": "b2"}},
+            "postgres_client_converged": standby,
+            "postgres_verify_result": {"checks": from_db2},
         },
         "app1": {
             "postgres_client_identities": [{"os_user": "web", "role": "app"}],
-            "__postgres_client_converged": {"identities": [{"id": "web/app", "serial": "1e"}]},
-            "__postgres_client_installed": {"skipped": True},
-            "__postgres_verify_result": {"checks": from_app1},
+            "postgres_client_converged": {"identities": [{"id": "web/app", "serial": "1e"}]},
+            "postgres_client_installed": {"skipped": True},
+            "postgres_verify_result": {"checks": from_app1},
         },
     }
 
 
 def test_holders_are_those_whose_certificates_were_seen_the_newest_last(fleet: dict[str, Any]) -> None:
-    fleet["app1"]["__postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
+    fleet["app1"]["postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
     assert rotation.holders(fleet, GROUPS) == {
         "server": [{"id": "db1", "serial": "0a1"}, {"id": "db2", "serial": "b2"}],
         "client": [{"id": "app1/web/app", "serial": "1e"}, {"id": "db2/postgres/standby", "serial": "2f"}],
@@ -166,14 +166,14 @@ def test_nobody_has_to_connect_where_there_is_no_identity(fleet: dict[str, Any])
 @pytest.mark.parametrize(
     ("host", "changes", "message"),
     [
-        ("db1", {"__postgres_server_failed": "it is down"}, r"db1 failed in this run \(server\): it is down"),
-        ("db1", {"__postgres_server_converged": {"unreachable": True, "msg": "no route"}}, r"db1 failed .*no route"),
-        ("db1", {"__postgres_server_converged": {}}, "db1: this run has learnt nothing of the server"),
-        ("app1", {"__postgres_client_converged": {}}, "app1: this run has learnt nothing of the client"),
-        ("app1", {"__postgres_verify_result": {}}, "Client app1: nothing was verified"),
+        ("db1", {"postgres_server_failed": "it is down"}, r"db1 failed in this run \(server\): it is down"),
+        ("db1", {"postgres_server_converged": {"unreachable": True, "msg": "no route"}}, r"db1 failed .*no route"),
+        ("db1", {"postgres_server_converged": {}}, "db1: this run has learnt nothing of the server"),
+        ("app1", {"postgres_client_converged": {}}, "app1: this run has learnt nothing of the client"),
+        ("app1", {"postgres_verify_result": {}}, "Client app1: nothing was verified"),
         (
             "db2",
-            {"__postgres_verify_result": {"checks": []}},
+            {"postgres_verify_result": {"checks": []}},
             "db2/postgres/standby: this identity has connected to no",
         ),
     ],
@@ -186,16 +186,16 @@ def test_whatever_is_not_proven_is_named(
 
 
 def test_a_server_that_nobody_reached_is_named_and_one_that_can_only_be_skipped_is_not(fleet: dict[str, Any]) -> None:
-    checks = fleet["app1"]["__postgres_verify_result"]["checks"]
+    checks = fleet["app1"]["postgres_verify_result"]["checks"]
     skipped = copy.deepcopy(fleet)
-    skipped["app1"]["__postgres_verify_result"]["checks"][1]["status"] = "skipped"
+    skipped["app1"]["postgres_verify_result"]["checks"][1]["status"] = "skipped"
     assert rotation.unproven(skipped, GROUPS) == []
     del checks[1]
     assert rotation.unproven(fleet, GROUPS) == ["db2: no client has connected to this server in this run."]
 
 
 def test_a_server_is_proven_by_its_own_certificate_and_by_no_name_that_it_shares(fleet: dict[str, Any]) -> None:
-    checks = fleet["app1"]["__postgres_verify_result"]["checks"]
+    checks = fleet["app1"]["postgres_verify_result"]["checks"]
     checks[1] = {**ACCEPTED, **by("db1", "db1", "db2"), "host": "db.example.com"}
     (found,) = rotation.unproven(fleet, GROUPS)
     assert found == (
@@ -212,7 +212,7 @@ def test_a_server_is_proven_by_its_own_certificate_and_by_no_name_that_it_shares
 
 
 def test_an_identity_that_reached_no_server_that_can_be_told_is_not_proven(fleet: dict[str, Any]) -> None:
-    (check,) = fleet["db2"]["__postgres_verify_result"]["checks"]
+    (check,) = fleet["db2"]["postgres_verify_result"]["checks"]
     check["answered_by"] = ""
     assert "db2/postgres/standby: this identity has connected to no server" in rotation.unproven(fleet, GROUPS)[0]
     check["status"] = "skipped"
@@ -222,15 +222,15 @@ def test_an_identity_that_reached_no_server_that_can_be_told_is_not_proven(fleet
 
 
 def test_a_connection_that_deviates_is_named(fleet: dict[str, Any]) -> None:
-    fleet["app1"]["__postgres_verify_result"]["checks"][0].update(status="deviation", reason="was refused: no")
+    fleet["app1"]["postgres_verify_result"]["checks"][0].update(status="deviation", reason="was refused: no")
     assert "Client app1, OS user web as role app to server db1" in rotation.unproven(fleet, GROUPS)[0]
 
 
 def test_in_check_mode_nothing_can_be_verified_but_hosts_have_to_be_there(fleet: dict[str, Any]) -> None:
     for variables in fleet.values():
-        variables.pop("__postgres_verify_result", None)
+        variables.pop("postgres_verify_result", None)
     assert rotation.unproven(fleet, GROUPS, is_verified=False) == []
-    fleet["db1"]["__postgres_server_converged"] = {}
+    fleet["db1"]["postgres_server_converged"] = {}
     assert rotation.unproven(fleet, GROUPS, is_verified=False)
 
 

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import serials
 def host(result: dict[str, Any] | None = None, *roles: str, name: str = "converged") -> dict[str, Any]:
     return {
         "postgres_client_identities": [{"role": role, "os_user": role} for role in roles],
-        **({f"__postgres_client_{name}": result} if result is not None else {}),
+        **({f"postgres_client_{name}": result} if result is not None else {}),
     }
 
 
@@ -53,11 +53,11 @@ def fleet() -> dict[str, dict[str, Any]]:
     ]
     return {
         "db1": {
-            "__postgres_server_converged": {"certificate": {"serial": "a1", "pem": "PEM a1"}},
-            "__postgres_server_installed": {"certificate": {"serial": "b2", "pem": "PEM b2"}},
+            "postgres_server_converged": {"certificate": {"serial": "a1", "pem": "PEM a1"}},
+            "postgres_server_installed": {"certificate": {"serial": "b2", "pem": "PEM b2"}},
         },
-        "db2": {"__postgres_server_converged": {"unreachable": True}},
-        "app1": {"__postgres_client_converged": {"identities": identities}},
+        "db2": {"postgres_server_converged": {"unreachable": True}},
+        "app1": {"postgres_client_converged": {"identities": identities}},
     }
 
 

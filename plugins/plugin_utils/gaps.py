@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Collection, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
+from ansible_collections.pgops.tls.plugins.plugin_utils import results
 
 SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
 _NAMED = 5  # hosts in a list
@@ -32,7 +33,7 @@ def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str],
     verifying = [one for one in clients if (not hosts or one in hosts) and _identities(hostvars[one])]
     if not verifying:
         return ["No connection was verified: --limit leaves out every host that has postgres_client_identities."]
-    checks = [one for host in verifying for one in _result(hostvars[host]).get("checks", ())]
+    checks = [one for host in verifying for one in results.verified(hostvars[host]).get("checks", ())]
     if not checks or any(one["status"] != verdicts.SKIPPED for one in checks):
         return []
     reasons = "; ".join(dict.fromkeys(one["reason"] for one in checks))
@@ -84,9 +85,4 @@ def _lacking(hostvars: Hostvars, servers: Sequence[str], clients: Sequence[str])
 
 def _identities(variables: Mapping[str, Any]) -> Sequence[Any]:
     found: Sequence[Any] = variables.get("postgres_client_identities") or ()
-    return found
-
-
-def _result(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = variables.get("__postgres_verify_result") or {}
     return found

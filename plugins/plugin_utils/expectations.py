@@ -26,7 +26,8 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification.fleet import (
+from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
+from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     REPLICATION,
     Fleet,
     Identity,
@@ -40,7 +41,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification.fleet impor
     server_of,
     usual_name,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 
 SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles

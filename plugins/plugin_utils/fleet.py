@@ -11,6 +11,7 @@ from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names as x509_names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
+from ansible_collections.pgops.tls.plugins.plugin_utils import results
 
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
 _WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
@@ -150,8 +151,8 @@ def machine_of(variables: Mapping[str, Any]) -> tuple[str, str]:
 
 def known_certificate(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what module server has said of a server's certificate in this run; nothing where it has not."""
-    asked = variables.get("__postgres_server_converged") or {}
-    installed = (variables.get("__postgres_server_installed") or {}) if asked.get("reasons") else {}
+    asked = results.converged(variables, "server")
+    installed = results.installed(variables, "server") if asked.get("reasons") else {}
     return installed.get("certificate") or asked.get("certificate") or {}
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.verification import expectations, fleet
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
+from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet
 
-DEFAULTS = Path(__file__).resolve().parents[5] / "roles" / "postgres_server" / "defaults" / "main.yml"
+DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
 DB1 = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}
 APP = {"role": "app", "os_user": "www"}
 BATCH = {"role": "batch", "os_user": "www", "databases": ["jobs"]}
@@ -253,7 +253,7 @@ def test_an_identity_of_replication_and_a_database_replicates_once_from_every_se
 def certificate(serial: str, **more: Any) -> dict[str, Any]:
     """Return what module server has said of a server in this run."""
     return {
-        "__postgres_server_converged": {"certificate": {"serial": serial, "not_before": "2026-01-01T00:00:00Z", **more}}
+        "postgres_server_converged": {"certificate": {"serial": serial, "not_before": "2026-01-01T00:00:00Z", **more}}
     }
 
 
@@ -352,14 +352,14 @@ def test_servers_that_share_all_names_are_refused_once_and_no_rule_of_one_alone_
 
 
 def test_the_certificate_that_counts_is_the_one_after_this_run() -> None:
-    installed = {"__postgres_server_installed": {"certificate": {"serial": "b2"}}}
+    installed = {"postgres_server_installed": {"certificate": {"serial": "b2"}}}
     assert fleet.known_certificate({}) == {}
-    assert fleet.known_certificate({"__postgres_server_converged": {"unreachable": True}}) == {}
+    assert fleet.known_certificate({"postgres_server_converged": {"unreachable": True}}) == {}
     assert fleet.known_certificate({**certificate("a1"), **installed})["serial"] == "a1", "of an earlier pass"
     due = certificate("a1")
-    due["__postgres_server_converged"]["reasons"] = ["forced"]
+    due["postgres_server_converged"]["reasons"] = ["forced"]
     assert fleet.known_certificate({**due, **installed})["serial"] == "b2"
-    assert fleet.known_certificate({**due, "__postgres_server_installed": {"failed": True}})["serial"] == "a1"
+    assert fleet.known_certificate({**due, "postgres_server_installed": {"failed": True}})["serial"] == "a1"
 
 
 def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_all() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.module_utils.verification import gaps
+from ansible_collections.pgops.tls.plugins.plugin_utils import gaps
 
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2"]}
 IDENTITIES = {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}
@@ -23,7 +23,7 @@ def said(hostvars: Any, groups: Any = None, hosts: Any = (), *, is_tried: bool =
 
 def checked(*statuses: str) -> dict[str, Any]:
     checks = [{"status": one, "reason": "nobody connects to a wildcard"} for one in statuses]
-    return {**IDENTITIES, "__postgres_verify_result": {"checks": checks}}
+    return {**IDENTITIES, "postgres_verify_result": {"checks": checks}}
 
 
 def test_where_something_was_verified_nothing_is_said() -> None:

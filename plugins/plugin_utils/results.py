@@ -1,0 +1,50 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the roles leave on a host for later plays: the results of their modules, by the names that their READMEs tell.
+
+``variables`` are those of one host, as in ``hostvars``. A result is {} where this run has none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+Result = Mapping[str, Any]
+Variables = Mapping[str, Any]
+STEPS = ("server", "client")
+
+
+def converged(variables: Variables, step: str) -> Result:
+    """Return what the module of a step said first: what there was, and what it did without a new certificate."""
+    return _result(variables, f"postgres_{step}_converged")
+
+
+def installed(variables: Variables, step: str) -> Result:
+    """Return what the module of a step said when it installed new certificates; {} where none was due."""
+    found = _result(variables, f"postgres_{step}_installed")
+    return {} if found.get("skipped") else found
+
+
+def last(variables: Variables, step: str) -> Result:
+    """Return what the module of a step said last."""
+    return installed(variables, step) or converged(variables, step)
+
+
+def listed(variables: Variables) -> Result:
+    """Return which certificates the clients of a host have, as the report has looked them up."""
+    return _result(variables, "postgres_client_certificates")
+
+
+def verified(variables: Variables) -> Result:
+    """Return what module connection said of the connections from a host."""
+    return _result(variables, "postgres_verify_result")
+
+
+def failed(variables: Variables, role: str) -> str:
+    """Return why a role failed on a host, '' where it did not; ``role`` is ``server``, ``client`` or ``verify``."""
+    return str(variables.get(f"postgres_{role}_failed") or "")
+
+
+def _result(variables: Variables, name: str) -> Result:
+    return variables.get(name) or {}
