@@ -31,7 +31,7 @@ from ansible_collections.pgops.tls.tests.clients import DAY, NOW
 
 NAMES = ("server", "client")
 STEPS = ("stage", "switch", "retire", "retire", "finish")
-Change = Callable[[], keeping.Outcome]
+Change = Callable[[], keeping.KeepingResult]
 
 
 class Authorities:
@@ -49,12 +49,12 @@ class Authorities:
         self.after = {name: phase for name, (phase, _roots) in self.state().items()}
         self.reset()
 
-    def keep(self, **change: Any) -> keeping.Outcome:
+    def keep(self, **change: Any) -> keeping.KeepingResult:
         """Do what module certificate_authority does."""
         wish = keeping.Wish(str(self.directory), "P-256", None, "90d", (), planning.Change(**change))
         return keeping.keep(wish, self.now, is_dry=False)
 
-    def phase(self, phase: str) -> keeping.Outcome:
+    def phase(self, phase: str) -> keeping.KeepingResult:
         return self.keep(phase=phase, rotate=NAMES, holders={"server": self.holders}, trust=["none"])
 
     def sign(self) -> None:

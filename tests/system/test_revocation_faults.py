@@ -44,10 +44,10 @@ class Stage:
         (chain,) = signing.sign(order, NOW, is_dry=False).certificates.values()
         return read_pem(chain, "chain")[0].serial
 
-    def keep(self, *entries: dict[str, str]) -> keeping.Outcome:
+    def keep(self, *entries: dict[str, str]) -> keeping.KeepingResult:
         return keeping.keep(keeping.Wish(str(self.directory), "P-256", None, revoked=entries), self.now, is_dry=False)
 
-    def revoke(self) -> keeping.Outcome:
+    def revoke(self) -> keeping.KeepingResult:
         return self.keep(*ENTRIES)
 
     def in_record(self) -> set[int]:

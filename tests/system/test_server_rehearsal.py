@@ -170,7 +170,7 @@ def test_settings_of_version_18_are_judged_by_the_openssl_command(
     server: Server, settings: dict[str, str], refused: str
 ) -> None:
     wanted = target.read(server.all_options())._replace(settings=settings)
-    place = rehearsal.Place(str(server.cluster.data), processes.account(server.cluster.account, "account"))
+    place = rehearsal.DataDirectory(str(server.cluster.data), processes.account(server.cluster.account, "account"))
     with privileges.acting_as(place.account):
         if not refused:
             rehearsal.rehearse_settings(wanted, place)

@@ -380,7 +380,7 @@ def _so_there_is_nothing_to_revoke(fleet: Fleet) -> None:
 def _whoever_has_the_key_would_be_let_in_again(fleet: Fleet) -> None:
     directory = fleet.folder / "postgres-ca"
 
-    def keep(*revoked: dict[str, str]) -> keeping.Outcome:
+    def keep(*revoked: dict[str, str]) -> keeping.KeepingResult:
         return keeping.keep(keeping.Wish(str(directory), "P-256", None, revoked=revoked), NOW, is_dry=False)
 
     issuer = keep().authorities["client"].issuing.subject_key_id

@@ -13,7 +13,7 @@ from typing import Iterable
 from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, issuing, lineage, rollover, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
-from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
+from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 
@@ -44,7 +44,7 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     )
 
 
-def steps(found: Lineage, confirmed: str, place: Place, now: int) -> list[Step]:
+def steps(found: Lineage, confirmed: str, place: AuthorityOptions, now: int) -> list[Step]:
     """Return what drops the root named ``confirmed``; nothing when it is not trusted any more.
 
     Where it is the one in use, what else is trusted goes first, since it lies in the same place, and a new authority
@@ -62,7 +62,7 @@ def steps(found: Lineage, confirmed: str, place: Place, now: int) -> list[Step]:
     return done
 
 
-def _replacement(found: Lineage, place: Place, now: int) -> Step:
+def _replacement(found: Lineage, place: AuthorityOptions, now: int) -> Step:
     """Return the step after which a new authority issues."""
     made = issuing.new_authority(found.name, place.key_type, now)
 

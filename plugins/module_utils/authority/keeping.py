@@ -53,7 +53,7 @@ class Wish(NamedTuple):
     creates: bool = True
 
 
-class Outcome(NamedTuple):
+class KeepingResult(NamedTuple):
     """The authorities by name, and what was done (or, in check mode, would be done) to have them.
 
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
@@ -115,7 +115,7 @@ class Draft(NamedTuple):
         ]
 
 
-def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
+def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     """Make the authorities that are missing, change those that are there, return both. ``now`` is in Unix seconds.
 
     A dry run does it in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
@@ -132,7 +132,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> Outcome:
         issued = _issued(wish.directory, now)
     lineages = {name: {**draft.plan.after, **made}[name] for name in profiles.PURPOSES}
     lists, revoked = draft.lists, draft.revoked
-    return Outcome(
+    return KeepingResult(
         lineages,
         draft.changes,
         draft.warnings,
@@ -231,7 +231,7 @@ def _read_all(wish: Wish) -> dict[str, Lineage]:
 
 def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
     lifetime = durations.seconds(wish.lifetime, lives.LIFETIME) if wish.lifetime else 0
-    place = rollover.Place(wish.directory, wish.passphrase, wish.key_type, lifetime)
+    place = rollover.AuthorityOptions(wish.directory, wish.passphrase, wish.key_type, lifetime)
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
     return planning.make(wish.change, found, place, serials, now)
 

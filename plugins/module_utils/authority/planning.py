@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import renewing, rollover
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
-from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
+from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
 def make(
     change: Change,
     found: Mapping[str, Lineage],
-    place: Place,
+    place: AuthorityOptions,
     revoked: Mapping[str, Collection[str]],
     now: int,
 ) -> Plan:

@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
-from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import Place, Step
+from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -38,7 +38,7 @@ class Outlook(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def look(found: Lineage, place: Place, now: int) -> Outlook:
+def look(found: Lineage, place: AuthorityOptions, now: int) -> Outlook:
     """Return what the clock asks for. ``now`` is in Unix seconds.
 
     A root key that is elsewhere, or does not open, is asked for in time; nothing fails for it. Raises OSError.
@@ -56,7 +56,7 @@ def look(found: Lineage, place: Place, now: int) -> Outlook:
     return Outlook(tuple(step for step in steps if step), tuple(warnings))
 
 
-def _root_key(found: Lineage, place: Place) -> tuple[keys.AuthorityKey | None, str]:
+def _root_key(found: Lineage, place: AuthorityOptions) -> tuple[keys.AuthorityKey | None, str]:
     """Return the key of the root, or None and why there is none. Raises OSError."""
     holder = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), found.current)
     try:
@@ -80,7 +80,7 @@ def remedy(found: Lineage) -> str:
     return f"Put the key of its root to {store.root_key_path(found.current)}, and run site.yml, which makes a new one."
 
 
-def _renew(found: Lineage, key: keys.AuthorityKey, place: Place, now: int) -> Step:
+def _renew(found: Lineage, key: keys.AuthorityKey, place: AuthorityOptions, now: int) -> Step:
     before = found.current
     cross = before.cross if before.cross in found.chain else None  # of use only as long as the old root is trusted
     made = issuing.below(found.name, before.root, key, now)._replace(cross=cross)
@@ -113,7 +113,7 @@ def _with_root_key(found: Lineage) -> Step | None:
     )
 
 
-def _without_ended(found: Lineage, place: Place, now: int) -> Step | None:
+def _without_ended(found: Lineage, place: AuthorityOptions, now: int) -> Step | None:
     """Return the step that puts issuing CAs away which were in use before and have ended; None when there are none."""
     current = found.current
     ended = [one for one in found.below_root if one != current and now >= one.issuing.not_after]

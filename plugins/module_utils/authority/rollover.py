@@ -37,7 +37,7 @@ class Step(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Place(NamedTuple):
+class AuthorityOptions(NamedTuple):
     """Where the authorities are, the passphrase of their keys, and what new ones are made for.
 
     ``lifetime`` is that of the certificates to issue, in seconds.
@@ -69,7 +69,7 @@ def in_step(due: Sequence[Lineage], phase: str) -> list[Lineage]:
     return [one for one in due if phase == RETIRE and _is_in_chains(one)] or list(due)
 
 
-def step(found: Lineage, phase: str, place: Place, now: int) -> Step:
+def step(found: Lineage, phase: str, place: AuthorityOptions, now: int) -> Step:
     """Return the step to a phase that is due. ``now`` is in Unix seconds. Raises TlsError, OSError."""
     if phase == STAGE:
         return _stage(found, place, now)
@@ -78,7 +78,7 @@ def step(found: Lineage, phase: str, place: Place, now: int) -> Step:
     return _retire(found, place) if phase == RETIRE else _finish(found, place)
 
 
-def _stage(found: Lineage, place: Place, now: int) -> Step:
+def _stage(found: Lineage, place: AuthorityOptions, now: int) -> Step:
     made = issuing.new_authority(found.name, place.key_type, now)
     old_key = store.root_key(found.current, place.passphrase)
     cross = issuing.cross_signed(made.root, found.current.root, old_key, now) if old_key else None
@@ -108,7 +108,7 @@ def _without_cross(found: Lineage, *, is_key_there: bool) -> str:
     )
 
 
-def _switch(found: Lineage, place: Place) -> Step:
+def _switch(found: Lineage, place: AuthorityOptions) -> Step:
     staged = found.staged
     if staged is None:  # is_due has seen to it
         raise ValueError(found.phase)
@@ -122,7 +122,7 @@ def _switch(found: Lineage, place: Place) -> Step:
     )
 
 
-def _retire(found: Lineage, place: Place) -> Step:
+def _retire(found: Lineage, place: AuthorityOptions) -> Step:
     """Return the step that takes the old root away: from chains first, and from who trusts it when they are proven.
 
     pgjdbc does not log in with a chain that ends in a root which the server no longer trusts.
@@ -149,7 +149,7 @@ def _detach(found: Lineage) -> Step:
     )
 
 
-def leave(found: Lineage, old: list[Generation], place: Place, change: str) -> Step:
+def leave(found: Lineage, old: list[Generation], place: AuthorityOptions, change: str) -> Step:
     """Return the step after which generations are no longer trusted: their folders are below ``retiring``.
 
     Those of one root are moved one after the other; the last one takes the trust from all of them.
@@ -172,7 +172,7 @@ def leave(found: Lineage, old: list[Generation], place: Place, change: str) -> S
     )
 
 
-def _retiring(folder: str, name: str, place: Place) -> str:
+def _retiring(folder: str, name: str, place: AuthorityOptions) -> str:
     """Return where a folder goes that retires. A staged one gets a number."""
     number = os.path.basename(folder)
     if number == store.STAGED:
@@ -180,7 +180,7 @@ def _retiring(folder: str, name: str, place: Place) -> str:
     return os.path.join(store.path(place.directory, name, store.RETIRING), number)
 
 
-def _finish(found: Lineage, place: Place) -> Step:
+def _finish(found: Lineage, place: AuthorityOptions) -> Step:
     return put_away(
         found._replace(retiring=(), is_successor=True),
         list(found.retiring),
@@ -190,7 +190,7 @@ def _finish(found: Lineage, place: Place) -> Step:
 
 
 def put_away(
-    after: Lineage, old: list[Generation], place: Place, change: str, keys: Sequence[str] = store.KEYS
+    after: Lineage, old: list[Generation], place: AuthorityOptions, change: str, keys: Sequence[str] = store.KEYS
 ) -> Step:
     """Return the step that removes private keys of generations which are of no use, and keeps their certificates."""
     parent = store.path(place.directory, after.name, store.RETIRED)

@@ -38,7 +38,7 @@ class Order(NamedTuple):
     lifetime: str
 
 
-class Outcome(NamedTuple):
+class SigningResult(NamedTuple):
     """The chains (PEM, leaf and CAs above it) by the ids of their requests, and what there is to say about them.
 
     ``refused`` says, by their ids, what is wrong with the requests that were left out.
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     warnings: list[str]
 
 
-def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
+def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     """Issue a certificate for every request that is right, and record them. ``now`` is in Unix seconds.
 
     A dry run checks everything that can be checked, and issues nothing. Raises TlsError, before anything is issued, for
@@ -62,12 +62,12 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
     lifetime = durations.seconds(order.lifetime, "lifetime")
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     if not wanted:
-        return Outcome({}, refused, "", [], [])
+        return SigningResult({}, refused, "", [], [])
     changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
     with store.opened(order.directory):
         found = lineage.read(order.directory, order.authority, order.passphrase)
         if found is None and is_dry:
-            return Outcome({}, refused, "", changes, [])  # an earlier task of the same run would have made it
+            return SigningResult({}, refused, "", changes, [])  # an earlier task of the same run would have made it
         if found is None:
             raise TlsError(
                 f"{order.directory}: there is no {order.authority} CA in this directory, expected one. "
@@ -79,12 +79,12 @@ def sign(order: Order, now: int, *, is_dry: bool) -> Outcome:
         validity, warnings = _validity(found, lifetime, order.lifetime, now)
         not_after = clock.instant(validity.not_after)
         if is_dry:
-            return Outcome({}, refused, not_after, changes, warnings)
+            return SigningResult({}, refused, not_after, changes, warnings)
         leaves = _leaves(authority, wanted, validity)
         ledger.append(order.directory, [_line(order.authority, *pair, now) for pair in zip(wanted, leaves)])
     above = lineage.pem(found.chain)
     chains = {request.id: ssl.DER_cert_to_PEM_cert(leaf) + above for request, leaf in zip(wanted, leaves)}
-    return Outcome(chains, refused, not_after, changes, warnings)
+    return SigningResult(chains, refused, not_after, changes, warnings)
 
 
 def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[issuing.Validity, list[str]]:

@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import REMOVED
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 class Converged(NamedTuple):
     """What was done on a host: each transaction with what came of it, and what others did that it leaves alone."""
 
-    outcomes: list[tuple[Transaction, Outcome]]
+    outcomes: list[tuple[Transaction, UserOutcome]]
     warnings: list[str]
 
 
@@ -111,7 +111,7 @@ def result(converged: Converged) -> dict[str, Any]:
     }
 
 
-def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str, Any]]:
     for one in transaction.identities:
         leaf = outcome.after.get(one.role)
         yield {
@@ -128,7 +128,7 @@ def _facts(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, Any
         }
 
 
-def _differences(transaction: Transaction, outcome: Outcome) -> Iterator[dict[str, str]]:
+def _differences(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str, str]]:
     """Return what changes for an OS user in the form that Ansible prints.
 
     Hand-written services stay out: passwords may be in them.
@@ -144,11 +144,11 @@ def _differences(transaction: Transaction, outcome: Outcome) -> Iterator[dict[st
         yield {"before_header": name, "after_header": name, "before": before, "after": after}
 
 
-def _roles(transaction: Transaction, outcome: Outcome) -> list[str]:
+def _roles(transaction: Transaction, outcome: UserOutcome) -> list[str]:
     return list(dict.fromkeys([*(one.role for one in transaction.identities), *outcome.before]))
 
 
-def _certificate(transaction: Transaction, outcome: Outcome, role: str) -> tuple[str, str]:
+def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> tuple[str, str]:
     """Return the certificate of a role before and after, or what is asked for; nothing where it stays."""
     before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
     if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
@@ -158,7 +158,7 @@ def _certificate(transaction: Transaction, outcome: Outcome, role: str) -> tuple
     return ("", "") if before == after else (before, after)
 
 
-def _links(outcome: Outcome) -> tuple[str, str]:
+def _links(outcome: UserOutcome) -> tuple[str, str]:
     """Return the default names before and after: those that come or go in one line, others with what is replaced."""
     coming, going, before, after = [], [], "", ""
     for path, to in outcome.plan.links.items():
@@ -176,7 +176,7 @@ def _links(outcome: Outcome) -> tuple[str, str]:
     )
 
 
-def _services(home: Home, outcome: Outcome) -> tuple[str, str]:
+def _services(home: Home, outcome: UserOutcome) -> tuple[str, str]:
     """Return the managed services before and after: in full only where they change."""
     if outcome.plan.service is None:
         return "", ""

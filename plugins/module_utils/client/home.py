@@ -23,7 +23,7 @@ _ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directo
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
 
 
-class Found(NamedTuple):
+class HomeFiles(NamedTuple):
     """What there is of one OS user's files.
 
     ``contents`` are the bytes of the current generation that can be read, ``faults`` what is wrong with owners and
@@ -93,11 +93,11 @@ class Home:
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
 
-    def found(self, roles: Sequence[str]) -> Found:
+    def found(self, roles: Sequence[str]) -> HomeFiles:
         """Return what there is. Raises TlsError when ``current`` is no link of ours, OSError."""
         return self.found_with(self.store.current(), roles)
 
-    def found_with(self, generation: str | None, roles: Sequence[str]) -> Found:
+    def found_with(self, generation: str | None, roles: Sequence[str]) -> HomeFiles:
         """Return what there would be if this generation were in use. Raises OSError."""
         contents: dict[str, bytes] = {}
         faults: dict[str, str] = {}
@@ -107,7 +107,7 @@ class Home:
                 contents[path] = content
             if fault:
                 faults[path] = f"{self.current(path)}: {fault}"
-        return Found(
+        return HomeFiles(
             generation=generation,
             contents=contents,
             faults=faults,

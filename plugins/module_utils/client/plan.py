@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     MANIFEST,
     MODES,
     TRUST,
-    Found,
+    HomeFiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
     left: str = ""
 
 
-def installed(found: Found, role: str) -> Credential | None:
+def installed(found: HomeFiles, role: str) -> Credential | None:
     """Return the credential of a role in the current generation; None when it is missing, damaged or unreadable."""
     chain, key = found.contents.get(f"{role}/{CERTIFICATE}"), found.contents.get(f"{role}/{KEY}")
     if chain is None or key is None:
@@ -83,7 +83,7 @@ def installed(found: Found, role: str) -> Credential | None:
     return Credential(chain, key, read[0]) if read else None
 
 
-def leaves(found: Found) -> dict[str, Certificate]:
+def leaves(found: HomeFiles) -> dict[str, Certificate]:
     """Return the leaves of a generation by role."""
     credentials = {role: installed(found, role) for role in found.roles()}
     return {role: credential.leaf for role, credential in credentials.items() if credential}
@@ -98,7 +98,7 @@ def fitted(credential: Credential, target: Target, now: int) -> Credential:
 
 
 def shortened(
-    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target, now: int
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target, now: int
 ) -> list[str]:
     """Return in words what chains are to lose whose certificates stay."""
     changes = []
@@ -111,7 +111,7 @@ def shortened(
     return changes
 
 
-def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[str]:
+def reasons(identity: Identity, found: HomeFiles, target: Target, now: int) -> list[str]:
     """Return why an identity needs a new certificate. ``now`` is in Unix seconds."""
     chain = found.contents.get(f"{identity.role}/{CERTIFICATE}")
     present = due.Present(read_chain(chain, CERTIFICATE), chain is not None, f"{identity.role}/{KEY}" in found.contents)
@@ -120,7 +120,7 @@ def reasons(identity: Identity, found: Found, target: Target, now: int) -> list[
     return due.needed(present, target.spec(identity, forced=forced), now)
 
 
-def key_in_use(identity: Identity, found: Found, target: Target, why: Sequence[str]) -> bytes | None:
+def key_in_use(identity: Identity, found: HomeFiles, target: Target, why: Sequence[str]) -> bytes | None:
     """Return the public half of the key that stays with the next certificate; None when that needs a new key.
 
     ``why`` are the reasons for the next certificate. A key whose owner or mode was wrong may be known to others.
@@ -132,7 +132,7 @@ def key_in_use(identity: Identity, found: Found, target: Target, why: Sequence[s
     return credential.leaf.public_key
 
 
-def refuse_another_root(identity: Identity, found: Found, target: Target, place: str, now: int) -> None:
+def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, place: str, now: int) -> None:
     """Raise TlsError when the certificate of an identity, which is in ``place``, is from authorities that are replaced.
 
     ``now`` is in Unix seconds. What cannot be used is no reason to stop, and neither is it what the user wants renewed,
@@ -141,17 +141,17 @@ def refuse_another_root(identity: Identity, found: Found, target: Target, place:
     credential = installed(found, identity.role)
     if credential is not None and not (target.renew and target.replace_authorities):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
-        due.refuse_another_root(chain, due.Place(place, "postgres_client_renew"), target.offer, now)
+        due.refuse_another_root(chain, due.CertificateFile(place, "postgres_client_renew"), target.offer, now)
 
 
-def came(identity: Identity, found: Found, target: Target) -> bool:
+def came(identity: Identity, found: HomeFiles, target: Target) -> bool:
     """Return whether a certificate came for an identity that is not installed yet."""
     chain, credential = target.certificates.get(identity.id), installed(found, identity.role)
     return chain is not None and not (credential and credential.leaf.der == chain[0].der)
 
 
 def unanswered(
-    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target
 ) -> list[Identity]:
     """Return the identities whose certificate has to be asked for.
 
@@ -170,7 +170,7 @@ def unanswered(
     return []
 
 
-def make(identities: Sequence[Identity], needs: Needs, found: Found, target: Target, layout: Layout) -> Plan:
+def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target: Target, layout: Layout) -> Plan:
     """Return the plan for one OS user."""
     needed = needs.reasons
     changes = [
@@ -217,7 +217,7 @@ def contents(credentials: Mapping[str, Credential], target: Target) -> dict[str,
 
 
 def _other_contents(
-    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: Found, target: Target
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target
 ) -> list[str]:
     """Return what else a new generation is needed for, in words."""
     if found.generation is None:

@@ -11,8 +11,8 @@ from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import Found, kept_name
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles, kept_name
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -44,11 +44,11 @@ class Removal(Transaction):
                     "is read-only. Then rerun."
                 )
 
-    def warnings(self, _outcome: Outcome) -> list[str]:
+    def warnings(self, _outcome: UserOutcome) -> list[str]:
         """Return what a damaged journal has to tell; all else is the user's own business again."""
         return self.told
 
-    def run(self, *, check_mode: bool) -> Outcome:
+    def run(self, *, check_mode: bool) -> UserOutcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError; then files are as they were."""
         if not self.home.is_set_up():
             return self._outcome(self.home.found([]), _Steps({}, None), [])
@@ -61,7 +61,7 @@ class Removal(Transaction):
                 shutil.rmtree(self.home.store.directory)
             return self._outcome(found, steps, [*recovered, *self._in_words(steps)])
 
-    def _steps(self, found: Found) -> _Steps:
+    def _steps(self, found: HomeFiles) -> _Steps:
         # A certificate without its key ends every connection, so it goes first.
         links = {path: kept_name(path) for path in sorted(found.links) if found.links[path]}
         parts = service_file.split(found.service or b"", self.home.service_file)
@@ -92,7 +92,7 @@ class Removal(Transaction):
             told.append(f"{self.home.service_file}: the services of this collection are removed")
         return [*told, f"{self.home.store.directory}: removed"]
 
-    def _outcome(self, found: Found, steps: _Steps, changes: list[str]) -> Outcome:
+    def _outcome(self, found: HomeFiles, steps: _Steps, changes: list[str]) -> UserOutcome:
         links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}
         plan = planning.Plan({}, [], False, links, steps.service, [], changes)
-        return Outcome(plan, bool(changes), changes, [], planning.leaves(found), {}, found)
+        return UserOutcome(plan, bool(changes), changes, [], planning.leaves(found), {}, found)

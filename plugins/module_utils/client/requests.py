@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import KEY, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import KEY, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -28,7 +28,7 @@ class Request(NamedTuple):
     reasons: list[str]
 
 
-def ask(home: Home, target: Target, plan: Plan, found: Found) -> tuple[list[Request], list[str]]:
+def ask(home: Home, target: Target, plan: Plan, found: HomeFiles) -> tuple[list[Request], list[str]]:
     """Return a request for every identity that waits, and which keys were made for them, in words."""
     requests, made = [], []
     for identity in plan.waiting:
@@ -59,7 +59,9 @@ def _keys(home: Home, identity: Identity) -> exchange.Keys:
     return exchange.Keys(home.store, identity.role, home.user)
 
 
-def _with_key_in_use(home: Home, target: Target, identity: Identity, found: Found, why: Sequence[str]) -> str | None:
+def _with_key_in_use(
+    home: Home, target: Target, identity: Identity, found: HomeFiles, why: Sequence[str]
+) -> str | None:
     """Return a request for the key in use; None when the next certificate needs a new one.
 
     A program that opens its certificate before the switch opens the key after it. With one key they still fit.

@@ -13,10 +13,10 @@ import os
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, Found
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
@@ -38,13 +38,13 @@ class RollBack(Transaction):
         self.home.refuse_unfit()
         self._way_back()
 
-    def _look(self) -> Outcome:
+    def _look(self) -> UserOutcome:
         return self._back(check_mode=True)
 
-    def _converge(self) -> Outcome:
+    def _converge(self) -> UserOutcome:
         return self._back(check_mode=False)
 
-    def _back(self, *, check_mode: bool) -> Outcome:
+    def _back(self, *, check_mode: bool) -> UserOutcome:
         found, coming, plan = self._way_back()
         recovered = self._recovery() if check_mode else self._recover()
         if not check_mode:
@@ -53,11 +53,11 @@ class RollBack(Transaction):
             self.home.store.prune()
         changes = [*recovered, *plan.changes]
         next_run = self._next_run(coming)
-        return Outcome(
+        return UserOutcome(
             plan, bool(changes), changes, [], planning.leaves(found), planning.leaves(coming), found, next_run
         )
 
-    def _way_back(self) -> tuple[Found, Found, planning.Plan]:
+    def _way_back(self) -> tuple[HomeFiles, HomeFiles, planning.Plan]:
         """Return what is in use, what is to be, and the plan that leads there. Raises TlsError.
 
         What an interrupted run left counts as undone. That is the way back from it, unless it was a roll-back itself.
@@ -85,7 +85,7 @@ class RollBack(Transaction):
         coming = coming._replace(contents=self._contents(coming))
         return found, coming, _STAYS._replace(generation=True, changes=changes, left=f"{in_use}")
 
-    def _refuse_unusable(self, coming: Found, name: str) -> None:
+    def _refuse_unusable(self, coming: HomeFiles, name: str) -> None:
         """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
         rollback_checks.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
         for one in self.identities:
@@ -96,7 +96,7 @@ class RollBack(Transaction):
             rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
             self._rehearse(one, self.home.store.path(name))
 
-    def _chains(self, coming: Found) -> dict[str, bytes]:
+    def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains that come back; what left them since may be trusted nowhere any more."""
         credentials = {role: planning.installed(coming, role) for role in self.roles}
         return {
@@ -105,13 +105,13 @@ class RollBack(Transaction):
             if credential
         }
 
-    def _contents(self, coming: Found) -> dict[str, bytes]:
+    def _contents(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return what is going to be staged; identities that are no longer declared do not come back."""
         credentials = {role: planning.installed(coming, role) for role in self.roles}
         usable = {role: credential for role, credential in credentials.items() if credential}
         return {path: file.content for path, file in planning.contents(usable, self.target).items()}
 
-    def _in_words(self, found: Found, coming: Found, in_use: str, name: str) -> list[str]:
+    def _in_words(self, found: HomeFiles, coming: HomeFiles, in_use: str, name: str) -> list[str]:
         """Return what changes. Raises TlsError when nothing does."""
         old, new = planning.leaves(found), planning.leaves(coming)
         changes = []
@@ -127,7 +127,7 @@ class RollBack(Transaction):
             raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
 
-    def _next_run(self, coming: Found) -> list[str]:
+    def _next_run(self, coming: HomeFiles) -> list[str]:
         """Return what the declared state is going to change on what the roll-back leads to, in words."""
         declared = self.declared._replace(renew=False, new_keys=False, certificates={})
         needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.identities}
@@ -135,7 +135,7 @@ class RollBack(Transaction):
         return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes
 
 
-def _trust(found: Found) -> str:
+def _trust(found: HomeFiles) -> str:
     if TRUST not in found.contents:
         raise TlsError(f"{TRUST}: expected in it, and readable for its OS user; found none.")
     return found.contents[TRUST].decode("ascii", "replace")

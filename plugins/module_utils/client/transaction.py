@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import login, requests, service_file, warnings
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
@@ -35,7 +35,7 @@ else:
     revocations = lazy_import("x509.revocations")
 
 
-class Outcome(NamedTuple):
+class UserOutcome(NamedTuple):
     """What was done for one OS user or, in check mode, would be.
 
     ``before`` and ``after`` are the leaves by role; ``changes`` is everything in words, ``changed`` whether anything
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     requests: list[Request]
     before: dict[str, Certificate]
     after: dict[str, Certificate]
-    found: Found
+    found: HomeFiles
     next_run: Sequence[str] = ()
 
 
@@ -80,13 +80,13 @@ class Transaction:
         for one in self.identities:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
 
-    def _refuse_to_forget(self, found: Found) -> None:
+    def _refuse_to_forget(self, found: HomeFiles) -> None:
         """Raise TlsError when the lists in use revoke certificates that the coming ones do not."""
         deployed = found.contents.get(LISTS)
         if deployed is not None and deployed != planning.lists(self.target).get(LISTS):
             revocations.refuse_to_forget(deployed, self.target.own_crls, self.target.roots, "crls", "server")
 
-    def run(self, *, check_mode: bool) -> Outcome:
+    def run(self, *, check_mode: bool) -> UserOutcome:
         """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""
         if check_mode:
             with files.locked(self.home.store.directory) if self.home.is_set_up() else contextlib.nullcontext():
@@ -95,33 +95,33 @@ class Transaction:
         with files.locked(self.home.store.directory):
             return self._converge()
 
-    def warnings(self, outcome: Outcome) -> list[str]:
+    def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return what changes connections of this user that nobody may think of, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
         is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by itself
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.told, *warnings.of_lists(self.home, self.target)]
 
-    def _look(self) -> Outcome:
+    def _look(self) -> UserOutcome:
         """Return what a run would do."""
         recovered = self._recovery()
         found, plan = self._plan()
         changes = [*recovered, *plan.changes]
         asked = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
         now = planning.leaves(found)
-        return Outcome(plan, bool(changes), changes, asked, now, now, found)
+        return UserOutcome(plan, bool(changes), changes, asked, now, now, found)
 
-    def _converge(self) -> Outcome:
+    def _converge(self) -> UserOutcome:
         recovered = self._recover()
         found, plan = self._plan()
         before = planning.leaves(found)
         if plan.waiting:
             asked, made = requests.ask(self.home, self.target, plan, found)
-            return Outcome(plan, bool(recovered or made), [*recovered, *made], asked, before, before, found)
+            return UserOutcome(plan, bool(recovered or made), [*recovered, *made], asked, before, before, found)
         after = self._apply(found, plan) if plan.changes else before
         self._tidy()
         changes = [*recovered, *plan.changes]
-        return Outcome(plan, bool(changes), changes, [], before, after, found)
+        return UserOutcome(plan, bool(changes), changes, [], before, after, found)
 
     def _recovery(self) -> list[str]:
         """Return what ``_recover`` does, in words. Raises TlsError where only a person can tell what to do."""
@@ -166,7 +166,7 @@ class Transaction:
             "file."
         )
 
-    def _plan(self) -> tuple[Found, Plan]:
+    def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self.home.found([one.role for one in self.identities])
         needed = {one.role: self._reasons(one, found) for one in self.identities}
         waiting = planning.unanswered(self.identities, needed, found, self.target)
@@ -179,7 +179,7 @@ class Transaction:
             revocations.refuse_gaps(self.target.crls, self.target.roots, "crls", self.now)
         return found, plan
 
-    def _reasons(self, identity: Identity, found: Found) -> list[str]:
+    def _reasons(self, identity: Identity, found: HomeFiles) -> list[str]:
         reasons = planning.reasons(identity, found, self.target, self.now)
         if not reasons:
             try:
@@ -197,7 +197,7 @@ class Transaction:
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
         )
 
-    def _apply(self, found: Found, plan: Plan) -> dict[str, Certificate]:
+    def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
         credentials = {one.role: self._credential(one, found, plan) for one in self.identities}
         for path in plan.directories:
@@ -221,7 +221,7 @@ class Transaction:
                     self.home.store.drop_pending_key(role)
             self.home.store.drop_stale_keys(self.now)
 
-    def _credential(self, identity: Identity, found: Found, plan: Plan) -> Credential:
+    def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
         if identity.role in plan.reasons:
             installed = planning.installed(found, identity.role)
             received = requests.received(identity, installed, self.home, self.target, self.now)
@@ -243,7 +243,7 @@ class Transaction:
             raise
         return staged
 
-    def _switch(self, found: Found, plan: Plan) -> None:
+    def _switch(self, found: HomeFiles, plan: Plan) -> None:
         early = [path for path in plan.links if found.links[path] is None and found.generation is None]
         for path in early:  # they lead nowhere, like files that are not there, until the switch fills all of them
             self.journal.put_link(path, plan.links[path])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, Found, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -18,7 +18,7 @@ else:
     revocations = lazy_import("x509.revocations")
 
 
-def of_news(home: Home, found: Found, target: Target) -> list[str]:
+def of_news(home: Home, found: HomeFiles, target: Target) -> list[str]:
     """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
     has_first_lists = bool(target.crls) and LISTS not in found.contents
     return [

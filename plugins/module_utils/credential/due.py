@@ -47,7 +47,7 @@ class Present(NamedTuple):
     unfit: str = ""
 
 
-class Place(NamedTuple):
+class CertificateFile(NamedTuple):
     """Where a certificate is (a path), and the variable that forces its renewal: for messages."""
 
     path: str
@@ -134,7 +134,7 @@ def refuse_endless_renewal(leaf: Certificate, spec: Spec, now: int) -> None:
     )
 
 
-def refuse_another_root(chain: Sequence[Certificate], place: Place, offered: Offer, now: int) -> None:
+def refuse_another_root(chain: Sequence[Certificate], place: CertificateFile, offered: Offer, now: int) -> None:
     """Raise TlsError when a chain in use (leaf first) was issued below a root that is none of those offered.
 
     New authorities in place of the old ones look like this, and to go along would shut out all who still trust the old

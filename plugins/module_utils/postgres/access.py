@@ -79,13 +79,13 @@ class Answer(NamedTuple):
 
 def rules_in(text: str, path: str, major: int) -> list[Rule]:
     """Return the rules of the text of pg_hba.conf at ``path``, and of the files that it includes."""
-    lines = includes.followed(text, includes.Place(path, major))
+    lines = includes.followed(text, includes.Source(path, major))
     return [read(line, file) for file, line in lines]
 
 
 def maps_in(text: str, path: str, major: int) -> list[Line]:
     """Return the lines of the text of pg_ident.conf at ``path``, and of the files that it includes."""
-    return [line for _file, line in includes.followed(text, includes.Place(path, major))]
+    return [line for _file, line in includes.followed(text, includes.Source(path, major))]
 
 
 def answer(declared: Iterable[Rule], maps: Sequence[Line], attempt: Attempt, facts: Facts) -> Answer:

@@ -45,7 +45,7 @@ def problems(
     the server's resolver knows a name in radiusservers, methods that its build lacks but most have.
     """
     if path:
-        lines: Iterable[tuple[str, Line]] = includes.followed(text, includes.Place(path, major))
+        lines: Iterable[tuple[str, Line]] = includes.followed(text, includes.Source(path, major))
     else:
         lines = (("", line) for line in lexer.read(text, major) if not lexer.is_directive(line, major))
     found, is_empty = [], True

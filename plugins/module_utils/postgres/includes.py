@@ -16,20 +16,20 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Li
 DEEPEST = 10  # files in files, for the server from 16 on; before, it opens files until it has no more descriptors
 
 
-class Place(NamedTuple):
+class Source(NamedTuple):
     """Where a text is from: the path of its file, and how many files lead there. ``major`` is the server's version."""
 
     path: str
     major: int
     depth: int = 0
 
-    def within(self, name: str) -> Place:
+    def within(self, name: str) -> Source:
         """Return the place of a file that is named here."""
         path = name if os.path.isabs(name) else os.path.normpath(os.path.join(os.path.dirname(self.path), name))
-        return Place(path, self.major, self.depth + 1)
+        return Source(path, self.major, self.depth + 1)
 
 
-def followed(text: str, place: Place) -> Iterator[tuple[str, Line]]:
+def followed(text: str, place: Source) -> Iterator[tuple[str, Line]]:
     """Yield the lines of a text and of all that it includes, each with the path of its file.
 
     Words from files are in them already. What could not be included makes a line with an error.
@@ -42,7 +42,7 @@ def followed(text: str, place: Place) -> Iterator[tuple[str, Line]]:
             yield place.path, expanded
 
 
-def _included(line: Line, place: Place) -> Iterator[tuple[str, Line]]:
+def _included(line: Line, place: Source) -> Iterator[tuple[str, Line]]:
     directive, name = (field[0].text for field in line.fields)
     errors = []
     try:
@@ -77,7 +77,7 @@ def _is_directory(path: str) -> bool:
     return os.path.isdir(path) or not os.stat(path)  # a dangling link is an error
 
 
-def _expanded(line: Line, place: Place) -> Line:
+def _expanded(line: Line, place: Source) -> Line:
     """Return a line with the words of the files that it names by @FILE in their places; a field may have none left."""
     if not any(_names_file(token) for field in line.fields for token in field):
         return line
@@ -96,7 +96,7 @@ def _expanded(line: Line, place: Place) -> Line:
     return line._replace(fields=fields)
 
 
-def _words(place: Place, name: str) -> tuple[list[Token], str]:
+def _words(place: Source, name: str) -> tuple[list[Token], str]:
     """Return all words of a file, and why there are not more of them."""
     tokens: list[Token] = []
     try:
@@ -114,7 +114,7 @@ def _names_file(token: Token) -> bool:
     return not token.quoted and len(token.text) > 1 and token.text[0] == "@"
 
 
-def _text(place: Place) -> str:
+def _text(place: Source) -> str:
     """Return the text of a file; a directory is an empty one to the server. Raises OSError."""
     if place.depth > DEEPEST:
         raise OSError(0, f"more than {DEEPEST} files lead to it")

@@ -29,7 +29,7 @@ _PART = re.compile(
 _ITEM = re.compile(r"\[:(?P<class>[a-z]+):\]|(?P<escape>\\.)|(?P<char>.)", re.DOTALL)
 
 
-class Found(NamedTuple):
+class Search(NamedTuple):
     """What a search gave: whether the expression matches (None: it cannot be told), and the first captured part.
 
     ``group`` is None where nothing is captured; ``is_group_sure``: whether PostgreSQL surely captures the same.
@@ -40,7 +40,7 @@ class Found(NamedTuple):
     is_group_sure: bool = False
 
 
-def search(pattern: str, text: str) -> Found:
+def search(pattern: str, text: str) -> Search:
     """Search a text as the server does."""
     parts = _parts(pattern)
     try:
@@ -48,11 +48,11 @@ def search(pattern: str, text: str) -> Found:
     except (re.error, OverflowError, RecursionError):  # what is too large for Python may be so for the server, too
         parts = None
     if parts is None:
-        return Found(None)
+        return Search(None)
     found = compiled.search(text)
     if found is None:
-        return Found(False)
-    return Found(True, found.group(1) if compiled.groups else None, _is_group_sure(parts))
+        return Search(False)
+    return Search(True, found.group(1) if compiled.groups else None, _is_group_sure(parts))
 
 
 def _parts(pattern: str) -> list[tuple[str, str]] | None:

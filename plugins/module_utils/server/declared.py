@@ -21,7 +21,7 @@ def warnings(plan: Plan, target: Target, texts: Texts, major: int) -> list[str]:
     coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
     hba, ident = (coming[name] if name in coming else texts.read(name, "") for name in ("pg_hba.conf", "pg_ident.conf"))
     path, last = texts.paths["pg_hba.conf"], configuration.managed_lines(hba)
-    maps = list(includes.followed(ident, includes.Place(texts.paths["pg_ident.conf"], major)))
+    maps = list(includes.followed(ident, includes.Source(texts.paths["pg_ident.conf"], major)))
     after = lockout.files(hba, ident, texts.paths, major)
     asked = lockout.asked_for_a_password(target.clients, after, major)
     return asked + [

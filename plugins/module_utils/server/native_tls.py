@@ -61,7 +61,7 @@ class NativeTls:
             self.fingerprint()
             self._refuse_key()
             if not _is_encrypted(self.key):  # the passphrase of one that is comes from the server's own command
-                place = rehearsal.Place(self.state.value("data_directory"), account)
+                place = rehearsal.DataDirectory(self.state.value("data_directory"), account)
                 rehearsal.server_context(self._as_target(target), Pair(self.certificate, self.key), place)
         except (TlsError, OSError) as error:
             fault = error.fault if isinstance(error, TlsError) else str(error)

@@ -25,14 +25,14 @@ _BY_COMMAND = {"ssl_groups": "-groups", "ssl_tls13_ciphers": "-ciphersuites"}
 _JUDGED = ("ssl_ciphers", _CURVE, _DH, *_PROTOCOLS, *_BY_COMMAND)
 
 
-class Place(NamedTuple):
+class DataDirectory(NamedTuple):
     """Where the server keeps what relative paths are relative to, and the OS user who runs it and commands for it."""
 
     data_directory: str
     account: Account
 
 
-def rehearse(target: Target, directory: str, place: Place) -> None:
+def rehearse(target: Target, directory: str, place: DataDirectory) -> None:
     """Make a TLS handshake in memory with the files in ``directory`` for every declared name. Raises TlsError."""
     pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
     context = server_context(target, pair, place)
@@ -41,7 +41,7 @@ def rehearse(target: Target, directory: str, place: Place) -> None:
         rehearsal.handshake(context, client, name.value.replace("*", "any", 1))
 
 
-def rehearse_settings(target: Target, place: Place) -> None:
+def rehearse_settings(target: Target, place: DataDirectory) -> None:
     """Make a handshake with the target's settings and a certificate that exists in memory, for this alone.
 
     Without settings that OpenSSL judges there is nothing to rehearse. Raises TlsError.
@@ -60,7 +60,7 @@ def rehearse_settings(target: Target, place: Place) -> None:
         os.close(descriptor)
 
 
-def server_context(target: Target, pair: rehearsal.Pair, place: Place) -> ssl.SSLContext:
+def server_context(target: Target, pair: rehearsal.Pair, place: DataDirectory) -> ssl.SSLContext:
     """Return the server side of a pair with everything that the target's settings say. Raises TlsError."""
     settings = target.settings
     context = rehearsal.server_context(pair, target.trusted_clients, settings.get("ssl_ciphers", ""))

@@ -58,7 +58,7 @@ class InForce(NamedTuple):
     installed: float | None = None
 
 
-class Look(NamedTuple):
+class SessionFacts(NamedTuple):
     """What was found at a server: its version, certificate (None: no TLS), since when it has it, and its sessions.
 
     ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read.
@@ -104,7 +104,7 @@ def _wish(options: Mapping[str, Any]) -> spec.Spec | None:
     )
 
 
-def look(port: int, socket_directory: str | None, role: str | None) -> Look:
+def look(port: int, socket_directory: str | None, role: str | None) -> SessionFacts:
     """Ask a server who is connected, and look which certificate it shows. Raises TlsError."""
     administrator = psql.locate(port, socket_directory, role)
     try:
@@ -125,7 +125,7 @@ def look(port: int, socket_directory: str | None, role: str | None) -> Look:
             path = os.path.join(settings["data_directory"], settings["ssl_cert_file"])
             with acting_as(administrator.account):
                 installed, is_on_disk = installed_at(path, leaf, administrator.account.owner)
-    return Look(found["version"], leaf, installed, is_on_disk, found["sessions"])
+    return SessionFacts(found["version"], leaf, installed, is_on_disk, found["sessions"])
 
 
 def _offers_tls(settings: Mapping[str, str]) -> bool:
@@ -192,7 +192,7 @@ def hexadecimal(serial: str) -> str:
     return f"{int(serial):x}"
 
 
-def told(found: Look, in_force: InForce, *, only_findings: bool = False) -> dict[str, Any]:
+def told(found: SessionFacts, in_force: InForce, *, only_findings: bool = False) -> dict[str, Any]:
     """Return the sessions, and how many there are of each kind, for a result."""
     listed = [(session, findings(session, in_force._replace(installed=found.installed))) for session in found.sessions]
     counts = collections.Counter(_kind(session) for session in found.sessions)
@@ -219,7 +219,7 @@ def _shown(session: Mapping[str, Any], against: Sequence[str]) -> dict[str, Any]
     }
 
 
-def certificate_facts(found: Look, wish: spec.Spec | None, now: int) -> dict[str, Any] | None:
+def certificate_facts(found: SessionFacts, wish: spec.Spec | None, now: int) -> dict[str, Any] | None:
     """Return what there is to say of a server's certificate; with a ``wish`` also when and why it is renewed next."""
     leaf = found.leaf
     if leaf is None:

@@ -243,7 +243,7 @@ class Transaction:
 
     def _rehearse(self, generation: str | None) -> None:
         """Make handshakes with a generation, or (None) with the settings and a throw-away certificate."""
-        place = rehearsal.Place(self.state.value("data_directory"), self.administrator.account)
+        place = rehearsal.DataDirectory(self.state.value("data_directory"), self.administrator.account)
         if generation is None:
             rehearsal.rehearse_settings(self.target, place)
         else:

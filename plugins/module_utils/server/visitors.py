@@ -93,7 +93,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
             raise TlsError(f"{state['hba_file']}: the server runs with this file, but it does not exist any more.")
         texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
         rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
-        maps = list(includes.followed(texts["ident_file"], includes.Place(paths["ident_file"], major)))
+        maps = list(includes.followed(texts["ident_file"], includes.Source(paths["ident_file"], major)))
     has_ca = bool(state["ca"]) if major < _HOSTS_SINCE else None
     advice = rule_advice.advice(rules, maps, major, has_ca=has_ca)
     facts = Facts(major, groups=state["groups"])

@@ -40,7 +40,7 @@ class Directory:
         order = signing.Order(str(self.path), None, authority, [request], "90d")
         return signing.sign(order, self.now, is_dry=False).certificates
 
-    def keep(self, revoked: list[dict[str, str]], now: int | None = None, **wish: Any) -> keeping.Outcome:
+    def keep(self, revoked: list[dict[str, str]], now: int | None = None, **wish: Any) -> keeping.KeepingResult:
         is_dry = wish.pop("is_dry", False)
         wanted = keeping.Wish(str(self.path), "P-256", None, revoked=revoked, **wish)
         return keeping.keep(wanted, self.now if now is None else now, is_dry=is_dry)
@@ -59,7 +59,7 @@ def lists(text: str) -> dict[str, revocations.RevocationList]:
     return {one.issuer_common_name: one for one in revocations.read_pem(text, "crls")}
 
 
-def openssl(directory: Directory, done: keeping.Outcome, name: str, at: int, tmp_path: Path) -> str:
+def openssl(directory: Directory, done: keeping.KeepingResult, name: str, at: int, tmp_path: Path) -> str:
     """Return what openssl says of the whole chain of an authority's certificate with its lists."""
     (tmp_path / "leaf").write_text(directory.chains[name])
     (tmp_path / "roots").write_text("".join(one.pem for one in done.lineages[name].roots) + done.crls[name])

@@ -40,7 +40,7 @@ class Fleet:
         leaves = {"app": read_pem(self.chain, "chain")[0], "gone": read_pem(self.gone, "chain")[0]}
         return [{"id": f"app1/shop/{role}", "serial": f"{leaf.serial:x}"} for role, leaf in leaves.items()]
 
-    def keep(self, *entries: dict[str, str], phase: str = "", is_dry: bool = False) -> keeping.Outcome:
+    def keep(self, *entries: dict[str, str], phase: str = "", is_dry: bool = False) -> keeping.KeepingResult:
         return keeping.keep(self.wish(*entries, phase=phase), self.now, is_dry=is_dry)
 
     def issue(self, role: str) -> str:
@@ -65,7 +65,7 @@ def fleet(tmp_path: Path, csr: str, now: int) -> Fleet:
     return Fleet(tmp_path / "ca", csr, now)
 
 
-def check(fleet: Fleet, done: keeping.Outcome) -> None:
+def check(fleet: Fleet, done: keeping.KeepingResult) -> None:
     """Check that lists are complete, and that with them who is valid passes, and who is revoked does not."""
     lineage, crls = done.lineages["client"], done.crls["client"]
     revocations.refuse_gaps(crls, lineage.bundle, "crls", fleet.now)

@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Path:
 
 def keep(
     directory: Path, now: int, passphrase: str | None = None, key_type: str = "P-256", *, is_dry: bool = False
-) -> keeping.Outcome:
+) -> keeping.KeepingResult:
     return keeping.keep(keeping.Wish(str(directory), key_type, passphrase), now, is_dry=is_dry)
 
 

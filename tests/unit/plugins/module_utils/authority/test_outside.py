@@ -29,7 +29,7 @@ class Fleet:
         self.keep()
         self.issue("server", "db1")
 
-    def keep(self, **change: Any) -> keeping.Outcome:
+    def keep(self, **change: Any) -> keeping.KeepingResult:
         wish = keeping.Wish(str(self.directory), "P-256", None, "90d", (), planning.Change(**change))
         return keeping.keep(wish, self.now, is_dry=False)
 
@@ -40,7 +40,7 @@ class Fleet:
         lines = (self.directory / "ledger.jsonl").read_text().splitlines()
         self.serials[authority, id_] = lines[-1].split('"')[3]
 
-    def step(self, phase: str, name: str, *holders: dict[str, Any], trust: str = "") -> keeping.Outcome:
+    def step(self, phase: str, name: str, *holders: dict[str, Any], trust: str = "") -> keeping.KeepingResult:
         seen = {"server": [{"id": "db1", "serial": self.serials["server", "db1"]}]}
         return self.keep(phase=phase, rotate=(name,), holders=seen, outside=holders, trust=[trust] if trust else [])
 

@@ -26,7 +26,7 @@ class Ca:
         self.directory, self.start = directory, start
         self.passphrase: str | None = None
 
-    def at(self, moment: int, lifetime: str = "90d", *, is_dry: bool = False) -> keeping.Outcome:
+    def at(self, moment: int, lifetime: str = "90d", *, is_dry: bool = False) -> keeping.KeepingResult:
         """Return what a run does ``moment`` seconds after the first one."""
         wish = keeping.Wish(str(self.directory), "P-256", self.passphrase, lifetime)
         return keeping.keep(wish, self.start + moment, is_dry=is_dry)
@@ -42,7 +42,7 @@ def ca(tmp_path: Path, now: int) -> Ca:
     return made
 
 
-def server(done: keeping.Outcome) -> Lineage:
+def server(done: keeping.KeepingResult) -> Lineage:
     return done.lineages["server"]
 
 

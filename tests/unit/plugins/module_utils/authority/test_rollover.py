@@ -43,12 +43,14 @@ class Fleet:
         self.outside: list[dict[str, str]] = []
         self.trust = ["none"]
 
-    def keep(self, change: planning.Change | None = None, *, is_dry: bool = False, **others: Any) -> keeping.Outcome:
+    def keep(
+        self, change: planning.Change | None = None, *, is_dry: bool = False, **others: Any
+    ) -> keeping.KeepingResult:
         change = change or planning.Change(**others)
         wish = keeping.Wish(str(self.directory), self.key_type, self.passphrase, "90d", (), change)
         return keeping.keep(wish, self.now, is_dry=is_dry)
 
-    def step(self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = NAMES) -> keeping.Outcome:
+    def step(self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = NAMES) -> keeping.KeepingResult:
         answers = {"outside": self.outside, "trust": self.trust}
         return self.keep(phase=phase, rotate=rotate, holders=self.holders, is_dry=is_dry, **answers)
 
@@ -88,7 +90,7 @@ def fleet(tmp_path: Path, now: int, csr: str) -> Fleet:
     return made
 
 
-def roots(done: keeping.Outcome, name: str = "server") -> list[str]:
+def roots(done: keeping.KeepingResult, name: str = "server") -> list[str]:
     return [one.common_name for one in done.lineages[name].roots]
 
 

@@ -24,7 +24,7 @@ class Directory:
         self.keep()
         self.issue()
 
-    def keep(self, *certificates: str, is_dry: bool = False) -> keeping.Outcome:
+    def keep(self, *certificates: str, is_dry: bool = False) -> keeping.KeepingResult:
         shown = {"client": [{"id": "app1/shop/app", "certificate": one} for one in certificates]}
         return keeping.keep(keeping.Wish(str(self.path), "P-256", None, "90d", shown=shown), self.now, is_dry=is_dry)
 

@@ -38,7 +38,7 @@ def orders(csr: str) -> dict[str, Any]:
 def sign(
     directory: Path, now: int, *requests: dict[str, Any], authority: str = "server", lifetime: str = "90d",
     passphrase: str | None = None, is_dry: bool = False,
-) -> signing.Outcome:  # fmt: skip
+) -> signing.SigningResult:  # fmt: skip
     return signing.sign(signing.Order(str(directory), passphrase, authority, requests, lifetime), now, is_dry=is_dry)
 
 
@@ -107,7 +107,7 @@ def test_nothing_is_handed_out_that_could_not_be_recorded(
 
 
 def test_without_requests_not_even_the_directory_is_looked_at(now: int) -> None:
-    assert sign(Path("/nonexistent"), now) == signing.Outcome({}, {}, "", [], [])
+    assert sign(Path("/nonexistent"), now) == signing.SigningResult({}, {}, "", [], [])
 
 
 def test_a_dry_run_checks_and_issues_nothing(directory: Path, now: int, db1: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ class Fleet:
     revoked: list[dict[str, str]]
     csrs: dict[str, str] = field(default_factory=dict)  # clients keep their key
 
-    def keep(self, **change: Any) -> keeping.Outcome:
+    def keep(self, **change: Any) -> keeping.KeepingResult:
         wish = keeping.Wish(str(self.directory), "P-256", None, "90d", self.revoked, planning.Change(**change))
         return keeping.keep(wish, self.now, is_dry=False)
 
@@ -82,7 +82,7 @@ class Fleet:
         of_ledger = sizes.pop(self.directory / ledger.FILE)
         return Night(number, done.lineages["server"].phase, issued, of_ledger, sum(sizes.values()), len(sizes), idle)
 
-    def _renew(self, name: str, done: keeping.Outcome) -> int:
+    def _renew(self, name: str, done: keeping.KeepingResult) -> int:
         requests = [self.request(name, id_) for id_ in self.leaves[name] if self._reasons(name, id_, done)]
         order = signing.Order(str(self.directory), None, name, requests, "90d")
         signed = signing.sign(order, self.now, is_dry=False)
@@ -92,7 +92,7 @@ class Fleet:
             self.leaves[name][id_] = certificate.read_pem(chain, "chain")[0]
         return len(requests)
 
-    def _reasons(self, name: str, id_: str, done: keeping.Outcome) -> list[str]:
+    def _reasons(self, name: str, id_: str, done: keeping.KeepingResult) -> list[str]:
         leaf = self.leaves[name][id_]
         names, role = (parse_all([id_], "names"), None) if name == "server" else ((), id_.rpartition("/")[2])
         wish = spec.Spec(role, names, "P-256", profiles.PURPOSES[name], done.lineages[name].issuing)

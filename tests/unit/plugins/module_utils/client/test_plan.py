@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan, target
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import Found
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -53,17 +53,17 @@ def credential(role: str, **when: int) -> plan.Credential:
     return plan.Credential(text.encode(), b"key of " + role.encode(), certificate.read_pem(text, "chain")[0])
 
 
-def installed(*roles: str, **changes: Any) -> Found:
+def installed(*roles: str, **changes: Any) -> HomeFiles:
     """Return what is found where everything is as wanted for these roles, except for ``changes``."""
     made = plan.contents({role: credential(role) for role in roles}, wanted())
-    found = Found("0001", {path: file.content for path, file in made.items()}, {}, {}, dict(LINKS), b"services")
+    found = HomeFiles("0001", {path: file.content for path, file in made.items()}, {}, {}, dict(LINKS), b"services")
     return found._replace(**changes)
 
 
-NOTHING = Found(None, {}, {}, {}, dict.fromkeys(LINKS), None)
+NOTHING = HomeFiles(None, {}, {}, {}, dict.fromkeys(LINKS), None)
 
 
-def make(found: Found, needed: dict[str, list[str]] | None = None, **changes: Any) -> plan.Plan:
+def make(found: HomeFiles, needed: dict[str, list[str]] | None = None, **changes: Any) -> plan.Plan:
     return plan.make([APP, REPORTING], plan.Needs(needed or {}, []), found, wanted(**changes), LAYOUT)
 
 

@@ -189,7 +189,7 @@ def test_all_reasons_are_given(leaf: Certificate, wish: spec.Spec) -> None:
     ]
 
 
-PLACE = due.Place("/etc/tls/server.crt", "postgres_server_renew")
+PLACE = due.CertificateFile("/etc/tls/server.crt", "postgres_server_renew")
 
 
 def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
