@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf, running, wheels
@@ -57,10 +58,14 @@ SAMPLE = {  # in any run, where test-all runs everything
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOKS = "tests/system/playbooks"
-AT_ONCE = 3  # containers that run system tests: with more a test may wait too long for its server
+OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
+SERVERS = "servers"  # the job with the tests of module server, which take as long as all others together
+AT_ONCE = 2  # containers that run system tests: with more a test may wait too long for its server
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
 PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
+FLEET = f"{PREFIX}-fleet"  # what begins the names of a fleet's containers, and its network
+BUILDING = Lock()  # of images
 WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
@@ -142,24 +147,25 @@ def prepare(control_sockets: str) -> None:
         MOLECULE_EPHEMERAL_DIRECTORY=str(STATE / "molecule"),
         NO_COLOR="" if sys.stdout.isatty() else "1",
         TEST_KEY=str(STATE / "molecule_key"),
-        TEST_PREFIX=PREFIX,
+        TEST_PREFIX=FLEET,
     )
 
 
 def build_images(suites: Iterable[str] = tuple(SUITES)) -> dict[str, str]:
-    """Return {suite: image}; what is missing is built."""
-    built = images.images(list(suites), CACHE / "logs")
-    os.environ["TEST_IMAGES"] = json.dumps(built)
+    """Return {suite: image}; what is missing is built. Steps that run side by side do that one after the other."""
+    with BUILDING:
+        built = images.images(list(suites), CACHE / "logs")
+        os.environ["TEST_IMAGES"] = json.dumps(json.loads(os.environ.get("TEST_IMAGES", "{}")) | built)
     return built
 
 
-def remove_containers() -> None:
-    """Remove the containers and the network of this checkout, also those that an interrupted run left."""
-    listing = ["podman", "ps", "--all", "--quiet", f"--filter=name=^{PREFIX}-"]
+def remove_containers(prefix: str = FLEET) -> None:
+    """Remove the containers of a fleet and its network, also those that an interrupted run left."""
+    listing = ["podman", "ps", "--all", "--quiet", f"--filter=name=^{prefix}-"]
     found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
     if found:
         subprocess.run(["podman", "rm", "--force", "--time=0", "--volumes", *found], check=True, capture_output=True)
-    subprocess.run(["podman", "network", "rm", "--force", PREFIX], check=False, capture_output=True)
+    subprocess.run(["podman", "network", "rm", "--force", FLEET], check=False, capture_output=True)
     shutil.rmtree(STATE / "molecule", ignore_errors=True)  # else Molecule believes that they still run
 
 
@@ -215,14 +221,21 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     if arguments:
         return jobs
-    return [("playbooks", CONTROLLER, [PLAYBOOKS]), *jobs[:1], ("oldest-python", OLDEST, OLDEST_TOO), *jobs[1:]]
+    return [
+        ("playbooks", CONTROLLER, [PLAYBOOKS]),
+        *jobs[:1],
+        (SERVERS, CONTROLLER, OF_SERVERS),
+        ("oldest-python", OLDEST, OLDEST_TOO),
+        *jobs[1:],
+    ]
 
 
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
+    if suite == CONTROLLER:
+        return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOKS, *OF_SERVERS))]
     sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE.get(suite, [])
-    ignored = [] if suite == CONTROLLER and arguments else [f"--ignore={PLAYBOOKS}"]
-    return [*(arguments or sample or ["tests/system"]), *ignored]
+    return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOKS}"]
 
 
 def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
@@ -283,7 +296,7 @@ def molecule(arguments: list[str]) -> Count:
 
 def molecule_actions(arguments: list[str]) -> Count:
     """Run Molecule; each action (converge, idempotence, verify ...) counts as one."""
-    code, lines = stream(["molecule", *arguments])
+    code, lines = stream(["molecule", *arguments], prefix="molecule| ")
     ends = [re.match(r"(?:INFO|ERROR|CRITICAL)\b.* Executed: (Successful|Failed)", line) for line in lines]
     results = [end[1] for end in ends if end]
     failures = tuple(end.string.rstrip("\n") for end in ends if end and end[1] == "Failed")
@@ -365,7 +378,7 @@ def clean(_arguments: list[str]) -> None:
     """Remove everything that was made here: containers, images, caches, the virtual environment."""
     if shutil.which("podman"):
         os.environ.update(podman_conf.environment(STATE / "containers.conf"))
-        remove_containers()
+        remove_containers(PREFIX)
         listing = ["podman", "images", "--quiet", f"--filter=reference={images.PREFIX}-*"]
         found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
         if found:
@@ -377,12 +390,13 @@ def clean(_arguments: list[str]) -> None:
 STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
 STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
 ALL = [step for step in STEPS if step != "bench"]  # a measurement wants a quiet machine
-LANES = [["lint", "collection"], ["unit", "docs"]]  # each lane takes about as long, on one core
+# Steps side by side. What takes one core alone, and what waits for containers, leave time to the others.
+LANES = [["collection", "molecule"], ["lint", "unit", "docs", "system"]]
 QUICK = [step for step in ALL if step not in ("controllers", "matrix", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:
-    """Run the named steps, whatever fails; return the sum. Those that use one core alone run side by side."""
+    """Run the named steps, whatever fails; return the sum. Lanes run side by side, all other steps behind them."""
     lanes = [[name for name in names if name in lane] for lane in LANES]
     with ThreadPoolExecutor() as pool:
         counts = list(pool.map(lambda lane: [run_step(name, arguments) for name in lane], lanes))

@@ -35,6 +35,7 @@ def test_every_symptom_on_the_page_is_provoked_and_every_provocation_is_on_the_p
     assert [title for title, quotes in ON_PAGE.items() if not quotes] == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("title", PROVOKED)
 def test_the_messages_of_a_symptom_are_as_quoted(site: Site, title: str) -> None:
     major = int(site.cluster.psql("SHOW server_version_num")) // 10000

@@ -79,6 +79,7 @@ def test_every_message_of_ours_on_the_page_is_provoked_and_every_provocation_is_
     assert sorted(ON_PAGE) == sorted(PROVOKED)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("title", PROVOKED)
 def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
     major = int(fleet.cluster.psql("SHOW server_version_num")) // 10000

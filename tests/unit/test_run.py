@@ -87,15 +87,20 @@ def test_the_actions_of_molecule_are_counted(
     run: Any, monkeypatch: pytest.MonkeyPatch, output: str, expected: tuple[int, int]
 ) -> None:
     original = run.stream
-    monkeypatch.setattr(run, "stream", lambda command: original(command[1:]))
+    monkeypatch.setattr(run, "stream", lambda command, prefix: original(command[1:], prefix))
     assert molecule_counts(run, output) == expected
 
 
 def test_playbooks_run_in_one_container_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
     arguments = {name: tests for name, _suite, tests in run.system_jobs([])}
     of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOKS}" in given]
-    assert set(arguments) - set(of_system) == {"playbooks", "oldest-python"}
+    assert set(arguments) - set(of_system) == {"playbooks", "servers", "oldest-python"}
     assert arguments["playbooks"] == [run.PLAYBOOKS]
+    whole, *ignored = arguments[run.CONTROLLER]
+    assert (whole, set(ignored)) == (
+        "tests/system",
+        {f"--ignore={path}" for path in (run.PLAYBOOKS, *arguments["servers"])},
+    ), "what one job leaves out others run"
     assert [name for name, given in arguments.items() if any("tests/unit" in one for one in given)] == ["oldest-python"]
     assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
 
@@ -124,12 +129,14 @@ def names(jobs: Any) -> list[str]:
 
 def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
-    assert names(run.system_jobs([])) == ["playbooks", "trixie", "oldest-python", "bullseye", "bookworm", "sid"]
+    assert names(run.system_jobs([])) == [
+        *("playbooks", "trixie", "servers", "oldest-python", "bullseye", "bookworm", "sid")
+    ]
     assert run.system_tests("sid", [])[:-1] == run.SAMPLE["sid"]
     assert all((TESTS.parent / test).is_file() for tests in run.SAMPLE.values() for test in tests)
     assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.SUITES)
     monkeypatch.setenv("ALL_FAULTS", "1")
-    assert set(names(run.system_jobs([]))) == {"playbooks", "oldest-python", *run.SUITES, *run.NEWER}
+    assert set(names(run.system_jobs([]))) == {"playbooks", "servers", "oldest-python", *run.SUITES, *run.NEWER}
     assert run.system_tests("bookworm", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
     assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
     assert names(run.system_jobs([f"{run.PLAYBOOKS}/test_x.py"])) == [run.CONTROLLER]
@@ -151,11 +158,11 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
         return work
 
     for name in run.QUICK:
-        monkeypatch.setitem(run.STEPS, name, step(name, name in ("lint", "unit")))
+        monkeypatch.setitem(run.STEPS, name, step(name, name in ("collection", "lint")))
     count = run.run_steps(run.QUICK, [])
     assert (count.passed, count.failed) == (len(run.QUICK), 1)
-    assert set(begun[:2]) == {"lint", "unit"}
-    assert begun[4:] == ["system", "molecule"]
+    assert set(begun[:2]) == {"collection", "lint"}
+    assert all([name for name in begun if name in lane] == lane for lane in run.LANES)
     assert run.run_steps(["docs"], []).passed == 1
 
 

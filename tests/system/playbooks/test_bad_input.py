@@ -77,6 +77,7 @@ def copied(site: Any) -> Iterator[Path]:
     shutil.rmtree(copy, ignore_errors=True)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("passphrase", "message"),
     [
@@ -91,6 +92,7 @@ def test_a_wrong_passphrase_stops_everything(site: Any, passphrase: str | None, 
     assert "PLAY [Servers]" not in output
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -166,6 +168,7 @@ def test_a_lifetime_that_is_none_is_refused(site: Any) -> None:
 # What the inventory says of servers
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -238,6 +241,7 @@ def test_all_mistakes_of_a_server_are_named_at_once(site: Any) -> None:
 # What only the server's host can tell
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -299,6 +303,7 @@ def test_a_host_without_psql_is_told_to_install_it(site: Any, without: Callable[
         refused(site, message, "--limit=db1")  # clients go on when a server fails
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("apart", [-301, 301])
 @pytest.mark.parametrize("host", ["db1", "app1"])
 def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: Any, host: str, apart: int) -> None:
@@ -322,6 +327,7 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
 # What the inventory says of clients
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("identities", "message"),
     [
@@ -378,6 +384,7 @@ def test_a_mistake_in_an_identity_is_found_before_the_servers_are_changed(
     assert "PLAY [Servers]" not in output
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.tests import loops
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 PHASES = ("stage", "switch", "retire", "finish")
 POOLER = "pooler1.example.com"  # outside the inventory
-KILLS = range(10) if os.environ.get("ALL_FAULTS") else (6,)  # tenths of a rollover after which it dies
+ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes minutes")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def _forget(site: Any, id_: str) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes three minutes")
+@ALL
 def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> None:
     first = {name: roots(site, name) for name in ("server", "client")}
     old = issuers(site)
@@ -285,7 +285,8 @@ def tasks(site: Any) -> int:
     return well(rotate(site)).count("\nTASK [")
 
 
-@pytest.mark.parametrize("tenth", KILLS)
+@ALL
+@pytest.mark.parametrize("tenth", range(10))
 def test_killed_anywhere_it_ends_right_when_it_is_started_again(site: Any, tasks: int, tenth: int) -> None:
     as_first_made(site)
     before = {name: roots(site, name) for name in ("server", "client")}

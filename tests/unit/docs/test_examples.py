@@ -90,6 +90,7 @@ EVERY = 1 if os.environ.get("ALL_FAULTS") else 3  # as make test-all sets it; ea
 ALL = [one for path in guides.pages() for one in examples(path.name, path.read_text(encoding="utf-8"))]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("block", ALL[::EVERY], ids=str)
 def test_ansible_takes_the_example(block: guides.Block, tmp_path: Path) -> None:
     done = checked(tmp_path, block)
