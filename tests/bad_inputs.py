@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import entries
+from ansible_collections.pgops.tls.plugins.module_utils.authority import revocation_entries
 from ansible_collections.pgops.tls.tests import clients, servers
 from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, DAY, NOW
 
@@ -132,11 +132,11 @@ def _lists() -> Iterator[Bad]:
             yield Bad(f"{module} revoked: {name}", module, {"revoked": numbers}, message)
         yield Bad(f"{module} revoked: a dictionary", module, {"revoked": {"a": 1}}, "revoked.*list")
     for name in ("emoji", "long", "combining"):
-        message = f"{entries.OPTION}: role: .*: no certificate of it is in ledger.jsonl"
+        message = f"{revocation_entries.OPTION}: role: .*: no certificate of it is in ledger.jsonl"
         yield Bad(f"revoked role: {name}", "certificate_authority", {"revoked": [{"role": STRANGE[name]}]}, message)
     wrong = {"role": KEY, "host": "a\0b", "serial": ROOT}
     for kind, value in wrong.items():
-        message = rf"{entries.OPTION}\[0\]\.{kind}: found .*, expected"
+        message = rf"{revocation_entries.OPTION}\[0\]\.{kind}: found .*, expected"
         yield Bad(f"revoked {kind}: odd", "certificate_authority", {"revoked": [{kind: value}]}, message)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module says about check mode, diff mode and idempotence, and some about their group."""
+"""What every module says about check mode, diff mode, idempotence and platform, and some about their group."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ attributes:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
       - This assumes that the system controlled or queried by the module has not changed in a relevant way.
+  platform:
+    description: The operating systems that the module runs on.
 """
 
     # Named by modules beside the fragment above, as pgops.tls.attributes.authorities

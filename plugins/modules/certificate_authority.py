@@ -37,6 +37,9 @@ attributes:
     support: full
   idempotent:
     support: full
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
@@ -415,12 +418,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
-    entries,
     keeping,
     library,
     lineage,
     planning,
     profiles,
+    revocation_entries,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
@@ -454,8 +457,8 @@ REVOKED = {
         "authority": {"type": "str", "choices": ["server", "client"]},
         "reason": {
             "type": "str",
-            "choices": list(entries.REASONS),
-            "default": entries.UNSPECIFIED,
+            "choices": list(revocation_entries.REASONS),
+            "default": revocation_entries.UNSPECIFIED,
         },
     },
 }

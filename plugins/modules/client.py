@@ -36,9 +36,14 @@ attributes:
   idempotent:
     support: full
     details: With O(renew=true) or O(new_keys=true) every call without O(certificates) asks for new certificates.
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts
+  - pgops.tls.credential
+  - pgops.tls.credential.clock
 options:
   state:
     description:
@@ -94,11 +99,6 @@ options:
         type: list
         elements: str
         default: []
-  key_type:
-    description: Type of the private keys.
-    type: str
-    choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
-    default: P-256
   roots:
     description: PEM certificates of the roots that servers' certificates have to come from, for C(root.crt).
     type: str
@@ -159,19 +159,6 @@ options:
       - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
     type: bool
     default: true
-  renew_before:
-    description:
-      - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
-      - It has to be shorter than certificates live, or every call would renew. A new one in O(certificates) that is due
-        again at once is an error, and nothing changes.
-      - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
-        thirds of its life, whatever this option says.
-    type: str
-  controller_time:
-    description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.
-    type: float
-    required: true
 seealso:
   - module: pgops.tls.certificate
   - module: pgops.tls.server
@@ -309,8 +296,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
-from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import removal, roll_back
@@ -341,7 +328,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
-        "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
+        **spec.OPTIONS,
         "roots": {"type": "str", "required": True, "no_log": True},
         "issuing": {"type": "str", "required": True, "no_log": True},
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
@@ -351,7 +338,6 @@ def argument_spec() -> dict[str, Any]:
         "renew": {"type": "bool", "default": False},
         "new_keys": {"type": "bool", "default": False, "no_log": False},
         "replace_authorities": {"type": "bool", "default": True},
-        "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
 

@@ -29,19 +29,13 @@ attributes:
     support: none
   idempotent:
     support: full
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.login
 options:
-  port:
-    description: The server's port. It is found by its Unix socket.
-    type: int
-    default: 5432
-  login_unix_socket:
-    description: Directory of the server's socket, if it is none of the usual ones.
-    type: path
-  login_user:
-    description: A role to ask the server as. By default the one named like the server's OS user.
-    type: str
   hba:
     description:
       - A text of C(pg_hba.conf) to evaluate instead of a server's files. Files that it includes are not followed.
@@ -214,6 +208,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
 
 _QUESTION = {
@@ -232,9 +227,7 @@ _QUESTION = {
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "port": {"type": "int", "default": 5432},
-        "login_unix_socket": {"type": "path"},
-        "login_user": {"type": "str"},
+        **LOGIN_OPTIONS,
         "hba": {"type": "str", "no_log": True},
         "ident": {"type": "str", "default": ""},
         "version": {"type": "int", "default": 17},

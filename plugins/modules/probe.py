@@ -24,6 +24,9 @@ attributes:
     support: none
   idempotent:
     support: full
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
 options:

@@ -36,9 +36,15 @@ attributes:
     support: full
   idempotent:
     support: full
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.login
   - pgops.tls.attributes.hosts
+  - pgops.tls.credential
+  - pgops.tls.credential.clock
 options:
   state:
     description:
@@ -67,21 +73,6 @@ options:
       - It is refused while the server's own settings name a file there.
     type: bool
     default: false
-  port:
-    description: Port of the server. A host with several clusters has a call for each.
-    type: int
-    default: 5432
-  login_unix_socket:
-    description:
-      - Directory of the server's Unix socket.
-      - By default the first of V(/var/run/postgresql) and V(/run/postgresql) with a socket for O(port). V(/tmp) has to
-        be named, since anybody can put a socket there while the server is down.
-    type: path
-  login_user:
-    description:
-      - A superuser role for the connection over the socket, made as the OS user that owns the socket.
-      - By default the role with the name of that OS user.
-    type: str
   directory:
     description:
       - Directory for the generations of this server.
@@ -111,11 +102,6 @@ options:
     type: list
     elements: str
     required: true
-  key_type:
-    description: Type of the server's private key.
-    type: str
-    choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
-    default: P-256
   roots:
     description:
       - PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
@@ -220,19 +206,6 @@ options:
     description: Whether to get a new key and certificate although nothing else asks for it.
     type: bool
     default: false
-  renew_before:
-    description:
-      - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
-      - It has to be shorter than certificates live, or every call would renew. A new one in O(certificate) that is due
-        again at once is an error, and nothing changes.
-      - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
-        thirds of its life, whatever this option says.
-    type: str
-  controller_time:
-    description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.
-    type: float
-    required: true
 seealso:
   - module: pgops.tls.certificate
   - module: pgops.tls.client
@@ -353,9 +326,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
-from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
@@ -382,14 +356,12 @@ def argument_spec() -> dict[str, Any]:
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
         "remove_directory": {"type": "bool", "default": False},
-        "port": {"type": "int", "default": 5432},
-        "login_unix_socket": {"type": "path"},
-        "login_user": {"type": "str"},
+        **LOGIN_OPTIONS,
         "directory": {"type": "path"},
         "host": {"type": "str", "default": ""},
         "former_host": {"type": "str", "default": ""},
         "names": {"type": "list", "elements": "str", "required": True},
-        "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
+        **spec.OPTIONS,
         "roots": {"type": "str", "required": True, "no_log": True},
         "issuing": {"type": "str", "required": True, "no_log": True},
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
@@ -406,7 +378,6 @@ def argument_spec() -> dict[str, Any]:
         "lock_out": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
         "clients": {"type": "list", "elements": "dict", "default": []},
         "renew": {"type": "bool", "default": False},
-        "renew_before": {"type": "str"},
         "controller_time": {"type": "float", "required": True},
     }
 

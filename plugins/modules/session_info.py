@@ -25,19 +25,14 @@ attributes:
     support: none
   idempotent:
     support: full
+  platform:
+    support: full
+    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.login
+  - pgops.tls.credential
 options:
-  port:
-    description: The server's port. It is found by its Unix socket.
-    type: int
-    default: 5432
-  login_unix_socket:
-    description: Directory of the server's socket, if it is none of the usual ones.
-    type: path
-  login_user:
-    description: A superuser role to ask the server as. By default the one named like the server's OS user.
-    type: str
   show:
     description: Whether RV(sessions) has V(all) sessions, or only those with V(findings).
     type: str
@@ -74,14 +69,6 @@ options:
     type: list
     elements: str
     default: []
-  key_type:
-    description: Type of the server's private key.
-    type: str
-    choices: [P-256, P-384, RSA-3072, RSA-4096, Ed25519]
-    default: P-256
-  renew_before:
-    description: How long before its end a certificate is renewed. See O(pgops.tls.server#module:renew_before).
-    type: str
 seealso:
   - module: pgops.tls.fleet_report
   - module: pgops.tls.hba_info
@@ -235,17 +222,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
-from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
-        "port": {"type": "int", "default": 5432},
-        "login_unix_socket": {"type": "path"},
-        "login_user": {"type": "str"},
+        **LOGIN_OPTIONS,
         "show": {"type": "str", "choices": ["all", "findings"], "default": "all"},
         "client_serials": {"type": "dict", "default": {}},
         "client_issuing": {"type": "str", "default": "", "no_log": True},
@@ -253,8 +239,7 @@ def argument_spec() -> dict[str, Any]:
         "names": {"type": "list", "elements": "str", "default": []},
         "issuing": {"type": "str", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
-        "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
-        "renew_before": {"type": "str"},
+        **spec.OPTIONS,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import entries, outside
+from ansible_collections.pgops.tls.plugins.module_utils.authority import outside, revocation_entries
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import places
 Check = Callable[[], object]
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
-    entries.OPTION,
+    revocation_entries.OPTION,
     outside.HOLDERS,
     "postgres_server_names",
     "postgres_server_extra_names",
@@ -49,8 +49,8 @@ def of_ca(variables: Mapping[str, Any]) -> list[str]:
 
 
 def _ca_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
-    for number, one in enumerate(variables[entries.OPTION]):
-        yield functools.partial(entries.parse_one, one, entries.OPTION, number)
+    for number, one in enumerate(variables[revocation_entries.OPTION]):
+        yield functools.partial(revocation_entries.parse_one, one, revocation_entries.OPTION, number)
     for number, one in enumerate(variables[outside.HOLDERS]):
         yield functools.partial(outside.parse_one, one, number)
 
@@ -74,12 +74,12 @@ def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[st
     ``roles`` and ``hosts`` are those that it does, each with where it says so.
     """
     found = []
-    for number, entry in enumerate(entries.parse(items, entries.OPTION)):
+    for number, entry in enumerate(revocation_entries.parse(items, revocation_entries.OPTION)):
         place = {"role": roles, "host": hosts}.get(entry.kind, {}).get(entry.value)
         if place is not None:
             found.append(
-                f"{entries.OPTION}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, but "
-                f"{place} gives it one. Take it out there. Or, if it is to have another certificate, revoke the "
+                f"{revocation_entries.OPTION}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, "
+                f"but {place} gives it one. Take it out there. Or, if it is to have another certificate, revoke the "
                 "one it has by serial; the lines of ledger.jsonl in postgres_ca_directory tell serial numbers."
             )
     return found

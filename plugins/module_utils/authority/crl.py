@@ -15,11 +15,11 @@ import os
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
-    entries,
     issuing,
     keys,
     profiles,
     revocation,
+    revocation_entries,
     store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Generation
@@ -213,7 +213,7 @@ def _signed(issuer: Issuer, key: keys.AuthorityKey, lines: Iterable[Mapping[str,
 def _entry(line: Mapping[str, Any]) -> Any:
     builder = x509.RevokedCertificateBuilder().serial_number(int(line["serial"], 16))
     builder = builder.revocation_date(_moment(revocation.revoked_at(line)))
-    if line["reason"] != entries.UNSPECIFIED:  # which RFC 5280 wants left out
+    if line["reason"] != revocation_entries.UNSPECIFIED:  # which RFC 5280 wants left out
         builder = builder.add_extension(x509.CRLReason(x509.ReasonFlags(line["reason"])), critical=False)
     return builder.build()
 

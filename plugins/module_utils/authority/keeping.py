@@ -12,8 +12,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
     keys,
     ledger,
+    lifetimes,
     lineage,
-    lives,
     planning,
     profiles,
     rollover,
@@ -27,10 +27,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, entries, revocation
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation, revocation_entries
 else:
     crl = lazy_import("authority.crl")
-    entries = lazy_import("authority.entries")
+    revocation_entries = lazy_import("authority.revocation_entries")
     revocation = lazy_import("authority.revocation")
 
 
@@ -150,13 +150,13 @@ def _check_wish(wish: Wish) -> None:
     keys.check_passphrase(wish.passphrase)
     keys.check_type(wish.key_type)
     if wish.lifetime:
-        durations.seconds(wish.lifetime, lives.LIFETIME)
+        durations.seconds(wish.lifetime, lifetimes.LIFETIME)
 
 
 def _refuse_unfit_place(wish: Wish) -> None:
     """Raise TlsError when the directory does not exist, and new authorities in it cannot be what is wished."""
     _refuse_to_create(wish, list(profiles.PURPOSES))
-    lives.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lives.LIFETIME)
+    lifetimes.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lifetimes.LIFETIME)
     store.check_writable(wish.directory)
 
 
@@ -205,8 +205,8 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
     is_recorded = os.path.exists(os.path.join(wish.directory, ledger.REVOKED))
     found = None
     if wish.revoked or is_recorded:
-        wanted = entries.parse(wish.revoked, entries.OPTION)
-        found = revocation.look(wish.directory, wanted, entries.OPTION, now)
+        wanted = revocation_entries.parse(wish.revoked, revocation_entries.OPTION)
+        found = revocation.look(wish.directory, wanted, revocation_entries.OPTION, now)
     if not is_recorded:
         listed = crl.listed({name: one.trusted for name, one in lineages.items()})
         revocation.refuse_lost(wish.directory, listed, found)
@@ -219,7 +219,7 @@ def _lists(
     """Return the lists of revoked certificates, None as long as none are in use. Raises TlsError, OSError."""
     if revoked is None or not revoked.is_in_use:
         return None
-    lifetime = durations.seconds(wish.lifetime, lives.LIFETIME) if wish.lifetime else 0
+    lifetime = durations.seconds(wish.lifetime, lifetimes.LIFETIME) if wish.lifetime else 0
     trusted = {name: one.trusted for name, one in lineages.items()}
     return crl.plan(trusted, revoked, wish.passphrase, lifetime, now)
 
@@ -230,7 +230,7 @@ def _read_all(wish: Wish) -> dict[str, Lineage]:
 
 
 def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
-    lifetime = durations.seconds(wish.lifetime, lives.LIFETIME) if wish.lifetime else 0
+    lifetime = durations.seconds(wish.lifetime, lifetimes.LIFETIME) if wish.lifetime else 0
     place = rollover.AuthorityOptions(wish.directory, wish.passphrase, wish.key_type, lifetime)
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
     return planning.make(wish.change, found, place, serials, now)
@@ -240,8 +240,8 @@ def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
     for one in lineages:
         if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
             _refuse_other_key_type(one, wish)
-            lives.check_time(one, now)
-            lives.check_lifetime(one.authority, wish.lifetime, lives.LIFETIME)
+            lifetimes.check_time(one, now)
+            lifetimes.check_lifetime(one.authority, wish.lifetime, lifetimes.LIFETIME)
 
 
 def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:

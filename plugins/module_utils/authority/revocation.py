@@ -15,7 +15,7 @@ import os
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
-from ansible_collections.pgops.tls.plugins.module_utils.authority.entries import OPTION, UNSPECIFIED, Entry
+from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation_entries import OPTION, UNSPECIFIED, Entry
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 

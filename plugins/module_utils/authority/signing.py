@@ -12,8 +12,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
     keys,
     ledger,
+    lifetimes,
     lineage,
-    lives,
     profiles,
     renewing,
     requests,
@@ -75,7 +75,7 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
             )
         authority = found.authority
         ledger.check_writable(order.directory)
-        lives.check_time(found, now)
+        lifetimes.check_time(found, now)
         validity, warnings = _validity(found, lifetime, order.lifetime, now)
         not_after = clock.instant(validity.not_after)
         if is_dry:
@@ -89,7 +89,7 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
 
 def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[issuing.Validity, list[str]]:
     """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
-    lives.check_lifetime(found.authority, written, "lifetime")
+    lifetimes.check_lifetime(found.authority, written, "lifetime")
     issuer = found.authority.issuing
     left = issuer.not_after - now
     name, end = f"issuing CA {issuer.common_name!r}", clock.instant(issuer.not_after)

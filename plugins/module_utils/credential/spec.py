@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+
+# How the modules that look after leaves take it; doc fragment credential describes these options
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "key_type": {"type": "str", "choices": list(KEY_TYPES), "default": "P-256", "no_log": False},
+    "renew_before": {"type": "str"},
+}
 
 
 class Spec(NamedTuple):

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import stat
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
@@ -23,6 +23,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 # the server is down, and would be given the server's certificate.
 SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql")
 CONNECT_TIMEOUT = 10  # seconds that a server may take to let a session in
+# How the modules that ask a server reach it; doc fragment login describes these options
+LOGIN_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "port": {"type": "int", "default": 5432},
+    "login_unix_socket": {"type": "path"},
+    "login_user": {"type": "str"},
+}
 
 
 class UnreachableError(TlsError):

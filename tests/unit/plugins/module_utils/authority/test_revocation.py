@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import entries, ledger, revocation
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, revocation, revocation_entries
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
@@ -46,7 +46,7 @@ def directory(tmp_path: Path, now: int) -> str:
 
 
 def look(directory: str, now: int, *listed: dict[str, str]) -> revocation.Revoked:
-    return revocation.look(directory, entries.parse(listed, "revoked"), "revoked", now)
+    return revocation.look(directory, revocation_entries.parse(listed, "revoked"), "revoked", now)
 
 
 def test_a_serial_number_stands_for_every_certificate_of_its_key(tmp_path: Path, now: int) -> None:
@@ -194,7 +194,7 @@ def test_an_entry_whose_certificates_have_ended_is_a_warning(directory: str, now
 )
 def test_an_entry_that_cannot_be_is_named(entry: Any, message: str) -> None:
     with pytest.raises(TlsError, match=message):
-        entries.parse([entry], "revoked")
+        revocation_entries.parse([entry], "revoked")
 
 
 def test_names_of_any_letters_are_found_in_the_ledger(directory: str, now: int) -> None:
