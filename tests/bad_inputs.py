@@ -150,7 +150,7 @@ def _pem() -> Iterator[Bad]:
             yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")
     for name, (pem, message) in NOT_PEM.items():
         if name not in ("nothing", "a leaf"):  # none is what the option means, and any leaf may be trusted as such
-            yield Bad(f"probe roots: {name}", "probe", {"roots": pem}, f"roots: .*{message}")
+            yield Bad(f"probe roots: {name}", "probe_info", {"roots": pem}, f"roots: .*{message}")
     for option in ("roots", "trusted_clients"):
         message = f"{option}: expected at least one self-signed root that is valid now"
         yield Bad(f"client {option}: expired", "client", {option: EXPIRED}, message)
@@ -163,7 +163,7 @@ def _strange() -> Iterator[Bad]:
         if name == "half a character":
             continue  # Ansible itself lets none through to a module
         yield Bad(f"server names: {name}", "server", {"names": [text]}, names)
-        yield Bad(f"probe names: {name}", "probe", {"names": [text]}, names)
+        yield Bad(f"probe names: {name}", "probe_info", {"names": [text]}, names)
         yield Bad(
             f"server login_user: {name}",
             "server",
@@ -191,7 +191,7 @@ def _strange() -> Iterator[Bad]:
         yield Bad(f"client certificates: {name}", "client", {"certificates": {text: ROOT}}, "is none of the identities")
         yield Bad(
             f"connection os_user: {name}",
-            "connection",
+            "connection_info",
             {"expectations": [{"host": "localhost", "role": "app", "os_user": text}]},
             r"os_user: ",
         )
@@ -316,50 +316,50 @@ OPTIONS = [
     Bad("certificates are a list", "client", {"certificates": [1]}, "certificates.*dict"),
     Bad(
         "unknown host option",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "a,b", "role": "app", "os_user": "{user}"}]},
         r"expectations\[0\]\.host: 'a,b' is no host name",
     ),
     Bad(
         "a socket as host",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "/tmp", "role": "app", "os_user": "{user}"}]},
         r"expectations\[0\]\.host: '/tmp' is no host name",
     ),
     Bad(
         "NUL in a host",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "a\0b", "role": "app", "os_user": "{user}"}]},
         r"expectations\[0\]\.host: .* control characters",
     ),
     Bad(
         "NUL in a role",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "localhost", "role": "a\0b", "os_user": "{user}"}]},
         r"expectations\[0\]\.role: .* control characters",
     ),
     Bad(
         "port of a connection",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "port": 65536}]},
         r"expectations\[0\]\.port: found 65536",
     ),
     Bad(
         "kind without refusal",
-        "connection",
+        "connection_info",
         {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "kind": "plaintext"}]},
         "kind belongs to expect=refused",
     ),
-    Bad("port of a probe", "probe", {"port": 65536}, "port: found 65536, expected a TCP port"),
-    Bad("negative port of a probe", "probe", {"port": -1}, "port: found -1"),
-    Bad("no time", "probe", {"timeout": 0}, "timeout: found 0 s, expected 1 to"),
-    Bad("negative time", "probe", {"timeout": -1}, "timeout: found -1 s, expected 1 to"),
-    Bad("endless time", "probe", {"timeout": 10**12}, "timeout: found 1e.12 s, expected 1 to"),
-    Bad("a host with an empty label", "probe", {"host": "a..b"}, "no TCP connection"),
-    Bad("a host with a NUL", "probe", {"host": "a\0b"}, "no TCP connection"),
-    Bad("a host of 10,000 characters", "probe", {"host": "a" * 10_000}, "no TCP connection"),
-    Bad("a command as host", "probe", {"host": "$(id)"}, "no TCP connection"),
-    Bad("an impossible name to ask for", "probe", {"server_name": "a" * 300}, "TLS handshake failed"),
+    Bad("port of a probe", "probe_info", {"port": 65536}, "port: found 65536, expected a TCP port"),
+    Bad("negative port of a probe", "probe_info", {"port": -1}, "port: found -1"),
+    Bad("no time", "probe_info", {"timeout": 0}, "timeout: found 0 s, expected 1 to"),
+    Bad("negative time", "probe_info", {"timeout": -1}, "timeout: found -1 s, expected 1 to"),
+    Bad("endless time", "probe_info", {"timeout": 10**12}, "timeout: found 1e.12 s, expected 1 to"),
+    Bad("a host with an empty label", "probe_info", {"host": "a..b"}, "no TCP connection"),
+    Bad("a host with a NUL", "probe_info", {"host": "a\0b"}, "no TCP connection"),
+    Bad("a host of 10,000 characters", "probe_info", {"host": "a" * 10_000}, "no TCP connection"),
+    Bad("a command as host", "probe_info", {"host": "$(id)"}, "no TCP connection"),
+    Bad("an impossible name to ask for", "probe_info", {"server_name": "a" * 300}, "TLS handshake failed"),
     Bad("passphrase is wrong", "certificate_authority", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"),
     Bad("passphrase is missing", "certificate_authority", {"passphrase": None}, "no passphrase was given"),
     Bad("passphrase is short", "certificate", {"passphrase": "!"}, "expected at least 8 characters"),

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client host as the tests of module connection see it: expectations of a server, and what became of them."""
+"""A client host as the tests of module connection_info see it: expectations of a server, and what became of them."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ options:
     type: str
     default: postgres
   refused:
-    description: The kinds of connection that must be refused, see M(pgops.tls.connection). By default all.
+    description: The kinds of connection that must be refused, see M(pgops.tls.connection_info). By default all.
     type: list
     elements: str
   other_role:
@@ -86,13 +86,13 @@ options:
     type: str
     default: ""
 seealso:
-  - module: pgops.tls.connection
+  - module: pgops.tls.connection_info
 author: The pgops.tls authors (@pgops)
 """
 
 EXAMPLES = r"""
 - name: Verify from every client that it reaches every server, and that nothing else is let in
-  pgops.tls.connection:
+  pgops.tls.connection_info:
     expectations: "{{ servers | pgops.tls.expectations(postgres_client_identities, clients=clients, here=own) }}"
   vars:
     servers: "{{ groups['postgres_servers'] | map('extract', hostvars) }}"
@@ -102,7 +102,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: What M(pgops.tls.connection) takes as its option O(pgops.tls.connection#module:expectations).
+  description: What M(pgops.tls.connection_info) takes as its option O(pgops.tls.connection_info#module:expectations).
   type: list
   elements: dict
 """

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filter that says what the results of module connection have wrong."""
+"""Filter that says what the results of module connection_info have wrong."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: verification_deviations
-short_description: Say what the results of module connection have wrong
+short_description: Say what the results of module connection_info have wrong
 version_added: 0.1.0
 description:
   - A sentence for each cause of connections that were not as expected, with client host, server, name, what was
@@ -16,7 +16,7 @@ description:
 positional: behind, servers
 options:
   _input:
-    description: The results of M(pgops.tls.connection) by client host.
+    description: The results of M(pgops.tls.connection_info) by client host.
     type: dict
     required: true
   behind:

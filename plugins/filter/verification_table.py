@@ -2,19 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filter that writes the results of module connection as a table."""
+"""Filter that writes the results of module connection_info as a table."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: verification_table
-short_description: Write the results of module connection as a table
+short_description: Write the results of module connection_info as a table
 version_added: 0.1.0
 description: One aligned line for each connection, and a last one that counts them.
 positional: show, notes
 options:
   _input:
-    description: The results of M(pgops.tls.connection) by client host. A result without checks is shown as such.
+    description: The results of M(pgops.tls.connection_info) by client host. A result without checks is shown as such.
     type: dict
     required: true
   show:

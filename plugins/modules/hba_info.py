@@ -87,7 +87,7 @@ options:
         default: false
 seealso:
   - module: pgops.tls.server
-  - module: pgops.tls.connection
+  - module: pgops.tls.connection_info
 author:
   - The pgops.tls authors (@pgops)
 """

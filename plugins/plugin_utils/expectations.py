@@ -111,7 +111,8 @@ def expectations(
 
     ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
     role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
-    result is what module connection takes, without what is ``tried`` elsewhere. Raises TlsError for an unknown kind.
+    result is what module connection_info takes, without what is ``tried`` elsewhere. Raises TlsError for an unknown
+    kind.
     """
     unknown = [kind for kind in refused if kind not in REFUSALS]
     if unknown:

@@ -39,7 +39,7 @@ class Server(NamedTuple):
     """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
-    beside the certificate. ``machine``: where it runs. ``certificate``: what module connection is told of its own.
+    beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info is told of its own.
     """
 
     name: str
@@ -186,9 +186,9 @@ def _database(identity: Mapping[str, Any], default: str) -> str:
 
 
 def _certificate(name: str, names: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a server that may answer and the certificate that this run knows of it, as module connection takes it."""
-    told = {key: known[key] for key in ("serial", "not_before") if key in known}
-    return {"server": name, "names": sorted(set(map(_key, names))), **told}
+    """Return a server that may answer and what is known of its certificate, as module connection_info takes it."""
+    facts = {key: known[key] for key in ("serial", "not_before") if key in known}
+    return {"server": name, "names": sorted(set(map(_key, names))), **facts}
 
 
 @functools.lru_cache(maxsize=None)

@@ -37,7 +37,7 @@ def listed(variables: Variables) -> Result:
 
 
 def verified(variables: Variables) -> Result:
-    """Return what module connection said of the connections from a host."""
+    """Return what module connection_info said of the connections from a host."""
     return _result(variables, "postgres_verify_result")
 
 

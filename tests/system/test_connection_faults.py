@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections that hang, addresses that are silent, processes that die: what module connection says then."""
+"""Connections that hang, addresses that are silent, processes that die: what module connection_info says then."""
 
 from __future__ import annotations
 

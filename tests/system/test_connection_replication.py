@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Physical replication connections, as a standby makes them, tried by module connection."""
+"""Physical replication connections, as a standby makes them, tried by module connection_info."""
 
 from __future__ import annotations
 

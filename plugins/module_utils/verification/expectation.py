@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One connection and what is to become of it, as the options of module connection describe it."""
+"""One connection and what is to become of it, as the options of module connection_info describe it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse
 
 
 class Expectation(NamedTuple):
-    """A connection and what is to become of it; the options of module connection, complete."""
+    """A connection and what is to become of it; the options of module connection_info, complete."""
 
     server: str
     host: str

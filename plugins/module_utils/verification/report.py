@@ -22,7 +22,7 @@ HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL"
 
 
 def as_result(check: Any) -> dict[str, Any]:
-    """Return a check of module_utils.verification.checks as module connection returns it."""
+    """Return a check of module_utils.verification.checks as module connection_info returns it."""
     expectation, attempt, verdict = check
     session = attempt.session if attempt is not None else None
     return {
@@ -98,7 +98,7 @@ def deviations(
 ) -> list[str]:
     """Return a sentence for each cause of what is wrong on any client host.
 
-    ``results`` are the results of module connection by client host; one without checks is a fault of its own, unless it
+    ``results`` are those of module connection_info by client host; one without checks is a fault of its own, unless it
     was skipped. ``behind`` are servers whose own run failed: what is wrong with them is known. ``origins`` is that of
     ``causes``.
     """

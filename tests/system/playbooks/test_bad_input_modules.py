@@ -29,7 +29,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 from ansible_collections.pgops.tls.tests import bad_inputs, bad_variables, clients
 
-MODULES = ("server", "client", "certificate", "certificate_authority", "connection", "probe")
+MODULES = ("server", "client", "certificate", "certificate_authority", "connection_info", "probe_info")
 PATIENCE = 60  # seconds after which a module hangs
 
 
@@ -67,10 +67,10 @@ class World:
             }
         return {
             "client": {**trust, "issuing": self.authorities.get("client", {}).get("issuing"), "identities": [identity]},
-            "connection": {"expectations": [{**identity, "host": "localhost", "port": self.site.cluster.port}]},
+            "connection_info": {"expectations": [{**identity, "host": "localhost", "port": self.site.cluster.port}]},
             "certificate": {**directory, "authority": "server", "requests": [{"id": "db1", "names": ["db1"]}]},
             "certificate_authority": directory,
-            "probe": {"host": "localhost", "port": self.site.cluster.port},
+            "probe_info": {"host": "localhost", "port": self.site.cluster.port},
         }[module]
 
     def call(self, module: str, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[dict[str, Any], str]:
@@ -256,7 +256,7 @@ PLACES = {
         "server", "client/0001", "server/0001/root.crt", "server/0001/issuing.crt", "client/0001/issuing.key",
     ],
     "certificate": ["ledger.jsonl", "server/0001/issuing.key"],
-    "connection": [".postgresql/pgops/current/app/postgresql.crt", ".postgresql/pgops/current/root.crt"],
+    "connection_info": [".postgresql/pgops/current/app/postgresql.crt", ".postgresql/pgops/current/root.crt"],
 }  # fmt: skip
 EVERY = [(module, place, kind) for module, places in PLACES.items() for place in places for kind in KINDS]
 PLANTED = EVERY if os.environ.get("ALL_FAULTS") else EVERY[::7]  # no divisor of the kinds: each has its turn
@@ -265,7 +265,7 @@ PLANTED = EVERY if os.environ.get("ALL_FAULTS") else EVERY[::7]  # no divisor of
 @pytest.fixture
 def copied(world: World, tmp_path: Path) -> Iterator[dict[str, Path]]:
     """Keep copies of everything, and put it back."""
-    tops = {"server": world.tls, "client": world.home, "connection": world.home}
+    tops = {"server": world.tls, "client": world.home, "connection_info": world.home}
     tops.update(certificate=world.site.authorities, certificate_authority=world.site.authorities)
     configuration = world.site.cluster.data / "pg_hba.conf"
     for name, top in (("tls", world.tls), ("home", world.home), ("ca", world.site.authorities)):

@@ -23,8 +23,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "certificate": {"directory": "/nonexistent", "authority": "server", "requests": []},
     "certificate_authority": {"directory": "/nonexistent"},
     "client": {"identities": [], "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0},
-    "connection": {"expectations": []},
-    "probe": {"host": "localhost", "port": 1},
+    "connection_info": {"expectations": []},
+    "probe_info": {"host": "localhost", "port": 1},
     "server": {
         "names": [], "ssl_conf": "", "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0,
     },

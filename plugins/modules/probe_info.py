@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: probe
+module: probe_info
 short_description: Look at the TLS of any PostgreSQL endpoint
 version_added: 0.1.0
 description:
@@ -64,20 +64,20 @@ options:
     type: int
     default: 5
 seealso:
-  - module: pgops.tls.connection
+  - module: pgops.tls.connection_info
 author:
   - The pgops.tls authors (@pgops)
 """
 
 EXAMPLES = r"""
 - name: Look at a managed database
-  pgops.tls.probe:
+  pgops.tls.probe_info:
     host: db.example.net
   register: database
   delegate_to: localhost
 
 - name: Fail if its certificate does not fit
-  pgops.tls.probe:
+  pgops.tls.probe_info:
     host: db.example.net
     names: [db.example.net]
     roots: "{{ lookup('ansible.builtin.file', 'provider-roots.pem') }}"

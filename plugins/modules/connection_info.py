@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: connection
+module: connection_info
 short_description: Try real connections and compare what happens with what is expected
 version_added: 0.1.0
 description:
@@ -177,7 +177,7 @@ options:
 seealso:
   - plugin: pgops.tls.expectations
     plugin_type: filter
-  - module: pgops.tls.probe
+  - module: pgops.tls.probe_info
   - name: SSL support of libpq
     description: The rules by which libpq chooses and checks certificates.
     link: https://www.postgresql.org/docs/current/libpq-ssl.html
@@ -187,7 +187,7 @@ author:
 
 EXAMPLES = r"""
 - name: Prove that app reaches db1 with TLS, and only with its own certificate
-  pgops.tls.connection:
+  pgops.tls.connection_info:
     expectations:
       - {host: db1.example.com, role: app, os_user: app}
       - {host: db1.example.com, role: app, os_user: app, expect: refused, kind: plaintext}
@@ -200,7 +200,7 @@ EXAMPLES = r"""
         kind: another_role
 
 - name: Prove that a certificate kept elsewhere works
-  pgops.tls.connection:
+  pgops.tls.connection_info:
     expectations:
       - host: db1.example.com
         role: report

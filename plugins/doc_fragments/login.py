@@ -1,0 +1,31 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the modules that ask a PostgreSQL server by its socket reach it."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options shared by modules server, session_info and hba_info."""
+
+    DOCUMENTATION = r"""
+options:
+  port:
+    description:
+      - Port of the server, which is found by its Unix socket. A host with several clusters has a call for each.
+    type: int
+    default: 5432
+  login_unix_socket:
+    description:
+      - Directory of the server's Unix socket.
+      - By default the first of V(/var/run/postgresql) and V(/run/postgresql) with a socket for O(port). V(/tmp) has to
+        be named, since anybody can put a socket there while the server is down.
+    type: path
+  login_user:
+    description:
+      - The role of the connection over the socket, which is made as the OS user that owns the socket.
+      - By default the role with the name of that OS user.
+      - M(pgops.tls.server) and M(pgops.tls.session_info) need a superuser.
+    type: str
+"""
