@@ -27,6 +27,7 @@ description:
     In its last year every run warns. Playbook C(pgops.tls.rotate_ca) does all of it.
 requirements:
   - cryptography >= 38
+  - the C(openssl) command, where O(passphrase) is given
 attributes:
   check_mode:
     support: full
@@ -64,8 +65,8 @@ options:
     default: true
   passphrase:
     description:
-      - The passphrase of all private keys of the authorities, at least 8 characters long. Keys are encrypted with
-        AES-256. Choose a long random one if the files leave the host.
+      - The passphrase of all private keys of the authorities, one line of 8 characters to 1000 bytes. Keys are
+        encrypted with AES-256. Choose a long random one if the files leave the host.
       - Without it the keys are not encrypted.
       - It does not change the passphrase of keys that exist; a wrong one is an error.
     type: str

@@ -123,7 +123,7 @@ def test_an_execution_environment_gets_what_the_controller_needs(user: User, run
     told = yaml.safe_load(run("ansible-builder", "introspect", user.folder))
     assert {kind: [line.split("  #")[0] for line in lines] for kind, lines in told.items()} == {
         "python": [library.REQUIREMENT.replace(" ", "")],
-        "system": ["openssh-client [platform:dpkg]", "openssh-clients [platform:rpm]"],
+        "system": ["openssh-client [platform:dpkg]", "openssh-clients [platform:rpm]", "openssl"],
     }
 
 

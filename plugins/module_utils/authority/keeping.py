@@ -158,6 +158,7 @@ def _refuse_unfit_place(wish: Wish) -> None:
     _refuse_to_create(wish, list(profiles.PURPOSES))
     lifetimes.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lifetimes.LIFETIME)
     store.check_writable(wish.directory)
+    keys.check_encryption(wish.passphrase)
 
 
 def _draft(wish: Wish, now: int) -> Draft:
@@ -171,6 +172,7 @@ def _draft(wish: Wish, now: int) -> Draft:
     plan = _plan(wish, found, revoked, now)
     if missing or plan.steps:
         store.check_writable(wish.directory)
+        keys.check_encryption(wish.passphrase)
     loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
     made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
     _check([*plan.after.values(), *made.values()], wish, now)

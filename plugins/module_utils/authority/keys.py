@@ -5,30 +5,27 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 from typing import TYPE_CHECKING, Union
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import AUTHORITY_KEY_TYPES
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes, padding, serialization
+    from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 if TYPE_CHECKING:
     AuthorityKey = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
 SHORTEST_PASSPHRASE = 8  # characters
+_LONGEST = 1000  # bytes; openssl reads a line of 1,023
 # What the library writes by itself is 2,048 rounds. An authority's files may lie in a repository, so guessing has to
 # cost more; at 0.1 s for each key that a run opens.
 _ROUNDS = 200_000
-_PBES2, _PBKDF2 = "06092a864886f70d01050d", "06092a864886f70d01050c"  # RFC 8018
-_HMAC_SHA256, _AES_256_CBC = "06082a864886f70d02090500", "060960864801650304012a"
 
 
 def check_passphrase(passphrase: str | None) -> None:
@@ -39,6 +36,17 @@ def check_passphrase(passphrase: str | None) -> None:
             f"postgres_ca_passphrase: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
             "for keys that are not encrypted."
         )
+    if passphrase is not None and ("\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST):
+        raise TlsError(
+            f"postgres_ca_passphrase: expected one line of at most {_LONGEST} bytes without a NUL, found another text. "
+            "Choose such a passphrase."
+        )
+
+
+def check_encryption(passphrase: str | None) -> None:
+    """Raise TlsError where keys are to be encrypted and cannot be, before anything is made."""
+    if passphrase is not None:
+        _openssl()
 
 
 def check_type(key_type: str) -> None:
@@ -63,12 +71,10 @@ def new_key(key_type: str) -> AuthorityKey:
 
 def to_pem(key: AuthorityKey, passphrase: str | None) -> bytes:
     """Return a key as PKCS#8 PEM, encrypted (AES-256, PBKDF2 with SHA-256) when there is a passphrase."""
-    encoded = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem: bytes = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    if passphrase is None:
-        return _pem("PRIVATE KEY", encoded)
-    return _pem("ENCRYPTED PRIVATE KEY", _encrypted(encoded, passphrase))
+    return pem if passphrase is None else _encrypted(pem, passphrase)
 
 
 def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
@@ -111,32 +117,25 @@ def _bytes(passphrase: str) -> bytes:
     return passphrase.encode("utf-8", "surrogateescape")
 
 
-def _pem(label: str, der: bytes) -> bytes:
-    text = base64.b64encode(der).decode("ascii")
-    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode("ascii")
+def _openssl() -> str:
+    return processes.find("openssl", "to encrypt the private keys of authorities")
 
 
-def _encrypted(encoded: bytes, passphrase: str) -> bytes:
-    """Return an EncryptedPrivateKeyInfo of RFC 5958: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC."""
-    salt, start = os.urandom(16), os.urandom(16)
-    derived = PBKDF2HMAC(hashes.SHA256(), length=32, salt=salt, iterations=_ROUNDS).derive(_bytes(passphrase))
-    padder = padding.PKCS7(128).padder()
-    encryptor = Cipher(algorithms.AES(derived), modes.CBC(start)).encryptor()
-    hidden = encryptor.update(padder.update(encoded) + padder.finalize()) + encryptor.finalize()
-    rounds = _der(0x02, _ROUNDS.to_bytes(_ROUNDS.bit_length() // 8 + 1, "big"))
-    derivation = _der(0x30, _der(0x04, salt), rounds, _der(0x30, bytes.fromhex(_HMAC_SHA256)))
-    schemes = (
-        _der(0x30, bytes.fromhex(_PBKDF2), derivation),
-        _der(0x30, bytes.fromhex(_AES_256_CBC), _der(0x04, start)),
-    )
-    return _der(0x30, _der(0x30, bytes.fromhex(_PBES2), _der(0x30, *schemes)), _der(0x04, hidden))
+def _encrypted(pem: bytes, passphrase: str) -> bytes:
+    """Return a key as openssl encrypts it, since the library cannot be told how many rounds it takes.
 
-
-def _der(tag: int, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    length = len(body)
-    if length < 0x80:
-        return bytes([tag, length]) + body
-    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(size)]) + size + body
+    The passphrase goes through a pipe, so no argument, variable or file has it. Raises TlsError.
+    """
+    command = _openssl()
+    how = ["-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256", "-iter", str(_ROUNDS)]
+    reader, writer = os.pipe()
+    try:
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(_bytes(passphrase) + b"\n")
+        given = ["-passout", f"fd:{reader}"]
+        done = processes.run([command, "pkcs8", *how, *given], stdin=pem.decode("ascii"), descriptors=[reader])
+    finally:
+        os.close(reader)
+    if done.status != 0:
+        raise TlsError(f"{command} could not encrypt a private key of an authority: {done.errors.strip()}.")
+    return done.output.encode("ascii")

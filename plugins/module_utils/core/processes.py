@@ -96,11 +96,16 @@ class Running:
         self.process.communicate()
 
 
-def start(argv: Sequence[str], user: Account | None = None, environment: Mapping[str, str] | None = None) -> Running:
+def start(
+    argv: Sequence[str],
+    user: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
+) -> Running:
     """Start a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
 
-    ``user`` is who runs it; root switches to that user, anybody else must already be it. Raises TlsError when it
-    cannot start.
+    ``user`` is who runs it; root switches to that user, anybody else must already be it. ``descriptors`` are open
+    files that it has, too. Raises TlsError when it cannot start.
     """
     surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
     surroundings.setdefault("HOME", user.home if user else "/nonexistent")
@@ -112,6 +117,7 @@ def start(argv: Sequence[str], user: Account | None = None, environment: Mapping
             stderr=subprocess.PIPE,
             env=surroundings,
             cwd="/",
+            pass_fds=descriptors,
             preexec_fn=becoming(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
             encoding="utf-8",
             errors="replace",
@@ -127,12 +133,14 @@ def run(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
     timeout: float = 30.0,
+    *,
+    descriptors: Sequence[int] = (),
 ) -> Completed:
-    """Run a command to its end, as ``start`` does. Secrets go through ``stdin`` only.
+    """Run a command to its end, as ``start`` does. Secrets go through ``stdin`` or ``descriptors`` only.
 
     Raises TlsError when it cannot start or runs longer than ``timeout`` seconds.
     """
-    return start(argv, user, environment).finish(stdin, timeout)
+    return start(argv, user, environment, descriptors).finish(stdin, timeout)
 
 
 def becoming(user: Account | None) -> Callable[[], None] | None:

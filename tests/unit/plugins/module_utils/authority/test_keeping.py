@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, lineage, store
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 PASSPHRASE = "correct horse battery"
@@ -28,6 +28,19 @@ def keep(
     directory: Path, now: int, passphrase: str | None = None, key_type: str = "P-256", *, is_dry: bool = False
 ) -> keeping.KeepingResult:
     return keeping.keep(keeping.Wish(str(directory), key_type, passphrase), now, is_dry=is_dry)
+
+
+def test_without_openssl_keys_that_are_to_be_encrypted_stop_it_before_anything_is_made(
+    directory: Path, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(processes, "PATH", "/nonexistent")
+    for is_there in (False, True):
+        with pytest.raises(TlsError, match=r"^The command openssl was not found .* Install it"):
+            keep(directory, now, PASSPHRASE)
+        assert directory.exists() == is_there
+        directory.mkdir(exist_ok=True, parents=True)
+    assert keep(directory, now).made == ["server", "client"]
 
 
 def contents(directory: Path) -> dict[str, tuple[int, bytes]]:

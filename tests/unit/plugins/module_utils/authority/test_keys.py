@@ -103,6 +103,21 @@ def test_other_types_of_authorities_keys_are_refused_with_the_reason(key_type: s
         keys.new_key(key_type)
 
 
+@pytest.mark.parametrize("passphrase", ["two lines\nof it", "with a \0 in it", "ö" * 501])
+def test_a_passphrase_that_openssl_would_cut_is_refused_without_showing_it(passphrase: str) -> None:
+    with pytest.raises(TlsError, match=r"^postgres_ca_passphrase: expected one line of at most 1000 bytes") as caught:
+        keys.check_passphrase(passphrase)
+    assert passphrase[:8] not in caught.value.message
+    keys.check_passphrase("ö" * 500)
+
+
+@pytest.mark.parametrize("passphrase", ["ö" * 500, "12345678", " blanks at both ends ", "'\"$(id)`\\"])
+def test_any_other_passphrase_opens_what_it_closed(key: keys.AuthorityKey, passphrase: str) -> None:
+    keys.check_passphrase(passphrase)
+    read = keys.from_pem(keys.to_pem(key, passphrase), passphrase, "x.key")
+    assert keys.public_der(read) == keys.public_der(key)
+
+
 @pytest.mark.parametrize(("passphrase", "found"), [("", "an empty one"), ("1234567", "a shorter one")])
 def test_a_short_passphrase_is_refused_without_showing_it(passphrase: str, found: str) -> None:
     with pytest.raises(TlsError, match=found) as caught:
