@@ -429,7 +429,7 @@ OPTIONS = [
     Bad("requests are a word", "certificate", {"requests": "a"}, "dictionary requested|requests.*dict"),
 ]
 
-# Requests that are refused one by one: the task itself goes on with the others
+# Requests that are refused one by one: the task itself continues with the others
 REQUESTS = {
     "no request": ({"names": ["db"]}, "expected a certificate request in PEM, found nothing"),
     "a key": ({"names": ["db"], "csr": KEY}, FOUND_KEY),

@@ -42,7 +42,7 @@ class Block:
         return found[1].split(", ") if found else []
 
     def commands(self) -> list[tuple[str, str]]:
-        """Return each command with the output that the page shows for it. A backslash at the end of a line goes on."""
+        """Return each command with the output that the page shows for it. A backslash at the end continues a line."""
         found: list[tuple[str, str]] = []
         continued = False
         for line in self.text.splitlines():

@@ -99,7 +99,7 @@ def _that_are_no_whole_pem_certificate(fleet: Any) -> None:
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients="old-ca.crt"))
 
 
-@PROVOKED.of("its own files are of no use")
+@PROVOKED.of("its own files cannot be used")
 def _its_own_files_are_of_no_use(fleet: Any) -> None:
     fleet.cluster.append("postgresql.conf", "ssl = on\nssl_cert_file = 'own.crt'\n")
     _remove(fleet)
@@ -153,7 +153,7 @@ def _gets_files_at_default_names(fleet: Any) -> None:
     fleet.heed(convergence.converge(wanted, clients.NOW, float(clients.NOW), check_mode=True).warnings)
 
 
-@PROVOKED.of("by its own settings the server would go on to use that file")
+@PROVOKED.of("by its own settings the server would still use that file")
 def _by_its_own_settings(fleet: Any) -> None:
     settings = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
     lines = [f"{name} = '{fleet.server.directory}/current/{file}'" for name, file in settings.items()]

@@ -51,7 +51,7 @@ _value:
       type: list
       elements: str
     message:
-      description: Where the authorities are, and how to go on.
+      description: Where the authorities are, and how to continue.
       type: list
       elements: str
 """

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Proven is a host that was reached, did not fail, and has what is declared; a server that a client has connected to,
     and an identity that has connected to a server, by new connections of this run that were all as expected.
-  - The playbook C(pgops.tls.rotate_ca) goes on only where this says nothing.
+  - The playbook C(pgops.tls.rotate_ca) continues only where this says nothing.
 positional: groups
 options:
   _input:

@@ -52,7 +52,7 @@ options:
     type: str
     default: ''
   client_revoked:
-    description: The serial numbers (hexadecimal) of revoked certificates. A session goes on when its own is revoked.
+    description: The serial numbers (hexadecimal) of revoked certificates. A session continues when its own is revoked.
     type: list
     elements: str
     default: []

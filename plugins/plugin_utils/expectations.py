@@ -80,7 +80,7 @@ def from_inventory(
 
     ``servers`` and ``clients`` are the variables of all server and all client hosts, ``before`` of those client hosts
     that verify in the same run and come before this one, ``here`` of this one. ``hosts`` are those of the run, none
-    for all. Raises TlsError for variables that are of no use, and when there are identities but no servers.
+    for all. Raises TlsError for variables that are useless, and when there are identities but no servers.
     """
     clients = list(clients)
     own = identities_of(identities, database)

@@ -62,7 +62,7 @@ def refuse_inside(variable: str, path: str, sources: Sequence[str]) -> None:
 
 
 def _as_before(inventory_dir: str | None, name: str) -> str:
-    """Return how to go on with what an earlier version put into its default place on another host."""
+    """Return how to continue with what an earlier version put into its default place on another host."""
     return (
         f" (until now it was {os.path.join(inventory_dir, name)}: keep that if it exists there)"
         if inventory_dir

@@ -94,7 +94,8 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     """Return what comes next for the authorities of ``rotate``, as module certificate_authority returned them.
 
     ``wanted`` is the only phase to go through, '' for all that are left; ``now`` is in Unix seconds. An authority that
-    is past the phase is left out, and the module refuses one that is not there yet. Raises TlsError for unknown words.
+    is past the phase is left out, and the module refuses one that has not reached it. Raises TlsError for unknown
+    words.
     """
     names = named(rotate)
     _check(wanted, names)
@@ -137,14 +138,14 @@ def _in_words(authority: Mapping[str, Any]) -> str:
 
 
 def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
-    """Return how to go on: with the phase that is next, or to the end."""
+    """Return how to continue: with the phase that is next, or to the end."""
     upcoming = next((one for one in PHASES if one in left.values()), "")
     if not upcoming:
         return [f"Nothing is left to do. {PLAYBOOK} -e postgres_ca_phase=stage begins another replacement."]
     if upcoming == "stage" and wanted:
         return []
     one = f"{PLAYBOOK} -e postgres_ca_phase={upcoming}"
-    return [f"{one} goes on by one phase, {PLAYBOOK} to the end."]
+    return [f"{one} continues by one phase, {PLAYBOOK} to the end."]
 
 
 def holders(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:

@@ -51,7 +51,7 @@ class Stage:
         self.handed_out += [read_pem(chain, "chain")[0].sha256 for chain in chains]
 
     def roots(self) -> dict[str, str]:
-        """Return the roots of the authorities that are there; raise TlsError for one that is not there whole."""
+        """Return the roots of the authorities that are there; raise TlsError for one that is not whole."""
         found = {name: lineage.read(str(self.directory), name, None) for name in NAMES}
         return {name: lineage.pem(one.roots) for name, one in found.items() if one}
 

@@ -4,7 +4,7 @@
 """Authorities with every fault at every operation on files, while they are replaced, renewed and dropped.
 
 Wherever a run is killed or fails: each authority is whole in the phase before or the one after, trusts what belongs to
-it, and the same call goes on to the end, without a key or half a folder left over.
+it, and the same call continues to the end, without a key or half a folder left over.
 """
 
 from __future__ import annotations

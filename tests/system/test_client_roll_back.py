@@ -175,7 +175,7 @@ def test_a_death_at_any_point_leaves_the_old_files_or_the_new_ones(clients: Clie
     seen = []
     for _number in faults.deaths(clients.roll_back):
         copy(alice.home, alice.home.with_name("died"))
-        clients.roll_back()  # the next roll-back goes on with it
+        clients.roll_back()  # the next roll-back continues with it
         assert in_use(alice) == after
         assert leftovers(alice) == []
         copy(alice.home.with_name("died"), alice.home)

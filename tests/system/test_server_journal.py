@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A journal that was damaged: a server that is whole goes on without it, any other is left alone with one command."""
+"""A journal that was damaged: a server that is whole continues without it, any other is left alone with one command."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_a_run_that_was_killed_had_done_stays_where_its_journal_got_lost_in
     damaged(managed)
     assert managed.converge(hba=f"# another\n{HBA}").changes == [SET_ASIDE]
     damaged(managed)
-    assert managed.converge().changes == [SET_ASIDE, "pg_hba.conf: changed"], "and the run goes on from there"
+    assert managed.converge().changes == [SET_ASIDE, "pg_hba.conf: changed"], "and the run continues from there"
     assert (managed.directory / "backup.damaged").is_dir(), "what was before the first one is kept"
 
 

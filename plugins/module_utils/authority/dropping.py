@@ -48,7 +48,8 @@ def steps(found: Lineage, confirmed: str, place: AuthorityOptions, now: int) -> 
     """Return what drops the root named ``confirmed``; nothing when it is not trusted any more.
 
     Where it is the one in use, what else is trusted goes first, since it lies in the same place, and a new authority
-    takes its place. The root that was named goes last: as long as it is trusted, the same call goes on. Raises OSError.
+    takes its place. The root that was named goes last: as long as it is trusted, the same call continues. Raises
+    OSError.
     """
     named = [one for one in found.trusted if one.root.common_name == confirmed]
     done: list[Step] = []

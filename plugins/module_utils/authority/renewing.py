@@ -60,7 +60,7 @@ def _root_key(found: Lineage, place: AuthorityOptions) -> tuple[keys.AuthorityKe
     """Return the key of the root, or None and why there is none. Raises OSError."""
     holder = next((one for one in found.below_root if os.path.exists(store.root_key_path(one))), found.current)
     try:
-        return store.root_key(holder, place.passphrase), "it is not there"
+        return store.root_key(holder, place.passphrase), "it does not exist"
     except TlsError as error:
         return None, error.message
 

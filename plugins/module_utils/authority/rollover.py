@@ -4,7 +4,7 @@
 """The replacement of a root, one phase at a time, so that nobody is shut out: trust, issue, forget, remove.
 
 Each phase takes effect by one rename; for ``retire``, a file of the new root goes before. A run that dies leaves the
-phase before or the one after, and the next call with the same phase goes on.
+phase before or the one after, and the next call with the same phase continues.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _finish(found: Lineage, place: AuthorityOptions) -> Step:
 def put_away(
     after: Lineage, old: list[Generation], place: AuthorityOptions, change: str, keys: Sequence[str] = store.KEYS
 ) -> Step:
-    """Return the step that removes private keys of generations which are of no use, and keeps their certificates."""
+    """Return the step that removes private keys of generations which are useless, and keeps their certificates."""
     parent = store.path(place.directory, after.name, store.RETIRED)
 
     def apply() -> None:

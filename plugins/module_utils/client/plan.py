@@ -156,7 +156,7 @@ def unanswered(
     """Return the identities whose certificate has to be asked for.
 
     A call with certificates is the answer to one without. What became due only in between, or is due again at once,
-    waits for the next run; raises TlsError when such an identity has nothing to go on with.
+    waits for the next run; raises TlsError when such an identity has nothing to continue with.
     """
     open_ones = [one for one in identities if needed.get(one.role) and one.id not in target.certificates]
     if not target.certificates:

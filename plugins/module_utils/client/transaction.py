@@ -170,7 +170,7 @@ class Transaction:
         found = self.home.found([one.role for one in self.identities])
         needed = {one.role: self._reasons(one, found) for one in self.identities}
         waiting = planning.unanswered(self.identities, needed, found, self.target)
-        if self.target.certificates:  # what they leave open has something to go on with until the next run
+        if self.target.certificates:  # what they leave open has something to continue with until the next run
             needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
         shortened = planning.shortened(self.identities, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
@@ -212,7 +212,7 @@ class Transaction:
         return {role: credential.leaf for role, credential in credentials.items()}
 
     def _tidy(self) -> None:
-        """Remove what is of no use any more. What cannot be removed now is left to the next run."""
+        """Remove what is no longer needed. What cannot be removed now is left to the next run."""
         with contextlib.suppress(OSError):
             self.home.store.prune()
             for role in (one.role for one in self.identities):
@@ -245,7 +245,7 @@ class Transaction:
 
     def _switch(self, found: HomeFiles, plan: Plan) -> None:
         early = [path for path in plan.links if found.links[path] is None and found.generation is None]
-        for path in early:  # they lead nowhere, like files that are not there, until the switch fills all of them
+        for path in early:  # they lead nowhere, like files that do not exist, until the switch fills all of them
             self.journal.put_link(path, plan.links[path])
         self.journal.switch()
         for path, to in plan.links.items():

@@ -82,7 +82,7 @@ class GenerationStore:
         return older[-1] if older else None
 
     def left_for(self, name: str | None) -> str | None:
-        """Return which generation a roll-back left for ``name``; None when that is not there by a roll-back."""
+        """Return which generation a roll-back left for ``name``; None when no roll-back made that."""
         mark = self.read(name, LEFT)
         return mark.decode("ascii", "replace").strip() if mark is not None else None
 

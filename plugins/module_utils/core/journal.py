@@ -65,8 +65,8 @@ class Journal:
     def remedy(self) -> str:
         """Return what a person can do about damage: look, then one command. It removes nothing."""
         return (
-            f"What files held before is in {self.backups}, if that is there; compare them. To go on from the files as "
-            f"they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + ASIDE)}. Then rerun."
+            f"What files held before is in {self.backups}, if that exists; compare them. To continue from the files "
+            f"as they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + ASIDE)}. Then rerun."
         )
 
     def set_aside(self) -> str:

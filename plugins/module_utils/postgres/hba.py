@@ -115,7 +115,7 @@ def _method_fault(kind: str, method: str, major: int) -> str:
     if method not in hba_options.METHODS:
         return f"method {method!r} is unknown. Expected one of {', '.join(hba_options.METHODS)}"
     if method in hba_options.NOT_BUILT:
-        return f"method {method} is not there on Linux. Expected another one"
+        return f"method {method} does not exist on Linux. Expected another one"
     if major < hba_options.SINCE.get(method, 0):
         return f"method {method} needs PostgreSQL {hba_options.SINCE[method]}, this server is {major}"
     if major > hba_options.UNTIL.get(method, major):

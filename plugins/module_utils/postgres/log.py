@@ -72,7 +72,7 @@ def since(start: Position, current: str | None = None) -> list[str]:
 
 
 def until(lines: Sequence[str], mark: str) -> list[str] | None:
-    """Return the lines before the one with ``mark``, None when it is not there (yet)."""
+    """Return the lines before the one with ``mark``, None when it does not exist (yet)."""
     at = next((number for number, line in enumerate(lines) if mark in line), None)
     return None if at is None else list(lines[:at])
 

@@ -127,7 +127,7 @@ class _Reader:
         elif char == "\\":
             kind, value = self.escape()
             if kind == _GROUP and (in_lookaround or value not in self.closed):
-                raise _BadError(f"\\{value} refers to a group that is not there")
+                raise _BadError(f"\\{value} refers to a group that does not exist")
             return kind != _PLACE
         return char not in "^$"
 

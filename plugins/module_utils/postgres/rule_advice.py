@@ -75,7 +75,7 @@ def advice(
 
 def _never_matches(site: Site, position: int) -> str:
     rule, takers = site.rule(position), site.order.takers(position)
-    # A rule that says the same as those before it is of no use, and does no harm
+    # A rule that says the same as those before it is useless, and does no harm
     if all((one.method, one.options) == (rule.method, rule.options) for one in map(site.rule, takers)):
         return ""
     places = [

@@ -20,7 +20,7 @@ MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, LISTS: 0o644, CONF: 0o6
 class Found(NamedTuple):
     """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
-    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are of no use together.
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are useless together.
     ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
     it uses otherwise than its files say. ``observable``: the log would tell of a refused reload. ``major`` is the
     server's version.

@@ -124,7 +124,7 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
             whom = ", ".join(f"{serial:x}" for serial in sorted(left_out)[:_NAMED]) or "nobody yet"
             raise TlsError(
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
-                "servers go on to trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
+                "servers still trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
                 f"Revoke the same certificates in postgres_ca_revoked (serial numbers: {whom}), or take the login of "
                 "their roles (ALTER ROLE ... NOLOGIN), then remove the setting there."
             )
@@ -154,7 +154,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
         place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
         if row.name == "ssl_crl_file":
-            told.append(f"{place}: that list is read no more. It revokes nothing that servers go on to trust.")
+            told.append(f"{place}: that list is read no more. It revokes nothing that servers still trust.")
             continue
         lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
         if lost:

@@ -118,13 +118,13 @@ class NativeTls:
             )
 
     def refuse_files_in(self, directory: str) -> None:
-        """Raise TlsError when the server would go on to use a file in a directory that is to be removed."""
+        """Raise TlsError when the server would continue to use a file in a directory that is to be removed."""
         root = os.path.realpath(directory)
         for name, value in self.settings.items():
             is_path = bool(value) and name.endswith(("_file", "_dir")) and self.is_on
             if is_path and os.path.commonpath([root, os.path.realpath(self._path(name, ""))]) == root:
                 raise TlsError(
-                    f"{name} = {shown(value)}: by its own settings the server would go on to use that file, which is "
+                    f"{name} = {shown(value)}: by its own settings the server would still use that file, which is "
                     f"to be removed with {directory}. Nothing was changed. Name a file elsewhere in "
                     f"{self.state.value('config_file')}, or leave that directory: postgres_server_remove_directory: "
                     "false."

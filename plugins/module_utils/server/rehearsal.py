@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
 
 _CURVE = "ssl_ecdh_curve"
-_OPAQUE_CURVES = ("X25519", "X448")  # of no use to PostgreSQL up to 17, which wants the parameters of a curve
+_OPAQUE_CURVES = ("X25519", "X448")  # useless to PostgreSQL up to 17, which wants the parameters of a curve
 _DH = "ssl_dh_params_file"
 _PROTOCOLS = {"ssl_min_protocol_version": "minimum_version", "ssl_max_protocol_version": "maximum_version"}
 # Python cannot set these; the command has an option for each that OpenSSL reads in the same way.

@@ -206,7 +206,7 @@ class Transaction:
         return leaf
 
     def _tidy(self) -> None:
-        """Remove what is of no use any more. What cannot be removed now is left to the next run."""
+        """Remove what is no longer needed. What cannot be removed now is left to the next run."""
         with contextlib.suppress(OSError):
             self.store.prune()
             key = self.look.read(self.store.current(), KEY)

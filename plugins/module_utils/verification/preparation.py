@@ -73,7 +73,7 @@ def prepare(one: Expectation, account: processes.Account, stranger: untrusted_ca
 
 
 def _presented(one: Expectation, own: Files) -> Presented | None:
-    """Return the certificate that libpq is going to find. Raises TlsError when a file is of no use.
+    """Return the certificate that libpq is going to find. Raises TlsError when a file is useless.
 
     libpq itself ignores a missing certificate in silence: a refusal for its lack would look like one that is wanted.
     """

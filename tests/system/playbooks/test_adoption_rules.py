@@ -131,7 +131,7 @@ def test_rules_of_many_hands(
             at("report by its group", "report", **elsewhere[7]),
             at("librarian by a list", "librarian", dbname="report", **elsewhere[7]),
             at("librarian from elsewhere", "librarian", dbname="report"),
-            at("librarian by a line that goes on", "librarian"),
+            at("librarian by a line that continues", "librarian"),
             at("a name in quotes", "Dr. Who"),
             at("a name in quotes, plaintext", "Dr. Who", sslmode="disable"),
             at("an address that is closed", "report", **elsewhere[77]),

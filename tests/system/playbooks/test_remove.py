@@ -101,7 +101,7 @@ def test_nothing_changes_anywhere_before_all_of_it_is_certain_and_nobody_is_cut_
     answer = ("-e", "postgres_server_remove_in_use=true")
     own, kept = second.data / "server.key", second.data / "kept.key"
     own.rename(kept)
-    fleet.refuses(r"fatal: \[db2\].*its own files are of no use.*Nothing was changed", "--limit", "app1,db2", *answer)
+    fleet.refuses(r"fatal: \[db2\].*its own files cannot be used.*Nothing was changed", "--limit", "app1,db2", *answer)
     kept.rename(own)
     lost = r"UNREACHABLE(?s:.*)Nothing was changed on any host, as the removal would not succeed on db2; see above"
     fleet.refuses(rf"fatal: \[db2\]: {lost}", "--limit", "all", db2=SILENT)

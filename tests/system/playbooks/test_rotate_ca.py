@@ -217,7 +217,7 @@ def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> N
 
 
 def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler_outside_may_need(site: Any) -> None:
-    """The other authority is left alone, and sessions that go on with an old certificate are told."""
+    """The other authority is left alone, and sessions that continue with an old certificate are told."""
     as_first_made(site)
     sign_outside(site)
     server, client = roots(site, "server"), roots(site, "client")

@@ -94,7 +94,7 @@ def test_what_the_inventory_says_of_the_first_host_does_not_count_for_others() -
 
 @pytest.mark.parametrize(("undefined", "problems"), [("hostvars", []), ("nope", [NOPE])])
 def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str, problems: list[str]) -> None:
-    value = StrictUndefined(name=undefined)  # what hostvars gives for a variable that uses what is not there
+    value = StrictUndefined(name=undefined)  # what hostvars gives for a variable that uses what does not exist
     hostvars = fleet(db1={"postgres_server_hba": value})
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", {"postgres_server_port": 5432}) == problems
 

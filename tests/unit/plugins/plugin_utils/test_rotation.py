@@ -99,7 +99,7 @@ def test_the_message_says_where_each_authority_is_and_how_to_go_on() -> None:
     first, second, last = rotation.next_step(made, "stage", BOTH, NOW).message
     assert first.startswith("server CA, phase staged: the new root 'PostgreSQL server root CA ")
     assert second.startswith("client CA, phase switched: everybody has a certificate below the new root")
-    assert last.startswith("ansible-playbook pgops.tls.rotate_ca -e postgres_ca_phase=switch goes on by one phase")
+    assert last.startswith("ansible-playbook pgops.tls.rotate_ca -e postgres_ca_phase=switch continues by one phase")
     done = dict.fromkeys(BOTH, authority("steady", NOW - 60, replaced=True))
     assert "Nothing is left to do." in rotation.next_step(done, "", BOTH, NOW).message[-1]
 

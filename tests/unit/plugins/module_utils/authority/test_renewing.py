@@ -125,7 +125,7 @@ def test_a_root_key_that_is_elsewhere_is_asked_for_in_time(ca: Ca, csr: str) -> 
     done = ca.at(LIFE - LIFE // 10 + 1)
     assert ["client root" in change for change in done.changes] == [True]
     (warning,) = done.warnings
-    assert f"{path}: it is not there" in warning
+    assert f"{path}: it does not exist" in warning
     assert "Put it there before 2031-10-16T08:00:00Z" in warning
     order = signing.Order(str(ca.directory), None, "server", [{"id": "db1", "csr": csr, "names": ["db1"]}], "90d")
     late = signing.sign(order, ca.start + LIFE - 80 * DAY, is_dry=False)

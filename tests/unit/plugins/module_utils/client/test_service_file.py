@@ -122,5 +122,5 @@ def test_libpq_finds_the_service_of_every_role(tmp_path: Path, role: str) -> Non
         env=environment,
         check=False,
     )
-    assert "No such file or directory" in done.stderr, done.stderr  # it went on to the socket
+    assert "No such file or directory" in done.stderr, done.stderr  # it continued to the socket
     assert "definition of service" not in done.stderr
