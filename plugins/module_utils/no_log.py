@@ -28,9 +28,9 @@ def hide_secrets(module: Any, *hidden: str, rules: str = "") -> None:
     module.no_log_values.difference_update(_texts([module.params[name] for name in hidden]))
     module.no_log_values.update(keys, redaction.secrets(rules))
     # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, whole options
-    told = getattr(module, "_new_secrets", None)
-    if told is not None:
-        told.flush()
+    announced = getattr(module, "_new_secrets", None)
+    if announced is not None:
+        announced.flush()
     register_secrets(module.no_log_values)
 
 

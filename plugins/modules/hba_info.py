@@ -235,7 +235,7 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def told(options: dict[str, Any]) -> dict[str, Any]:
+def answer_all(options: dict[str, Any]) -> dict[str, Any]:
     """Return the answers to all questions, and what there is to say of the rules. Raises TlsError, OSError."""
     if options["hba"] is not None:
         rules = visitors.of_texts(options["hba"], options["ident"], options["version"])
@@ -251,7 +251,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module, "hba", rules=module.params["hba"] or "")
     try:
-        result = told(module.params)
+        result = answer_all(module.params)
     except TlsError as error:
         module.fail_json(**error.as_result())
     except OSError as error:

@@ -46,7 +46,7 @@ class Removal(Transaction):
 
     def warnings(self, _outcome: UserOutcome) -> list[str]:
         """Return what a damaged journal has to tell; all else is the user's own business again."""
-        return self.told
+        return self.notes
 
     def run(self, *, check_mode: bool) -> UserOutcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError; then files are as they were."""
@@ -84,13 +84,13 @@ class Removal(Transaction):
             raise self._rolled_back(error, None) from error
 
     def _in_words(self, steps: _Steps) -> list[str]:
-        told = [
+        words = [
             f"{path}: {f'{os.path.basename(kept)} is back' if kept else 'the link is removed'}"
             for path, kept in steps.links.items()
         ]
         if steps.service is not None:
-            told.append(f"{self.home.service_file}: the services of this collection are removed")
-        return [*told, f"{self.home.store.directory}: removed"]
+            words.append(f"{self.home.service_file}: the services of this collection are removed")
+        return [*words, f"{self.home.store.directory}: removed"]
 
     def _outcome(self, found: HomeFiles, steps: _Steps, changes: list[str]) -> UserOutcome:
         links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}

@@ -62,7 +62,7 @@ class Transaction:
         self.now = now
         self.home = Home(user)
         self.journal = Journal(self.home.store)
-        self.told: list[str] = []  # of a damaged journal
+        self.notes: list[str] = []  # of a damaged journal
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for whatever can be known to fail before anything is changed."""
@@ -100,7 +100,7 @@ class Transaction:
         is_told = bool(self.target.certificates)  # by the call that asked for them
         is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by itself
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
-        return [*news, *self.told, *warnings.of_lists(self.home, self.target)]
+        return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
 
     def _look(self) -> UserOutcome:
         """Return what a run would do."""
@@ -160,7 +160,7 @@ class Transaction:
                 f"{damage} So nothing tells what an interrupted run left half done, and something is: "
                 f"{'; '.join(half)}. Nothing was changed. {self.journal.remedy}"
             )
-        self.told.append(
+        self.notes.append(
             f"{damage} The files of OS user {self.user.name!r} are whole all the same, and log in in a rehearsal. So "
             f"the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove that "
             "file."

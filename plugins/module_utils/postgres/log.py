@@ -91,8 +91,8 @@ def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
     if last is None:
         return []
     first = next((at for at in reversed(range(last)) if _RELOADS in lines[at]), -1)
-    told = [line for line in lines[first + 1 : last + 1] if _is_of_main_process(line, lines[last])]
-    return told[-_EXCERPT:]
+    found = [line for line in lines[first + 1 : last + 1] if _is_of_main_process(line, lines[last])]
+    return found[-_EXCERPT:]
 
 
 def _is_of_main_process(line: str, verdict: str) -> bool:

@@ -42,12 +42,12 @@ def faults(rows: Iterable[Mapping[str, Any]], major: int) -> list[Fault]:
 
 
 def _fault(name: str, file: str, line: int, error: str | None, lines: dict[int, str]) -> Fault:
-    text, told = lines.get(line, ""), error or _UNSAID
+    text, reason = lines.get(line, ""), error or _UNSAID
     if not text or redaction.secrets(
         text
     ):  # the server repeats words that it cannot make anything of, perhaps a part of a password
-        told = told.partition(":")[0].partition('"')[0].strip()
-    return Fault(name, file, line, text, told)
+        reason = reason.partition(":")[0].partition('"')[0].strip()
+    return Fault(name, file, line, text, reason)
 
 
 def _lines(path: str, major: int) -> dict[int, str]:

@@ -45,7 +45,7 @@ def _cut(text: str) -> str:
 
 def _rows(server: str, result: Mapping[str, Any], findings: Sequence[str]) -> Iterator[Sequence[str]]:
     for one in result.get("sessions", ()):
-        told = [finding for finding in one["findings"] if finding in findings]
-        if told:
+        named = [finding for finding in one["findings"] if finding in findings]
+        if named:
             texts = (one["role"], one["database"] or "replication", one["address"], one["application"] or "-")
-            yield (server, *map(str, texts), one["since"], ", ".join(told))
+            yield (server, *map(str, texts), one["since"], ", ".join(named))

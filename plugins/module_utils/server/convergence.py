@@ -36,9 +36,9 @@ def _run(made: Transaction, *, check_mode: bool) -> Outcome:
     except (TlsError, OSError) as error:
         if not made.has_recovered:
             raise
-        told = error if isinstance(error, TlsError) else _unchanged(error, made.target)
+        explained = error if isinstance(error, TlsError) else _unchanged(error, made.target)
         undone = "Before that, the transaction of an interrupted run was undone."
-        raise TlsError(f"{told.message} {undone}", **{**told.details, "changed": True}) from error
+        raise TlsError(f"{explained.message} {undone}", **{**explained.details, "changed": True}) from error
 
 
 def _unchanged(error: OSError, target: Target) -> TlsError:

@@ -134,42 +134,42 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
     """Return what does not stop a run with this plan, but will cost somebody something, in words."""
     included = f"{target.directory}/current/{CONF}"
     broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
-    told = [
+    found = [
         f"{fault}. The server still uses what it loaded before, but would not start again. Fix or remove that line."
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server still uses the maps that it loaded before; a start would leave it without any. "
         "Fix or remove that line."
         for fault in lasting(broken, plan.rules, texts.named, state.major)
     ]
-    told += [
+    found += [
         f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
         "start again. Fix or remove that line."
         for fault in state.faults
         if fault["file"] != included
     ]
     if state.value("ssl_sni") == "on":
-        told += filter(None, [hosts.in_use(state)])
+        found += filter(None, [hosts.in_use(state)])
     if state.major < 15 and not plan.rules:  # which cannot be asked about its maps
-        told += _bad_maps(state, texts)
+        found += _bad_maps(state, texts)
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
         place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
         if row.name == "ssl_crl_file":
-            told.append(f"{place}: that list is read no more. It revokes nothing that servers still trust.")
+            found.append(f"{place}: that list is read no more. It revokes nothing that servers still trust.")
             continue
         lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
         if lost:
-            told.append(
+            found.append(
                 f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
                 "authorities to postgres_server_extra_trusted_clients until the clients have others."
             )
-    told += _managed(target, texts)
+    found += _managed(target, texts)
     if target.extra_trusted:
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
-        told.append(
+        found.append(
             f"postgres_server_extra_trusted_clients: certificates of {named} log in like those of this collection; a "
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
-    return told + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
+    return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
 
 
 def _managed(target: Target, texts: Texts) -> list[str]:

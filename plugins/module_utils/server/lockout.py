@@ -74,8 +74,8 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
 
     The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
     """
-    told = _answers(clients, after, major)
-    forgotten = [(role, name, answer) for role, name, answer in told if not any(map(_takes, answer.decisions))]
+    answers = _answers(clients, after, major)
+    forgotten = [(role, name, answer) for role, name, answer in answers if not any(map(_takes, answer.decisions))]
     if not forgotten:
         return
     listed = "; ".join(f"{role} in database {name}: {_decided(answer)}" for role, name, answer in forgotten)
@@ -93,16 +93,16 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
 
 def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[str]:
     """Return a warning of the ``clients`` that the files ask for a password besides the certificate."""
-    told = [
+    asking = [
         (role, decision)
         for role, _name, answer in _answers(clients, after, major)
         for decision in answer.decisions
         if _asks(decision)
     ]
-    if not told:
+    if not asking:
         return []
-    roles = ", ".join(dict.fromkeys(role for role, _decision in told))
-    where = _decided(access.Answer([told[0][1]]))
+    roles = ", ".join(dict.fromkeys(role for role, _decision in asking))
+    where = _decided(access.Answer([asking[0][1]]))
     warning = f"These roles of postgres_client_identities need a password besides their certificate: {roles} ({where})."
     verified = "Without it, a connection is verified up to the password prompt."
     return [f"{warning} {verified} To verify the whole login, put the password into .pgpass of each OS user first."]
@@ -122,13 +122,13 @@ def _asks(decision: access.Decision) -> bool:
 def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> None:
     """Refuse files by which this module could not log in any more, or only with a password that it does not have."""
     role, account = administrator.role, administrator.account
-    told = after.answer(access.Attempt(role, "postgres", is_local=True, os_user=account.name), facts)
-    has_password = told.verdict == access.ASKED and os.path.exists(os.path.join(account.home, ".pgpass"))
-    if told.verdict in (access.ACCEPTED, access.UNKNOWN) or has_password:  # then the proof after the reload tells
+    answer = after.answer(access.Attempt(role, "postgres", is_local=True, os_user=account.name), facts)
+    has_password = answer.verdict == access.ASKED and os.path.exists(os.path.join(account.home, ".pgpass"))
+    if answer.verdict in (access.ACCEPTED, access.UNKNOWN) or has_password:  # then the proof after the reload tells
         return
     raise TlsError(
         f"The new rules would lock out this module's own connection, of OS user {account.name!r} as role {role!r} over "
-        f"the socket: {_decided(told)}. Nothing was changed. Write a rule for it before that one: local all {role} "
+        f"the socket: {_decided(answer)}. Nothing was changed. Write a rule for it before that one: local all {role} "
         "peer, with a map where the OS user is called otherwise."
     )
 
@@ -138,10 +138,10 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
 
     A session that showed no certificate counts as one of a client that has none.
     """
-    told = [(session, after.answer(_attempt(session), facts)) for session in sessions]
+    answers = [(session, after.answer(_attempt(session), facts)) for session in sessions]
     shut_out = [
         (session, answer)
-        for session, answer in told
+        for session, answer in answers
         if answer.verdict == access.REFUSED and before.answer(_attempt(session), facts).verdict != access.REFUSED
     ]
     if shut_out:

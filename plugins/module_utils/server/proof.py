@@ -86,21 +86,21 @@ class Prover:
         if is_told_by_leaf:
             shown = self._until(lambda: self.served() == fingerprint, lambda: bool(self._refused(start)))
             return None if shown else self._refused(start)  # a leaf that was not there before proves it by itself
-        told = self._told_since(start)  # for the same leaf the log has to tell
-        if told is None or not log.tells_of_reload(told):
+        logged = self._logged_since(start)  # for the same leaf the log has to tell
+        if logged is None or not log.tells_of_reload(logged):
             raise TlsError(
                 "The server shows the same certificate before and after the reload, and its log "
                 f"({start.path or 'which cannot be read here'}) does not tell of the reload, so nothing proves that "
                 "the server took the new TLS files. Run with postgres_server_renew: true for a proof by a new "
                 "certificate."
             )
-        refused = log.refusals(told, log.TLS_VERDICTS)
+        refused = log.refusals(logged, log.TLS_VERDICTS)
         return refused or (None if self.served() == fingerprint else [])
 
     def _other_hosts(self) -> str:
         """Return why the server may show another certificate although it has taken the files, '' for no reason."""
-        told = hosts.in_use(self.found) if self.found.value("ssl_sni") == "on" else ""
-        return f": {told[:-1]}" if told else ""
+        reason = hosts.in_use(self.found) if self.found.value("ssl_sni") == "on" else ""
+        return f": {reason[:-1]}" if reason else ""
 
     def rules(self, *, plaintext: str) -> None:
         """Reload after pg_hba.conf or pg_ident.conf changed; the server has found no fault in the files before.
@@ -110,9 +110,9 @@ class Prover:
         """
         start = self._log_position()
         self.administrator.reload()
-        told = self._told_since(start)  # the management connection is still let in, or this raises
+        logged = self._logged_since(start)  # the management connection is still let in, or this raises
         has_maps = os.path.exists(self.found.value("ident_file"))  # a server does without that file, and says so
-        refused = log.refusals(told or [], log.rules_verdicts(self.found, has_maps=has_maps))
+        refused = log.refusals(logged or [], log.rules_verdicts(self.found, has_maps=has_maps))
         if refused:
             raise _not_taken("The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
@@ -167,7 +167,7 @@ class Prover:
         mark = f"pgops.tls {os.urandom(8).hex()}"
         return mark, self.administrator.mark_log(mark)
 
-    def _told_since(self, start: log.Position) -> list[str] | None:
+    def _logged_since(self, start: log.Position) -> list[str] | None:
         """Return what the log says of a reload that was just asked for; None when it cannot be read.
 
         The server handles the signal before it lets in the session that marks the log, so what it has to say of the

@@ -70,9 +70,9 @@ def server_context(target: Target, pair: rehearsal.Pair, place: DataDirectory) -
     _set_protocols(context, settings)
     _load_dh(context, settings.get(_DH, ""), place.data_directory)
     for name, option in _BY_COMMAND.items():
-        held = openssl.held_against(option, settings[name], place.account) if settings.get(name) else ""
-        if held:
-            raise TlsError(f"{name}: {settings[name]!r} is nothing that OpenSSL accepts: {held} Correct it.")
+        objection = openssl.objections(option, settings[name], place.account) if settings.get(name) else ""
+        if objection:
+            raise TlsError(f"{name}: {settings[name]!r} is nothing that OpenSSL accepts: {objection} Correct it.")
     return context
 
 

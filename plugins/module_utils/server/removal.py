@@ -57,7 +57,7 @@ class RuleRemoval(Transaction):
             ssl_conf_before=self.target.ssl_conf,
             version=self.state.version,
             target=self.target,
-            warnings=[*self.told, *warnings],
+            warnings=[*self.notes, *warnings],
         )
 
     def _refuse_end(self, whole: planning.Plan, own: NativeTls) -> None:

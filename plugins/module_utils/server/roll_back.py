@@ -67,7 +67,7 @@ class RollBack(Transaction):
             ssl_conf_before=found.generation.get(CONF, b"").decode("utf-8", "replace"),
             version=self.state.version,
             target=self.target,
-            warnings=self.told if is_open else self._warnings(plan),
+            warnings=self.notes if is_open else self._warnings(plan),
             next_run=self._next_run(declared, found, plan),
         )
 

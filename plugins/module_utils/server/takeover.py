@@ -41,11 +41,11 @@ def _lost_names(leaf: Certificate, target: Target) -> list[str]:
     coming = {name.value for name in target.names}
     found = [name.value for name in leaf.names] or [leaf.common_name]
     lost = ", ".join(name for name in found if name and name not in coming)
-    told = (
+    warning = (
         f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
         "and call the server by one of these will refuse it. Add those to postgres_server_extra_names."
     )
-    return [told] if lost else []
+    return [warning] if lost else []
 
 
 def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
@@ -57,13 +57,13 @@ def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -
     if root in (one.subject for one in roots):
         return []
     new = ", ".join(repr(one.common_name) for one in roots)
-    told = (
+    warning = (
         f"The certificate that the server shows is verified by {der.in_words(root)!r}, and its new one is not: clients "
         f"that verify the server (sslmode verify-ca or verify-full) and do not trust {new} will refuse it. Before this "
         "run, add the new root to the root certificates of these clients. On hosts of postgres_clients, "
         "postgres_client_extra_roots keeps the old one beside it."
     )
-    return [told]
+    return [warning]
 
 
 def _root_of(chain: Sequence[Certificate], known: Sequence[Certificate]) -> bytes:

@@ -85,7 +85,7 @@ class Transaction:
         self.chain = self.prover.chain()
         self.served = self.chain[0].sha256 if self.chain else ""
         self.has_recovered = False
-        self.told: list[str] = []  # of a damaged journal
+        self.notes: list[str] = []  # of a damaged journal
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for a certificate. Raises TlsError, OSError."""
@@ -104,7 +104,7 @@ class Transaction:
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
-        warnings = self.told if is_open else self._warnings(plan)
+        warnings = self.notes if is_open else self._warnings(plan)
         tightened = interference.tightened(self.store, check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
@@ -118,11 +118,11 @@ class Transaction:
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
-        told = [*self.told, *interference.warnings(plan, self.target, self.state, self.texts)]
+        found = [*self.notes, *interference.warnings(plan, self.target, self.state, self.texts)]
         if self.chain and self.store.current() is None:
             own = native_tls.NativeTls(self.state, f"{self.store.current_link}/{CONF}")
-            told += takeover.warnings(self.chain, self.target, own)
-        return told
+            found += takeover.warnings(self.chain, self.target, own)
+        return found
 
     def _is_open(self) -> bool:
         """Return whether an interrupted run left a journal by which its changes can be undone."""
@@ -141,7 +141,7 @@ class Transaction:
             self.texts.forget()
             self.store.discard_unused()
             self.state = state.inspect(self.administrator)
-        self.told.append(recovery.without_journal(damage, aside, self.store.directory))
+        self.notes.append(recovery.without_journal(damage, aside, self.store.directory))
         return ["recovery: the damaged journal of an interrupted run is set aside"]
 
     def _recover(self, *, check_mode: bool) -> list[str]:

@@ -60,8 +60,8 @@ class Rules(NamedTuple):
             return [self._answer(question, question["user"])]
         if not self.logins:
             raise TlsError("questions: a question without user needs a server that knows its roles. Name the user.")
-        told = [self._answer(question, user) for user in self.logins]
-        return [one for one in told if one["verdict"] != access.REFUSED]
+        found = [self._answer(question, user) for user in self.logins]
+        return [one for one in found if one["verdict"] != access.REFUSED]
 
     def _answer(self, question: Mapping[str, Any], user: str) -> dict[str, Any]:
         attempt = _attempt(question, user)

@@ -74,8 +74,8 @@ def covers(found: Sequence[names.Name], wanted: names.Name) -> bool:
 
 def _missing(expected: Sequence[names.Name], leaf: Certificate) -> list[str]:
     missing = [name.value for name in expected if not covers(leaf.names, name)]
-    held = ", ".join(name.value for name in leaf.names) or "none"
-    return [f"The certificate lacks the names {', '.join(missing)}; it holds {held}."] if missing else []
+    named = ", ".join(name.value for name in leaf.names) or "none"
+    return [f"The certificate lacks the names {', '.join(missing)}; it holds {named}."] if missing else []
 
 
 def _too_old(leaf: Certificate, min_days: int | None, now: int) -> list[str]:

@@ -79,8 +79,8 @@ def _is_no_part(servers: Sequence[str]) -> str:
 
 def _by_another(leaf: Certificate, may_answer: Sequence[Known]) -> str:
     meant = " or ".join(f"{one.server} (serial number {one.serial})" for one in may_answer)
-    held = ", ".join(name.value for name in leaf.names) or "none"
+    named = ", ".join(name.value for name in leaf.names) or "none"
     return (
-        f"by another server than {meant}: its certificate has serial number {leaf.serial:x} and the names {held}. "
+        f"by another server than {meant}: its certificate has serial number {leaf.serial:x} and the names {named}. "
         "Look where the name leads from this host"
     )

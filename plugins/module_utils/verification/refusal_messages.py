@@ -110,8 +110,8 @@ def readable(errors: str) -> str:
     """Return a message of libpq as one line, without what the report says anyway."""
     lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("\t")]
     # each address of a name says it, mostly in the same words
-    told = dict.fromkeys(_PREAMBLE.sub("", line).strip() for line in lines)
-    return "; ".join(told) or "libpq gave no reason"
+    reasons = dict.fromkeys(_PREAMBLE.sub("", line).strip() for line in lines)
+    return "; ".join(reasons) or "libpq gave no reason"
 
 
 _PREAMBLE = re.compile(

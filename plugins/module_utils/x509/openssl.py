@@ -58,7 +58,7 @@ def throw_away(key_type: str, user: Account | None = None) -> str:
     )
 
 
-def held_against(option: str, value: str, user: Account | None = None) -> str:
+def objections(option: str, value: str, user: Account | None = None) -> str:
     """Return what OpenSSL holds against the value of one of its options for TLS, such as -groups; '' for nothing.
 
     No connection is made: there is no socket of that name.

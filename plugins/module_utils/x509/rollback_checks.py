@@ -45,11 +45,11 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
 
     Whoever already has a certificate from that one would be shut out.
     """
-    held = {one.der for one in read_pem(pem, file)}
+    known = {one.der for one in read_pem(pem, file)}
     lost = [
         one.common_name
         for one in declared
-        if one.is_self_issued and one.not_before <= now < one.not_after and one.der not in held
+        if one.is_self_issued and one.not_before <= now < one.not_after and one.der not in known
     ]
     if lost:
         raise TlsError(
