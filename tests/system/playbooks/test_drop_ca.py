@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests.endings import well
 
 DROP = [{"ansible.builtin.import_playbook": "pgops.tls.drop_ca"}]
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
@@ -31,12 +32,6 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     well(made.run(inventory=inventory))
     well(made.run())
     return made
-
-
-def well(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that went well."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def drop(site: Any, authority: str, confirmed: str = "") -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.endings import refused, well
 
 UNPARSED = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
 MADE = '"make the server CA: '
@@ -38,20 +39,6 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     """Give a site of which nothing is set up, whatever the test before has done."""
     shutil.rmtree(shared_cluster.home / "tls", ignore_errors=True)
     return site_on(shared_cluster)
-
-
-def well(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that went well."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that failed, without its line breaks."""
-    output = re.sub(r"\s+", " ", done.stdout + done.stderr)
-    assert done.returncode == 2, output
-    assert "Traceback" not in output
-    return output
 
 
 def written(site: Any, path: str, inventory: dict[str, Any] | None = None) -> Path:

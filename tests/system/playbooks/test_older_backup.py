@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making OS users takes root"),
@@ -31,18 +31,6 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     made = site_on(shared_cluster)
     well(made.run())
     return made
-
-
-def well(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that went well, without its line breaks."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return " ".join((done.stdout + done.stderr).split())
-
-
-def stopped(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout.replace('\\"', '"')
 
 
 def ledger(site: Any) -> dict[str, str]:
@@ -72,7 +60,9 @@ def test_certificates_in_use_go_back_into_the_ledger_and_a_rollover_counts_their
 ) -> None:
     in_use = ledger(site)
     restore(site, backup)
-    output = well(site.run())
+    done = site.run()
+    well(done)
+    output = as_line(done)
     assert "ledger.jsonl did not hold certificates that are in use: " in output
     assert "put back into the ledger: " in output
     for id_, serial in in_use.items():
@@ -81,7 +71,7 @@ def test_certificates_in_use_go_back_into_the_ledger_and_a_rollover_counts_their
     without_client = site.inventory()
     without_client["postgres_clients"]["hosts"] = {}
     rotate = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
-    output = stopped(site.run("-e", "postgres_ca_phase=stage", playbook=rotate, inventory=without_client))
+    output = refused(site.run("-e", "postgres_ca_phase=stage", playbook=rotate, inventory=without_client))
     assert "put back into the ledger: " not in output, "nothing is missing any more"
     (client,) = [id_ for id_ in in_use if "/" in id_]
     assert f"phase: stage is not safe yet: {client} (client certificate {in_use[client]}, until " in output
@@ -97,7 +87,7 @@ def test_a_revocation_after_the_backup_is_not_forgotten_but_stops_the_run_with_t
     assert not {*in_use.values()} & {*lost.values()}, "their holders have others"
     restore(site, backup)
     before = site.files()
-    output = stopped(site.run("--check"))
+    output = refused(site.run("--check"))
     entries = [
         f'{{serial: "{serial}", authority: {"client" if "/" in id_ else "server"}}}' for id_, serial in lost.items()
     ]

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import loops
+from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 PHASES = ("stage", "switch", "retire", "finish")
@@ -34,24 +35,6 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     made = site_on(shared_cluster)
     well(made.run())
     return made
-
-
-def well(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that went well."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def stopped(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a run that was stopped, without its line breaks."""
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout.replace("\\n", " ")
-
-
-def as_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output without line breaks, which Ansible puts into warnings where a terminal ends."""
-    return " ".join((done.stdout + done.stderr).replace("\\n", " ").split())
 
 
 def rotate(site: Any, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
@@ -119,7 +102,7 @@ def test_options_that_would_leave_hosts_behind_or_prove_nothing_stop_it_first(
     site: Any, options: tuple[str, ...], message: str
 ) -> None:
     before = site.files()
-    output = stopped(rotate(site, *options))
+    output = refused(rotate(site, *options))
     assert message in output
     assert "TASK [Check the input" not in output
     assert site.files() == before
@@ -127,7 +110,7 @@ def test_options_that_would_leave_hosts_behind_or_prove_nothing_stop_it_first(
 
 def test_a_run_that_begins_behind_the_proof_proves_nothing(site: Any) -> None:
     before = site.files()
-    output = stopped(rotate(site, "--start-at-task", "Stop where anything is not proven"))
+    output = refused(rotate(site, "--start-at-task", "Stop where anything is not proven"))
     assert "db1: this run has learnt nothing of the server, so nothing is proven." in output
     assert site.files() == before
 
@@ -142,7 +125,7 @@ def test_check_mode_says_what_comes_and_changes_nothing(site: Any) -> None:
 
 def test_a_host_that_fails_stops_it_before_anything_is_issued(site: Any) -> None:
     before = site.files()
-    output = stopped(rotate(site, postgres_server_login_user="nobody"))
+    output = refused(rotate(site, postgres_server_login_user="nobody"))
     assert re.search(r"No phase begins, because not everything is proven\. db1 failed in this run \(server\)", output)
     assert site.files() == before
 
@@ -151,7 +134,7 @@ def test_a_connection_that_does_not_work_stops_it_before_anything_is_issued(site
     before = site.files()
     site.cluster.psql("ALTER ROLE app NOLOGIN")
     try:
-        output = stopped(rotate(site))
+        output = refused(rotate(site))
     finally:
         site.cluster.psql("ALTER ROLE app LOGIN")
     assert "app1 failed in this run (verification)" in output
@@ -166,7 +149,7 @@ def test_a_forgotten_client_stops_it_by_its_name_and_nothing_is_issued(site: Any
     well(site.run(inventory=inventory))
     well(site.run())  # takes its rule away
     before = site.files()
-    output = stopped(rotate(site))
+    output = refused(rotate(site))
     (line,) = [one for one in ledger(site) if one["id"].startswith("app2/")]
     assert f"app2/{site.os_users[1]}/other" in output
     assert line["not_after"] in output
@@ -195,11 +178,11 @@ def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> N
     old = issuers(site)
     for number, phase in enumerate(PHASES):
         for wrong in PHASES[number + 1 : number + 2]:  # the one after
-            assert f"{phase} comes first" in stopped(step(site, wrong))
+            assert f"{phase} comes first" in refused(step(site, wrong))
         if phase == "retire":
             before = site.files()
             unanswered = rotate(site, "--check", "-e", "postgres_ca_phase=retire", postgres_ca_outside_trust=[])
-            assert "phase: retire needs an answer. From then on, whatever trusts 'PostgreSQL ser" in stopped(unanswered)
+            assert "phase: retire needs an answer. From then on, whatever trusts 'PostgreSQL ser" in refused(unanswered)
             assert site.files() == before
         tables = {"retire": 2, "finish": 0}.get(phase, 1)
         assert well(step(site, phase)).count("CIPHER OR REASON") == tables, "the whole table, once for each step"
@@ -224,7 +207,7 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
     one = ("-e", "postgres_ca_rotate=client")
     ended = {"authority": "server", "id": POOLER, "until": "2020-01-01", "by": "dba team"}
     with session(site) as stays:
-        output = stopped(rotate(site, *one))
+        output = refused(rotate(site, *one))
         assert "let the staged client CA issue from now on" in output
         assert "phase: retire needs an answer. postgres_ca_outside_trust: none is wrong" in output
         assert f"Known to be outside, by their certificates: {POOLER} (server certificate " in output
