@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from typing import Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
@@ -198,13 +197,13 @@ def create(directory: str, authority: issuing.Authority, passphrase: str | None,
         os.path.join(parent, name) for name in (_STAGING, place or next_number(directory, authority.name))
     )
     files.make_directory(parent, 0o700)
-    shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
+    files.remove_tree(staging)  # left by a run that died
     files.make_directory(staging, 0o700)
     try:
         _write_all(staging, authority, passphrase)
         os.rename(staging, folder)
     except OSError:
-        shutil.rmtree(staging, ignore_errors=True)
+        files.remove_tree(staging)
         raise
     files.sync_directory(parent)
     return folder

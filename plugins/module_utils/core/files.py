@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import time
 from typing import Iterator, NamedTuple
@@ -177,6 +178,16 @@ def sweep(directory: str) -> None:
                 os.rmdir(path)
             elif name.endswith(".pgops-new"):
                 os.unlink(path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with all that is in it, as far as that can be done.
+
+    What is no directory stays. A pipe that somebody put there would make the removal wait for a writer.
+    """
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _make_parents(path: str) -> None:

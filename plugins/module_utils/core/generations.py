@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -99,7 +98,7 @@ class GenerationStore:
         self._make_directories()
         name = self.next_name()
         staging = os.path.join(self.generations, ".staging")
-        shutil.rmtree(staging, ignore_errors=True)  # left by a run that died
+        files.remove_tree(staging)  # left by a run that died
         try:
             files.make_directory(staging, self.mode, self.owner)
             for path, file in sorted(contents.items()):
@@ -110,7 +109,7 @@ class GenerationStore:
             files.sync_directory(staging)
             os.rename(staging, self.path(name))
         except OSError:
-            shutil.rmtree(staging, ignore_errors=True)
+            files.remove_tree(staging)
             raise
         files.sync_directory(self.generations)
         return name
@@ -126,13 +125,13 @@ class GenerationStore:
     def discard(self, name: str) -> None:
         """Remove a generation that is not the current one."""
         if name != self.current():
-            shutil.rmtree(self.path(name), ignore_errors=True)
+            files.remove_tree(self.path(name))
 
     def discard_unused(self) -> None:
         """Remove what a run that died before its transaction left: half files, generations newer than the current."""
         for directory in (self.directory, self.generations, self.pending):
             files.sweep(directory)
-        shutil.rmtree(os.path.join(self.generations, ".staging"), ignore_errors=True)
+        files.remove_tree(os.path.join(self.generations, ".staging"))
         for name in self.names():
             if int(name) > int(self.current() or 0):
                 self.discard(name)

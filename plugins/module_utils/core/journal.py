@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import changes, files
@@ -81,7 +80,7 @@ class Journal:
     def clear(self) -> None:
         """Remove the copies that a run left which died while it closed its transaction."""
         if not self.is_open():
-            shutil.rmtree(self.backups, ignore_errors=True)
+            files.remove_tree(self.backups)
 
     def begin(self, staged: str | None) -> None:
         """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is).
@@ -90,7 +89,7 @@ class Journal:
         """
         if self.is_open():
             raise TlsError(f"{self.path}: the transaction of an interrupted run is open; it has to be undone first.")
-        shutil.rmtree(self.backups, ignore_errors=True)
+        files.remove_tree(self.backups)
         files.make_directory(self.backups, 0o700)
         self._write({"previous": self.store.current(), "staged": staged, "changes": []})
 
@@ -293,4 +292,4 @@ class Journal:
         os.unlink(self.path)
         with contextlib.suppress(OSError):  # it is closed; if it came back after a power cut, it would be rolled back
             files.sync_directory(self.store.directory)
-        shutil.rmtree(self.backups, ignore_errors=True)
+        files.remove_tree(self.backups)

@@ -289,7 +289,9 @@ def test_whatever_lies_at_a_path_is_named_or_repaired(
     KINDS[kind](path)
     before = world.site.files()
     for check_mode in (True, False):
+        began = time.monotonic()
         result, written = world.call(module, capsys, _ansible_check_mode=check_mode)
+        assert time.monotonic() - began < 30, "it waited for somebody to write into a pipe"
         world.tried.add(f"{module} {place} {kind}")
         assert not [line for line in bad_inputs.SECRETS if line in written]
         if result.get("failed"):

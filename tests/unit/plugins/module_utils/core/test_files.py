@@ -7,7 +7,9 @@ import contextlib
 import fcntl
 import itertools
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -240,3 +242,32 @@ def test_a_directory_that_a_run_beside_this_one_makes_is_not_replaced(
     assert not files.make_directory(str(path), 0o755)
     assert [path.stat().st_ino] == inodes
     assert list(tmp_path.iterdir()) == [path]
+
+
+PLANT: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "file": Path.touch,
+    "link": lambda path: path.symlink_to(path.with_name("other")),
+    "nothing": lambda _path: None,
+}
+
+
+@pytest.mark.parametrize("kind", PLANT)
+def test_only_a_directory_is_removed_as_a_tree_and_nothing_makes_it_wait(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tree"
+    (tmp_path / "other" / "inside").mkdir(parents=True)
+    PLANT[kind](path)
+    # The library opens what it is to remove, which waits for whoever writes into a pipe
+    monkeypatch.setattr(shutil, "rmtree", lambda *_arguments, **_options: pytest.fail("opened"))
+    before = sorted(tmp_path.rglob("*"))
+    files.remove_tree(str(path))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_tree_is_removed_whole(tmp_path: Path) -> None:
+    (tmp_path / "tree" / "inside").mkdir(parents=True)
+    os.mkfifo(tmp_path / "tree" / "inside" / "pipe")
+    files.remove_tree(str(tmp_path / "tree"))
+    assert not (tmp_path / "tree").exists()
