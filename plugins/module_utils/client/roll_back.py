@@ -38,10 +38,12 @@ class RollBack(Transaction):
         self.home.refuse_unfit()
         self._way_back()
 
-    def _look(self) -> UserOutcome:
+    def foresee(self) -> UserOutcome:
+        """Return what a roll-back would do. Raises TlsError, OSError."""
         return self._back(check_mode=True)
 
-    def _converge(self) -> UserOutcome:
+    def converge(self) -> UserOutcome:
+        """Go back. Raises TlsError, OSError; then the files are as they were."""
         return self._back(check_mode=False)
 
     def _back(self, *, check_mode: bool) -> UserOutcome:

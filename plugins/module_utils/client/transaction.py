@@ -90,10 +90,10 @@ class Transaction:
         """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""
         if check_mode:
             with files.locked(self.home.store.directory) if self.home.is_set_up() else contextlib.nullcontext():
-                return self._look()
+                return self.foresee()
         self.home.make_directories()
         with files.locked(self.home.store.directory):
-            return self._converge()
+            return self.converge()
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return what changes connections of this user that nobody may think of, in words."""
@@ -102,8 +102,8 @@ class Transaction:
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
 
-    def _look(self) -> UserOutcome:
-        """Return what a run would do."""
+    def foresee(self) -> UserOutcome:
+        """Return what a run would do; nothing is written. Raises TlsError, OSError."""
         recovered = self._recovery()
         found, plan = self._plan()
         changes = [*recovered, *plan.changes]
@@ -111,7 +111,8 @@ class Transaction:
         now = planning.leaves(found)
         return UserOutcome(plan, bool(changes), changes, asked, now, now, found)
 
-    def _converge(self) -> UserOutcome:
+    def converge(self) -> UserOutcome:
+        """Do it, with the directory locked. Raises TlsError, OSError; then the files are as they were."""
         recovered = self._recover()
         found, plan = self._plan()
         before = planning.leaves(found)
