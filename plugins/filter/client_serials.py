@@ -14,7 +14,7 @@ description:
   - For O(pgops.tls.session_info#module:client_serials), after P(pgops.tls.postgres_client#role) has run on the client
     hosts in the same run.
   - A role is left out if one of the client hosts that have it in
-    O(pgops.tls.postgres_client#role:main:postgres_client_identities) has not told which certificate it has.
+    O(pgops.tls.postgres_client#role:main:postgres_client_identities) has not reported which certificate it has.
 positional: clients
 options:
   _input:

@@ -26,7 +26,7 @@ options:
     elements: str
     required: true
   groups:
-    description: The groups of the inventory with the names of their hosts. Without them only failures are told.
+    description: The groups of the inventory with the names of their hosts. Without them the summary has failures only.
     type: dict
   is_verified:
     description: Whether the run was to try connections, which it does not in check mode.

@@ -166,7 +166,7 @@ answers:
       may_decide: []
 advice:
   description:
-    - What is to be said of the rules, whatever was asked. Only what is certain is told.
+    - What there is to say about the rules, whatever was asked. It holds only what is certain.
     - Lines that the server would refuse, and what depends on them, are left out; see M(pgops.tls.server) for these.
   returned: success
   type: list

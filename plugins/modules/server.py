@@ -22,7 +22,7 @@ description:
   - O(state=previous) brings back the generation before the one in use, in a transaction like any other.
   - Nothing is ever restarted.
   - A server whose files Patroni, Stolon or CloudNativePG makes anew is refused.
-  - What others changed meanwhile is put right and told in RV(changes), or refused. What stops no run but would keep the
+  - What others changed meanwhile is fixed and listed in RV(changes), or refused. What stops no run but would keep the
     server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
   - A run that changes rules warns of those in O(hba) that the server would take but that can hardly be meant, such as
     one that never matches. RV(pgops.tls.hba_info#module:advice) lists what it looks for.

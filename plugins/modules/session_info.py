@@ -156,7 +156,7 @@ sessions:
       type: str
     findings:
       description:
-        - What there is to say against it. Only what is certain is told.
+        - What there is to say against it. It holds only what is certain.
         - V(plaintext) (over TCP, without encryption), V(revoked_certificate), V(old_certificate) (its role has other
           certificates in O(client_serials)), V(other_issuer) (none of O(client_issuing)), V(old_server_certificate) (it
           began before the server got its present certificate).
