@@ -25,8 +25,7 @@ options:
     elements: str
     required: true
 seealso:
-  - plugin: pgops.tls.run_summary
-    plugin_type: filter
+  - module: pgops.tls.run_summary
 author: The pgops.tls authors (@pgops)
 """
 

@@ -1,0 +1,60 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action that says whether a replacement of roots may take its next step, and which that is, on the controller."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import rotation
+
+OPTIONS = {
+    "phase": {"type": "str", "default": ""},
+    "rotate": {"type": "list", "elements": "str", "default": list(rotation.AUTHORITIES)},
+    "prove": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The action of this file."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return why the run cannot replace a root, and the step that comes next; fail for what has to be proven."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(OPTIONS)
+        variables = task_vars or {}
+        tags = [*variables.get("ansible_run_tags", ()), *variables.get("ansible_skip_tags", ())]
+        hosts, groups = variables["ansible_play_hosts_all"], variables["groups"]
+        refusals = rotation.refusals(hosts, groups, tags, options["phase"], options["rotate"])
+        try:
+            if options["prove"]:
+                self._prove(variables)
+            return {**result, "changed": False, "refusals": refusals, **_step(variables, options)}
+        except TlsError as error:
+            raise AnsibleActionFail(error.message) from error
+
+    def _prove(self, variables: dict[str, Any]) -> None:
+        """Raise TlsError for what this run has not proven of the hosts of the inventory."""
+        is_verified = not self._task.check_mode  # else there were no connections to try
+        problems = rotation.unproven(variables["hostvars"], variables["groups"], is_verified=is_verified)
+        if problems:
+            raise TlsError("\n".join(["No phase begins, because not everything is proven.", *problems]))
+
+
+def _step(variables: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the next step and whom it concerns; nothing before the run has learned the authorities.
+
+    Until then the inventory has not been checked either.
+    """
+    authorities = variables.get("postgres_ca_authorities")  # a fact of role postgres_ca
+    if not authorities:
+        return {}
+    step = rotation.next_step(authorities, options["phase"], options["rotate"], int(time.time()))
+    return {**step._asdict(), "holders": rotation.holders(variables["hostvars"], variables["groups"])}
