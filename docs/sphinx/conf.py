@@ -24,6 +24,7 @@ html_theme_options = {"navigation_depth": 3}
 # Labels of Ansible's own documentation that generated pages refer to; its inventory would have to be downloaded
 ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/reference_appendices/"
 FOREIGN = {
+    "action_plugins": ("https://docs.ansible.com/projects/ansible/latest/plugins/action.html", "action plugin"),
     "common_return_values": (f"{ANSIBLE}common_return_values.html", "common return values"),
     "ansible_configuration_settings": (f"{ANSIBLE}config.html", "Ansible's configuration"),
 }

@@ -53,7 +53,7 @@ options:
         C(ledger.jsonl), the record of all issued certificates.
       - Back it up. It cannot be made again, and every server and client would have to learn to trust a new one.
       - The file C(root.key) of each authority may be kept elsewhere. It is needed for one run in the last half year of
-        an issuing CA, in the folder with the highest number, and of use for O(phase=stage).
+        an issuing CA, in the folder with the highest number, for O(phase=stage).
       - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements.
     type: path
     required: true

@@ -189,11 +189,11 @@ def test_sessions_that_only_our_rules_let_in_stop_it(own: Server, tmp_path: Path
         refuse(own, "The new rules would not let 1 live session.s. in again: app@postgres")
 
 
-def test_files_of_its_own_that_are_of_no_use_stop_it(own: Server) -> None:
+def test_files_of_its_own_that_cannot_be_used_stop_it(own: Server) -> None:
     own.settle()
     key = own.cluster.data / "server.key"
     key.rename(own.cluster.data / "kept.key")
-    refuse(own, "Without the settings of this collection the server would have ssl = on, but its own files are of no")
+    refuse(own, "Without the settings of this collection .* ssl = on, but its own files cannot be used: ")
     (own.cluster.data / "kept.key").rename(key)
     assert remove(own).changes
 

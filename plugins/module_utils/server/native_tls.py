@@ -66,8 +66,8 @@ class NativeTls:
         except (TlsError, OSError) as error:
             fault = error.fault if isinstance(error, TlsError) else str(error)
             raise TlsError(
-                f"Without the settings of this collection the server would have ssl = on, but its own files are of no "
-                f"use: {fault.rstrip('.')}. Nothing was changed. Correct them, or set "
+                "Without the settings of this collection the server would have ssl = on, but its own files cannot be "
+                f"used: {fault.rstrip('.')}. Nothing was changed. Correct them, or set "
                 f"ssl = off in {self.state.value('config_file')}, then rerun."
             ) from error
 
