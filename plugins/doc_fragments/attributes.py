@@ -22,6 +22,20 @@ attributes:
       - This assumes that the system controlled or queried by the module has not changed in a relevant way.
   platform:
     description: The operating systems that the module runs on.
+    support: full
+    platforms: linux
+"""
+
+    # Named by modules that only read
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
 """
 
     # Named by modules beside the fragment above, as pgops.tls.attributes.authorities

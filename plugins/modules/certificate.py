@@ -37,9 +37,6 @@ attributes:
     details:
       - Each request is a new certificate. Whether a host needs one is decided on that host, by M(pgops.tls.server) and
         M(pgops.tls.client). With an empty list nothing is read or written.
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities

@@ -36,9 +36,6 @@ attributes:
   idempotent:
     support: full
     details: With O(renew=true) or O(new_keys=true) every call without O(certificates) asks for new certificates.
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts

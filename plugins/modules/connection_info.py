@@ -24,18 +24,9 @@ description:
     directory that only the OS user can read, and removes it.
   - Messages are compared in English, so C(lc_messages) of the servers has to be V(C) or English.
   - Has to run as root, or as the only OS user that O(expectations) name.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
 options:
   expectations:
     description:

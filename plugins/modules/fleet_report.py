@@ -27,9 +27,6 @@ attributes:
   idempotent:
     support: none
     details: Each report has a time, and counts one look more.
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
 options:

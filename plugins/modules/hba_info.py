@@ -22,18 +22,9 @@ description:
   - What is not known makes an answer uncertain, and never a wrong one.
   - It also tells what in the rules can hardly be meant, such as a rule that never matches, and which rules let clients
     in without TLS or without a certificate.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
   - pgops.tls.login
 options:
   hba:

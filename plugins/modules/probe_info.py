@@ -17,18 +17,9 @@ description:
   - Without further options whatever certificate is shown is good enough. O(names), O(roots) and O(min_days) make
     demands.
   - Fails when nobody answers with TLS, or when a demand is not met. In the latter case the facts are returned as well.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
 options:
   host:
     description: DNS name or address to connect to.

@@ -17,18 +17,9 @@ description:
     since the day before the root that another authority is just getting.
   - Proven is a host that was reached, did not fail, and has what is declared; a server that a client has connected to,
     and an identity that has connected to a server, by new connections of this run that were all as expected.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
 options:
   phase:
     description: O(pgops.tls.postgres_ca#role:rotate:postgres_ca_phase)

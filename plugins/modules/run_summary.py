@@ -14,18 +14,9 @@ description:
     changed and were not. The playbook C(pgops.tls.site) ends with it.
   - A run that verified no connection at all has a line that says why.
   - It reads what the roles of this collection have left for later plays of the same run. Set C(run_once) for it.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
 options:
   is_verified:
     description: Whether the run was to try connections, which it does not in check mode.

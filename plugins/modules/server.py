@@ -36,9 +36,6 @@ attributes:
     support: full
   idempotent:
     support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.login

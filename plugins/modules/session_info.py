@@ -18,18 +18,9 @@ description:
   - It asks by one query over the socket, as M(pgops.tls.server) does, makes one handshake, and changes nothing.
   - It sees who is connected at that moment. A client that connects for a second is hardly ever seen by one look;
     M(pgops.tls.fleet_report) adds up many.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-  platform:
-    support: full
-    platforms: linux
 extends_documentation_fragment:
   - pgops.tls.attributes
+  - pgops.tls.attributes.info
   - pgops.tls.login
   - pgops.tls.credential
 options:

@@ -72,5 +72,6 @@ def test_a_module_documents_the_groups_that_it_is_in(name: str) -> None:
     text = (ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8")
     documented = yaml.safe_load(text.split('DOCUMENTATION = r"""')[1].split('"""')[0])
     fragments = [f"pgops.tls.attributes.{group}" for group in GROUPS if name in GROUPS[group]]
-    named = [one for one in documented["extends_documentation_fragment"] if one.startswith("pgops.tls.attributes")]
+    known = {"pgops.tls.attributes", *(f"pgops.tls.attributes.{group}" for group in GROUPS)}
+    named = [one for one in documented["extends_documentation_fragment"] if one in known]
     assert named == ["pgops.tls.attributes", *fragments]
