@@ -36,17 +36,22 @@ def check_passphrase(passphrase: str | None) -> None:
             f"postgres_ca_passphrase: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
             "for keys that are not encrypted."
         )
-    if passphrase is not None and ("\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST):
-        raise TlsError(
-            f"postgres_ca_passphrase: expected one line of at most {_LONGEST} bytes without a NUL, found another text. "
-            "Choose such a passphrase."
-        )
 
 
 def check_encryption(passphrase: str | None) -> None:
-    """Raise TlsError where keys are to be encrypted and cannot be, before anything is made."""
-    if passphrase is not None:
-        _openssl()
+    """Raise TlsError where keys are to be encrypted and cannot be, before anything is made.
+
+    Keys that exist may have a passphrase that openssl would cut. They still open, and are asked for it only here.
+    """
+    if passphrase is None:
+        return
+    _openssl()
+    if "\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST:
+        raise TlsError(
+            f"postgres_ca_passphrase: expected one line of at most {_LONGEST} bytes without a NUL, found another text, "
+            "with which no key can be encrypted. Nothing was changed. Choose such a passphrase. If there are keys with "
+            "this one, encrypt them with the new one first."
+        )
 
 
 def check_type(key_type: str) -> None:
