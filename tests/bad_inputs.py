@@ -398,7 +398,12 @@ OPTIONS = [
         {"outside_holders": [{"authority": "both", "id": "pooler1", "until": "2027-01-01", "by": "dba team"}]},
         "authority must be one of: server, client",
     ),
-    Bad("shown: no id", "certificate_authority", {"shown": {"server": [{"certificate": "x"}]}}, r"\bid found in shown"),
+    Bad(
+        "unrecorded: no id",
+        "certificate_authority",
+        {"unrecorded": {"server": [{"certificate": "x"}]}},
+        r"\bid found in unrecorded",
+    ),
     Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"postgres_ca_revoked\[0\]: expected exactly"),
     Bad("an unknown phase", "certificate_authority", {"phase": "begin"}, "phase must be one of: stage, switch"),
     Bad(
@@ -409,7 +414,12 @@ OPTIONS = [
     ),
     Bad("an unknown authority", "certificate_authority", {"phase": "stage", "rotate": ["both"]}, "rotate must be one"),
     Bad("a phase in an emergency", "certificate_authority", {"phase": "stage", "drop": "client"}, "mutually exclusive"),
-    Bad("a holder of nothing", "certificate_authority", {"holders": {"server": [{"id": "db1"}]}}, "missing .* serial"),
+    Bad(
+        "certificates in use: no serial",
+        "certificate_authority",
+        {"certificates_in_use": {"server": [{"id": "db1"}]}},
+        "missing .* serial",
+    ),
     Bad("no root to drop", "certificate_authority", {"drop": "client"}, "To do it, confirm the root by its name"),
     Bad("a root of nobody", "certificate_authority", {"drop_confirmed": "root"}, "required by 'drop_confirmed': drop"),
     Bad(

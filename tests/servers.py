@@ -112,7 +112,7 @@ class Server:
             "upgrade_clientcert": False,
             "ident": "",
             "plaintext": "reject",
-            "lock_out": "refuse",
+            "on_lockout": "refuse",
             "clients": [],
             "renew": False,
             "renew_before": None,

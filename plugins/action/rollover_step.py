@@ -57,4 +57,5 @@ def _step(variables: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     if not authorities:
         return {}
     step = rotation.next_step(authorities, options["phase"], options["rotate"], int(time.time()))
-    return {**step._asdict(), "holders": rotation.holders(variables["hostvars"], variables["groups"])}
+    in_use = rotation.certificates_in_use(variables["hostvars"], variables["groups"])
+    return {**step._asdict(), "certificates_in_use": in_use}

@@ -98,7 +98,7 @@ options:
         chain whose last issuer the server does not trust, so this has to come first.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
       - Refused as long as the newest certificate of an id in the ledger, of an authority in O(rotate), is neither in
-        O(holders) nor in O(outside_holders), unless it has ended or is revoked; RV(unproven) tells which.
+        O(certificates_in_use) nor in O(outside_holders), unless it has ended or is revoked; RV(unproven) tells which.
       - V(retire) is also refused without O(outside_trust).
     type: str
     choices: [stage, switch, retire, finish]
@@ -110,12 +110,14 @@ options:
     elements: str
     choices: [server, client]
     default: []
-  holders:
-    description: The certificates that were seen in use in this run, for O(phase).
+  certificates_in_use:
+    description:
+      - The certificates of hosts and identities that this run has seen in use, for O(phase). They prove that everybody
+        is ready for it.
     type: dict
     default: {}
     suboptions:
-      server: &holders
+      server: &certificates_in_use
         description: Those of this authority.
         type: list
         elements: dict
@@ -129,7 +131,7 @@ options:
             description: Its serial number in hexadecimal.
             type: str
             required: true
-      client: *holders
+      client: *certificates_in_use
   outside_holders:
     description:
       - Who has certificates outside the inventory, where no run sees them, for O(phase). Such a certificate was signed
@@ -167,7 +169,7 @@ options:
     type: list
     elements: str
     default: []
-  shown:
+  unrecorded:
     description:
       - Certificates that hosts have in use. What the ledger does not hold of them is put back, with a warning, as
         after a restore from an older backup. RV(issued) tells what it holds.
@@ -175,7 +177,7 @@ options:
     type: dict
     default: {}
     suboptions:
-      server: &shown
+      server: &unrecorded
         description: Those of this authority.
         type: list
         elements: dict
@@ -189,7 +191,7 @@ options:
             description: The certificate (PEM).
             type: str
             required: true
-      client: *shown
+      client: *unrecorded
   drop:
     description:
       - In an emergency, the authority with a root that nobody may trust any longer, as when its key was stolen.
@@ -264,7 +266,7 @@ EXAMPLES = r"""
     directory: "{{ inventory_dir }}/postgres-ca"
     passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
     phase: stage
-    holders:
+    certificates_in_use:
       server:
         - {id: db1, serial: 2c5ac6f1d90e73b2a4}
       client:
@@ -426,7 +428,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
-HOLDERS = {
+IN_USE = {
     "type": "list",
     "elements": "dict",
     "default": [],
@@ -436,7 +438,7 @@ OUTSIDE = {
     "authority": {"type": "str", "choices": ["server", "client"], "required": True},
     **{name: {"type": "str", "required": True} for name in ("id", "until", "by")},
 }
-SHOWN = {
+UNRECORDED = {
     "type": "list",
     "elements": "dict",
     "default": [],
@@ -472,10 +474,10 @@ def argument_spec() -> dict[str, Any]:
         "certificate_lifetime": {"type": "str"},
         "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
         "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
-        "holders": {"type": "dict", "default": {}, "options": {"server": HOLDERS, "client": HOLDERS}},
+        "certificates_in_use": {"type": "dict", "default": {}, "options": {"server": IN_USE, "client": IN_USE}},
         "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
         "outside_trust": {"type": "list", "elements": "str", "default": []},
-        "shown": {"type": "dict", "default": {}, "options": {"server": SHOWN, "client": SHOWN}},
+        "unrecorded": {"type": "dict", "default": {}, "options": {"server": UNRECORDED, "client": UNRECORDED}},
         "drop": {"type": "str", "choices": ["server", "client"]},
         "drop_confirmed": {"type": "str"},
         "revoked": REVOKED,
@@ -487,7 +489,7 @@ def wish(options: dict[str, Any]) -> keeping.Wish:
     change = planning.Change(
         options["phase"] or "",
         options["rotate"] or (list(profiles.PURPOSES) if options["phase"] else []),
-        options["holders"],
+        options["certificates_in_use"],
         options["drop"] or "",
         options["drop_confirmed"] or "",
         options["outside_holders"],
@@ -500,7 +502,7 @@ def wish(options: dict[str, Any]) -> keeping.Wish:
         options["certificate_lifetime"] or "",
         options["revoked"],
         change,
-        {name: shown or [] for name, shown in options["shown"].items()},
+        {name: certificates or [] for name, certificates in options["unrecorded"].items()},
         creates=options["create"],
     )
 

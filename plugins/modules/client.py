@@ -150,10 +150,12 @@ options:
         its file is damaged or its owner or mode was wrong at the time of a renewal.
     type: bool
     default: false
-  replace_authorities:
+  renew_to_new_root:
     description:
-      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients).
-      - With V(false) this is an error, and nothing changes. Say so while servers still trust the old authorities only.
+      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients), so
+        that the client moves to the new root.
+      - With V(false) this is an error, and the client keeps what it has. Say so while servers still trust the old root
+        only, as when none of them could follow.
     type: bool
     default: true
 seealso:
@@ -334,7 +336,7 @@ def argument_spec() -> dict[str, Any]:
         "certificates": {"type": "dict", "default": {}, "no_log": True},
         "renew": {"type": "bool", "default": False},
         "new_keys": {"type": "bool", "default": False, "no_log": False},
-        "replace_authorities": {"type": "bool", "default": True},
+        "renew_to_new_root": {"type": "bool", "default": True},
         "controller_time": {"type": "float", "required": True},
     }
 

@@ -58,11 +58,11 @@ refusals:
   returned: success
   type: list
   elements: str
-holders:
+certificates_in_use:
   description:
     - Whose certificates this run has seen in use. By authority, C(server) and C(client), a dictionary with C(id) and
       C(serial) for each.
-    - It is for the option O(pgops.tls.certificate_authority#module:holders).
+    - It is for the option O(pgops.tls.certificate_authority#module:certificates_in_use).
   returned: once the run has learned the authorities
   type: dict
 phase:

@@ -51,7 +51,7 @@ unrecorded:
   description:
     - The certificates that are in use and that the ledger does not hold, as after a restore from an older backup. By
       authority, a dictionary with C(id) and C(certificate) (PEM) for each; empty when there are none.
-    - It is for the option O(pgops.tls.certificate_authority#module:shown).
+    - It is for the option O(pgops.tls.certificate_authority#module:unrecorded).
   returned: success
   type: dict
 """

@@ -57,7 +57,7 @@ options:
       - V(absent) takes managed rules, maps and settings out of the server's files. What these held before serves again,
         which a handshake has to show. Before any change, and in check mode, it stops when the server could not load its
         own certificate, or could not get its passphrase at a reload, after O(hba_mode=replace), and with
-        O(lock_out=refuse) when live sessions could not connect again.
+        O(on_lockout=refuse) when live sessions could not connect again.
       - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
         It stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
     type: str
@@ -178,7 +178,7 @@ options:
     type: str
     choices: [reject, allow]
     default: reject
-  lock_out:
+  on_lockout:
     description:
       - V(refuse) stops before any change when new rules would refuse a client that is connected now, or when no rule
         takes the certificate of one of O(clients).
@@ -372,7 +372,7 @@ def argument_spec() -> dict[str, Any]:
         "upgrade_clientcert": {"type": "bool", "default": False},
         "ident": {"type": "str", "default": ""},
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
-        "lock_out": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
+        "on_lockout": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
         "clients": {"type": "list", "elements": "dict", "default": []},
         "renew": {"type": "bool", "default": False},
         "controller_time": {"type": "float", "required": True},

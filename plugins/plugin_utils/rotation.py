@@ -148,7 +148,7 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
     return [f"{one} continues by one phase, {PLAYBOOK} to the end."]
 
 
-def holders(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:
+def certificates_in_use(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:
     """Return whose certificate was seen in use in this run, and its serial number in hexadecimal, by authority."""
     servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
     clients = [

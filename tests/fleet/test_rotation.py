@@ -238,7 +238,7 @@ def without_leaver(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     stays = [{"role": "app", "os_user": "web", "databases": ["app"]}]
     stays += [{"role": "alice", "os_user": "alice", "databases": ["app"]}]
     (folder / "host_vars" / "app2.yml").write_text(json.dumps({"postgres_client_identities": stays}))
-    return ("-i", str(folder), "-e", "postgres_server_lock_out=allow")  # which the leaver's session needs
+    return ("-i", str(folder), "-e", "postgres_server_on_lockout=allow")  # which the leaver's session needs
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,11 @@ class Authorities:
 
     def __init__(self, place: Path, csr: str, scenario: str) -> None:
         self.directory, self.csr, self.now = place / "postgres-ca", csr, NOW
-        self.holders: list[dict[str, str]] = []
+        self.in_use: list[dict[str, str]] = []
         self.keep()
         self.sign()
         self.change = SCENARIOS[scenario](self)
-        self.saved, self.saved_holders = faults.everything(place), self.holders
+        self.saved, self.saved_in_use = faults.everything(place), self.in_use
         self.before = self.state()
         self.change()
         self.after = {name: phase for name, (phase, _roots) in self.state().items()}
@@ -55,14 +55,14 @@ class Authorities:
         return keeping.keep(wish, self.now, is_dry=False)
 
     def phase(self, phase: str) -> keeping.KeepingResult:
-        return self.keep(phase=phase, rotate=NAMES, holders={"server": self.holders}, trust=["none"])
+        return self.keep(phase=phase, rotate=NAMES, in_use={"server": self.in_use}, trust=["none"])
 
     def sign(self) -> None:
         """Do what module certificate does for a server."""
         request = {"id": "db1", "csr": self.csr, "names": ["db1.example"]}
         signing.sign(signing.Order(str(self.directory), None, "server", [request], "90d"), self.now, is_dry=False)
         line = json.loads((self.directory / ledger.FILE).read_text(encoding="ascii").splitlines()[-1])
-        self.holders = [{"id": line["id"], "serial": line["serial"]}]
+        self.in_use = [{"id": line["id"], "serial": line["serial"]}]
 
     def state(self) -> dict[str, tuple[str, str]]:
         """Return the phase and the trusted roots of each authority; raise TlsError for one that is not whole."""
@@ -101,7 +101,7 @@ class Authorities:
 
     def reset(self) -> None:
         faults.put_back(self.directory.parent, self.saved)
-        self.holders = self.saved_holders
+        self.in_use = self.saved_in_use
 
 
 def before(phase: str, authorities: Authorities) -> Change:

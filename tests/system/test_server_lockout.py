@@ -56,7 +56,7 @@ def test_a_line_on_disk_that_would_lock_this_module_out_at_the_next_reload(
 ) -> None:
     managed.cluster.write("pg_hba.conf", line + "\n")  # the server has not loaded that yet
     refused(managed, decides.format(account=managed.cluster.account))
-    refused(managed, "Write a rule for it before that one: local all postgres peer", lock_out="allow")
+    refused(managed, "Write a rule for it before that one: local all postgres peer", on_lockout="allow")
 
 
 def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_they_are_written(managed: Server) -> None:
@@ -88,7 +88,7 @@ def test_a_live_session_that_new_rules_would_not_let_in_again(managed: Server) -
         with pytest.raises(TlsError) as failure:
             managed.converge(hba=CLOSED)
         assert [one["role"] for one in failure.value.details["shut_out_sessions"]] == ["app"]
-        assert managed.converge(hba=CLOSED, lock_out="allow").changes == ["pg_hba.conf: changed"]
+        assert managed.converge(hba=CLOSED, on_lockout="allow").changes == ["pg_hba.conf: changed"]
 
 
 def test_a_live_session_over_the_socket_counts_and_this_modules_own_does_not(managed: Server) -> None:
@@ -124,7 +124,7 @@ def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(ma
         )
         refused(managed, f"({line}) decides, it demands a certificate. Nothing was changed. Sessions that", hba=coming)
         refused(managed, "run with postgres_server_hba: [] first", hba=coming)
-        assert managed.converge(hba=coming, lock_out="allow").changes == ["pg_hba.conf: changed"]
+        assert managed.converge(hba=coming, on_lockout="allow").changes == ["pg_hba.conf: changed"]
         assert managed.converge(hba=f"# another\n{coming}").changes, "what shuts it out already is nothing new"
 
 
@@ -150,7 +150,7 @@ def test_a_session_without_a_certificate_comes_back_where_another_rule_takes_it(
 def test_a_session_that_could_not_come_back_anyway_stops_nobody(managed: Server) -> None:
     managed.converge(hba=OPEN)
     with session(managed):
-        managed.converge(hba=CLOSED, lock_out="allow")
+        managed.converge(hba=CLOSED, on_lockout="allow")
         assert managed.converge(hba="# another\n" + CLOSED).changes == ["pg_hba.conf: changed"]
 
 
@@ -187,7 +187,7 @@ def test_a_client_whose_certificate_no_rule_takes(managed: Server, rules: str, d
     options = {"hba_mode": "replace", "plaintext": "allow", "ident": "people alice app\n", "clients": APP}
     refused(managed, decides, hba=rules, **options)
     refused(managed, "{database: all, user: app, method: cert}", hba=rules, **options)
-    assert managed.converge(hba=rules, lock_out="allow", **options).changes
+    assert managed.converge(hba=rules, on_lockout="allow", **options).changes
 
 
 def test_a_client_is_found_although_the_rules_stay_as_they_are(managed: Server) -> None:

@@ -145,7 +145,7 @@ def test_sessions_whose_certificates_would_not_be_trusted_any_more_stop_it(own: 
     own.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
     with session(own, tmp_path):
         refuse(own, "Live sessions have certificates of this collection, which the server would not trust any more")
-        assert remove(own, lock_out="allow").changes
+        assert remove(own, on_lockout="allow").changes
     own.settle()
     assert remove(own).changes, "without such a session nothing stops it"
 

@@ -152,7 +152,7 @@ def test_another_authority_is_told_and_what_is_not_known_is_not(mixed: Server, t
 def test_a_long_name_that_postgresql_cuts_is_recognised(mixed: Server, tmp_path: Path) -> None:
     role = "r" * 61
     mixed.cluster.psql(f'CREATE ROLE "{role}" LOGIN')
-    mixed.settle(hba=f'hostssl all "{role}" all cert\n{RULES}', lock_out="allow")
+    mixed.settle(hba=f'hostssl all "{role}" all cert\n{RULES}', on_lockout="allow")
     files, serial = issued(tmp_path, "long", role)
     with session(mixed, f"user={role} sslmode=require application_name=long {files}"):
         assert of(ask(mixed, client_serials={role: [serial]}), "long")["findings"] == []

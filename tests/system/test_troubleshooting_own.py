@@ -411,7 +411,7 @@ def _did_not_hold_certificates_that_are_in_use(fleet: Fleet) -> None:
     signed = signing.sign(signing.Order(str(directory), None, "client", requests, "90d"), NOW, is_dry=False)
     (directory / ledger.FILE).unlink()
     shown = {"client": [{"id": id_, "certificate": chain} for id_, chain in signed.certificates.items()]}
-    fleet.heed(keeping.keep(wish._replace(shown=shown), NOW, is_dry=False).warnings)
+    fleet.heed(keeping.keep(wish._replace(unrecorded=shown), NOW, is_dry=False).warnings)
 
 
 @PROVOKED.of("was set up as host ... of the inventory")

@@ -63,23 +63,23 @@ def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[st
 
 def refuse_unproven(
     found: Iterable[Live],
-    holders: Mapping[str, Sequence[Mapping[str, str]]],
+    in_use: Mapping[str, Sequence[Mapping[str, str]]],
     phase: str,
     outside: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Raise TlsError unless each certificate was observed in this run: ``holders`` by authority, {id, serial}.
+    """Raise TlsError unless each certificate was observed in this run: ``in_use`` by authority, {id, serial}.
 
     Whoever was not may still show what the phase is going to take away. ``outside`` are those, by authority and id,
     that a person answers for.
     """
-    proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in holders.items() for one in all_}
+    proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in in_use.items() for one in all_}
     missing = [
         one
         for one in found
         if (one.authority, one.id, one.serial) not in proven and (one.authority, one.id) not in outside
     ]
     if missing:
-        seen = {(name, one["id"]) for name, all_ in holders.items() for one in all_}
+        seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
         renew = (
             f" Seen with another certificate, as after a renewal that did not get that far: {', '.join(others)}; renew "
@@ -94,9 +94,9 @@ def refuse_unproven(
         )
 
 
-def unseen(found: Iterable[Live], holders: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
+def unseen(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
     """Return the certificates of those that were not seen in this run, with whatever certificate."""
-    seen = {(name, one["id"]) for name, all_ in holders.items() for one in all_}
+    seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
     return sorted(one for one in found if (one.authority, one.id) not in seen)
 
 

@@ -39,7 +39,7 @@ class Wish(NamedTuple):
 
     ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
-    ``shown`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
+    ``unrecorded`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
     ``creates`` False: authorities that are missing are an error.
     """
 
@@ -49,7 +49,7 @@ class Wish(NamedTuple):
     lifetime: str = ""
     revoked: Sequence[Mapping[str, Any]] = ()
     change: planning.Change = planning.Change()
-    shown: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    unrecorded: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     creates: bool = True
 
 
@@ -167,7 +167,7 @@ def _draft(wish: Wish, now: int) -> Draft:
     missing = [name for name in profiles.PURPOSES if name not in found]
     _refuse_to_replace_what_is_lost(wish.directory, missing)
     _refuse_to_create(wish, missing)
-    lost = seen.look(wish.directory, wish.shown, found, now)
+    lost = seen.look(wish.directory, wish.unrecorded, found, now)
     revoked = _revoked(wish, found, now)
     plan = _plan(wish, found, revoked, now)
     if missing or plan.steps:

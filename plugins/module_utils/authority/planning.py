@@ -24,7 +24,7 @@ else:
 class Change(NamedTuple):
     """What to do with the root of an authority; by default nothing, and the clock decides.
 
-    ``phase`` of the replacement of the roots of ``rotate``; ``holders`` are the certificates that were seen in use, by
+    ``phase`` of the replacement of the roots of ``rotate``; ``in_use`` are the certificates that this run has seen, by
     authority, {id, serial}. ``outside`` are holders that no run reaches, as the inventory names them; ``trust`` answers
     for copies of roots that no run sees. ``drop`` is the authority whose root named ``confirmed`` is to be dropped at
     once.
@@ -32,7 +32,7 @@ class Change(NamedTuple):
 
     phase: str = ""
     rotate: Sequence[str] = ()
-    holders: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    in_use: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     drop: str = ""
     confirmed: str = ""
     outside: Sequence[Mapping[str, Any]] = ()
@@ -115,11 +115,11 @@ def _refuse_unsafe(
     counted = usable if change.phase == rollover.FINISH else live
     names = [one.name for one in due]
     own = [one for one in counted if one.authority in names]
-    barrier.refuse_unproven(own, change.holders, change.phase, [one.key for one in holders])
+    barrier.refuse_unproven(own, change.in_use, change.phase, [one.key for one in holders])
     if change.phase == rollover.RETIRE:
         for one in due:
             barrier.refuse_old(live, {ca.subject_key_id for ca in one.issuing}, one.name)
-        outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, change.holders), holders)
+        outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, change.in_use), holders)
 
 
 def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: str) -> None:

@@ -139,7 +139,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     unless the servers still are where they were.
     """
     credential = installed(found, identity.role)
-    if credential is not None and not (target.renew and target.replace_authorities):
+    if credential is not None and not (target.renew and target.renew_to_new_root):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
         due.refuse_another_root(chain, due.CertificateFile(place, "postgres_client_renew"), target.offer, now)
 

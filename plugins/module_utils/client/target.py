@@ -49,7 +49,7 @@ class Target(NamedTuple):
     renew: bool
     new_keys: bool
     renew_before: int | None
-    replace_authorities: bool = True
+    renew_to_new_root: bool = True
     crls: str = ""
     revoked: Sequence[str] = ()
     own_crls: str = ""
@@ -88,7 +88,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         renew=bool(options.get("renew")),
         new_keys=bool(options.get("new_keys")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
-        replace_authorities=bool(options.get("replace_authorities", True)),
+        renew_to_new_root=bool(options.get("renew_to_new_root", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
         revoked=serials(options.get("revoked") or (), "revoked"),
         own_crls=options.get("crls") or "",

@@ -86,7 +86,7 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
     raise TlsError(
         f"No rule of pg_hba.conf takes the certificates of these roles of postgres_client_identities: {listed}. "
         f"Nothing was changed. Declare in postgres_server_hba, before what decides now: {missing}. Where this server "
-        "is not to let them in, set its postgres_server_lock_out to allow.",
+        "is not to let them in, set its postgres_server_on_lockout to allow.",
         forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
     )
 
@@ -151,7 +151,7 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
         raise TlsError(
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
             f"{first}Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... "
-            "NOLOGIN first, or set postgres_server_lock_out to allow.",
+            "NOLOGIN first, or set postgres_server_on_lockout to allow.",
             shut_out_sessions=[session for session, _answer in shut_out],
         )
 

@@ -192,6 +192,6 @@ def _refuse(sessions: Iterable[Mapping[str, Any]], why: str) -> None:
     listed = "; ".join("{role}@{database} from {address} ({application})".format(**one) for one in sessions)
     if listed:
         raise TlsError(
-            f"Live sessions {why}: {listed}. Nothing was changed. With postgres_server_lock_out: allow they do not "
+            f"Live sessions {why}: {listed}. Nothing was changed. With postgres_server_on_lockout: allow they do not "
             "count."
         )

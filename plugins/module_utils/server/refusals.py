@@ -163,7 +163,7 @@ def refuse_lock_out(
 ) -> None:
     """Stop when somebody would be locked out who is not meant to be. Raises TlsError."""
     is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file is left to others as it is
-    clients = target.clients if target.lock_out == "refuse" and is_ours else []
+    clients = target.clients if target.on_lockout == "refuse" and is_ours else []
     if not plan.rules and not clients:
         return
     coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
@@ -171,4 +171,4 @@ def refuse_lock_out(
     lockout.refuse_to_forget(clients, after, major)
     if plan.rules:
         before = lockout.files(found.hba, found.ident, paths, major)
-        lockout.refuse_new_rules(before, after, administrator, major, sessions=target.lock_out == "refuse")
+        lockout.refuse_new_rules(before, after, administrator, major, sessions=target.on_lockout == "refuse")

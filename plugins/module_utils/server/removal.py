@@ -77,7 +77,7 @@ class RuleRemoval(Transaction):
 
         Until then clients get their own files back, and connect anew. Raises TlsError.
         """
-        if not whole.config or self.target.lock_out != "refuse":
+        if not whole.config or self.target.on_lockout != "refuse":
             return []
         try:
             own.refuse_lock_out(self.administrator, self.target)

@@ -55,7 +55,7 @@ class Target(NamedTuple):
     upgrade_clientcert: bool
     ident: str
     plaintext: str
-    lock_out: str
+    on_lockout: str
     clients: list[dict[str, Any]]
     renew: bool
     renew_before: int | None
@@ -117,7 +117,7 @@ def read(options: dict[str, Any]) -> Target:
         upgrade_clientcert=options["upgrade_clientcert"],
         ident=options["ident"],
         plaintext=options["plaintext"],
-        lock_out=options["lock_out"],
+        on_lockout=options["on_lockout"],
         clients=options["clients"],
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,

@@ -50,7 +50,7 @@ def test_an_identity_that_came_later_is_found_at_the_server_although_its_rules_s
     identities.append({"role": "late", "os_user": site.os_users[1], "databases": ["shop"]})
     done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules})
     assert "late in database shop: no rule matches" in done.stdout, done.stdout
-    done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules}, postgres_server_lock_out="allow")
+    done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules}, postgres_server_on_lockout="allow")
     assert "late in database shop: no rule matches" not in done.stdout
     assert "TASK [pgops.tls.postgres_client" in done.stdout, "then it is the verification that finds it"
 

@@ -148,7 +148,7 @@ def fleet() -> dict[str, dict[str, Any]]:
 
 def test_holders_are_those_whose_certificates_were_seen_the_newest_last(fleet: dict[str, Any]) -> None:
     fleet["app1"]["postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
-    assert rotation.holders(fleet, GROUPS) == {
+    assert rotation.certificates_in_use(fleet, GROUPS) == {
         "server": [{"id": "db1", "serial": "0a1"}, {"id": "db2", "serial": "b2"}],
         "client": [{"id": "app1/web/app", "serial": "1e"}, {"id": "db2/postgres/standby", "serial": "2f"}],
     }

@@ -29,7 +29,7 @@ class Fleet:
 
     def wish(self, *entries: dict[str, str], phase: str = "") -> keeping.Wish:
         change = (
-            planning.Change(phase=phase, rotate=("client",), holders={"client": self.seen()}, trust=["none"])
+            planning.Change(phase=phase, rotate=("client",), in_use={"client": self.seen()}, trust=["none"])
             if phase
             else None
         )

@@ -133,7 +133,7 @@ def test_authorities_whose_root_has_ended_are_replaced_by_it(fleet: Fleet) -> No
 
 def test_who_has_a_certificate_of_a_dropped_root_alone_does_not_hinder_its_end(fleet: Fleet) -> None:
     drop(fleet, root(fleet))
-    fleet.holders["client"] = []
+    fleet.in_use["client"] = []
     fleet.step("finish", rotate=("client",))
     assert fleet.keep().lineages["client"].phase == "steady"
 

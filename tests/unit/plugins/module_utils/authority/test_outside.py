@@ -42,7 +42,7 @@ class Fleet:
 
     def step(self, phase: str, name: str, *holders: dict[str, Any], trust: str = "") -> keeping.KeepingResult:
         seen = {"server": [{"id": "db1", "serial": self.serials["server", "db1"]}]}
-        return self.keep(phase=phase, rotate=(name,), holders=seen, outside=holders, trust=[trust] if trust else [])
+        return self.keep(phase=phase, rotate=(name,), in_use=seen, outside=holders, trust=[trust] if trust else [])
 
     def until(self, phase: str, name: str, *holders: dict[str, Any]) -> None:
         """Bring an authority to where ``phase`` is next; whoever has a certificate of it gets a new one."""
@@ -123,8 +123,8 @@ def test_an_answer_is_for_each_authority_by_the_name_of_its_root(fleet: Fleet) -
     with pytest.raises(
         TlsError, match=f"retire needs an answer. From .*outside_trust={both['server']},{both['client']}"
     ):
-        fleet.keep(phase="retire", rotate=("server", "client"), holders=seen, trust=[both["server"]])
-    done = fleet.keep(phase="retire", rotate=("server", "client"), holders=seen, trust=list(both.values()))
+        fleet.keep(phase="retire", rotate=("server", "client"), in_use=seen, trust=[both["server"]])
+    done = fleet.keep(phase="retire", rotate=("server", "client"), in_use=seen, trust=list(both.values()))
     assert len(done.changes) == 2
 
 

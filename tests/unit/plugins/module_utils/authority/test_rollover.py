@@ -39,7 +39,7 @@ class Fleet:
         self.passphrase: str | None = None
         self.key_type = "P-256"
         self.chains: dict[str, str] = {}
-        self.holders: dict[str, list[dict[str, str]]] = {name: [] for name in NAMES}
+        self.in_use: dict[str, list[dict[str, str]]] = {name: [] for name in NAMES}
         self.outside: list[dict[str, str]] = []
         self.trust = ["none"]
 
@@ -52,7 +52,7 @@ class Fleet:
 
     def step(self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = NAMES) -> keeping.KeepingResult:
         answers = {"outside": self.outside, "trust": self.trust}
-        return self.keep(phase=phase, rotate=rotate, holders=self.holders, is_dry=is_dry, **answers)
+        return self.keep(phase=phase, rotate=rotate, in_use=self.in_use, is_dry=is_dry, **answers)
 
     def issue(self) -> None:
         """Give both a new certificate, and see it in use."""
@@ -64,7 +64,7 @@ class Fleet:
             order = signing.Order(str(self.directory), self.passphrase, name, requests, "90d")
             (self.chains[name],) = signing.sign(order, self.now, is_dry=False).certificates.values()
             serial = f"{self.leaf(name).serial:x}"
-            self.holders[name] = [{"id": requests[0]["id"], "serial": serial}]
+            self.in_use[name] = [{"id": requests[0]["id"], "serial": serial}]
 
     def leaf(self, name: str) -> Certificate:
         return certificate.read_pem(self.chains[name], "chain")[0]
@@ -138,7 +138,7 @@ def test_a_phase_that_was_reached_is_no_change(fleet: Fleet, phase: str) -> None
     for _step in range(STEPS.count(phase)):
         fleet.step(phase)
     before = fleet.contents()
-    fleet.holders = {}  # and nobody has to be proven for it
+    fleet.in_use = {}  # and nobody has to be proven for it
     assert fleet.step(phase).changes == []
     assert fleet.contents() == before
 
@@ -190,7 +190,7 @@ def test_a_run_that_died_between_the_two_authorities_goes_on(fleet: Fleet) -> No
 def test_who_was_not_seen_hinders_each_phase(fleet: Fleet, phase: str, missing: str) -> None:
     fleet.until(phase)
     serial = f"{fleet.leaf(missing).serial:x}"
-    fleet.holders[missing] = []
+    fleet.in_use[missing] = []
     before = fleet.contents()
     with pytest.raises(TlsError, match=f"{phase} is not safe yet: .* {serial}, until .*revoke") as caught:
         fleet.step(phase, rotate=(missing,))
@@ -200,11 +200,11 @@ def test_who_was_not_seen_hinders_each_phase(fleet: Fleet, phase: str, missing: 
 
 
 def test_who_was_seen_with_an_older_certificate_hinders(fleet: Fleet) -> None:
-    seen = fleet.holders
+    seen = fleet.in_use
     fleet.issue()
-    fleet.holders = seen
+    fleet.in_use = seen
     fleet.issue()
-    fleet.holders["server"] = [{"id": "db1", "serial": "12ab"}]
+    fleet.in_use["server"] = [{"id": "db1", "serial": "12ab"}]
     told = (
         r"stage is not safe yet: db1 .* Seen with another certificate, .*: db1; renew there, with postgres_server_renew"
     )
@@ -213,7 +213,7 @@ def test_who_was_seen_with_an_older_certificate_hinders(fleet: Fleet) -> None:
 
 
 def test_who_has_no_valid_certificate_hinders_nobody(fleet: Fleet) -> None:
-    fleet.holders = {}
+    fleet.in_use = {}
     fleet.now += 90 * DAY - 1
     with pytest.raises(TlsError, match="not safe yet"):
         fleet.step("stage")
@@ -387,7 +387,7 @@ def test_an_old_root_leaves_all_chains_while_it_is_still_trusted(fleet: Fleet) -
 def test_who_was_not_seen_since_the_old_root_left_chains_hinders_its_retirement(fleet: Fleet) -> None:
     fleet.until("retire")
     fleet.step("retire")
-    fleet.holders["client"] = []
+    fleet.in_use["client"] = []
     with pytest.raises(TlsError, match="retire is not safe yet: app1/www/orders"):
         fleet.step("retire")
 

@@ -26,7 +26,9 @@ class Directory:
 
     def keep(self, *certificates: str, is_dry: bool = False) -> keeping.KeepingResult:
         shown = {"client": [{"id": "app1/shop/app", "certificate": one} for one in certificates]}
-        return keeping.keep(keeping.Wish(str(self.path), "P-256", None, "90d", shown=shown), self.now, is_dry=is_dry)
+        return keeping.keep(
+            keeping.Wish(str(self.path), "P-256", None, "90d", unrecorded=shown), self.now, is_dry=is_dry
+        )
 
     def issue(self) -> str:
         requests = [{"id": "app1/shop/app", "csr": self.csr, "role": "app"}]

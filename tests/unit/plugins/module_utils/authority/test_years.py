@@ -69,11 +69,11 @@ class Fleet:
         done = self.keep()
         assert done.warnings == []
         if phase:
-            holders = {
+            in_use = {
                 name: [{"id": id_, "serial": f"{leaf.serial:x}"} for id_, leaf in leaves.items()]
                 for name, leaves in self.leaves.items()
             }
-            done = self.keep(phase=phase, rotate=list(NAMES), holders=holders, trust=["none"])
+            done = self.keep(phase=phase, rotate=list(NAMES), in_use=in_use, trust=["none"])
         issued = sum(self._renew(name, done) for name in NAMES)
         start = time.process_time()
         assert self.keep().changes == []

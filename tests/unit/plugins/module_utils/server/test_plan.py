@@ -58,7 +58,7 @@ class Desk:
             "upgrade_clientcert": False,
             "ident": "",
             "plaintext": "unchanged",
-            "lock_out": "refuse",
+            "on_lockout": "refuse",
             "clients": [],
             "renew": False,
             "renew_before": None,
