@@ -19,11 +19,12 @@ options:
   renew_before:
     description:
       - How long before its end a certificate is renewed, such as V(30d).
-      - By default a third of its life, and up to a twelfth more, as each certificate has its own moment.
-      - It has to be shorter than certificates live, or every call would renew. A new certificate that is due again at
-        once is an error, and nothing changes.
-      - A certificate that ends together with O(issuing) has no successor that ends later. It is not renewed before two
-        thirds of its life, whatever this option says.
+      - By default a third of its lifetime, plus up to a twelfth more, so that certificates are not all renewed at
+        once.
+      - It must be shorter than the lifetime of certificates. Otherwise every call would renew. A new certificate that
+        is immediately due again is an error, and nothing changes.
+      - A certificate that ends together with O(issuing) cannot get a successor that ends later. It is not renewed
+        before two thirds of its lifetime, whatever this option says.
     type: str
 """
 
@@ -31,7 +32,7 @@ options:
     CLOCK = r"""
 options:
   controller_time:
-    description: The controller's time in Unix seconds. Clocks further apart than 5 minutes stop the run.
+    description: The controller's time in Unix seconds. The run stops if the clocks differ by more than 5 minutes.
     type: float
     required: true
 """

@@ -13,18 +13,19 @@ class ModuleDocFragment:
 options:
   port:
     description:
-      - Port of the server, which is found by its Unix socket. A host with several clusters has a call for each.
+      - Port of the server. The module finds the server through its Unix socket. For a host with several clusters, call
+        it once for each.
     type: int
     default: 5432
   login_unix_socket:
     description:
       - Directory of the server's Unix socket.
-      - By default the first of V(/var/run/postgresql) and V(/run/postgresql) with a socket for O(port). V(/tmp) has to
-        be named, since anybody can put a socket there while the server is down.
+      - By default the first of V(/var/run/postgresql) and V(/run/postgresql) with a socket for O(port). V(/tmp) must
+        be set explicitly, because anybody can put a socket there while the server is down.
     type: path
   login_user:
     description:
-      - The role of the connection over the socket, which is made as the OS user that owns the socket.
+      - The role for the connection over the socket. The module connects as the OS user that owns the socket.
       - By default the role with the name of that OS user.
       - M(pgops.tls.server) and M(pgops.tls.session_info) need a superuser.
     type: str

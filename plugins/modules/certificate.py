@@ -12,16 +12,15 @@ module: certificate
 short_description: Issue certificates for PostgreSQL servers and clients
 version_added: 0.1.0
 description:
-  - Signs a list of certificate requests, those of a whole fleet in one call, with an authority that
-    M(pgops.tls.certificate_authority) keeps.
-  - What is wrong with one request keeps no other from its certificate. That request is in RV(refused) with the reason,
-    and the module does not fail for it, since one task signs for many hosts. So look at RV(refused) before you use
-    RV(certificates).
-  - It fails before anything is signed for whatever is wrong with all of them, such as a missing authority, a wrong
-    passphrase, a lifetime that the issuing CA cannot give, or an id that is there twice.
-  - Of a CSR only the public key is used, after its signature has shown that the requester has the private key. Names
-    and roles are those of O(requests), so take them from the inventory and not from what a host returned.
-  - Every certificate is in the file C(ledger.jsonl) of O(directory) before it is returned.
+  - Signs a list of certificate requests with an authority that M(pgops.tls.certificate_authority) keeps. One call
+    signs the requests of a whole fleet.
+  - An invalid request does not affect the others. It is in RV(refused) with the reason, and the module does not fail,
+    because one task signs for many hosts. So check RV(refused) before you use RV(certificates).
+  - It fails before it signs anything if an error affects all requests, such as a missing authority, a wrong
+    passphrase, a lifetime that the issuing CA cannot grant, or a duplicate id.
+  - It uses only the public key of a CSR, after the signature has proven that the requester has the private key. Names
+    and roles are those of O(requests), so take them from the inventory, not from what a host returned.
+  - Every certificate is recorded in the file C(ledger.jsonl) of O(directory) before it is returned.
   - Role P(pgops.tls.postgres_ca#role) calls it from its entry point C(sign).
 requirements:
   - cryptography >= 38
@@ -29,14 +28,14 @@ attributes:
   check_mode:
     support: full
     details:
-      - Checks everything that can be checked, and issues nothing.
+      - Checks everything it can, and issues nothing.
   diff_mode:
     support: full
   idempotent:
     support: none
     details:
-      - Each request is a new certificate. Whether a host needs one is decided on that host, by M(pgops.tls.server) and
-        M(pgops.tls.client). With an empty list nothing is read or written.
+      - Each request gets a new certificate. M(pgops.tls.server) and M(pgops.tls.client) decide on the host whether it
+        needs one. With an empty list the module reads and writes nothing.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
@@ -49,33 +48,34 @@ options:
     description: The passphrase of the authorities' private keys, if they are encrypted.
     type: str
   authority:
-    description: Which authority signs; V(server) makes certificates for servers only, V(client) for clients only.
+    description: The authority that signs. V(server) issues certificates only for servers, V(client) only for clients.
     type: str
     choices: [server, client]
     required: true
   lifetime:
     description:
       - How long new certificates are valid, as a whole number and a unit (V(m), V(h), V(d), V(w), V(y)).
-      - They are valid from 5 minutes before they are issued on, for hosts whose clocks are behind.
-      - More than the whole life of the issuing CA is an error, and so is an issuing CA that has less than a third of it
-        left. If it has less than all of it left, certificates end when their issuer ends, with a warning. That only
-        happens if M(pgops.tls.certificate_authority) could not replace the issuing CA, as for lack of its root's key.
+      - They are valid from 5 minutes before their issue, for hosts with slow clocks.
+      - It is an error if this is longer than the issuing CA's whole lifetime, or if the issuing CA has less than a
+        third of this time left. If the issuing CA has less than this time left, certificates end with it, and the
+        module warns. That happens only if M(pgops.tls.certificate_authority) could not replace the issuing CA, for
+        example because its root's key is missing.
     type: str
     default: 90d
   requests:
-    description: The certificates to issue. Those that cannot be issued are in RV(refused).
+    description: The certificates to issue. Refused requests are in RV(refused).
     type: list
     elements: dict
     required: true
     suboptions:
       id:
-        description: What the certificate is returned by; each one once.
+        description: Key of the certificate in the results. Each id must be unique.
         type: str
         required: true
       csr:
         description:
           - The certificate request in PEM. Its key may be of type P-256, P-384, Ed25519, or RSA with 2048 bits or more.
-          - Needed unless in check mode.
+          - Required, except in check mode.
         type: str
       names:
         description:
@@ -132,24 +132,24 @@ EXAMPLES = r"""
 RETURN = r"""
 certificates:
   description:
-    - The PEM chains by the ids of their requests, the certificate first, then its issuing CA. Empty in check mode.
-    - While a root is being replaced, the new root as signed by the old one comes last, if that one's key was there when
-      M(pgops.tls.certificate_authority) staged it.
-    - Requests that are in RV(refused) have none.
+    - The PEM chains by request id, the certificate first, then its issuing CA. Empty in check mode.
+    - While a root is being replaced, the new root as signed by the old one comes last, if the old root's key was
+      available when M(pgops.tls.certificate_authority) staged it.
+    - Requests in RV(refused) have none.
   returned: success
   type: dict
   sample:
     db1: "-----BEGIN CERTIFICATE-----..."
 refused:
   description:
-    - What is wrong with requests that got no certificate, by their ids. Empty when all are right.
-    - In check mode, too, except for the CSR of a request that has none there.
+    - The errors of requests that got no certificate, by id. Empty if all are valid.
+    - Also returned in check mode, where a request may lack a CSR.
   returned: success
   type: dict
   sample:
     db2: "requests[db2].csr: the signature of the request is wrong; whoever sent it may not have the key."
 not_after:
-  description: The end of the certificates' lives, in UTC. Empty when none was asked for, or all were refused.
+  description: When the certificates end, in UTC. Empty if none was requested, or all were refused.
   returned: success
   type: str
   sample: "2027-02-19T02:05:00Z"

@@ -12,28 +12,28 @@ module: certificate_authority
 short_description: Keep a server CA and a client CA for PostgreSQL
 version_added: 0.1.0
 description:
-  - Makes two certificate authorities that have nothing in common, and keeps them. The server CA issues the certificates
-    of PostgreSQL servers, the client CA those of roles that log in. PostgreSQL's C(ssl_ca_file) trusts every CA in it
-    for logins, so a certificate of the one must not pass for one of the other.
-  - Each has a root and, below it, an issuing CA that signs all certificates; clients and servers trust the roots. Roots
-    live 10 years. Issuing CAs live 5 years, since their keys are in daily use.
+  - Creates and maintains two separate certificate authorities. The server CA issues the certificates of PostgreSQL
+    servers, the client CA those of roles that log in. PostgreSQL trusts every CA in C(ssl_ca_file) for logins, so a
+    server's certificate must never be accepted as a client's.
+  - Each has a root and, below it, an issuing CA that signs all certificates. Clients and servers trust the roots.
+    Roots are valid for 10 years. Issuing CAs are valid for 5 years, because their keys are in daily use.
   - Call it on one host, the CA host, before M(pgops.tls.certificate). Role P(pgops.tls.postgres_ca#role) does it.
-  - Every run reads the authorities, opens the keys that issue, and fails if the passphrase is wrong, a file is missing
+  - Every run reads the authorities and opens the issuing keys. It fails if the passphrase is wrong, a file is missing
     or damaged, or a key does not belong to its certificate.
-  - An issuing CA is replaced by a run in its last half year, below the same root. Nobody notices except servers, whose
-    list of authorities changes. What the one before has issued stays until it is due. If the key of the root is kept
-    elsewhere, runs ask for it from then on.
-  - A root is replaced only if you ask for it, in four phases (O(phase)) between which runs have to reach all hosts.
-    In its last year every run warns. Playbook C(pgops.tls.rotate_ca) does all of it.
+  - A run replaces an issuing CA in its last half year, below the same root. Only the servers' list of authorities
+    changes. Certificates of the old issuing CA stay until they are due. If the key of the root is kept elsewhere, runs
+    ask for it from then on.
+  - A root is replaced only on request, in four phases (O(phase)). Between phases, runs must reach all hosts. In a
+    root's last year every run warns. Playbook C(pgops.tls.rotate_ca) runs the whole replacement.
 requirements:
   - cryptography >= 38
-  - the C(openssl) command, where O(passphrase) is given
+  - the C(openssl) command, if O(passphrase) is set
 attributes:
   check_mode:
     support: full
     details:
-      - Authorities that are missing are made in memory, so that later tasks have something to work with. The real run
-        makes other ones.
+      - Missing authorities are created in memory, so that later tasks have authorities to work with. The real run
+        creates different ones.
   diff_mode:
     support: full
   idempotent:
@@ -44,76 +44,79 @@ extends_documentation_fragment:
 options:
   directory:
     description:
-      - Absolute path of the directory of the authorities. It is made with mode V(0700) if it is missing.
-      - It holds plain files that are fit for a git repository if their keys are encrypted,
+      - Absolute path of the directory of the authorities. It is created with mode V(0700) if it is missing.
+      - It contains plain files that you can keep in a git repository if the keys are encrypted,
         C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
         C(ledger.jsonl), the record of all issued certificates.
-      - Back it up. It cannot be made again, and every server and client would have to learn to trust a new one.
-      - The file C(root.key) of each authority may be kept elsewhere. It is needed for one run in the last half year of
-        an issuing CA, in the folder with the highest number, for O(phase=stage).
-      - Folders with higher numbers, C(staged), C(retiring) and C(retired) come with replacements.
+      - Back it up. It cannot be recreated, and every server and client would have to trust new authorities.
+      - You may keep the file C(root.key) of each authority elsewhere. Bring it back to the folder with the highest
+        number for one run in the last half year of an issuing CA, and for O(phase=stage).
+      - Replacements add folders with higher numbers, C(staged), C(retiring) and C(retired).
     type: path
     required: true
   create:
     description:
-      - Whether to make authorities that are missing. V(false) fails and tells in RV(missing) which ones are, so that
-        hosts can be asked first whether they have certificates of others.
+      - Whether to create missing authorities. V(false) fails and lists them in RV(missing), so that you can first
+        check whether hosts have certificates from other authorities.
     type: bool
     default: true
   passphrase:
     description:
-      - The passphrase of all private keys of the authorities, one line of 8 characters to 1000 bytes. Keys are
-        encrypted with AES-256. Choose a long random one if the files leave the host.
+      - The passphrase for all private keys of the authorities, one line of 8 characters to 1000 bytes. Keys are
+        encrypted with AES-256. Choose a long random passphrase if the files leave the host.
       - Without it the keys are not encrypted.
-      - It does not change the passphrase of keys that exist; a wrong one is an error.
+      - It does not change the passphrase of existing keys. A wrong passphrase is an error.
     type: str
   key_type:
     description:
       - Type of the private keys of the authorities.
-      - Ed25519 is not among them, because SCRAM's channel binding fails under such an authority. Servers and clients
+      - Ed25519 is not supported, because SCRAM's channel binding fails under such an authority. Servers and clients
         may have Ed25519 keys.
-      - Authorities that exist with another type are an error, because an authority cannot change its keys. A staged one
-        has the type that is wanted then, and those of O(rotate) may have another type until it is staged.
+      - It is an error if an existing authority has another type, because an authority cannot change its keys. A newly
+        staged authority gets this type. Authorities in O(rotate) may have another type until then.
     type: str
     choices: [P-256, P-384, RSA-3072, RSA-4096]
     default: P-256
   certificate_lifetime:
     description:
-      - How long certificates are going to be valid that M(pgops.tls.certificate) will be asked for, such as V(90d).
-      - It is checked against the life of the issuing CAs, so that a mistake is found before anything changes, and they
-        are replaced when they have less left than two times of it.
+      - The lifetime that M(pgops.tls.certificate) will use for certificates, such as V(90d).
+      - It is checked against the lifetime of the issuing CAs, so that a mistake is found before anything changes. An
+        issuing CA is replaced when it has less than twice this time left.
     type: str
   phase:
     description:
-      - Takes the authorities of O(rotate) a phase further in the replacement of their roots. What is there already is
-        no change, and a phase that is not next is an error.
-      - V(stage) makes a new root and a new issuing CA, which are in RV(authorities.server.roots) and
-        RV(authorities.client.bundle) from then on, and issue nothing. Have every host trust them, by a run.
-      - V(switch) lets them issue. Then have every host get a new certificate. If the old root's key was there at
-        V(stage), chains hold the new root as signed by the old one, and who trusts only that one is not shut out yet.
-      - V(retire) takes the old root out of what is trusted. Then have every host forget it. Where chains hold the new
-        root as signed by the old one, that takes two calls with V(retire).
-      - The first of them takes that certificate out of RV(authorities.client.issuing), and everybody trusts the old
-        root still. Then have every host shorten its chains; it needs no new certificate for it. pgjdbc logs in with no
-        chain whose last issuer the server does not trust, so this has to come first.
+      - Moves the authorities in O(rotate) to the next phase of the replacement of their roots. A phase that is already
+        done is no change. A phase that is not the next one is an error.
+      - V(stage) creates a new root and a new issuing CA. They are in RV(authorities.server.roots) and
+        RV(authorities.client.bundle) from then on, and issue nothing yet. Then run the playbook, so that every host
+        trusts them.
+      - V(switch) makes them issue certificates. Then renew the certificate of every host. If the old root's key was
+        available at V(stage), chains contain the new root as signed by the old one. Hosts that trust only the old root
+        are not shut out yet.
+      - V(retire) ends the trust in the old root. Then run the playbook, so that every host removes it. If chains
+        contain the new root as signed by the old one, this takes two calls with V(retire).
+      - The first call removes that certificate from RV(authorities.client.issuing). All hosts still trust the old
+        root. Then run the playbook, so that every host shortens its chains. Hosts need no new certificates for this.
+        It must come first, because pgjdbc cannot log in with a chain whose last issuer the server does not trust.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
-      - Refused as long as the newest certificate of an id in the ledger, of an authority in O(rotate), is neither in
-        O(certificates_in_use) nor in O(outside_holders), unless it has ended or is revoked; RV(unproven) tells which.
+      - A phase is refused if the newest certificate of any id in the ledger, for an authority in O(rotate), is neither
+        in O(certificates_in_use) nor in O(outside_holders). Expired and revoked certificates do not count.
+        RV(unproven) lists the missing certificates.
       - V(retire) is also refused without O(outside_trust).
     type: str
     choices: [stage, switch, retire, finish]
   rotate:
     description:
-      - The authorities that O(phase) is about, by default both; without it, those whose O(key_type) may differ until a
-        new one is staged, by default none.
+      - The authorities that O(phase) applies to, by default both. Without O(phase), the authorities whose O(key_type)
+        may differ until a new one is staged, by default none.
     type: list
     elements: str
     choices: [server, client]
     default: []
   certificates_in_use:
     description:
-      - The certificates of hosts and identities that this run has seen in use, for O(phase). They prove that everybody
-        is ready for it.
+      - The certificates of hosts and identities that this run has seen in use, for O(phase). They prove that all hosts
+        are ready for it.
     type: dict
     default: {}
     suboptions:
@@ -124,7 +127,7 @@ options:
         default: []
         suboptions:
           id:
-            description: The id by which the certificate was issued.
+            description: The id with which the certificate was issued.
             type: str
             required: true
           serial:
@@ -134,10 +137,10 @@ options:
       client: *certificates_in_use
   outside_holders:
     description:
-      - Who has certificates outside the inventory, where no run sees them, for O(phase). Such a certificate was signed
-        by M(pgops.tls.certificate) for a host that is in no group.
-      - An entry counts until the end of the day O(outside_holders[].until) in UTC. From then on it is a warning.
-      - One that nobody in the ledger is fails O(phase), with the nearest.
+      - Holders of certificates outside the inventory, where no run sees them, for O(phase). M(pgops.tls.certificate)
+        signed such a certificate for a host that is in no group.
+      - An entry is valid until the end of the day O(outside_holders[].until) in UTC. After that it causes a warning.
+      - An entry that matches no holder in the ledger fails O(phase). The message names the closest match.
     type: list
     elements: dict
     default: []
@@ -148,32 +151,32 @@ options:
         choices: [server, client]
         required: true
       id:
-        description: The id by which it was signed.
+        description: The id with which it was signed.
         type: str
         required: true
       until:
-        description: The last day on which the entry counts, such as V(2027-02-28).
+        description: The last day on which the entry is valid, such as V(2027-02-28).
         type: str
         required: true
       by:
-        description: Who answers for it. Messages name them.
+        description: Who is responsible for it. Messages show this name.
         type: str
         required: true
   outside_trust:
     description:
-      - The answer that O(phase=retire) needs, for what no run can see. Copies of the old root outside the inventory
-        (poolers, partners, exported bundles) are worth nothing from then on.
-      - The common name of the new root, or its last word, for each authority of O(rotate), once all of them have it.
-        It is no answer for the root after that.
-      - V(none) where there is nobody. It is refused where the ledger knows of somebody.
+      - The answer that O(phase=retire) requires. No run sees copies of the old root outside the inventory (poolers,
+        partners, exported bundles), and they stop working from then on.
+      - Set the common name of the new root, or its last word, for each authority in O(rotate), once all copies have
+        it. The answer is not valid for any later root.
+      - Set V(none) if there are no such copies. It is refused if the ledger has holders outside the inventory.
     type: list
     elements: str
     default: []
   unrecorded:
     description:
-      - Certificates that hosts have in use. What the ledger does not hold of them is put back, with a warning, as
-        after a restore from an older backup. RV(issued) tells what it holds.
-      - A certificate that no trusted authority of O(directory) has signed is left out.
+      - Certificates that hosts have in use. Those that are missing from the ledger are added to it, with a warning, as
+        after a restore from an older backup. RV(issued) lists the certificates in the ledger.
+      - A certificate that no trusted authority in O(directory) has signed is ignored.
     type: dict
     default: {}
     suboptions:
@@ -184,7 +187,7 @@ options:
         default: []
         suboptions:
           id:
-            description: The id by which it was signed.
+            description: The id with which it was signed.
             type: str
             required: true
           certificate:
@@ -194,30 +197,30 @@ options:
       client: *unrecorded
   drop:
     description:
-      - In an emergency, the authority with a root that nobody may trust any longer, as when its key was stolen.
-      - Fails and tells in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
-        takes its place, and the old one is in no list of what is to be trusted.
-      - Hosts trust the old root until a run reaches them; playbook C(pgops.tls.drop_ca) does all of it. Afterwards the
-        authority is as after V(retire), and O(phase=finish) removes the keys.
+      - For an emergency: the authority whose root must no longer be trusted, for example because its key was stolen.
+      - Fails and lists in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
+        takes its place, and the old one is no longer in any list of trusted authorities.
+      - Hosts trust the old root until a run reaches them. Playbook C(pgops.tls.drop_ca) does all of this. Afterwards
+        the authority is in the same state as after V(retire), and O(phase=finish) removes the keys.
     type: str
     choices: [server, client]
   drop_confirmed:
     description:
-      - The common name of the root that O(drop) is to drop, or its last word. One that is dropped already is no change.
+      - The common name of the root that O(drop) should drop, or its last word. A root that was already dropped is no
+        change.
     type: str
   revoked:
     description:
-      - What is to be revoked, by entries that each have one of O(revoked[].role), O(revoked[].host) and
-        O(revoked[].serial).
-      - The first entry brings certificate revocation lists (CRLs) into use, for good and for both authorities, as
-        RV(authorities.server.crls) and RV(authorities.client.crls). As long as nothing is revoked there are none.
-      - What is revoked is recorded in C(revoked.jsonl) and stays revoked, also when its entry is taken out. It stays in
-        the lists, too, so no list ever revokes less than the one before.
-      - An entry that no certificate was ever issued for is an error, since it may be misspelt. One whose certificates
-        have all ended is a warning.
-      - A list is made anew at half of its life, those of issuing CAs after 45 days or half of O(certificate_lifetime)
-        if that is longer, those of roots after 2.5 years. If the key that it takes is kept elsewhere, every run warns
-        from then on, and fails when the list ends within 30 days.
+      - What to revoke. Each entry has exactly one of O(revoked[].role), O(revoked[].host) and O(revoked[].serial).
+      - The first entry permanently enables certificate revocation lists (CRLs) for both authorities, as
+        RV(authorities.server.crls) and RV(authorities.client.crls). Before the first revocation there are none.
+      - Revoked certificates are recorded in C(revoked.jsonl). They stay revoked and on the lists, even if you remove
+        the entry, so no list ever revokes less than the previous one.
+      - An entry that matches no certificate ever issued is an error, because it may be misspelled. An entry whose
+        certificates have all expired is a warning.
+      - A list is reissued halfway through its lifetime: lists of issuing CAs after 45 days, or half of
+        O(certificate_lifetime) if that is longer, lists of roots after 2.5 years. If the required key is kept
+        elsewhere, every run warns from then on, and fails when the list ends within 30 days.
     type: list
     elements: dict
     default: []
@@ -231,18 +234,18 @@ options:
         type: str
       serial:
         description:
-          - Revokes one certificate, by its serial number in hexadecimal, and every other one for the same key.
+          - Revokes one certificate, by its serial number in hexadecimal, and every other certificate for the same key.
           - Write it in quotes.
-          - Whoever has it, and still is to have one, gets another one from M(pgops.tls.server) or M(pgops.tls.client).
+          - If its holder still needs a certificate, M(pgops.tls.server) or M(pgops.tls.client) requests a new one.
         type: str
       authority:
         description:
           - Which authority signed the certificate with this serial number.
-          - Only needed if C(ledger.jsonl) does not hold it, as after a restore from an older backup.
+          - Needed only if C(ledger.jsonl) does not contain it, as after a restore from an older backup.
         type: str
         choices: [server, client]
       reason:
-        description: Why, for whoever reads the list.
+        description: The reason, for readers of the list.
         type: str
         choices: [unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn]
         default: unspecified
@@ -297,8 +300,8 @@ missing:
   elements: str
   sample: [server, client]
 unproven:
-  description: Certificates that hinder O(phase).
-  returned: when O(phase) is refused for them
+  description: Certificates that block O(phase).
+  returned: when O(phase) is refused because of them
   type: list
   elements: dict
   contains: &certificate
@@ -306,7 +309,7 @@ unproven:
       description: Which authority issued it.
       type: str
     id:
-      description: The id by which it was issued.
+      description: The id with which it was issued.
       type: str
       sample: app1/www/orders
     serial:
@@ -317,7 +320,7 @@ unproven:
       type: str
       sample: "2027-02-19T02:05:00Z"
 consequence:
-  description: What O(drop) would break, in a sentence.
+  description: One sentence that says what O(drop) would break.
   returned: when O(drop) is not confirmed
   type: str
 breaks:
@@ -327,12 +330,12 @@ breaks:
   elements: dict
   contains: *certificate
 root:
-  description: The common name of the root that O(drop) is about, for O(drop_confirmed).
+  description: The common name of the root that O(drop) would drop, for O(drop_confirmed).
   returned: when O(drop) is not confirmed
   type: str
   sample: PostgreSQL client root CA 5ac6f1d9
 made:
-  description: The authorities that were missing and are made; in check mode those that would be.
+  description: The authorities that were created, or would be created in check mode.
   returned: success
   type: list
   elements: str
@@ -349,22 +352,23 @@ authorities:
         roots:
           description:
             - PEM certificates of the roots.
-            - Those of RV(authorities.server) belong into the C(root.crt) of clients.
+            - Those of RV(authorities.server) belong in the C(root.crt) of clients.
           type: str
         issuing:
           description:
             - PEM certificates of issuing CAs, first the one in use.
-            - Certificates that the others have issued, which were in use before it below the same root, may stay.
-            - While a root is replaced, also the new root as signed by the old one, as long as chains are to hold it.
-              Hosts take out of their chains what is not in this list, or leads to no root that is trusted.
+            - Certificates from the others, its predecessors below the same root, may stay.
+            - While a root is being replaced, this also contains the new root as signed by the old one, as long as
+              chains should contain it. Hosts remove certificates from their chains that are not in this list, or do
+              not lead to a trusted root.
           type: str
         bundle:
           description:
             - PEM certificates of all trusted issuing CAs, then those of the roots.
-            - Those of RV(authorities.client) belong into the C(ssl_ca_file) of servers.
+            - Those of RV(authorities.client) belong in the C(ssl_ca_file) of servers.
           type: str
         crls:
-          description: PEM certificate revocation lists. Empty as long as nothing was ever revoked.
+          description: PEM certificate revocation lists. Empty before the first revocation.
           type: str
         revoked:
           description: Serial numbers of revoked certificates that have not expired, in lower-case hexadecimal.
@@ -372,24 +376,25 @@ authorities:
           elements: str
         phase:
           description:
-            - How far the replacement of the root is. V(steady) is when none is going on.
-            - V(staged) is when the new root is trusted and issues nothing yet, V(switched) when it issues and the old
-              one is still trusted, V(retiring) when the old one is trusted no longer, and hosts may still have it.
+            - The phase of the root's replacement. V(steady) means that no replacement is in progress.
+            - V(staged) means that the new root is trusted and issues nothing yet. V(switched) means that it issues and
+              the old one is still trusted. V(retiring) means that the old one is no longer trusted, and hosts may
+              still have it.
           type: str
           sample: steady
         replaced:
-          description: Whether the root took the place of an earlier one, which is retired.
+          description: Whether the root replaced an earlier one, which is retired.
           type: bool
         key_type:
           description: Type of the authority's keys.
           type: str
           sample: P-256
         root_not_after:
-          description: End of the root's life, in UTC.
+          description: When the root ends, in UTC.
           type: str
           sample: "2036-11-18T02:05:00Z"
         issuing_not_after:
-          description: End of the issuing CA's life, in UTC.
+          description: When the issuing CA ends, in UTC.
           type: str
           sample: "2031-11-20T02:05:00Z"
     client:
@@ -399,7 +404,7 @@ authorities:
 issued:
   description:
     - Serial numbers (hexadecimal) of the certificates in the ledger that have not expired, by authority.
-    - None if the ledger cannot be read.
+    - Null if the ledger cannot be read.
   returned: success
   type: dict
   sample: {server: [2c5ac6f1d90e73b2a4], client: [5ac6f1d90e73b2a42c]}

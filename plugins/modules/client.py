@@ -9,25 +9,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client
-short_description: Give the OS users of a host their keys, certificates and trust for PostgreSQL
+short_description: Set up keys, certificates and trust for the OS users of a host who log in to PostgreSQL
 version_added: 0.1.0
 description:
-  - Takes the whole wanted state of a host's clients in one call. It converges, or it returns certificate RV(requests)
-    with the reasons; these are to be signed with M(pgops.tls.certificate), and a second call with O(certificates)
-    installs what came back.
-  - The private keys are made on the host and never leave it.
-  - C(psql) and every other program with libpq find the files by themselves, as they are linked to libpq's default names
-    in C(~/.postgresql). Each role also is a service of its name in C(~/.pg_service.conf), for C(service=ROLE).
-  - libpq uses files at its default names at every server. Where they appear for the first time, a warning says what
+  - Takes the whole desired state of a host's clients in one call. Either it converges, or it returns certificate
+    RV(requests) with the reasons. Sign them with M(pgops.tls.certificate). A second call with O(certificates) installs
+    the certificates.
+  - The private keys are generated on the host and never leave it.
+  - C(psql) and every other program with libpq find the files automatically, because they are linked to libpq's default
+    names in C(~/.postgresql). Each role is also a service of the same name in C(~/.pg_service.conf), for
+    C(service=ROLE).
+  - libpq uses files at its default names for every server. When they appear for the first time, a warning says what
     that means for servers outside the inventory, in check mode too.
   - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
-    in memory; one rename switches. If anything fails, the files are as they were before, and a run that was interrupted
-    is undone by the next one.
-  - O(state=previous) brings back the generation before the one in use, in such a transaction.
-  - Everything below an OS user's home is done with that user's rights, so that links in it give the user nothing.
-  - It needs the standard library of Python and the C(openssl) command on the host, and has to run as root, or as the
-    OS user when all identities are that user's.
-  - Role P(pgops.tls.postgres_client#role) calls it; use it by itself to build a role of your own.
+    in memory. One rename switches to it. If anything fails, the previous files are restored. If a run is interrupted,
+    the next run undoes it.
+  - O(state=previous) restores the previous generation, in such a transaction.
+  - The module works below an OS user's home directory with that user's rights, so the user cannot gain rights through
+    links in it.
+  - It needs Python's standard library and the C(openssl) command on the host. It must run as root, or as the OS user
+    if all identities are that user's.
+  - Role P(pgops.tls.postgres_client#role) calls it. Use the module directly to build your own role.
 attributes:
   check_mode:
     support: full
@@ -35,7 +37,7 @@ attributes:
     support: full
   idempotent:
     support: full
-    details: With O(renew=true) or O(new_keys=true) every call without O(certificates) asks for new certificates.
+    details: With O(renew=true) or O(new_keys=true) every call without O(certificates) requests new certificates.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.hosts
@@ -45,51 +47,50 @@ options:
   state:
     description:
       - V(present) brings the OS users of O(identities) to the declared state.
-      - V(previous) brings back private keys, certificates and C(root.crt) of the generation before the one in use, for
-        each of these OS users. Links and C(~/.pg_service.conf) are no part of a generation and stay as they are. What
-        comes back has to have a valid certificate of each identity, and to trust the roots that are declared; what does
-        not is named, and nothing changes for any of them.
-      - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While an OS user is rolled back, V(previous) changes nothing, so it goes back one generation and
-        never forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run, and this is all it does for that OS user. Call
-        it again to go back further.
-      - A later call with V(present) keeps certificates that are valid and not due. It brings declared roots back.
-        RV(next_run) tells.
+      - V(previous) restores private keys, certificates and C(root.crt) of the previous generation, for each of these
+        OS users. Links and C(~/.pg_service.conf) are not part of a generation and do not change. The previous
+        generation must contain a valid certificate for each identity, and must trust the declared roots. If it does
+        not, the module names what is missing, and changes nothing for any of the OS users.
+      - The restored files become a new generation. The generation that was in use is kept as the previous one, until
+        the next change. While an OS user is rolled back, V(previous) changes nothing, so it goes back one generation
+        and never forward again.
+      - If an earlier run was interrupted, V(previous) only undoes that run for that OS user. Call it again to go back
+        further.
+      - A later call with V(present) keeps certificates that are valid and not due. It restores the declared roots.
+        RV(next_run) shows what it would change.
       - V(absent) removes keys, certificates, links and services of all OS users in O(identities). Files that were kept
-        as C(NAME.before-pgops) are back at their names. Before any change, and in check mode, it stops where these
-        directories cannot be written.
+        as C(NAME.before-pgops) get their names back. Before any change, and in check mode, it stops if these
+        directories are not writable.
     type: str
     choices: [present, previous, absent]
     default: present
   identities:
     description:
-      - Who logs in as which role. The first identity of an OS user has libpq's default file names.
-      - One that cannot be (no such OS user, no home, something of others in its place) stops the call before the files
-        of any OS user change.
-      - An identity that is taken out loses its key and certificate as long as its OS user has another identity. When
-        the last identity of an OS user is taken out, that user's files stay as they are, and are yours to remove.
+      - Who logs in as which role. The first identity of an OS user gets libpq's default file names.
+      - An impossible identity (no such OS user, no home directory, somebody else's files in its place) stops the call
+        before the files of any OS user change.
+      - If you remove an identity, its key and certificate are removed, as long as its OS user has another identity. If
+        you remove the last identity of an OS user, that user's files stay. Remove them yourself.
     type: list
     elements: dict
     required: true
     suboptions:
       role:
         description:
-          - The PostgreSQL role; the common name of the certificate, and the name of the service.
-          - It has to fit for these, so it has at most 63 bytes, none of them unprintable, no slash and no closing
-            bracket, and no dot at its beginning.
+          - The PostgreSQL role. It is also the common name of the certificate and the name of the service.
+          - So it may have at most 63 bytes, all printable, without a slash, a closing bracket or a leading dot.
         type: str
         required: true
       os_user:
-        description: The OS user who logs in as the role. It has to exist and to own its home directory.
+        description: The OS user who logs in as the role. It must exist and own its home directory.
         type: str
         required: true
       home:
         description:
-          - The directory for C(.postgresql) and C(.pg_service.conf), in place of the OS user's home directory.
-          - The OS user has to own it.
-          - For accounts without a home of their own. Programs find the files there when E(HOME) says so (libpq 14 and
-            newer), or by their paths.
+          - The directory for C(.postgresql) and C(.pg_service.conf), instead of the OS user's home directory.
+          - The OS user must own it.
+          - Use it for accounts without their own home directory. Programs find the files there if E(HOME) names it
+            (libpq 14 and newer), or by their paths.
         type: path
       databases:
         description: The databases that the identity uses. The service connects to the first one by default.
@@ -97,65 +98,67 @@ options:
         elements: str
         default: []
   roots:
-    description: PEM certificates of the roots that servers' certificates have to come from, for C(root.crt).
+    description: PEM certificates of the roots that servers' certificates must come from, for C(root.crt).
     type: str
     required: true
   issuing:
     description:
-      - PEM certificates of the authorities that issue clients' certificates, first the one that does at present.
-      - Certificates that the others have issued stay until they are due for another reason.
-      - What a chain holds behind the certificate, and is not in this list, or leads to no trusted root, is taken out of
-        the file. Key and certificate stay.
+      - PEM certificates of the authorities that issue clients' certificates, first the one that issues now.
+      - Certificates from the others stay until they are due for another reason.
+      - Certificates in a chain that are not in this list, or do not lead to a trusted root, are removed from the file.
+        Key and certificate stay.
     type: str
     required: true
   trusted_clients:
-    description: PEM certificates of the authorities whose client certificates servers take, for the rehearsal.
+    description: PEM certificates of the authorities whose client certificates servers accept, for the rehearsal.
     type: str
     required: true
   crls:
     description:
-      - PEM certificate revocation lists (CRLs) for C(root.crl), of every authority that issues for servers.
-        libpq checks whole chains, so one that lacks, or that has ended, keeps servers out; it is an error.
-      - Lists of other roots may be in O(roots), too, and have to be for every root if this is not empty.
-      - Services name the file with C(sslcrl), and it is at the place where libpq looks by itself. libpq ignores a
-        missing file in silence, so every call looks that it is there.
-      - O(state=previous) keeps the lists that are declared.
+      - PEM certificate revocation lists (CRLs) for C(root.crl), of every authority that issues for servers. libpq
+        checks whole chains, so it refuses servers if a list is missing or expired. A missing or expired list is an
+        error.
+      - O(roots) may also contain lists of other roots. If this option is not empty, it must contain one for every
+        root.
+      - Services name the file with C(sslcrl), and it is at libpq's default location. libpq silently ignores a missing
+        file, so every call checks that it exists.
+      - O(state=previous) keeps the declared lists.
     type: str
     default: ''
   revoked:
     description:
-      - Serial numbers of revoked certificates of clients, in lower-case hexadecimal. An identity whose certificate is
-        among them needs another one, for the reason V(revoked).
+      - Serial numbers of revoked client certificates, in lower-case hexadecimal. An identity whose certificate is
+        among them needs a new one, for the reason V(revoked).
     type: list
     elements: str
     default: []
   certificates:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
-      - A certificate for another key than the one that was made for its request is refused.
+      - A certificate for another key than the one generated for its request is refused.
     type: dict
     default: {}
   renew:
     description:
-      - Whether to get new certificates although nothing else asks for them.
-      - A key that is in use stays, so that a program that opens certificate and key during the change has two that fit.
+      - Whether to get new certificates even if none is due.
+      - A key in use stays, so that a program that opens certificate and key during the change gets a matching pair.
     type: bool
     default: false
   new_keys:
     description:
-      - Whether to get new certificates, as by O(renew), for new keys.
-      - A program that opens its certificate before the change and its key after it has two that do not fit; libpq then
-        says C(key values mismatch) for that one connection.
-      - A key is replaced without being asked for when its certificate is revoked, when O(key_type) changes, and when
-        its file is damaged or its owner or mode was wrong at the time of a renewal.
+      - Whether to get new keys and certificates. Certificates are renewed as with O(renew).
+      - A program that opens its certificate before the change and its key after the change has a mismatched pair.
+        libpq then reports C(key values mismatch) for that one connection.
+      - A key is also replaced without this option if its certificate is revoked, if O(key_type) changes, if its file
+        is damaged, or if its owner or mode was wrong at the time of a renewal.
     type: bool
     default: false
   renew_to_new_root:
     description:
-      - Whether O(renew=true) also replaces a valid certificate below another root than those of O(trusted_clients), so
-        that the client moves to the new root.
-      - With V(false) this is an error, and the client keeps what it has. Say so while servers still trust the old root
-        only, as when none of them could follow.
+      - Whether O(renew=true) also replaces a valid certificate below a root that is not in O(trusted_clients), so that
+        the client moves to the new root.
+      - With V(false) this is an error, and the client keeps its files. Set it while servers still trust only the old
+        root, for example if none of them could follow.
     type: bool
     default: true
 seealso:
@@ -210,19 +213,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be, in words.
-  returned: always, after a failure with what was changed for other OS users
+  description: What was changed, or would be changed in check mode, in words.
+  returned: always; after a failure, with the changes for other OS users
   type: list
   elements: str
   sample: ["alice/reporting: new certificate (expires_in_12d)"]
 reasons:
-  description: Why new certificates are needed; empty when those present are as wanted.
+  description: Why new certificates are needed. Empty if the current ones are as declared.
   returned: success
   type: list
   elements: str
   sample: ["alice/reporting: expires_in_12d"]
 requests:
-  description: The certificates that are needed. Have them signed and call the module again with O(certificates).
+  description: The needed certificates. Sign the requests and call the module again with O(certificates).
   returned: success
   type: list
   elements: dict
@@ -238,10 +241,10 @@ requests:
       type: list
       elements: str
     csr:
-      description: The PEM certificate request; left out in check mode.
+      description: The PEM certificate request. Omitted in check mode.
       type: str
 next_run:
-  description: What a call with O(state=present) would change on what is in use after this one, in words.
+  description: What a later call with O(state=present) would change, in words.
   returned: success, empty unless O(state=previous)
   type: list
   elements: str
@@ -262,28 +265,28 @@ identities:
       description: The OS user.
       type: str
     certificate:
-      description: Path of the certificate chain; it stays the same when the certificate is renewed.
+      description: Path of the certificate chain. Renewals do not change it.
       type: str
     key:
-      description: Path of the private key; it stays the same too.
+      description: Path of the private key. Renewals do not change it.
       type: str
     serial:
-      description: Serial number in hexadecimal; null when there is no certificate yet.
+      description: Serial number in hexadecimal. Null if there is no certificate yet.
       type: str
     not_after:
-      description: End of its life, ISO 8601 in UTC; null when there is no certificate yet.
+      description: When it ends, ISO 8601 in UTC. Null if there is no certificate yet.
       type: str
     sha256:
-      description: Fingerprint in hexadecimal; null when there is no certificate yet.
+      description: Fingerprint in hexadecimal. Null if there is no certificate yet.
       type: str
     pem:
-      description: The certificate itself (PEM), without its chain; null when there is none yet.
+      description: The certificate itself (PEM), without its chain. Null if there is none yet.
       type: str
     renewal:
-      description: From when on a call renews it, ISO 8601 in UTC; null when there is no certificate yet.
+      description: When it becomes due for renewal, ISO 8601 in UTC. Null if there is no certificate yet.
       type: str
 rolled_back:
-  description: Whether the files of each OS user that failed are back as they were before the call.
+  description: Whether the files of each failed OS user were restored.
   returned: when a change failed after something live was touched
   type: bool
 """

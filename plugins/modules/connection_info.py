@@ -9,59 +9,60 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: connection_info
-short_description: Try real connections and compare what happens with what is expected
+short_description: Try real connections and compare the results with expectations
 version_added: 0.1.0
 description:
-  - Connects with PostgreSQL's own client library libpq, as the OS user that owns the certificate, over TCP, with an
-    environment of its own. No C(PG*) variable of anybody takes part.
-  - A connection that has to work must be encrypted, and C(pg_stat_ssl) of the server has to show protocol, cipher and
-    the very client certificate that is on disk. The server has to show the certificate that the server which is meant
-    has, see O(expectations[].certificates); libpq tells which one it was shown.
-  - A connection that has to be refused must be refused with a message that says the expected thing, and counts only
-    when the same connection with the right parameters works. Whatever else goes wrong proves nothing.
+  - Connects with PostgreSQL's own client library libpq, as the OS user that owns the certificate, over TCP, with a
+    separate environment. C(PG*) variables have no effect.
+  - An accepted connection must be encrypted, and the server's C(pg_stat_ssl) must show protocol, cipher and exactly
+    the client certificate on disk. The server must show the certificate of the intended server, see
+    O(expectations[].certificates). libpq reports the certificate that the server showed.
+  - A forbidden connection must be refused with the expected message. It counts only if the same connection with the
+    right parameters works. Any other error proves nothing.
   - All connections of one call run in one remote execution, several at once.
-  - Changes nothing. For a foreign certificate it makes a throw-away authority with the C(openssl) command in a
-    directory that only the OS user can read, and removes it.
-  - Messages are compared in English, so C(lc_messages) of the servers has to be V(C) or English.
-  - Has to run as root, or as the only OS user that O(expectations) name.
+  - Changes nothing. For a foreign certificate it creates a throw-away authority with the C(openssl) command in a
+    directory that only the OS user can read, and removes it afterwards.
+  - Messages are compared in English, so C(lc_messages) of the servers must be V(C) or English.
+  - Must run as root, or as the only OS user that O(expectations) names.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
 options:
   expectations:
     description:
-      - The connections to try. P(pgops.tls.expectations#filter) makes the list from an inventory.
+      - The connections to try. P(pgops.tls.expectations#filter) generates the list from an inventory.
     type: list
     elements: dict
     required: true
     suboptions:
       expect:
-        description: What has to happen.
+        description: The expected result.
         type: str
         choices: [accepted, refused]
         default: accepted
       kind:
         description:
-          - What makes this connection one to refuse. Needed with, and only with, O(expectations[].expect=refused).
+          - Why the server or client must refuse this connection. Required with O(expectations[].expect=refused), and
+            not allowed otherwise.
           - V(plaintext) uses C(sslmode=disable).
           - V(no_certificate) presents no client certificate.
-          - V(foreign_certificate) presents one with the right common name that a throw-away authority signed.
+          - V(foreign_certificate) presents a certificate with the right common name, signed by a throw-away authority.
           - V(another_role) presents the certificate of O(expectations[].certificate_role).
-          - V(wrong_name) asks the server's address for a name that no server has.
+          - V(wrong_name) connects to the server's address under a name that no server has.
           - V(foreign_root) trusts the throw-away authority instead of the server's.
         type: str
         choices: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
       server:
         description:
-          - What the server is called in the report. By default the servers of O(expectations[].certificates), else
+          - The server's name in the report. By default the servers of O(expectations[].certificates), otherwise
             O(expectations[].host).
         type: str
       host:
-        description: The DNS name or address to connect to and to find in the server's certificate.
+        description: The DNS name or address to connect to, which the server's certificate must contain.
         type: str
         required: true
       hostaddr:
-        description: The address to connect to, if O(expectations[].host) is not to be resolved.
+        description: The address to connect to, if O(expectations[].host) should not be resolved.
         type: str
       port:
         description: The port to connect to.
@@ -73,10 +74,10 @@ options:
         default: postgres
       replication:
         description:
-          - Make a physical replication connection, as a standby does; C(pg_hba.conf) has O(expectations[].database)
-            V(replication) for it.
-          - The server shows nothing of such a connection. So protocol and cipher are those that libpq tells, and
-            which client certificate the server verified is not compared.
+          - Make a physical replication connection, as a standby does. In C(pg_hba.conf) its O(expectations[].database)
+            is V(replication).
+          - The server shows no details of such a connection. So protocol and cipher come from libpq, and the client
+            certificate that the server verified is not compared.
         type: bool
         default: false
       role:
@@ -103,8 +104,8 @@ options:
       files:
         description:
           - V(named) passes the paths of all files to libpq.
-          - V(default) passes none, so the ones in C(~/.postgresql) have to be right.
-          - V(service) passes nothing but a host, a port, a database and the service that is called like the role.
+          - V(default) passes none, so the files in C(~/.postgresql) must be right.
+          - V(service) passes only a host, a port, a database and the service with the name of the role.
         type: str
         choices: [named, default, service]
         default: named
@@ -123,37 +124,38 @@ options:
         choices: [require, verify-ca, verify-full]
         default: verify-full
       skip:
-        description: Do not connect, but report this check as skipped, for this reason.
+        description: Do not connect. Report this check as skipped, for this reason.
         type: str
       asks_for_password:
         description:
-          - Whether rules of the server may ask for a password beside the certificate (C(clientcert=verify-full) with
-            C(scram-sha-256), for example).
-          - Then a connection that ends at the password prompt, because C(.pgpass) of the OS user has no password for
-            it, is no deviation, if the same connection without a certificate is refused for the lack of it.
+          - Whether rules of the server may ask for a password in addition to the certificate
+            (C(clientcert=verify-full) with C(scram-sha-256), for example).
+          - If so, a connection may end at the password prompt because C(.pgpass) of the OS user has no password for
+            it. This is not a deviation if the same connection without a certificate is refused because the certificate
+            is missing.
         type: bool
         default: false
       certificates:
         description:
-          - The servers that may answer, one, or several that share a name (an alias, a virtual address, a load
-            balancer), and the certificate that each has. The one that a server has shown on this very connection has
-            to be one of these. By default it is not compared.
-          - A certificate that is not among them is right if another run has issued it in between, for exactly the
-            names of one of these servers.
+          - The servers that may answer and their certificates. Several servers may share a name (an alias, a virtual
+            address, a load balancer). The certificate that the server shows on this same connection must be one of
+            these. By default it is not compared.
+          - Another certificate is accepted if another run has issued it in the meantime, for exactly the names of one
+            of these servers.
         type: list
         elements: dict
         suboptions:
           server:
-            description: What the server is called in the report.
+            description: The server's name in the report.
             type: str
             required: true
           serial:
             description:
-              - Serial number of its certificate in hexadecimal, as M(pgops.tls.server) returns it. Without it nobody
-                can tell whether this server has answered, and the result says so.
+              - Serial number of its certificate in hexadecimal, as M(pgops.tls.server) returns it. Without it the
+                module cannot tell whether this server has answered, and the result says so.
             type: str
           not_before:
-            description: Beginning of its certificate's life, as M(pgops.tls.server) returns it.
+            description: When its certificate becomes valid, as M(pgops.tls.server) returns it.
             type: str
           names:
             description: All names of its certificate.
@@ -161,8 +163,7 @@ options:
             elements: str
   connect_timeout:
     description:
-      - Seconds within which a connection has to stand, for each address of the host, and within which its one query
-        has to be answered.
+      - Timeout in seconds for a connection to each address of the host, and for the answer to its one query.
     type: int
     default: 10
 seealso:
@@ -203,19 +204,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: What became of each expectation, in their order.
+  description: The result of each expectation, in order.
   returned: when the connections could be tried
   type: list
   elements: dict
   contains:
     status:
       description:
-        - V(ok) when it is as expected, V(deviation) when not, V(skipped) when it cannot be tried.
-        - V(prompt) when it is as expected up to the password prompt, see O(expectations[].asks_for_password).
-        - V(unproven) when it was to be refused, but the same connection with the right parameters does not work either.
+        - V(ok) if it is as expected, V(deviation) if not, V(skipped) if it cannot be tried.
+        - V(prompt) if it is as expected up to the password prompt. See O(expectations[].asks_for_password).
+        - V(unproven) if a refusal was expected, but the same connection with the right parameters fails, too.
       type: str
     reason:
-      description: Why, in words.
+      description: The reason, in words.
       type: str
     wanted:
       description: What was expected, in words.
@@ -224,20 +225,20 @@ checks:
       description: What was expected, V(accepted) or V(refused).
       type: str
     server:
-      description: What the server is called.
+      description: The server's name.
       type: str
     servers:
       description: The servers that may answer.
       type: list
       elements: str
     answered_by:
-      description: The server that has shown its own certificate. Empty when none has, or nobody can tell.
+      description: The server that showed its own certificate. Empty if none did, or if that is unknown.
       type: str
     note:
-      description: What else there is to say of the server that answered.
+      description: More about the server that answered.
       type: str
     host:
-      description: The name by which it was called.
+      description: The name that the client connected to.
       type: str
     port:
       description: Its port.
@@ -246,7 +247,7 @@ checks:
       description: The OS user that connected.
       type: str
     role:
-      description: The role that was asked for.
+      description: The requested role.
       type: str
     protocol:
       description: Protocol of an accepted connection, empty otherwise.
@@ -255,7 +256,7 @@ checks:
       description: Cipher of an accepted connection, empty otherwise.
       type: str
     client_dn:
-      description: Subject of the client certificate that the server verified, as PostgreSQL cuts it.
+      description: Subject of the client certificate that the server verified, as PostgreSQL truncates it.
       type: str
     message:
       description: The message of a refused connection, empty otherwise.
@@ -278,7 +279,7 @@ checks:
       client_dn: ""
       message: connection requires a valid client certificate
 deviations:
-  description: A sentence for each check that is not as expected, or unproven.
+  description: A sentence for each check that is not as expected or unproven.
   returned: when the connections could be tried
   type: list
   elements: str

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_report
-short_description: Write what was learned of a fleet as HTML, JSON and Prometheus text
+short_description: Write a report on a fleet as HTML, JSON and Prometheus text
 version_added: 0.1.0
 description:
-  - Writes who expires when, who still connects in plaintext, and who runs on old certificates, from the results of
-    M(pgops.tls.session_info) and M(pgops.tls.client) for all hosts. It runs on the controller and asks no host.
+  - Writes which certificates expire when, who still connects in plaintext, and which sessions use old certificates,
+    from the results of M(pgops.tls.session_info) and M(pgops.tls.client) for all hosts. It runs on the controller and
+    connects to no host.
   - In O(directory) it writes C(report.html), C(report.json) and C(report.prom), each replaced by one rename.
-  - C(report.json) is also the memory of the next report. It says who was seen in plaintext in earlier looks, and what
-    was known of hosts that cannot be looked at now. Whoever was not seen for 180 days is forgotten, and so are hosts
-    that have left the inventory.
+  - The next report reads C(report.json) for earlier results, such as who was seen in plaintext, and the last known
+    data of hosts that fail now. Clients that were not seen for 180 days, and hosts that have left the inventory, are
+    dropped.
   - Role P(pgops.tls.postgres_report#role) calls it.
 attributes:
   check_mode:
@@ -26,18 +27,18 @@ attributes:
     support: none
   idempotent:
     support: none
-    details: Each report has a time, and counts one look more.
+    details: Each report has a time, and counts one more look.
 extends_documentation_fragment:
   - pgops.tls.attributes
 options:
   directory:
-    description: Absolute path of the directory to write to. It is made with mode V(0755) if it is missing.
+    description: Absolute path of the directory to write to. It is created with mode V(0755) if it is missing.
     type: path
     required: true
   servers:
     description:
       - The results of M(pgops.tls.session_info) by host, for all servers of the inventory.
-      - An empty one is of a host that was not asked, one without sessions of a host that failed.
+      - An empty result means that the host was not asked. A result without sessions means that the host failed.
     type: dict
     required: true
   clients:
@@ -49,7 +50,7 @@ options:
     type: dict
     default: {}
   authority_changes:
-    description: What a run would change of them, as in RV(pgops.tls.certificate_authority#module:changes).
+    description: What a run would change in them, as in RV(pgops.tls.certificate_authority#module:changes).
     type: list
     elements: str
     default: []
@@ -73,7 +74,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: What matters of the report, in a few lines.
+  description: The most important facts of the report, in a few lines.
   returned: success
   type: list
   elements: str

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hba_info
-short_description: Tell who can get into a PostgreSQL server, and which rule decides
+short_description: Show who can log in to a PostgreSQL server, and which rule decides
 version_added: 0.1.0
 description:
-  - Answers, for a user, a database, an address and a certificate, which line of C(pg_hba.conf) decides on the
-    connection, and what becomes of it. Through the maps of C(pg_ident.conf) it tells which roles a certificate may
-    become.
-  - It evaluates the rules by itself, as PostgreSQL does, and connects as nobody. The answers are about authentication
-    alone, and not about whether the role or the database exists or the role has the right to connect.
-  - On a server's host it reads the files as they are on disk, with what they include. The server may have loaded older
-    ones; O(hba) evaluates a text instead, and needs no server.
-  - What is not known makes an answer uncertain, and never a wrong one.
-  - It also tells what in the rules can hardly be meant, such as a rule that never matches, and which rules let clients
-    in without TLS or without a certificate.
+  - Shows, for a user, a database, an address and a certificate, which line of C(pg_hba.conf) decides on the
+    connection, and the result. From the maps of C(pg_ident.conf) it finds the roles that a certificate may log in as.
+  - It evaluates the rules itself, as PostgreSQL does, without connecting as any of these users. The answers cover only
+    authentication, not whether the role or the database exists or whether the role may connect.
+  - On a server's host it reads the files on disk and the files that they include. The server may have loaded older
+    ones. O(hba) evaluates a text instead, and needs no server.
+  - Unknown facts make an answer uncertain, never wrong.
+  - It also reports rules that are probably unintended, such as one that never matches, and rules that let clients in
+    without TLS or without a certificate.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
@@ -30,10 +29,10 @@ options:
   hba:
     description:
       - A text of C(pg_hba.conf) to evaluate instead of a server's files. Files that it includes are not followed.
-      - The passwords of C(ldapbindpasswd) and C(radiussecrets) in it are shown nowhere.
+      - The passwords of C(ldapbindpasswd) and C(radiussecrets) in it are never shown.
     type: str
   ident:
-    description: A text of C(pg_ident.conf) to go with O(hba).
+    description: A text of C(pg_ident.conf) to use with O(hba).
     type: str
     default: ''
   version:
@@ -41,30 +40,30 @@ options:
     type: int
     default: 17
   questions:
-    description: Connections to ask for.
+    description: The connections to evaluate.
     type: list
     elements: dict
     required: true
     suboptions:
       user:
-        description: The role to log in as. Without one, the answer names each role of the server that may get in.
+        description: The role to log in as. Without it, the answer names each role of the server that may log in.
         type: str
       database:
-        description: The database; by default any one.
+        description: The database. By default any database.
         type: str
       address:
         description:
-          - The address that the client comes from; by default any one. A zone, as in V(fe80::1%eth0), does not count.
+          - The client's address. By default any address. A zone, as in V(fe80::1%eth0), is ignored.
         type: str
       local:
         description: Whether the connection is made over the Unix socket.
         type: bool
         default: false
       tls:
-        description: Whether it is encrypted by TLS; by default it may be or not, and with a certificate it is.
+        description: Whether it is encrypted with TLS. By default both are possible. A connection with a certificate is encrypted.
         type: bool
       common_name:
-        description: Common name of the client's certificate. Without a name of it, the client shows no certificate.
+        description: Common name of the client's certificate. Without a certificate name, the client shows no certificate.
         type: str
       distinguished_name:
         description: Subject of the certificate as RFC 2253 writes it, such as V(CN=alice,O=example).
@@ -73,7 +72,7 @@ options:
         description: The OS user who connects over the socket.
         type: str
       replication:
-        description: Whether it is a connection for physical replication, which has no database.
+        description: Whether it is a physical replication connection, which has no database.
         type: bool
         default: false
 seealso:
@@ -106,7 +105,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: The answers, in the order of the questions; to one without a user, one for each role that may get in.
+  description: The answers, in the order of the questions. A question without a user has one for each role that may log in.
   returned: success
   type: list
   elements: dict
@@ -125,11 +124,11 @@ answers:
       description: Whether it is known which rule decides.
       type: bool
     rule:
-      description: The rule that decides; none where no rule matches, which refuses, or where that is not known.
+      description: The rule that decides. Null if no rule matches, which refuses the connection, or if that is unknown.
       type: dict
       contains:
         file:
-          description: Path of its file; C(pg_hba.conf) for that of O(hba).
+          description: Path of its file. C(pg_hba.conf) for O(hba).
           type: str
         line:
           description: Number of its line.
@@ -141,10 +140,10 @@ answers:
           description: Its method.
           type: str
     reason:
-      description: Why.
+      description: The reason.
       type: str
     may_decide:
-      description: Where that is not known, each rule that may decide, with C(rule), C(verdict) and C(reason).
+      description: If that is unknown, each rule that may decide, with C(rule), C(verdict) and C(reason).
       type: list
       elements: dict
   sample:
@@ -157,30 +156,31 @@ answers:
       may_decide: []
 advice:
   description:
-    - What there is to say about the rules, whatever was asked. It holds only what is certain.
-    - Lines that the server would refuse, and what depends on them, are left out; see M(pgops.tls.server) for these.
+    - Advice on the rules, independent of the questions. It contains only what is certain.
+    - Lines that the server would refuse, and rules that depend on them, are omitted. See M(pgops.tls.server) for
+      these.
   returned: success
   type: list
   elements: dict
   contains:
     file:
-      description: Path of the rule's file; C(pg_hba.conf) for that of O(hba).
+      description: Path of the rule's file. C(pg_hba.conf) for O(hba).
       type: str
     line:
       description: Number of its line.
       type: int
     name:
       description:
-        - V(never_matches) (rules before it decide on all that it is for, and by another method), V(any_certificate)
-          (C(trust) with C(clientcert=verify-ca)), V(unused_clientname), V(unknown_map), V(dn_without_map), V(no_dn) (a
-          line of a map for C(clientname=DN) has what no DN is), V(no_ca) (C(ssl_ca_file) is empty).
-        - V(map_for_two_names), V(without_ipv6), V(without_tls), V(without_certificate), which are information.
+        - V(never_matches) (earlier rules match all its connections, with another method), V(any_certificate) (C(trust)
+          with C(clientcert=verify-ca)), V(unused_clientname), V(unknown_map), V(dn_without_map), V(no_dn) (a line of a
+          map for C(clientname=DN) contains a value that is not a DN), V(no_ca) (C(ssl_ca_file) is empty).
+        - V(map_for_two_names), V(without_ipv6), V(without_tls) and V(without_certificate) are information.
       type: str
     level:
-      description: V(warning) for what can hardly be meant, V(information) for what may be.
+      description: V(warning) for rules that are probably unintended, V(information) for rules that may be intended.
       type: str
     reason:
-      description: What is the matter.
+      description: What is wrong.
       type: str
     remedy:
       description: What to do.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: probe_info
-short_description: Look at the TLS of any PostgreSQL endpoint
+short_description: Check the TLS of any PostgreSQL endpoint
 version_added: 0.1.0
 description:
-  - Asks a PostgreSQL server, pooler or managed service for TLS and returns certificates, protocol and cipher that it
-    shows. It does not log in and needs no account, no C(psql), and nothing but Python.
-  - Without further options whatever certificate is shown is good enough. O(names), O(roots) and O(min_days) make
-    demands.
-  - Fails when nobody answers with TLS, or when a demand is not met. In the latter case the facts are returned as well.
+  - Starts TLS with a PostgreSQL server, pooler or managed service and returns the certificates, protocol and cipher
+    that it shows. It does not log in. It needs no account and no C(psql), only Python.
+  - Without further options any certificate is accepted. O(names), O(roots) and O(min_days) set requirements.
+  - Fails if nothing answers with TLS, or if a requirement is not met. In the latter case it also returns the facts.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
@@ -30,25 +29,25 @@ options:
     type: int
     default: 5432
   server_name:
-    description: The name to ask for (SNI), and the one that O(roots) is checked with. By default O(host).
+    description: The name to request (SNI), which the check with O(roots) also uses. By default O(host).
     type: str
   direct:
-    description: Begin with TLS at once, as C(sslnegotiation=direct) of libpq 17 does, instead of asking for it first.
+    description: Start TLS immediately, as C(sslnegotiation=direct) of libpq 17 does, without a request for it first.
     type: bool
     default: false
   names:
-    description: DNS names and addresses that the certificate has to hold. A wildcard in it covers one label.
+    description: DNS names and addresses that the certificate must contain. A wildcard in it covers one label.
     type: list
     elements: str
     default: []
   roots:
     description:
-      - PEM certificates of trusted roots. The chain has to end in one of them, and the certificate has to be valid for
-        O(server_name), as C(sslmode=verify-full) demands.
-      - Unlike libpq, Python never takes the common name of a certificate for a name of the server.
+      - PEM certificates of trusted roots. The chain must end in one of them, and the certificate must be valid for
+        O(server_name), as C(sslmode=verify-full) requires.
+      - Unlike libpq, Python never accepts the common name of a certificate as a name of the server.
     type: str
   min_days:
-    description: How many whole days the certificate has to be valid for from now.
+    description: The number of whole days, from now, for which the certificate must be valid.
     type: int
   timeout:
     description: Seconds to wait for each answer.
@@ -96,13 +95,13 @@ chain:
       type: list
       elements: str
     not_before:
-      description: Begin of its life, ISO 8601 in UTC.
+      description: When it becomes valid, ISO 8601 in UTC.
       type: str
     not_after:
-      description: End of its life, ISO 8601 in UTC.
+      description: When it ends, ISO 8601 in UTC.
       type: str
     days_left:
-      description: Whole days until then, negative when it is over.
+      description: Whole days until it ends. Negative if it has expired.
       type: int
     key_type:
       description: Type of the public key.

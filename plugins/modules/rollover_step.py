@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollover_step
-short_description: Say whether a replacement of roots may take its next step, and which that is
+short_description: Check whether a replacement of roots may take its next step, and return that step
 version_added: 0.1.0
 description:
-  - It works on the controller and reads what the roles of this collection have left for later plays of the same run.
-    Set C(run_once) for it.
-  - What comes next it reads from nothing but the authorities as they are, so a run that was stopped anywhere continues.
-  - An authority that is done is one in phase V(steady) whose root took the place of another one within the last day, or
-    since the day before the root that another authority is just getting.
-  - Proven is a host that was reached, did not fail, and has what is declared; a server that a client has connected to,
-    and an identity that has connected to a server, by new connections of this run that were all as expected.
+  - It works on the controller and reads the results that this collection's roles have left for later plays of the same
+    run. Set C(run_once) for it.
+  - It determines the next step only from the current state of the authorities, so an interrupted run can continue.
+  - An authority is done if it is in phase V(steady) and its root replaced another one within the last day, or no more
+    than a day before the new root of an authority that is still in progress.
+  - A host is proven if it was reached, did not fail, and has the declared state. A server is proven if a client has
+    connected to it. An identity is proven if it has connected to a server. These must be new connections of this run,
+    and all of them must be as expected.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
@@ -32,8 +33,8 @@ options:
     default: [server, client]
   prove:
     description:
-      - Whether to fail unless this run has proven everything. The message has a sentence for each thing that it has not
-        proven, with the hosts that it is about.
+      - Whether to fail unless this run has proven everything. The message has a sentence for each missing proof, with
+        the affected hosts.
     type: bool
     default: false
 author:
@@ -54,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 refusals:
-  description: A sentence for each reason why this run cannot replace a root; none when it can begin.
+  description: A sentence for each reason why this run cannot replace a root. Empty if it can begin.
   returned: success
   type: list
   elements: str
@@ -66,16 +67,16 @@ certificates_in_use:
   returned: once the run has learned the authorities
   type: dict
 phase:
-  description: V(stage), V(switch), V(retire) or V(finish); empty if there is none to go through.
+  description: V(stage), V(switch), V(retire) or V(finish). Empty if no phase is left.
   returned: once the run has learned the authorities
   type: str
 authorities:
-  description: The authorities that it is for.
+  description: The authorities that it applies to.
   returned: once the run has learned the authorities
   type: list
   elements: str
 message:
-  description: Where the authorities are, and how to continue.
+  description: Where the authorities are stored, and how to continue.
   returned: once the run has learned the authorities
   type: list
   elements: str

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_summary
-short_description: Sum up a run of the playbook, on the controller
+short_description: Summarize a run of the playbook, on the controller
 version_added: 0.1.0
 description:
-  - One line for each cause with all hosts that have it, what happened and what to do; how many hosts failed, were
-    changed and were not. The playbook C(pgops.tls.site) ends with it.
-  - A run that verified no connection at all has a line that says why.
-  - It reads what the roles of this collection have left for later plays of the same run. Set C(run_once) for it.
+  - Returns one line for each cause with all affected hosts, what happened and what to do. Also counts the failed,
+    changed and unchanged hosts. The playbook C(pgops.tls.site) ends with it.
+  - If a run verified no connection at all, one line says why.
+  - It reads the results that this collection's roles have left for later plays of the same run. Set C(run_once) for
+    it.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
 options:
   is_verified:
-    description: Whether the run was to try connections, which it does not in check mode.
+    description: Whether the run should have tried connections, which it does not in check mode.
     type: bool
     default: true
 seealso:
@@ -43,14 +44,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: The lines; none when no host failed and connections were verified.
+  description: The lines. Empty if no host failed and connections were verified.
   returned: success
   type: list
   elements: str
 unrecorded:
   description:
-    - The certificates that are in use and that the ledger does not hold, as after a restore from an older backup. By
-      authority, a dictionary with C(id) and C(certificate) (PEM) for each; empty when there are none.
+    - The certificates in use that are missing from the ledger, as after a restore from an older backup. By authority,
+      a dictionary with C(id) and C(certificate) (PEM) for each. Empty if there are none.
     - It is for the option O(pgops.tls.certificate_authority#module:unrecorded).
   returned: success
   type: dict

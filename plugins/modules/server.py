@@ -12,23 +12,23 @@ module: server
 short_description: Bring the TLS of one PostgreSQL server to a declared state
 version_added: 0.1.0
 description:
-  - Takes the whole wanted state of a server in one call. It converges, or it returns a certificate RV(request) with
-    the reasons; the request is to be signed with M(pgops.tls.certificate), and a second call with O(certificate)
-    installs what came back.
-  - The private key is made on the host and never leaves it.
-  - Every change is a transaction. Files are written as a new generation and rehearsed with a handshake in memory.
-    One rename switches, the server reloads, and a real handshake has to show the new certificate. If anything fails
-    the previous state comes back, is proven in its turn, and the module fails with the server's own reason.
-  - O(state=previous) brings back the generation before the one in use, in a transaction like any other.
-  - Nothing is ever restarted.
-  - A server whose files Patroni, Stolon or CloudNativePG makes anew is refused.
-  - What others changed meanwhile is fixed and listed in RV(changes), or refused. What stops no run but would keep the
-    server from starting, such as a broken line of C(pg_hba.conf), is a warning of every run.
-  - A run that changes rules warns of those in O(hba) that the server would take but that can hardly be meant, such as
-    one that never matches. RV(pgops.tls.hba_info#module:advice) lists what it looks for.
-  - It needs the standard library of Python, the C(openssl) command and PostgreSQL's C(psql) on the host, and has to
-    run as root or as the OS user that the server runs as.
-  - Role P(pgops.tls.postgres_server#role) calls it; use it by itself to build a role of your own.
+  - Takes the whole desired state of a server in one call. Either it converges, or it returns a certificate RV(request)
+    with the reasons. Sign the request with M(pgops.tls.certificate). A second call with O(certificate) installs the
+    certificate.
+  - The private key is generated on the host and never leaves it.
+  - Every change is a transaction. Files are written as a new generation and rehearsed with a handshake in memory. One
+    rename switches to it, the server reloads, and a real handshake must show the new certificate. If anything fails,
+    the previous state is restored and proven, and the module fails with the server's own reason.
+  - O(state=previous) restores the previous generation, in a transaction like any other.
+  - The server is never restarted.
+  - The module refuses a server whose files Patroni, Stolon or CloudNativePG rewrites.
+  - Changes that others made in the meantime are fixed and listed in RV(changes), or refused. If something does not
+    stop a run but would keep the server from starting, such as a broken line in C(pg_hba.conf), every run warns.
+  - A run that changes rules warns about rules in O(hba) that are valid but probably unintended, such as one that never
+    matches. RV(pgops.tls.hba_info#module:advice) lists the checks.
+  - It needs Python's standard library, the C(openssl) command and PostgreSQL's C(psql) on the host. It must run as
+    root or as the OS user that the server runs as.
+  - Role P(pgops.tls.postgres_server#role) calls it. Use the module directly to build your own role.
 attributes:
   check_mode:
     support: full
@@ -46,98 +46,101 @@ options:
   state:
     description:
       - V(present) brings the server to the declared state.
-      - V(previous) brings back private key, certificate, trusted authorities and C(ssl.conf) of the generation before
-        the one in use. Rules and C(postgresql.conf) stay as they are. The names and the authorities that are declared
-        have to fit to it; what does not is named, and nothing changes.
-      - The files that come back become a new generation. The one that was left is kept as the one before, until the
-        next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
-      - If an earlier run was interrupted, V(previous) undoes that run and nothing else. Call it again to go further.
+      - V(previous) restores private key, certificate, trusted authorities and C(ssl.conf) of the previous generation.
+        Rules and C(postgresql.conf) do not change. The generation must match the declared names and authorities. If it
+        does not, the module names the difference and changes nothing.
+      - The restored files become a new generation. The generation that was in use is kept as the previous one, until
+        the next change. While a server is rolled back, V(previous) changes nothing, so it never goes forward again.
+      - If an earlier run was interrupted, V(previous) only undoes that run. Call it again to go back further.
       - A later call with V(present) keeps a certificate that is valid, has the declared names, and is not due. It
-        brings declared settings and authorities back. RV(next_run) tells.
-      - V(absent) takes managed rules, maps and settings out of the server's files. What these held before serves again,
-        which a handshake has to show. Before any change, and in check mode, it stops when the server could not load its
-        own certificate, or could not get its passphrase at a reload, after O(hba_mode=replace), and with
-        O(on_lockout=refuse) when live sessions could not connect again.
-      - V(without_rules) takes only rules and maps out, so that clients can lose their certificates before servers do.
-        It stops for all that V(absent) would stop for, and warns of sessions that V(absent) would stop for now.
+        restores declared settings and authorities. RV(next_run) shows what it would change.
+      - V(absent) removes managed rules, maps and settings from the server's files. The server uses its previous
+        settings again, and a handshake must prove it. Before any change, and in check mode, it stops if the server
+        could not load its own certificate, if the server could not get its passphrase at a reload, after
+        O(hba_mode=replace), and with O(on_lockout=refuse) if live sessions could not connect again.
+      - V(without_rules) removes only rules and maps, so that clients can lose their certificates before servers do. It
+        stops for every reason that would stop V(absent), except sessions: it warns about sessions that would stop
+        V(absent) now.
     type: str
     choices: [present, previous, without_rules, absent]
     default: present
   remove_directory:
     description:
-      - With O(state=absent), whether to remove what this module keeps in O(directory), too, with the private keys, and
-        the directory itself if nothing of others is in it.
-      - It is refused while the server's own settings name a file there.
+      - With O(state=absent), whether to also remove this module's files in O(directory), including the private keys,
+        and the directory itself if it contains no other files.
+      - It is refused while the server's own settings name a file in it.
     type: bool
     default: false
   directory:
     description:
       - Directory for the generations of this server.
       - By default V(/etc/postgresql/tls/PORT).
-      - It belongs to the OS user that the server runs as. Everything in it, and the configuration files, are read and
-        written with the rights of that user, also when the module runs as root.
-      - A configuration file that root alone can change (owner root, the group of that OS user, not writable for group
-        and others, as are all directories above it) is changed as root, and keeps its owner, group and mode.
+      - It belongs to the OS user that the server runs as. The module reads and writes it and the configuration files
+        with the rights of that user, even when it runs as root.
+      - A configuration file that only root can change is changed as root, and keeps its owner, group and mode. Such a
+        file has owner root and the group of that OS user. Neither the file nor any directory above it is writable for
+        group and others.
     type: path
   host:
     description:
-      - The name of this host in the inventory. Each generation notes it in C(ssl.conf).
-      - A directory that was set up for another name is an error. Else two names of one server would take turns, and
-        each run would install the certificate of the one, then that of the other.
+      - The name of this host in the inventory. Each generation records it in C(ssl.conf).
+      - A directory that was set up for another name is an error. Otherwise two names for one server would replace each
+        other's certificate in each run.
     type: str
     default: ""
   former_host:
     description:
-      - The name that this host had in the inventory before, if it was renamed, or the host that it is a copy of.
-        The next generation notes O(host) instead.
+      - The former inventory name of this host, if it was renamed, or the host that it is a copy of. The next
+        generation records O(host) instead.
     type: str
     default: ""
   names:
     description:
-      - The DNS names and IP addresses by which clients call the server.
-      - Together at most 65536 characters, since clients refuse longer certificates.
+      - The DNS names and IP addresses that clients use for the server, together at most 65536 characters. Clients
+        refuse longer certificates.
     type: list
     elements: str
     required: true
   roots:
     description:
-      - PEM certificates of the roots that clients trust for servers; the rehearsal's client uses them.
-      - One of them has to be valid now.
+      - PEM certificates of the roots that clients trust for servers. The rehearsal's client uses them. One of them
+        must be valid now.
     type: str
     required: true
   issuing:
     description:
-      - PEM certificates of the authorities that issue servers' certificates, first the one that does at present.
-      - Certificates that the others have issued stay until they are due for another reason.
-      - What a chain holds behind the certificate, and is not in this list, or leads to no trusted root, is taken out of
-        the file. Key and certificate stay.
+      - PEM certificates of the authorities that issue servers' certificates, first the one that issues now.
+      - Certificates from the others stay until they are due for another reason.
+      - Certificates in a chain that are not in this list, or do not lead to a trusted root, are removed from the file.
+        Key and certificate stay.
     type: str
     required: true
   trusted_clients:
     description:
       - PEM certificates of the authorities whose client certificates may log in, for C(ssl_ca_file).
-      - A root among them has to be valid now, or nobody could log in by certificate.
+      - At least one root among them must be valid now. Otherwise nobody could log in by certificate.
     type: str
     required: true
   extra_trusted_clients:
     description:
-      - PEM certificates of other authorities whose client certificates may log in, too, as long as clients have some.
-      - The rules make no difference between them and O(trusted_clients). Every run warns of them.
-      - Their lists of revoked certificates may be in it, too, and have to be if there are O(crls).
+      - PEM certificates of other authorities whose client certificates may also log in, as long as clients have such
+        certificates. The rules treat them like O(trusted_clients). Every run warns about them. This option may also
+        contain their lists of revoked certificates, and must contain them if O(crls) is not empty.
     type: str
     default: ''
   crls:
     description:
       - PEM certificate revocation lists (CRLs) for C(ssl_crl_file), of each of the authorities in O(trusted_clients).
-        PostgreSQL checks whole chains, so one that lacks, or that has ended, keeps clients out; it is an error.
-      - O(ssl_conf) has to set C(ssl_crl_file) to C(DIRECTORY/current/crl.pem) if this is not empty.
-      - O(state=previous) keeps the lists that are declared. It does not go back to a generation without any.
+        PostgreSQL checks whole chains, so it refuses clients if a list is missing or expired. A missing or expired
+        list is an error.
+      - If this is not empty, O(ssl_conf) must set C(ssl_crl_file) to C(DIRECTORY/current/crl.pem).
+      - O(state=previous) keeps the declared lists. It does not go back to a generation without lists.
     type: str
     default: ''
   revoked:
     description:
-      - Serial numbers of revoked certificates of servers, in lower-case hexadecimal. If the server's is among them, it
-        needs another one, for the reason V(revoked).
+      - Serial numbers of revoked server certificates, in lower-case hexadecimal. If the server's certificate is among
+        them, it needs a new one, for the reason V(revoked).
     type: list
     elements: str
     default: []
@@ -150,20 +153,21 @@ options:
     required: true
   hba:
     description:
-      - Lines for C(pg_hba.conf), in their order.
-      - The passwords of C(ldapbindpasswd) and C(radiussecrets) in it are shown nowhere.
+      - Lines for C(pg_hba.conf), in order. The passwords of C(ldapbindpasswd) and C(radiussecrets) in them are never
+        shown.
     type: str
     default: ''
   hba_mode:
     description:
-      - V(block) keeps the lines in a managed block at the head of the file, where they win; the rest stays as it is.
-      - V(replace) makes the whole file, headed by a rule that keeps this module's own connection. Back from that to
-        V(block), only the declared rules and that one stay.
+      - V(block) keeps the lines in a managed block at the top of the file, where they take precedence. The rest does
+        not change.
+      - V(replace) writes the whole file, with a first rule that keeps this module's own connection. If you change from
+        V(replace) to V(block), only the declared rules and that one stay.
     type: str
     choices: [block, replace]
     default: block
   upgrade_clientcert:
-    description: Whether to rewrite C(clientcert=1) and the like, which 14 takes no more, in lines of others.
+    description: Whether to rewrite C(clientcert=1) and similar values, which PostgreSQL 14 rejects, in lines that others wrote.
     type: bool
     default: false
   ident:
@@ -172,35 +176,36 @@ options:
     default: ''
   plaintext:
     description:
-      - V(reject) stops before any change when a rule of the coming C(pg_hba.conf) lets connections without TLS in, or
-        when live sessions still use none. It demands proof that the server refuses them once the rules are loaded.
-      - V(allow) demands none of this.
+      - V(reject) stops before any change if a rule in the new C(pg_hba.conf) allows connections without TLS, or if
+        live sessions still use no TLS. It requires proof that the server refuses such connections once the rules are
+        loaded.
+      - V(allow) skips these checks.
     type: str
     choices: [reject, allow]
     default: reject
   on_lockout:
     description:
-      - V(refuse) stops before any change when new rules would refuse a client that is connected now, or when no rule
-        takes the certificate of one of O(clients).
-      - A session counts whose role may log in, which the rules let in so far, and which the new ones refuse. One that
-        showed no certificate counts as one of a client that has none.
-      - V(allow) demands none of this.
-      - Rules that would lock out this module's own connection are always refused.
+      - V(refuse) stops before any change if new rules would refuse a client that is connected now, or if no rule
+        accepts the certificate of one of O(clients).
+      - A session counts if its role may log in, the current rules accept it, and the new ones refuse it. A session
+        that showed no certificate counts as one of a client without a certificate.
+      - V(allow) skips these checks. Rules that would lock out this module's own connection are always refused.
     type: str
     choices: [refuse, allow]
     default: refuse
   clients:
     description:
-      - Who has a certificate of the client authority, and has to be able to log in with it. Without any O(hba)
-        nobody is looked for.
-      - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities); this module looks at
-        C(role) and C(databases).
-      - With O(state=absent) who loses such a certificate in the same run. Live sessions that have it do not stop that.
+      - Who has a certificate from the client authority and must be able to log in with it. Without O(hba) this is not
+        checked.
+      - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities). This module uses C(role)
+        and C(databases).
+      - With O(state=absent), who loses such a certificate in the same run. Live sessions with that certificate do not
+        stop the removal.
     type: list
     elements: dict
     default: []
   renew:
-    description: Whether to get a new key and certificate although nothing else asks for it.
+    description: Whether to get a new key and certificate even if none is due.
     type: bool
     default: false
 seealso:
@@ -237,25 +242,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be, in words.
+  description: What was changed, or would be changed in check mode, in words.
   returned: success
   type: list
   elements: str
   sample: ["certificate: expires_in_12d"]
 reasons:
-  description: Why a new certificate is needed; empty when the present one is as wanted.
+  description: Why a new certificate is needed. Empty if the current one is as declared.
   returned: success
   type: list
   elements: str
   sample: ["san_missing: db2.example.com"]
 next_run:
-  description: What a call with O(state=present) would change on what is in use after this one, in words.
+  description: What a later call with O(state=present) would change, in words.
   returned: success, with O(state=previous)
   type: list
   elements: str
   sample: ["ssl.conf: ssl_min_protocol_version 'unset' -> 'TLSv1.3'"]
 request:
-  description: A PEM certificate request. Have it signed and call the module again with O(certificate).
+  description: A PEM certificate request. Sign it and call the module again with O(certificate).
   returned: when a certificate is needed, O(certificate) was not given, and not in check mode
   type: str
 certificate:
@@ -267,10 +272,10 @@ certificate:
       description: Serial number in hexadecimal.
       type: str
     not_before:
-      description: Beginning of its life, ISO 8601 in UTC.
+      description: When it becomes valid, ISO 8601 in UTC.
       type: str
     not_after:
-      description: End of its life, ISO 8601 in UTC.
+      description: When it ends, ISO 8601 in UTC.
       type: str
     sha256:
       description: Fingerprint in hexadecimal.
@@ -287,12 +292,12 @@ server_version:
   returned: success
   type: int
 server_log:
-  description: The server's own lines on why it refused a change.
+  description: The server's own log lines that say why it refused a change.
   returned: when the server refused a change
   type: list
   elements: str
 rolled_back:
-  description: Whether the state before the call is back and proven.
+  description: Whether the previous state was restored and proven.
   returned: when a change failed after something live was touched
   type: bool
 plaintext_sessions:
@@ -301,16 +306,16 @@ plaintext_sessions:
   type: list
   elements: dict
 manager:
-  description: The program that makes the files of this server anew.
+  description: The program that rewrites the files of this server.
   returned: when it stopped the call
   type: str
 shut_out_sessions:
-  description: Live sessions that the new rules would not let in again.
+  description: Live sessions that the new rules would refuse.
   returned: when they stopped the call
   type: list
   elements: dict
 forgotten_clients:
-  description: Those of O(clients) whose certificate no rule takes, each with a database.
+  description: Those of O(clients) whose certificate no rule accepts, each with a database.
   returned: when they stopped the call
   type: list
   elements: dict

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: session_info
-short_description: Tell who is connected to a PostgreSQL server, and by which certificates
+short_description: Show who is connected to a PostgreSQL server, and with which certificates
 version_added: 0.1.0
 description:
-  - Lists the live sessions of clients and standbys with what C(pg_stat_ssl) says of them, and marks those without TLS
-    and those on certificates that are not in force any more. Never what a session does.
-  - Also tells which certificate the server shows at present, and when it is renewed.
-  - It asks by one query over the socket, as M(pgops.tls.server) does, makes one handshake, and changes nothing.
-  - It sees who is connected at that moment. A client that connects for a second is hardly ever seen by one look;
-    M(pgops.tls.fleet_report) adds up many.
+  - Lists the live sessions of clients and standbys with their data from C(pg_stat_ssl), and marks sessions without TLS
+    and sessions that use outdated certificates. It never shows what a session does.
+  - Also returns the certificate that the server shows now, and when it is due for renewal.
+  - It runs one query over the socket, as M(pgops.tls.server) does, makes one handshake, and changes nothing.
+  - It sees only current connections. One look rarely sees a client that connects for a second.
+    M(pgops.tls.fleet_report) adds up many looks.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
@@ -32,31 +32,31 @@ options:
   client_serials:
     description:
       - The serial numbers (hexadecimal) of the certificates that clients have now, a list for each role.
-      - Sessions on a certificate of such a role with another number are marked. Of roles that are not named nothing is
-        said.
+      - Sessions of such a role on a certificate with another number are marked. Roles that are not listed are not
+        checked.
     type: dict
     default: {}
   client_issuing:
     description:
-      - PEM certificates of the authorities whose clients' certificates are in force.
+      - PEM certificates of the authorities whose client certificates are current.
       - Sessions on a certificate of another authority are marked.
     type: str
     default: ''
   client_revoked:
-    description: The serial numbers (hexadecimal) of revoked certificates. A session continues when its own is revoked.
+    description: The serial numbers (hexadecimal) of revoked certificates. A session continues when its certificate is revoked.
     type: list
     elements: str
     default: []
   names:
-    description: The names that the server's certificate is to have. With O(issuing) they tell when it is renewed.
+    description: The names that the server's certificate should have. With O(issuing) they determine when it is renewed.
     type: list
     elements: str
     default: []
   issuing:
-    description: PEM certificates of the authorities that issue servers' certificates, first the one in use.
+    description: PEM certificates of the authorities that issue servers' certificates, first the one that issues now.
     type: str
   revoked:
-    description: Serial numbers of revoked certificates of servers, in lower-case hexadecimal.
+    description: Serial numbers of revoked server certificates, in lower-case hexadecimal.
     type: list
     elements: str
     default: []
@@ -95,13 +95,13 @@ server_version:
   type: int
 counts:
   description:
-    - How many sessions there are by protocol. V(plaintext) are those over TCP without encryption, V(local) those over
-      the socket, V(gss) those that GSSAPI encrypts.
+    - The number of sessions by protocol. V(plaintext) counts sessions over TCP without encryption, V(local) over the
+      socket, V(gss) with GSSAPI encryption.
   returned: success
   type: dict
   sample: {local: 1, plaintext: 2, TLSv1.3: 17}
 sessions:
-  description: The sessions, in the order of roles and addresses. This module's own is none of them.
+  description: The sessions, ordered by role and address, without this module's own session.
   returned: success
   type: list
   elements: dict
@@ -113,44 +113,44 @@ sessions:
       description: The role.
       type: str
     database:
-      description: The database; null for physical replication.
+      description: The database. Null for physical replication.
       type: str
     address:
-      description: The client's IP address; null for the socket.
+      description: The client's IP address. Null for the socket.
       type: str
     application:
-      description: What the client says of itself (C(application_name)).
+      description: The client's C(application_name).
       type: str
     type:
       description: V(client backend) or V(walsender).
       type: str
     since:
-      description: When it began, ISO 8601 in UTC.
+      description: When the session began, ISO 8601 in UTC.
       type: str
     encryption:
       description: V(tls), V(gss) or V(none).
       type: str
     protocol:
-      description: Version of TLS; null without.
+      description: Version of TLS. Null without TLS.
       type: str
     cipher:
-      description: Name of the cipher; null without TLS.
+      description: Name of the cipher. Null without TLS.
       type: str
     serial:
-      description: Serial number of the client's certificate in hexadecimal; null without one.
+      description: Serial number of the client's certificate in hexadecimal. Null without a certificate.
       type: str
     subject:
-      description: Subject of the client's certificate as PostgreSQL writes it, which cuts it at 63 bytes.
+      description: Subject of the client's certificate as PostgreSQL writes it, truncated to 63 bytes.
       type: str
     issuer:
-      description: Issuer of the client's certificate, written and cut in the same way.
+      description: Issuer of the client's certificate, written and truncated in the same way.
       type: str
     findings:
       description:
-        - What there is to say against it. It holds only what is certain.
+        - What is wrong with the session. It contains only what is certain.
         - V(plaintext) (over TCP, without encryption), V(revoked_certificate), V(old_certificate) (its role has other
-          certificates in O(client_serials)), V(other_issuer) (none of O(client_issuing)), V(old_server_certificate) (it
-          began before the server got its present certificate).
+          certificates in O(client_serials)), V(other_issuer) (none of O(client_issuing)), V(old_server_certificate)
+          (it began before the server got its current certificate).
       type: list
       elements: str
   sample:
@@ -169,7 +169,7 @@ sessions:
       issuer: /CN=PostgreSQL client issuing CA 0e73b2a4
       findings: [old_certificate]
 certificate:
-  description: The certificate that the server shows in a handshake; null when it offers no TLS.
+  description: The certificate that the server shows in a handshake. Null if it offers no TLS.
   returned: success
   type: dict
   contains:
@@ -177,10 +177,10 @@ certificate:
       description: Serial number in hexadecimal.
       type: str
     not_before:
-      description: Begin of its life, ISO 8601 in UTC.
+      description: When it becomes valid, ISO 8601 in UTC.
       type: str
     not_after:
-      description: End of its life, ISO 8601 in UTC.
+      description: When it ends, ISO 8601 in UTC.
       type: str
     sha256:
       description: Fingerprint in hexadecimal.
@@ -191,18 +191,18 @@ certificate:
       elements: str
     installed:
       description:
-        - When it was installed, or a moment before that, as far as the generations on disk tell.
+        - When it was installed, or a moment before that, according to the generations on disk.
         - Null for a certificate that M(pgops.tls.server) did not install.
       type: str
     is_on_disk:
-      description: Whether the server's file holds it. If not, a reload failed or is missing.
+      description: Whether the server's file contains it. If not, a reload failed or is missing.
       type: bool
     renewal:
-      description: From when on M(pgops.tls.server) renews it.
+      description: When it becomes due for renewal by M(pgops.tls.server).
       returned: with O(names) and O(issuing)
       type: str
     reasons:
-      description: Why M(pgops.tls.server) would renew it now; empty when it would not.
+      description: Why M(pgops.tls.server) would renew it now. Empty if it would not.
       returned: with O(names) and O(issuing)
       type: list
       elements: str
