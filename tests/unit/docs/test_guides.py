@@ -17,10 +17,10 @@ from ansible_collections.pgops.tls.tests import guides
 
 ROOT = guides.ROOT
 LANGUAGES = {"console", "yaml", "ini", "sql", "json", "text", "jinja", "systemd", "python", "html"}
-# Names that look like a role's variable and are something else: groups, facts, arguments of an entry point, OS users
+# Names that look like a role's variable and are something else: groups, facts, OS users
 OTHER_NAMES = {
     "postgres_servers", "postgres_clients", "postgres_ca_authorities", "postgres_ca_signed", "postgres_server_sessions",
-    "postgres_ca_sign_authority", "postgres_ca_sign_requests", "postgres_fdw",
+    "postgres_fdw",
 }  # fmt: skip
 Rule = Callable[[str, str], "list[str]"]
 RULES: list[Rule] = []
