@@ -197,7 +197,7 @@ options:
       client: *unrecorded
   drop:
     description:
-      - For an emergency: the authority whose root must no longer be trusted, for example because its key was stolen.
+      - The authority, in an emergency, whose root must no longer be trusted, for example because its key was stolen.
       - Fails and lists in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
         takes its place, and the old one is no longer in any list of trusted authorities.
       - Hosts trust the old root until a run reaches them. Playbook C(pgops.tls.drop_ca) does all of this. Afterwards
@@ -218,9 +218,9 @@ options:
         the entry, so no list ever revokes less than the previous one.
       - An entry that matches no certificate ever issued is an error, because it may be misspelled. An entry whose
         certificates have all expired is a warning.
-      - A list is reissued halfway through its lifetime: lists of issuing CAs after 45 days, or half of
-        O(certificate_lifetime) if that is longer, lists of roots after 2.5 years. If the required key is kept
-        elsewhere, every run warns from then on, and fails when the list ends within 30 days.
+      - A list is reissued halfway through its lifetime. For lists of issuing CAs that is after 45 days, or half of
+        O(certificate_lifetime) if that is longer. For lists of roots it is after 2.5 years. If the required key is
+        kept elsewhere, every run warns from then on, and fails when the list ends within 30 days.
     type: list
     elements: dict
     default: []

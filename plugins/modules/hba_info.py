@@ -60,10 +60,10 @@ options:
         type: bool
         default: false
       tls:
-        description: Whether it is encrypted with TLS. By default both are possible. A connection with a certificate is encrypted.
+        description: Whether it uses TLS. By default both are possible. A connection with a certificate uses TLS.
         type: bool
       common_name:
-        description: Common name of the client's certificate. Without a certificate name, the client shows no certificate.
+        description: Common name of the client's certificate. Without any name, the client shows no certificate.
         type: str
       distinguished_name:
         description: Subject of the certificate as RFC 2253 writes it, such as V(CN=alice,O=example).
@@ -105,7 +105,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: The answers, in the order of the questions. A question without a user has one for each role that may log in.
+  description: The answers, in order. A question without a user has one for each role that may log in.
   returned: success
   type: list
   elements: dict

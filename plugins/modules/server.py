@@ -59,7 +59,7 @@ options:
         could not load its own certificate, if the server could not get its passphrase at a reload, after
         O(hba_mode=replace), and with O(on_lockout=refuse) if live sessions could not connect again.
       - V(without_rules) removes only rules and maps, so that clients can lose their certificates before servers do. It
-        stops for every reason that would stop V(absent), except sessions: it warns about sessions that would stop
+        stops for every reason that would stop V(absent), except sessions. It only warns about sessions that would stop
         V(absent) now.
     type: str
     choices: [present, previous, without_rules, absent]
@@ -167,7 +167,7 @@ options:
     choices: [block, replace]
     default: block
   upgrade_clientcert:
-    description: Whether to rewrite C(clientcert=1) and similar values, which PostgreSQL 14 rejects, in lines that others wrote.
+    description: Whether to rewrite C(clientcert=1) and similar values, which 14 rejects, in lines that others wrote.
     type: bool
     default: false
   ident:

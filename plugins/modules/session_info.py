@@ -43,7 +43,7 @@ options:
     type: str
     default: ''
   client_revoked:
-    description: The serial numbers (hexadecimal) of revoked certificates. A session continues when its certificate is revoked.
+    description: Serial numbers (hexadecimal) of revoked certificates. Sessions continue when theirs is revoked.
     type: list
     elements: str
     default: []
