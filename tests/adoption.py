@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LONGEST = 600  # rounds of a loop that nobody stops
+LONGEST_RUN = 600  # rounds of a loop that nobody stops
 WITHOUT_RULES = {"postgres_server_plaintext": "allow", "postgres_server_hba": []}
 WITH_RULES = {"postgres_server_plaintext": "allow"}
 REMOVE = [{"ansible.builtin.import_playbook": "pgops.tls.remove"}]
-CLIENTS = [
+CLIENT_PLAYBOOK = [
     {
         "hosts": "postgres_clients",
         "gather_facts": False,
@@ -31,7 +31,7 @@ CLIENTS = [
         "roles": ["pgops.tls.postgres_ca", "pgops.tls.postgres_client"],
     }
 ]
-CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+CONFIGURATION_FILES = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def connecting(clients: Sequence[Client]) -> Iterator[Counter[str]]:
     stop, said = threading.Event(), Counter[str]()
 
     def work() -> None:
-        for _round in range(LONGEST):
+        for _round in range(LONGEST_RUN):
             for client in clients:
                 if stop.is_set():
                     return
@@ -162,7 +162,7 @@ class Adopted:
 
     def __post_init__(self) -> None:
         self.before = outcomes(self.clients)
-        self.written = {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION}
+        self.written = {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION_FILES}
 
     def remove(self) -> None:
         """Take the way out while the clients connect; at its end everything is as it was before."""
@@ -171,7 +171,7 @@ class Adopted:
         assert self.site.files() == files
         self.step("--limit", "all", playbook=REMOVE, postgres_server_remove_directory=True)
         self.check()
-        assert {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION} == self.written
+        assert {name: (self.site.cluster.data / name).read_text() for name in CONFIGURATION_FILES} == self.written
         assert not (self.site.cluster.home / "tls").exists()
         assert not list(self.site.homes.rglob("*pgops*"))
 
@@ -179,7 +179,7 @@ class Adopted:
         """Run a playbook while the clients connect; nobody may lose anything by it, or win."""
         refused = (
             variables.get("postgres_server_plaintext", "reject") == "reject"
-            and variables.get("playbook") is not CLIENTS
+            and variables.get("playbook") is not CLIENT_PLAYBOOK
         )
         worked = [one for one in self.clients if not self.before[one.name] and not (refused and one.is_plaintext)]
         with connecting(worked) as said:
@@ -242,7 +242,7 @@ def adopt(adopted: Adopted) -> None:
     adopted.check()
     adopted.foreseen("--limit", "postgres_servers", **WITHOUT_RULES)
     adopted.check()
-    adopted.step(playbook=CLIENTS)
+    adopted.step(playbook=CLIENT_PLAYBOOK)
     adopted.check()
     adopted.foreseen(**WITH_RULES, **adopted.rules)
     adopted.check()

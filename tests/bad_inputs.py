@@ -15,16 +15,17 @@ from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import revocation_entries
 from ansible_collections.pgops.tls.tests import clients, servers
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, DAY, NOW
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 KEY = clients.new_key().decode()
 SECRETS = [*KEY.splitlines()[1:-1]]  # lines that no message may hold
-ROOT = AUTHORITIES["server"].root.pem
-LEAF = clients.sign(AUTHORITIES["server"].issuing_key.public_key(), "app")
-TRUNCATED = ROOT[: len(ROOT) // 2]
-DAMAGED = ROOT.replace("MII", "MIJ", 1)
+ROOT_PEM = AUTHORITIES["server"].root.pem
+SAMPLE_LEAF = clients.sign(AUTHORITIES["server"].issuing_key.public_key(), "app")
+TRUNCATED = ROOT_PEM[: len(ROOT_PEM) // 2]
+DAMAGED = ROOT_PEM.replace("MII", "MIJ", 1)
 HUGE = "-----BEGIN CERTIFICATE-----\n" + "A \n" * 3_400_000  # 10 MB
-EXPIRED = clients.issuing.new_authority("server", "P-256", NOW - 4000 * DAY).root.pem
+EXPIRED = clients.issuing.new_authority("server", "P-256", TODAY - 4000 * DAY).root.pem
 # Harmless where text is text; each does harm somewhere where it is not
 STRANGE = {
     "command": "; rm -rf /",
@@ -76,15 +77,15 @@ NOT_PEM = {
         "expected PEM certificates, found 7 characters.* Give each whole, from its BEGIN to its END",
     ),
     "a key": (KEY, FOUND_KEY),
-    "a key behind a root": (ROOT + KEY, FOUND_KEY),
+    "a key behind a root": (ROOT_PEM + KEY, FOUND_KEY),
     "a key before half a root": (KEY + TRUNCATED, FOUND_KEY),
-    "the end of a key": (ROOT + KEY[-99:], FOUND_KEY),
+    "the end of a key": (ROOT_PEM + KEY[-99:], FOUND_KEY),
     "half a root": (TRUNCATED, "expected PEM certificates, found"),
-    "a root and a half": (ROOT + TRUNCATED, "expected PEM certificates, found"),
+    "a root and a half": (ROOT_PEM + TRUNCATED, "expected PEM certificates, found"),
     "a damaged root": (DAMAGED, "damaged .*Copy it anew"),
-    "a leaf": (LEAF, "expected certificates of authorities, found one of 'app', a leaf. Take it out"),
+    "a leaf": (SAMPLE_LEAF, "expected certificates of authorities, found one of 'app', a leaf. Take it out"),
     "10 MB": (HUGE, "expected PEM certificates, found 10"),
-    "not ASCII": (ROOT.replace("M", "\u041c"), "expected PEM certificates, found"),
+    "not ASCII": (ROOT_PEM.replace("M", "\u041c"), "expected PEM certificates, found"),
     "a NUL": ("\0", "expected PEM certificates, found"),
 }
 
@@ -97,7 +98,7 @@ NOT_LISTS = {
     "garbage": ("garbage", f"{NO_LIST} 7 characters that are no whole list. {WHOLE}"),
     "a key": (KEY, FOUND_KEY),
     "a key behind a list": (f"{LIST}{KEY}", FOUND_KEY),
-    "a root": (ROOT, f"{NO_LIST} certificates. {WHOLE}"),
+    "a root": (ROOT_PEM, f"{NO_LIST} certificates. {WHOLE}"),
     "half a list": (LIST[:200], f"{NO_LIST} 200 characters"),
     "a list and a half": (LIST + LIST[:200], f"{NO_LIST} [0-9]+ characters"),
     "a damaged list": (
@@ -109,7 +110,10 @@ NOT_LISTS = {
     "a NUL": ("\0", f"{NO_LIST} 1 characters"),
     "blanks": (" \n", FOREIGN_LIST),
     "of others": (LIST, FOREIGN_LIST),
-    "ended": (servers.lists("client", start=NOW - 100 * DAY), "is good from .* to .* Run site.yml, which makes a new"),
+    "ended": (
+        servers.lists("client", start=TODAY - 100 * DAY),
+        "is good from .* to .* Run site.yml, which makes a new",
+    ),
 }
 NO_SERIALS = {
     "no number": ["no number"],
@@ -118,7 +122,7 @@ NO_SERIALS = {
     "digits that are not ASCII": ["\u0661"],
     "with colons": ["1F:2E"],
     "a key": [KEY],
-    "a root": [ROOT],
+    "a root": [ROOT_PEM],
     "one of several": ["1f", "", "2e"],
 }
 
@@ -134,7 +138,7 @@ def _lists() -> Iterator[Bad]:
     for name in ("emoji", "long", "combining"):
         message = f"{revocation_entries.OPTION}: role: .*: no certificate of it is in ledger.jsonl"
         yield Bad(f"revoked role: {name}", "certificate_authority", {"revoked": [{"role": STRANGE[name]}]}, message)
-    wrong = {"role": KEY, "host": "a\0b", "serial": ROOT}
+    wrong = {"role": KEY, "host": "a\0b", "serial": ROOT_PEM}
     for kind, value in wrong.items():
         message = rf"{revocation_entries.OPTION}\[0\]\.{kind}: found .*, expected"
         yield Bad(f"revoked {kind}: odd", "certificate_authority", {"revoked": [{kind: value}]}, message)
@@ -188,7 +192,9 @@ def _strange() -> Iterator[Bad]:
             {"identities": [{"role": "app", "os_user": text}]},
             r"no OS user|identities\[0\]\.os_user: ",
         )
-        yield Bad(f"client certificates: {name}", "client", {"certificates": {text: ROOT}}, "is none of the identities")
+        yield Bad(
+            f"client certificates: {name}", "client", {"certificates": {text: ROOT_PEM}}, "is none of the identities"
+        )
         yield Bad(
             f"connection os_user: {name}",
             "connection_info",
@@ -440,10 +446,10 @@ OPTIONS = [
 ]
 
 # Requests that are refused one by one: the task itself continues with the others
-REQUESTS = {
+BAD_REQUESTS = {
     "no request": ({"names": ["db"]}, "expected a certificate request in PEM, found nothing"),
     "a key": ({"names": ["db"], "csr": KEY}, FOUND_KEY),
-    "a certificate": ({"names": ["db"], "csr": ROOT}, "expected a certificate request in PEM, found none"),
+    "a certificate": ({"names": ["db"], "csr": ROOT_PEM}, "expected a certificate request in PEM, found none"),
     "huge": ({"names": ["db"], "csr": HUGE}, "expected a certificate request in PEM, found none"),
     "no names": ({"csr": KEY}, "no names were given"),
     "a role of a server": ({"names": ["db"], "role": "app"}, "a server's certificate has names and no role"),

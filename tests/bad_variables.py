@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.tests.bad_inputs import KEY, NO_ROLES, NOT_PEM, ROOT, STRANGE, Bad
+from ansible_collections.pgops.tls.tests.bad_inputs import KEY, NO_ROLES, NOT_PEM, ROOT_PEM, STRANGE, Bad
 
-HBA = "postgres_server_hba"
+HBA_VARIABLE = "postgres_server_hba"
 ROLE = r"identities\[0\]\.role: "
 SERVER_RULES = [
     ({"method": "cert"}, r"hba\[0\]: the rule has no user"),
@@ -38,13 +38,13 @@ REVOKED = [
     ({"role": "a\nb"}, r"\[0\]\.role: found 'a\\nb', expected the name of a role"),
     ({"host": " "}, r"\[0\]\.host: found ' ', expected the name of a host"),
     ({"role": KEY}, r"\[0\]\.role: found a private key, expected the name of a role"),
-    ({"serial": ROOT}, r"\[0\]\.serial: found '-----BEGIN.* \([0-9]+ characters\), expected a serial number"),
+    ({"serial": ROOT_PEM}, r"\[0\]\.serial: found '-----BEGIN.* \([0-9]+ characters\), expected a serial number"),
     ({"serial": "\u0661"}, r"\[0\]\.serial: found '\u0661', expected a serial number in hexadecimal"),
     ({"serial": 1.5}, r"\[0\]\.serial: found 1\.5, expected a serial number in hexadecimal"),
     ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
 ]
 EXTRA = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
-NO_TEXTS: list[tuple[Any, str]] = [([ROOT], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
+NO_TEXTS: list[tuple[Any, str]] = [([ROOT_PEM], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
 VARIABLES = [
     *(
         Bad(f"revoked {number}", "server", {"postgres_ca_revoked": [entry]}, f"postgres_ca_revoked{message}")
@@ -107,10 +107,13 @@ VARIABLES = [
     Bad(
         "plaintext in spite of reject",
         "server",
-        {HBA: [{"user": "a", "method": "cert"}, {"type": "host", "user": "b", "method": "md5"}]},
+        {HBA_VARIABLE: [{"user": "a", "method": "cert"}, {"type": "host", "user": "b", "method": "md5"}]},
         r"hba\[1\] \(host all b all md5\) lets connections without TLS in, but postgres_server_plaintext is reject",
     ),
-    *(Bad(f"rule {number}", "server", {HBA: [rule]}, message) for number, (rule, message) in enumerate(SERVER_RULES)),
+    *(
+        Bad(f"rule {number}", "server", {HBA_VARIABLE: [rule]}, message)
+        for number, (rule, message) in enumerate(SERVER_RULES)
+    ),
     *(
         Bad(f"names: {name}", "server", {"postgres_server_names": [text]}, "postgres_server_names: .* is neither")
         for name, text in STRANGE.items()

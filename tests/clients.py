@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-NOW = int(time.time())
-DAY = 86400
-AUTHORITIES = {name: issuing.new_authority(name, "P-256", NOW) for name in ("server", "client")}
-OTHER = issuing.new_authority("client", "P-256", NOW)
+OTHER = issuing.new_authority("client", "P-256", TODAY)
 
 
 def sign(
@@ -35,7 +33,7 @@ def sign(
     *,
     authority: issuing.Authority = AUTHORITIES["client"],
     purpose: str = certificate.CLIENT_AUTH,
-    start: int = NOW - 300,
+    start: int = TODAY - 300,
     days: int = 90,
 ) -> str:
     """Return the chain that an authority issues for a role."""
@@ -121,7 +119,7 @@ class Clients:
         self,
         *,
         check_mode: bool = False,
-        now: int = NOW,
+        now: int = TODAY,
         kind: type[transaction.Transaction] = transaction.Transaction,
         **changes: Any,
     ) -> dict[str, Any]:

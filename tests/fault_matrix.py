@@ -19,10 +19,10 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.faults import Fault, Injection
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-IS_THOROUGH = bool(os.environ.get("ALL_FAULTS"))
 IS_WHOLE = IS_THOROUGH and os.environ.get("EXPECTED_POSTGRESQL", "15") == "15"
-SAMPLE = 211  # points from one that is tried to the next, if not all are
+SAMPLE_STEP = 211  # points from one that is tried to the next, if not all are
 LARGER_SAMPLE = 13
 TOLD = 5  # failures of a row that are told in full
 
@@ -56,7 +56,7 @@ TABLE: list[Row] = []
 
 
 def try_all(
-    subject: Subject, transaction: str, change: str, kinds: Sequence[Fault] = faults.FAULTS, sample: int = SAMPLE
+    subject: Subject, transaction: str, change: str, kinds: Sequence[Fault] = faults.FAULTS, sample: int = SAMPLE_STEP
 ) -> None:
     """Let a change come to grief in every way at one point after the other; raise AssertionError for what is lost."""
     with faults.injected(faults.NONE, -1) as undisturbed:

@@ -12,13 +12,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from ansible_collections.pgops.tls.tests.shared import ROOT
+
 FOLDER = ROOT / "docs" / "docsite" / "rst"
 DIRECTIVE = re.compile(r"( *)\.\. (code-block|sourcecode|code|highlight|parsed-literal|literalinclude)::(.*)")
 TEST = r"tests/[\w/]+\.py(?:::\w+)?"
 BY_TEST = re.compile(rf"Run by ({TEST}(?:, {TEST})*)")
 BY_HAND = re.compile(r"Run by hand on \S.*, (?:PostgreSQL \d\d(?:\.\d+)?(?: and \d\d)*|no PostgreSQL)(?:; \S.*)?")
-COMMAND = re.compile(r"[$] (.*)")
+PROMPT = re.compile(r"[$] (.*)")
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Block:
         found: list[tuple[str, str]] = []
         continued = False
         for line in self.text.splitlines():
-            start = COMMAND.match(line)
+            start = PROMPT.match(line)
             if continued:
                 found[-1] = (found[-1][0] + "\n" + line, "")
             elif start:

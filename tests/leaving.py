@@ -17,12 +17,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import target as 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
 from ansible_collections.pgops.tls.plugins.plugin_utils import dependents
-from ansible_collections.pgops.tls.tests import clients, loops
+from ansible_collections.pgops.tls.tests import clients, loops, servers
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA
 from ansible_collections.pgops.tls.tests.troubleshooting import Provocations
 from cryptography.hazmat.primitives import serialization
 
-PROVOKED = Provocations()
+PROVOKED_BY_LEAVING = Provocations()
 
 
 def _remove(fleet: Any, **options: Any) -> None:
@@ -38,14 +38,14 @@ def _own_tls(fleet: Any) -> None:
     fleet.cluster.write("postgresql.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n" + text)
 
 
-@PROVOKED.of("The certificate that the server shows is for ..., which its new one is not")
+@PROVOKED_BY_LEAVING.of("The certificate that the server shows is for ..., which its new one is not")
 def _its_new_one_is_not(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.server.converge(kind=removal.Removal, remove_directory=True)
     fleet.heed(fleet.server.converge(names=["localhost"], check_mode=True).warnings)
 
 
-@PROVOKED.of("and its new one is not: clients that verify the server")
+@PROVOKED_BY_LEAVING.of("and its new one is not: clients that verify the server")
 def _and_its_new_one_is_not(fleet: Any) -> None:
     fleet.server.converge(kind=removal.Removal, remove_directory=True)
     key, root = fleet.folder / "company.key", fleet.folder / "company.crt"
@@ -55,7 +55,7 @@ def _and_its_new_one_is_not(fleet: Any) -> None:
     fleet.heed(fleet.server.converge(check_mode=True).warnings)
 
 
-@PROVOKED.of("has a passphrase, which the server cannot get at a reload")
+@PROVOKED_BY_LEAVING.of("has a passphrase, which the server cannot get at a reload")
 def _has_a_passphrase(fleet: Any) -> None:
     _own_tls(fleet)
     key = (fleet.cluster.data / "server.key").read_bytes()
@@ -68,44 +68,44 @@ def _has_a_passphrase(fleet: Any) -> None:
     fleet.heed(fleet.server.converge(check_mode=True).warnings)
 
 
-@PROVOKED.of("makes the files of this server anew")
+@PROVOKED_BY_LEAVING.of("makes the files of this server anew")
 def _makes_the_files_anew(fleet: Any) -> None:
     text = (fleet.cluster.data / "postgresql.conf").read_text(encoding="utf-8")
     fleet.cluster.write("postgresql.conf", f"# It will be overwritten by Patroni!\n{text}")
     fleet.hear(fleet.server.converge)
 
 
-@PROVOKED.of("makes this file anew, what this collection added to it is gone")
+@PROVOKED_BY_LEAVING.of("makes this file anew, what this collection added to it is gone")
 def _makes_this_file_anew(fleet: Any) -> None:
     text = (fleet.cluster.data / "pg_hba.conf").read_text(encoding="utf-8")
     fleet.cluster.write("pg_hba.conf", f"# Ansible managed\n{text}")
     fleet.heed(fleet.server.converge(check_mode=True).warnings)
 
 
-@PROVOKED.of("expected only what is public, found a private key")
+@PROVOKED_BY_LEAVING.of("expected only what is public, found a private key")
 def _found_a_private_key(fleet: Any) -> None:
     text = AUTHORITIES["client"].root.pem + clients.new_key().decode()
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=text))
 
 
-@PROVOKED.of("a leaf. Take it out")
+@PROVOKED_BY_LEAVING.of("a leaf. Take it out")
 def _a_leaf_take_it_out(fleet: Any) -> None:
     leaf = clients.sign(AUTHORITIES["client"].issuing_key.public_key(), "app")
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=leaf))
 
 
-@PROVOKED.of("that are no whole PEM certificate")
+@PROVOKED_BY_LEAVING.of("that are no whole PEM certificate")
 def _that_are_no_whole_pem_certificate(fleet: Any) -> None:
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients="old-ca.crt"))
 
 
-@PROVOKED.of("its own files cannot be used")
+@PROVOKED_BY_LEAVING.of("its own files cannot be used")
 def _its_own_files_are_of_no_use(fleet: Any) -> None:
     fleet.cluster.append("postgresql.conf", "ssl = on\nssl_cert_file = 'own.crt'\n")
     _remove(fleet)
 
 
-@PROVOKED.of("Live sessions use TLS, which the server would not have any more")
+@PROVOKED_BY_LEAVING.of("Live sessions use TLS, which the server would not have any more")
 def _live_sessions_use_tls(fleet: Any) -> None:
     fleet.server.settle(hba="hostssl all app all trust\n" + HBA)
     fleet.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
@@ -114,7 +114,7 @@ def _live_sessions_use_tls(fleet: Any) -> None:
         _remove(fleet)
 
 
-@PROVOKED.of("which the server would not trust any more")
+@PROVOKED_BY_LEAVING.of("which the server would not trust any more")
 def _which_the_server_would_not_trust(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.cluster.append("pg_hba.conf", "host all app all trust\n")
@@ -122,7 +122,7 @@ def _which_the_server_would_not_trust(fleet: Any) -> None:
         _remove(fleet)
 
 
-@PROVOKED.of("Hosts in --limit and others depend on each other")
+@PROVOKED_BY_LEAVING.of("Hosts in --limit and others depend on each other")
 def _hosts_depend_on_each_other(fleet: Any) -> None:
     client, server = "app1.example.com", "db1.example.com"
     hostvars = {client: {"postgres_client_identities": [{"role": "app", "os_user": "shop"}]}}
@@ -130,7 +130,7 @@ def _hosts_depend_on_each_other(fleet: Any) -> None:
     fleet.heed([dependents.refusal(hostvars, groups, [server])])
 
 
-@PROVOKED.of("cannot write to this directory")
+@PROVOKED_BY_LEAVING.of("cannot write to this directory")
 def _cannot_write_to_this_directory(fleet: Any) -> None:
     fleet.server.directory.chmod(0o500)
     _remove(fleet)
@@ -139,7 +139,7 @@ def _cannot_write_to_this_directory(fleet: Any) -> None:
     fleet.hear(lambda: fleet.clients.call(kind=client_removal.Removal))
 
 
-@PROVOKED.of("and its log cannot be read here")
+@PROVOKED_BY_LEAVING.of("and its log cannot be read here")
 def _its_log_cannot_be_read(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.cluster.append("postgresql.conf", "log_destination = 'syslog'\n")
@@ -147,13 +147,13 @@ def _its_log_cannot_be_read(fleet: Any) -> None:
     _remove(fleet)
 
 
-@PROVOKED.of("gets files at libpq's default names, for the first time")
+@PROVOKED_BY_LEAVING.of("gets files at libpq's default names, for the first time")
 def _gets_files_at_default_names(fleet: Any) -> None:
-    wanted = client_target.read(fleet.clients.options, clients.NOW)
-    fleet.heed(convergence.converge(wanted, clients.NOW, float(clients.NOW), check_mode=True).warnings)
+    wanted = client_target.read(fleet.clients.options, servers.TODAY)
+    fleet.heed(convergence.converge(wanted, servers.TODAY, float(servers.TODAY), check_mode=True).warnings)
 
 
-@PROVOKED.of("by its own settings the server would still use that file")
+@PROVOKED_BY_LEAVING.of("by its own settings the server would still use that file")
 def _by_its_own_settings(fleet: Any) -> None:
     settings = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
     lines = [f"{name} = '{fleet.server.directory}/current/{file}'" for name, file in settings.items()]
@@ -161,20 +161,20 @@ def _by_its_own_settings(fleet: Any) -> None:
     _remove(fleet, remove_directory=True)
 
 
-@PROVOKED.of("all of it is from postgres_server_hba_mode replace")
+@PROVOKED_BY_LEAVING.of("all of it is from postgres_server_hba_mode replace")
 def _all_of_it_is_from_mode_replace(fleet: Any) -> None:
     fleet.server.settle(hba_mode="replace")
     _remove(fleet)
 
 
-@PROVOKED.of("no rule would be left in it")
+@PROVOKED_BY_LEAVING.of("no rule would be left in it")
 def _no_rule_would_be_left_in_it(fleet: Any) -> None:
     block, end, _others = (fleet.cluster.data / "pg_hba.conf").read_text(encoding="utf-8").partition("# END")
     fleet.cluster.write("pg_hba.conf", f"{block}{end} pgops.tls\n")
     _remove(fleet)
 
 
-@PROVOKED.of("is not removed whole, and keys may be left in it")
+@PROVOKED_BY_LEAVING.of("is not removed whole, and keys may be left in it")
 def _is_not_removed_whole(fleet: Any) -> None:
     def read_only(path: str, **_options: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
@@ -184,7 +184,7 @@ def _is_not_removed_whole(fleet: Any) -> None:
         _remove(fleet, remove_directory=True)
 
 
-@PROVOKED.of("Remove what is left of the block by hand")
+@PROVOKED_BY_LEAVING.of("Remove what is left of the block by hand")
 def _remove_what_is_left_by_hand(fleet: Any) -> None:
     fleet.clients.converge()
     fleet.alice.write(".pg_service.conf", f"{service_file.BEGIN.decode()}\n[app]\n")

@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import atte
 from ansible_collections.pgops.tls.tests import clients
 from cryptography.hazmat.primitives import serialization
 
-LONGEST = 600.0  # seconds after which a loop ends although nobody stopped it
+LONGEST_WAIT = 600.0  # seconds after which a loop ends although nobody stopped it
 _PAUSE = 0.01  # seconds between two connections of a loop: the server is to have time for something else
 _FORK = multiprocessing.get_context("fork")
 GoesOn = Callable[[], bool]
@@ -34,7 +34,7 @@ Work = Callable[[GoesOn], "Counter[str]"]
 def beside(*works: Work) -> Iterator[list[Counter[str]]]:
     """Run each of ``works`` in a process of its own; what they counted is in the list once the block is left."""
     stop, found = _FORK.Event(), _FORK.SimpleQueue()
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + LONGEST_WAIT
 
     def goes_on() -> bool:
         return not stop.is_set() and time.monotonic() < deadline

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from hypothesis import HealthCheck, settings
+
+COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def attempt(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, str]:

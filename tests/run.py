@@ -36,8 +36,8 @@ PYTEST = ["-m", "coverage", "run", "-m", "pytest", *SLOWEST]
 UNMEASURED = ["-m", "pytest", *SLOWEST]
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
-SUITES = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
-DRIVERS = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
+VERSION_OF_SUITE = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+DRIVER_STAGE = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 # What old servers and their libpq do in their own way
@@ -51,20 +51,20 @@ OF_OLD = [
     "server_revocation",
     "session_info",
 ]
-SAMPLE = {  # in any run, where test-all runs everything
+SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py"],
     "sid": OF_VERSION,
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
-PLAYBOOKS = "tests/system/playbooks"
+PLAYBOOK_TESTS = "tests/system/playbooks"
 OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
-SERVERS = "servers"  # the job with the tests of module server, which take as long as all others together
+SERVERS_JOB = "servers"  # the job with the tests of module server, which take as long as all others together
 AT_ONCE = 2  # containers that run system tests: with more a test may wait too long for its server
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
-PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
-FLEET = f"{PREFIX}-fleet"  # what begins the names of a fleet's containers, and its network
+CONTAINER_PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
+FLEET = f"{CONTAINER_PREFIX}-fleet"  # what begins the names of a fleet's containers, and its network
 BUILDING = Lock()  # of images
 WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
 CHECKS = {
@@ -151,7 +151,7 @@ def prepare(control_sockets: str) -> None:
     )
 
 
-def build_images(suites: Iterable[str] = tuple(SUITES)) -> dict[str, str]:
+def build_images(suites: Iterable[str] = tuple(VERSION_OF_SUITE)) -> dict[str, str]:
     """Return {suite: image}; what is missing is built. Steps that run side by side do that one after the other."""
     with BUILDING:
         built = images.images(list(suites), CACHE / "logs")
@@ -214,17 +214,17 @@ def system(arguments: list[str]) -> Count:
 
 def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     """Return for each container its name, its suite, and the arguments of pytest in it; what takes longest first."""
-    if any(PLAYBOOKS in argument for argument in arguments):
+    if any(PLAYBOOK_TESTS in argument for argument in arguments):
         return [(CONTROLLER, CONTROLLER, arguments)]
-    more = NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE
-    suites = sorted({**SUITES, **dict.fromkeys(more)}, key=lambda suite: suite in SAMPLE)
+    more = NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE_TESTS
+    suites = sorted({**VERSION_OF_SUITE, **dict.fromkeys(more)}, key=lambda suite: suite in SAMPLE_TESTS)
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     if arguments:
         return jobs
     return [
-        ("playbooks", CONTROLLER, [PLAYBOOKS]),
+        ("playbooks", CONTROLLER, [PLAYBOOK_TESTS]),
         *jobs[:1],
-        (SERVERS, CONTROLLER, OF_SERVERS),
+        (SERVERS_JOB, CONTROLLER, OF_SERVERS),
         ("oldest-python", OLDEST, OLDEST_TOO),
         *jobs[1:],
     ]
@@ -233,15 +233,15 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
     if suite == CONTROLLER:
-        return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOKS, *OF_SERVERS))]
-    sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE.get(suite, [])
-    return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOKS}"]
+        return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOK_TESTS, *OF_SERVERS))]
+    sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE_TESTS.get(suite, [])
+    return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOK_TESTS}"]
 
 
 def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
     """Run system tests in a fresh container."""
-    name, volumes = f"{PREFIX}-system-{job}", {}
-    version, thorough = (SUITES | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
+    name, volumes = f"{CONTAINER_PREFIX}-system-{job}", {}
+    version, thorough = (VERSION_OF_SUITE | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
     settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}", f"--env={WIDE}"]
     if suite == OLDEST:  # its own pytest is too old
         lines = (ROOT / "tests" / "requirements-oldest.txt").read_text(encoding="utf-8").splitlines()
@@ -261,8 +261,8 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
 def controllers(arguments: list[str]) -> Count:
     """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all every test there is."""
     built = build_images(dict.fromkeys(one.suite for one in CONTROLLERS))
-    whole = [PLAYBOOKS, f"--ignore={PLAYBOOKS}/test_guides.py"]  # its commands start the Ansible of the suite
-    tests = arguments or (whole if os.environ.get("ALL_FAULTS") else [f"{PLAYBOOKS}/test_whole_job.py"])
+    whole = [PLAYBOOK_TESTS, f"--ignore={PLAYBOOK_TESTS}/test_guides.py"]  # its commands start the Ansible of the suite
+    tests = arguments or (whole if os.environ.get("ALL_FAULTS") else [f"{PLAYBOOK_TESTS}/test_whole_job.py"])
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         counts = list(pool.map(lambda one: playbooks_with(one, built[one.suite], tests), CONTROLLERS))
     say(grid(dict(zip(CONTROLLERS, (f"{one.passed} passed, {one.failed} failed" for one in counts)))))
@@ -271,7 +271,7 @@ def controllers(arguments: list[str]) -> Count:
 
 def playbooks_with(controller: Controller, image: str, arguments: list[str]) -> Count:
     """Run tests in a fresh container whose Python has another ansible-core than its own."""
-    name = f"{PREFIX}-controller-{controller.name}"
+    name = f"{CONTAINER_PREFIX}-controller-{controller.name}"
     settings = ["--env=PYTHONPATH=/packages", f"--env=EXPECTED_CONTROLLER={controller.name}", f"--env={WIDE}"]
     with running.container(name, image, {controller.packages(WHEELS): "/packages"}, systemd=False) as execute:
         tests = ["-m", "pytest", "--override-ini=cache_dir=/tmp/pytest", *arguments]
@@ -280,7 +280,7 @@ def playbooks_with(controller: Controller, image: str, arguments: list[str]) -> 
 
 def molecule(arguments: list[str]) -> Count:
     """Run every Molecule scenario on a fresh fleet, or Molecule with the given arguments."""
-    build_images([*SUITES, DRIVERS])
+    build_images([*VERSION_OF_SUITE, DRIVER_STAGE])
     if arguments:
         return molecule_actions(arguments)
     total = Count()
@@ -305,7 +305,7 @@ def molecule_actions(arguments: list[str]) -> Count:
 
 def matrix(arguments: list[str]) -> Count:
     """Set up a fleet of every PostgreSQL version, and connect from each to each."""
-    build_images([*SUITES, *NEWER])
+    build_images([*VERSION_OF_SUITE, *NEWER])
     remove_containers()
     try:
         return pytest(["python", "-m", "pytest", *(arguments or ["tests/matrix"])])
@@ -370,7 +370,7 @@ def coverage() -> None:
 
 def shell(_arguments: list[str]) -> None:
     """Open a shell in which molecule, ansible and podman see what the tests see."""
-    build_images([*SUITES, DRIVERS])
+    build_images([*VERSION_OF_SUITE, DRIVER_STAGE])
     subprocess.run([os.environ.get("SHELL", "bash")], check=False)
 
 
@@ -378,8 +378,8 @@ def clean(_arguments: list[str]) -> None:
     """Remove everything that was made here: containers, images, caches, the virtual environment."""
     if shutil.which("podman"):
         os.environ.update(podman_conf.environment(STATE / "containers.conf"))
-        remove_containers(PREFIX)
-        listing = ["podman", "images", "--quiet", f"--filter=reference={images.PREFIX}-*"]
+        remove_containers(CONTAINER_PREFIX)
+        listing = ["podman", "images", "--quiet", f"--filter=reference={images.IMAGE_PREFIX}-*"]
         found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
         if found:
             subprocess.run(["podman", "rmi", *set(found)], check=False, capture_output=True)
@@ -387,12 +387,12 @@ def clean(_arguments: list[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
-STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
-ALL = [step for step in STEPS if step != "bench"]  # a measurement wants a quiet machine
+RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
+RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
+ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side. What takes one core alone, and what waits for containers, leave time to the others.
 LANES = [["collection", "molecule"], ["lint", "unit", "docs", "system"]]
-QUICK = [step for step in ALL if step not in ("controllers", "matrix", "importer")]
+QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:
@@ -408,7 +408,7 @@ def run_step(name: str, arguments: list[str]) -> Count:
     """Run a step, and say what came of it."""
     say(f"== {name}")
     started = time.monotonic()
-    count = STEPS[name](arguments)
+    count = RUN_STEPS[name](arguments)
     say(f"== {name}: {count.passed} passed, {count.failed} failed in {time.monotonic() - started:.0f} s")
     return count
 
@@ -434,7 +434,7 @@ def main(step: str = "test", *arguments: str) -> int:
             os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
         shutil.rmtree(COVERAGE, ignore_errors=True)
         COVERAGE.mkdir(parents=True)
-        steps = {"test": QUICK, "test-all": ALL}
+        steps = {"test": QUICK, "test-all": ALL_STEPS}
         total = run_steps(steps.get(step, [step]), list(arguments))
         coverage()
     tell(total)

@@ -19,16 +19,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-NOW = int(time.time())
-DAY = 86400
-AUTHORITIES = {name: issuing.new_authority(name, "P-256", NOW) for name in ("server", "client")}
+TODAY = int(time.time())  # Unix seconds when the tests began
+AUTHORITIES = {name: issuing.new_authority(name, "P-256", TODAY) for name in ("server", "client")}
 HBA = "hostssl all app all cert\nhostnossl all all all reject\nhostnossl replication all all reject\n"
 
 
-def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 90) -> str:
+def sign(request: str, names: list[str], *, start: int = TODAY - 300, days: int = 90) -> str:
     """Return the chain that the server authority issues for a request."""
     authority = AUTHORITIES["server"]
     public_key: Any = x509.load_pem_x509_csr(request.encode()).public_key()
@@ -45,13 +45,13 @@ def sign(request: str, names: list[str], *, start: int = NOW - 300, days: int = 
 def revocation_list(authority: issuing.Authority, *, of_root: bool = False) -> str:
     """Return a list (PEM) by which the issuing CA of an authority, or its root, revokes nothing."""
     by: Any = (authority.root, authority.root_key) if of_root else (authority.issuing, authority.issuing_key)
-    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    start = datetime.datetime.fromtimestamp(TODAY, datetime.timezone.utc)
     builder = x509.CertificateRevocationListBuilder(x509.load_der_x509_certificate(by[0].der).subject)
     builder = builder.last_update(start).next_update(start + datetime.timedelta(days=30))
     return builder.sign(by[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def lists(name: str, *serials: int, start: int = NOW - 300, days: int = 90) -> str:
+def lists(name: str, *serials: int, start: int = TODAY - 300, days: int = 90) -> str:
     """Return the lists (PEM) of an authority's issuing CA, which revokes these serial numbers, and of its root."""
     authority = AUTHORITIES[name]
     if authority.root_key is None:
@@ -78,7 +78,7 @@ class Server:
         self,
         *,
         check_mode: bool = False,
-        now: int = NOW,
+        now: int = TODAY,
         kind: type[transaction.Transaction] = transaction.Transaction,
         **changes: Any,
     ) -> transaction.Outcome:

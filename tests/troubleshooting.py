@@ -22,7 +22,7 @@ OURS = "pgops.tls"
 SOURCES = ("libpq", "server log", OURS)
 SYMPTOM = re.compile(r"^(?P<title>\S.*)\n~+\n", re.MULTILINE)  # titles of the third level are symptoms
 SECTION = re.compile(r"^\S.*\n(?:=+|-+|~+)\n", re.MULTILINE)
-BLOCK = re.compile(
+QUOTE_BLOCK = re.compile(
     r"^\.\. code-block:: text\n +:caption: (?P<source>.+?)(?: (?P<versions>\d+(?:, \d+)*))?\n\n"
     r"(?P<text>(?:(?: {3,}.*)?\n)+)",
     re.MULTILINE,
@@ -47,7 +47,7 @@ def symptoms() -> dict[str, list[Quote]]:
             Quote(
                 block["source"], tuple(map(int, re.findall(r"\d+", block["versions"] or ""))), _dedented(block["text"])
             )
-            for block in BLOCK.finditer(body)
+            for block in QUOTE_BLOCK.finditer(body)
         ]
     return found
 

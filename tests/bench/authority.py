@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-MODULES = "ansible_collections.pgops.tls.plugins.modules"
-REQUESTS = 10_000
+MODULES_PACKAGE = "ansible_collections.pgops.tls.plugins.modules"
+REQUEST_COUNT = 10_000
 LEDGER = 100_000  # certificates
 PASSPHRASE = "a passphrase of the benchmark"
 
@@ -40,7 +40,7 @@ class Costs:
     @property
     def rate(self) -> float:
         """Return the certificates that were signed in a second of CPU, ledger and start of the module included."""
-        return REQUESTS / self.signing.cpu
+        return REQUEST_COUNT / self.signing.cpu
 
 
 def measure(state: Path) -> Costs:
@@ -50,7 +50,7 @@ def measure(state: Path) -> Costs:
     kept = {"directory": str(directory), "passphrase": PASSPHRASE}
     _module("certificate_authority", kept, directory.parent)
     requests = _requests()
-    for _call in range(LEDGER // REQUESTS):
+    for _call in range(LEDGER // REQUEST_COUNT):
         signing = _module("certificate", {**kept, "authority": "server", "requests": requests}, directory.parent)
     ledger = sum(1 for _line in (directory / "ledger.jsonl").open(encoding="utf-8"))
     return Costs(signing, _module("certificate_authority", kept, directory.parent), ledger)
@@ -58,7 +58,7 @@ def measure(state: Path) -> Costs:
 
 def _requests() -> list[dict[str, Any]]:
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(_request, range(REQUESTS)))
+        return list(pool.map(_request, range(REQUEST_COUNT)))
 
 
 def _request(number: int) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def _module(name: str, arguments: dict[str, Any], folder: Path) -> Use:
     path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
     with (folder / "result.json").open("wb") as result:
-        process = subprocess.Popen([sys.executable, "-m", f"{MODULES}.{name}", path], stdout=result, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"{MODULES_PACKAGE}.{name}", path], stdout=result, env=environment
+        )
         _pid, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -17,7 +17,7 @@ SUITE = "trixie"
 CLIENTS = ("app1", "app2")
 IDENTITIES = [{"role": "app", "os_user": "web"}, {"role": "report", "os_user": "batch"}]
 EXECUTIONS = "/var/log/remote-executions.log"
-ROLES = "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN"
+CREATE_ROLES = "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN"
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Fleet:
         self.inventory.write_text(json.dumps(self._inventory()), encoding="utf-8")
         self._playbook(CREATE)
         for server in self.servers:
-            self._inside(server, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", ROLES)
+            self._inside(server, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", CREATE_ROLES)
         for client in CLIENTS:
             for identity in IDENTITIES:
                 self._inside(client, "useradd", "--create-home", identity["os_user"])

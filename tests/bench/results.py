@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from bench.authority import Costs
     from bench.benchmark import Measured
 
-PAGE = ROOT / "docs" / "docsite" / "rst" / "guide_performance.rst"
+PERFORMANCE_PAGE = ROOT / "docs" / "docsite" / "rst" / "guide_performance.rst"
 PLOT = ROOT / "docs" / "docsite" / "images" / "performance.svg"
 MARKS = (".. begin of what the benchmark writes", ".. end of what the benchmark writes")
 HEADINGS = ("Servers", "Run", "Executions: server, client host", "CPU of the controller", "CPU of the targets",
             "CPU in all", "Floor", "Ratio", "Wall time")  # fmt: skip
 COLOURS = {"controller": "#4477aa", "targets": "#ee8866", "floor": "#999999"}
-SCALE, LEFT, TOP, BAR, GAP = 26.0, 330, 40, 16, 14  # pixels: a second; margins; a bar and the space after a pair
+SCALE, LEFT_MARGIN, TOP, BAR, GAP = 26.0, 330, 40, 16, 14  # pixels: a second; margins; a bar and the space after a pair
 
 
 def pairs(one: Measured) -> list[tuple[str, Cost, Cost]]:
@@ -69,7 +69,9 @@ def write(fleets: list[Measured], costs: Costs) -> None:
     lines += ["", ".. image:: images/performance.svg", "   :alt: The same figures as bars", ""]
     lines += [*(f"- {sentence}" for sentence in sentences(costs)), "", MARKS[1]]
     between = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), re.DOTALL)
-    PAGE.write_text(between.sub("\n".join(lines), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PERFORMANCE_PAGE.write_text(
+        between.sub("\n".join(lines), PERFORMANCE_PAGE.read_text(encoding="utf-8")), encoding="utf-8"
+    )
 
 
 def plot(fleets: list[Measured]) -> str:
@@ -78,22 +80,22 @@ def plot(fleets: list[Measured]) -> str:
     for one in fleets:
         for name, run, floor in pairs(one):
             label = f"{one.servers} server{'s' if one.servers > 1 else ''}, {name}"
-            parts.append(_text(LEFT - 8, y + BAR, label, "end"))
+            parts.append(_text(LEFT_MARGIN - 8, y + BAR, label, "end"))
             parts += [_bar(0, y, run.controller, "controller"), _bar(run.controller, y, run.targets, "targets")]
-            parts.append(_text(LEFT + run.cpu * SCALE + 6, y + BAR - 3, f"{run.cpu:.1f} s"))
+            parts.append(_text(LEFT_MARGIN + run.cpu * SCALE + 6, y + BAR - 3, f"{run.cpu:.1f} s"))
             parts.append(_bar(0, y + BAR, floor.cpu, "floor"))
-            parts.append(_text(LEFT + floor.cpu * SCALE + 6, y + 2 * BAR - 3, f"{floor.cpu:.1f} s"))
+            parts.append(_text(LEFT_MARGIN + floor.cpu * SCALE + 6, y + 2 * BAR - 3, f"{floor.cpu:.1f} s"))
             y += 2 * BAR + GAP
     for number, (name, colour) in enumerate(COLOURS.items()):
-        parts.append(f'<rect x="{LEFT + 130 * number}" y="12" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(LEFT + 130 * number + 18, 22, f"CPU: {name}"))
-    width = LEFT + 80 + max(cost.cpu for one in fleets for _name, *both in pairs(one) for cost in both) * SCALE
+        parts.append(f'<rect x="{LEFT_MARGIN + 130 * number}" y="12" width="12" height="12" fill="{colour}"/>')
+        parts.append(_text(LEFT_MARGIN + 130 * number + 18, 22, f"CPU: {name}"))
+    width = LEFT_MARGIN + 80 + max(cost.cpu for one in fleets for _name, *both in pairs(one) for cost in both) * SCALE
     frame = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{y}" font-family="sans-serif" '
     return frame + 'font-size="12">\n' + "\n".join(parts) + "\n</svg>\n"
 
 
 def _bar(start: float, y: int, length: float, kind: str) -> str:
-    x, width = LEFT + start * SCALE, length * SCALE
+    x, width = LEFT_MARGIN + start * SCALE, length * SCALE
     return f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR - 2}" fill="{COLOURS[kind]}"/>'
 
 

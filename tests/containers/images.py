@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RECIPE = ("Containerfile", "counted-shell", "dpkg.cfg", "hosts", "sshd.conf")
-PREFIX = "localhost/pgops-tls"
+IMAGE_PREFIX = "localhost/pgops-tls"
 # Suites that only add to another one: to which, and what they bring of PostgreSQL
 ADDED = {"experimental": ("sid", "postgresql-19 libpq5/experimental")}
 # Images that add to another suite's: to which, and their recipe in a folder of their own
@@ -45,7 +45,7 @@ def base(suite: str, log: Path) -> str:
     """Return the name of a minimal image of the suite: made here, or a registry's where mmdebstrap is not installed."""
     if not shutil.which("mmdebstrap"):
         return f"debian:{suite}-slim"
-    name = f"{PREFIX}-base-{suite}:{digest('dpkg.cfg')}"
+    name = f"{IMAGE_PREFIX}-base-{suite}:{digest('dpkg.cfg')}"
     options = f"--variant=minbase --dpkgopt={shlex.quote(str(HERE / 'dpkg.cfg'))}"
     if suite == "sid":  # its mirrors may be snapshots; what is said here stays in the image
         options += """ --aptopt='Acquire::Check-Valid-Until "false"'"""
@@ -61,7 +61,7 @@ def image(suite: str, logs: Path) -> str:
         return _on_top(suite, logs)
     own, packages = ADDED.get(suite, (suite, ""))
     options = f"--build-arg BESIDE={suite} --build-arg POSTGRESQL={shlex.quote(packages)}" if packages else ""
-    name = f"{PREFIX}-{suite}:{digest(*RECIPE, options=options)}"
+    name = f"{IMAGE_PREFIX}-{suite}:{digest(*RECIPE, options=options)}"
     with MAKING.setdefault(f"image of {suite}", threading.Lock()):
         if not image_exists(name):
             log = _new_log(suite, logs)
@@ -73,7 +73,7 @@ def _on_top(suite: str, logs: Path) -> str:
     """Return the name of an image that adds to the one of another suite; build it when it is missing."""
     below, recipe = ON_TOP[suite]
     under = image(below, logs)
-    name = f"{PREFIX}-{suite}:{digest(*recipe, options=under)}"
+    name = f"{IMAGE_PREFIX}-{suite}:{digest(*recipe, options=under)}"
     if not image_exists(name):
         _build(name, under, "", (HERE / recipe[0]).parent, _new_log(suite, logs))
     return name

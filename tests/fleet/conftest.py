@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import RECAP
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "extensions" / "molecule" / "inventory"
 SERVERS, CLIENTS = ("pg15", "pg17"), ("app1", "app2")
 PASSPHRASE = "a passphrase of the test fleet"  # the one of the inventory's group_vars
 EXECUTIONS = "/var/log/remote-executions.log"
-RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
 @dataclass

@@ -16,8 +16,8 @@ import os
 import sys
 import time
 
-LONGEST = 1500.0  # seconds, should nobody remove the file
-LEAST = 650  # connections of each loop, also where the file is gone before
+LONGEST_WATCH = 1500.0  # seconds, should nobody remove the file
+LEAST_CONNECTIONS = 650  # connections of each loop, also where the file is gone before
 PAUSE = 0.1  # seconds between two connections: the fleet runs on few cores
 OK, TUPLES_OK = 0, 2  # of libpq's ConnStatusType and ExecStatusType
 
@@ -68,7 +68,7 @@ class Seen:
 def again_and_again(libpq: Libpq, conninfo: str, go: str) -> Seen:
     """Make a new connection each time."""
     seen = Seen()
-    while goes_on(go) or sum(seen.counts.values()) < LEAST:
+    while goes_on(go) or sum(seen.counts.values()) < LEAST_CONNECTIONS:
         connection, fault = libpq.connect(conninfo)
         seen.note(fault or libpq.ask(connection))
         libpq.library.PQfinish(connection)
@@ -90,10 +90,10 @@ def for_long(libpq: Libpq, conninfo: str, go: str) -> Seen:
 
 
 def goes_on(go: str) -> bool:
-    return os.path.exists(go) and time.monotonic() - STARTED < LONGEST
+    return os.path.exists(go) and time.monotonic() - BEGAN < LONGEST_WATCH
 
 
-STARTED = time.monotonic()
+BEGAN = time.monotonic()
 
 
 def main(go: str, *conninfos: str) -> None:

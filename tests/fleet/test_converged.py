@@ -11,7 +11,7 @@ import pytest
 
 SERVERS, CLIENTS = ("pg15", "pg17"), ("app1", "app2")
 TLS = "/etc/postgresql/tls/5432/current"
-FILES = "/home/web/.postgresql"
+HOME_FILES = "/home/web/.postgresql"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_check_mode_on_a_converged_fleet_foresees_no_change(fleet: Any) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_server_chains_satisfy_openssl_gnutls_and_strict_python(fleet: Any, server: str) -> None:
-    root = fleet.output("app1", "cat", f"{FILES}/root.crt")
+    root = fleet.output("app1", "cat", f"{HOME_FILES}/root.crt")
     fleet.inside(server, "tee", "/tmp/root.crt", stdin=root)
     chain = f"{TLS}/server.crt"
     verify = ["openssl", "verify", "-x509_strict", "-CAfile", "/tmp/root.crt", "-untrusted", chain]
@@ -66,7 +66,7 @@ def test_server_chains_satisfy_openssl_gnutls_and_strict_python(fleet: Any, serv
 def test_strict_python_takes_what_the_server_sends(fleet: Any, client: str, server: str) -> None:
     script = (
         "import socket, ssl, struct\n"
-        f"context = ssl.create_default_context(cafile='{FILES}/root.crt')\n"
+        f"context = ssl.create_default_context(cafile='{HOME_FILES}/root.crt')\n"
         "context.verify_flags |= ssl.VERIFY_X509_STRICT\n"
         f"plain = socket.create_connection(('{server}.example.test', 5432))\n"
         "plain.sendall(struct.pack('!ii', 8, 80877103))\n"
@@ -102,7 +102,7 @@ def test_a_servers_certificate_logs_nobody_in(fleet: Any, request: pytest.Fixtur
     for name in ("crt", "key"):
         content = fleet.output("pg15", "cat", f"{TLS}/server.{name}")
         fleet.inside("app1", "sh", "-c", f"umask 077; cat > /tmp/s.{name}; chown web /tmp/s.{name}", stdin=content)
-    target = f"host=pg15 user=app dbname=app sslmode=verify-full sslrootcert={FILES}/root.crt"
+    target = f"host=pg15 user=app dbname=app sslmode=verify-full sslrootcert={HOME_FILES}/root.crt"
     assert fleet.psql("app1", target).stdout == "1\n", "the same target works with the client's own certificate"
     refused = fleet.psql("app1", f"{target} {pair}")
     assert refused.returncode == 2
@@ -115,18 +115,18 @@ def test_a_clients_certificate_serves_nobody(fleet: Any) -> None:
         "verify",
         "-x509_strict",
         "-CAfile",
-        f"{FILES}/root.crt",
+        f"{HOME_FILES}/root.crt",
         "-untrusted",
-        f"{FILES}/postgresql.crt",
+        f"{HOME_FILES}/postgresql.crt",
     ]
-    refused = fleet.inside("app1", *serve, "-purpose", "sslserver", f"{FILES}/postgresql.crt")
+    refused = fleet.inside("app1", *serve, "-purpose", "sslserver", f"{HOME_FILES}/postgresql.crt")
     assert refused.returncode != 0
 
 
 def test_files_have_the_owners_and_modes_that_postgresql_and_libpq_want(fleet: Any) -> None:
     show = ["stat", "-L", "-c", "%U %a"]
     assert fleet.output("pg15", *show, f"{TLS}/server.key") == "postgres 600\n"
-    assert fleet.output("app1", *show, f"{FILES}/postgresql.key") == "web 600\n"
+    assert fleet.output("app1", *show, f"{HOME_FILES}/postgresql.key") == "web 600\n"
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -25,11 +25,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ("-i", str(ROOT / "extensions" / "molecule" / "rotation" / "inventory"))
+INVENTORY_OPTION = ("-i", str(ROOT / "extensions" / "molecule" / "rotation" / "inventory"))
 LOOPS = Path(__file__).with_name("connecting.py")
 GO = "/tmp/go"
-ATTEMPTS = 5000
-PHASES = ("steady", "staged", "switched", "retiring")
+CONNECTION_ATTEMPTS = 5000
+PHASE_STATES = ("steady", "staged", "switched", "retiring")
 # Who connects to whom by libpq: (container, OS user): [(role, server)]
 LOAD = {
     ("app1", "web"): [("app", "pg15"), ("app", "pg17"), ("app", "app1"), ("app", "pooler"), ("report", "pg15")],
@@ -43,9 +43,9 @@ DRIVERS = {
     ("/usr/local/lib/drivers/connecting-go",): ("lib/pq", "pgx"),
 }
 DRIVEN = ("pg15", "pg17", "pooler")
-KINDS = [kind for kinds in DRIVERS.values() for kind in kinds]
-LEAST = 100  # connections of each loop of a driver
-POOLER = Path("/etc/pgbouncer/tls")
+DRIVER_KINDS = [kind for kinds in DRIVERS.values() for kind in kinds]
+LEAST_OF_KIND = 100  # connections of each loop of a driver
+POOLER_TLS = Path("/etc/pgbouncer/tls")
 POOLER_CONFIGURATION = f"""\
 [databases]
 app = host=pg15.example.test user=pooled password='a password of the test fleet' dbname=app
@@ -61,11 +61,11 @@ ignore_startup_parameters = extra_float_digits
 logfile = /var/log/postgresql/pgbouncer.log
 pidfile = /var/run/postgresql/pgbouncer.pid
 client_tls_sslmode = verify-full
-client_tls_cert_file = {POOLER}/pooler.crt
-client_tls_key_file = {POOLER}/pooler.key
-client_tls_ca_file = {POOLER}/client.crt
+client_tls_cert_file = {POOLER_TLS}/pooler.crt
+client_tls_key_file = {POOLER_TLS}/pooler.key
+client_tls_ca_file = {POOLER_TLS}/client.crt
 server_tls_sslmode = verify-full
-server_tls_ca_file = {POOLER}/server.crt
+server_tls_ca_file = {POOLER_TLS}/server.crt
 """
 STREAMING = "SELECT pid FROM pg_stat_replication WHERE state = 'streaming'"
 FIRST_LISTS = "gets lists of revoked certificates at libpq's default name"
@@ -169,7 +169,7 @@ def connecting(fleet: Any, load: Load) -> Iterator[None]:
 def address(server: str) -> str:
     """Return parameters by which clients reach a server, or the pooler, which has a certificate of its own making."""
     if server == "pooler":
-        return f"host=app1.example.test port=6432 sslrootcert={POOLER}/pooler.crt"
+        return f"host=app1.example.test port=6432 sslrootcert={POOLER_TLS}/pooler.crt"
     return f"host={server}.example.test"
 
 
@@ -178,9 +178,10 @@ def pooling(fleet: Any, load: Load) -> Iterator[None]:
     """Have a pooler in front of a server, which no run knows: a person tells it of new authorities."""
     subject = "-subj /CN=pooler -addext subjectAltName=DNS:app1.example.test"
     make = (
-        f'mkdir -p {POOLER}; cat > /etc/pgbouncer/pgbouncer.ini; echo \'"app" ""\' > /etc/pgbouncer/userlist.txt;'
-        f"openssl req -x509 -newkey rsa:2048 -nodes {subject} -keyout {POOLER}/pooler.key -out {POOLER}/pooler.crt;"
-        f"chown -R postgres: {POOLER}; chmod 755 /etc/pgbouncer"
+        f'mkdir -p {POOLER_TLS}; cat > /etc/pgbouncer/pgbouncer.ini; echo \'"app" ""\' > /etc/pgbouncer/userlist.txt;'
+        f"openssl req -x509 -newkey rsa:2048 -nodes {subject} "
+        f"-keyout {POOLER_TLS}/pooler.key -out {POOLER_TLS}/pooler.crt;"
+        f"chown -R postgres: {POOLER_TLS}; chmod 755 /etc/pgbouncer"
     )
     done = fleet.inside("app1", "sh", "-ec", make, stdin=POOLER_CONFIGURATION)
     assert done.returncode == 0, done.stderr
@@ -211,7 +212,7 @@ def tell_pooler(fleet: Any) -> None:
         folder = Path(os.environ["ANSIBLE_HOME"], "fleet-ca", name)
         found = sorted(path for path in folder.glob("*/*.crt") if path.name in ("root.crt", "issuing.crt"))
         text = "".join(path.read_text() for path in found)
-        done = fleet.inside("app1", "sh", "-c", f"cat > {POOLER}/{name}.crt", stdin=text)
+        done = fleet.inside("app1", "sh", "-c", f"cat > {POOLER_TLS}/{name}.crt", stdin=text)
         assert done.returncode == 0, done.stderr
 
 
@@ -247,11 +248,11 @@ def load(fleet: Any, without_leaver: tuple[str, ...], request: pytest.FixtureReq
     found = Load()
     renew = ("-e", "postgres_server_renew=true", "-e", "postgres_client_renew=true")
     with pooling(fleet, found), connecting(fleet, found), replicating(fleet, found):
-        found.runs["rollover"] = fleet.playbook(*INVENTORY, path="playbooks/rotate_ca.yml")
-        found.runs["renewal"] = fleet.playbook(*INVENTORY, *renew)
-        found.runs["second renewal"] = fleet.playbook(*INVENTORY, *renew)
-        found.runs["revocation"] = fleet.playbook(*INVENTORY, *without_leaver)
-        found.runs["after"] = fleet.playbook(*INVENTORY, *without_leaver)
+        found.runs["rollover"] = fleet.playbook(*INVENTORY_OPTION, path="playbooks/rotate_ca.yml")
+        found.runs["renewal"] = fleet.playbook(*INVENTORY_OPTION, *renew)
+        found.runs["second renewal"] = fleet.playbook(*INVENTORY_OPTION, *renew)
+        found.runs["revocation"] = fleet.playbook(*INVENTORY_OPTION, *without_leaver)
+        found.runs["after"] = fleet.playbook(*INVENTORY_OPTION, *without_leaver)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print("\n" + "\n".join(report(found)))
     return found
@@ -278,16 +279,16 @@ def test_every_run_ends_well(load: Load, run: str) -> None:
 def test_no_connection_of_an_unrevoked_client_fails(load: Load) -> None:
     assert len(load.of("loop")) == sum(map(len, LOAD.values())) - 1
     assert [one for one in load.of("loop") if set(one["counts"]) != {""}] == []
-    assert attempts(load) >= ATTEMPTS
+    assert attempts(load) >= CONNECTION_ATTEMPTS
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DRIVER_KINDS)
 def test_no_connection_without_libpq_fails_either(load: Load, kind: str) -> None:
     found = load.of(kind)
     reached = [one["conninfo"].partition(" ")[0] for one in found]
     assert sorted(reached) == sorted(address(one).partition(" ")[0] for one in DRIVEN)
     assert [one for one in found if set(one["counts"]) != {""}] == []
-    assert min(one["counts"][""] for one in found) >= LEAST
+    assert min(one["counts"][""] for one in found) >= LEAST_OF_KIND
 
 
 def test_the_first_revocation_warns_of_lists_that_libpq_reads_at_the_pooler_too(load: Load) -> None:
@@ -315,7 +316,7 @@ def test_the_revoked_client_is_refused_from_its_revocation_on(load: Load) -> Non
 
 def test_the_standby_replicates_by_new_connections_in_every_phase(load: Load, fleet: Any) -> None:
     assert load.faults == []
-    assert set(load.streamed) == set(PHASES), load.streamed
+    assert set(load.streamed) == set(PHASE_STATES), load.streamed
     log = "cat /var/log/postgresql/postgresql-15-main.log"
     text = fleet.output("app1", "sh", "-c", log)
     begun = text.rindex("started streaming WAL") if "started streaming WAL" in text else 0

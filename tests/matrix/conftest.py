@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests.containers.running import SSHD, WITHOUT_SYSTEMD
+from ansible_collections.pgops.tls.tests.shared import RECAP
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = ROOT / "extensions" / "molecule"
-SUITES = {"pg13": "bullseye", "pg15": "bookworm", "pg17": "trixie", "pg18": "sid", "pg19": "experimental"}
+SUITE_OF_SERVER = {"pg13": "bullseye", "pg15": "bookworm", "pg17": "trixie", "pg18": "sid", "pg19": "experimental"}
 PREPARATION = "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN"
-RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 CELLS: dict[tuple[str, str], str] = {}  # server, client host -> what is shown of them
 
 
@@ -47,7 +46,7 @@ class Fleet:
         """Start the containers, and prepare them as a team would have them before TLS."""
         made = self.playbook(MOLECULE / "default" / "create.yml")
         assert made.status == 0, made.output
-        for host in SUITES:
+        for host in SUITE_OF_SERVER:
             for statement in (PREPARATION, "CREATE DATABASE app OWNER app"):
                 self.inside(host, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", statement)
             self.inside(host, "useradd", "--create-home", "web")
@@ -81,7 +80,9 @@ class Fleet:
         """Connect from every host to every host, and return the checks of each as a client host."""
         run = self.playbook(Path(__file__).with_name("pairs.yml"), matrix_results=str(self.folder))
         assert run.status == 0, run.output
-        found = {host: json.loads((self.folder / f"{host}.json").read_text(encoding="utf-8")) for host in SUITES}
+        found = {
+            host: json.loads((self.folder / f"{host}.json").read_text(encoding="utf-8")) for host in SUITE_OF_SERVER
+        }
         assert all("checks" in one for one in found.values()), found
         return {host: one["checks"] for host, one in found.items()}
 
@@ -90,7 +91,7 @@ def inventory() -> dict[str, Any]:
     """Return the inventory; but for its hosts it is the one of the Molecule scenarios."""
     hosts: dict[str, dict[str, Any]] = {
         host: {"test_suite": suite, **({"test_first_process": SSHD} if suite in WITHOUT_SYSTEMD else {})}
-        for host, suite in SUITES.items()
+        for host, suite in SUITE_OF_SERVER.items()
     }
     names = ("containers", "postgres_servers", "postgres_clients")
     groups = {name: {"vars": _variables(name), "hosts": dict.fromkeys(hosts)} for name in names}
@@ -119,7 +120,7 @@ def cells() -> dict[tuple[str, str], str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the grid."""
     terminalreporter.section("connections accepted + refused as they have to be (skipped)")
-    for line in grid(CELLS, list(SUITES)):
+    for line in grid(CELLS, list(SUITE_OF_SERVER)):
         terminalreporter.write_line(line)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 VERSIONS = (13, 15, 17, 18, 19)
 ADDRESSES_SINCE = 15  # the first libpq that verifies them
-REFUSED = {
+REFUSED_KINDS = {
     "plaintext",
     "no client certificate",
     "certificate of a foreign CA",
@@ -83,7 +83,7 @@ def test_what_has_to_work_works_and_nothing_else(
     cell = f"{len(right) - len(refused)}+{len(refused)}" + (f" ({len(skipped)})" if skipped else "")
     cells[f"pg{server}", f"pg{client}"] = f"{cell} {len(wrong)} WRONG" if wrong else cell
     assert wrong == []
-    assert {one["wanted"].partition("refused: ")[2] for one in refused} == REFUSED
+    assert {one["wanted"].partition("refused: ")[2] for one in refused} == REFUSED_KINDS
     _assert_names(checks, server, client)
 
 

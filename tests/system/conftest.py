@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import fault_matrix
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, Clients, User
-from ansible_collections.pgops.tls.tests.servers import Server
+from ansible_collections.pgops.tls.tests.clients import Clients, User
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key

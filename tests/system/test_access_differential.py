@@ -21,15 +21,16 @@ from typing import Any
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.tests import hba_files
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-FILES, CONNECTIONS, SEED = 80 if os.environ.get("ALL_FAULTS") else 30, 14, 20261121  # connections for each file
-ROLES = ["app", "app", "boss", "boss", "staff", "all", "+staff", "Report", "gone"]
+FILE_COUNT, CONNECTIONS, SEED = 80 if IS_THOROUGH else 30, 14, 20261121  # connections for each file
+ROLE_NAMES = ["app", "app", "boss", "boss", "staff", "all", "+staff", "Report", "gone"]
 MEMBERS = {
     **{role: [role] for role in ("boss", "staff", "all", "+staff", "Report", "postgres")},
     "crew": ["crew", "staff"],
     "app": ["app", "crew", "staff"],
 }
-DATABASES = ["postgres", "app", "shop", "staff", "all", "replication", "Shop", "/^s"]
+DATABASE_NAMES = ["postgres", "app", "shop", "staff", "all", "replication", "Shop", "/^s"]
 DATABASE_WORDS = [
     "all", "all", "sameuser", "samerole", "samegroup", "replication", "shop", "app,shop", "Shop", '"all"', '"sameuser"',
     '"replication"', "/^s", '"/op$"', "/^(app|staff)$", "/s{2}|h", "/[[:upper:]]",
@@ -38,29 +39,29 @@ ROLE_WORDS = [
     "all", "all", "app", "+staff", "+boss", '"+staff"', '"all"', "boss,app", "/^a", r"/^\w+$", '"/ss$"', "Report",
     "+gone",
 ]  # fmt: skip
-ADDRESSES = ["127.0.0.1", "127.0.0.7", "127.1.2.3", "::1"]
+CLIENT_ADDRESSES = ["127.0.0.1", "127.0.0.7", "127.1.2.3", "::1"]
 ADDRESS_WORDS = [
     "all", "127.0.0.1/32", "127.0.0.0/24", "127.0.0.0 255.255.0.0", "127.0.0.6/31", "::1/128", "::/0", "0.0.0.0/0",
     "samehost", "samenet", "localhost", "LOCALHOST", ".example", '"samenet"', "127.1.0.0 255.255.0.255",
 ]  # fmt: skip
 # All that may stand for an address: as in the tests of the grammar, and so that who comes from here is meant or not
-FORMS = [
+ADDRESS_FORMS = [
     *hba_files.ADDRESSES, *ADDRESS_WORDS, "127.1/32", "127.1 255.255.255.255", "0x7f.1/8", "0177.1/32",
     "2130706433/32", "127.0.0.7 0.0.0.255", "127.1.2.3 255.0.255.0", "127.1 0.0.0.3", '"127.1" "255.0.0.0"',
     "0x7f000007/32", "127.1.515/32", "127.66051/32", "10.0.0.1 128.0.0.1", "::1 ::ffff", "0:0::0:1/128", "::1%1/128",
     "fe80::1%lo ::f", "fe80::1%lo/0", '"::1" "::"', "::ffff:127.0.0.1/128", "::3/127", "::3/126", "127.1 0x7f",
 ]  # fmt: skip
-METHODS = [
+METHOD_TEXTS = [
     "password", "cert", "cert", "cert map=people", "cert map=people", "cert map=people clientname=DN",
     "trust clientcert=verify-full", "trust clientcert=verify-ca", "password clientcert=verify-full", "reject", "trust",
     "cert map=people,clientname=DN", "trust clientcert=verify-ca,clientcert=verify-full",
 ]  # fmt: skip
-MAPS = [
+MAP_LINES = [
     "people alice app", "people Alice boss", "people alice all", 'people alice "all"', "people boss +staff",
     "others alice app", r"people /^(.*)$ \1", r"people /^(a)l x\1pp", r"people /^CN=(\w+)$ \1", "people CN=alice boss",
     "people /^al /^bo", r"people /ice$ \1", "people OSUSER app", "people OSUSER +staff", "people /^OSUSER$ boss",
 ]  # fmt: skip
-CERTIFICATES = ["", "app", "boss", "alice", "all"]  # '': none
+CERTIFICATE_ROLES = ["", "app", "boss", "alice", "all"]  # '': none
 OS_USER = pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -69,7 +70,7 @@ class Clients:
 
     def __init__(self, cluster: Any, certificates: Mapping[str, Sequence[Path]] | None = None) -> None:
         self.cluster = cluster
-        self.contexts = {name: _context(*(certificates or {}).get(name, ())) for name in CERTIFICATES}
+        self.contexts = {name: _context(*(certificates or {}).get(name, ())) for name in CERTIFICATE_ROLES}
 
     def told(self, attempt: access.Attempt) -> str:
         """Connect with a wrong password and return what is logged until the session begins or is refused."""
@@ -120,7 +121,7 @@ def _context(*files: Path) -> ssl.SSLContext:
 
 
 def test_an_address_means_what_it_means_to_the_server(cluster: Any) -> None:
-    rules = [f"hostnossl all role{number} {address} reject" for number, address in enumerate(FORMS)]
+    rules = [f"hostnossl all role{number} {address} reject" for number, address in enumerate(ADDRESS_FORMS)]
     rules_text = "\n".join(["local postgres postgres trust", *rules, ""])
     cluster.append("postgresql.conf", "listen_addresses = '*'\n")
     cluster.write("pg_hba.conf", rules_text)
@@ -129,8 +130,8 @@ def test_an_address_means_what_it_means_to_the_server(cluster: Any) -> None:
     facts = _facts(int(cluster.psql("SHOW server_version_num")) // 10000)
     declared, clients = [rule.read(line) for line in lexer.read(rules_text, facts.major)], Clients(cluster)
     matches = Counter[bool]()
-    for number, form in enumerate(FORMS):
-        for address in filter(_is_there, ADDRESSES):
+    for number, form in enumerate(ADDRESS_FORMS):
+        for address in filter(_is_there, CLIENT_ADDRESSES):
             attempt = access.Attempt(f"role{number}", "postgres", address=address, tls=False, certificate=False)
             decision = access.answer(declared, [], attempt, facts).decision
             assert decision is not None, f"everything is known: {attempt}\n{form}"
@@ -138,7 +139,7 @@ def test_an_address_means_what_it_means_to_the_server(cluster: Any) -> None:
             assert re.search(told, log), f"{form} for {address}: expected {told}, found\n{log}"
             matches[decision.rule is not None] += 1
     print(f"\nAddresses on {facts.major}: {matches[True]} match, {matches[False]} do not")
-    assert min(matches.values()) > len(FORMS)
+    assert min(matches.values()) > len(ADDRESS_FORMS)
 
 
 def test_the_rule_that_decides_is_the_one_that_the_server_uses(
@@ -154,10 +155,10 @@ def test_the_rule_that_decides_is_the_one_that_the_server_uses(
     dice = random.Random(SEED)  # noqa: S311
     major = int(cluster.psql("SHOW server_version_num")) // 10000
     facts, kinds = _facts(major), Counter[str]()
-    clients = Clients(cluster, {name: client_authority.issue(name, "clientAuth") for name in CERTIFICATES if name})
-    addresses = [one for one in ADDRESSES if _is_there(one)]
-    for number in range(FILES):
-        rules, maps = made_up_rules(dice, major), "\n".join(dice.sample(MAPS, 5)).replace("OSUSER", OS_USER) + "\n"
+    clients = Clients(cluster, {name: client_authority.issue(name, "clientAuth") for name in CERTIFICATE_ROLES if name})
+    addresses = [one for one in CLIENT_ADDRESSES if _is_there(one)]
+    for number in range(FILE_COUNT):
+        rules, maps = made_up_rules(dice, major), "\n".join(dice.sample(MAP_LINES, 5)).replace("OSUSER", OS_USER) + "\n"
         cluster.write("pg_hba.conf", rules)
         cluster.write("pg_ident.conf", maps)
         start = len(cluster.log())
@@ -173,7 +174,7 @@ def test_the_rule_that_decides_is_the_one_that_the_server_uses(
             assert re.search(told, log), f"file {number}\n{rules}\n{maps}\n{attempt}\n{decision}\n{told}\n{log}"
             kinds[f"{decision.verdict} {decision.rule.method if decision.rule else ''}"] += 1
     print(f"\n{sum(kinds.values())} connections on {major}: {dict(sorted(kinds.items()))}")
-    assert sum(kinds.values()) == FILES * CONNECTIONS
+    assert sum(kinds.values()) == FILE_COUNT * CONNECTIONS
     assert len(kinds) >= 8, "one kind alone would prove little"
 
 
@@ -184,11 +185,11 @@ def made_up_rules(dice: random.Random, major: int) -> str:
         kind = dice.choice(
             ["local", "host", "hostssl", "hostssl", "hostssl", "hostnossl", "hostnogssenc", "hostgssenc"]
         )
-        methods = ["peer", "peer map=people", "password", "trust"] if kind == "local" else METHODS
+        methods = ["peer", "peer map=people", "password", "trust"] if kind == "local" else METHOD_TEXTS
         method = dice.choice([one for one in methods if kind in ("local", "hostssl") or "cert" not in one])
         method = "password" if major < 14 and "clientname" in method else method
         words = [dice.choice(["all", dice.choice(one)]) for one in (DATABASE_WORDS, ROLE_WORDS)]
-        addresses = ["all", dice.choice(ADDRESS_WORDS), dice.choice(FORMS)]
+        addresses = ["all", dice.choice(ADDRESS_WORDS), dice.choice(ADDRESS_FORMS)]
         words += [] if kind == "local" else [dice.choice(addresses)]
         words.append(method)
         lines.append(" ".join([kind, *words]))
@@ -197,12 +198,12 @@ def made_up_rules(dice: random.Random, major: int) -> str:
 
 def made_up_attempt(dice: random.Random, addresses: list[str]) -> access.Attempt:
     """Return a connection of which everything is known."""
-    role, is_local, tls = dice.choice(ROLES), dice.random() < 0.15, dice.random() < 0.7
-    shown = dice.choice([*CERTIFICATES, *[role if role in CERTIFICATES else "alice"] * 5])
+    role, is_local, tls = dice.choice(ROLE_NAMES), dice.random() < 0.15, dice.random() < 0.7
+    shown = dice.choice([*CERTIFICATE_ROLES, *[role if role in CERTIFICATE_ROLES else "alice"] * 5])
     is_replication = not is_local and dice.random() < 0.1
     return access.Attempt(
         role,
-        None if is_replication else dice.choice(DATABASES),
+        None if is_replication else dice.choice(DATABASE_NAMES),
         is_local=is_local,
         address=None if is_local else dice.choice(addresses),
         tls=False if is_local else tls,
@@ -230,7 +231,7 @@ def expected(decision: access.Decision, attempt: access.Attempt, major: int) -> 
 
 def _facts(major: int) -> Facts:
     """Return all that decides besides the files."""
-    return Facts(major, MEMBERS, ["127.0.0.1/8", "::1/128"], {one: _name_of(one) for one in ADDRESSES})
+    return Facts(major, MEMBERS, ["127.0.0.1/8", "::1/128"], {one: _name_of(one) for one in CLIENT_ADDRESSES})
 
 
 def _is_there(address: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, requests
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 
 NAMES_ADDRESSES_SINCE = 15
@@ -29,7 +30,7 @@ def issued(request: str, names: list[str], *, has_common_name: bool) -> str:
         certificate.SERVER_AUTH,
         holder if has_common_name else holder._replace(common_name=""),
         public_key,
-        issuing.Validity(NOW - 300, NOW + 90 * DAY),
+        issuing.Validity(TODAY - 300, TODAY + 90 * DAY),
     )
     return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
 

@@ -20,9 +20,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, NOW
-
-NAMES = ("server", "client")
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import AUTHORITY_NAMES
 
 
 class Stage:
@@ -40,19 +39,19 @@ class Stage:
 
     def make(self) -> None:
         """Do what module certificate_authority does."""
-        keeping.keep(keeping.Wish(str(self.directory), "P-256", None), NOW, is_dry=False)
+        keeping.keep(keeping.Wish(str(self.directory), "P-256", None), TODAY, is_dry=False)
 
     def sign(self) -> None:
         """Do what module certificate does for two servers."""
         requests = [{"id": name, "csr": self.csr, "names": [name]} for name in ("db1.example", "db2.example")]
         order = signing.Order(str(self.directory), None, "server", requests, "90d")
-        chains = signing.sign(order, NOW, is_dry=False).certificates.values()
+        chains = signing.sign(order, TODAY, is_dry=False).certificates.values()
         assert len(chains) == len(requests)
         self.handed_out += [read_pem(chain, "chain")[0].sha256 for chain in chains]
 
     def roots(self) -> dict[str, str]:
         """Return the roots of the authorities that are there; raise TlsError for one that is not whole."""
-        found = {name: lineage.read(str(self.directory), name, None) for name in NAMES}
+        found = {name: lineage.read(str(self.directory), name, None) for name in AUTHORITY_NAMES}
         return {name: lineage.pem(one.roots) for name, one in found.items() if one}
 
     def check(self, _fault: faults.Fault, _tried: int) -> None:
@@ -67,11 +66,16 @@ class Stage:
         self.make()
         self.sign()
         assert {**self.roots(), **found} == self.roots(), "the next run has replaced an authority"
-        assert set(self.roots()) == set(NAMES)
+        assert set(self.roots()) == set(AUTHORITY_NAMES)
         self.check_modes()
         self.check_ledger(is_mended=True)
-        expected = {ledger.FILE, *NAMES, *(f"{name}/0001" for name in NAMES)}
-        expected |= {f"{name}/0001/{file}.{kind}" for name in NAMES for file in ("root", "issuing") for kind in KINDS}
+        expected = {ledger.FILE, *AUTHORITY_NAMES, *(f"{name}/0001" for name in AUTHORITY_NAMES)}
+        expected |= {
+            f"{name}/0001/{file}.{kind}"
+            for name in AUTHORITY_NAMES
+            for file in ("root", "issuing")
+            for kind in FILE_ENDINGS
+        }
         assert set(faults.everything(self.directory)) == expected, "something is left over or missing"
 
     def check_modes(self, *, are_keys_loose: bool = False) -> None:
@@ -94,7 +98,7 @@ class Stage:
         self.handed_out = list(self.handed_out_before)
 
 
-KINDS = ("crt", "key", "crl")
+FILE_ENDINGS = ("crt", "key", "crl")
 
 
 def first_making(stage: Stage) -> Callable[[], object]:

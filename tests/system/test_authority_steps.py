@@ -27,10 +27,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
-from ansible_collections.pgops.tls.tests.clients import DAY, NOW
+from ansible_collections.pgops.tls.tests.servers import TODAY
+from ansible_collections.pgops.tls.tests.shared import AUTHORITY_NAMES, DAY, STEPS
 
-NAMES = ("server", "client")
-STEPS = ("stage", "switch", "retire", "retire", "finish")
 Change = Callable[[], keeping.KeepingResult]
 
 
@@ -38,7 +37,7 @@ class Authorities:
     """Authorities that have issued, which can be put back to what was before a step, and the call that takes it."""
 
     def __init__(self, place: Path, csr: str, scenario: str) -> None:
-        self.directory, self.csr, self.now = place / "postgres-ca", csr, NOW
+        self.directory, self.csr, self.now = place / "postgres-ca", csr, TODAY
         self.in_use: list[dict[str, str]] = []
         self.keep()
         self.sign()
@@ -55,7 +54,7 @@ class Authorities:
         return keeping.keep(wish, self.now, is_dry=False)
 
     def phase(self, phase: str) -> keeping.KeepingResult:
-        return self.keep(phase=phase, rotate=NAMES, in_use={"server": self.in_use}, trust=["none"])
+        return self.keep(phase=phase, rotate=AUTHORITY_NAMES, in_use={"server": self.in_use}, trust=["none"])
 
     def sign(self) -> None:
         """Do what module certificate does for a server."""
@@ -66,12 +65,12 @@ class Authorities:
 
     def state(self) -> dict[str, tuple[str, str]]:
         """Return the phase and the trusted roots of each authority; raise TlsError for one that is not whole."""
-        found = {name: lineage.read(str(self.directory), name, None) for name in NAMES}
+        found = {name: lineage.read(str(self.directory), name, None) for name in AUTHORITY_NAMES}
         return {name: (one.phase, lineage.pem(one.roots)) for name, one in found.items() if one}
 
     def check(self, _fault: faults.Fault, _tried: int) -> None:
         """Check what a fault has left, then let the next call take the step."""
-        assert set(self.state()) == set(NAMES), "an authority was lost"
+        assert set(self.state()) == set(AUTHORITY_NAMES), "an authority was lost"
         for name, (phase, roots) in self.state().items():
             before = self.before[name]
             assert roots == before[1] if phase == before[0] else phase in (self.after[name], "switched")
@@ -94,7 +93,7 @@ class Authorities:
         paths = list(self.directory.rglob("*"))
         assert not [path for path in paths if path.name.startswith(".")], "something is left over"
         assert not [path for path in paths if path.suffix == ".key" and "retired" in path.parts], "a key is left over"
-        for name in NAMES:
+        for name in AUTHORITY_NAMES:
             roots = [path for path in (self.directory / name).rglob("root.key") if "retiring" not in path.parts]
             trusted = self.state()[name][1].count("BEGIN CERTIFICATE")
             assert len(roots) == trusted, "the key of a root is lost, or there twice"

@@ -20,9 +20,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests.clients import (
-    AUTHORITIES,
-    DAY,
-    NOW,
     OTHER,
     Clients,
     User,
@@ -33,6 +30,8 @@ from ansible_collections.pgops.tls.tests.clients import (
     snapshot,
     used,
 )
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -126,7 +125,7 @@ def test_a_certificate_in_the_last_third_of_its_life_is_renewed_and_keeps_its_ke
     clients: Clients, alice: User
 ) -> None:
     first = clients.call()
-    clients.call(certificates=chains(first, start=NOW - 80 * DAY))
+    clients.call(certificates=chains(first, start=TODAY - 80 * DAY))
     before = used(alice)
     result = clients.call()
     assert result["reasons"] == [f"{alice.name}/app: expires_in_10d"]
@@ -145,7 +144,7 @@ def test_a_program_that_reads_the_key_after_the_switch_can_use_the_certificate_o
     clients: Clients, alice: User, age: int, authority: issuing.Authority
 ) -> None:
     """It opened its certificate before the switch, as libpq does, and opens its key by the same names after it."""
-    clients.call(certificates=chains(clients.call(), start=NOW - age))
+    clients.call(certificates=chains(clients.call(), start=TODAY - age))
     opened = (alice.default / "postgresql.crt").read_text()
     roots = AUTHORITIES["client"].root.pem + OTHER.root.pem
     clients.options.update(issuing=authority.issuing.pem, trusted_clients=roots)
@@ -168,7 +167,7 @@ def test_a_program_that_reads_the_key_after_the_switch_can_use_the_certificate_o
 def test_a_key_that_is_not_wanted_or_not_sound_does_not_stay(
     clients: Clients, alice: User, change: dict[str, Any], damage: Any
 ) -> None:
-    clients.call(certificates=chains(clients.call(), start=NOW - 80 * DAY))
+    clients.call(certificates=chains(clients.call(), start=TODAY - 80 * DAY))
     if damage:
         damage(alice.store / "generations/0001/app/postgresql.key")
     before = (alice.default / "postgresql.key").read_bytes()
@@ -179,8 +178,8 @@ def test_a_key_that_is_not_wanted_or_not_sound_does_not_stay(
 
 def test_an_expired_certificate_is_renewed(clients: Clients) -> None:
     first = clients.call()
-    clients.call(certificates=chains(first, start=NOW - 80 * DAY))
-    result = clients.call(now=NOW + 11 * DAY)
+    clients.call(certificates=chains(first, start=TODAY - 80 * DAY))
+    result = clients.call(now=TODAY + 11 * DAY)
     assert result["reasons"][0].split(": ")[1].startswith("expired_")
 
 
@@ -472,7 +471,7 @@ def serve(cluster: Any) -> None:
         certificate.SERVER_AUTH,
         issuing.Holder("", tuple(parse_all(["localhost"], "names"))),
         key.public_key(),
-        issuing.Validity(NOW - 300, NOW + DAY),
+        issuing.Validity(TODAY - 300, TODAY + DAY),
     )
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     cluster.write("server.key", key.private_bytes(*form))

@@ -16,9 +16,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.clients import (
-    AUTHORITIES,
-    DAY,
-    NOW,
     OTHER,
     Clients,
     User,
@@ -29,6 +26,8 @@ from ansible_collections.pgops.tls.tests.clients import (
     snapshot,
     used,
 )
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,8 +43,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS
         ({"role": "other"}, "did not issue what was asked for: common_name: other instead of app"),
         ({"purpose": certificate.SERVER_AUTH}, "did not issue what was asked for: profile: extended key usage"),
         ({"authority": OTHER}, "did not issue what was asked for: issuer_changed"),
-        ({"start": NOW - 100 * DAY}, "did not issue what was asked for: expired_"),
-        ({"start": NOW + DAY}, "did not issue what was asked for: not_valid_for_another_"),
+        ({"start": TODAY - 100 * DAY}, "did not issue what was asked for: expired_"),
+        ({"start": TODAY + DAY}, "did not issue what was asked for: not_valid_for_another_"),
         ({"public_key": ec.generate_private_key(ec.SECP256R1()).public_key()}, "issued for another key than the one"),
         ({"public_key": ec.generate_private_key(ec.SECP384R1()).public_key()}, "key_type: P-384 instead of P-256"),
     ],

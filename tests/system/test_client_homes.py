@@ -22,17 +22,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import convergenc
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
-from ansible_collections.pgops.tls.tests.clients import (
-    NOW,
-    Clients,
-    User,
-    identity,
-    snapshot,
-)
+from ansible_collections.pgops.tls.tests.clients import Clients, User, identity, snapshot
+from ansible_collections.pgops.tls.tests.servers import TODAY
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
-SET_ASIDE = "{}: the damaged journal of an interrupted run is set aside"
+SET_ASIDE_OF_USER = "{}: the damaged journal of an interrupted run is set aside"
 
 # What was there before
 
@@ -174,15 +169,15 @@ def test_a_journal_of_nonsense_is_set_aside_where_the_files_are_whole(clients: C
     foreseen = clients.call(check_mode=True)
     assert snapshot(alice.home) == before
     done = clients.call()
-    assert foreseen["changes"] == done["changes"] == [SET_ASIDE.format(alice.name)]
+    assert foreseen["changes"] == done["changes"] == [SET_ASIDE_OF_USER.format(alice.name)]
     assert (alice.store / "journal.json.damaged").read_text() == text
     assert not path.exists()
     assert clients.call()["changed"] is False
 
 
 def warnings(clients: Clients, *, check_mode: bool) -> list[str]:
-    wanted = target.read(clients.options, NOW)
-    return convergence.converge(wanted, NOW, float(NOW), check_mode=check_mode).warnings
+    wanted = target.read(clients.options, TODAY)
+    return convergence.converge(wanted, TODAY, float(TODAY), check_mode=check_mode).warnings
 
 
 def test_a_damaged_journal_is_told_of(clients: Clients, alice: User) -> None:
@@ -232,7 +227,7 @@ def test_keys_whose_signing_failed_go_once_no_run_can_be_at_work_with_them(clien
     assert clients.call()["changed"] is False
     assert len(list(pending.iterdir())) == 2, "another run may be having them signed"
     for path in pending.iterdir():
-        os.utime(path, (NOW - 7200, NOW - 7200))
+        os.utime(path, (TODAY - 7200, TODAY - 7200))
     assert clients.call()["changed"] is False
     assert list(pending.iterdir()) == []
 
@@ -334,7 +329,7 @@ def test_a_file_in_the_place_of_the_directory_is_refused(clients: Clients, alice
 
 def test_clocks_too_far_apart_are_refused(clients: Clients, alice: User) -> None:
     with pytest.raises(TlsError, match="301 s ahead of the controller"):
-        convergence.converge(target.read(clients.options, NOW), NOW, NOW - 301.0, check_mode=False)
+        convergence.converge(target.read(clients.options, TODAY), TODAY, TODAY - 301.0, check_mode=False)
     assert list(alice.home.iterdir()) == []
 
 

@@ -17,18 +17,9 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests.clients import (
-    AUTHORITIES,
-    NOW,
-    OTHER,
-    Clients,
-    User,
-    chains,
-    new_key,
-    with_forged_signature,
-)
+from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, chains, new_key, with_forged_signature
 from ansible_collections.pgops.tls.tests.faults import everything
-from ansible_collections.pgops.tls.tests.servers import Server, revocation_list
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server, revocation_list
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
@@ -278,8 +269,8 @@ def test_default_names_that_appear_are_told_once_with_what_they_do_to_other_serv
     assert warning.startswith(f"{alice.default}: OS user '{alice.name}' gets files at libpq's default names")
     for said in ("sslmode=require fails", "sslmode=prefer (the default) falls back to plaintext", "extra_roots"):
         assert said in warning
-    first = target.read({**clients.options, "certificates": chains(clients.call())}, NOW)
-    assert convergence.converge(first, NOW, float(NOW), check_mode=False).warnings == [], "the call before told it"
+    first = target.read({**clients.options, "certificates": chains(clients.call())}, TODAY)
+    assert convergence.converge(first, TODAY, float(TODAY), check_mode=False).warnings == [], "the call before told it"
     assert tls("prefer") == "f"
     assert "certificate verify failed" in tls("require")
     assert warnings(clients) == []
@@ -297,8 +288,8 @@ def test_default_names_that_appear_are_told_once_with_what_they_do_to_other_serv
 
 
 def warnings(clients: Clients) -> list[str]:
-    wanted = target.read(clients.options, NOW)
-    told = [convergence.converge(wanted, NOW, float(NOW), check_mode=mode).warnings for mode in (True, False)]
+    wanted = target.read(clients.options, TODAY)
+    told = [convergence.converge(wanted, TODAY, float(TODAY), check_mode=mode).warnings for mode in (True, False)]
     assert told[0] == told[1]
     return told[0]
 

@@ -14,16 +14,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
-from ansible_collections.pgops.tls.tests.clients import (
-    AUTHORITIES,
-    Clients,
-    User,
-    copy,
-    identity,
-    new_key,
-    snapshot,
-    used,
-)
+from ansible_collections.pgops.tls.tests.clients import Clients, User, copy, identity, new_key, snapshot, used
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 

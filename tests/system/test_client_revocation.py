@@ -13,10 +13,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, removal, target
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests.clients import NOW, Clients, User, chains, used
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, Server, lists
+from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, used
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server, lists
+from ansible_collections.pgops.tls.tests.shared import DAY
 
-REFUSED = "SSL error: certificate verify failed\n"  # libpq says no more
+VERIFY_FAILED = "SSL error: certificate verify failed\n"  # libpq says no more
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
 
@@ -71,7 +72,7 @@ def test_a_revoked_server_is_refused_by_default_files_and_by_service_and_another
     assert f"{host.user.name}: root.crl: new" in done["changes"]
     assert done["reasons"] == []
     for parameters in ("user=app dbname=postgres sslmode=verify-full", "service=app"):
-        assert REFUSED in host.log_in(parameters)
+        assert VERIFY_FAILED in host.log_in(parameters)
     assert host.converge()["changes"] == []
     host.server.settle(renew=True)
     for parameters in ("user=app dbname=postgres sslmode=verify-full", "service=app"):
@@ -96,7 +97,7 @@ def test_a_list_that_got_lost_is_put_back_by_the_next_run(host: Host, lost: str)
     (host.user.home / lost).unlink()
     assert host.log_in() == "app\n", "libpq fails open"
     assert host.converge()["changed"]
-    assert REFUSED in host.log_in()
+    assert VERIFY_FAILED in host.log_in()
     assert used(host.user) == before
 
 
@@ -111,16 +112,16 @@ def test_the_first_list_is_told_as_libpq_then_refuses_servers_whose_ca_has_none(
     outside = f"user=app dbname=postgres sslmode=verify-full sslrootcert={root} sslcert=none"
     assert host.log_in(outside) == "app\n"
     host.revoke(7)
-    wanted = target.read(clients.options, NOW)
+    wanted = target.read(clients.options, TODAY)
     first, done, again = (
-        convergence.converge(wanted, NOW, float(NOW), check_mode=mode).warnings for mode in (True, False, False)
+        convergence.converge(wanted, TODAY, float(TODAY), check_mode=mode).warnings for mode in (True, False, False)
     )
     assert first == done
     assert [one.partition(" gets lists of revoked certificates at libpq's default name")[0] for one in first] == [
         f"{alice.default}/root.crl: OS user {alice.name!r}"
     ]
     assert again == []
-    assert REFUSED in host.log_in(outside), "what the warning says is true"
+    assert VERIFY_FAILED in host.log_in(outside), "what the warning says is true"
     assert host.log_in(f"{outside} sslcrl=/dev/null") == "app\n", "and what it advises helps"
 
 
@@ -131,7 +132,7 @@ def test_a_list_of_others_is_kept_beside_ours(host: Host) -> None:
     assert any("stays beside it as .before-pgops" in change for change in done["changes"])
     assert (host.user.default / "root.crl.before-pgops").read_text() == "theirs"
     assert theirs.is_symlink()
-    assert REFUSED in host.log_in()
+    assert VERIFY_FAILED in host.log_in()
 
 
 def test_a_removal_takes_the_list_away_and_puts_that_of_others_back(host: Host) -> None:
@@ -148,7 +149,7 @@ def test_a_removal_takes_the_list_away_and_puts_that_of_others_back(host: Host) 
     ("crls", "message"),
     [
         (
-            lists("server", start=NOW - 91 * DAY),
+            lists("server", start=TODAY - 91 * DAY),
             r"crls: the list .* is good from .* every certificate would be refused",
         ),
         (lists("client"), r"crls: there is no list of revoked certificates of 'PostgreSQL server root CA"),
@@ -177,7 +178,7 @@ def test_lists_that_revoke_less_than_those_in_use_stop_before_anything_changes(h
         with pytest.raises(TlsError, match=told):
             host.clients.call(check_mode=check_mode)
     assert used(host.user) == before
-    assert REFUSED in host.log_in()
+    assert VERIFY_FAILED in host.log_in()
 
 
 def test_a_directory_in_place_of_the_list_is_refused_only_when_there_is_one(host: Host) -> None:
@@ -211,12 +212,12 @@ def test_a_roll_back_keeps_the_list_of_today_and_leads_to_no_revoked_certificate
     with pytest.raises(TlsError, match=r"app/postgresql\.crt: its certificate, serial [0-9a-f]+, is revoked"):
         host.clients.roll_back(revoked=[left["serial"]])
     assert host.clients.roll_back()["changed"]
-    assert REFUSED in host.log_in()
+    assert VERIFY_FAILED in host.log_in()
     assert host.converge()["changes"] == []
 
 
 def test_other_roots_need_a_list_too_which_may_come_with_them(host: Host) -> None:
-    other = issuing.new_authority("server", "P-256", NOW)
+    other = issuing.new_authority("server", "P-256", TODAY)
     host.revoke()
     with pytest.raises(TlsError, match=f"there is no list of revoked certificates of '{other.root.common_name}'"):
         host.converge(roots=AUTHORITIES["server"].root.pem + other.root.pem)

@@ -14,22 +14,13 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
-from ansible_collections.pgops.tls.tests.clients import (
-    AUTHORITIES,
-    DAY,
-    NOW,
-    Clients,
-    User,
-    chains,
-    copy,
-    identity,
-    snapshot,
-    used,
-)
+from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, copy, identity, snapshot, used
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
-OTHER_ROOT = issuing.new_authority("server", "P-256", NOW).root.pem
-ROOT = AUTHORITIES["server"].root.pem
+OTHER_ROOT = issuing.new_authority("server", "P-256", TODAY).root.pem
+ROOT_PEM = AUTHORITIES["server"].root.pem
 
 
 def in_use(user: User) -> dict[str, Any]:
@@ -42,7 +33,7 @@ def generations(user: User) -> list[str]:
 
 
 def test_key_certificate_and_trust_of_the_generation_before_come_back(clients: Clients, alice: User) -> None:
-    clients.converge(roots=ROOT + OTHER_ROOT)
+    clients.converge(roots=ROOT_PEM + OTHER_ROOT)
     first = in_use(alice)
     clients.converge(renew=True)
     result = clients.roll_back()
@@ -117,7 +108,7 @@ def test_an_expired_certificate_does_not_come_back(clients: Clients, alice: User
     clients.call(certificates=chains(first, days=1))
     clients.converge(renew=True)
     refused(clients, alice, "0001, the one before, cannot come back.*app/postgresql.crt: its certificate expired",
-            now=NOW + 2 * DAY)  # fmt: skip
+            now=TODAY + 2 * DAY)  # fmt: skip
 
 
 def test_an_identity_that_came_later_would_have_no_certificate(clients: Clients, alice: User) -> None:
@@ -129,14 +120,14 @@ def test_an_identity_that_came_later_would_have_no_certificate(clients: Clients,
 
 def test_trust_without_a_root_that_is_declared_does_not_come_back(clients: Clients, alice: User) -> None:
     clients.converge()
-    clients.converge(roots=ROOT + OTHER_ROOT)
-    refused(clients, alice, "root.crt: it does not trust 'PostgreSQL server root", roots=ROOT + OTHER_ROOT)
+    clients.converge(roots=ROOT_PEM + OTHER_ROOT)
+    refused(clients, alice, "root.crt: it does not trust 'PostgreSQL server root", roots=ROOT_PEM + OTHER_ROOT)
 
 
 def test_a_certificate_that_servers_do_not_take_does_not_come_back(clients: Clients, alice: User) -> None:
     clients.converge()
     clients.converge(renew=True)
-    other = issuing.new_authority("client", "P-256", NOW)
+    other = issuing.new_authority("client", "P-256", TODAY)
     refused(clients, alice, "cannot come back.*local issuer", trusted_clients=other.root.pem, issuing=other.issuing.pem)
 
 
@@ -165,7 +156,7 @@ def test_a_run_that_died_is_undone_and_that_is_the_way_back(clients: Clients, al
 
 
 def test_a_death_at_any_point_leaves_the_old_files_or_the_new_ones(clients: Clients, alice: User) -> None:
-    clients.converge(roots=ROOT + OTHER_ROOT)
+    clients.converge(roots=ROOT_PEM + OTHER_ROOT)
     clients.converge(renew=True)
     before, saved = in_use(alice), alice.home.with_name("saved")
     copy(alice.home, saved)
@@ -180,7 +171,7 @@ def test_a_death_at_any_point_leaves_the_old_files_or_the_new_ones(clients: Clie
         assert leftovers(alice) == []
         copy(alice.home.with_name("died"), alice.home)
         clients.call(check_mode=True)
-        clients.call(roots=ROOT + OTHER_ROOT)  # the next run undoes it, or keeps it
+        clients.call(roots=ROOT_PEM + OTHER_ROOT)  # the next run undoes it, or keeps it
         assert in_use(alice) in (before | trust(alice), after | trust(alice))
         seen.append(in_use(alice) == after)
         assert leftovers(alice) == []

@@ -13,23 +13,24 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES, NOW, Clients, User, chains, snapshot
+from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, snapshot
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
-OLD, NEW = AUTHORITIES["client"], issuing.new_authority("client", "P-256", NOW)
+OLD, NEW = AUTHORITIES["client"], issuing.new_authority("client", "P-256", TODAY)
 
 
 def cross_signed() -> Certificate:
     assert OLD.root_key is not None
-    made = issuing.cross_signed(NEW.root, OLD.root, OLD.root_key, NOW)
+    made = issuing.cross_signed(NEW.root, OLD.root, OLD.root_key, TODAY)
     assert made is not None
     return made
 
 
 CROSS = cross_signed()
-BOTH = "".join(one.pem for one in (OLD.issuing, NEW.issuing, OLD.root, NEW.root))
-SWITCHED = {"trusted_clients": BOTH, "issuing": NEW.issuing.pem + CROSS.pem}
-DETACHED = {"trusted_clients": BOTH, "issuing": NEW.issuing.pem}
+BOTH_BUNDLE = "".join(one.pem for one in (OLD.issuing, NEW.issuing, OLD.root, NEW.root))
+SWITCHED = {"trusted_clients": BOTH_BUNDLE, "issuing": NEW.issuing.pem + CROSS.pem}
+DETACHED = {"trusted_clients": BOTH_BUNDLE, "issuing": NEW.issuing.pem}
 RETIRED = {"trusted_clients": NEW.issuing.pem + NEW.root.pem, "issuing": NEW.issuing.pem}
 WITHOUT = f"postgresql.crt without {NEW.root.common_name!r} signed by {OLD.root.common_name!r}"
 

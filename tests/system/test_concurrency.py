@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -23,12 +22,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import proof
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import clients, loops, servers
 from ansible_collections.pgops.tls.tests.clients import Clients, User
-from ansible_collections.pgops.tls.tests.servers import NOW, Server
+from ansible_collections.pgops.tls.tests.servers import TODAY, Server
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-ROUNDS = 20 if os.environ.get("ALL_FAULTS") else 4
-NAMES = ["localhost", "127.0.0.1"]
+ROUNDS = 20 if IS_THOROUGH else 4
+SERVER_NAMES = ["localhost", "127.0.0.1"]
 HELD = r"another run holds the lock of this directory for over \d+ s: process {} \(.+\)\. Wait for that run to end"
 
 
@@ -39,11 +39,11 @@ class Authorities:
         self.directory = folder / "ca"
         store.make(str(self.directory))
         store.create(str(self.directory), servers.AUTHORITIES["server"], None)
-        store.create(str(self.directory), clients.AUTHORITIES["client"], None)
+        store.create(str(self.directory), servers.AUTHORITIES["client"], None)
 
     def sign(self, authority: str, requests: list[dict[str, Any]]) -> dict[str, str]:
         order = signing.Order(str(self.directory), None, authority, requests, "90d")
-        return signing.sign(order, NOW, is_dry=False).certificates
+        return signing.sign(order, TODAY, is_dry=False).certificates
 
     def ledger(self) -> list[str]:
         path = self.directory / ledger.FILE
@@ -63,7 +63,7 @@ def server_run(server: Server, authorities: Authorities, **options: Any) -> str:
     """Do what the role does; return the fingerprint of the certificate that this run ends with."""
     outcome = server.converge(**options)
     if outcome.request is not None:
-        request = {"id": "db1", "csr": outcome.request, "names": NAMES, "reasons": outcome.plan.reasons}
+        request = {"id": "db1", "csr": outcome.request, "names": SERVER_NAMES, "reasons": outcome.plan.reasons}
         outcome = server.converge(**options, certificate=authorities.sign("server", [request])["db1"])
     return outcome.leaf.sha256 if outcome.leaf else ""
 
@@ -120,10 +120,10 @@ def test_runs_at_once_make_one_pair_of_authorities_and_lose_no_line_of_the_ledge
     csr, orders = signing_request(clients.new_key()), 10
 
     def work(directory: str, number: int) -> tuple[str, str]:
-        kept = keeping.keep(keeping.Wish(directory, "P-256", None), NOW, is_dry=False)
+        kept = keeping.keep(keeping.Wish(directory, "P-256", None), TODAY, is_dry=False)
         for order in range(orders):
-            request = {"id": f"{number}/{order}", "csr": csr, "names": NAMES, "reasons": []}
-            signing.sign(signing.Order(directory, None, "server", [request], "90d"), NOW, is_dry=False)
+            request = {"id": f"{number}/{order}", "csr": csr, "names": SERVER_NAMES, "reasons": []}
+            signing.sign(signing.Order(directory, None, "server", [request], "90d"), TODAY, is_dry=False)
         return kept.authorities["server"].root.sha256, kept.authorities["client"].root.sha256
 
     for one in range(ROUNDS):
@@ -203,9 +203,9 @@ def test_the_lock_of_a_killed_run_on_a_client_is_taken_over(
 
 @pytest.mark.usefixtures("impatient")
 def test_the_lock_of_a_killed_run_on_the_authorities_is_taken_over(authorities: Authorities) -> None:
-    request = {"id": "db1", "csr": signing_request(clients.new_key()), "names": NAMES, "reasons": []}
+    request = {"id": "db1", "csr": signing_request(clients.new_key()), "names": SERVER_NAMES, "reasons": []}
     sign = functools.partial(authorities.sign, "server", [request])
-    keep = functools.partial(keeping.keep, keeping.Wish(str(authorities.directory), "P-256", None), NOW, is_dry=False)
+    keep = functools.partial(keeping.keep, keeping.Wish(str(authorities.directory), "P-256", None), TODAY, is_dry=False)
     for run in (sign, keep):
         taken_over(functools.partial(stops_at, ledger, "append", sign), run)
     assert len(authorities.ledger()) == 1

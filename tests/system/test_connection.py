@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import chec
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.tests.checkers import DEFAULTS, Checker
 
-KINDS = [kind for kind in REFUSALS if kind != "another_role"]
+REFUSAL_KINDS = [kind for kind in REFUSALS if kind != "another_role"]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: 
 
 
 def test_every_kind_is_refused_for_its_reason(client: Checker) -> None:
-    kinds = [client.refuse(kind) for kind in KINDS]
+    kinds = [client.refuse(kind) for kind in REFUSAL_KINDS]
     found = client.verify(client.expect(), *kinds, client.refuse("another_role", role="other", certificate_role="app"))
     assert [one["status"] for one in found] == ["ok"] * (len(REFUSALS) + 1), report.table({"here": {"checks": found}})
     reasons = {one["wanted"]: one["reason"] for one in found}
@@ -173,7 +173,7 @@ def test_a_refusal_without_anything_to_compare_with_is_unproven(client: Checker)
     assert found["status"] == "unproven"
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "another_role"])
+@pytest.mark.parametrize("kind", [*REFUSAL_KINDS, "another_role"])
 def test_a_server_that_is_down_proves_no_refusal(client: Checker, kind: str) -> None:
     client.cluster.stop()
     given = {"role": "other", "certificate_role": "app"} if kind == "another_role" else {}
@@ -317,7 +317,7 @@ def test_a_role_with_an_odd_and_long_name_is_recognised(client: Checker, client_
         "sslcert": str(client.give(client.home / "odd.crt", certificate.read_bytes())),
         "sslkey": str(client.give(client.home / "odd.key", key.read_bytes())),
     }
-    refusals = [client.refuse(kind, role=role, **own) for kind in KINDS]
+    refusals = [client.refuse(kind, role=role, **own) for kind in REFUSAL_KINDS]
     found = client.verify(client.expect(role=role, **own), *refusals)
     assert {one["status"] for one in found} == {"ok"}, report.table({"here": {"checks": found}})
 

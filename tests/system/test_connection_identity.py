@@ -166,17 +166,17 @@ def with_password(client: Checker, node: Node, rule: str) -> list[dict[str, Any]
     return client.verify(client.expect(**given), *refusals, another)
 
 
-BOTH = "hostssl all all all scram-sha-256 clientcert=verify-full"
+PASSWORD_AND_CERTIFICATE = "hostssl all all all scram-sha-256 clientcert=verify-full"
 
 
 def test_up_to_the_password_prompt_everything_is_verified_without_a_password(client: Checker, db1: Node) -> None:
-    accepted, *refused = with_password(client, db1, BOTH)
+    accepted, *refused = with_password(client, db1, PASSWORD_AND_CERTIFICATE)
     assert (accepted["status"], accepted["answered_by"]) == ("prompt", "db1"), accepted
     assert accepted["reason"].startswith("up to the password prompt: the server took the certificate")
     assert [one["status"] for one in refused] == ["ok"] * 6, refused
     db1.cluster.psql("SET password_encryption = 'scram-sha-256'; ALTER ROLE app PASSWORD 'sesame'")
     client.give(client.home / ".pgpass", b"*:*:*:app:sesame\n")
-    accepted, *refused = with_password(client, db1, BOTH)
+    accepted, *refused = with_password(client, db1, PASSWORD_AND_CERTIFICATE)
     assert (accepted["status"], accepted["answered_by"]) == ("ok", "db1"), "the whole login"
     assert [one["status"] for one in refused] == ["ok"] * 6, refused
 
@@ -188,7 +188,7 @@ def test_a_prompt_counts_where_rules_may_ask_and_demand_a_certificate_alone(clie
         "no password supplied. The server asks for a password, and was not seen to demand a certificate"
         in (accepted["reason"])
     )
-    db1.cluster.hba(BOTH)
+    db1.cluster.hba(PASSWORD_AND_CERTIFICATE)
     db1.cluster.reload()
     accepted, _refused = client.verify(client.expect(), client.refuse("no_certificate"))
     assert accepted["status"] == "deviation"

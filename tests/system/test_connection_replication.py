@@ -12,7 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import repo
 from ansible_collections.pgops.tls.tests.checkers import Checker
 
 REPLICATION = {"replication": True, "database": "replication"}
-KINDS = ("plaintext", "no_certificate", "foreign_certificate", "wrong_name", "foreign_root")
+REPLICATION_REFUSALS = ("plaintext", "no_certificate", "foreign_certificate", "wrong_name", "foreign_root")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def client(client: Any) -> Checker:
 
 
 def test_replication_is_accepted_over_tls_and_every_kind_is_refused_for_its_reason(client: Checker) -> None:
-    kinds = [client.refuse(kind, **REPLICATION) for kind in KINDS]
+    kinds = [client.refuse(kind, **REPLICATION) for kind in REPLICATION_REFUSALS]
     other = client.refuse("another_role", role="other", certificate_role="app", **REPLICATION)
     found = client.verify(client.expect(**REPLICATION), *kinds, other)
     assert {one["status"] for one in found} == {"ok"}, report.table({"here": {"checks": found}})

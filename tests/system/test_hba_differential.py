@@ -22,11 +22,11 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, regex_syntax
 from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq
 from ansible_collections.pgops.tls.tests import hba_files
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-ALL = bool(os.environ.get("ALL_FAULTS"))
 SEED = 20261121
 LIBRARIES = ["one", "two"]  # of oauth_validator_libraries
-RULES, MAPPINGS = "pg_hba_file_rules", "pg_ident_file_mappings"
+VIEWS, MAPPINGS = "pg_hba_file_rules", "pg_ident_file_mappings"
 _BAD = "SELECT coalesce(json_agg(json_build_array({file}, line_number)), '[]') FROM {view} WHERE {column} IS NULL"
 
 
@@ -139,7 +139,7 @@ def lines_of(problems: list[hba.Problem], path: str, major: int) -> list[tuple[s
 def compare(judge: Judge, name: str, made: Callable[[random.Random, int], str], count: int) -> None:
     """Hold our verdict on ``count`` files against the server's, and print how many were of which kind."""
     ident, chance = name == "pg_ident.conf", random.Random(SEED)  # noqa: S311 (no secret)
-    view, column = (MAPPINGS, "map_name") if ident else (RULES, "type")
+    view, column = (MAPPINGS, "map_name") if ident else (VIEWS, "type")
     differences, refused = [], 0
     for _file in range(count):
         text = made(chance, judge.major)
@@ -182,7 +182,7 @@ def _lines_told(told: str, message: str, path: str) -> set[int]:
 
 
 def test_regular_expressions_are_refused_that_the_server_does_not_compile(judge: Judge) -> None:
-    chance, count = random.Random(SEED), 20000 if ALL else 2000  # noqa: S311 (no secret)
+    chance, count = random.Random(SEED), 20000 if IS_THOROUGH else 2000  # noqa: S311 (no secret)
     patterns = [hba_files.expression(chance) for _pattern in range(count)]
     judge.session.ask(_COMPILES)
     compiled = json.loads(judge.session.ask(_JUDGED.format(json.dumps(patterns).replace("'", "''"))))
@@ -199,16 +199,16 @@ def _difference(text: str, found: set[tuple[str, int]], told: set[tuple[str, int
 
 
 def test_rules_are_refused_where_the_server_refuses_them(judge: Judge) -> None:
-    compare(judge, "pg_hba.conf", hba_files.hba_file, 5000 if ALL else 1500)
+    compare(judge, "pg_hba.conf", hba_files.hba_file, 5000 if IS_THOROUGH else 1500)
 
 
 def test_rules_are_loaded_when_the_server_loads_them(judge: Judge) -> None:
-    compare_by_reload(judge, "pg_hba.conf", hba_files.hba_file, 500 if ALL else 50)
+    compare_by_reload(judge, "pg_hba.conf", hba_files.hba_file, 500 if IS_THOROUGH else 50)
 
 
 def test_mappings_are_refused_where_the_server_refuses_them(judge: Judge) -> None:
     if judge.major < 15:  # whose mappings no view shows
-        compare_by_reload(judge, "pg_ident.conf", hba_files.ident_file, 1000 if ALL else 100)
+        compare_by_reload(judge, "pg_ident.conf", hba_files.ident_file, 1000 if IS_THOROUGH else 100)
         return
-    compare(judge, "pg_ident.conf", hba_files.ident_file, 1000 if ALL else 100)
-    compare_by_reload(judge, "pg_ident.conf", hba_files.ident_file, 200 if ALL else 20)
+    compare(judge, "pg_ident.conf", hba_files.ident_file, 1000 if IS_THOROUGH else 100)
+    compare_by_reload(judge, "pg_ident.conf", hba_files.ident_file, 200 if IS_THOROUGH else 20)

@@ -11,14 +11,14 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
 
-NOTHING: dict[str, Any] = {
+BLANK_QUESTION: dict[str, Any] = {
     **dict.fromkeys(("user", "database", "address", "tls", "common_name", "distinguished_name", "os_user")),
     **dict.fromkeys(("local", "replication"), False),
 }
 
 
 def ask(rules: visitors.Rules, **question: Any) -> list[dict[str, Any]]:
-    return rules.answers({**NOTHING, **question})
+    return rules.answers({**BLANK_QUESTION, **question})
 
 
 @pytest.fixture

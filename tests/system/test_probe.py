@@ -17,8 +17,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.verification.endpoint import Wanted, probe
 
-DAY = 86400
-
 
 @pytest.fixture
 def served(cluster: Any, server_authority: Any, client_authority: Any) -> Path:

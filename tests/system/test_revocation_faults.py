@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
-from ansible_collections.pgops.tls.tests.clients import NOW
+from ansible_collections.pgops.tls.tests.servers import TODAY
 
 ENTRIES = [{"role": "app"}, {"host": "db1"}]
 
@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(self, place: Path, csr: str, scenario: str) -> None:
         self.directory = place / "postgres-ca"
-        self.now = NOW
+        self.now = TODAY
         self.keep()
         self.serials = {
             self.sign(csr, "client", {"id": "app1/shop/app", "role": "app"}),
@@ -41,7 +41,7 @@ class Stage:
 
     def sign(self, csr: str, authority: str, request: dict[str, object]) -> int:
         order = signing.Order(str(self.directory), None, authority, [{**request, "csr": csr}], "90d")
-        (chain,) = signing.sign(order, NOW, is_dry=False).certificates.values()
+        (chain,) = signing.sign(order, TODAY, is_dry=False).certificates.values()
         return read_pem(chain, "chain")[0].serial
 
     def keep(self, *entries: dict[str, str]) -> keeping.KeepingResult:

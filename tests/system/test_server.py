@@ -19,7 +19,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.tests.faults import dying
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, CONFIGURATION, DAY, HBA, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, CONFIGURATION, HBA, TODAY, Server, sign
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 
 def test_the_first_call_asks_and_the_second_installs(server: Server) -> None:
@@ -66,12 +67,12 @@ def test_plaintext_is_refused_afterwards_and_old_rules_stay_byte_for_byte(server
 def test_a_certificate_is_renewed_with_a_new_key_at_two_thirds_of_its_life(server: Server) -> None:
     request = server.converge().request
     assert request is not None
-    old = sign(request, ["localhost", "127.0.0.1"], start=NOW - 61 * DAY)
+    old = sign(request, ["localhost", "127.0.0.1"], start=TODAY - 61 * DAY)
     with pytest.raises(TlsError, match="did not issue what was asked for: expires_in_29d"):
         server.converge(certificate=old)
-    first = server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=NOW - 52 * DAY))
+    first = server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], start=TODAY - 52 * DAY))
     assert server.converge().changes == []
-    later = NOW + 9 * DAY
+    later = TODAY + 9 * DAY
     renewal = server.converge(now=later)
     assert renewal.plan.reasons == ["expires_in_29d"]
     assert renewal.request is not None
@@ -97,7 +98,7 @@ def test_a_renewal_that_would_never_end_stops_before_anything_changes(managed: S
 def test_a_certificate_that_ends_with_its_authority_settles_whatever_renew_before_says(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = NOW - 300
+    start = TODAY - 300
     old = issuing.new_authority("server", "P-256", start + 60 * DAY - profiles.ISSUING_LIFE)
     monkeypatch.setitem(AUTHORITIES, "server", old)
     server.options["renew_before"] = "80d"
@@ -118,7 +119,7 @@ def test_other_authorities_are_refused_unless_a_renewal_is_forced(
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = AUTHORITIES["server"]
-    monkeypatch.setitem(AUTHORITIES, "server", issuing.new_authority("server", "P-256", NOW))
+    monkeypatch.setitem(AUTHORITIES, "server", issuing.new_authority("server", "P-256", TODAY))
     before, served = managed.disk(), managed.served()
     told = rf"{managed.directory}/current/server\.crt: .*{old.issuing.common_name}.*postgres_server_renew: true"
     for check_mode in (True, False):
@@ -135,7 +136,7 @@ def test_a_new_issuing_ca_below_a_known_root_is_a_plain_reason(
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roots = AUTHORITIES["server"].root.pem
-    new = issuing.new_authority("server", "P-256", NOW)
+    new = issuing.new_authority("server", "P-256", TODAY)
     monkeypatch.setitem(AUTHORITIES, "server", new)
     assert managed.settle(roots=roots + new.root.pem).plan.reasons == ["issuer_changed"]
 

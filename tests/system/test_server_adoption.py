@@ -14,13 +14,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def test_an_authority_of_others_is_trusted_for_logins_as_long_as_it_is_declared(server: Server) -> None:
-    old, other = (issuing.new_authority("client", "P-256", NOW).root for _one in range(2))
+    old, other = (issuing.new_authority("client", "P-256", TODAY).root for _one in range(2))
     server.cluster.write("clients.crt", old.pem + other.pem)
     server.cluster.append("postgresql.conf", "ssl_ca_file = 'clients.crt'\n")
     lost, warned = server.converge(check_mode=True, extra_trusted_clients=f"{old.pem}\n").warnings
@@ -82,7 +83,7 @@ def test_the_authority_of_others_by_which_clients_verify_the_server_is_told_once
 
 
 def test_the_root_is_told_and_not_the_issuing_authority_below_it(server: Server) -> None:
-    old = issuing.new_authority("server", "P-256", NOW)
+    old = issuing.new_authority("server", "P-256", TODAY)
     key, leaf = leaf_of(old)
     folder = server.cluster.home
     (folder / "chain.crt").write_text(leaf + old.issuing.pem)
@@ -127,7 +128,7 @@ def leaf_of(authority: issuing.Authority) -> tuple[bytes, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
     holder = issuing.Holder("", tuple(parse_all(["localhost"], "names")))
-    validity = issuing.Validity(NOW - 300, NOW + DAY)
+    validity = issuing.Validity(TODAY - 300, TODAY + DAY)
     leaf = issuing.new_leaf(issuer, certificate.SERVER_AUTH, holder, key.public_key(), validity)
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     return key.private_bytes(encoding, form, serialization.NoEncryption()), certificate.read_der(leaf, "leaf").pem

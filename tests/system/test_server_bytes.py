@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.tests.servers import HBA, Server
 
 # The management line, and pieces as they are found in the wild; none lets connections without TLS in
 MANAGEMENT = b"local all all trust"
-PIECES = {
+LINES_OF_OTHERS = {
     "line ends of Windows": b"hostssl all report 10.0.0.0/8 scram-sha-256\r\n# more\r\n",
     "line ends of both kinds": b"hostssl all report 10.0.0.0/8 md5\r\n\nlocal all all md5\n\r\n",
     "no final line end": b"hostssl all report 10.0.0.0/8 scram-sha-256",
@@ -29,7 +29,7 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("piece", list(PIECES.values()), ids=list(PIECES))
+@pytest.mark.parametrize("piece", list(LINES_OF_OTHERS.values()), ids=list(LINES_OF_OTHERS))
 def test_rules_and_maps_by_hand_stay_through_set_up_changes_and_removal(
     server: Server, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:

@@ -22,11 +22,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, proof, target, transaction
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
-from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, NOW, Server, lists, sign
+from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, TODAY, Server, lists, sign
 
 RESTARTS = 4  # tried points from one with a restart to the next
-PATIENCE = 1.0  # seconds that a reload gets to show; a server that never answers is waited for as long
-RULES = {"hba": "hostssl all app all cert map=people\n" + HBA, "ident": "people app app\n"}
+RELOAD_PATIENCE = 1.0  # seconds that a reload gets to show; a server that never answers is waited for as long
+MAPPED_RULES = {"hba": "hostssl all app all cert map=people\n" + HBA, "ident": "people app app\n"}
 
 FILE_FAULTS = [fault for fault in faults.FAULTS if faults.WRITE in fault.kinds]
 
@@ -54,13 +54,13 @@ def first_revocation(server: Server) -> dict[str, Any]:
 
 def rules(server: Server) -> dict[str, Any]:
     server.settle(plaintext="allow", hba="host all app all scram-sha-256\n")
-    return dict(RULES)
+    return dict(MAPPED_RULES)
 
 
 def recovery(server: Server) -> dict[str, Any]:
     """Leave what a run left that was killed right before its end: it is undone first, and then done."""
     server.settle()
-    options = with_certificate(server, {"renew": True, **RULES})
+    options = with_certificate(server, {"renew": True, **MAPPED_RULES})
     with faults.dying():
         server.converge(**options)
     return options
@@ -174,7 +174,7 @@ class Stage:
         administrator = psql.locate(cluster.port, cluster.socket_directory, "postgres")
         wanted = target.read(self.server.all_options(**self.options))
         with directory.held(wanted.directory, administrator.account, check_mode=False):
-            self.kind(wanted, administrator, NOW)._recover(check_mode=False)
+            self.kind(wanted, administrator, TODAY)._recover(check_mode=False)
 
     def converges(self) -> None:
         """Check that the next run ends in the new state, and leaves nothing behind."""
@@ -228,7 +228,7 @@ class Stage:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the waiting time of thousands of points."""
-    monkeypatch.setattr(proof, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(proof, "_PATIENCE", RELOAD_PATIENCE)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -13,8 +13,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.server import transaction
 from ansible_collections.pgops.tls.tests.servers import HBA, Server
 
-OTHERS = {"hba": "# another\n" + HBA}
-BROKEN = [
+OTHER_RULES = {"hba": "# another\n" + HBA}
+BROKEN_LINES = [
     ("nonsense", 'invalid connection type "nonsense"'),
     ("hostssl all app all no-such-method", 'invalid authentication method "no-such-method"'),
     ("host all all 10.0.0.0/99 md5", 'invalid CIDR mask in address "10.0.0.0/99"'),
@@ -43,13 +43,13 @@ def major(server: Server) -> int:
     return int(server.cluster.psql("SHOW server_version_num")) // 10000
 
 
-@pytest.mark.parametrize(("line", "error"), BROKEN)
+@pytest.mark.parametrize(("line", "error"), BROKEN_LINES)
 def test_a_broken_rule_of_somebody_else_is_named_with_file_line_and_reason(
     managed: Server, line: str, error: str
 ) -> None:
     managed.cluster.append("pg_hba.conf", line + "\n")
     number = (managed.cluster.data / "pg_hba.conf").read_text().count("\n")
-    refused(managed, f"{managed.cluster.data}/pg_hba.conf line {number}: {error}", **OTHERS)
+    refused(managed, f"{managed.cluster.data}/pg_hba.conf line {number}: {error}", **OTHER_RULES)
     managed.cluster.append("postgresql.conf", "# our line is not the last any more\nssl = off\n")
     assert managed.converge().changes == ["postgresql.conf: changed"], "only new rules need sound rules"
     assert managed.settle(renew=True).plan.reasons == ["forced"]
@@ -76,9 +76,9 @@ def test_a_broken_line_in_an_included_file_is_named_by_that_file(managed: Server
         pytest.skip("pg_hba.conf includes files from PostgreSQL 16 on")
     managed.cluster.write("more.conf", "# of somebody else\nnonsense\n")
     managed.cluster.append("pg_hba.conf", "include more.conf\n")
-    refused(managed, f"{managed.cluster.data}/more.conf line 2: invalid connection type", **OTHERS)
+    refused(managed, f"{managed.cluster.data}/more.conf line 2: invalid connection type", **OTHER_RULES)
     managed.cluster.append("pg_hba.conf", "include gone.conf\n")
-    refused(managed, 'gone.conf": No such file', **OTHERS)
+    refused(managed, 'gone.conf": No such file', **OTHER_RULES)
     assert managed.converge(hba_mode="replace").changes == ["pg_hba.conf: changed"], "it includes nothing any more"
 
 
@@ -86,12 +86,12 @@ def test_a_broken_map_of_somebody_else_is_named(managed: Server) -> None:
     if major(managed) < 15:
         pytest.skip("the server tells of its maps from PostgreSQL 15 on")
     managed.cluster.append("pg_ident.conf", "people /(.* app\n")
-    refused(managed, f"{managed.cluster.data}/pg_ident.conf line", **OTHERS)
+    refused(managed, f"{managed.cluster.data}/pg_ident.conf line", **OTHER_RULES)
     managed.cluster.write("pg_ident.conf", "people\n")
-    refused(managed, "pg_ident.conf line 1: missing entry at end of line", **OTHERS)
+    refused(managed, "pg_ident.conf line 1: missing entry at end of line", **OTHER_RULES)
 
 
-@pytest.mark.parametrize("change", [OTHERS, {"hba_mode": "replace"}])
+@pytest.mark.parametrize("change", [OTHER_RULES, {"hba_mode": "replace"}])
 def test_a_broken_line_that_the_run_itself_replaces_does_not_stop_it(managed: Server, change: dict[str, Any]) -> None:
     path = managed.cluster.data / "pg_hba.conf"
     managed.cluster.write("pg_hba.conf", path.read_text().replace("app all cert", "app all crt"))
@@ -112,8 +112,8 @@ def test_a_broken_line_that_an_interrupted_run_left_does_not_stop_check_mode(
         patch.setattr(transaction.Prover, "check_rules", killed)
         with pytest.raises(KeyboardInterrupt):
             managed.converge(hba="hostssl all app all nonsense\n" + HBA)
-    told = managed.converge(check_mode=True, **OTHERS)
-    assert told.changes == managed.converge(**OTHERS).changes
+    told = managed.converge(check_mode=True, **OTHER_RULES)
+    assert told.changes == managed.converge(**OTHER_RULES).changes
 
 
 def test_a_file_of_rules_that_would_be_left_empty_is_refused(managed: Server) -> None:
@@ -132,7 +132,7 @@ def test_a_broken_file_that_postgresql_conf_includes_is_named(managed: Server, l
     managed.cluster.write("more.conf", "# of somebody else\nnonsense without an end\n")
     text = (managed.cluster.data / "postgresql.conf").read_text()
     managed.cluster.write("postgresql.conf", lines + text)
-    refused(managed, error, **OTHERS)
+    refused(managed, error, **OTHER_RULES)
     refused(managed, error, renew=True)
 
 
@@ -147,7 +147,7 @@ def test_a_broken_map_of_somebody_else_is_named_where_the_server_cannot_tell(
     inspect = transaction.state.inspect
     monkeypatch.setattr(transaction.state, "inspect", lambda who: inspect(who)._replace(version=140000))
     managed.cluster.write("pg_ident.conf", "# of somebody else\npeople alice\n")
-    refused(managed, f"{managed.cluster.data}/pg_ident.conf line 2: found 'people alice', expected MAP", **OTHERS)
+    refused(managed, f"{managed.cluster.data}/pg_ident.conf line 2: found 'people alice', expected MAP", **OTHER_RULES)
 
 
 def test_a_server_that_was_set_up_for_another_name_of_the_inventory_is_refused(managed: Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, transaction
-from ansible_collections.pgops.tls.tests.servers import NOW, Server
+from ansible_collections.pgops.tls.tests.servers import TODAY, Server
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_stopped_server_is_named(server: Server) -> None:
 
 def test_clocks_too_far_apart_stop_the_run() -> None:
     with pytest.raises(TlsError, match="301 s ahead of the controller's"):
-        convergence.clock.refuse_skew(NOW + 301, NOW)
+        convergence.clock.refuse_skew(TODAY + 301, TODAY)
 
 
 def test_profiles_backdate_by_what_the_clocks_may_differ() -> None:

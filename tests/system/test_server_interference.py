@@ -331,10 +331,10 @@ def test_alter_system_that_was_taken_back_without_a_reload_is_loaded(managed: Se
     healthy(managed)
 
 
-BROKEN = {"pg_hba.conf": "would not start again", "pg_ident.conf": "a start would leave it without any"}
+UNLOADABLE_FILES = {"pg_hba.conf": "would not start again", "pg_ident.conf": "a start would leave it without any"}
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", UNLOADABLE_FILES)
 def test_a_broken_line_of_somebody_is_told_by_every_run_and_stops_none_that_leaves_rules_alone(
     managed: Server, name: str
 ) -> None:

@@ -17,11 +17,11 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
-from ansible_collections.pgops.tls.tests.servers import HBA, NOW, Server
+from ansible_collections.pgops.tls.tests.servers import HBA, TODAY, Server
 from ansible_collections.pgops.tls.tests.system.test_server_rights import give
 
 SET_ASIDE = "recovery: the damaged journal of an interrupted run is set aside"
-KINDS: dict[str, Callable[[Path], object]] = {
+DAMAGED_JOURNALS: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_text(""),
     "foreign JSON": lambda path: path.write_text('{"changes": ["a", "b"], "previous": "0001", "staged": null}'),
     "bytes": lambda path: path.write_bytes(bytes(range(256))),
@@ -33,7 +33,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 def test_a_server_that_is_whole_goes_on_without_a_damaged_journal(managed: Server) -> None:
     path, served = managed.directory / "journal.json", managed.served()
-    for number, (name, damage) in enumerate(KINDS.items(), start=1):
+    for number, (name, damage) in enumerate(DAMAGED_JOURNALS.items(), start=1):
         damage(path)
         if name != "root's":
             give(path)
@@ -148,11 +148,11 @@ def test_a_key_whose_signing_failed_goes_once_no_run_can_be_at_work_with_it(mana
     assert managed.converge(renew=True).request
     assert managed.converge().changes == []
     assert key.exists(), "another run may be having it signed"
-    os.utime(key, (NOW - 7200, NOW - 7200))
+    os.utime(key, (TODAY - 7200, TODAY - 7200))
     assert managed.converge(renew=True).request
     managed.converge()
     assert key.exists(), "it waits anew"
-    os.utime(key, (NOW - 7200, NOW - 7200))
+    os.utime(key, (TODAY - 7200, TODAY - 7200))
     managed.converge(check_mode=True)
     assert key.exists()
     assert managed.converge().changes == []

@@ -18,9 +18,9 @@ from ansible_collections.pgops.tls.tests import loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server
 from ansible_collections.pgops.tls.tests.system.test_server_found_first import refused
 
-OPEN = "hostssl all app all trust\n" + HBA
-CLOSED = "hostssl all app all reject\n" + HBA
-APP = [{"role": "app", "databases": []}]
+LETS_IN_APP = "hostssl all app all trust\n" + HBA
+SHUTS_OUT_APP = "hostssl all app all reject\n" + HBA
+APP_CLIENTS = [{"role": "app", "databases": []}]
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def test_a_line_on_disk_that_would_lock_this_module_out_at_the_next_reload(
 
 def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_they_are_written(managed: Server) -> None:
     rule = "hostssl all app all scram-sha-256 clientcert=verify-full"
-    given = {"hba": f"{rule}\n{HBA}", "clients": APP}
+    given = {"hba": f"{rule}\n{HBA}", "clients": APP_CLIENTS}
     for check_mode in (True, False):
         (warning,) = [one for one in managed.converge(check_mode=check_mode, **given).warnings if "password" in one]
         assert warning.startswith(
@@ -69,7 +69,7 @@ def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_th
         )
         assert f"({rule}) decides" in warning
         assert "verified up to the password prompt. To verify the whole login, put the password into .pgpass" in warning
-    assert not [one for one in managed.converge(hba=HBA, clients=APP).warnings if "password" in one]
+    assert not [one for one in managed.converge(hba=HBA, clients=APP_CLIENTS).warnings if "password" in one]
 
 
 def test_a_map_that_would_lock_this_module_out(managed: Server) -> None:
@@ -81,14 +81,14 @@ def test_a_map_that_would_lock_this_module_out(managed: Server) -> None:
 
 
 def test_a_live_session_that_new_rules_would_not_let_in_again(managed: Server) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with session(managed):
-        refused(managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1", hba=CLOSED)
+        refused(managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1", hba=SHUTS_OUT_APP)
         refused(managed, "no rule matches", hba_mode="replace", hba=HBA.replace("all app all cert", "all x all cert"))
         with pytest.raises(TlsError) as failure:
-            managed.converge(hba=CLOSED)
+            managed.converge(hba=SHUTS_OUT_APP)
         assert [one["role"] for one in failure.value.details["shut_out_sessions"]] == ["app"]
-        assert managed.converge(hba=CLOSED, on_lockout="allow").changes == ["pg_hba.conf: changed"]
+        assert managed.converge(hba=SHUTS_OUT_APP, on_lockout="allow").changes == ["pg_hba.conf: changed"]
 
 
 def test_a_live_session_over_the_socket_counts_and_this_modules_own_does_not(managed: Server) -> None:
@@ -98,13 +98,13 @@ def test_a_live_session_over_the_socket_counts_and_this_modules_own_does_not(man
 
 
 def test_sessions_that_new_rules_do_not_shut_out_stop_nobody(managed: Server) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with session(managed):
         # a password: whoever is connected may have it
-        for line in ("hostssl all app all md5", "hostssl all app samenet reject\n" + OPEN):
+        for line in ("hostssl all app all md5", "hostssl all app samenet reject\n" + LETS_IN_APP):
             assert managed.converge(hba=f"{line}\n{HBA}").changes == ["pg_hba.conf: changed"]
         managed.cluster.psql("ALTER ROLE app NOLOGIN")
-        assert managed.converge(hba=CLOSED).changes == ["pg_hba.conf: changed"]
+        assert managed.converge(hba=SHUTS_OUT_APP).changes == ["pg_hba.conf: changed"]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_sessions_that_new_rules_do_not_shut_out_stop_nobody(managed: Server) ->
     ],
 )
 def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(managed: Server, line: str) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with session(managed):
-        coming = f"{line}\n{OPEN}"
+        coming = f"{line}\n{LETS_IN_APP}"
         refused(
             managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1 (pgops.tls,", hba=coming
         )
@@ -131,27 +131,27 @@ def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(ma
 def test_a_session_with_a_certificate_is_not_held_against_a_rule_that_asks_for_one(
     managed: Server, tmp_path: Path
 ) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with loops.session(tmp_path, managed.cluster.port, AUTHORITIES["server"], AUTHORITIES["client"]):
         assert managed.converge().changes == ["pg_hba.conf: changed"]
 
 
 def test_a_session_without_a_certificate_comes_back_where_another_rule_takes_it(managed: Server) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with session(managed):
         for line in ("hostssl other app all cert", "hostssl all app 192.0.2.0/24 cert"):
-            assert managed.converge(hba=f"{line}\n{OPEN}").changes == ["pg_hba.conf: changed"]
-        refused(managed, "Declare a rule for them", hba=CLOSED)
+            assert managed.converge(hba=f"{line}\n{LETS_IN_APP}").changes == ["pg_hba.conf: changed"]
+        refused(managed, "Declare a rule for them", hba=SHUTS_OUT_APP)
         with pytest.raises(TlsError) as failure:
-            managed.converge(hba=CLOSED, check_mode=True)
+            managed.converge(hba=SHUTS_OUT_APP, check_mode=True)
         assert "Sessions that lack" not in failure.value.message
 
 
 def test_a_session_that_could_not_come_back_anyway_stops_nobody(managed: Server) -> None:
-    managed.converge(hba=OPEN)
+    managed.converge(hba=LETS_IN_APP)
     with session(managed):
-        managed.converge(hba=CLOSED, on_lockout="allow")
-        assert managed.converge(hba="# another\n" + CLOSED).changes == ["pg_hba.conf: changed"]
+        managed.converge(hba=SHUTS_OUT_APP, on_lockout="allow")
+        assert managed.converge(hba="# another\n" + SHUTS_OUT_APP).changes == ["pg_hba.conf: changed"]
 
 
 def test_a_session_without_tls_counts_where_plaintext_is_allowed(managed: Server) -> None:
@@ -184,7 +184,7 @@ def test_groups_of_the_server_decide(managed: Server) -> None:
     ],
 )
 def test_a_client_whose_certificate_no_rule_takes(managed: Server, rules: str, decides: str) -> None:
-    options = {"hba_mode": "replace", "plaintext": "allow", "ident": "people alice app\n", "clients": APP}
+    options = {"hba_mode": "replace", "plaintext": "allow", "ident": "people alice app\n", "clients": APP_CLIENTS}
     refused(managed, decides, hba=rules, **options)
     refused(managed, "{database: all, user: app, method: cert}", hba=rules, **options)
     assert managed.converge(hba=rules, on_lockout="allow", **options).changes
@@ -192,7 +192,7 @@ def test_a_client_whose_certificate_no_rule_takes(managed: Server, rules: str, d
 
 def test_a_client_is_found_although_the_rules_stay_as_they_are(managed: Server) -> None:
     managed.converge(hba_mode="replace")
-    clients: list[dict[str, Any]] = [*APP, {"role": "late", "databases": ["shop"]}]
+    clients: list[dict[str, Any]] = [*APP_CLIENTS, {"role": "late", "databases": ["shop"]}]
     refused(managed, "No rule of pg_hba.conf takes the certificates", hba_mode="replace", clients=clients)
     with pytest.raises(TlsError) as failure:
         managed.converge(hba_mode="replace", clients=clients)
@@ -218,16 +218,16 @@ def test_each_database_of_a_client_has_to_be_open(managed: Server) -> None:
     ],
 )
 def test_a_rule_that_may_take_the_certificate_is_enough(managed: Server, rules: str) -> None:
-    options = {"hba_mode": "replace", "plaintext": "allow", "ident": "people app app\n", "clients": APP}
+    options = {"hba_mode": "replace", "plaintext": "allow", "ident": "people app app\n", "clients": APP_CLIENTS}
     assert managed.converge(hba=rules, **options).changes
 
 
 def test_where_no_rules_are_declared_the_file_is_left_to_others(managed: Server) -> None:
-    assert managed.converge(hba="", plaintext="allow", clients=APP).changes == ["pg_hba.conf: changed"]
+    assert managed.converge(hba="", plaintext="allow", clients=APP_CLIENTS).changes == ["pg_hba.conf: changed"]
 
 
 def test_rules_below_the_block_take_certificates_too(managed: Server) -> None:
     rules = "hostnossl all all all reject\nhostnossl replication all all reject\n"
-    refused(managed, "no rule matches", hba=rules, clients=APP)
+    refused(managed, "no rule matches", hba=rules, clients=APP_CLIENTS)
     managed.cluster.append("pg_hba.conf", "hostssl all all samenet cert\n")
-    assert managed.converge(hba=rules, clients=APP).changes
+    assert managed.converge(hba=rules, clients=APP_CLIENTS).changes

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal, target
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
 
-BAD = [
+UNUSABLE_SETTINGS = [
     ({"ssl_ciphers": "NO-SUCH-CIPHER"}, "ssl_ciphers: 'NO-SUCH-CIPHER' is no cipher list that OpenSSL accepts"),
     (
         {"ssl_ciphers": "ECDHE-RSA-AES256-GCM-SHA384", "ssl_max_protocol_version": "TLSv1.2"},
@@ -52,7 +52,7 @@ CHANGES: list[Callable[[Server], Any]] = [
 
 
 @pytest.mark.parametrize("before", CHANGES, ids=["new", "managed"])
-@pytest.mark.parametrize(("settings", "message"), BAD)
+@pytest.mark.parametrize(("settings", "message"), UNUSABLE_SETTINGS)
 def test_what_openssl_would_refuse_is_refused_before_a_certificate_is_asked_for(
     server: Server, before: Callable[[Server], Any], settings: dict[str, str], message: str
 ) -> None:
@@ -71,7 +71,9 @@ def test_what_openssl_would_refuse_is_refused_before_a_certificate_is_asked_for(
     assert not list(server.directory.glob("pending/*")), "no key was made for it"
 
 
-@pytest.mark.parametrize("settings", [settings for settings, message in BAD if "handshake" not in message])
+@pytest.mark.parametrize(
+    "settings", [settings for settings, message in UNUSABLE_SETTINGS if "handshake" not in message]
+)
 def test_what_is_refused_beforehand_is_what_the_server_refuses(managed: Server, settings: dict[str, str]) -> None:
     if next(iter(settings)) not in managed.cluster.psql("SELECT name FROM pg_settings").split():
         pytest.skip("this version has no such setting")

@@ -17,14 +17,13 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal
 from ansible_collections.pgops.tls.tests import faults, loops
+from ansible_collections.pgops.tls.tests.adoption import CONFIGURATION_FILES
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
-
-FILES = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
 
 
 def texts(server: Server) -> dict[str, str]:
     """Return the configuration files."""
-    return {name: (server.cluster.data / name).read_text() for name in FILES}
+    return {name: (server.cluster.data / name).read_text() for name in CONFIGURATION_FILES}
 
 
 def remove(server: Server, **options: Any) -> Any:
@@ -46,7 +45,10 @@ def test_a_server_is_as_it_was_before_and_goes_on_where_it_ended(own: Server) ->
     assert own.disk() == disk
     done = remove(own)
     assert done.changes == foreseen.changes
-    assert done.changes == [f"{name}: without what this collection has added" for name in FILES[::2] + FILES[1:2]]
+    assert done.changes == [
+        f"{name}: without what this collection has added"
+        for name in CONFIGURATION_FILES[::2] + CONFIGURATION_FILES[1:2]
+    ]
     headers = [one["before_header"] for one in difference.of_plan(done.plan, done.target, None, done.ssl_conf_before)]
     assert headers == ["postgresql.conf", "pg_ident.conf", "pg_hba.conf"]
     assert texts(own) == before
@@ -206,10 +208,10 @@ def encrypted(server: Server, passphrase: str = "secret") -> None:
     server.cluster.write("server.key", text)
 
 
-KINDS = [removal.Removal, removal.RuleRemoval]
+REMOVALS = [removal.Removal, removal.RuleRemoval]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REMOVALS)
 def test_a_key_of_its_own_that_only_a_start_can_open_stops_the_way_out_at_its_first_step(
     own: Server, kind: type[removal.RuleRemoval]
 ) -> None:
@@ -266,7 +268,7 @@ def locked_file(server: Server) -> None:
     os.chown(path, 0, 0)
 
 
-BROKEN = {
+MISSING_FILES = {
     gone_list: r"ssl_crl_file: \S+/gone\.crl: expected PEM, found no file",
     gone_authorities: r"ssl_ca_file: \S+/clients\.crt: expected PEM, found no file",
     loose_key: "server.key: owner .*, mode 0640; expected mode 0600",
@@ -276,14 +278,14 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("broken", MISSING_FILES)
 def test_what_would_fail_the_last_step_is_found_by_the_first(own: Server, broken: Callable[[Server], None]) -> None:
     own.cluster.append("postgresql.conf", "include 'own.conf'\n")
     own.cluster.write("own.conf", "")
     own.settle()
     broken(own)
-    for kind in KINDS:
-        refuse(own, BROKEN[broken], kind)
+    for kind in REMOVALS:
+        refuse(own, MISSING_FILES[broken], kind)
 
 
 def test_sessions_that_the_last_step_would_stop_for_are_told_by_the_first(own: Server, tmp_path: Path) -> None:

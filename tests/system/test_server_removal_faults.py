@@ -9,7 +9,6 @@ ends in the new state, and nothing is left over. What the user is told is true.
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import Any
 
@@ -17,9 +16,14 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof, removal
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.servers import Server
-from ansible_collections.pgops.tls.tests.system.test_server_faults import FILE_FAULTS, PATIENCE, RULES, Stage, State
-
-ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: the first one is the longest")
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
+from ansible_collections.pgops.tls.tests.system.test_server_faults import (
+    FILE_FAULTS,
+    MAPPED_RULES,
+    RELOAD_PATIENCE,
+    Stage,
+    State,
+)
 
 
 class Removal(Stage):
@@ -63,12 +67,12 @@ def own(server: Server, server_authority: Any, client_authority: Any) -> Server:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the waiting time of thousands of points."""
-    monkeypatch.setattr(proof, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(proof, "_PATIENCE", RELOAD_PATIENCE)
 
 
 def settled(server: Server, *, remove_directory: bool) -> dict[str, Any]:
     """Give a server all that there is to remove; return the options of the call that does it."""
-    server.settle(**RULES, plaintext="allow")
+    server.settle(**MAPPED_RULES, plaintext="allow")
     return {"remove_directory": remove_directory}
 
 
@@ -76,17 +80,17 @@ def test_a_fault_at_any_point_of_the_way_out_leaves_the_old_or_the_new_state(own
     fault_matrix.try_all(Removal(own, settled(own, remove_directory=True)), "server", "removal with directory")
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_fault_in_the_removal_of_rules_leaves_the_old_or_the_new_ones(own: Server) -> None:
     fault_matrix.try_all(RuleRemoval(own, settled(own, remove_directory=False)), "server", "removal of rules")
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_fault_where_no_tls_will_be_left_leaves_the_old_or_the_new_state(server: Server) -> None:
     fault_matrix.try_all(Removal(server, settled(server, remove_directory=False)), "server", "removal of all TLS")
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_fault_in_the_recovery_of_a_removal_leaves_the_old_or_the_new_state(own: Server) -> None:
     options = settled(own, remove_directory=True)
     with faults.dying():
@@ -94,7 +98,7 @@ def test_a_fault_in_the_recovery_of_a_removal_leaves_the_old_or_the_new_state(ow
     fault_matrix.try_all(Removal(own, options), "server", "recovery of a removal")
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_fault_with_files_of_root_leaves_the_old_or_the_new_state(hardened: Server) -> None:
     stage = Removal(hardened, settled(hardened, remove_directory=True))
     fault_matrix.try_all(stage, "server", "removal, files of root", FILE_FAULTS)

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server, lists
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server, lists
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 
@@ -30,7 +31,7 @@ class Client:
             certificate.CLIENT_AUTH,
             issuing.Holder("app", ()),
             public_key,  # type: ignore[arg-type]
-            issuing.Validity(NOW - 300, NOW + 9 * DAY),
+            issuing.Validity(TODAY - 300, TODAY + 9 * DAY),
         )
         self.leaf = certificate.read_der(leaf, "leaf")
         self.chain.write_text(self.leaf.pem + authority.issuing.pem)
@@ -126,10 +127,10 @@ def test_without_lists_the_file_goes_again_that_revoked_nobody(managed: Server, 
     ("crls", "message"),
     [
         (
-            lists("client", start=NOW - 91 * DAY),
+            lists("client", start=TODAY - 91 * DAY),
             r"crls: the list .* is good from .* every certificate would be refused",
         ),
-        (lists("client", start=NOW + DAY), r"crls: the list .* is good from"),
+        (lists("client", start=TODAY + DAY), r"crls: the list .* is good from"),
         (lists("server"), r"crls: there is no list of revoked certificates of 'PostgreSQL client issuing CA"),
         (lists("client").split("\n-----BEGIN")[0], r"crls: there is no list .* of 'PostgreSQL client root CA"),
         ("nonsense", r"crls: expected lists of revoked certificates \(CRLs\) in PEM, found"),
@@ -151,7 +152,7 @@ def test_lists_that_would_keep_clients_out_stop_the_run_before_anything_changes(
     ("crls", "said"),
     [
         (lists("client").split("\n-----BEGIN")[0] + "\n", "unknown ca"),
-        (lists("client", start=NOW - 91 * DAY), "certificate expired"),
+        (lists("client", start=TODAY - 91 * DAY), "certificate expired"),
     ],
     ids=["a list lacks", "lists have ended"],
 )
@@ -227,7 +228,7 @@ def test_a_list_of_others_may_go_when_ours_revokes_all_of_it(managed: Server, ap
 
 
 def test_other_authorities_for_logins_need_a_list_too(managed: Server, tmp_path: Path) -> None:
-    other = issuing.new_authority("client", "P-256", NOW)
+    other = issuing.new_authority("client", "P-256", TODAY)
     client = Client(tmp_path / "other", other)
     extra = other.issuing.pem + other.root.pem
     managed.options["extra_trusted_clients"] = extra

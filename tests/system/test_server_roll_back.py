@@ -19,9 +19,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import difference
 from ansible_collections.pgops.tls.plugins.module_utils.server import roll_back as roll_back_module
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.clients import copy
-from ansible_collections.pgops.tls.tests.servers import DAY, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.servers import TODAY, Server, sign
+from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH
 
-EVERY = 1 if os.environ.get("ALL_FAULTS") else 37  # points from one that is looked at to the next
+ROLL_BACK_STEP = 1 if IS_THOROUGH else 37  # points from one that is looked at to the next
 STRICT = {"ssl_min_protocol_version": "TLSv1.3"}
 
 
@@ -169,7 +170,7 @@ def test_an_expired_certificate_does_not_come_back(server: Server) -> None:
     assert request
     server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], days=1))
     server.settle(renew=True)
-    refused(server, "0001, the one before, cannot come back.*server.crt: its certificate expired", now=NOW + 2 * DAY)
+    refused(server, "0001, the one before, cannot come back.*server.crt: its certificate expired", now=TODAY + 2 * DAY)
 
 
 def test_a_certificate_without_a_declared_name_does_not_come_back(managed: Server) -> None:
@@ -180,7 +181,7 @@ def test_a_certificate_without_a_declared_name_does_not_come_back(managed: Serve
 
 
 def test_trust_without_an_authority_that_is_trusted_now_does_not_come_back(managed: Server) -> None:
-    other = issuing.new_authority("client", "P-256", NOW)
+    other = issuing.new_authority("client", "P-256", TODAY)
     both = managed.all_options()["trusted_clients"] + other.root.pem
     managed.settle(trusted_clients=both)
     refused(managed, "trusted-clients.crt: it does not trust 'PostgreSQL client root", trusted_clients=both)
@@ -188,14 +189,14 @@ def test_trust_without_an_authority_that_is_trusted_now_does_not_come_back(manag
 
 def test_trust_in_more_than_now_comes_back(managed: Server) -> None:
     only = managed.all_options()["trusted_clients"]
-    managed.settle(trusted_clients=only + issuing.new_authority("client", "P-256", NOW).root.pem)
+    managed.settle(trusted_clients=only + issuing.new_authority("client", "P-256", TODAY).root.pem)
     managed.settle(trusted_clients=only)
     assert managed.roll_back(trusted_clients=only).changes[1:] == ["trusted-clients.crt: changed"]
 
 
 def test_a_certificate_of_authorities_that_clients_do_not_trust_does_not_come_back(managed: Server) -> None:
     managed.settle(renew=True)
-    other = issuing.new_authority("server", "P-256", NOW)
+    other = issuing.new_authority("server", "P-256", TODAY)
     refused(managed, "cannot come back.*local issuer", roots=other.root.pem)
 
 
@@ -319,7 +320,7 @@ def test_a_death_at_any_point_leaves_the_old_state_or_the_new_one(managed: Serve
     restored(managed, saved)
     seen = []
     for number in faults.deaths(managed.roll_back):
-        if number % EVERY == 0:
+        if number % ROLL_BACK_STEP == 0:
             assert managed.served() in (old, new), f"point {number}"
             copy(managed.directory, managed.cluster.home / "died")
             managed.restart()
@@ -342,7 +343,7 @@ def test_a_failure_at_any_point_is_undone_at_once_and_proven(managed: Server, fi
     second, saved, old = in_use(managed), managed.cluster.home / "saved", managed.served()
     copy(managed.directory, saved)
     undone = 0
-    for number in itertools.count(0, EVERY):
+    for number in itertools.count(0, ROLL_BACK_STEP):
         with faults.failing(number) as failed, contextlib.suppress(TlsError):
             managed.roll_back()
         if not failed:

@@ -13,14 +13,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, NOW, Server, sign
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server, sign
 
 
 def renewed(name: str) -> issuing.Authority:
     """Return an authority with a new issuing CA below the same root."""
     old = AUTHORITIES[name]
     assert old.root_key is not None
-    return issuing.below(name, old.root, old.root_key, NOW)
+    return issuing.below(name, old.root, old.root_key, TODAY)
 
 
 def convinces(server: Server, *roots: Certificate) -> bool:
@@ -57,9 +57,9 @@ def test_a_root_is_replaced_before_the_eyes_of_clients(
     managed: Server, monkeypatch: pytest.MonkeyPatch, *, is_crossed: bool
 ) -> None:
     """With the new root signed by the old one, who knows the old one alone is convinced until that one retires."""
-    old, new = AUTHORITIES["server"], issuing.new_authority("server", "P-256", NOW)
+    old, new = AUTHORITIES["server"], issuing.new_authority("server", "P-256", TODAY)
     assert old.root_key is not None
-    cross = issuing.cross_signed(new.root, old.root, old.root_key, NOW)
+    cross = issuing.cross_signed(new.root, old.root, old.root_key, TODAY)
     assert cross is not None
     above = cross.pem if is_crossed else ""
     given_out = {"roots": old.root.pem + new.root.pem, "issuing": new.issuing.pem + above}
@@ -101,9 +101,9 @@ def test_a_server_that_no_run_has_reached_loses_the_old_root_with_the_trust_in_i
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here nothing tells of the chain but the roots: what leads to none of them goes."""
-    old, new = AUTHORITIES["server"], issuing.new_authority("server", "P-256", NOW)
+    old, new = AUTHORITIES["server"], issuing.new_authority("server", "P-256", TODAY)
     assert old.root_key is not None
-    cross = issuing.cross_signed(new.root, old.root, old.root_key, NOW)
+    cross = issuing.cross_signed(new.root, old.root, old.root_key, TODAY)
     assert cross is not None
     monkeypatch.setitem(AUTHORITIES, "server", new)
     given_out = {"roots": old.root.pem + new.root.pem, "issuing": new.issuing.pem + cross.pem}
@@ -119,7 +119,7 @@ def test_a_generation_from_before_the_new_root_does_not_come_back_once_it_issues
     managed: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients with certificates from the new client CA would be shut out."""
-    old, new = AUTHORITIES["client"], issuing.new_authority("client", "P-256", NOW)
+    old, new = AUTHORITIES["client"], issuing.new_authority("client", "P-256", TODAY)
     both = old.issuing.pem + new.issuing.pem + old.root.pem + new.root.pem
     managed.settle(trusted_clients=both)
     with pytest.raises(TlsError, match=f"does not trust '{new.root.common_name}', which is trusted now"):

@@ -23,8 +23,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import proof, tra
 from ansible_collections.pgops.tls.tests.faults import dying, everything
 from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, Server
 
-NAMES = [f"p{name}.conf" for name in CONFIGURATION]
-OTHERS: dict[str, Any] = {"hba": "hostssl all app all cert map=people\n" + HBA, "ident": "people app app\n"}
+CONFIGURATION_NAMES = [f"p{name}.conf" for name in CONFIGURATION]
+OTHER_SETTINGS: dict[str, Any] = {"hba": "hostssl all app all cert map=people\n" + HBA, "ident": "people app app\n"}
 
 
 def folder(server: Server) -> Path:
@@ -46,16 +46,16 @@ def rooted(path: Path) -> dict[str, Any]:
 
 def test_files_of_root_are_changed_with_owner_group_and_mode_kept(hardened: Server) -> None:
     group = pwd.getpwnam("postgres").pw_gid
-    told = hardened.converge(check_mode=True, **OTHERS)
-    assert told.changes == hardened.settle(**OTHERS).changes
-    for name in NAMES:
+    told = hardened.converge(check_mode=True, **OTHER_SETTINGS)
+    assert told.changes == hardened.settle(**OTHER_SETTINGS).changes
+    for name in CONFIGURATION_NAMES:
         found = (folder(hardened) / name).stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (0, group, 0o640)
         assert (hardened.cluster.data / name).is_symlink()
-    assert sorted(path.name for path in folder(hardened).iterdir()) == sorted(NAMES)
+    assert sorted(path.name for path in folder(hardened).iterdir()) == sorted(CONFIGURATION_NAMES)
     assert "people app app" in (folder(hardened) / "pg_ident.conf").read_text()
     hardened.restart()
-    assert hardened.converge(**OTHERS).changes == []
+    assert hardened.converge(**OTHER_SETTINGS).changes == []
     assert hardened.settle(renew=True).plan.reasons == ["forced"]
 
 
@@ -65,15 +65,15 @@ def refuse(_prover: proof.Prover) -> None:
 
 def test_a_failure_brings_the_very_files_back(hardened: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     hardened.settle()
-    before, inodes = hardened.disk(), [(folder(hardened) / name).stat().st_ino for name in NAMES]
+    before, inodes = hardened.disk(), [(folder(hardened) / name).stat().st_ino for name in CONFIGURATION_NAMES]
     with monkeypatch.context() as patch:
         patch.setattr(proof.Prover, "rules", lambda *_arguments, **_options: proof._not_taken("Not taken", []))
         patch.setattr(proof.Prover, "check_rules", refuse)
         with pytest.raises(TlsError, match="The previous state is back, and was proven") as failure:
-            hardened.converge(**OTHERS)
+            hardened.converge(**OTHER_SETTINGS)
     assert failure.value.details["rolled_back"] is True
     assert hardened.disk() == before
-    assert [(folder(hardened) / name).stat().st_ino for name in NAMES] == inodes
+    assert [(folder(hardened) / name).stat().st_ino for name in CONFIGURATION_NAMES] == inodes
 
 
 @pytest.mark.parametrize("is_down", [False, True])
@@ -81,7 +81,7 @@ def test_what_a_killed_run_left_is_undone(hardened: Server, is_down: bool) -> No
     hardened.settle()
     before = hardened.disk()
     with dying():
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     assert hardened.disk() != before
     if is_down:
         hardened.cluster.stop("fast")
@@ -118,38 +118,38 @@ def test_a_forged_journal_puts_nothing_of_its_own_into_files_of_root(hardened: S
 def test_a_forged_journal_does_not_undo_what_root_wrote_after_a_crash(hardened: Server) -> None:
     hardened.settle()
     with dying():
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     rules = folder(hardened) / "pg_hba.conf"
     with rules.open("a") as stream:
         stream.write("# by hand\n")
     with pytest.raises(TlsError, match=r"pg_hba.conf: a run that was interrupted had changed this file, and somebody"):
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     plant(hardened, rooted(rules))
     with pytest.raises(TlsError, match=r"pg_hba.conf: a run that was interrupted had changed this file, and somebody"):
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     assert rules.read_text().endswith("# by hand\n")
 
 
 def test_a_journal_that_the_os_user_removes_leaves_nothing_to_put_back_later(hardened: Server) -> None:
     hardened.settle()
     with dying():
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     (hardened.directory / "journal.json").unlink()
-    hardened.settle(**OTHERS)
+    hardened.settle(**OTHER_SETTINGS)
     after = everything(folder(hardened))
-    assert sorted(after) == sorted(NAMES)
-    plant(hardened, *(rooted(folder(hardened) / name) for name in NAMES))
-    hardened.converge(**OTHERS)
+    assert sorted(after) == sorted(CONFIGURATION_NAMES)
+    plant(hardened, *(rooted(folder(hardened) / name) for name in CONFIGURATION_NAMES))
+    hardened.converge(**OTHER_SETTINGS)
     assert everything(folder(hardened)) == after
 
 
 def test_a_journal_that_hides_files_of_root_leaves_nothing_to_put_back_later(hardened: Server) -> None:
     hardened.settle()
     with dying():
-        hardened.converge(**OTHERS)
+        hardened.converge(**OTHER_SETTINGS)
     plant(hardened)
     hardened.settle(hba="# another\n" + HBA)
-    assert sorted(everything(folder(hardened))) == sorted(NAMES)
+    assert sorted(everything(folder(hardened))) == sorted(CONFIGURATION_NAMES)
     assert hardened.converge(hba="# another\n" + HBA).changes == []
 
 
@@ -174,7 +174,7 @@ def test_a_link_that_moves_between_reading_and_writing_does_not_carry_content_in
 
     monkeypatch.setattr(Journal, "begin", flipping)
     with contextlib.suppress(TlsError):
-        hardened.converge(**{**OTHERS, "ident": ""}, plaintext="allow")
+        hardened.converge(**{**OTHER_SETTINGS, "ident": ""}, plaintext="allow")
     assert everything(folder(hardened)) == before
 
 

@@ -23,13 +23,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import faults, loops
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, NOW, Server
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, TODAY, Server
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
 # All of them take one or two minutes on two cores; of the suites that run side by side one is enough
-IS_WHOLE = bool(os.environ.get("ALL_FAULTS")) or os.environ.get("EXPECTED_POSTGRESQL", "15") == "15"
-SWITCHES = 200 if IS_WHOLE else 40
-NAMES = ["localhost", "127.0.0.1"]
-RESTARTS = 60 if os.environ.get("ALL_FAULTS") else 8
+IS_LONG = IS_THOROUGH or os.environ.get("EXPECTED_POSTGRESQL", "15") == "15"
+SWITCHES = 200 if IS_LONG else 40
+SERVER_NAMES = ["localhost", "127.0.0.1"]
+RESTARTS = 60 if IS_THOROUGH else 8
 # What a client may be told while its server is restarted; nothing of it is about certificates
 ABSENT = re.compile(
     r"Connection refused|starting up|shutting down|not yet accepting|in recovery mode|terminating connection"
@@ -58,9 +59,9 @@ class Storm:
         if outcome.request is None:
             assert outcome.changes != []
             return
-        request = {"id": "db1", "csr": outcome.request, "names": NAMES, "reasons": outcome.plan.reasons}
+        request = {"id": "db1", "csr": outcome.request, "names": SERVER_NAMES, "reasons": outcome.plan.reasons}
         order = signing.Order(str(self.ca), None, "server", [request], "90d")
-        self.server.converge(**wanted, certificate=signing.sign(order, NOW, is_dry=False).certificates["db1"])
+        self.server.converge(**wanted, certificate=signing.sign(order, TODAY, is_dry=False).certificates["db1"])
 
     def switch(self, number: int) -> None:
         """Make one of the changes that there are; each goes there and back in turn."""

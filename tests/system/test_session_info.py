@@ -16,26 +16,27 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import loops
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, Server
+from ansible_collections.pgops.tls.tests.clients import OTHER
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 HOSTILE = '<script>alert(1)</script>{{ 7 * 7 }}"'
-RULES = "hostssl all,replication app all cert\nhostnossl all all 127.0.0.1/32 trust\n"
-CLIENT = AUTHORITIES["client"]
-OTHER = issuing.new_authority("client", "P-256", NOW)
+TRUSTING_RULES = "hostssl all,replication app all cert\nhostnossl all all 127.0.0.1/32 trust\n"
+CLIENT_AUTHORITY = AUTHORITIES["client"]
 
-NOTHING: dict[str, Any] = {
+PLAIN_OPTIONS: dict[str, Any] = {
     "show": "all", "client_serials": {}, "client_issuing": "", "client_revoked": [],
     "names": [], "issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None,
 }  # fmt: skip
 
 
-def issued(directory: Path, name: str, role: str, authority: issuing.Authority = CLIENT) -> tuple[str, str]:
+def issued(directory: Path, name: str, role: str, authority: issuing.Authority = CLIENT_AUTHORITY) -> tuple[str, str]:
     """Write a certificate and key of a role; return what libpq is told to find them, and the serial number."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
-    validity = issuing.Validity(NOW - 300, NOW + DAY)
+    validity = issuing.Validity(TODAY - 300, TODAY + DAY)
     der = issuing.new_leaf(issuer, certificate.CLIENT_AUTH, issuing.Holder(role, ()), key.public_key(), validity)
     leaf = certificate.read_der(der, "leaf")
     (directory / f"{name}.crt").write_text(leaf.pem + authority.issuing.pem)
@@ -56,7 +57,7 @@ def session(server: Server, parameters: str, **environment: str) -> contextlib.A
 def mixed(server: Server) -> Server:
     """Give a managed server that still lets plaintext in."""
     server.cluster.psql("ALTER ROLE app REPLICATION")
-    server.options.update(plaintext="allow", hba=RULES)
+    server.options.update(plaintext="allow", hba=TRUSTING_RULES)
     server.settle()
     return server
 
@@ -64,7 +65,7 @@ def mixed(server: Server) -> Server:
 def ask(server: Server, **options: Any) -> dict[str, Any]:
     """Call what the module calls."""
     place = {"port": server.cluster.port, "login_unix_socket": server.cluster.socket_directory}
-    return sessions.result({**NOTHING, **place, "login_user": "postgres", **options}, NOW)
+    return sessions.result({**PLAIN_OPTIONS, **place, "login_user": "postgres", **options}, TODAY)
 
 
 def of(found: dict[str, Any], application: str) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def test_sessions_of_every_kind_are_told_apart(mixed: Server, tmp_path: Path) ->
             "user=postgres sslmode=disable replication=database dbname=postgres application_name=plain-standby",
         ):
             stack.enter_context(session(mixed, parameters))
-        found = ask(mixed, client_serials={"app": [serial]}, client_issuing=CLIENT.issuing.pem)
+        found = ask(mixed, client_serials={"app": [serial]}, client_issuing=CLIENT_AUTHORITY.issuing.pem)
     assert found["counts"] == {"TLSv1.3": 2, "local": 1, "plaintext": 2}
     assert [(of(found, name)["encryption"], of(found, name)["findings"]) for name in ("local", "plain", "tls")] == [
         ("none", []),
@@ -94,7 +95,7 @@ def test_sessions_of_every_kind_are_told_apart(mixed: Server, tmp_path: Path) ->
     told = of(found, "tls")
     assert (told["role"], told["database"], told["address"]) == ("app", "postgres", "127.0.0.1")
     assert (told["serial"], told["subject"], told["protocol"]) == (serial, "/CN=app", "TLSv1.3")
-    assert told["issuer"] == f"/CN={CLIENT.issuing.common_name}"
+    assert told["issuer"] == f"/CN={CLIENT_AUTHORITY.issuing.common_name}"
     assert [of(found, name)["type"] for name in ("tls", "standby", "plain-standby")] == [
         "client backend",
         "walsender",
@@ -111,7 +112,11 @@ def test_sessions_of_every_kind_are_told_apart(mixed: Server, tmp_path: Path) ->
 def test_sessions_from_before_a_renewal_are_found(mixed: Server, tmp_path: Path) -> None:
     old, old_serial = issued(tmp_path, "old", "app")
     new, new_serial = issued(tmp_path, "new", "app")
-    in_force = {"client_serials": {"app": [new_serial]}, "client_issuing": CLIENT.issuing.pem, "show": "findings"}
+    in_force = {
+        "client_serials": {"app": [new_serial]},
+        "client_issuing": CLIENT_AUTHORITY.issuing.pem,
+        "show": "findings",
+    }
     with session(mixed, f"user=app sslmode=require application_name=old {old}"):
         before = ask(mixed, **in_force)
         assert of(before, "old")["findings"] == ["old_certificate"]
@@ -142,7 +147,7 @@ def test_another_authority_is_told_and_what_is_not_known_is_not(mixed: Server, t
     files, serial = issued(tmp_path, "app", "app")
     with session(mixed, f"user=app sslmode=require application_name=one {files}"):
         assert of(ask(mixed, client_issuing=OTHER.issuing.pem), "one")["findings"] == ["other_issuer"]
-        both = OTHER.issuing.pem + CLIENT.issuing.pem
+        both = OTHER.issuing.pem + CLIENT_AUTHORITY.issuing.pem
         assert of(ask(mixed, client_issuing=both), "one")["findings"] == []
         assert of(ask(mixed, client_serials={"batch": ["1"]}), "one")["findings"] == []
         assert of(ask(mixed, client_serials={"app": ["1", serial]}), "one")["findings"] == []
@@ -152,7 +157,7 @@ def test_another_authority_is_told_and_what_is_not_known_is_not(mixed: Server, t
 def test_a_long_name_that_postgresql_cuts_is_recognised(mixed: Server, tmp_path: Path) -> None:
     role = "r" * 61
     mixed.cluster.psql(f'CREATE ROLE "{role}" LOGIN')
-    mixed.settle(hba=f'hostssl all "{role}" all cert\n{RULES}', on_lockout="allow")
+    mixed.settle(hba=f'hostssl all "{role}" all cert\n{TRUSTING_RULES}', on_lockout="allow")
     files, serial = issued(tmp_path, "long", role)
     with session(mixed, f"user={role} sslmode=require application_name=long {files}"):
         assert of(ask(mixed, client_serials={role: [serial]}), "long")["findings"] == []
@@ -185,7 +190,7 @@ def test_the_certificate_is_told_with_its_next_renewal(mixed: Server) -> None:
 def test_a_reload_that_is_missing_is_told(mixed: Server) -> None:
     before = mixed.served()
     chain = mixed.directory / "current" / "server.crt"
-    chain.write_bytes(CLIENT.issuing.pem.encode())
+    chain.write_bytes(CLIENT_AUTHORITY.issuing.pem.encode())
     told = ask(mixed)["certificate"]
     assert (told["is_on_disk"], told["sha256"], told["installed"]) == (False, before, None)
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pgops.tls.tests.shared import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r'^(?:DOCUMENTATION|RETURN) = r"""\n(.*?)^"""', re.MULTILINE | re.DOTALL)
-PLUGINS = [*(ROOT / "plugins" / "modules").glob("*.py"), *(ROOT / "plugins" / "filter").glob("*.py")]
+DOCUMENTED_BLOCK = re.compile(r'^(?:DOCUMENTATION|RETURN) = r"""\n(.*?)^"""', re.MULTILINE | re.DOTALL)
+PLUGIN_FILES = [*(ROOT / "plugins" / "modules").glob("*.py"), *(ROOT / "plugins" / "filter").glob("*.py")]
 SPECIFICATIONS = list(ROOT.glob("roles/*/meta/argument_specs.yml"))
 IN_TEXTS = ("description", "details", "short_description")
-VARIABLES = {
+ROLE_VARIABLES = {
     name
     for path in SPECIFICATIONS
     for point in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
@@ -29,7 +29,7 @@ VARIABLES = {
 def documents(path: Path) -> list[dict[str, Any]]:
     """Return the documentation in a file as data."""
     text = path.read_text(encoding="utf-8")
-    return [yaml.safe_load(part) or {} for part in (BLOCK.findall(text) if path.suffix == ".py" else [text])]
+    return [yaml.safe_load(part) or {} for part in (DOCUMENTED_BLOCK.findall(text) if path.suffix == ".py" else [text])]
 
 
 def sentences(data: Any) -> Iterator[str]:
@@ -41,7 +41,7 @@ def sentences(data: Any) -> Iterator[str]:
             yield from sentences(value)
 
 
-@pytest.fixture(params=sorted([*PLUGINS, *SPECIFICATIONS]), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.fixture(params=sorted([*PLUGIN_FILES, *SPECIFICATIONS]), ids=lambda path: str(path.relative_to(ROOT)))
 def texts(request: pytest.FixtureRequest) -> list[str]:
     """Give the texts of one file after the other."""
     found = [text for document in documents(request.param) for text in sentences(document)]
@@ -55,14 +55,14 @@ def test_no_text_has_the_markup_of_other_languages(texts: list[str]) -> None:
 
 def test_variables_of_roles_are_marked_as_options(texts: list[str]) -> None:
     marked = {name for text in texts for name in re.findall(r"C\((\w+)\)", text)}
-    assert marked & VARIABLES == set()
+    assert marked & ROLE_VARIABLES == set()
 
 
 def test_values_are_not_marked_as_code(texts: list[str]) -> None:
     assert [text for text in texts if re.search(r"C\((?:true|false|on|off|null|none|[0-9]+[mhdwy]?)\)", text)] == []
 
 
-@pytest.mark.parametrize("path", sorted(PLUGINS), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", sorted(PLUGIN_FILES), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_plugin_says_since_when_it_exists(path: Path) -> None:
     assert documents(path)[0]["version_added"]
 

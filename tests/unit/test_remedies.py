@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-OURS = r"[^\s`]*(?:pgops|etc/postgresql/tls)"  # what the collection alone has made
-FORMS = {
+OUR_PLACES = r"[^\s`]*(?:pgops|etc/postgresql/tls)"  # what the collection alone has made
+FORBIDDEN_REMEDIES = {
     "gives files to somebody": r"\b(?:chown|chgrp)\b",
     "gives rights to others": (
         r"\bchmod +(?!(?:-\w+ +)*(?:0?[0-7]00\b|(?:go|g|o|a)*-[rwx]))\S"  # all but 600 and the like, and o-w
@@ -25,9 +25,11 @@ FORMS = {
         r"|(?i:\bgive (?:it|that|this)(?: file| directory)? (?:to|the)\b)|\bor the write permission\b"
     ),
     "changes a whole tree": r"\b(?:chmod|chown|chgrp)\b[^.;`]*(?: -\w*R|--recursive|\(-R\))",
-    "removes what others may need": rf"\brm +(?:-\w+ +)*(?!-|{OURS})[^\s|]|\bfind\b.* -delete\b|(?i:\bmove it away\b)",
+    "removes what others may need": (
+        rf"\brm +(?:-\w+ +)*(?!-|{OUR_PLACES})[^\s|]|\bfind\b.* -delete\b|(?i:\bmove it away\b)"
+    ),
 }
-TEXTS = [
+SEARCHED_TEXTS = [
     *(
         path
         for top in ("roles", "playbooks")
@@ -61,7 +63,7 @@ def of_text(path: Path) -> Iterator[str]:
 
 def wrong(texts: Iterator[str]) -> list[str]:
     """Return what is told that hurts."""
-    return [f"{what}: {text}" for text in texts for what, form in FORMS.items() if re.search(form, text)]
+    return [f"{what}: {text}" for text in texts for what, form in FORBIDDEN_REMEDIES.items() if re.search(form, text)]
 
 
 def test_no_message_hurts() -> None:
@@ -71,7 +73,7 @@ def test_no_message_hurts() -> None:
 
 
 def test_no_command_of_a_page_or_role_hurts() -> None:
-    found = {path: wrong(of_text(path)) for path in TEXTS}
+    found = {path: wrong(of_text(path)) for path in SEARCHED_TEXTS}
     assert sum("``" in path.read_text(encoding="utf-8") for path in found) > 10
     assert {str(path): told for path, told in found.items() if told} == {}
 

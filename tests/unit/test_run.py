@@ -93,13 +93,13 @@ def test_the_actions_of_molecule_are_counted(
 
 def test_playbooks_run_in_one_container_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
     arguments = {name: tests for name, _suite, tests in run.system_jobs([])}
-    of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOKS}" in given]
+    of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOK_TESTS}" in given]
     assert set(arguments) - set(of_system) == {"playbooks", "servers", "oldest-python"}
-    assert arguments["playbooks"] == [run.PLAYBOOKS]
+    assert arguments["playbooks"] == [run.PLAYBOOK_TESTS]
     whole, *ignored = arguments[run.CONTROLLER]
     assert (whole, set(ignored)) == (
         "tests/system",
-        {f"--ignore={path}" for path in (run.PLAYBOOKS, *arguments["servers"])},
+        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *arguments["servers"])},
     ), "what one job leaves out others run"
     assert [name for name, given in arguments.items() if any("tests/unit" in one for one in given)] == ["oldest-python"]
     assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
@@ -132,14 +132,20 @@ def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeyp
     assert names(run.system_jobs([])) == [
         *("playbooks", "trixie", "servers", "oldest-python", "bullseye", "bookworm", "sid")
     ]
-    assert run.system_tests("sid", [])[:-1] == run.SAMPLE["sid"]
-    assert all((TESTS.parent / test).is_file() for tests in run.SAMPLE.values() for test in tests)
-    assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.SUITES)
+    assert run.system_tests("sid", [])[:-1] == run.SAMPLE_TESTS["sid"]
+    assert all((TESTS.parent / test).is_file() for tests in run.SAMPLE_TESTS.values() for test in tests)
+    assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.VERSION_OF_SUITE)
     monkeypatch.setenv("ALL_FAULTS", "1")
-    assert set(names(run.system_jobs([]))) == {"playbooks", "servers", "oldest-python", *run.SUITES, *run.NEWER}
-    assert run.system_tests("bookworm", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
-    assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOKS}"]
-    assert names(run.system_jobs([f"{run.PLAYBOOKS}/test_x.py"])) == [run.CONTROLLER]
+    assert set(names(run.system_jobs([]))) == {
+        "playbooks",
+        "servers",
+        "oldest-python",
+        *run.VERSION_OF_SUITE,
+        *run.NEWER,
+    }
+    assert run.system_tests("bookworm", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
+    assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
+    assert names(run.system_jobs([f"{run.PLAYBOOK_TESTS}/test_x.py"])) == [run.CONTROLLER]
 
 
 def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
@@ -158,7 +164,7 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
         return work
 
     for name in run.QUICK:
-        monkeypatch.setitem(run.STEPS, name, step(name, name in ("collection", "lint")))
+        monkeypatch.setitem(run.RUN_STEPS, name, step(name, name in ("collection", "lint")))
     count = run.run_steps(run.QUICK, [])
     assert (count.passed, count.failed) == (len(run.QUICK), 1)
     assert set(begun[:2]) == {"collection", "lint"}
@@ -167,9 +173,9 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
 
 
 def test_the_matrix_is_part_of_test_all_alone(run: Any) -> None:
-    assert set(run.ALL) - set(run.QUICK) == {"controllers", "matrix", "importer"}
-    assert set(run.SUITES | run.NEWER) == set(matrix.SUITES.values())
-    assert {f"pg{version}" for version in (run.SUITES | run.NEWER).values()} == set(matrix.SUITES)
+    assert set(run.ALL_STEPS) - set(run.QUICK) == {"controllers", "matrix", "importer"}
+    assert set(run.VERSION_OF_SUITE | run.NEWER) == set(matrix.SUITE_OF_SERVER.values())
+    assert {f"pg{version}" for version in (run.VERSION_OF_SUITE | run.NEWER).values()} == set(matrix.SUITE_OF_SERVER)
 
 
 def test_the_grid_of_versions_shows_what_was_not_tried() -> None:

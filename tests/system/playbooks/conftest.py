@@ -20,11 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = ROOT / ".ansible" / "collections"
-SITE = ROOT / "playbooks" / "site.yml"
-PASSPHRASE = "never-to-be-seen-4711"
+from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, PASSPHRASE, SITE
 
 
 def settings(directory: Path) -> dict[str, str]:

@@ -8,13 +8,11 @@ Clients connect all the time while playbooks run. What was written by hand stays
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ansible_collections.pgops.tls.tests import adoption
 from ansible_collections.pgops.tls.tests.adoption import (
     WITHOUT_RULES,
@@ -26,8 +24,7 @@ from ansible_collections.pgops.tls.tests.adoption import (
     refused,
     start,
 )
-
-ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: each server is a minute")
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 # What Debian's pg_createcluster leaves in pg_hba.conf
 DEBIAN = """\
@@ -53,7 +50,7 @@ host    replication     all             ::1/128                 scram-sha-256
 """
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_debian_cluster_with_passwords(site_on: Callable[[Any], Any], cluster: Any, server_authority: Any) -> None:
     site = site_on(cluster)
     shop, other = site.os_users
@@ -90,7 +87,7 @@ def test_a_debian_cluster_with_passwords(site_on: Callable[[Any], Any], cluster:
     adopted.remove()
 
 
-CERTIFICATES = """\
+CERTIFICATE_RULES = """\
 local    all          postgres                   peer
 # programs log in with certificates of the old authority
 hostssl  all          app       all              cert
@@ -103,7 +100,7 @@ host     all          report    ::1/128          scram-sha-256
 BY_ALTER_SYSTEM = {"ssl": "on", "ssl_cert_file": "ours.crt", "ssl_key_file": "ours.key", "ssl_ca_file": "clients.crt"}
 
 
-@ALL
+@ONLY_THOROUGH
 def test_tls_by_alter_system_with_authorities_of_its_own(
     site_on: Callable[[Any], Any], cluster: Any, server_authority: Any, client_authority: Any
 ) -> None:
@@ -112,7 +109,7 @@ def test_tls_by_alter_system_with_authorities_of_its_own(
     pair = server_authority.issue("ours", "serverAuth", "DNS:localhost,IP:127.0.0.1,IP:::1")
     for name, path in zip(("ours.crt", "ours.key", "clients.crt"), (*pair, client_authority.root)):
         cluster.write(name, path.read_bytes())
-    start(cluster, "", CERTIFICATES, "people  alice.smith  alice\n")
+    start(cluster, "", CERTIFICATE_RULES, "people  alice.smith  alice\n")
     for name, value in BY_ALTER_SYSTEM.items():
         cluster.psql(f"ALTER SYSTEM SET {name} = '{value}'")
     cluster.reload()

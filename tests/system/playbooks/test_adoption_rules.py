@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from ansible_collections.pgops.tls.tests import adoption
 from ansible_collections.pgops.tls.tests.adoption import Adopted, Client, adopt, client, make_roles, refused, start
-
-ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: each server is a minute")
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 # Up to 15 words come from files; from 16 on lines do, too, and names may be regular expressions
 WRITTEN = r"""# pg_hba.conf of the shop.  Put together by many hands since 2012; ask Bob before you touch it!
@@ -59,7 +56,7 @@ host    all             mallory         all                     reject
 host    all             app             127.0.0.66/32           reject
 host    all             all             127.0.0.77  255.255.255.255  reject
 """
-MAPS = """# MAPNAME  SYSTEM-USERNAME  PG-USERNAME
+MAP_FILE = """# MAPNAME  SYSTEM-USERNAME  PG-USERNAME
 people     "Alice Smith"        alice
 people     /^(.*)@example\\.com$ \\1
 audit      /^aud-(.*)$        \\1
@@ -84,7 +81,7 @@ def written(cluster: Any, major: int) -> str:
     return text + "include late.conf\ninclude_if_exists nothing.conf\ninclude_dir hba.d\n"
 
 
-@ALL
+@ONLY_THOROUGH
 def test_rules_of_many_hands(
     site_on: Callable[[Any], Any], cluster: Any, server_authority: Any, client_authority: Any
 ) -> None:
@@ -97,7 +94,7 @@ def test_rules_of_many_hands(
     for name, path in zip(("db.crt", "db.key", "clients.crt"), (*pair, client_authority.root)):
         cluster.write(name, path.read_bytes())
     settings = "ssl = on\nssl_cert_file = 'db.crt'\nssl_key_file = 'db.key'\nssl_ca_file = 'clients.crt'\n"
-    start(cluster, settings, rules, MAPS)
+    start(cluster, settings, rules, MAP_FILE)
     make_roles(cluster)
     encrypted = "SET password_encryption = 'scram-sha-256'; CREATE ROLE {} LOGIN PASSWORD 'old'"
     for role in ("alice", "batch", "auditor", "librarian", '"Dr. Who"', "mallory"):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-AUTHORITIES = [{"hosts": "all", "gather_facts": False, "roles": ["pgops.tls.postgres_ca"]}]
+CA_PLAYBOOK = [{"hosts": "all", "gather_facts": False, "roles": ["pgops.tls.postgres_ca"]}]
 # What tells that a mistake was not foreseen
 UNFORESEEN = re.compile(
     r"Traceback|AttributeError|KeyError|TypeError|ValueError|Unexpected|MODULE FAILURE|object has no|template error"
@@ -31,7 +31,7 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     """Make the authorities and the role that logs in; the rest is as it was."""
     made = site_on(shared_cluster)
     shared_cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE weak LOGIN")
-    done = made.run(playbook=AUTHORITIES)
+    done = made.run(playbook=CA_PLAYBOOK)
     assert done.returncode == 0, done.stdout + done.stderr
     return made
 
@@ -318,7 +318,7 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
         who = [{"role": "app", "os_user": site.os_users[0]}]
         issuing = "{{ postgres_ca_authorities.client.issuing }}"
         task = {"pgops.tls.client": {**common, "identities": who, "issuing": issuing}}
-    playbook = [*AUTHORITIES, {"hosts": host, "gather_facts": False, "tasks": [task]}]
+    playbook = [*CA_PLAYBOOK, {"hosts": host, "gather_facts": False, "tasks": [task]}]
     side = "behind" if apart > 0 else "ahead of"
     message = rf"The clock of this host is 30\d s {side} the controller's\. .* by 300 s only.* Synchronise them"
     refused(site, message, playbook=playbook)

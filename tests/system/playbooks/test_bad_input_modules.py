@@ -28,6 +28,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 from ansible_collections.pgops.tls.tests import bad_inputs, bad_variables, clients
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
 MODULES = ("server", "client", "certificate", "certificate_authority", "connection_info", "probe_info")
 PATIENCE = 60  # seconds after which a module hangs
@@ -181,11 +182,11 @@ def test_bad_options_are_refused_by_their_name(world: World, bad: Any, capsys: p
     assert world.site.files() == before
 
 
-@pytest.mark.parametrize("name", bad_inputs.REQUESTS)
+@pytest.mark.parametrize("name", bad_inputs.BAD_REQUESTS)
 def test_a_bad_request_is_refused_and_the_others_are_signed(
     world: World, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given, message = bad_inputs.REQUESTS[name]
+    given, message = bad_inputs.BAD_REQUESTS[name]
     before = world.site.files()
     result, written = world.call("certificate", capsys, requests=[{"id": "db1", **given}])
     world.tried.add(f"request {name}")
@@ -229,7 +230,7 @@ def forbidden(path: Path) -> None:
     path.chmod(0)
 
 
-KINDS: dict[str, Callable[[Path], object]] = {
+FILE_KINDS: dict[str, Callable[[Path], object]] = {
     "directory": lambda path: (path / "inside").mkdir(parents=True),
     "pipe": pipe,
     "socket": listening,
@@ -241,7 +242,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "garbage": lambda path: path.write_bytes(bytes(range(256)) * 40),
     "key": lambda path: path.write_text(bad_inputs.KEY),
 }
-PLACES = {
+FILE_PLACES = {
     "server": [
         "current", "current/server.crt", "current/server.key", "current/ssl.conf", "current/trusted-clients.crt",
         "pending/server.key", "pending", "generations", "journal.json", "backup",
@@ -258,8 +259,10 @@ PLACES = {
     "certificate": ["ledger.jsonl", "server/0001/issuing.key"],
     "connection_info": [".postgresql/pgops/current/app/postgresql.crt", ".postgresql/pgops/current/root.crt"],
 }  # fmt: skip
-EVERY = [(module, place, kind) for module, places in PLACES.items() for place in places for kind in KINDS]
-PLANTED = EVERY if os.environ.get("ALL_FAULTS") else EVERY[::7]  # no divisor of the kinds: each has its turn
+EVERY_PLACE = [
+    (module, place, kind) for module, places in FILE_PLACES.items() for place in places for kind in FILE_KINDS
+]
+PLANTED = EVERY_PLACE if IS_THOROUGH else EVERY_PLACE[::7]  # no divisor of the kinds: each has its turn
 
 
 @pytest.fixture
@@ -286,7 +289,7 @@ def test_whatever_lies_at_a_path_is_named_or_repaired(
     module, place, kind = planted
     path = copied[module] / place
     subprocess.run(["rm", "-rf", path], check=True)
-    KINDS[kind](path)
+    FILE_KINDS[kind](path)
     before = world.site.files()
     for check_mode in (True, False):
         began = time.monotonic()

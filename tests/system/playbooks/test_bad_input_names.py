@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
-ROLES = [
+ODD_ROLES = [
     'R\u00f4le "x"; $(id)',
     "it's `id`",
     "a, b #c",
@@ -28,20 +29,20 @@ ROLES = [
     "\u00e9" * 31 + "x",
 ]
 DATABASE = "shop\"; DROP DATABASE 'x', $(id) #\u00fc"
-pytestmark = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes a minute")
+pytestmark = ONLY_THOROUGH
 
 
 @pytest.fixture(scope="module")
 def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     """Set up a server and a client whose roles and database have such names."""
     made = site_on(shared_cluster)
-    for role in ROLES:
+    for role in ODD_ROLES:
         shared_cluster.psql(f"CREATE ROLE {quoted(role)} LOGIN")
     shared_cluster.psql("CREATE ROLE app LOGIN")
     shared_cluster.psql(f"CREATE DATABASE {quoted(DATABASE)} TEMPLATE template0")
     wanted = made.inventory()
     wanted["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"] = [
-        {"role": role, "os_user": made.os_users[0], "databases": [DATABASE]} for role in ROLES
+        {"role": role, "os_user": made.os_users[0], "databases": [DATABASE]} for role in ODD_ROLES
     ]
     made.wanted = wanted
     done = made.run(inventory=wanted)
@@ -54,7 +55,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ODD_ROLES)
 def test_the_role_logs_in_by_its_service_and_is_itself(site: Any, role: str) -> None:
     home = site.homes / site.os_users[0]
     value = f"service={conninfo(role)} host=localhost port={site.cluster.port}"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.endings import well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 DROP = [{"ansible.builtin.import_playbook": "pgops.tls.drop_ca"}]
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
-AUTHORITIES = ("client", "server")
-pytestmark = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes a minute")
+DROPPED = ("client", "server")
+pytestmark = ONLY_THOROUGH
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def trusted(site: Any, authority: str) -> list[str | None]:
 
 
 @pytest.mark.parametrize("confirmed", ["", "another root"])
-@pytest.mark.parametrize("authority", AUTHORITIES)
+@pytest.mark.parametrize("authority", DROPPED)
 def test_unconfirmed_it_shows_what_breaks_and_changes_nothing(site: Any, authority: str, confirmed: str) -> None:
     before = site.files()
     done = drop(site, authority, confirmed)
@@ -77,9 +77,9 @@ def test_which_one_has_to_be_said(site: Any) -> None:
     assert site.files() == before
 
 
-@pytest.mark.parametrize("authority", AUTHORITIES)
+@pytest.mark.parametrize("authority", DROPPED)
 def test_confirmed_nobody_trusts_the_root_any_more_and_everybody_connects(site: Any, authority: str) -> None:
-    old, other = root(site, authority), AUTHORITIES[1 - AUTHORITIES.index(authority)]
+    old, other = root(site, authority), DROPPED[1 - DROPPED.index(authority)]
     kept = trusted(site, other)
     output = well(drop(site, authority, old.split()[-1]))
     assert re.search(r"(\d\d) connections from 1 client hosts?: \1 as expected", output), output
@@ -105,4 +105,4 @@ def test_the_last_phase_of_a_rollover_ends_it(site: Any) -> None:
     options = ("-e", "postgres_ca_phase=finish")
     well(site.run(*options, playbook=ROTATE))
     assert not list(site.authorities.glob("*/retir*/*/*.key"))
-    assert len(list(site.authorities.glob("*/retired/0001/root.crt"))) == len(AUTHORITIES)
+    assert len(list(site.authorities.glob("*/retired/0001/root.crt"))) == len(DROPPED)

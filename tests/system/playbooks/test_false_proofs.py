@@ -17,7 +17,7 @@ from ansible.plugins.connection import local
 from ansible_collections.pgops.tls.tests.relays import Relay
 
 ALIAS = "127.0.0.3"
-HOSTS = f"127.0.0.1 db1.test\n127.0.0.2 db2.test\n{ALIAS} db.test\n"
+HOSTS_FILE = f"127.0.0.1 db1.test\n127.0.0.2 db2.test\n{ALIAS} db.test\n"
 
 
 class Row(NamedTuple):
@@ -39,7 +39,7 @@ def relay(shared_cluster: Any, shared_second_cluster: Any) -> Iterator[Relay]:
     hosts = Path("/etc/hosts")
     before = hosts.read_text()
     targets = [("127.0.0.1", shared_cluster.port), ("127.0.0.2", shared_second_cluster.port)]
-    hosts.write_text(before + HOSTS)
+    hosts.write_text(before + HOSTS_FILE)
     try:
         with Relay(targets, (ALIAS, shared_cluster.port)).leading() as leading:
             yield leading

@@ -18,16 +18,19 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-OWN = "tests/system/playbooks/test_guides.py"
-HOSTS = {"127.0.1.1": "db1", "127.0.1.2": "db2", "127.0.1.3": "app1", "127.0.1.4": "report1"}
+THIS_FILE = "tests/system/playbooks/test_guides.py"
+HOST_OF_ADDRESS = {"127.0.1.1": "db1", "127.0.1.2": "db2", "127.0.1.3": "app1", "127.0.1.4": "report1"}
 SOCKETS = {"main": "/run/postgresql", "second": "/run/postgresql-db2"}  # clusters; they listen on db1 and db2
 OS_USERS = ("shop", "reporting")
 # What the hosts had before: roles, one of them with a password, who is let in by a line that somebody wrote by hand
 BEFORE = ["CREATE ROLE app LOGIN PASSWORD 'old'", "CREATE DATABASE shop OWNER app", "CREATE ROLE report LOGIN"]
-HBA = "\n# the shop, as set up in 2019\nhost  shop  app  127.0.0.0/8  scram-sha-256\n"
+SHOP_RULE = "\n# the shop, as set up in 2019\nhost  shop  app  127.0.0.0/8  scram-sha-256\n"
 # What differs from hosts of their own: both clusters have one /etc and one /run
-SECOND = f"postgres_server_login_unix_socket: {SOCKETS['second']}\npostgres_server_directory: /etc/postgresql/tls/db2\n"
+SECOND_SERVER = (
+    f"postgres_server_login_unix_socket: {SOCKETS['second']}\npostgres_server_directory: /etc/postgresql/tls/db2\n"
+)
 
 
 def blocks(page: Path) -> list[guides.Block]:
@@ -35,8 +38,8 @@ def blocks(page: Path) -> list[guides.Block]:
     return guides.blocks(page.name, page.read_text(encoding="utf-8"))
 
 
-PAGES = [page for page in guides.pages() if any(OWN in block.tests() for block in blocks(page))]
-if not os.environ.get("ALL_FAULTS"):  # as make test-all sets it: each page is a minute
+PAGES = [page for page in guides.pages() if any(THIS_FILE in block.tests() for block in blocks(page))]
+if not IS_THOROUGH:  # as make test-all sets it: each page is a minute
     PAGES = [page for page in PAGES if page.stem == "guide_getting_started"]
 
 
@@ -65,7 +68,7 @@ def make_clusters(version: str) -> None:
         own = f"listen_addresses = '127.0.1.{number}'\nport = 5432\nunix_socket_directories = '{socket}'\nfsync = off\n"
         (conf / "conf.d" / "own.conf").write_text(own)
         rules = (conf / "pg_hba.conf").read_text()
-        (conf / "pg_hba.conf").write_text(re.sub(r"(?m)^host +all .*\n", "", rules) + HBA)
+        (conf / "pg_hba.conf").write_text(re.sub(r"(?m)^host +all .*\n", "", rules) + SHOP_RULE)
         control = ["/usr/lib/postgresql/{v}/bin/pg_ctl", "-D", "/var/lib/postgresql/{v}/{n}", "-o"]
         control += ["-c config_file={c}/postgresql.conf", "-l", "/var/log/postgresql/postgresql-{v}-{n}.log", "-w"]
         start = [part.format(v=version, n=name, c=conf) for part in control]
@@ -84,13 +87,13 @@ def fleet(tmp_path: Path) -> Iterator[Path]:
     before = hosts.read_text()
     kept = {name: (own / name / "conf.d" / "listen.conf").read_text() for name in SOCKETS}
     drop_clusters(version)
-    hosts.write_text(before + "".join(f"{address} {name}.example.com\n" for address, name in HOSTS.items()))
+    hosts.write_text(before + "".join(f"{address} {name}.example.com\n" for address, name in HOST_OF_ADDRESS.items()))
     try:
         for name in OS_USERS:
             run("useradd", "--create-home", "--shell", "/bin/bash", name)
         make_clusters(version)
         (tmp_path / "host_vars").mkdir()
-        (tmp_path / "host_vars" / "db2.example.com.yml").write_text(SECOND)
+        (tmp_path / "host_vars" / "db2.example.com.yml").write_text(SECOND_SERVER)
         yield tmp_path
     finally:
         hosts.write_text(before)
@@ -154,7 +157,7 @@ def test_the_page_can_be_followed_step_by_step(page: Path, fleet: Path) -> None:
         if block.language == "yaml" and re.fullmatch(r"[\w/.-]+\.yml", block.caption):
             (fleet / block.caption).parent.mkdir(exist_ok=True)
             (fleet / block.caption).write_text(block.text)
-        elif OWN in block.tests():
+        elif THIS_FILE in block.tests():
             wrong = follow(block, fleet)
             if wrong:
                 pytest.fail(wrong, pytrace=False)  # whole: an assertion would shorten it
@@ -162,7 +165,7 @@ def test_the_page_can_be_followed_step_by_step(page: Path, fleet: Path) -> None:
 
 def test_a_command_that_fails_or_prints_something_else_is_found(tmp_path: Path) -> None:
     def said(text: str) -> str:
-        return follow(guides.Block("page", 1, "code-block", "console", f"Run by {OWN}", text), tmp_path)
+        return follow(guides.Block("page", 1, "code-block", "console", f"Run by {THIS_FILE}", text), tmp_path)
 
     assert said("$ echo a; echo b\na\nb\n$ true") == ""
     assert said("$ seq 9\n1\n...\n9\n$ echo one two\none ...") == ""

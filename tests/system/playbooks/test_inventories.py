@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import guides
 from ansible_collections.pgops.tls.tests.endings import refused, well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 UNPARSED = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
 MADE = '"make the server CA: '
-AUTHORITIES = ("--tags", "always")  # makes them, and touches no host
+AUTHORITIES_ONLY = ("--tags", "always")  # makes them, and touches no host
 SERVER_CA, CLIENT_CA = "server/0001/root.crt", "client/0001/root.crt"
 LOOKUP = re.compile(r"\{\{ lookup\('ansible\.builtin\.file', inventory_dir ~ '/([\w/.-]+)'\) \}\}")
 # The places that show how a certificate of others is read from a file, and the variable that each is about
@@ -31,7 +32,6 @@ SHOWN = {
     "roles/postgres_server/README.md": "postgres_server_extra_trusted_clients",
     "roles/postgres_client/README.md": "postgres_client_extra_roots",
 }
-ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes a minute")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def written(site: Any, path: str, inventory: dict[str, Any] | None = None) -> Pa
 def test_a_directory_of_inventories_has_its_authorities_beside_it(site: Any) -> None:
     written(site, "inventories/prod/hosts.yml")
     for expected in (True, False):
-        output = well(site.run(*AUTHORITIES, sources=["inventories/prod"], environment=UNPARSED))
+        output = well(site.run(*AUTHORITIES_ONLY, sources=["inventories/prod"], environment=UNPARSED))
         assert "WARNING" not in output, output
         assert (MADE in output) is expected
     assert (site.directory / "inventories/prod-postgres-ca" / SERVER_CA).exists()
@@ -65,14 +65,14 @@ def test_a_directory_of_inventories_has_its_authorities_beside_it(site: Any) -> 
 def test_authorities_that_are_inside_already_stay_in_use_until_they_are_moved(site: Any) -> None:
     written(site, "prod/hosts.yml")
     before, after = site.directory / "prod/postgres-ca", site.directory / "prod-postgres-ca"
-    well(site.run(*AUTHORITIES))
+    well(site.run(*AUTHORITIES_ONLY))
     site.authorities.rename(before)
-    output = re.sub(r"\s+", " ", well(site.run(*AUTHORITIES, sources=["prod"])))
+    output = re.sub(r"\s+", " ", well(site.run(*AUTHORITIES_ONLY, sources=["prod"])))
     assert MADE not in output
     (command,) = set(re.findall(r"It stays in use\. Move it: (mv \S+ \S+)\.", output))
     assert command == f"mv {before} {after}"
     subprocess.run(command.split(), check=True)
-    output = well(site.run(*AUTHORITIES, sources=["prod"], environment=UNPARSED))
+    output = well(site.run(*AUTHORITIES_ONLY, sources=["prod"], environment=UNPARSED))
     assert "WARNING" not in output, output
     assert MADE not in output
 
@@ -80,7 +80,7 @@ def test_authorities_that_are_inside_already_stay_in_use_until_they_are_moved(si
 def test_a_place_that_is_not_certain_is_refused_by_the_name_of_the_variable(site: Any) -> None:
     written(site, "a/hosts.yml")
     written(site, "b/hosts.yml")
-    output = refused(site.run(*AUTHORITIES, sources=["a/hosts.yml", "b"]))
+    output = refused(site.run(*AUTHORITIES_ONLY, sources=["a/hosts.yml", "b"]))
     places = f"{site.directory}/a/postgres-ca or {site.directory}/b-postgres-ca"
     assert f"postgres_ca_directory: not set, and there are several inventories (.*), so it could be {places}" in re.sub(
         r"inventories \(.*?\)", "inventories (.*)", output
@@ -88,7 +88,7 @@ def test_a_place_that_is_not_certain_is_refused_by_the_name_of_the_variable(site
     assert list(site.directory.rglob("*postgres-ca")) == []
 
     named = {"postgres_ca_directory": str(site.directory / "a" / "authorities")}
-    well(site.run(*AUTHORITIES, "-e", json.dumps(named), sources=["a/hosts.yml", "b"]))
+    well(site.run(*AUTHORITIES_ONLY, "-e", json.dumps(named), sources=["a/hosts.yml", "b"]))
     assert (site.directory / "a" / "authorities" / SERVER_CA).exists()
 
 
@@ -106,7 +106,7 @@ def test_names_alone_are_no_place_and_neither_is_the_inventory_itself(site: Any)
 # Whose they are
 
 
-@ALL
+@ONLY_THOROUGH
 def test_the_authorities_belong_to_whoever_runs_ansible_although_all_hosts_become_another_user(site: Any) -> None:
     inventory = site.inventory()
     other = site.os_users[1]
@@ -126,7 +126,7 @@ def test_the_authorities_belong_to_whoever_runs_ansible_although_all_hosts_becom
     inventory["ungrouped"] = {"hosts": {"ca1": {}}}
     place = site.homes / other / "authorities"
     own = {"postgres_ca_host": "ca1", "postgres_ca_directory": str(place), "postgres_ca_lost": True}
-    well(site.run(*AUTHORITIES, "--limit", "app1", inventory=inventory, **own))
+    well(site.run(*AUTHORITIES_ONLY, "--limit", "app1", inventory=inventory, **own))
     assert (place / CLIENT_CA).stat().st_uid == pwd.getpwnam(other).pw_uid
     shutil.rmtree(place)
 
@@ -134,7 +134,7 @@ def test_the_authorities_belong_to_whoever_runs_ansible_although_all_hosts_becom
 # What no host may be given
 
 
-@ALL
+@ONLY_THOROUGH
 def test_no_authorities_are_made_where_a_host_has_tls_from_others(site: Any) -> None:
     site.cluster.psql("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
     done = well(site.run("--skip-tags", "verify"))
@@ -166,17 +166,17 @@ def test_no_authorities_are_made_where_a_host_has_tls_from_others(site: Any) -> 
     assert well(site.run("--limit", "db1,app1")).count("changed=0") == 2
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_first_run_names_hosts_that_could_not_be_asked_and_makes_nothing_if_none_could(site: Any) -> None:
     inventory = site.inventory()
     silent = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     inventory["postgres_servers"]["hosts"]["db2"] = silent
     inventory["postgres_clients"]["hosts"] = {}
-    output = refused(site.run(*AUTHORITIES, "--limit", "db2", inventory={**inventory, "postgres_servers": {
+    output = refused(site.run(*AUTHORITIES_ONLY, "--limit", "db2", inventory={**inventory, "postgres_servers": {
         "hosts": {"db2": silent}}}))  # fmt: skip
     assert "no host could be asked whether it has TLS from others: db2 could not be asked: " in output
     assert not site.authorities.exists()
-    assert '"db2 could not be asked: ' in well(site.run(*AUTHORITIES, inventory=inventory))
+    assert '"db2 could not be asked: ' in well(site.run(*AUTHORITIES_ONLY, inventory=inventory))
     assert (site.authorities / SERVER_CA).exists()
 
 
@@ -184,7 +184,7 @@ def test_a_first_run_names_hosts_that_could_not_be_asked_and_makes_nothing_if_no
 
 
 def test_the_line_that_the_documentation_shows_reads_the_file(site: Any) -> None:
-    well(site.run(*AUTHORITIES))
+    well(site.run(*AUTHORITIES_ONLY))
     wanted = {}
     for page, variable in SHOWN.items():
         text = re.sub(r"\s+", " ", (guides.ROOT / page).read_text(encoding="utf-8"))
@@ -206,12 +206,12 @@ def test_the_line_that_the_documentation_shows_reads_the_file(site: Any) -> None
         assert "postgres_server_extra_trusted_clients: certificates of 'PostgreSQL client root CA" in output, output
 
 
-@ALL
+@ONLY_THOROUGH
 def test_a_fact_that_nobody_gathered_is_named_with_what_to_do_and_counts_once_it_is_gathered(site: Any) -> None:
     inventory = site.inventory()
     server = inventory["postgres_servers"]["hosts"]["db1"]
     server["postgres_server_names"] = ["localhost", "{{ ansible_fqdn }}"]
-    output = refused(site.run(*AUTHORITIES, inventory=inventory))
+    output = refused(site.run(*AUTHORITIES_ONLY, inventory=inventory))
     told = r"db1: postgres_server_names: .{0,5}ansible_fqdn.{0,5} is undefined\. .*Write ansible_facts\['fqdn'\], and"
     assert re.search(told, output), output
     assert not site.authorities.exists()
@@ -220,7 +220,7 @@ def test_a_fact_that_nobody_gathered_is_named_with_what_to_do_and_counts_once_it
     well(site.run("--check", "--limit", "db1", playbook=playbook, inventory=inventory))
 
 
-@ALL
+@ONLY_THOROUGH
 def test_one_server_under_two_names_is_set_up_for_one_of_them(site: Any) -> None:
     site.cluster.psql("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
     inventory = site.inventory()

@@ -20,8 +20,8 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     return site_on(shared_cluster)
 
 
-OWN = {"postgres_server_hba": [{"user": "report", "method": "cert"}], "postgres_server_hba_mode": "replace"}
-MISSING = "takes the certificates of these roles of postgres_client_identities: app in database all: no rule matches"
+OWN_RULES = {"postgres_server_hba": [{"user": "report", "method": "cert"}], "postgres_server_hba_mode": "replace"}
+NOT_TAKEN = "takes the certificates of these roles of postgres_client_identities: app in database all: no rule matches"
 
 
 @pytest.mark.parametrize("option", ["--check", "--diff"])
@@ -29,28 +29,30 @@ def test_an_identity_without_a_rule_in_rules_of_ones_own_is_found_before_the_ser
     site: Any, option: str
 ) -> None:
     files = (site.cluster.data / "pg_hba.conf").read_bytes()
-    done = site.run(option, **OWN)
+    done = site.run(option, **OWN_RULES)
     assert done.returncode != 0, done.stdout
-    assert MISSING in done.stdout, done.stdout
+    assert NOT_TAKEN in done.stdout, done.stdout
     assert "{database: all, user: app, method: cert}" in done.stdout
     assert (site.cluster.data / "pg_hba.conf").read_bytes() == files
     assert site.cluster.psql("SHOW ssl") == "off"
 
 
 def test_with_such_a_rule_the_run_goes_through(site: Any) -> None:
-    rules = [*OWN["postgres_server_hba"], {"user": "app", "address": "samehost", "method": "cert"}]
-    done = site.run(**{**OWN, "postgres_server_hba": rules})
+    rules = [*OWN_RULES["postgres_server_hba"], {"user": "app", "address": "samehost", "method": "cert"}]
+    done = site.run(**{**OWN_RULES, "postgres_server_hba": rules})
     assert done.returncode == 0, done.stdout
 
 
 def test_an_identity_that_came_later_is_found_at_the_server_although_its_rules_stay(site: Any) -> None:
-    rules = [*OWN["postgres_server_hba"], {"user": "app", "address": "samehost", "method": "cert"}]
+    rules = [*OWN_RULES["postgres_server_hba"], {"user": "app", "address": "samehost", "method": "cert"}]
     inventory = site.inventory()
     identities = inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"]
     identities.append({"role": "late", "os_user": site.os_users[1], "databases": ["shop"]})
-    done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules})
+    done = site.run(inventory=inventory, **{**OWN_RULES, "postgres_server_hba": rules})
     assert "late in database shop: no rule matches" in done.stdout, done.stdout
-    done = site.run(inventory=inventory, **{**OWN, "postgres_server_hba": rules}, postgres_server_on_lockout="allow")
+    done = site.run(
+        inventory=inventory, **{**OWN_RULES, "postgres_server_hba": rules}, postgres_server_on_lockout="allow"
+    )
     assert "late in database shop: no rule matches" not in done.stdout
     assert "TASK [pgops.tls.postgres_client" in done.stdout, "then it is the verification that finds it"
 

@@ -17,10 +17,11 @@ import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making OS users takes root"),
-    pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes two minutes"),
+    ONLY_THOROUGH,
 ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, SILENT
 
 # Python whose modules send home a certificate request that nobody can read, and reasons that are no list
 GARBLING = f"""#!/bin/sh
@@ -23,13 +24,6 @@ EVIL = """#!/bin/sh
 cat > /dev/null
 echo '{"failed": true, "msg": "evil {{ 7 * 191 }}", "stdout": "never-to-be-summed-up"}'
 """
-# In place of ssh: it notes whom it is to call, and runs the command here
-HERE = """#!/bin/sh
-for word; do before=$last; last=$word; done
-echo "$before" >> {log}
-exec sh -c "$last"
-"""
-SILENT = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}  # refuses at once
 SUMMARY = "TASK [Say what failed or was not verified, and what to do]"
 
 
@@ -166,7 +160,7 @@ def test_authorities_that_sign_nothing_stop_only_who_asked_and_no_server_behind_
 ) -> None:
     """The authorities are on a host of their own, whose address is right although it is written as a template."""
     log = site.directory / "called"
-    calls = program(site, "ssh", HERE.format(log=log))
+    calls = program(site, "ssh", LOCAL_SSH.format(log=log))
     inventory = site.inventory()
     inventory["ungrouped"] = {
         "hosts": {"ca1": {"ansible_connection": "ssh", "ansible_host": "{{ inventory_hostname }}.invalid"}}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-PLAYBOOK = [{"hosts": "postgres_clients", "gather_facts": False, "roles": ["pgops.tls.postgres_verify"]}]
+VERIFY_PLAYBOOK = [{"hosts": "postgres_clients", "gather_facts": False, "roles": ["pgops.tls.postgres_verify"]}]
 
 
 class Fleet:
@@ -48,7 +48,7 @@ class Fleet:
             "all": {"vars": {"ansible_python_interpreter": sys.executable, **(variables or {})}},
         }
         (self.directory / "inventory.yml").write_text(json.dumps(inventory))
-        (self.directory / "site.yml").write_text(json.dumps(PLAYBOOK))
+        (self.directory / "site.yml").write_text(json.dumps(VERIFY_PLAYBOOK))
         return subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "site.yml", *arguments],
             cwd=self.directory,

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import adoption, loops
 from ansible_collections.pgops.tls.tests.adoption import REMOVE
-
-SILENT = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}  # refuses at once
+from ansible_collections.pgops.tls.tests.shared import SILENT
 
 
 @dataclasses.dataclass

@@ -16,18 +16,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import guides, loops, prometheus
+from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, SILENT
 
 REPORT = [{"ansible.builtin.import_playbook": "pgops.tls.report"}]
-OPEN = "hostssl all app all cert\nhostnossl all all 127.0.0.1/32 trust"
+OPEN_RULES = "hostssl all app all cert\nhostnossl all all 127.0.0.1/32 trust"
 HOSTILE = "<script>alert(1)</script>{{ 7 * 191 }}{% raw %} \"{'a': 1}"
 DOWN = {"postgres_server_port": 1, "postgres_server_names": ["localhost"]}
-SILENT = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}  # refuses at once
-# In place of ssh: it notes whom it is to call, and runs the command here
-HERE = """#!/bin/sh
-for word; do before=$last; last=$word; done
-echo "$before" >> {log}
-exec sh -c "$last"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +30,7 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     shared_cluster.psql("CREATE ROLE app LOGIN")
     made = site_on(shared_cluster)
     rules = made.directory / "rules.j2"
-    rules.write_text(OPEN)
+    rules.write_text(OPEN_RULES)
     made.variables = {"postgres_server_plaintext": "allow", "postgres_server_hba_template": str(rules)}
     done = made.run("--skip-tags", "verify", **made.variables)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -168,7 +162,7 @@ def test_hosts_that_tell_nothing_are_in_the_report_and_stop_nobody(site: Any) ->
 def test_each_host_is_asked_by_one_remote_execution(site: Any) -> None:
     log = site.directory / "calls"
     program = site.directory / "ssh"
-    program.write_text(HERE.format(log=log))
+    program.write_text(LOCAL_SSH.format(log=log))
     program.chmod(0o755)
     inventory = site.inventory()
     for group in ("postgres_servers", "postgres_clients"):

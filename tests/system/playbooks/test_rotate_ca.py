@@ -21,11 +21,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import loops
 from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, PHASES
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
-PHASES = ("stage", "switch", "retire", "finish")
-POOLER = "pooler1.example.com"  # outside the inventory
-ALL = pytest.mark.skipif(not os.environ.get("ALL_FAULTS"), reason="make test-all sets it: it takes minutes")
+POOLER_HOST = "pooler1.example.com"  # outside the inventory
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +171,7 @@ def _forget(site: Any, id_: str) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@ALL
+@ONLY_THOROUGH
 def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> None:
     first = {name: roots(site, name) for name in ("server", "client")}
     old = issuers(site)
@@ -205,18 +204,18 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
     sign_outside(site)
     server, client = roots(site, "server"), roots(site, "client")
     one = ("-e", "postgres_ca_rotate=client")
-    ended = {"authority": "server", "id": POOLER, "until": "2020-01-01", "by": "dba team"}
+    ended = {"authority": "server", "id": POOLER_HOST, "until": "2020-01-01", "by": "dba team"}
     with session(site) as stays:
         output = refused(rotate(site, *one))
         assert "let the staged client CA issue from now on" in output
         assert "phase: retire needs an answer. postgres_ca_outside_trust: none is wrong" in output
-        assert f"Known to be outside, by their certificates: {POOLER} (server certificate " in output
+        assert f"Known to be outside, by their certificates: {POOLER_HOST} (server certificate " in output
         assert client[0] in roots(site, "client"), "the old root is trusted still"
         (new,) = {*re.findall(r"rerun with -e postgres_ca_outside_trust=([0-9a-f]{8})\.", output)}
         done = rotate(site, *one, postgres_ca_outside_trust=new, postgres_ca_outside_holders=[ended])
         output += well(done)
         assert stays.poll() is None
-    assert f"{POOLER} (server) counted until 2020-01-01 and no longer does. Ask dba team" in as_line(done)
+    assert f"{POOLER_HOST} (server) counted until 2020-01-01 and no longer does. Ask dba team" in as_line(done)
     assert re.search(r'"db1 +app +postgres +127\.0\.0\.1 +psql .*(old_certificate|other_issuer)', output), output
     assert "client CA, phase steady: one root is trusted" in output
     assert "Nothing is left to do." in output
@@ -224,7 +223,7 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
     assert not set(roots(site, "client")) & set(client)
     assert len(re.findall(r"connections from 1 client hosts?: (\d+) as expected", output)) == 6
     assert output.count("CIPHER OR REASON") == 4, "the whole table once for each step that a run follows"
-    _forget(site, POOLER)
+    _forget(site, POOLER_HOST)
 
 
 def test_a_second_start_after_the_end_does_nothing_and_says_how_to_begin_another_one(site: Any) -> None:
@@ -246,7 +245,7 @@ def sign_outside(site: Any) -> None:
             "directory": str(site.authorities),
             "passphrase": "{{ postgres_ca_passphrase }}",
             "authority": "server",
-            "requests": [{"id": POOLER, "names": [POOLER], "csr": csr}],
+            "requests": [{"id": POOLER_HOST, "names": [POOLER_HOST], "csr": csr}],
         },
         "register": "signed",
         "failed_when": "signed is failed or signed.refused | length > 0",
@@ -268,7 +267,7 @@ def tasks(site: Any) -> int:
     return well(rotate(site)).count("\nTASK [")
 
 
-@ALL
+@ONLY_THOROUGH
 @pytest.mark.parametrize("tenth", range(10))
 def test_killed_anywhere_it_ends_right_when_it_is_started_again(site: Any, tasks: int, tenth: int) -> None:
     as_first_made(site)

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 from ansible.release import __version__
+from ansible_collections.pgops.tls.tests.shared import PASSPHRASE
 
-PASSPHRASE, WRONG = "never-to-be-seen-4711", "also-never-to-be-seen-0815"
+WRONG = "also-never-to-be-seen-0815"
 RULE_SECRETS = {"ldapbindpasswd": "bind-secret-1", "radiussecrets": "radius-secret-2", "own": "bind-secret-3"}
 CONF_SECRET = "conninfo-secret-4"
 LDAP = {"user": "eve", "method": "ldap", "ldapserver": "ldap.invalid", "ldapbasedn": "dc=x", "ldapbinddn": "cn=x",

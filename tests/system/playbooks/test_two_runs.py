@@ -10,14 +10,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-
-SITE = Path(__file__).resolve().parents[3] / "playbooks" / "site.yml"
+from ansible_collections.pgops.tls.tests.shared import SITE
 
 
 @pytest.fixture(scope="module")

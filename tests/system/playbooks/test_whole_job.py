@@ -10,13 +10,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.release import __version__
-
-SITE = Path(__file__).resolve().parents[3] / "playbooks" / "site.yml"
+from ansible_collections.pgops.tls.tests.shared import SITE
 
 
 @pytest.fixture(scope="module")

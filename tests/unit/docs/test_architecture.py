@@ -8,19 +8,18 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.shared import ROOT
 
-ROOT = guides.ROOT
 FOLDERS = ("plugins/", "roles/", "tests/", "docs/")
 MAP = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-TABLE = MAP[MAP.index("## Where do I change X?") :]
+CHANGES_TABLE = MAP[MAP.index("## Where do I change X?") :]
 
 
 def test_every_place_of_the_table_exists() -> None:
-    named = re.findall(r"`([\w/]+\.py|roles/[\w/]+)`", TABLE)
+    named = re.findall(r"`([\w/]+\.py|roles/[\w/]+)`", CHANGES_TABLE)
     paths = [name if name.startswith(FOLDERS) else f"plugins/module_utils/{name}" for name in named]
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    assert len(re.findall(r"^\| (?!X |---)", TABLE, re.MULTILINE)) >= 20
+    assert len(re.findall(r"^\| (?!X |---)", CHANGES_TABLE, re.MULTILINE)) >= 20
 
 
 def test_every_page_of_decisions_is_linked() -> None:

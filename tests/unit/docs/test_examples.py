@@ -20,9 +20,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH, ROOT
 
-ROOT = guides.ROOT
-FILES = r"(?:inventory\.yml|inventory/[\w./-]+\.yml|(?:group|host)_vars/[\w./-]+\.yml|[\w/-]*(?:playbook|site)\.yml)"
+INVENTORY_FILE = (
+    r"(?:inventory\.yml|inventory/[\w./-]+\.yml|(?:group|host)_vars/[\w./-]+\.yml|[\w/-]*(?:playbook|site)\.yml)"
+)
 # What a file of variables is tried with
 BASE = """
 postgres_servers:
@@ -33,8 +35,8 @@ postgres_clients:
   hosts:
     app1.example.com:
 """
-IDENTITIES = "postgres_client_identities: [{role: app, os_user: shop, databases: [shop]}]\n"
-SECRETS = ["-e", "vault_postgres_ca_passphrase=from-a-vault"]  # what examples have in a vault
+IDENTITIES_TEXT = "postgres_client_identities: [{role: app, os_user: shop, databases: [shop]}]\n"
+PASSPHRASE_OPTION = ["-e", "vault_postgres_ca_passphrase=from-a-vault"]  # what examples have in a vault
 MISTAKE = """
 .. code-block:: yaml
    :caption: inventory.yml
@@ -47,7 +49,7 @@ MISTAKE = """
 
 def examples(name: str, text: str) -> list[guides.Block]:
     """Return the blocks of a page that are files."""
-    return [block for block in guides.blocks(name, text) if re.fullmatch(FILES, block.caption)]
+    return [block for block in guides.blocks(name, text) if re.fullmatch(INVENTORY_FILE, block.caption)]
 
 
 def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[str]:
@@ -58,7 +60,7 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     (folder / "inventory").mkdir()
     (folder / "inventory" / "hosts.yml").write_text(BASE)
     (folder / "inventory" / "group_vars").mkdir()
-    (folder / "inventory" / "group_vars" / "postgres_clients.yml").write_text(IDENTITIES)
+    (folder / "inventory" / "group_vars" / "postgres_clients.yml").write_text(IDENTITIES_TEXT)
     path = "inventory/" + block.caption.removeprefix("inventory/")
     options = ["-i", "inventory", "input.yml", "--check"]
     if block.caption.startswith("inventory"):  # whole: nothing of the base
@@ -76,7 +78,7 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     own.update(ANSIBLE_LOCAL_TEMP=str(folder / "home" / "tmp"), ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="0")
     program = Path(sys.executable).with_name("ansible-playbook")
     return subprocess.run(
-        [program, *options, *local, *SECRETS],
+        [program, *options, *local, *PASSPHRASE_OPTION],
         cwd=folder,
         env={**kept, **own},
         text=True,
@@ -86,12 +88,12 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     )
 
 
-EVERY = 1 if os.environ.get("ALL_FAULTS") else 3  # as make test-all sets it; each takes two seconds
-ALL = [one for path in guides.pages() for one in examples(path.name, path.read_text(encoding="utf-8"))]
+EXAMPLE_STEP = 1 if IS_THOROUGH else 3  # as make test-all sets it; each takes two seconds
+ALL_EXAMPLES = [one for path in guides.pages() for one in examples(path.name, path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.sampled(3)
-@pytest.mark.parametrize("block", ALL[::EVERY], ids=str)
+@pytest.mark.parametrize("block", ALL_EXAMPLES[::EXAMPLE_STEP], ids=str)
 def test_ansible_takes_the_example(block: guides.Block, tmp_path: Path) -> None:
     done = checked(tmp_path, block)
     assert done.returncode == 0, done.stdout

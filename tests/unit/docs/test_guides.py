@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.shared import ROOT
 
-ROOT = guides.ROOT
 LANGUAGES = {"console", "yaml", "ini", "sql", "json", "text", "jinja", "systemd", "python", "html"}
 # Names that look like a role's variable and are something else: groups, facts, OS users
 OTHER_NAMES = {
@@ -23,12 +23,12 @@ OTHER_NAMES = {
     "postgres_fdw",
 }  # fmt: skip
 Rule = Callable[[str, str], "list[str]"]
-RULES: list[Rule] = []
+PAGE_RULES: list[Rule] = []
 
 
 def rule(function: Rule) -> Rule:
     """List a rule: a function of a page's name and text that returns complaints."""
-    RULES.append(function)
+    PAGE_RULES.append(function)
     return function
 
 
@@ -149,7 +149,7 @@ def content_that_does_not_exist(name: str, text: str) -> list[str]:
     return [f"{name}: the collection has no {one}" for one in sorted(named - content())]
 
 
-@pytest.mark.parametrize("complaints", RULES, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("complaints", PAGE_RULES, ids=lambda function: function.__name__)
 def test_the_pages_are_free_of(complaints: Rule) -> None:
     found = [one for path in guides.pages() for one in complaints(path.name, path.read_text(encoding="utf-8"))]
     assert found == []
@@ -160,7 +160,7 @@ def console(caption: str, text: str = "$ true") -> str:
     return f"Words:\n\n.. code-block:: console\n   :caption: {caption}\n\n   {text}\n\nMore words.\n"
 
 
-GOOD = [
+GOOD_TEXTS = [
     console("Run by tests/unit/docs/test_guides.py"),
     console("Run by tests/unit/docs/test_guides.py::test_good_text_passes, tests/guides.py"),
     console("Run by hand on Debian 12, PostgreSQL 15"),
@@ -169,7 +169,7 @@ GOOD = [
     ":ref:`ansible_collections.pgops.tls.postgres_server_role`",
     ".. code-block:: yaml\n\n   secret: !vault |\n     text\n",
 ]
-BAD = {
+BAD_TEXTS = {
     console(""): commands_without_a_note,
     console("Run by somebody"): commands_without_a_note,
     console("Run by tests/guides.py and others"): commands_without_a_note,
@@ -190,12 +190,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", GOOD)
+@pytest.mark.parametrize("text", GOOD_TEXTS)
 def test_good_text_passes(text: str) -> None:
-    assert [one for complaints in RULES for one in complaints("page", text)] == []
+    assert [one for complaints in PAGE_RULES for one in complaints("page", text)] == []
 
 
-@pytest.mark.parametrize(("text", "complaints"), BAD.items())
+@pytest.mark.parametrize(("text", "complaints"), BAD_TEXTS.items())
 def test_bad_text_is_found(text: str, complaints: Rule) -> None:
     assert len(complaints("page", text)) == 1
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pgops.tls.tests.shared import ROLE_FOLDERS
 
-ROLES = sorted(path for path in (Path(__file__).resolve().parents[3] / "roles").iterdir() if path.is_dir())
 
-
-@pytest.fixture(params=ROLES, ids=lambda role: role.name)
+@pytest.fixture(params=ROLE_FOLDERS, ids=lambda role: role.name)
 def role(request: pytest.FixtureRequest) -> Path:
     """Give one role after the other."""
     return Path(request.param)

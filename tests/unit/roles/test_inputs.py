@@ -12,12 +12,11 @@ from typing import Any, Iterator
 
 import pytest
 import yaml
+from ansible_collections.pgops.tls.tests.shared import ROLE_FOLDERS, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
-ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
-PLAYBOOKS = sorted((ROOT / "playbooks").rglob("*.yml"))
-VARIABLE = re.compile(rf"(?<!\w)(?:{'|'.join(role.name for role in ROLES)})_\w+")
-REGISTERED, FACTS, VARS = "register", "ansible.builtin.set_fact", "vars"
+PLAYBOOK_FILES = sorted((ROOT / "playbooks").rglob("*.yml"))
+VARIABLE = re.compile(rf"(?<!\w)(?:{'|'.join(role.name for role in ROLE_FOLDERS)})_\w+")
+REGISTERED, SET_FACT, VARS = "register", "ansible.builtin.set_fact", "vars"
 IMPORTED = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 INCLUDED = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 
@@ -65,14 +64,14 @@ def results(role: Path, *setters: Path) -> set[str]:
     """Return what ``setters``, by default the role's tasks, leave for others and the role's README tells of."""
     told = set(re.findall(r"`(\w+)", (role / "README.md").read_text(encoding="utf-8")))
     files = setters or tuple((role / "tasks").iterdir())
-    return told & {name for path in files for name in given(path, (REGISTERED, FACTS))}
+    return told & {name for path in files for name in given(path, (REGISTERED, SET_FACT))}
 
 
 def of_others(role: Path) -> set[str]:
     """Return what a role may read of the others: their inputs and results, and what playbooks note of them."""
-    others = [one for one in ROLES if one != role]
+    others = [one for one in ROLE_FOLDERS if one != role]
     declared = {name for one in others for names in inputs(one).values() for name in names}
-    return declared.union(*(results(one) | results(one, *PLAYBOOKS) for one in others))
+    return declared.union(*(results(one) | results(one, *PLAYBOOK_FILES) for one in others))
 
 
 def files_of(role: Path, entry_point: str) -> list[Path]:
@@ -82,7 +81,7 @@ def files_of(role: Path, entry_point: str) -> list[Path]:
     return [path, *(file for name in imported for file in files_of(role, name.removesuffix(".yml")))]
 
 
-@pytest.fixture(params=ROLES, ids=lambda role: role.name)
+@pytest.fixture(params=ROLE_FOLDERS, ids=lambda role: role.name)
 def role(request: pytest.FixtureRequest) -> Path:
     """Give one role after the other."""
     return Path(request.param)
@@ -110,15 +109,17 @@ def test_every_file_of_tasks_is_an_entry_point(role: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*PLAYBOOKS, *(path for role in ROLES for path in (role / "tasks").iterdir())], ids=lambda path: path.stem
+    "path",
+    [*PLAYBOOK_FILES, *(path for role in ROLE_FOLDERS for path in (role / "tasks").iterdir())],
+    ids=lambda path: path.stem,
 )
 def test_what_a_role_is_given_is_an_input_or_a_result(path: Path) -> None:
-    known = {name for role in ROLES for names in inputs(role).values() for name in names}
-    known |= {name for role in ROLES for name in results(role) | results(role, *PLAYBOOKS)}
-    assert given(path, (VARS, FACTS, REGISTERED)) - known == set()
+    known = {name for role in ROLE_FOLDERS for names in inputs(role).values() for name in names}
+    known |= {name for role in ROLE_FOLDERS for name in results(role) | results(role, *PLAYBOOK_FILES)}
+    assert given(path, (VARS, SET_FACT, REGISTERED)) - known == set()
 
 
 def test_every_input_is_read_by_its_role_or_a_playbook() -> None:
-    readers = [*PLAYBOOKS, *(path for role in ROLES for path in role.glob("[tvd]*/*"))]
+    readers = [*PLAYBOOK_FILES, *(path for role in ROLE_FOLDERS for path in role.glob("[tvd]*/*"))]
     read = {name for path in readers for name in variables(path)}
-    assert {name for role in ROLES for names in inputs(role).values() for name in names} - read == set()
+    assert {name for role in ROLE_FOLDERS for names in inputs(role).values() for name in names} - read == set()

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in sys.path if path.endswith(".ansible/collections"))
-GROUPS = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+ACTION_GROUPS = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
 # What the modules cannot do without: they name it before they name options that they do not have
 NEEDED: dict[str, dict[str, Any]] = {
     "certificate": {"directory": "/nonexistent", "authority": "server", "requests": []},
@@ -47,13 +46,15 @@ def played(folder: Path, defaults: dict[str, Any], tasks: list[dict[str, Any]]) 
 
 def test_the_defaults_of_a_group_reach_its_modules_and_no_other(tmp_path: Path) -> None:
     tasks = [{f"pgops.tls.{name}": needed, "ignore_errors": True, "name": name} for name, needed in NEEDED.items()]
-    done = played(tmp_path, {f"group/pgops.tls.{group}": {f"only_of_{group}": 1} for group in GROUPS}, tasks)
+    done = played(tmp_path, {f"group/pgops.tls.{group}": {f"only_of_{group}": 1} for group in ACTION_GROUPS}, tasks)
     found = {}
     for text in done.stdout.split("TASK [")[1:]:
         name = text.split("]")[0]
         refused = f"Unsupported parameters for (pgops.tls.{name}) module: only_of_"
-        found[name] = [group for group in GROUPS if refused + group in text]
-    assert found == {name: [group for group in GROUPS if name in GROUPS[group]] for name in NEEDED}, done.stdout
+        found[name] = [group for group in ACTION_GROUPS if refused + group in text]
+    assert found == {name: [group for group in ACTION_GROUPS if name in ACTION_GROUPS[group]] for name in NEEDED}, (
+        done.stdout
+    )
 
 
 def test_the_authorities_take_their_directory_and_passphrase_from_their_group(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_the_authorities_take_their_directory_and_passphrase_from_their_group(tm
 def test_a_module_documents_the_groups_that_it_is_in(name: str) -> None:
     text = (ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8")
     documented = yaml.safe_load(text.split('DOCUMENTATION = r"""')[1].split('"""')[0])
-    fragments = [f"pgops.tls.attributes.{group}" for group in GROUPS if name in GROUPS[group]]
-    known = {"pgops.tls.attributes", *(f"pgops.tls.attributes.{group}" for group in GROUPS)}
+    fragments = [f"pgops.tls.attributes.{group}" for group in ACTION_GROUPS if name in ACTION_GROUPS[group]]
+    known = {"pgops.tls.attributes", *(f"pgops.tls.attributes.{group}" for group in ACTION_GROUPS)}
     named = [one for one in documented["extends_documentation_fragment"] if one in known]
     assert named == ["pgops.tls.attributes", *fragments]

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, signing
+from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, PASSPHRASE
 
-PASSPHRASE = "never-to-be-seen-4711"
-COLLECTIONS = next(path for path in sys.path if path.endswith(".ansible/collections"))
 # Whatever the inventory says of localhost, the controller is to be used directly, with the Python that runs Ansible.
-INVENTORY = """
+INVENTORY_TEXT = """
 all:
   vars:
     ansible_connection: ansible.builtin.local
@@ -30,7 +29,7 @@ all:
     postgres_clients:
       hosts: {app1: }
 """
-PLAYBOOK = """
+PLAYBOOK_TEXT = """
 - name: Certificate authorities
   hosts: postgres_servers:postgres_clients
   gather_facts: false
@@ -87,8 +86,8 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.authorities = folder / "postgres-ca"
-        (folder / "inventory.yml").write_text(INVENTORY)
-        (folder / "site.yml").write_text(PLAYBOOK)
+        (folder / "inventory.yml").write_text(INVENTORY_TEXT)
+        (folder / "site.yml").write_text(PLAYBOOK_TEXT)
         subprocess.run(
             ["openssl", "req", "-new", "-batch", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
              "-keyout", "/dev/null", "-subj", "/CN=x", "-out", folder / "some.csr"],
@@ -134,7 +133,7 @@ def test_a_fleet_gets_its_certificates_although_its_first_hosts_are_lost(project
 
 @pytest.mark.parametrize("bad", ["db1", "db10"], ids=["the first host", "one whose name begins with another's"])
 def test_a_host_whose_request_is_refused_fails_alone(project: Project, bad: str) -> None:
-    (project.folder / "inventory.yml").write_text(INVENTORY.replace("db3", "db10"))
+    (project.folder / "inventory.yml").write_text(INVENTORY_TEXT.replace("db3", "db10"))
     done = project.run(garbled=[bad])
     assert done.returncode == 2
     failed = re.findall(r"fatal: \[(\S+)\].*?requests\[(\S+)\]\.csr: expected a certificate request", done.stdout)
@@ -204,12 +203,12 @@ def test_the_summary_puts_certificates_back_that_the_ledger_lost_and_is_silent_w
     (summary,) = [play for play in site if play["name"] == "Summary"]
     facts = {"postgres_server_converged": "{{ shown }}", "postgres_server_failed": "{{ failed | default('') }}"}
     shown = {"hosts": "postgres_servers", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": facts}]}
-    plays = [yaml.safe_load(PLAYBOOK)[0], shown, summary]
+    plays = [yaml.safe_load(PLAYBOOK_TEXT)[0], shown, summary]
     (project.folder / "site.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
     hosts = {}
     for line in before:
         hosts[line["id"]] = {"shown": {"certificate": {"serial": line["serial"], "pem": chains[line["id"]]}}}
-    inventory = yaml.safe_load(INVENTORY)
+    inventory = yaml.safe_load(INVENTORY_TEXT)
     inventory["all"]["children"]["postgres_servers"]["hosts"] = hosts
     hosts["db2"]["failed"] = "cannot be reached"
     (project.folder / "inventory.yml").write_text(yaml.safe_dump(inventory))

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.filter.input_problems import input_problems
 
-APP = [{"role": "app", "os_user": "web"}]
+WEB_IDENTITIES = [{"role": "app", "os_user": "web"}]
 
 
 def problems(one: dict[str, Any], other: dict[str, Any], *, group: str = "postgres_servers", **names: str) -> list[str]:
     """Return what is wrong with two hosts of a group."""
     first, second = names.get("first", "db1"), names.get("second", "db2")
-    clients = {"postgres_client_identities": APP} if group == "postgres_clients" else {}
+    clients = {"postgres_client_identities": WEB_IDENTITIES} if group == "postgres_clients" else {}
     hostvars = {"db9": {"inventory_hostname": "db9"}, first: {**clients, **one}, second: {**clients, **other}}
     return input_problems(hostvars, [first], {"postgres_servers": ["db9"], group: [first, second]})
 

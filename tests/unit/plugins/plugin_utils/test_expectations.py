@@ -14,9 +14,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet
 
-DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
-DB1 = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}
-APP = {"role": "app", "os_user": "www"}
+SERVER_DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
+DB1_VARIABLES = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}
+APP_OF_WWW = {"role": "app", "os_user": "www"}
 BATCH = {"role": "batch", "os_user": "www", "databases": ["jobs"]}
 
 
@@ -32,36 +32,39 @@ def made(
 
 
 def test_every_identity_tries_every_server_by_every_name() -> None:
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com", "192.0.2.1"]}, {"inventory_hostname": "db2"}]
-    found = made(servers, [APP, BATCH], refused=[])
+    servers = [
+        {**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com", "192.0.2.1"]},
+        {"inventory_hostname": "db2"},
+    ]
+    found = made(servers, [APP_OF_WWW, BATCH], refused=[])
     for role in ("app", "batch"):
         for name in ("db1.example.com", "db.example.com", "192.0.2.1", "db2"):
             assert (role, name, "accepted", "") in found
 
 
 def test_what_depends_on_rules_and_role_is_refused_to_every_identity_by_every_server() -> None:
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
     for kind in ("plaintext", "no_certificate", "another_role"):
-        found = made(servers, [APP, BATCH], refused=[kind])
+        found = made(servers, [APP_OF_WWW, BATCH], refused=[kind])
         tried = [(one[3] or one[0], one[1]) for one in found if one[2] == kind]
         assert tried == [(role, name) for role in ("app", "batch") for name in ("db1.example.com", "db2")]
 
 
 def test_what_depends_on_neither_is_refused_once_by_every_server_or_once_by_libpq() -> None:
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
     other_user = {"role": "report", "os_user": "alice"}
     for kind, hosts in (
         ("foreign_certificate", ["db1.example.com", "db2"]),
         ("wrong_name", ["db1.example.com"]),
         ("foreign_root", ["db1.example.com"]),
     ):
-        found = made(servers, [APP, BATCH, other_user], refused=[kind])
+        found = made(servers, [APP_OF_WWW, BATCH, other_user], refused=[kind])
         assert [one[:2] for one in found if one[2] == kind] == [("app", host) for host in hosts]
 
 
 def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = expectations.from_inventory(servers, [APP, BATCH, {"role": "report", "os_user": "alice"}])
+    servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    found = expectations.from_inventory(servers, [APP_OF_WWW, BATCH, {"role": "report", "os_user": "alice"}])
     works = {
         (one["os_user"], one["role"], one["host"])
         for one in found
@@ -74,7 +77,7 @@ def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
 
 def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_default_files() -> None:
     other_user = {"role": "report", "os_user": "alice"}
-    found = made([DB1, {"inventory_hostname": "db2"}], [APP, BATCH, other_user], refused=[])
+    found = made([DB1_VARIABLES, {"inventory_hostname": "db2"}], [APP_OF_WWW, BATCH, other_user], refused=[])
     assert [(one[0], one[1], one[3]) for one in found if one[3]] == [
         ("app", "db1.example.com", "service"),
         ("app", "db1.example.com", "default"),
@@ -85,7 +88,9 @@ def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_defaul
 
 
 def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
-    found = made([{**DB1, "postgres_server_names": ["*.example.com"]}, {"inventory_hostname": "db2"}], [APP])
+    found = made(
+        [{**DB1_VARIABLES, "postgres_server_names": ["*.example.com"]}, {"inventory_hostname": "db2"}], [APP_OF_WWW]
+    )
     assert [(one[1], one[3]) for one in found if one[3] in {"service", "default"}] == [
         ("db2", "service"),
         ("db2", "default"),
@@ -93,29 +98,33 @@ def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
 
 
 def test_a_wildcard_is_skipped_and_never_used_for_another_check() -> None:
-    found = expectations.from_inventory([{**DB1, "postgres_server_names": ["*.example.com", "db1"]}], [APP])
+    found = expectations.from_inventory(
+        [{**DB1_VARIABLES, "postgres_server_names": ["*.example.com", "db1"]}], [APP_OF_WWW]
+    )
     assert [one["host"] for one in found if "skip" in one] == ["*.example.com"]
     assert {one["host"] for one in found if "skip" not in one} == {"db1"}
 
 
 def test_a_server_that_has_nothing_but_a_wildcard_gives_one_skipped_check() -> None:
-    (only,) = expectations.from_inventory([{**DB1, "postgres_server_names": ["*.example.com"]}], [APP])
+    (only,) = expectations.from_inventory([{**DB1_VARIABLES, "postgres_server_names": ["*.example.com"]}], [APP_OF_WWW])
     assert only["skip"]
 
 
 def test_a_dns_name_is_preferred_to_an_address_for_refusals() -> None:
-    found = expectations.from_inventory([{**DB1, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP])
+    found = expectations.from_inventory(
+        [{**DB1_VARIABLES, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP_OF_WWW]
+    )
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1"}
 
 
 def test_plaintext_is_skipped_where_the_server_allows_it() -> None:
-    found = expectations.from_inventory([{**DB1, "postgres_server_plaintext": "allow"}], [APP])
+    found = expectations.from_inventory([{**DB1_VARIABLES, "postgres_server_plaintext": "allow"}], [APP_OF_WWW])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
 def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database() -> None:
-    clients = [{"postgres_client_identities": [APP]}, {}, {"postgres_client_identities": [BATCH]}]
-    found = expectations.from_inventory([DB1], [APP], clients=clients)
+    clients = [{"postgres_client_identities": [APP_OF_WWW]}, {}, {"postgres_client_identities": [BATCH]}]
+    found = expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW], clients=clients)
     (other,) = [one for one in found if one.get("kind") == "another_role"]
     assert (other["role"], other["database"], other["certificate_role"]) == ("batch", "jobs", "app")
 
@@ -123,14 +132,14 @@ def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database()
 @pytest.mark.parametrize(
     ("identities", "wanted", "other"),
     [
-        ([APP], "", "postgres"),
+        ([APP_OF_WWW], "", "postgres"),
         ([{"role": "postgres", "os_user": "root"}], "", "pgops_nobody"),
-        ([APP, BATCH], "report", "report"),
-        ([APP], "app", "postgres"),
+        ([APP_OF_WWW, BATCH], "report", "report"),
+        ([APP_OF_WWW], "app", "postgres"),
     ],
 )
 def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wanted: str, other: str) -> None:
-    found = expectations.from_inventory([DB1], identities, other_role=wanted)
+    found = expectations.from_inventory([DB1_VARIABLES], identities, other_role=wanted)
     assert next(one["role"] for one in found if one.get("kind") == "another_role") == other
 
 
@@ -148,12 +157,12 @@ def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wa
     ],
 )
 def test_the_first_real_database_of_an_identity_is_used(databases: list[str] | None, database: str) -> None:
-    (found,) = fleet.identities_of([{**APP, "databases": databases}], "postgres")
+    (found,) = fleet.identities_of([{**APP_OF_WWW, "databases": databases}], "postgres")
     assert found.database == database
 
 
 def test_the_defaults_are_those_of_the_role_of_the_servers() -> None:
-    defaults = yaml.safe_load(DEFAULTS.read_text())
+    defaults = yaml.safe_load(SERVER_DEFAULTS.read_text())
     found = fleet.server_of({"inventory_hostname": "db1"})
     assert defaults["postgres_server_names"] == ["{{ inventory_hostname }}"]
     assert found.names == ("db1",)
@@ -163,29 +172,29 @@ def test_the_defaults_are_those_of_the_role_of_the_servers() -> None:
 
 
 def test_a_name_that_is_there_twice_is_tried_once() -> None:
-    found = made([{**DB1, "postgres_server_extra_names": ["db1.example.com"]}], [APP], refused=[])
+    found = made([{**DB1_VARIABLES, "postgres_server_extra_names": ["db1.example.com"]}], [APP_OF_WWW], refused=[])
     assert [one for one in found if not one[3]] == [("app", "db1.example.com", "accepted", "")]
 
 
 def test_an_identity_that_is_incomplete_is_named() -> None:
     with pytest.raises(TlsError, match=r"postgres_client_identities\[1\]: expected a dictionary with role and os_user"):
-        expectations.from_inventory([DB1], [APP, {"role": "x"}])
+        expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW, {"role": "x"}])
 
 
 def test_identities_without_servers_are_an_error_and_no_identities_are_none() -> None:
     with pytest.raises(TlsError, match="postgres_servers: expected the group"):
-        expectations.from_inventory([], [APP])
+        expectations.from_inventory([], [APP_OF_WWW])
     assert expectations.from_inventory([], []) == []
 
 
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(TlsError, match="'plain' is none of plaintext, no_certificate"):
-        expectations.from_inventory([DB1], [APP], refused=["plain"])
+        expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW], refused=["plain"])
 
 
 def kinds_after(server: dict[str, Any], before: dict[str, Any], **options: Any) -> list[str]:
     """Return what a client host with the identities app and batch tries to be refused, after another one."""
-    found = expectations.from_inventory([server], [APP, BATCH], before=[before], **options)
+    found = expectations.from_inventory([server], [APP_OF_WWW, BATCH], before=[before], **options)
     return [
         f"{one['certificate_role'] if 'certificate_role' in one else one['role']} {one['kind']}"
         for one in found
@@ -194,8 +203,8 @@ def kinds_after(server: dict[str, Any], before: dict[str, Any], **options: Any) 
 
 
 def test_what_default_rules_refuse_to_one_client_host_is_not_tried_by_the_next() -> None:
-    before = {"postgres_client_identities": [APP]}
-    assert kinds_after(DB1, before) == [
+    before = {"postgres_client_identities": [APP_OF_WWW]}
+    assert kinds_after(DB1_VARIABLES, before) == [
         "app wrong_name",
         "app foreign_root",
         "batch plaintext",
@@ -205,9 +214,9 @@ def test_what_default_rules_refuse_to_one_client_host_is_not_tried_by_the_next()
 
 
 def test_rules_that_may_name_addresses_are_tried_by_every_client_host() -> None:
-    before = {"postgres_client_identities": [APP, BATCH]}
+    before = {"postgres_client_identities": [APP_OF_WWW, BATCH]}
     for own in ({"postgres_server_hba": []}, {"postgres_server_hba_template": "hba.j2"}):
-        found = kinds_after({**DB1, **own}, before)
+        found = kinds_after({**DB1_VARIABLES, **own}, before)
         assert [one for one in found if one.endswith(("plaintext", "no_certificate", "another_role"))] == [
             f"{role} {kind}" for role in ("app", "batch") for kind in ("plaintext", "no_certificate", "another_role")
         ]
@@ -215,22 +224,26 @@ def test_rules_that_may_name_addresses_are_tried_by_every_client_host() -> None:
 
 
 def test_a_role_in_another_database_or_beside_a_role_without_rules_is_tried_again() -> None:
-    elsewhere = {"postgres_client_identities": [{**APP, "databases": ["sales"]}]}
-    assert "app plaintext" in kinds_after(DB1, elsewhere)
-    assert "app another_role" in kinds_after(DB1, {"postgres_client_identities": [APP]}, other_role="postgres")
+    elsewhere = {"postgres_client_identities": [{**APP_OF_WWW, "databases": ["sales"]}]}
+    assert "app plaintext" in kinds_after(DB1_VARIABLES, elsewhere)
+    assert "app another_role" in kinds_after(
+        DB1_VARIABLES, {"postgres_client_identities": [APP_OF_WWW]}, other_role="postgres"
+    )
 
 
 def test_a_client_host_that_tries_less_or_nothing_spares_the_next_nothing() -> None:
-    alone = kinds_after(DB1, {})
+    alone = kinds_after(DB1_VARIABLES, {})
     assert "app foreign_certificate" in alone
     assert "app plaintext" in alone
-    lazy = {"postgres_client_identities": [APP, BATCH], "postgres_verify_refusals": ["plaintext"]}
-    assert kinds_after(DB1, lazy) == alone
+    lazy = {"postgres_client_identities": [APP_OF_WWW, BATCH], "postgres_verify_refusals": ["plaintext"]}
+    assert kinds_after(DB1_VARIABLES, lazy) == alone
 
 
 def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
     standby = {"role": "standby", "os_user": "postgres", "databases": ["replication"]}
-    found = expectations.from_inventory([DB1], [standby], clients=[{"postgres_client_identities": [APP]}])
+    found = expectations.from_inventory(
+        [DB1_VARIABLES], [standby], clients=[{"postgres_client_identities": [APP_OF_WWW]}]
+    )
     as_app = [one for one in found if one["role"] == "app"]
     assert [one["kind"] for one in as_app] == ["another_role"]
     assert "replication" not in as_app[0]
@@ -240,7 +253,7 @@ def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
 
 def test_an_identity_of_replication_and_a_database_replicates_once_from_every_server() -> None:
     both = {"role": "app", "os_user": "www", "databases": ["replication", "shop"]}
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
     found = expectations.from_inventory(servers, [both])
     replicating = [one for one in found if one.get("replication")]
     assert [(one["host"], one["expect"]) for one in replicating] == [
@@ -270,30 +283,35 @@ def by_loopback(here: str, *identities: dict[str, Any], **options: Any) -> list[
 
 def test_loopback_names_are_tried_from_their_server_and_nowhere_else() -> None:
     clients = [
-        {"inventory_hostname": name, "postgres_client_identities": [APP, BATCH]} for name in ("db1", "app1", "app2")
+        {"inventory_hostname": name, "postgres_client_identities": [APP_OF_WWW, BATCH]}
+        for name in ("db1", "app1", "app2")
     ]
-    here = by_loopback("db1", APP, BATCH, clients=clients)
+    here = by_loopback("db1", APP_OF_WWW, BATCH, clients=clients)
     assert {one for one in here if not one[2]} == {("db1", "localhost", False), ("db1", "127.0.0.1", False)}
     assert [one for one in here if one[2]] == [("db2", "localhost", True), ("db2", "::1", True)], (
         "once, not by identity"
     )
-    assert by_loopback("app1", APP, clients=clients, before=clients[:1]) == [], (
+    assert by_loopback("app1", APP_OF_WWW, clients=clients, before=clients[:1]) == [], (
         "another host has listed what is skipped"
     )
-    assert by_loopback("app1", APP, clients=clients) == [("db2", "localhost", True), ("db2", "::1", True)]
+    assert by_loopback("app1", APP_OF_WWW, clients=clients) == [("db2", "localhost", True), ("db2", "::1", True)]
     without = [{**clients[0], "postgres_client_identities": []}, *clients[1:]]
-    assert ("db1", "localhost", True) in by_loopback("app1", APP, clients=without)
-    limited = by_loopback("app1", APP, clients=clients, hosts=["app1", "db2"])
+    assert ("db1", "localhost", True) in by_loopback("app1", APP_OF_WWW, clients=without)
+    limited = by_loopback("app1", APP_OF_WWW, clients=clients, hosts=["app1", "db2"])
     assert limited == [("db2", "localhost", True), ("db2", "::1", True)]
 
 
 def test_one_machine_under_two_names_is_one_machine() -> None:
     host = {"ansible_host": "192.0.2.7", "ansible_port": 22}
     for same in (host, {"ansible_connection": "local"}):
-        found = expectations.from_inventory([{**LOCAL1, **same}], [APP], here={"inventory_hostname": "app1", **same})
+        found = expectations.from_inventory(
+            [{**LOCAL1, **same}], [APP_OF_WWW], here={"inventory_hostname": "app1", **same}
+        )
         assert "localhost" in {one["host"] for one in found if "skip" not in one}
     for other in ({**host, "ansible_port": 2222}, {"ansible_host": "192.0.2.8"}, {}):
-        found = expectations.from_inventory([{**LOCAL1, **host}], [APP], here={"inventory_hostname": "app1", **other})
+        found = expectations.from_inventory(
+            [{**LOCAL1, **host}], [APP_OF_WWW], here={"inventory_hostname": "app1", **other}
+        )
         assert not LOOPBACK & {one["host"] for one in found if "skip" not in one}
 
 
@@ -325,7 +343,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
         {"inventory_hostname": name, "postgres_server_extra_names": ["db.example.com"], **certificate(serial)}
         for name, serial in (("db1", "a1"), ("db2", "b2"))
     ]
-    found = expectations.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP_OF_WWW])
     (shared,) = [one for one in found if one["host"] == "db.example.com"]
     assert shared["server"] == "db1, db2"
     start, names = "2026-01-01T00:00:00Z", ["db.example.com"]
@@ -335,7 +353,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
     ]
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1", "db2"}, "names of their own"
     elsewhere = [servers[0], {**servers[1], "postgres_server_port": 5433}]
-    found = expectations.from_inventory(elsewhere, [APP])
+    found = expectations.from_inventory(elsewhere, [APP_OF_WWW])
     assert [one["server"] for one in found if one["host"] == "db.example.com"] == ["db1", "db2"]
 
 
@@ -343,11 +361,11 @@ def test_servers_that_share_all_names_are_refused_once_and_no_rule_of_one_alone_
     servers: list[dict[str, Any]] = [
         {"inventory_hostname": name, "postgres_server_names": ["db.example.com"]} for name in ("db1", "db2")
     ]
-    found = expectations.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP_OF_WWW])
     assert {one["server"] for one in found} == {"db1, db2"}
     assert len([one for one in found if one.get("kind") == "plaintext"]) == 1
     servers[1]["postgres_server_plaintext"] = "allow"
-    found = expectations.from_inventory(servers, [APP])
+    found = expectations.from_inventory(servers, [APP_OF_WWW])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
@@ -363,10 +381,10 @@ def test_the_certificate_that_counts_is_the_one_after_this_run() -> None:
 
 
 def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_all() -> None:
-    servers = [DB1, {"inventory_hostname": "db2", "postgres_server_extra_names": ["db1.example.com"]}]
-    found = expectations.from_inventory(servers, [APP], hosts=["db2", "app1"])
+    servers = [DB1_VARIABLES, {"inventory_hostname": "db2", "postgres_server_extra_names": ["db1.example.com"]}]
+    found = expectations.from_inventory(servers, [APP_OF_WWW], hosts=["db2", "app1"])
     assert {one["server"] for one in found} == {"db2", "db2, db1"}, "who may answer does not depend on the limit"
-    found = expectations.from_inventory([DB1, {"inventory_hostname": "db2"}], [APP], hosts=["app1"])
+    found = expectations.from_inventory([DB1_VARIABLES, {"inventory_hostname": "db2"}], [APP_OF_WWW], hosts=["app1"])
     assert {one["server"] for one in found} == {"db1", "db2"}
 
 
@@ -382,12 +400,12 @@ def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_al
 def test_a_password_may_be_asked_for_where_rules_of_the_inventory_say_so(
     variables: dict[str, Any], may_ask: bool
 ) -> None:
-    found = expectations.from_inventory([{**DB1, **variables}], [APP])
+    found = expectations.from_inventory([{**DB1_VARIABLES, **variables}], [APP_OF_WWW])
     assert {one.get("asks_for_password", False) for one in found} == {may_ask}
 
 
 def test_each_name_has_the_variable_that_it_comes_from() -> None:
-    servers = [{**DB1, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
+    servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
     found = fleet.origins(servers)
     assert found["db1", "db1.example.com"] == "postgres_server_names"
     assert found["db1", "db.example.com"] == "postgres_server_extra_names"

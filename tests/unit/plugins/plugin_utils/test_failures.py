@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures
 
 GONE = {"unreachable": True, "msg": "Task failed: no route to host", "changed": False}
-CHECKS = [
+VERIFIED_CHECKS = [
     {"servers": ["db1"], "status": "deviation"},
     {"servers": ["db1"], "status": "unproven"},
     {"servers": ["db2"], "status": "ok"},
@@ -23,7 +23,7 @@ RUN: dict[str, dict[str, Any]] = {
     },
     "db3": {"postgres_server_converged": {"changed": True}, "postgres_server_installed": GONE},
     "db4": {"postgres_server_failed": "No server. Start it.", "postgres_client_converged": GONE},
-    "app1": {"postgres_client_converged": {"changed": False}, "postgres_verify_result": {"checks": CHECKS}},
+    "app1": {"postgres_client_converged": {"changed": False}, "postgres_verify_result": {"checks": VERIFIED_CHECKS}},
 }
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from ansible_collections.pgops.tls.plugins.plugin_utils import gaps
 
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2"]}
-IDENTITIES = {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}
+IDENTITY_VARIABLES = {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}
 
 
 def fleet(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {"db1": {}, "db2": {}, "app1": IDENTITIES, "app2": {}, **changes}
+    return {"db1": {}, "db2": {}, "app1": IDENTITY_VARIABLES, "app2": {}, **changes}
 
 
 def said(hostvars: Any, groups: Any = None, hosts: Any = (), *, is_tried: bool = True) -> str:
@@ -23,7 +23,7 @@ def said(hostvars: Any, groups: Any = None, hosts: Any = (), *, is_tried: bool =
 
 def checked(*statuses: str) -> dict[str, Any]:
     checks = [{"status": one, "reason": "nobody connects to a wildcard"} for one in statuses]
-    return {**IDENTITIES, "postgres_verify_result": {"checks": checks}}
+    return {**IDENTITY_VARIABLES, "postgres_verify_result": {"checks": checks}}
 
 
 def test_where_something_was_verified_nothing_is_said() -> None:

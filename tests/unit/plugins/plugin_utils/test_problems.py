@@ -7,16 +7,16 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.pgops.tls.plugins.plugin_utils import problems
-from ansible_collections.pgops.tls.tests import clients
+from ansible_collections.pgops.tls.tests import clients, servers
 
-SERVER = {
+SERVER_VARIABLES = {
     "postgres_server_names": ["db1.example"],
     "postgres_server_extra_names": [],
     "postgres_server_ssl": {},
     "postgres_server_hba": [],
     "postgres_server_ident": [],
 }
-CLIENT = {"postgres_client_identities": []}
+CLIENT_VARIABLES = {"postgres_client_identities": []}
 LIFETIME = "postgres_ca_certificate_lifetime"
 
 
@@ -24,7 +24,10 @@ LIFETIME = "postgres_ca_certificate_lifetime"
 def checked(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
     """Give a function that checks the variables of either role with a renew_before and perhaps more."""
     role = str(request.param)
-    check, variables = {"server": (problems.of_server, SERVER), "client": (problems.of_client, CLIENT)}[role]
+    check, variables = {
+        "server": (problems.of_server, SERVER_VARIABLES),
+        "client": (problems.of_client, CLIENT_VARIABLES),
+    }[role]
 
     def call(renew_before: str, **others: Any) -> list[str]:
         return check({**variables, f"postgres_{role}_renew_before": renew_before, **others})
@@ -58,8 +61,11 @@ def test_what_is_no_duration_is_named(checked: Callable[..., list[str]]) -> None
     ("role", "option"), [("server", "postgres_server_extra_trusted_clients"), ("client", "postgres_client_extra_roots")]
 )
 def test_authorities_of_others_have_to_be_such(role: str, option: str) -> None:
-    check, variables = {"server": (problems.of_server, SERVER), "client": (problems.of_client, CLIENT)}[role]
-    root = clients.AUTHORITIES["client"].root.pem
+    check, variables = {
+        "server": (problems.of_server, SERVER_VARIABLES),
+        "client": (problems.of_client, CLIENT_VARIABLES),
+    }[role]
+    root = servers.AUTHORITIES["client"].root.pem
     leaf = clients.sign(clients.ec.generate_private_key(clients.ec.SECP256R1()).public_key(), "app")
 
     def told(pem: str) -> list[str]:

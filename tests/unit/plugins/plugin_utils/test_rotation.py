@@ -13,9 +13,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import rotation
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 
-NOW = 1_800_000_000
-DAY = 86400
 BOTH = ["server", "client"]
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "db2"]}
 ACCEPTED = {

@@ -8,11 +8,10 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.tests.shared import NOW
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-NOW = 1_800_000_000  # 2027-01-15T08:00:00Z
 
 
 @pytest.fixture

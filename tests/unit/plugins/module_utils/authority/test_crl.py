@@ -16,8 +16,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.tests.shared import DAY
 
-DAY = 86400
 HALF = profiles.ISSUING_LIST_LIFE // 2
 
 

@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, signing
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.tests.shared import STEPS
 
-STEPS = ("stage", "switch", "retire", "retire", "finish")
 YEAR = 365 * 86400
 
 

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.authority.test_rollover import NAMES, PHASES, Fleet
+from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.authority.test_rollover import (
+    AUTHORITY_NAMES,
+    PHASES,
+    Fleet,
+)
 
 
 @pytest.fixture
@@ -122,11 +126,11 @@ def test_a_run_that_died_before_the_old_root_was_dropped_goes_on(fleet: Fleet) -
 
 
 def test_authorities_whose_root_has_ended_are_replaced_by_it(fleet: Fleet) -> None:
-    old = {name: root(fleet, name) for name in NAMES}
+    old = {name: root(fleet, name) for name in AUTHORITY_NAMES}
     fleet.now += 3650 * 86400
     with pytest.raises(TlsError, match="has expired"):
         fleet.keep()
-    for name in NAMES:
+    for name in AUTHORITY_NAMES:
         fleet.keep(drop=name, confirmed=old[name])
     assert {one.phase for one in fleet.keep().lineages.values()} == {"retiring"}
 

@@ -10,11 +10,11 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 Run = Callable[..., Any]
-DAY = 86400
 
 
 class Fleet:

@@ -13,10 +13,9 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, lineage, store
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.shared import FIVE_YEARS, PASSPHRASE
 
-PASSPHRASE = "correct horse battery"
-FIVE_YEARS = 5 * 365 * 86400
-FILES = ["issuing.crl", "issuing.crt", "issuing.key", "root.crl", "root.crt", "root.key"]
+AUTHORITY_FILES = ["issuing.crl", "issuing.crt", "issuing.key", "root.crl", "root.crt", "root.key"]
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_the_first_run_makes_both_authorities(directory: Path, now: int) -> None
     assert done.made == ["server", "client"]
     assert sorted(path.name for path in directory.iterdir()) == ["client", "server"]
     for name in ("server", "client"):
-        assert sorted(path.name for path in (directory / name / "0001").iterdir()) == FILES
+        assert sorted(path.name for path in (directory / name / "0001").iterdir()) == AUTHORITY_FILES
         assert (directory / name / "0001" / "root.crt").read_text() == done.authorities[name].root.pem
     assert done.before == ""
     assert "server CA: 'PostgreSQL server root CA " in done.after
@@ -94,7 +93,7 @@ def test_modes_do_not_depend_on_the_umask(directory: Path, now: int) -> None:
         os.umask(before)
     assert directory.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in (directory / "server" / "0001").iterdir()}
-    assert modes == {name: 0o600 if name.endswith(".key") else 0o644 for name in FILES}
+    assert modes == {name: 0o600 if name.endswith(".key") else 0o644 for name in AUTHORITY_FILES}
 
 
 def test_a_dry_run_returns_authorities_and_writes_nothing(directory: Path, now: int) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 Run = Callable[..., Any]
-PASSPHRASE = "Correct horse, batterie ö"
+LONG_PASSPHRASE = "Correct horse, batterie ö"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def key() -> keys.AuthorityKey:
 
 
 @pytest.mark.parametrize("key_type", ["P-256", "P-384", "RSA-3072"])
-@pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
+@pytest.mark.parametrize("passphrase", [None, LONG_PASSPHRASE])
 def test_a_key_is_read_as_it_was_written(key_type: str, passphrase: str | None) -> None:
     made = keys.new_key(key_type)
     read = keys.from_pem(keys.to_pem(made, passphrase), passphrase, "x.key")
@@ -29,8 +29,8 @@ def test_a_key_is_read_as_it_was_written(key_type: str, passphrase: str | None) 
 
 def test_openssl_opens_an_encrypted_key_with_the_passphrase(key: keys.AuthorityKey, run: Run, tmp_path: Path) -> None:
     path, secret = tmp_path / "ca.key", tmp_path / "secret"
-    path.write_bytes(keys.to_pem(key, PASSPHRASE))
-    secret.write_text(PASSPHRASE, encoding="utf-8")
+    path.write_bytes(keys.to_pem(key, LONG_PASSPHRASE))
+    secret.write_text(LONG_PASSPHRASE, encoding="utf-8")
     done = run("openssl", "pkey", "-in", path, "-passin", f"file:{secret}", "-pubout")
     expected = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -48,34 +48,34 @@ def test_gnutls_opens_an_encrypted_key_too(key: keys.AuthorityKey, run: Run, tmp
 
 
 def test_guessing_a_passphrase_takes_200000_rounds(key: keys.AuthorityKey, run: Run) -> None:
-    shown = run("openssl", "asn1parse", stdin=keys.to_pem(key, PASSPHRASE).decode("ascii")).stdout
+    shown = run("openssl", "asn1parse", stdin=keys.to_pem(key, LONG_PASSPHRASE).decode("ascii")).stdout
     assert f":{200_000:06X}" in shown
     assert ":hmacWithSHA256" in shown
     assert ":aes-256-cbc" in shown
 
 
 def test_the_same_key_never_looks_the_same_encrypted(key: keys.AuthorityKey) -> None:
-    assert keys.to_pem(key, PASSPHRASE) != keys.to_pem(key, PASSPHRASE)
+    assert keys.to_pem(key, LONG_PASSPHRASE) != keys.to_pem(key, LONG_PASSPHRASE)
 
 
 def test_a_wrong_passphrase_is_an_error_that_shows_neither(key: keys.AuthorityKey) -> None:
     with pytest.raises(TlsError, match=r"/ca/x\.key: .*passphrase is wrong") as caught:
-        keys.from_pem(keys.to_pem(key, PASSPHRASE), "another-secret", "/ca/x.key")
+        keys.from_pem(keys.to_pem(key, LONG_PASSPHRASE), "another-secret", "/ca/x.key")
     assert "another-secret" not in str(caught.value.as_result())
-    assert PASSPHRASE not in str(caught.value.as_result())
+    assert LONG_PASSPHRASE not in str(caught.value.as_result())
 
 
 def test_a_missing_passphrase_is_named(key: keys.AuthorityKey) -> None:
     with pytest.raises(TlsError, match=r"/ca/x\.key: the key is encrypted and no passphrase was given"):
-        keys.from_pem(keys.to_pem(key, PASSPHRASE), None, "/ca/x.key")
+        keys.from_pem(keys.to_pem(key, LONG_PASSPHRASE), None, "/ca/x.key")
 
 
 def test_a_needless_passphrase_is_named(key: keys.AuthorityKey) -> None:
     with pytest.raises(TlsError, match="passphrase was given, but this key is not encrypted"):
-        keys.from_pem(keys.to_pem(key, None), PASSPHRASE, "/ca/x.key")
+        keys.from_pem(keys.to_pem(key, None), LONG_PASSPHRASE, "/ca/x.key")
 
 
-@pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
+@pytest.mark.parametrize("passphrase", [None, LONG_PASSPHRASE])
 @pytest.mark.parametrize("text", [b"", b"\xff\x00", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_a_damaged_key_is_an_error_that_names_its_file(text: bytes, passphrase: str | None) -> None:
     with pytest.raises(TlsError, match=r"^/ca/x\.key: "):
@@ -83,10 +83,10 @@ def test_a_damaged_key_is_an_error_that_names_its_file(text: bytes, passphrase: 
 
 
 def test_an_encrypted_key_that_was_cut_off_is_an_error(key: keys.AuthorityKey) -> None:
-    text = keys.to_pem(key, PASSPHRASE)
+    text = keys.to_pem(key, LONG_PASSPHRASE)
     for size in range(0, len(text) - 2, 7):
         with pytest.raises(TlsError, match=r"^/ca/x\.key: "):
-            keys.from_pem(text[:size], PASSPHRASE, "/ca/x.key")
+            keys.from_pem(text[:size], LONG_PASSPHRASE, "/ca/x.key")
 
 
 def test_an_ed25519_key_is_no_authoritys_key() -> None:

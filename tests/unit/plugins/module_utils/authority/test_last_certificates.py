@@ -14,9 +14,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due, s
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests.shared import DAY
 
-DAY = 86400
-LIFE = 90  # days
+LIFE_DAYS = 90  # days
 
 
 class Host:
@@ -35,7 +35,7 @@ class Host:
         """Renew the certificate if it is due. Raises TlsError when it cannot be had, or is due again at once."""
         if due.reasons(self.leaf, self.wish, now):
             request = {"id": "db1", "csr": self.csr, "names": ["db1.example"]}
-            order = signing.Order(str(self.directory), None, "server", [request], f"{LIFE}d")
+            order = signing.Order(str(self.directory), None, "server", [request], f"{LIFE_DAYS}d")
             chain = signing.sign(order, now, is_dry=False).certificates["db1"]
             self.leaf = certificate.read_pem(chain, "chain")[0]
             self.renewals.append(now)
@@ -48,15 +48,15 @@ def test_renewals_stay_apart_until_the_authority_has_too_little_left(
     tmp_path: Path, now: int, csr: str, renew_before: int | None
 ) -> None:
     host = Host(tmp_path / "ca", now, csr, renew_before and renew_before * DAY)
-    end, apart = now + profiles.ISSUING_LIFE, LIFE - (renew_before or LIFE // 3)
+    end, apart = now + profiles.ISSUING_LIFE, LIFE_DAYS - (renew_before or LIFE_DAYS // 3)
     refusal = ""
-    for left in range(3 * LIFE, 0, -1):
+    for left in range(3 * LIFE_DAYS, 0, -1):
         try:
             host.night(end - left * DAY)
         except TlsError as error:
             refusal = error.message
             break
     assert "less than a third of that. Put the key of its root to " in refusal
-    assert 0 < left < LIFE / 3
+    assert 0 < left < LIFE_DAYS / 3
     gaps = [later - earlier for earlier, later in zip(host.renewals, host.renewals[1:])]
-    assert min(gaps) >= min(apart, LIFE * signing.LEAST_SHARE * due.RENEWED_AT) * DAY
+    assert min(gaps) >= min(apart, LIFE_DAYS * signing.LEAST_SHARE * due.RENEWED_AT) * DAY

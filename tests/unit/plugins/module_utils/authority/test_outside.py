@@ -13,11 +13,14 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, outside, planning, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.shared import DAY, PHASES, STEPS
 
-PHASES = ("stage", "switch", "retire", "finish")
-STEPS = ("stage", "switch", "retire", "retire", "finish")  # out of chains first, then out of what is trusted
-DAY = 86400
-POOLER: dict[str, Any] = {"authority": "server", "id": "pooler1.example", "until": "2999-12-31", "by": "dba team"}
+OUTSIDE_POOLER: dict[str, Any] = {
+    "authority": "server",
+    "id": "pooler1.example",
+    "until": "2999-12-31",
+    "by": "dba team",
+}
 
 
 class Fleet:
@@ -66,13 +69,13 @@ def test_a_holder_outside_stops_each_phase_until_it_is_named(fleet: Fleet, phase
     fleet.issue("server", "pooler1.example")
     for earlier in STEPS[: STEPS.index(phase)]:
         trust = digits(fleet, "server") if earlier == "retire" else ""
-        fleet.step(earlier, "server", POOLER, trust=trust)
+        fleet.step(earlier, "server", OUTSIDE_POOLER, trust=trust)
         for id_ in ("db1", "pooler1.example"):
             fleet.issue("server", id_)
     trust = digits(fleet, "server")
     with pytest.raises(TlsError, match=r"not safe yet: pooler1\.example .*name it in postgres_ca_outside_holders\."):
         fleet.step(phase, "server", trust=trust)
-    assert fleet.step(phase, "server", POOLER, trust=trust).changes != []
+    assert fleet.step(phase, "server", OUTSIDE_POOLER, trust=trust).changes != []
 
 
 @pytest.mark.parametrize("phase", ["stage", "switch"])
@@ -91,7 +94,7 @@ def test_who_holds_a_certificate_of_the_other_authority_is_asked_about_before_tr
         with pytest.raises(TlsError, match=r"Known to be outside, by their certificates: pooler1\.example \(server"):
             fleet.step("retire", "client", trust=trust)
     with pytest.raises(TlsError, match=r"pooler1.*, ask dba team"):
-        fleet.step("retire", "client", POOLER)
+        fleet.step("retire", "client", OUTSIDE_POOLER)
     assert fleet.step("retire", "client", trust=digits(fleet, "client")).changes != []
 
 
@@ -130,19 +133,19 @@ def test_an_answer_is_for_each_authority_by_the_name_of_its_root(fleet: Fleet) -
 
 def test_a_certificate_from_below_the_old_root_keeps_it_although_its_holder_is_named(fleet: Fleet) -> None:
     fleet.issue("server", "pooler1.example")
-    fleet.step("stage", "server", POOLER)
-    fleet.step("switch", "server", POOLER)
+    fleet.step("stage", "server", OUTSIDE_POOLER)
+    fleet.step("switch", "server", OUTSIDE_POOLER)
     fleet.issue("server", "db1")
     with pytest.raises(TlsError, match=r"pooler1\.example .* sign new ones with module pgops\.tls\.certificate"):
-        fleet.step("retire", "server", POOLER, trust=digits(fleet, "server"))
+        fleet.step("retire", "server", OUTSIDE_POOLER, trust=digits(fleet, "server"))
 
 
 def test_a_holder_counts_until_the_end_of_its_day_and_then_is_told(fleet: Fleet) -> None:
     fleet.issue("server", "pooler1.example")
     today = clock.instant(fleet.now)[:10]
-    fleet.step("stage", "server", {**POOLER, "until": today})
+    fleet.step("stage", "server", {**OUTSIDE_POOLER, "until": today})
     fleet.issue("server", "db1")
-    yesterday = {**POOLER, "until": clock.instant(fleet.now - DAY)[:10]}
+    yesterday = {**OUTSIDE_POOLER, "until": clock.instant(fleet.now - DAY)[:10]}
     with pytest.raises(TlsError, match=r"not safe yet: pooler1"):
         fleet.step("switch", "server", yesterday)
     (warning,) = fleet.keep(outside=[yesterday]).warnings
@@ -158,8 +161,8 @@ def test_a_holder_that_nobody_in_the_ledger_is_stops_a_phase_with_the_nearest(
     with pytest.raises(
         TlsError, match=r"has no certificate in ledger\.jsonl\. Did you mean pooler1\.example \(server\)"
     ):
-        fleet.step("stage", "server", {**POOLER, **wrong})
-    assert fleet.keep(outside=[{**POOLER, **wrong}]).warnings == [], "no other run reads the ledger for it"
+        fleet.step("stage", "server", {**OUTSIDE_POOLER, **wrong})
+    assert fleet.keep(outside=[{**OUTSIDE_POOLER, **wrong}]).warnings == [], "no other run reads the ledger for it"
 
 
 @pytest.mark.parametrize(
@@ -174,10 +177,10 @@ def test_a_holder_that_nobody_in_the_ledger_is_stops_a_phase_with_the_nearest(
     ],
 )
 def test_an_entry_that_cannot_be_meant_names_its_option(item: Any, message: str) -> None:
-    wanted = {**POOLER, **item} if isinstance(item, dict) else item
+    wanted = {**OUTSIDE_POOLER, **item} if isinstance(item, dict) else item
     with pytest.raises(TlsError, match=rf"^postgres_ca_outside_holders\[0\].*{message}"):
         outside.parse([wanted])
 
 
 def test_a_day_that_yaml_has_read_as_a_date_is_one() -> None:
-    assert outside.parse([{**POOLER, "until": datetime.date(2027, 2, 28)}])[0].until == "2027-02-28"
+    assert outside.parse([{**OUTSIDE_POOLER, "until": datetime.date(2027, 2, 28)}])[0].until == "2027-02-28"

@@ -13,10 +13,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests.shared import DAY, PASSPHRASE
 
-DAY = 86400
-LIFE = profiles.ISSUING_LIFE
-PASSPHRASE = "correct horse battery"
+ISSUING_LIFE = profiles.ISSUING_LIFE
 
 
 class Ca:
@@ -47,21 +46,22 @@ def server(done: keeping.KeepingResult) -> Lineage:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "left"), [("90d", LIFE // 10), ("30d", LIFE // 10), ("1y", 2 * 365 * DAY), ("5y", LIFE // 2)]
+    ("lifetime", "left"),
+    [("90d", ISSUING_LIFE // 10), ("30d", ISSUING_LIFE // 10), ("1y", 2 * 365 * DAY), ("5y", ISSUING_LIFE // 2)],
 )
 def test_an_issuing_ca_is_renewed_long_before_it_would_shorten_a_certificate(ca: Ca, lifetime: str, left: int) -> None:
-    assert ca.at(LIFE - left - profiles.BACKDATED, lifetime).changes == []
-    done = ca.at(LIFE - left + 1, lifetime)
+    assert ca.at(ISSUING_LIFE - left - profiles.BACKDATED, lifetime).changes == []
+    done = ca.at(ISSUING_LIFE - left + 1, lifetime)
     assert len(done.changes) == 2
     assert "make a new issuing CA below the server root" in done.changes[0]
     assert done.warnings == []
-    assert server(done).authority.issuing.not_after == ca.start + LIFE - left + 1 + LIFE
-    assert ca.at(LIFE - left + 1, lifetime).changes == []
+    assert server(done).authority.issuing.not_after == ca.start + ISSUING_LIFE - left + 1 + ISSUING_LIFE
+    assert ca.at(ISSUING_LIFE - left + 1, lifetime).changes == []
 
 
 def test_a_renewed_issuing_ca_changes_nothing_that_clients_trust(ca: Ca) -> None:
     before = lineage.facts(server(ca.at(0)))
-    after = lineage.facts(server(ca.at(LIFE - 100 * DAY)))
+    after = lineage.facts(server(ca.at(ISSUING_LIFE - 100 * DAY)))
     assert after["roots"] == before["roots"]
     assert after["phase"] == "steady"
     issuing = certificate.read_pem(str(after["issuing"]), "issuing")
@@ -77,7 +77,7 @@ def test_what_the_issuing_ca_before_has_issued_stays(ca: Ca, csr: str) -> None:
         assert done.warnings == []
         return certificate.read_pem(done.certificates["db1"], "chain")
 
-    moment = LIFE - LIFE // 10
+    moment = ISSUING_LIFE - ISSUING_LIFE // 10
     leaf = chain(moment)[0]
     done = ca.at(moment + 1)
     wish = spec.Spec(None, leaf.names, "P-256", certificate.SERVER_AUTH, server(done).issuing)
@@ -88,31 +88,31 @@ def test_what_the_issuing_ca_before_has_issued_stays(ca: Ca, csr: str) -> None:
 
 
 def test_an_issuing_ca_that_has_ended_leaves_the_bundle_by_itself(ca: Ca) -> None:
-    ca.at(LIFE - 100 * DAY)
+    ca.at(ISSUING_LIFE - 100 * DAY)
     assert ca.folders() == ["0001", "0002"]
-    assert ca.at(LIFE - 1).changes == []
-    done = ca.at(LIFE)
+    assert ca.at(ISSUING_LIFE - 1).changes == []
+    done = ca.at(ISSUING_LIFE)
     assert len(done.changes) == 2
     assert "put away" in done.changes[0]
     assert server(done).bundle == [server(done).authority.issuing, server(done).authority.root]
     assert ca.folders() == ["0002", "retired"]
     assert not list((ca.directory / "server/retired").rglob("*.key"))
     assert (ca.directory / "server/0002/root.key").exists()
-    assert ca.at(LIFE).changes == []
+    assert ca.at(ISSUING_LIFE).changes == []
 
 
 def test_the_roots_key_is_in_one_place_only(ca: Ca) -> None:
     key = (ca.directory / "server/0001/root.key").read_bytes()
-    ca.at(LIFE - 100 * DAY)
+    ca.at(ISSUING_LIFE - 100 * DAY)
     assert not (ca.directory / "server/0001/root.key").exists()
     assert (ca.directory / "server/0002/root.key").read_bytes() == key
     assert (ca.directory / "server/0002/root.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_root_key_that_was_put_back_into_an_older_folder_is_found(ca: Ca) -> None:
-    ca.at(LIFE - 100 * DAY)
+    ca.at(ISSUING_LIFE - 100 * DAY)
     (ca.directory / "server/0002/root.key").rename(ca.directory / "server/0001/root.key")
-    (change,) = ca.at(LIFE - 99 * DAY).changes
+    (change,) = ca.at(ISSUING_LIFE - 99 * DAY).changes
     assert change == f"move {ca.directory}/server/0001/root.key to {ca.directory}/server/0002"
     assert (ca.directory / "server/0002/root.key").exists()
 
@@ -121,38 +121,38 @@ def test_a_root_key_that_is_elsewhere_is_asked_for_in_time(ca: Ca, csr: str) -> 
     path = ca.directory / "server/0001/root.key"
     kept = path.read_bytes()
     path.unlink()
-    assert ca.at(LIFE - LIFE // 10 - profiles.BACKDATED).warnings == []
-    done = ca.at(LIFE - LIFE // 10 + 1)
+    assert ca.at(ISSUING_LIFE - ISSUING_LIFE // 10 - profiles.BACKDATED).warnings == []
+    done = ca.at(ISSUING_LIFE - ISSUING_LIFE // 10 + 1)
     assert ["client root" in change for change in done.changes] == [True]
     (warning,) = done.warnings
     assert f"{path}: it does not exist" in warning
     assert "Put it there before 2031-10-16T08:00:00Z" in warning
     order = signing.Order(str(ca.directory), None, "server", [{"id": "db1", "csr": csr, "names": ["db1"]}], "90d")
-    late = signing.sign(order, ca.start + LIFE - 80 * DAY, is_dry=False)
+    late = signing.sign(order, ca.start + ISSUING_LIFE - 80 * DAY, is_dry=False)
     assert f"Put the key of its root to {path}" in late.warnings[0]
     with pytest.raises(TlsError, match=rf"less than a third of that. Put the key of its root to {path}"):
-        signing.sign(order, ca.start + LIFE - 20 * DAY, is_dry=False)
+        signing.sign(order, ca.start + ISSUING_LIFE - 20 * DAY, is_dry=False)
     path.write_bytes(kept)
-    done = ca.at(LIFE + DAY)  # even when it has ended
+    done = ca.at(ISSUING_LIFE + DAY)  # even when it has ended
     assert done.warnings == []
     assert server(done).issuing == [server(done).authority.issuing]
 
 
 def test_a_root_key_that_does_not_open_is_asked_for_and_stops_nothing(ca: Ca) -> None:
     (ca.directory / "server/0001/root.key").write_bytes(keys.to_pem(keys.new_key("P-256"), PASSPHRASE))
-    (warning,) = ca.at(LIFE - 100 * DAY).warnings
+    (warning,) = ca.at(ISSUING_LIFE - 100 * DAY).warnings
     assert "the key is encrypted and no passphrase was given" in warning
 
 
 def test_no_issuing_ca_is_made_that_would_end_no_later(ca: Ca) -> None:
     """With the root a rollover is due, which every run says in its last year."""
-    ca.at(LIFE - 100 * DAY)
+    ca.at(ISSUING_LIFE - 100 * DAY)
     last = profiles.ROOT_LIFE - 365 * DAY
     assert ca.at(last).warnings == []
     warnings = ca.at(last + 1).warnings
     assert len(warnings) == 2
     assert "ends in 364d, on 2037-01-12T08:00:00Z. No certificate outlives it: replace it, with ansible" in warnings[0]
-    done = ca.at(2 * LIFE - 2 * 100 * DAY)
+    done = ca.at(2 * ISSUING_LIFE - 2 * 100 * DAY)
     assert server(done).authority.issuing.not_after == server(done).authority.root.not_after
     assert ca.at(profiles.ROOT_LIFE - 1).changes != []
     with pytest.raises(TlsError, match=r"root CA .* has expired.*postgres_ca_drop=server"):
@@ -160,9 +160,9 @@ def test_no_issuing_ca_is_made_that_would_end_no_later(ca: Ca) -> None:
 
 
 def test_a_dry_run_renews_nothing(ca: Ca) -> None:
-    planned = ca.at(LIFE - 100 * DAY, is_dry=True)
+    planned = ca.at(ISSUING_LIFE - 100 * DAY, is_dry=True)
     assert ca.folders() == ["0001"]
-    done = ca.at(LIFE - 100 * DAY)
+    done = ca.at(ISSUING_LIFE - 100 * DAY)
     assert [change[:60] for change in planned.changes] == [change[:60] for change in done.changes]
 
 
@@ -170,8 +170,8 @@ def test_encrypted_keys_are_renewed_and_stay_encrypted(tmp_path: Path, now: int)
     ca = Ca(tmp_path / "ca", now)
     ca.passphrase = PASSPHRASE
     ca.at(0)
-    ca.at(LIFE - 100 * DAY)
+    ca.at(ISSUING_LIFE - 100 * DAY)
     found = sorted(ca.directory.rglob("*.key"))
     assert len(found) == 6
     assert all(b"ENCRYPTED" in path.read_bytes() for path in found)
-    assert ca.at(LIFE - 100 * DAY).changes == []
+    assert ca.at(ISSUING_LIFE - 100 * DAY).changes == []

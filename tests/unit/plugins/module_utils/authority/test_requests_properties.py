@@ -9,16 +9,15 @@ import base64
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import requests
-from ansible_collections.pgops.tls.tests.properties import attempt
-from hypothesis import HealthCheck, example, given, settings
+from ansible_collections.pgops.tls.tests.properties import COMMON, attempt
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-NAMES = st.text() | st.text(st.sampled_from("ab/.]'\"`$();\n\0\u202e\u0301\U0001f600\ud800"), max_size=70)
+ANY_ID = st.text() | st.text(st.sampled_from("ab/.]'\"`$();\n\0\u202e\u0301\U0001f600\ud800"), max_size=70)
 ITEMS = st.fixed_dictionaries(
-    {"id": NAMES | st.none()},
-    optional={"role": NAMES, "names": st.lists(NAMES, max_size=3), "csr": st.text(), "reasons": st.lists(st.text())},
+    {"id": ANY_ID | st.none()},
+    optional={"role": ANY_ID, "names": st.lists(ANY_ID, max_size=3), "csr": st.text(), "reasons": st.lists(st.text())},
 )
-COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def pem(der: bytes) -> str:

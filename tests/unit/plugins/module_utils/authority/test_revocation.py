@@ -13,8 +13,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, revocation, revocation_entries
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-
-DAY = 86400
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 
 def line(serial: str, identity: str, subject: str, end: int, authority: str = "client") -> dict[str, Any]:

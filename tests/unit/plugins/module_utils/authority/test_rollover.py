@@ -22,13 +22,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, chain
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.tests.shared import AUTHORITY_NAMES, DAY, PASSPHRASE, PHASES, STEPS
 
-NAMES = ("server", "client")
-PHASES = ("stage", "switch", "retire", "finish")
-STEPS = ("stage", "switch", "retire", "retire", "finish")  # out of chains first, then out of what is trusted
-DAY = 86400
 OTHER_WAY = {"stage": "steady", "switch": "staged", "retire": "switched", "finish": "retiring"}
-PASSPHRASE = "correct horse battery"
 
 
 class Fleet:
@@ -39,7 +35,7 @@ class Fleet:
         self.passphrase: str | None = None
         self.key_type = "P-256"
         self.chains: dict[str, str] = {}
-        self.in_use: dict[str, list[dict[str, str]]] = {name: [] for name in NAMES}
+        self.in_use: dict[str, list[dict[str, str]]] = {name: [] for name in AUTHORITY_NAMES}
         self.outside: list[dict[str, str]] = []
         self.trust = ["none"]
 
@@ -50,7 +46,9 @@ class Fleet:
         wish = keeping.Wish(str(self.directory), self.key_type, self.passphrase, "90d", (), change)
         return keeping.keep(wish, self.now, is_dry=is_dry)
 
-    def step(self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = NAMES) -> keeping.KeepingResult:
+    def step(
+        self, phase: str, *, is_dry: bool = False, rotate: tuple[str, ...] = AUTHORITY_NAMES
+    ) -> keeping.KeepingResult:
         answers = {"outside": self.outside, "trust": self.trust}
         return self.keep(phase=phase, rotate=rotate, in_use=self.in_use, is_dry=is_dry, **answers)
 
@@ -186,7 +184,7 @@ def test_a_run_that_died_between_the_two_authorities_goes_on(fleet: Fleet) -> No
 
 
 @pytest.mark.parametrize("phase", PHASES[:3])
-@pytest.mark.parametrize("missing", NAMES)
+@pytest.mark.parametrize("missing", AUTHORITY_NAMES)
 def test_who_was_not_seen_hinders_each_phase(fleet: Fleet, phase: str, missing: str) -> None:
     fleet.until(phase)
     serial = f"{fleet.leaf(missing).serial:x}"
@@ -222,7 +220,7 @@ def test_who_has_no_valid_certificate_hinders_nobody(fleet: Fleet) -> None:
 
 
 def test_who_is_revoked_hinders_nobody(fleet: Fleet) -> None:
-    serials = {name: {f"{fleet.leaf(name).serial:x}"} for name in NAMES}
+    serials = {name: {f"{fleet.leaf(name).serial:x}"} for name in AUTHORITY_NAMES}
     newest = barrier.newest(str(fleet.directory)).values()
     assert barrier.live(newest, {}, fleet.now) != []
     assert barrier.live(newest, serials, fleet.now) == []
@@ -248,7 +246,7 @@ def test_another_key_type_comes_by_a_rollover(fleet: Fleet) -> None:
     fleet.key_type = "P-384"
     with pytest.raises(TlsError, match=r"P-384 was asked for, but the server CA .* has P-256 keys.*rotate_ca"):
         fleet.keep()
-    assert fleet.keep(rotate=NAMES).changes == []
+    assert fleet.keep(rotate=AUTHORITY_NAMES).changes == []
     fleet.step("stage")
     fleet.keep()
     for phase in STEPS[1:]:
@@ -262,7 +260,7 @@ def test_a_staged_authority_keeps_its_key_type(fleet: Fleet) -> None:
     fleet.step("stage")
     fleet.key_type = "RSA-3072"
     with pytest.raises(TlsError, match=r"has P-256 keys, and P-384 keys staged.*set key_type back to P-384"):
-        fleet.keep(rotate=NAMES)
+        fleet.keep(rotate=AUTHORITY_NAMES)
     with pytest.raises(TlsError, match=r"has P-384 keys.*set key_type back to P-384"):
         fleet.step("switch")
 
@@ -327,8 +325,10 @@ def test_chains_convince_whoever_trusts_a_root_that_is_not_retired(
 
     def convinced() -> dict[str, list[str]]:
         new = {name: found.roots[-1:] for name, found in fleet.keep().lineages.items()}
-        trusts = {"old": old, "new": new, "both": {name: [*old[name], *new[name]] for name in NAMES}}
-        return {name: [who for who, trusted in trusts.items() if verified(name, trusted[name])] for name in NAMES}
+        trusts = {"old": old, "new": new, "both": {name: [*old[name], *new[name]] for name in AUTHORITY_NAMES}}
+        return {
+            name: [who for who, trusted in trusts.items() if verified(name, trusted[name])] for name in AUTHORITY_NAMES
+        }
 
     def verified(name: str, trusted: list[Certificate]) -> bool:
         leaf, *above = certificate.read_pem(fleet.chains[name], "chain")
@@ -341,20 +341,20 @@ def test_chains_convince_whoever_trusts_a_root_that_is_not_retired(
         return bool(done.returncode == 0)
 
     fleet.step("stage")
-    assert convinced() == {name: ["old", "both"] for name in NAMES}
+    assert convinced() == {name: ["old", "both"] for name in AUTHORITY_NAMES}
     fleet.step("switch")
     fleet.issue()
-    assert convinced() == {name: ["old", "new", "both"] for name in NAMES}
+    assert convinced() == {name: ["old", "new", "both"] for name in AUTHORITY_NAMES}
     crossed = dict(fleet.chains)
     fleet.step("retire")
-    assert convinced() == {name: ["old", "new", "both"] for name in NAMES}  # chains that are out there
-    fleet.chains = {name: shortened(fleet, name) for name in NAMES}  # as their hosts do it
-    assert convinced() == {name: ["new", "both"] for name in NAMES}
+    assert convinced() == {name: ["old", "new", "both"] for name in AUTHORITY_NAMES}  # chains that are out there
+    fleet.chains = {name: shortened(fleet, name) for name in AUTHORITY_NAMES}  # as their hosts do it
+    assert convinced() == {name: ["new", "both"] for name in AUTHORITY_NAMES}
     fleet.step("retire")
-    assert fleet.chains == {name: shortened(fleet, name) for name in NAMES}
+    assert fleet.chains == {name: shortened(fleet, name) for name in AUTHORITY_NAMES}
     fleet.issue()
-    assert all(fleet.chains[name].count("BEGIN") < crossed[name].count("BEGIN") for name in NAMES)
-    assert convinced() == {name: ["new", "both"] for name in NAMES}
+    assert all(fleet.chains[name].count("BEGIN") < crossed[name].count("BEGIN") for name in AUTHORITY_NAMES)
+    assert convinced() == {name: ["new", "both"] for name in AUTHORITY_NAMES}
 
 
 def shortened(fleet: Fleet, name: str) -> str:
@@ -370,11 +370,11 @@ def test_an_old_root_leaves_all_chains_while_it_is_still_trusted(fleet: Fleet) -
     crossed = {name: found.authority.cross for name, found in fleet.keep().lineages.items()}
     for one in crossed.values():
         assert one is not None
-    assert {name: shortened(fleet, name) for name in NAMES} == fleet.chains
+    assert {name: shortened(fleet, name) for name in AUTHORITY_NAMES} == fleet.chains
     old = {name: found.roots for name, found in fleet.keep().lineages.items()}
     done = fleet.step("retire")
     assert [change.split(":")[0] for change in done.changes] == [
-        f"take the old {name} root out of chains" for name in NAMES
+        f"take the old {name} root out of chains" for name in AUTHORITY_NAMES
     ]
     for name, found in done.lineages.items():
         assert (found.phase, found.roots) == ("switched", old[name])

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, keeping, ledger, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-
-DAY = 86400
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 
 class Directory:

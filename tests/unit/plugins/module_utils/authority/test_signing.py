@@ -14,9 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
-
-DAY = 86400
-FIVE_YEARS = 5 * 365 * DAY
+from ansible_collections.pgops.tls.tests.shared import DAY, FIVE_YEARS
 
 
 @pytest.fixture

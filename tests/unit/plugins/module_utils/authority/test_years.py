@@ -27,14 +27,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due, s
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests.shared import DAY, STEPS
 from cryptography.hazmat.primitives.asymmetric import ec
 
-DAY = 86400
-NIGHTS, HOSTS, ROLES = 365, 50, ("app", "reporting")
+NIGHTS, HOST_COUNT, ROLES = 365, 50, ("app", "reporting")
 BEFORE_THE_END = 300  # days that the issuing CAs have left in the first night
 REVOKED_IN, GONE_IN, ROLLOVER_IN = 60, 100, 200  # nights
-STEPS = ("stage", "switch", "retire", "retire", "finish")
-NAMES = {"server": "servers", "client": "clients"}
+PLURALS = {"server": "servers", "client": "clients"}
 
 
 class Night(NamedTuple):
@@ -73,8 +72,8 @@ class Fleet:
                 name: [{"id": id_, "serial": f"{leaf.serial:x}"} for id_, leaf in leaves.items()]
                 for name, leaves in self.leaves.items()
             }
-            done = self.keep(phase=phase, rotate=list(NAMES), in_use=in_use, trust=["none"])
-        issued = sum(self._renew(name, done) for name in NAMES)
+            done = self.keep(phase=phase, rotate=list(PLURALS), in_use=in_use, trust=["none"])
+        issued = sum(self._renew(name, done) for name in PLURALS)
         start = time.process_time()
         assert self.keep().changes == []
         idle = time.process_time() - start
@@ -116,12 +115,12 @@ def fleet(tmp_path: Path, now: int, csr_of: Callable[[Any], str]) -> Fleet:
         directory=tmp_path / "ca",
         new_csr=lambda: csr_of(ec.generate_private_key(ec.SECP256R1())),
         now=now,
-        leaves={name: {} for name in NAMES},
+        leaves={name: {} for name in PLURALS},
         revoked=[],
     )
     made.keep()
     made.now += profiles.ISSUING_LIFE - BEFORE_THE_END * DAY
-    hosts = [f"db{number}.example" for number in range(HOSTS)]
+    hosts = [f"db{number}.example" for number in range(HOST_COUNT)]
     ids = {"server": hosts, "client": [f"{host}/www/{role}" for host in hosts for role in ROLES]}
     for name, wanted in ids.items():
         requests = [made.request(name, id_) for id_ in wanted]
@@ -138,7 +137,7 @@ def test_a_year_of_nights_leaves_nothing_but_a_longer_ledger(fleet: Fleet, capsy
         revoked = list(fleet.leaves["client"].values())[:3] if number == REVOKED_IN else []
         fleet.revoked = [{"serial": f"{leaf.serial:x}"} for leaf in revoked]  # what was in it stays revoked
         if number == GONE_IN:  # its certificates end before the rollover
-            for name in NAMES:
+            for name in PLURALS:
                 fleet.leaves[name] = {id_: one for id_, one in fleet.leaves[name].items() if "db7." not in id_}
         phase = dict(enumerate(STEPS, ROLLOVER_IN)).get(number, "")
         nights.append(fleet.night(number, phase))
@@ -146,7 +145,7 @@ def test_a_year_of_nights_leaves_nothing_but_a_longer_ledger(fleet: Fleet, capsy
         _print(nights)
     last = nights[-1]
     lines = (fleet.directory / ledger.FILE).read_text(encoding="ascii").count("\n")
-    assert lines == sum(night.issued for night in nights) + HOSTS * (1 + len(ROLES))
+    assert lines == sum(night.issued for night in nights) + HOST_COUNT * (1 + len(ROLES))
     assert last.ledger < 600 * lines
     levelled = nights[BEFORE_THE_END + 10 :]
     assert len({night.files for night in levelled}) == 1
@@ -155,7 +154,7 @@ def test_a_year_of_nights_leaves_nothing_but_a_longer_ledger(fleet: Fleet, capsy
     quickest = [min(night.idle for night in part) for part in (nights[REVOKED_IN : REVOKED_IN + 30], nights[-30:])]
     assert quickest[1] < 3 * quickest[0]
     others = [night.issued for night in nights if night.number not in (REVOKED_IN, ROLLOVER_IN + 1)]
-    assert max(others) < HOSTS * (1 + len(ROLES)) / 2, "the renewals of a year are not spread"
+    assert max(others) < HOST_COUNT * (1 + len(ROLES)) / 2, "the renewals of a year are not spread"
 
 
 def _print(nights: list[Night]) -> None:

@@ -12,10 +12,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeF
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography.hazmat.primitives.asymmetric import ec
 
-NOW = 1_800_000_000
-DAY = 86400
 SERVER, CLIENT = (issuing.new_authority(name, "P-256", NOW - DAY) for name in ("server", "client"))
 APP, REPORTING = Identity("app", "alice"), Identity("reporting", "alice")
 LINKS = {"/home/alice/.postgresql/root.crt": "pgops/current/root.crt"}
@@ -60,7 +59,7 @@ def installed(*roles: str, **changes: Any) -> HomeFiles:
     return found._replace(**changes)
 
 
-NOTHING = HomeFiles(None, {}, {}, {}, dict.fromkeys(LINKS), None)
+NO_FILES = HomeFiles(None, {}, {}, {}, dict.fromkeys(LINKS), None)
 
 
 def make(found: HomeFiles, needed: dict[str, list[str]] | None = None, **changes: Any) -> plan.Plan:
@@ -73,7 +72,7 @@ def test_where_everything_is_as_wanted_there_is_nothing_to_do() -> None:
 
 
 def test_on_a_new_host_everything_is_to_be_made() -> None:
-    found = make(NOTHING, {"app": ["no_certificate"], "reporting": ["no_certificate"]})
+    found = make(NO_FILES, {"app": ["no_certificate"], "reporting": ["no_certificate"]})
     assert found.generation
     assert found.links == LINKS
     assert found.service == b"services"
@@ -145,7 +144,7 @@ def test_renewing_is_forced_until_the_certificate_that_came_is_installed() -> No
 
 def test_without_certificates_everything_needed_is_asked_for() -> None:
     needed = {"app": ["no_certificate"], "reporting": []}
-    assert plan.unanswered([APP, REPORTING], needed, NOTHING, wanted()) == [APP]
+    assert plan.unanswered([APP, REPORTING], needed, NO_FILES, wanted()) == [APP]
 
 
 def test_what_became_due_between_the_two_calls_waits_for_the_next_run() -> None:

@@ -12,31 +12,31 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import service_fi
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
-CURRENT = "/home/alice/.postgresql/pgops/current"
-APP = Identity("app", "alice", ("shop", "other"))
-PLAIN = Identity("plain", "alice")
+CURRENT_OF_ALICE = "/home/alice/.postgresql/pgops/current"
+WITH_DATABASES = Identity("app", "alice", ("shop", "other"))
+WITHOUT_DATABASES = Identity("plain", "alice")
 
 
 def merge(existing: bytes | None, *identities: Identity) -> bytes:
-    return service_file.merge(existing, identities or (APP,), CURRENT, "FILE")
+    return service_file.merge(existing, identities or (WITH_DATABASES,), CURRENT_OF_ALICE, "FILE")
 
 
 def test_a_new_file_is_the_block_alone() -> None:
-    assert merge(None, APP, PLAIN).decode() == (
+    assert merge(None, WITH_DATABASES, WITHOUT_DATABASES).decode() == (
         "# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten\n"
         "[app]\n"
         "user=app\n"
         "dbname=shop\n"
         "sslmode=verify-full\n"
-        f"sslrootcert={CURRENT}/root.crt\n"
-        f"sslcert={CURRENT}/app/postgresql.crt\n"
-        f"sslkey={CURRENT}/app/postgresql.key\n"
+        f"sslrootcert={CURRENT_OF_ALICE}/root.crt\n"
+        f"sslcert={CURRENT_OF_ALICE}/app/postgresql.crt\n"
+        f"sslkey={CURRENT_OF_ALICE}/app/postgresql.key\n"
         "[plain]\n"
         "user=plain\n"
         "sslmode=verify-full\n"
-        f"sslrootcert={CURRENT}/root.crt\n"
-        f"sslcert={CURRENT}/plain/postgresql.crt\n"
-        f"sslkey={CURRENT}/plain/postgresql.key\n"
+        f"sslrootcert={CURRENT_OF_ALICE}/root.crt\n"
+        f"sslcert={CURRENT_OF_ALICE}/plain/postgresql.crt\n"
+        f"sslkey={CURRENT_OF_ALICE}/plain/postgresql.key\n"
         "# END pgops.tls\n"
     )
 
@@ -55,7 +55,7 @@ def test_what_is_written_by_hand_stays_byte_for_byte(written: bytes) -> None:
     first = merge(written)
     assert first.startswith(written)
     around = first + written.replace(b"old", b"other")
-    changed = merge(around, APP, PLAIN)
+    changed = merge(around, WITH_DATABASES, WITHOUT_DATABASES)
     parts = service_file.split(changed, "FILE")
     assert (parts.before, parts.after) == (written, written.replace(b"old", b"other"))
 
@@ -71,8 +71,11 @@ def test_a_file_without_a_last_line_end_gets_one_before_the_block() -> None:
 
 
 def test_the_block_stays_where_it_is() -> None:
-    block = service_file.render([PLAIN], CURRENT)
-    assert merge(b"[a]\n" + block + b"[b]\n", APP) == b"[a]\n" + service_file.render([APP], CURRENT) + b"[b]\n"
+    block = service_file.render([WITHOUT_DATABASES], CURRENT_OF_ALICE)
+    assert (
+        merge(b"[a]\n" + block + b"[b]\n", WITH_DATABASES)
+        == b"[a]\n" + service_file.render([WITH_DATABASES], CURRENT_OF_ALICE) + b"[b]\n"
+    )
 
 
 @pytest.mark.parametrize("line", [b"[app]", b"  [app]", b"[app] # mine", b"[app]\r", b"\t[app]x"])
@@ -80,7 +83,7 @@ def test_a_service_written_by_hand_with_the_name_of_a_role_is_named(line: bytes)
     with pytest.raises(TlsError, match=r"FILE: the service 'app', written by hand"):
         merge(b"[x]\nhost=a\n" + line + b"\nhost=b\n")
     with pytest.raises(TlsError, match=r"FILE: the service 'app', written by hand"):
-        merge(service_file.render([APP], CURRENT) + line)
+        merge(service_file.render([WITH_DATABASES], CURRENT_OF_ALICE) + line)
 
 
 @pytest.mark.parametrize("line", [b"# [app]", b"[apple]", b"[App]", b"[app", b"user=[app]", b"[ app]"])
@@ -94,9 +97,9 @@ def test_what_libpq_does_not_take_for_that_service_is_no_conflict(line: bytes) -
         service_file.BEGIN + b"\n",
         service_file.END + b"\n",
         service_file.END + b"\n" + service_file.BEGIN + b"\n",
-        service_file.render([APP], CURRENT) * 2,
-        service_file.BEGIN + b"\n" + service_file.render([APP], CURRENT),
-        service_file.render([APP], CURRENT) + service_file.END,
+        service_file.render([WITH_DATABASES], CURRENT_OF_ALICE) * 2,
+        service_file.BEGIN + b"\n" + service_file.render([WITH_DATABASES], CURRENT_OF_ALICE),
+        service_file.render([WITH_DATABASES], CURRENT_OF_ALICE) + service_file.END,
     ],
 )
 def test_broken_markers_are_refused(content: bytes) -> None:

@@ -10,20 +10,22 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-PIECES = st.sampled_from(
+SERVICE_FILE_PIECES = st.sampled_from(
     [service_file.BEGIN, service_file.END, b"\n", b"\r\n", b" ", b"[app]", b"[other]", b"host=x", b"\0", b"\xff", b"#"]
 )
-CONTENTS = st.binary() | st.lists(PIECES, max_size=12).map(b"".join)
-IDENTITIES = [identities.Identity("app", "alice", ("shop",)), identities.Identity('Rôle "x"; $(id)', "alice")]
+SERVICE_FILES = st.binary() | st.lists(SERVICE_FILE_PIECES, max_size=12).map(b"".join)
+SAMPLE_IDENTITIES = [identities.Identity("app", "alice", ("shop",)), identities.Identity('Rôle "x"; $(id)', "alice")]
 
 
-@given(st.none() | CONTENTS)
+@given(st.none() | SERVICE_FILES)
 def test_any_service_file_is_refused_or_merged_once(content: bytes | None) -> None:
-    merged, message = attempt(service_file.merge, content, IDENTITIES, "/home/alice/.postgresql/pgops/current", "/p")
+    merged, message = attempt(
+        service_file.merge, content, SAMPLE_IDENTITIES, "/home/alice/.postgresql/pgops/current", "/p"
+    )
     if message:
         assert message.startswith("/p: ")
         return
-    assert service_file.merge(merged, IDENTITIES, "/home/alice/.postgresql/pgops/current", "/p") == merged
+    assert service_file.merge(merged, SAMPLE_IDENTITIES, "/home/alice/.postgresql/pgops/current", "/p") == merged
     parts, before = service_file.split(merged, "/p"), service_file.split(content or b"", "/p")
     assert (parts.before.rstrip(b"\n"), parts.after) == (before.before.rstrip(b"\n"), before.after)
 

@@ -12,10 +12,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import holds
 from hypothesis import given
 from hypothesis import strategies as st
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.binary(), st.lists)
+ANY_VALUE = st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.binary(), st.lists)
 
 
-@given(VALUES)
+@given(ANY_VALUE)
 def test_what_is_shown_is_one_short_printable_line(value: object) -> None:
     text = shown(value)
     assert text.isprintable()
@@ -27,11 +27,11 @@ def test_a_key_is_never_shown(before: str, after: str) -> None:
     assert shown([f"{before}-----BEGIN EC PRIVATE KEY-----{after}"]) == "a private key"
 
 
-FORMS = ["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"]
-FORMS += ["OPENSSH PRIVATE KEY", "ANY PRIVATE KEY", "X9.42 DH PRIVATE KEY", "SSH2 ENCRYPTED PRIVATE KEY"]
+KEY_FORMS = ["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY"]
+KEY_FORMS += ["OPENSSH PRIVATE KEY", "ANY PRIVATE KEY", "X9.42 DH PRIVATE KEY", "SSH2 ENCRYPTED PRIVATE KEY"]
 
 
-@pytest.mark.parametrize("form", [*FORMS, "PGP PRIVATE KEY BLOCK", "private key"])
+@pytest.mark.parametrize("form", [*KEY_FORMS, "PGP PRIVATE KEY BLOCK", "private key"])
 @pytest.mark.parametrize("line", ["-----BEGIN {}-----", "-----END {}-----", "---- BEGIN {} ----", "----END {}---"])
 def test_a_key_of_any_form_is_found_by_either_of_its_lines(form: str, line: str) -> None:
     assert holds_private_key(f"-----BEGIN CERTIFICATE-----\r\nAA==\r\n{line.format(form)}\r\n")

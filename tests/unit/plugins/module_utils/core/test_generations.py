@@ -7,13 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.core.test_files import SOMEBODY
 
-ME = files.Owner(os.geteuid(), os.getegid())
-SOMEBODY = files.Owner(65534, 65534) if os.geteuid() == 0 else ME
 CONTENTS = {"root.crt": File(b"root", 0o644), "app/key": File(b"key", 0o600)}
 
 

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import DamagedError, Journal
 from ansible_collections.pgops.tls.tests import faults
-
-ME = files.Owner(os.geteuid(), os.getegid())
-SOMEBODY = files.Owner(65534, 65534) if os.geteuid() == 0 else ME
+from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.core.test_files import ME, SOMEBODY
 
 
 class World:

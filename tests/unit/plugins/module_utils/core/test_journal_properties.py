@@ -17,18 +17,22 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from hypothesis import HealthCheck, example, given, settings
+from ansible_collections.pgops.tls.tests.properties import COMMON
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-TEXTS = st.text(st.sampled_from("a.0\0\ud800é \n"), max_size=6)  # no slash: a forged path stays below this test
+ANY_TEXT = st.text(st.sampled_from("a.0\0\ud800é \n"), max_size=6)  # no slash: a forged path stays below this test
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXTS | st.sampled_from(["file", "link", "absent", "rooted", "0001"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | ANY_TEXT
+    | st.sampled_from(["file", "link", "absent", "rooted", "0001"]),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "path", "x"]), inner, max_size=3)
     ),
     max_leaves=4,
 )
-COMMON = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due, s
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives.asymmetric import ec
 
-DAY = 86400
 START = 1_800_000_000
 END = START + 90 * DAY
-NAMES = (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
+CERTIFICATE_NAMES = (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def leaf(authority: issuing.Authority) -> Certificate:
     der = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
         profiles.PURPOSES["server"],
-        issuing.Holder("db1.example", NAMES),
+        issuing.Holder("db1.example", CERTIFICATE_NAMES),
         ec.generate_private_key(ec.SECP256R1()).public_key(),
         issuing.Validity(START, END),
     )
@@ -36,7 +36,7 @@ def leaf(authority: issuing.Authority) -> Certificate:
 
 @pytest.fixture(scope="module")
 def wish(authority: issuing.Authority) -> spec.Spec:
-    return spec.Spec("db1.example", NAMES, "P-256", certificate.SERVER_AUTH, [authority.issuing])
+    return spec.Spec("db1.example", CERTIFICATE_NAMES, "P-256", certificate.SERVER_AUTH, [authority.issuing])
 
 
 def test_a_fresh_certificate_as_wished_stays(leaf: Certificate, wish: spec.Spec) -> None:
@@ -142,10 +142,13 @@ def test_nothing_else_is_called_an_endless_renewal(
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"names": (*NAMES, Name("dns", "db2.example"))}, ["san_missing: db2.example"]),
-        ({"names": NAMES[:1]}, ["san_not_wanted: 192.0.2.1"]),
-        ({"names": (Name("dns", "192.0.2.1"), NAMES[0])}, ["san_missing: 192.0.2.1", "san_not_wanted: 192.0.2.1"]),
-        ({"names": tuple(reversed(NAMES))}, []),
+        ({"names": (*CERTIFICATE_NAMES, Name("dns", "db2.example"))}, ["san_missing: db2.example"]),
+        ({"names": CERTIFICATE_NAMES[:1]}, ["san_not_wanted: 192.0.2.1"]),
+        (
+            {"names": (Name("dns", "192.0.2.1"), CERTIFICATE_NAMES[0])},
+            ["san_missing: 192.0.2.1", "san_not_wanted: 192.0.2.1"],
+        ),
+        ({"names": tuple(reversed(CERTIFICATE_NAMES))}, []),
         ({"common_name": "db2.example"}, ["common_name: db1.example instead of db2.example"]),
         ({"common_name": None}, []),
         ({"key_type": "Ed25519"}, ["key_type: P-256 instead of Ed25519"]),
@@ -180,7 +183,7 @@ def test_what_an_earlier_issuing_ca_issued_stays(
 
 
 def test_all_reasons_are_given(leaf: Certificate, wish: spec.Spec) -> None:
-    wanted = wish._replace(names=NAMES[:1], key_type="P-384", forced=True)
+    wanted = wish._replace(names=CERTIFICATE_NAMES[:1], key_type="P-384", forced=True)
     assert due.reasons(leaf, wanted, END) == [
         "expired_0m_ago",
         "san_not_wanted: 192.0.2.1",
@@ -189,11 +192,11 @@ def test_all_reasons_are_given(leaf: Certificate, wish: spec.Spec) -> None:
     ]
 
 
-PLACE = due.CertificateFile("/etc/tls/server.crt", "postgres_server_renew")
+CERTIFICATE_FILE = due.CertificateFile("/etc/tls/server.crt", "postgres_server_renew")
 
 
 def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
-    due.refuse_another_root(chain, PLACE, spec.Offer([offered.issuing], [offered.root, *roots]), now)
+    due.refuse_another_root(chain, CERTIFICATE_FILE, spec.Offer([offered.issuing], [offered.root, *roots]), now)
 
 
 def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authority: issuing.Authority) -> None:
@@ -240,7 +243,7 @@ def test_a_certificate_that_nobody_can_use_is_not_refused(
 def test_what_an_earlier_issuing_ca_issued_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
     later = issuing.new_authority("server", "P-256", START)
     offer = spec.Offer([later.issuing, authority.issuing], [later.root])
-    due.refuse_another_root([leaf, authority.issuing], PLACE, offer, START)
+    due.refuse_another_root([leaf, authority.issuing], CERTIFICATE_FILE, offer, START)
 
 
 def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:

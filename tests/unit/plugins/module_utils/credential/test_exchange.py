@@ -16,10 +16,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange, spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography import x509
 
-DAY = 86400
-NOW = 1_800_000_000
 AUTHORITY = issuing.new_authority("client", "P-256", NOW)
 SPEC = spec.Spec("app", (), "P-256", certificate.CLIENT_AUTH, [AUTHORITY.issuing])
 

@@ -9,18 +9,24 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, lexer, rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
-GROUPS = {"app": ["app", "staff"], "boss": ["boss"], "staff": ["staff"]}
-FACTS = Facts(17, groups=GROUPS, networks=["192.0.2.1/24"], host_names={"192.0.2.9": "App1.example.com"})
-APP = access.Attempt("app", "shop", address="192.0.2.7", tls=True, certificate=access.Certificate("app", "CN=app,O=x"))
+MEMBERSHIPS = {"app": ["app", "staff"], "boss": ["boss"], "staff": ["staff"]}
+FACTS = Facts(17, groups=MEMBERSHIPS, networks=["192.0.2.1/24"], host_names={"192.0.2.9": "App1.example.com"})
+APP_ATTEMPT = access.Attempt(
+    "app", "shop", address="192.0.2.7", tls=True, certificate=access.Certificate("app", "CN=app,O=x")
+)
 
 
-def decided(text: str, attempt: access.Attempt = APP, ident: str = "", facts: Facts = FACTS) -> list[tuple[Any, str]]:
+def decided(
+    text: str, attempt: access.Attempt = APP_ATTEMPT, ident: str = "", facts: Facts = FACTS
+) -> list[tuple[Any, str]]:
     """Return the numbers of the lines that may decide, with their verdicts."""
     found = access.answer(list(rule.read_all(lexer.read(text))), lexer.read(ident), attempt, facts)
     return [(one.rule and one.rule.line.number, one.verdict) for one in found.decisions]
 
 
-def matches(field: str, attempt: access.Attempt = APP, facts: Facts = FACTS, column: str = "database") -> bool | None:
+def matches(
+    field: str, attempt: access.Attempt = APP_ATTEMPT, facts: Facts = FACTS, column: str = "database"
+) -> bool | None:
     """Return whether a word for a database, user or address matches, None when it cannot be told."""
     words = {"database": "all", "user": "all", "address": "all", column: field}
     words["database"] = "replication" if attempt.is_replication and column != "database" else words["database"]
@@ -31,7 +37,7 @@ def matches(field: str, attempt: access.Attempt = APP, facts: Facts = FACTS, col
 def test_the_first_rule_that_matches_decides() -> None:
     text = "hostssl other all all trust\nhostssl all app all reject\nhostssl all all all trust"
     assert decided(text) == [(2, "refused")]
-    assert decided(text, APP._replace(role="boss")) == [(3, "accepted")]
+    assert decided(text, APP_ATTEMPT._replace(role="boss")) == [(3, "accepted")]
 
 
 def test_where_no_rule_matches_nobody_gets_in() -> None:
@@ -52,7 +58,7 @@ def test_where_no_rule_matches_nobody_gets_in() -> None:
 def test_a_type_stands_for_the_encryption(kind: str, plain: bool, encrypted: bool) -> None:
     text = f"{kind} all all {'' if kind == 'local' else 'all'} trust"
     assert decided(text)[0][1] == ("accepted" if encrypted else "refused")
-    assert decided(text, APP._replace(tls=False))[0][1] == ("accepted" if plain else "refused")
+    assert decided(text, APP_ATTEMPT._replace(tls=False))[0][1] == ("accepted" if plain else "refused")
 
 
 def test_only_a_local_rule_takes_who_comes_by_the_socket() -> None:
@@ -84,20 +90,20 @@ def test_a_word_for_databases(word: str, expected: bool | None) -> None:
 
 
 def test_databases_that_are_called_like_a_role() -> None:
-    assert matches("sameuser", APP._replace(database="app"))
-    assert matches("samerole", APP._replace(database="staff"))
-    assert matches("samegroup", APP._replace(database="staff"))
-    assert not matches('"sameuser"', APP._replace(database="app"))
-    assert matches("samerole", APP._replace(database="staff"), FACTS._replace(groups=None)) is None
+    assert matches("sameuser", APP_ATTEMPT._replace(database="app"))
+    assert matches("samerole", APP_ATTEMPT._replace(database="staff"))
+    assert matches("samegroup", APP_ATTEMPT._replace(database="staff"))
+    assert not matches('"sameuser"', APP_ATTEMPT._replace(database="app"))
+    assert matches("samerole", APP_ATTEMPT._replace(database="staff"), FACTS._replace(groups=None)) is None
 
 
 def test_physical_replication_matches_its_own_word_alone() -> None:
-    replica = APP._replace(database=None, is_replication=True)
+    replica = APP_ATTEMPT._replace(database=None, is_replication=True)
     assert matches("replication", replica)
     assert not matches("all", replica)
     assert not matches('"replication"', replica)
-    assert matches('"replication"', APP._replace(database="replication"))
-    assert not matches("replication", APP._replace(database="replication"))
+    assert matches('"replication"', APP_ATTEMPT._replace(database="replication"))
+    assert not matches("replication", APP_ATTEMPT._replace(database="replication"))
 
 
 @pytest.mark.parametrize(
@@ -121,13 +127,13 @@ def test_a_word_for_roles(word: str, expected: bool) -> None:
 def test_a_group_is_unknown_when_nobody_asked_the_server() -> None:
     assert matches("+staff", facts=FACTS._replace(groups=None), column="user") is None
     assert matches("+staff", facts=FACTS._replace(groups={"app": None}), column="user") is None
-    assert matches("+staff", APP._replace(role="gone"), column="user") is False
+    assert matches("+staff", APP_ATTEMPT._replace(role="gone"), column="user") is False
 
 
 def test_up_to_version_15_a_slash_begins_a_name() -> None:
     old = FACTS._replace(major=15)
     assert not matches("/^sh", facts=old)
-    assert matches("/^sh", APP._replace(database="/^sh"), old)
+    assert matches("/^sh", APP_ATTEMPT._replace(database="/^sh"), old)
     assert not matches("/^a", facts=old, column="user")
 
 
@@ -159,7 +165,7 @@ def test_up_to_version_15_a_slash_begins_a_name() -> None:
     ],
 )
 def test_an_address(word: str, address: str | None, expected: bool | None) -> None:
-    assert matches(word, APP._replace(address=address), column="address") is expected
+    assert matches(word, APP_ATTEMPT._replace(address=address), column="address") is expected
 
 
 def test_the_own_addresses_are_unknown_when_nobody_looked() -> None:
@@ -193,7 +199,7 @@ def test_the_own_addresses_are_unknown_when_nobody_looked() -> None:
 )
 def test_what_a_rule_makes_of_a_certificate(method: str, shown: Any, verdict: str) -> None:
     ident = 'people alice app\npeople "CN=x,O=y" app\n'
-    assert decided(f"hostssl all all all {method}", APP._replace(certificate=shown), ident) == [(1, verdict)]
+    assert decided(f"hostssl all all all {method}", APP_ATTEMPT._replace(certificate=shown), ident) == [(1, verdict)]
 
 
 @pytest.mark.parametrize(
@@ -217,15 +223,15 @@ def test_every_rule_that_may_decide_is_named_until_one_surely_does() -> None:
     text += "hostssl all all 192.0.2.0/24 cert\nhost all all all reject\nhost all all all md5\n"
     unknown = FACTS._replace(groups=None)
     assert decided(text, facts=unknown) == [(1, "refused"), (2, "accepted")]
-    anywhere = APP._replace(address=None, role="boss")
+    anywhere = APP_ATTEMPT._replace(address=None, role="boss")
     assert [number for number, _verdict in decided(text, anywhere)] == [2, 3]
-    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP, unknown)
+    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP_ATTEMPT, unknown)
     assert (found.verdict, found.decision) == ("unknown", None)
 
 
 def test_a_certain_verdict_of_uncertain_rules() -> None:
     text = "hostssl all all 192.0.2.0/24 reject"
-    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP._replace(address=None), FACTS)
+    found = access.answer(list(rule.read_all(lexer.read(text))), [], APP_ATTEMPT._replace(address=None), FACTS)
     assert found.verdict == "refused"
     assert len(found.decisions) == 2
 

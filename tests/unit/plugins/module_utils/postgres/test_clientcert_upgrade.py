@@ -36,7 +36,7 @@ REWRITTEN = {
         'hostssl "clientcert=1" all all md5 clientcert=verify-ca # clientcert=1\n'
     ),
 }
-LEFT = [
+UNCHANGED_LINES = [
     "hostssl all all all md5 clientcert=verify-ca\n",
     "hostssl all all all md5 clientcert=verify-full\n",
     "hostssl all all all cert clientcert=verify-full\n",
@@ -60,7 +60,7 @@ def test_a_value_of_before_14_becomes_what_it_means(line: str, major: int) -> No
     assert not hba.problems(REWRITTEN[line], 19) or "\\" in line
 
 
-@pytest.mark.parametrize("line", LEFT)
+@pytest.mark.parametrize("line", UNCHANGED_LINES)
 def test_everything_else_stays(line: str) -> None:
     assert upgraded(line, 13) == line
 
@@ -74,7 +74,7 @@ def test_lines_that_go_on_keep_their_shape() -> None:
 
 def test_of_many_lines_only_these_change() -> None:
     moments = random.Random(20261121)  # noqa: S311 (no secret)
-    lines = moments.choices([*REWRITTEN, *LEFT], k=300)
+    lines = moments.choices([*REWRITTEN, *UNCHANGED_LINES], k=300)
     lines = [line if line.endswith("\n") else f"{line}\n" for line in lines if not line.endswith("\\\n")]
     expected = [REWRITTEN.get(line, REWRITTEN.get(line[:-1], line)) for line in lines]
     expected = [line if line.endswith("\n") else f"{line}\n" for line in expected]

@@ -10,13 +10,13 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import given
 from hypothesis import strategies as st
 
-PIECES = st.sampled_from(
+CONFIGURATION_PIECES = st.sampled_from(
     [configuration.BEGIN, configuration.END, "\n", "\r\n", " ", "host all all all md5", "\0", "é", "#"]
 )
-TEXTS = st.text() | st.lists(PIECES, max_size=12).map("".join)
+ANY_CONFIGURATION = st.text() | st.lists(CONFIGURATION_PIECES, max_size=12).map("".join)
 
 
-@given(TEXTS, TEXTS)
+@given(ANY_CONFIGURATION, ANY_CONFIGURATION)
 def test_the_block_comes_first_goes_away_again_and_leaves_the_rest_as_it_was(text: str, lines: str) -> None:
     with_block, message = attempt(configuration.with_block, text, lines, "pg_hba.conf")
     if message:
@@ -28,7 +28,7 @@ def test_the_block_comes_first_goes_away_again_and_leaves_the_rest_as_it_was(tex
     assert configuration.with_block(with_block, "", "pg_hba.conf") == rest
 
 
-@given(TEXTS)
+@given(ANY_CONFIGURATION)
 def test_the_include_is_the_last_line_and_the_only_one(text: str) -> None:
     found = configuration.with_include(text, "/etc/postgresql/tls/5432/current/ssl.conf")
     assert configuration.with_include(found, "/etc/postgresql/tls/5432/current/ssl.conf") == found
@@ -36,6 +36,6 @@ def test_the_include_is_the_last_line_and_the_only_one(text: str) -> None:
     assert configuration.includes(found).count("\n") >= 1
 
 
-@given(TEXTS)
+@given(ANY_CONFIGURATION)
 def test_a_whole_file_is_known_again(text: str) -> None:
     assert configuration.is_whole_file(configuration.whole_file(text))

@@ -20,20 +20,20 @@ WORDS = st.sampled_from(
         *("é", "\u00a0", "\udcff", "\ufeff"),
     ]
 )
-TEXTS = st.text() | st.lists(WORDS, max_size=20).map("".join)
+ANY_HBA_FILE = st.text() | st.lists(WORDS, max_size=20).map("".join)
 # What makes trouble in names: of the grammar, of shells, of regular expressions, beyond ASCII
-NAMES = st.text(
+ANY_WORD = st.text(
     st.sampled_from("ab \t,\"#\\@+/='$;`|&*()[]{}<>é日\u00a0\u2028\x0b\x85") | st.characters(codec="utf-8"), min_size=1
 )
 
 
-@given(TEXTS, MAJORS)
+@given(ANY_HBA_FILE, MAJORS)
 def test_all_pieces_together_are_the_text(text: str, major: int) -> None:
     raws = [raw for _number, _content, raw in lexer.pieces(text, major)]
     assert "".join(raws) == text
 
 
-@given(TEXTS, MAJORS)
+@given(ANY_HBA_FILE, MAJORS)
 def test_lines_are_numbered_in_their_order_and_hold_something(text: str, major: int) -> None:
     lines = lexer.read(text, major)
     numbers = [line.number for line in lines]
@@ -41,7 +41,7 @@ def test_lines_are_numbered_in_their_order_and_hold_something(text: str, major: 
     assert all(line.fields and all(line.fields) for line in lines)
 
 
-@given(TEXTS, MAJORS, st.booleans())
+@given(ANY_HBA_FILE, MAJORS, st.booleans())
 def test_every_text_is_judged(text: str, major: int, ident: bool) -> None:
     found = hba.problems(text, major, ident=ident)
     lines = {line.number for line in lexer.read(text, major)}
@@ -55,7 +55,7 @@ def test_every_regular_expression_is_judged(pattern: str, major: int) -> None:
     assert regex_syntax.fault(re.sub(r"[^a-zA-Z0-9_]", "", pattern), major) == ""
 
 
-@given(NAMES, NAMES)
+@given(ANY_WORD, ANY_WORD)
 def test_a_name_is_read_as_it_was_written(database: str, user: str) -> None:
     rule = {"database": database, "user": [user, "app"], "method": "md5"}
     line, message = attempt(rule_text.rule_line, rule)
@@ -67,7 +67,7 @@ def test_a_name_is_read_as_it_was_written(database: str, user: str) -> None:
     assert texts == [["hostssl"], [_meant(database)], [_meant(user), "app"], ["all"], ["md5"]]
 
 
-@given(NAMES, NAMES, MAJORS)
+@given(ANY_WORD, ANY_WORD, MAJORS)
 def test_a_mapping_is_read_as_it_was_written(system_user: str, database_user: str, major: int) -> None:
     mapping = {"map": "people", "system_user": system_user, "database_user": database_user}
     line, message = attempt(rule_text.ident_line, mapping)
@@ -78,7 +78,7 @@ def test_a_mapping_is_read_as_it_was_written(system_user: str, database_user: st
     assert [field[0].text for field in found.fields] == ["people", _meant(system_user), _meant(database_user)]
 
 
-@given(NAMES)
+@given(ANY_WORD)
 def test_a_password_is_hidden_and_the_server_gets_it(password: str) -> None:
     rule = {"type": "host", "user": "app", "method": "ldap", "ldapbasedn": "dc=x", "ldapbindpasswd": password}
     line, message = attempt(rule_text.rule_line, rule)

@@ -12,14 +12,14 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, regex_syntax, rule_text
 
-ALL = range(13, 20)
+ALL_VERSIONS = range(13, 20)
 
 
 @pytest.mark.parametrize(
     ("line", "majors"),
     [
-        ("host all all all md5", ALL),
-        ("local all all ident map=x", ALL),
+        ("host all all all md5", ALL_VERSIONS),
+        ("local all all ident map=x", ALL_VERSIONS),
         ("hostssl all all all md5 clientcert=1", [13]),
         ("hostssl all all all md5 clientcert=no-verify", [13]),
         ("hostssl all all all cert clientcert=0", []),
@@ -38,18 +38,18 @@ ALL = range(13, 20)
         ("host all all all md5 \\\nmap=x", []),
         ("host all all \\\nall md5", range(14, 20)),
         ("host all\rall all md5", range(13, 19)),
-        ("host all all all md5 \r\r\nlocal all all md5\r", ALL),
+        ("host all all all md5 \r\r\nlocal all all md5\r", ALL_VERSIONS),
         ("host all all all md5 \r\\", range(14, 19)),
         ("host all all all md5 \r\\\n\n", range(14, 20)),
-        ("host all all 10.1 255.0.0.0 md5", ALL),
+        ("host all all 10.1 255.0.0.0 md5", ALL_VERSIONS),
         ("host all all 10.0.0.0 ffff:: md5", []),
-        ("host all all 10.0.0.0/+8 md5", ALL),
+        ("host all all 10.0.0.0/+8 md5", ALL_VERSIONS),
         ("host all all 10.0.0.0/33 md5", []),
         ("host all all db.example.org/8 md5", []),
         ("host all all all peer", []),
         ("local all all gss", []),
         ("host all all all sspi", []),
-        ("host all all all ldap ldapurl=ldap://h/dc=x?uid?sub", ALL),
+        ("host all all all ldap ldapurl=ldap://h/dc=x?uid?sub", ALL_VERSIONS),
         ("host all all all ldap ldapurl=ldap://h", []),
         ("host all all all ldap ldapprefix=a ldapbasedn=b", []),
         ("host all all all ldap ldapbasedn=b ldapport=4294967296", []),
@@ -57,22 +57,22 @@ ALL = range(13, 20)
         ("\ufeffhost all all all md5", []),
         ("host all all all\u00a0md5", []),
         (f"host {'x' * 10240} all all md5", range(16, 20)),
-        (f"host {'x' * 10239} all all md5", ALL),
+        (f"host {'x' * 10239} all all md5", ALL_VERSIONS),
         (f"host {'x' * 10239},y all all md5", range(16, 20)),
         (f"host all all all md5 # {'x' * 20480}", range(14, 20)),
-        (f"{'#' * 20477}\nlocal all all md5\n", ALL),
+        (f"{'#' * 20477}\nlocal all all md5\n", ALL_VERSIONS),
         (f"{'#' * 20477}\r\nlocal all all md5\n", range(14, 20)),
     ],
 )
 def test_a_line_is_right_for_the_versions_that_take_it(line: str, majors: range | list[int]) -> None:
-    assert [major for major in ALL if not hba.problems(line, major)] == list(majors)
+    assert [major for major in ALL_VERSIONS if not hba.problems(line, major)] == list(majors)
 
 
 @pytest.mark.parametrize(
     ("line", "majors"),
     [
-        ("people alice app", ALL),
-        ("people alice app more", ALL),
+        ("people alice app", ALL_VERSIONS),
+        ("people alice app more", ALL_VERSIONS),
         ("people alice", []),
         ("people alice app,web", []),
         ("people /( app", []),
@@ -80,7 +80,7 @@ def test_a_line_is_right_for_the_versions_that_take_it(line: str, majors: range 
     ],
 )
 def test_a_mapping_is_right_for_the_versions_that_take_it(line: str, majors: range | list[int]) -> None:
-    assert [major for major in ALL if not hba.problems(line, major, ident=True)] == list(majors)
+    assert [major for major in ALL_VERSIONS if not hba.problems(line, major, ident=True)] == list(majors)
 
 
 def test_every_bad_line_is_told_with_its_number_what_was_found_and_what_is_expected() -> None:

@@ -11,10 +11,10 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-NAMES = st.text(max_size=20) | st.text(st.sampled_from("all+@\"',# \\$()é"), max_size=8)
+ANY_ROLE = st.text(max_size=20) | st.text(st.sampled_from("all+@\"',# \\$()é"), max_size=8)
 
 
-@given(NAMES)
+@given(ANY_ROLE)
 @example("all")
 @example("+staff")
 @example("@roles")

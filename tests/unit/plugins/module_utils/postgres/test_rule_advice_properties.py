@@ -11,35 +11,46 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.shadowed_rules import PLAIN, TLS, Order
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
-SEED, FILES, ATTEMPTS = 20261121, 800, 60
-DATABASES = ["all", "all", "shop", "app,shop", "sameuser", "samerole", "replication", '"replication"', '"all"', "/^s"]
+SEED, FILE_COUNT, ATTEMPTS = 20261121, 800, 60
+RULE_DATABASES = [
+    "all",
+    "all",
+    "shop",
+    "app,shop",
+    "sameuser",
+    "samerole",
+    "replication",
+    '"replication"',
+    '"all"',
+    "/^s",
+]
 USERS = ["all", "all", "app", "boss", "app,boss", "+staff", '"all"', "/^a", "/p"]
-ADDRESSES = [
+RULE_ADDRESSES = [
     "all", "all", "192.0.2.0/24", "192.0.2.7/32", "192.0.2.0 255.255.255.0", "0.0.0.0/0", "::/0", "2001:db8::/32",
     "samenet", "samehost", "app1.example", ".example",
 ]  # fmt: skip
-KINDS = ["host", "host", "hostssl", "hostnossl", "hostnogssenc", "local"]
-GROUPS = {"app": ["app", "staff"], "boss": ["boss"], "all": ["all"], "shop": ["shop"]}
-NAMES = {"192.0.2.7": "app1.example", "192.0.2.99": "", "198.51.100.1": "x.example", "2001:db8::7": "app1.example"}
+RULE_TYPES = ["host", "host", "hostssl", "hostnossl", "hostnogssenc", "local"]
+MEMBERSHIPS = {"app": ["app", "staff"], "boss": ["boss"], "all": ["all"], "shop": ["shop"]}
+HOST_NAMES = {"192.0.2.7": "app1.example", "192.0.2.99": "", "198.51.100.1": "x.example", "2001:db8::7": "app1.example"}
 
 
 def made_up(draw: random.Random) -> str:
     lines = []
     for _number in range(draw.randint(2, 6)):
-        kind = draw.choice(KINDS)
-        address = "" if kind == "local" else draw.choice(ADDRESSES)
+        kind = draw.choice(RULE_TYPES)
+        address = "" if kind == "local" else draw.choice(RULE_ADDRESSES)
         method = draw.choice(["trust", "reject"])
-        lines.append(f"{kind} {draw.choice(DATABASES)} {draw.choice(USERS)} {address} {method}")
+        lines.append(f"{kind} {draw.choice(RULE_DATABASES)} {draw.choice(USERS)} {address} {method}")
     return "\n".join(lines)
 
 
 def attempt(draw: random.Random) -> access.Attempt:
     is_local = draw.random() < 0.1
     return access.Attempt(
-        draw.choice(sorted(GROUPS)),
+        draw.choice(sorted(MEMBERSHIPS)),
         draw.choice(["shop", "app", "all", "replication", "staff"]),
         is_local=is_local,
-        address=None if is_local else draw.choice(sorted(NAMES)),
+        address=None if is_local else draw.choice(sorted(HOST_NAMES)),
         tls=None if is_local else draw.random() < 0.5,
         is_replication=draw.random() < 0.2,
     )
@@ -47,10 +58,10 @@ def attempt(draw: random.Random) -> access.Attempt:
 
 def test_a_rule_that_never_matches_decides_on_no_connection_and_closed_ways_are_closed() -> None:
     draw, never, closed = random.Random(SEED), 0, 0  # noqa: S311
-    for _file in range(FILES):
+    for _file in range(FILE_COUNT):
         major = draw.choice([15, 17])
         rules = list(rule.read_all(lexer.read(made_up(draw), major)))
-        facts = Facts(major, groups=GROUPS, networks=["192.0.2.7/24"], host_names=NAMES)
+        facts = Facts(major, groups=MEMBERSHIPS, networks=["192.0.2.7/24"], host_names=HOST_NAMES)
         order = Order(rules, major)
         dead = {position for position in range(len(rules)) if order.takers(position)}
         ways = [(position, way) for position in range(len(rules)) for way in (TLS, PLAIN)]
@@ -64,5 +75,5 @@ def test_a_rule_that_never_matches_decides_on_no_connection_and_closed_ways_are_
                 position = rules.index(decision.rule)
                 assert position not in dead, (rules, one)
                 assert one.is_local or (position, TLS if one.tls else PLAIN) not in shut, (rules, one)
-    assert never > FILES / 20, "else nothing is tried"
-    assert closed > FILES / 10
+    assert never > FILE_COUNT / 20, "else nothing is tried"
+    assert closed > FILE_COUNT / 10

@@ -10,10 +10,10 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-ALIKE = st.text(st.sampled_from("ssl_on =='\\\n#\t\r\0\x0b\u2028aé\u202e0"), max_size=60)
+SETTING_TEXT = st.text(st.sampled_from("ssl_on =='\\\n#\t\r\0\x0b\u2028aé\u202e0"), max_size=60)
 
 
-@given(st.text() | ALIKE)
+@given(st.text() | SETTING_TEXT)
 @example("ssl = '" + "\\" * 100_000)
 @example("ssl = " + "'" * 100_001)
 def test_any_text_is_read_or_refused(text: str) -> None:
@@ -25,7 +25,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert all(name == name.lower() for name in found)
 
 
-@given(st.text() | ALIKE | st.integers() | st.floats() | st.booleans() | st.none() | st.lists(st.text()))
+@given(st.text() | SETTING_TEXT | st.integers() | st.floats() | st.booleans() | st.none() | st.lists(st.text()))
 def test_what_is_written_is_read_back(value: object) -> None:
     written, message = attempt(settings.written, value)
     if message:

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, regex, usermap
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
-FACTS = Facts(17, groups={"app": ["app", "staff"], "staff": ["staff"], "boss": ["boss"], "all": ["all"]})
+MAP_FACTS = Facts(17, groups={"app": ["app", "staff"], "staff": ["staff"], "boss": ["boss"], "all": ["all"]})
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,23 @@ def test_a_captured_part_is_sure_where_the_longest_match_is_the_only_one(
     ],
 )
 def test_a_line_of_a_map(line: str, name: str, role: str, expected: bool | None) -> None:
-    assert usermap.permits(lexer.read(line), "people", role, name, FACTS) is expected
+    assert usermap.permits(lexer.read(line), "people", role, name, MAP_FACTS) is expected
 
 
 def test_the_lines_of_a_map_are_tried_until_one_fits() -> None:
     lines = lexer.read("people alice boss\npeople /^(ali)ce$ app\n")
-    assert usermap.permits(lines, "people", "app", "alice", FACTS)
-    assert not usermap.permits(lines, "people", "staff", "alice", FACTS)
+    assert usermap.permits(lines, "people", "app", "alice", MAP_FACTS)
+    assert not usermap.permits(lines, "people", "staff", "alice", MAP_FACTS)
 
 
 def test_a_group_that_is_missing_in_an_expression_ends_the_search() -> None:
-    assert usermap.permits(lexer.read("people /^a \\1\npeople alice app\n"), "people", "app", "alice", FACTS) is False
+    assert (
+        usermap.permits(lexer.read("people /^a \\1\npeople alice app\n"), "people", "app", "alice", MAP_FACTS) is False
+    )
 
 
 def test_up_to_version_15_a_database_user_is_a_plain_name() -> None:
-    old = FACTS._replace(major=15)
+    old = MAP_FACTS._replace(major=15)
     assert not usermap.permits(lexer.read("people alice all"), "people", "app", "alice", old)
     assert not usermap.permits(lexer.read("people alice +staff"), "people", "app", "alice", old)
     assert usermap.permits(lexer.read("people alice +staff"), "people", "+staff", "alice", old)
@@ -110,5 +112,5 @@ def test_up_to_version_15_a_database_user_is_a_plain_name() -> None:
 
 
 def test_without_a_map_the_name_is_the_role() -> None:
-    assert usermap.permits([], "", "app", "app", FACTS)
-    assert not usermap.permits([], "", "app", "App", FACTS)
+    assert usermap.permits([], "", "app", "app", MAP_FACTS)
+    assert not usermap.permits([], "", "app", "App", MAP_FACTS)

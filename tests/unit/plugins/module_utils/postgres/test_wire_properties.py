@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-PLACE = wire.Endpoint("db.example.com", 5432, 1.0)
+ENDPOINT = wire.Endpoint("db.example.com", 5432, 1.0)
 LENGTHS = st.integers(-(2**31), 2**31 - 1).map(lambda number: number.to_bytes(4, "big", signed=True))
 ANSWERS = st.binary() | st.builds(
     lambda kind, length, body: kind + length + body, st.sampled_from([b"E", b"R", b"S"]), LENGTHS, st.binary()
@@ -49,7 +49,7 @@ def test_any_answer_to_a_login_is_a_refusal_or_a_word(answer: bytes) -> None:
 @given(ANSWERS)
 def test_any_answer_to_the_request_for_tls_but_yes_is_refused(answer: bytes) -> None:
     with answering(answer) as connection:
-        _nothing, message = attempt(wire._ask_for_tls, connection, PLACE)
+        _nothing, message = attempt(wire._ask_for_tls, connection, ENDPOINT)
     assert bool(message) == (answer[:2] != b"S")
     assert not message or message.startswith("db.example.com:5432: ")
 
@@ -58,7 +58,7 @@ def test_any_answer_to_the_request_for_tls_but_yes_is_refused(answer: bytes) -> 
 def test_garbage_in_a_handshake_is_explained(answer: bytes) -> None:
     with answering(answer) as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "connected", lambda _endpoint: contextlib.nullcontext(connection))
-        found, message = attempt(wire.observe, PLACE, direct=True)
+        found, message = attempt(wire.observe, ENDPOINT, direct=True)
     assert found is None
     assert message.startswith("db.example.com:5432: the TLS handshake failed")
 

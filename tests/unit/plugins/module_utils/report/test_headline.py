@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.report import headline
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 
-NOW, DAY = 1_800_000_000, 86400
 AFTER_50_DAYS, AFTER_100_DAYS, AFTER_5_DAYS, YESTERDAY = (clock.instant(NOW + days * DAY) for days in (50, 100, 5, -1))
 
 

@@ -16,16 +16,17 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, history, metrics, page, writing
 from ansible_collections.pgops.tls.tests import prometheus
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, revocation_list
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, revocation_list
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 HOSTILE = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \n\u202e\x1b[2J\ud800'
-PLAIN = {"role": "app", "database": "shop", "address": "192.0.2.10", "application": "web"}
+PLAIN_SESSION = {"role": "app", "database": "shop", "address": "192.0.2.10", "application": "web"}
 
 
 def session(*findings: str, **changes: Any) -> dict[str, Any]:
     """Return a session as module session_info returns it."""
     return {
-        **PLAIN, "pid": 1, "type": "client backend", "since": clock.instant(NOW - 3600), "encryption": "tls",
+        **PLAIN_SESSION, "pid": 1, "type": "client backend", "since": clock.instant(TODAY - 3600), "encryption": "tls",
         "protocol": "TLSv1.3", "cipher": "x", "serial": "ff", "subject": "/CN=app", "issuer": "/CN=ca",
         "findings": list(findings), **changes,
     }  # fmt: skip
@@ -34,9 +35,9 @@ def session(*findings: str, **changes: Any) -> dict[str, Any]:
 def server(*sessions: dict[str, Any], reasons: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
     """Return a result of module session_info."""
     certificate = {
-        "serial": "1f", "sha256": "ab", "not_before": clock.instant(NOW - DAY),
-        "not_after": clock.instant(NOW + 89 * DAY), "names": ["db1"], "installed": None, "is_on_disk": True,
-        "renewal": clock.instant(NOW + 50 * DAY), "reasons": list(reasons),
+        "serial": "1f", "sha256": "ab", "not_before": clock.instant(TODAY - DAY),
+        "not_after": clock.instant(TODAY + 89 * DAY), "names": ["db1"], "installed": None, "is_on_disk": True,
+        "renewal": clock.instant(TODAY + 50 * DAY), "reasons": list(reasons),
     }  # fmt: skip
     plain = sum("plaintext" in one["findings"] for one in sessions)
     counts = {"plaintext": plain, "TLSv1.3": len(sessions) - plain}
@@ -50,7 +51,7 @@ def client(**changes: Any) -> dict[str, Any]:
     """Return a result of module client in check mode."""
     identity = {
         "id": "shop/app", "role": "app", "os_user": "shop", "certificate": "x", "key": "x", "serial": "2f",
-        "sha256": "cd", "not_after": clock.instant(NOW + 5 * DAY), "renewal": clock.instant(NOW - DAY), **changes,
+        "sha256": "cd", "not_after": clock.instant(TODAY + 5 * DAY), "renewal": clock.instant(TODAY - DAY), **changes,
     }  # fmt: skip
     request = {"id": identity["id"], "role": identity["role"], "reasons": ["expires_in_5d"]}
     return {"changed": True, "identities": [identity], "requests": [request], "reasons": ["shop/app: expires_in_5d"]}
@@ -68,7 +69,7 @@ def authorities() -> dict[str, Any]:
 
 
 def report(
-    servers: dict[str, Any] | None = None, before: dict[str, Any] | None = None, now: int = NOW, **clients: Any
+    servers: dict[str, Any] | None = None, before: dict[str, Any] | None = None, now: int = TODAY, **clients: Any
 ) -> dict[str, Any]:
     """Return a report; what is remembered has been through JSON."""
     learned = facts.Learned(servers or {}, clients, authorities(), [])
@@ -77,17 +78,17 @@ def report(
 
 def test_looks_without_plaintext_are_counted_from_the_first_of_them() -> None:
     told: dict[str, Any] = {}
-    for day, seen in enumerate([[PLAIN], [], [], [PLAIN], [], []]):
-        told = history.after_look(told, seen, NOW + day * DAY)
-    assert (told["looks"], told["since"]) == (2, clock.instant(NOW + 4 * DAY))
-    assert (told["all_looks"], told["first_look"]) == (6, clock.instant(NOW))
-    days = {"first_seen": clock.instant(NOW), "last_seen": clock.instant(NOW + 3 * DAY), "looks": 2}
-    assert told["seen"] == [{**PLAIN, **days}]
-    assert history.in_words(told) == f"none seen in 2 looks since {clock.instant(NOW + 4 * DAY)}"
+    for day, seen in enumerate([[PLAIN_SESSION], [], [], [PLAIN_SESSION], [], []]):
+        told = history.after_look(told, seen, TODAY + day * DAY)
+    assert (told["looks"], told["since"]) == (2, clock.instant(TODAY + 4 * DAY))
+    assert (told["all_looks"], told["first_look"]) == (6, clock.instant(TODAY))
+    days = {"first_seen": clock.instant(TODAY), "last_seen": clock.instant(TODAY + 3 * DAY), "looks": 2}
+    assert told["seen"] == [{**PLAIN_SESSION, **days}]
+    assert history.in_words(told) == f"none seen in 2 looks since {clock.instant(TODAY + 4 * DAY)}"
 
 
 def test_one_who_is_connected_twice_was_seen_in_one_look() -> None:
-    told = history.after_look({}, [PLAIN, PLAIN, {**PLAIN, "role": "b"}], NOW)
+    told = history.after_look({}, [PLAIN_SESSION, PLAIN_SESSION, {**PLAIN_SESSION, "role": "b"}], TODAY)
     assert [one["looks"] for one in told["seen"]] == [1, 1]
     assert (told["looks"], told["since"]) == (0, None)
     assert history.in_words(told) == "2 clients seen in the last look"
@@ -95,12 +96,12 @@ def test_one_who_is_connected_twice_was_seen_in_one_look() -> None:
 
 
 def test_the_memory_ends_after_half_a_year_and_is_of_a_limited_size() -> None:
-    told = history.after_look({}, [PLAIN], NOW)
-    assert history.after_look(told, [], NOW + 179 * DAY)["seen"]
-    assert not history.after_look(told, [], NOW + 181 * DAY)["seen"]
+    told = history.after_look({}, [PLAIN_SESSION], TODAY)
+    assert history.after_look(told, [], TODAY + 179 * DAY)["seen"]
+    assert not history.after_look(told, [], TODAY + 181 * DAY)["seen"]
     for look in range(3):
-        crowd = [{**PLAIN, "application": f"{look}-{number}"} for number in range(300)]
-        told = history.after_look(told, crowd, NOW + look)
+        crowd = [{**PLAIN_SESSION, "application": f"{look}-{number}"} for number in range(300)]
+        told = history.after_look(told, crowd, TODAY + look)
     assert len(told["seen"]) == history.MOST
     assert {one["application"].split("-")[0] for one in told["seen"][:300]} == {"2"}
 
@@ -117,7 +118,7 @@ def test_a_report_tells_of_every_host_what_is_known() -> None:
     assert facts.not_looked_at(data) == []
     kinds = [one["kind"] for one in data["authorities"]["server"]["certificates"]]
     assert (kinds, data["authorities"]["client"]["phase"]) == (["root", "issuing"], "steady")
-    assert data["authorities"]["client"]["crls"][0]["next_update"] == clock.instant(NOW + 30 * DAY)
+    assert data["authorities"]["client"]["crls"][0]["next_update"] == clock.instant(TODAY + 30 * DAY)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +137,9 @@ def test_a_report_tells_of_every_host_what_is_known() -> None:
 )
 def test_a_host_that_tells_nothing_is_in_the_report_as_such(result: Any, status: str, message: str) -> None:
     first = report({"db1": server(session("plaintext")), "db2": server()}, app1=client())
-    data = report({"db1": result, "db2": server()}, first, NOW + DAY, app1=client())
+    data = report({"db1": result, "db2": server()}, first, TODAY + DAY, app1=client())
     found = data["servers"]["db1"]
-    assert (found["status"], found["last_look"]) == (status, clock.instant(NOW))
+    assert (found["status"], found["last_look"]) == (status, clock.instant(TODAY))
     assert message in found["message"]
     assert found["certificate"]["serial"] == "1f", "what was known is not forgotten"
     assert (found["sessions"], found["counts"]) == ([], {}), "but who was connected yesterday is not who is now"
@@ -162,17 +163,19 @@ def test_what_prometheus_reads() -> None:
     data = report(
         {"db1": server(session("plaintext"), session("plaintext"), session("old_certificate"))}, app1=client()
     )
-    data = report({"db1": server(session("plaintext")), "db2": {"msg": "down"}}, data, NOW + 60, app1=client())
+    data = report({"db1": server(session("plaintext")), "db2": {"msg": "down"}}, data, TODAY + 60, app1=client())
     found = {(name, *sorted(labels)): value for (name, labels), value in prometheus.parse(metrics.text(data)).items()}
 
     def value(metric: str, **labels: str) -> float:
         return found[(f"pgops_tls_{metric}", *sorted(labels.items()))]
 
-    assert value("report_timestamp_seconds") == NOW + 60
+    assert value("report_timestamp_seconds") == TODAY + 60
     assert value("look_success", host="db1", kind="server") == 1
     assert value("look_success", host="db2", kind="server") == 0
-    assert value("certificate_not_after_timestamp_seconds", host="db1", kind="server") == NOW + 89 * DAY
-    assert value("certificate_renewal_timestamp_seconds", host="app1", kind="client", identity="shop/app") == NOW - DAY
+    assert value("certificate_not_after_timestamp_seconds", host="db1", kind="server") == TODAY + 89 * DAY
+    assert (
+        value("certificate_renewal_timestamp_seconds", host="app1", kind="client", identity="shop/app") == TODAY - DAY
+    )
     assert value("certificate_due", host="app1", kind="client", identity="shop/app") == 1
     assert value("plaintext_sessions", host="db1") == 1
     assert value("plaintext_free_looks", host="db1") == 0
@@ -182,16 +185,16 @@ def test_what_prometheus_reads() -> None:
     assert value("authority_not_after_timestamp_seconds", **labels) == root.not_after
     assert value("authority_phase", authority="client", phase="steady") == 1
     crl = {"authority": "server", "name": AUTHORITIES["server"].issuing.common_name}
-    assert value("crl_next_update_timestamp_seconds", **crl) == NOW + 30 * DAY
+    assert value("crl_next_update_timestamp_seconds", **crl) == TODAY + 30 * DAY
     assert not [key for key in found if key[0] == "pgops_tls_plaintext_sessions" and ("host", "db2") in key]
 
 
 def test_the_end_of_a_certificate_stays_known_while_its_host_is_away() -> None:
-    data = report({"db1": {"unreachable": True}}, report({"db1": server()}), NOW + DAY)
+    data = report({"db1": {"unreachable": True}}, report({"db1": server()}), TODAY + DAY)
     found = prometheus.parse(metrics.text(data))
     labels = frozenset({("host", "db1"), ("kind", "server")})
-    assert found["pgops_tls_certificate_not_after_timestamp_seconds", labels] == NOW + 89 * DAY
-    assert found["pgops_tls_last_look_timestamp_seconds", labels] == NOW
+    assert found["pgops_tls_certificate_not_after_timestamp_seconds", labels] == TODAY + 89 * DAY
+    assert found["pgops_tls_last_look_timestamp_seconds", labels] == TODAY
 
 
 def test_odd_letters_in_a_label_are_escaped() -> None:
@@ -249,7 +252,7 @@ def test_words_are_broken_behind_separators_alone_and_names_and_dates_never() ->
     assert ">192.168.100.200</td>" in text
     assert ">2001:<wbr>db8:<wbr>0:<wbr>0:<wbr>7:<wbr>:<wbr>1</td>" in text
     assert f'<span class="when">{data["time"]}</span>' in text
-    assert f">{clock.instant(NOW + 89 * DAY)[:16].replace('T', ' ')}</td>" in text
+    assert f">{clock.instant(TODAY + 89 * DAY)[:16].replace('T', ' ')}</td>" in text
     assert re.findall(r"(\S+) {[^}]*overflow-wrap: anywhere", text) == [".id"], "what is broken anywhere is no word"
     assert re.search(r"\.name, \.when { white-space: nowrap }", text)
     assert re.search(r'class="id" data-of="serial">2f<', text)
@@ -273,10 +276,10 @@ def test_a_table_has_an_end() -> None:
 def test_files_are_written_and_remembered(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "reports"
     learned = facts.Learned({"db1": server(session("plaintext"))}, {}, {}, ["make the server CA"])
-    assert writing.write(str(folder), learned, NOW, is_dry=True)["servers"]
+    assert writing.write(str(folder), learned, TODAY, is_dry=True)["servers"]
     assert not folder.exists()
     for look in range(3):
-        writing.write(f"{folder}/", learned, NOW + look, is_dry=False)
+        writing.write(f"{folder}/", learned, TODAY + look, is_dry=False)
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.prom"]
     data = json.loads((folder / "report.json").read_text())
     assert data["servers"]["db1"]["plaintext"]["seen"][0]["looks"] == 3
@@ -288,13 +291,13 @@ def test_files_are_written_and_remembered(tmp_path: Path) -> None:
 def test_a_memory_that_cannot_be_read_stops_it_before_it_is_lost(tmp_path: Path, content: str) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(TlsError, match="expected the last report, found something else"):
-        writing.write(str(tmp_path), facts.Learned({}, {}, {}, []), NOW, is_dry=False)
+        writing.write(str(tmp_path), facts.Learned({}, {}, {}, []), TODAY, is_dry=False)
     assert (tmp_path / "report.json").read_text() == content
 
 
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(TlsError, match="expected an absolute path"):
-        writing.write("reports", facts.Learned({}, {}, {}, []), NOW, is_dry=False)
+        writing.write("reports", facts.Learned({}, {}, {}, []), TODAY, is_dry=False)
 
 
 def test_a_text_is_one_line_and_has_an_end() -> None:

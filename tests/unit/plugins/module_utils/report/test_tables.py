@@ -9,16 +9,16 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.report import tables
 
-SESSION: dict[str, Any] = {
+REPORTED_SESSION: dict[str, Any] = {
     "role": "app", "database": "shop", "address": "192.0.2.10", "application": "web",
     "since": "2026-11-21T11:02:03Z", "findings": ["old_certificate"],
 }  # fmt: skip
 
 
 def test_the_findings_that_are_asked_for_are_lines() -> None:
-    plain = {**SESSION, "findings": ["plaintext"]}
-    standby = {**SESSION, "database": None, "application": "", "findings": ["other_issuer", "old_certificate"]}
-    results = {"db1": {"sessions": [SESSION, plain]}, "db2": {"sessions": [standby]}}
+    plain = {**REPORTED_SESSION, "findings": ["plaintext"]}
+    standby = {**REPORTED_SESSION, "database": None, "application": "", "findings": ["other_issuer", "old_certificate"]}
+    results = {"db1": {"sessions": [REPORTED_SESSION, plain]}, "db2": {"sessions": [standby]}}
     assert tables.session_lines(results) == [
         "SERVER  ROLE  DATABASE     ADDRESS     APPLICATION  SINCE                 FINDINGS",
         "db1     app   shop         192.0.2.10  web          2026-11-21T11:02:03Z  old_certificate",
@@ -42,7 +42,7 @@ def test_a_server_that_was_not_asked_is_named() -> None:
 
 
 def test_what_a_client_calls_itself_steers_nothing() -> None:
-    hostile = {**SESSION, "application": '\x1b[2J\n"a\u202eb' + "x" * 100, "role": "ré"}
+    hostile = {**REPORTED_SESSION, "application": '\x1b[2J\n"a\u202eb' + "x" * 100, "role": "ré"}
     (_heading, line, _count) = tables.session_lines({"db1": {"sessions": [hostile]}})
     assert line.isprintable()
     assert "ré" in line

@@ -10,7 +10,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rules import Fault
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, in_steps, lasting
 
-RULES = Rewrite("pg_hba.conf", "rules", "other rules")
+RULES_REWRITE = Rewrite("pg_hba.conf", "rules", "other rules")
 A, B = "people alice app\n", "staff bob app\n"
 
 
@@ -26,7 +26,7 @@ A, B = "people alice app\n", "staff bob app\n"
     ids=["first map", "more", "no map", "less", "another"],
 )
 def test_the_maps_of_both_sides_are_there_while_the_rules_change(before: str, after: str, steps: list[str]) -> None:
-    found = in_steps([Rewrite("pg_ident.conf", before, after), RULES], 15)
+    found = in_steps([Rewrite("pg_ident.conf", before, after), RULES_REWRITE], 15)
     assert [step.after for step in found] == steps
     contents = {"pg_ident.conf": before, "pg_hba.conf": "rules"}
     for step in found:
@@ -34,7 +34,7 @@ def test_the_maps_of_both_sides_are_there_while_the_rules_change(before: str, af
         contents[step.name] = step.after
 
 
-@pytest.mark.parametrize("rewrites", [[], [RULES], [Rewrite("pg_ident.conf", A, B)]])
+@pytest.mark.parametrize("rewrites", [[], [RULES_REWRITE], [Rewrite("pg_ident.conf", A, B)]])
 def test_a_file_alone_is_written_at_once(rewrites: list[Rewrite]) -> None:
     assert in_steps(rewrites, 15) == rewrites
 
@@ -49,20 +49,20 @@ def test_the_settings_of_a_generation_lead_into_it_and_are_read_back_as_declared
 
 
 PATHS = {"pg_hba.conf": "/d/pg_hba.conf", "pg_ident.conf": "/d/pg_ident.conf"}
-BROKEN = "host all all broken"
+BROKEN_RULE = "host all all broken"
 
 
 @pytest.mark.parametrize(
     ("file", "text", "after", "stays"),
     [
-        ("/d/pg_hba.conf", BROKEN, "local all all peer\n", False),
-        ("/d/pg_hba.conf", BROKEN, f"local all all peer\n{BROKEN}\n", True),
+        ("/d/pg_hba.conf", BROKEN_RULE, "local all all peer\n", False),
+        ("/d/pg_hba.conf", BROKEN_RULE, f"local all all peer\n{BROKEN_RULE}\n", True),
         ("/d/pg_hba.conf", "", "local all all peer\n", True),
-        ("/d/more.conf", BROKEN, "local all all peer\n", False),
-        ("/d/more.conf", BROKEN, "include more.conf\n", True),
-        ("/d/more.conf", BROKEN, "local all include peer\n", False),
-        ("/d/more.conf", BROKEN, "# include more.conf\n\nlocal all all peer\n", False),
-        ("/d/pg_hba.conf", BROKEN, None, True),
+        ("/d/more.conf", BROKEN_RULE, "local all all peer\n", False),
+        ("/d/more.conf", BROKEN_RULE, "include more.conf\n", True),
+        ("/d/more.conf", BROKEN_RULE, "local all include peer\n", False),
+        ("/d/more.conf", BROKEN_RULE, "# include more.conf\n\nlocal all all peer\n", False),
+        ("/d/pg_hba.conf", BROKEN_RULE, None, True),
     ],
 )
 def test_a_fault_lasts_where_its_line_does(file: str, text: str, after: str | None, stays: bool) -> None:

@@ -8,10 +8,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 
 CONF = b"ssl = on\n"
-NAMES = ["db1", 'd"b\\1', "d\u00e4tabase", "db\n# Inventory host: 1"]
+INVENTORY_NAMES = ["db1", 'd"b\\1', "d\u00e4tabase", "db\n# Inventory host: 1"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", INVENTORY_NAMES)
 def test_the_name_is_one_line_that_comes_and_goes(name: str) -> None:
     marked = holder.marked(CONF, name)
     assert marked.startswith(CONF)

@@ -8,15 +8,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, rule_text
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
 
-PATHS = {"pg_hba.conf": "/nowhere/pg_hba.conf", "pg_ident.conf": "/nowhere/pg_ident.conf"}
+NO_PATHS = {"pg_hba.conf": "/nowhere/pg_hba.conf", "pg_ident.conf": "/nowhere/pg_ident.conf"}
 
 
 @pytest.mark.parametrize("role", ["app", "all", "+staff", "@file", 'Role "x"', "o'neill"])
 def test_a_role_is_let_in_by_the_rule_that_is_made_for_it_and_by_no_other(role: str) -> None:
     clients = [{"role": role, "os_user": "app"}]
     (rule,) = client_rules.identity_rules([{"postgres_client_identities": clients}])
-    lockout.refuse_to_forget(clients, lockout.files(rule_text.rule_line(rule), "", PATHS, 15), 15)
-    others = lockout.files("hostssl all somebody all cert\n", "", PATHS, 15)
+    lockout.refuse_to_forget(clients, lockout.files(rule_text.rule_line(rule), "", NO_PATHS, 15), 15)
+    others = lockout.files("hostssl all somebody all cert\n", "", NO_PATHS, 15)
     with pytest.raises(TlsError, match="takes the certificates") as failure:
         lockout.refuse_to_forget(clients, others, 15)
     assert failure.value.details["forgotten_clients"] == [{"role": role, "database": "all"}]
@@ -24,4 +24,4 @@ def test_a_role_is_let_in_by_the_rule_that_is_made_for_it_and_by_no_other(role: 
 
 def test_a_role_that_needs_quotes_in_a_rule_is_shown_with_them_as_yaml() -> None:
     with pytest.raises(TlsError, match="""user: '"all"', method: cert"""):
-        lockout.refuse_to_forget([{"role": "all"}], lockout.files("", "", PATHS, 15), 15)
+        lockout.refuse_to_forget([{"role": "all"}], lockout.files("", "", NO_PATHS, 15), 15)

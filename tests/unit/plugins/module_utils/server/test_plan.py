@@ -25,10 +25,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography.hazmat.primitives.asymmetric import ec
-
-NOW = 1_800_000_000
-DAY = 86400
 
 
 @dataclass
@@ -248,7 +246,7 @@ def test_repairs_make_a_generation_anew(desk: Desk) -> None:
     assert (found.contents, found.changes, found.relies_on_log) == (there.generation, [repair], True)
 
 
-STRANGE = plan.Management("dba", "postgres")
+STRANGER = plan.Management("dba", "postgres")
 KEEPS = "local all postgres peer"
 
 
@@ -294,8 +292,8 @@ def test_the_rule_of_the_management_connection_needs_a_role_of_the_same_name(
     desk: Desk, options: dict[str, Any]
 ) -> None:
     with pytest.raises(TlsError, match="login_user is 'dba', the server runs as OS user 'postgres'"):
-        plan.make(desk.target(**options), desk.found(), STRANGE, NOW)
-    assert plan.make(desk.target(), desk.found(), STRANGE, NOW).is_empty
+        plan.make(desk.target(**options), desk.found(), STRANGER, NOW)
+    assert plan.make(desk.target(), desk.found(), STRANGER, NOW).is_empty
 
 
 def test_a_file_without_any_rule_is_refused(desk: Desk) -> None:

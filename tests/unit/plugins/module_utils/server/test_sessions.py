@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.plugins.module_utils.server.sessions import InForce
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 
-ISSUING, OTHER = AUTHORITIES["client"].issuing, AUTHORITIES["server"].issuing
+ISSUING, OTHER_ISSUER = AUTHORITIES["client"].issuing, AUTHORITIES["server"].issuing
 SESSION: dict[str, Any] = {
     "address": "192.0.2.10", "tls": True, "gss": False, "began": 1000.5, "protocol": "TLSv1.3",
     "serial": "255", "subject": "/CN=app", "issuer": f"/CN={ISSUING.common_name}",
@@ -35,8 +35,8 @@ SESSION: dict[str, Any] = {
         ({}, InForce({"app": []}), ["old_certificate"]),
         ({}, InForce({"application": ["fe"]}), []),
         ({"serial": None, "subject": None, "issuer": None}, InForce({"app": ["fe"]}, [ISSUING]), []),
-        ({}, InForce({"app": ["fe"]}, [OTHER]), ["other_issuer"]),
-        ({}, InForce({}, [OTHER, ISSUING]), []),
+        ({}, InForce({"app": ["fe"]}, [OTHER_ISSUER]), ["other_issuer"]),
+        ({}, InForce({}, [OTHER_ISSUER, ISSUING]), []),
         ({}, InForce({"app": ["ff"]}, [ISSUING], ["ff"]), ["revoked_certificate"]),
         ({}, InForce(installed=1000.5), []),
         ({}, InForce(installed=1000.6), ["old_server_certificate"]),
@@ -88,10 +88,10 @@ def generation(directory: Path, number: int, content: str, moment: int) -> Path:
     [
         ({1: ISSUING}, (100.0, True)),
         ({1: ISSUING, 2: ISSUING}, (100.0, True)),
-        ({1: OTHER, 2: ISSUING}, (200.0, True)),
-        ({7: OTHER, 9: ISSUING}, (900.0, True)),
+        ({1: OTHER_ISSUER, 2: ISSUING}, (200.0, True)),
+        ({7: OTHER_ISSUER, 9: ISSUING}, (900.0, True)),
         ({7: ISSUING, 8: ISSUING}, (float(ISSUING.not_before), True)),  # it may be older than what is kept
-        ({7: ISSUING, 8: OTHER}, (None, False)),  # the server was not told of its file
+        ({7: ISSUING, 8: OTHER_ISSUER}, (None, False)),  # the server was not told of its file
     ],
 )
 def test_since_when_a_server_has_its_certificate(tmp_path: Path, kept: dict[int, Any], expected: object) -> None:
@@ -104,5 +104,5 @@ def test_a_file_of_others_has_no_time_that_tells(tmp_path: Path) -> None:
     (tmp_path / "server.crt").write_text(ISSUING.pem)
     owner = files.Owner(os.getuid(), os.getgid())
     assert sessions.installed_at(str(tmp_path / "server.crt"), ISSUING, owner) == (None, True)
-    assert sessions.installed_at(str(tmp_path / "server.crt"), OTHER, owner) == (None, False)
-    assert sessions.installed_at(str(tmp_path / "gone.crt"), OTHER, owner) == (None, True)
+    assert sessions.installed_at(str(tmp_path / "server.crt"), OTHER_ISSUER, owner) == (None, False)
+    assert sessions.installed_at(str(tmp_path / "gone.crt"), OTHER_ISSUER, owner) == (None, True)

@@ -18,10 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-NOW = servers.NOW
 
-
-def leaf(*names: str, start: int = NOW) -> certificate.Certificate:
+def leaf(*names: str, start: int = servers.TODAY) -> certificate.Certificate:
     """Return a certificate that the server authority issues for these names."""
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -55,8 +53,8 @@ def test_the_certificate_of_another_server_is_a_fault() -> None:
 
 def test_a_renewal_by_another_run_is_told_by_exactly_the_same_names_and_a_later_start() -> None:
     assert identity.answer(leaf("db", "db1"), [FIRST, SECOND]).server == "db1"
-    assert identity.answer(leaf("db", "db1", start=NOW - 60), [FIRST]).server == "db1", "of two runs at once"
-    assert identity.answer(leaf("db", "db1", start=NOW - 86400), [FIRST]).fault, "an old machine of that name"
+    assert identity.answer(leaf("db", "db1", start=servers.TODAY - 60), [FIRST]).server == "db1", "of two runs at once"
+    assert identity.answer(leaf("db", "db1", start=servers.TODAY - 86400), [FIRST]).fault, "an old machine of that name"
     assert identity.answer(leaf("db", "db1", "more"), [FIRST]).fault
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq
 
-MISSING = "libpq-of-nobody.so.5"
+MISSING_LIBRARY = "libpq-of-nobody.so.5"
 
 
 @pytest.fixture
@@ -25,13 +25,15 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (programs / "psql").chmod(0o755)
     (path / "psql").symlink_to(programs / "psql")
     monkeypatch.setenv("PATH", str(path))
-    monkeypatch.setattr(libpq, "NAME", MISSING)
+    monkeypatch.setattr(libpq, "NAME", MISSING_LIBRARY)
     return programs.parent
 
 
 @pytest.mark.usefixtures("prefix")
 def test_a_host_without_libpq_is_told_what_to_install() -> None:
-    with pytest.raises(TlsError, match=rf"could not be loaded: {MISSING}: cannot open.*Install it \(Debian: libpq5"):
+    with pytest.raises(
+        TlsError, match=rf"could not be loaded: {MISSING_LIBRARY}: cannot open.*Install it \(Debian: libpq5"
+    ):
         libpq.load()
 
 
@@ -40,8 +42,8 @@ def test_libpq_is_found_beside_the_programs_of_a_postgresql_that_the_loader_does
     prefix: Path, directory: str
 ) -> None:
     (prefix / directory).mkdir()
-    (prefix / directory / MISSING).write_text("no library")
-    with pytest.raises(TlsError, match=rf"{prefix}/{directory}/{MISSING}: (file too short|invalid ELF header)"):
+    (prefix / directory / MISSING_LIBRARY).write_text("no library")
+    with pytest.raises(TlsError, match=rf"{prefix}/{directory}/{MISSING_LIBRARY}: (file too short|invalid ELF header)"):
         libpq.load()
 
 

@@ -13,7 +13,7 @@ FROM = 'for host "127.0.0.1", user "app", database "postgres", '
 NO_RULE, REJECTED = f"no pg_hba.conf entry {FROM}", f"pg_hba.conf rejects connection {FROM}"
 
 # (kind, message of libpq): 13.23, then 15.18, 17.12 and 18.6, which say the same
-MESSAGES = [
+REAL_MESSAGES = [
     ("plaintext", f"FATAL:  {NO_RULE}SSL off"),
     ("plaintext", f"{AT}FATAL:  {NO_RULE}no encryption"),
     ("plaintext", f"FATAL:  {REJECTED}SSL off"),
@@ -45,7 +45,7 @@ MESSAGES = [
     ("foreign_root", f"{AT}SSL error: certificate verify failed"),
 ]
 # The ways in which libpq's source says that the server went away before it said why
-BROKEN = [
+CUT_OFF = [
     "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
     "SSL SYSCALL error: EOF detected",
     "SSL SYSCALL error: Connection reset by peer",
@@ -73,7 +73,7 @@ ACCIDENTS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "message"), MESSAGES)
+@pytest.mark.parametrize(("kind", "message"), REAL_MESSAGES)
 def test_a_message_of_a_real_server_is_recognised(kind: str, message: str) -> None:
     assert meaning(kind, message)
 
@@ -84,20 +84,20 @@ def test_an_accident_is_no_refusal(kind: str, message: str) -> None:
     assert meaning(kind, message) is None
 
 
-@pytest.mark.parametrize(("kind", "message"), MESSAGES)
+@pytest.mark.parametrize(("kind", "message"), REAL_MESSAGES)
 def test_a_message_is_not_taken_for_a_refusal_of_another_kind(kind: str, message: str) -> None:
     others = {other for other in REFUSALS if other != kind and meaning(other, message)}
     # No driver has to send a certificate that the server did not ask for
     assert others == ({"foreign_certificate"} if kind == "no_certificate" else set())
 
 
-@pytest.mark.parametrize("message", BROKEN)
+@pytest.mark.parametrize("message", CUT_OFF)
 def test_a_broken_connection_counts_for_a_foreign_certificate_only(message: str) -> None:
     assert [kind for kind in REFUSALS if meaning(kind, message)] == ["foreign_certificate"]
 
 
 def test_every_reason_has_a_message() -> None:
-    seen = {meaning(kind, message) for kind, message in [*MESSAGES, ("foreign_certificate", BROKEN[0])]}
+    seen = {meaning(kind, message) for kind, message in [*REAL_MESSAGES, ("foreign_certificate", CUT_OFF[0])]}
     assert seen == {reason.meaning for refusal in REFUSALS.values() for reason in refusal.reasons}
 
 

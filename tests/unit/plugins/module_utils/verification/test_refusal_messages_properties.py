@@ -9,14 +9,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import refu
 from hypothesis import given
 from hypothesis import strategies as st
 
-KINDS = st.sampled_from(list(refusal_messages.REFUSALS))
-WORDS = st.sampled_from(
+ANY_REFUSAL = st.sampled_from(list(refusal_messages.REFUSALS))
+MESSAGE_WORDS = st.sampled_from(
     ["connection requires a valid client certificate", "FATAL:  ", "\n", "\t", "no pg_hba.conf", "x"]
 )
-MESSAGES = st.text() | st.lists(WORDS).map("".join)
+ANY_MESSAGE = st.text() | st.lists(MESSAGE_WORDS).map("".join)
 
 
-@given(KINDS, MESSAGES)
+@given(ANY_REFUSAL, ANY_MESSAGE)
 def test_any_message_means_something_or_nothing(kind: str, message: str) -> None:
     found = refusal_messages.meaning(kind, message)
     assert found is None or found in [reason.meaning for reason in refusal_messages.REFUSALS[kind].reasons]
@@ -30,7 +30,7 @@ def test_a_message_about_something_else_is_no_proof(message: str) -> None:
     )
 
 
-@given(MESSAGES)
+@given(ANY_MESSAGE)
 def test_any_message_is_shown_on_one_line(message: str) -> None:
     found = refusal_messages.readable(message)
     assert len(found.splitlines()) <= 1

@@ -15,30 +15,30 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts im
     Verdict,
 )
 
-GOOD = Session(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "77", "/CN=app")
-OWN = Presented("app", 77)
+GOOD_SESSION = Session(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "77", "/CN=app")
+OWN_CERTIFICATE = Presented("app", 77)
 NO_ADDRESS = 'server certificate for "db1" does not match host name "192.0.2.1"'
 
 
-def judge(session: Session, presented: Presented | None = OWN) -> Verdict:
+def judge(session: Session, presented: Presented | None = OWN_CERTIFICATE) -> Verdict:
     return verdicts.of_accepted(Attempt(session), presented, "db1", 15, Answer())
 
 
 def test_a_session_with_the_right_certificate_is_ok() -> None:
-    assert judge(GOOD) == Verdict("ok", "TLSv1.3 TLS_AES_256_GCM_SHA384 /CN=app")
+    assert judge(GOOD_SESSION) == Verdict("ok", "TLSv1.3 TLS_AES_256_GCM_SHA384 /CN=app")
 
 
 @pytest.mark.parametrize(
     ("session", "word"),
     [
-        (GOOD._replace(encrypted=False), "without TLS"),
-        (GOOD._replace(protocol=""), "no protocol and cipher"),
-        (GOOD._replace(cipher=""), "no protocol and cipher"),
-        (GOOD._replace(client_dn=""), "verified no client certificate"),
-        (GOOD._replace(client_dn="/CN=batch"), "as /CN=batch, expected /CN=app"),
-        (GOOD._replace(client_dn="/CN=application"), "expected /CN=app"),
-        (GOOD._replace(client_dn="/O=app"), "expected /CN=app"),
-        (GOOD._replace(client_serial="78"), "serial number 78, the file holds 77"),
+        (GOOD_SESSION._replace(encrypted=False), "without TLS"),
+        (GOOD_SESSION._replace(protocol=""), "no protocol and cipher"),
+        (GOOD_SESSION._replace(cipher=""), "no protocol and cipher"),
+        (GOOD_SESSION._replace(client_dn=""), "verified no client certificate"),
+        (GOOD_SESSION._replace(client_dn="/CN=batch"), "as /CN=batch, expected /CN=app"),
+        (GOOD_SESSION._replace(client_dn="/CN=application"), "expected /CN=app"),
+        (GOOD_SESSION._replace(client_dn="/O=app"), "expected /CN=app"),
+        (GOOD_SESSION._replace(client_serial="78"), "serial number 78, the file holds 77"),
     ],
 )
 def test_a_session_that_lacks_something_is_a_deviation(session: Session, word: str) -> None:
@@ -48,8 +48,8 @@ def test_a_session_that_lacks_something_is_a_deviation(session: Session, word: s
 
 
 def test_a_session_without_a_certificate_is_ok_only_when_none_was_presented() -> None:
-    assert judge(GOOD._replace(client_dn=""), None).status == "ok"
-    assert judge(GOOD, None).status == "deviation"
+    assert judge(GOOD_SESSION._replace(client_dn=""), None).status == "ok"
+    assert judge(GOOD_SESSION, None).status == "deviation"
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,18 @@ def test_a_session_without_a_certificate_is_ok_only_when_none_was_presented() ->
     ],
 )
 def test_a_role_is_recognised_in_a_dn_as_postgresql_writes_it(role: str, client_dn: str) -> None:
-    assert judge(GOOD._replace(client_dn=client_dn), Presented(role, 77)).status == "ok"
+    assert judge(GOOD_SESSION._replace(client_dn=client_dn), Presented(role, 77)).status == "ok"
 
 
 def test_an_old_libpq_skips_an_address_and_nothing_else() -> None:
     refused = Attempt(None, NO_ADDRESS)
-    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 14, Answer()).status == "skipped"
-    assert verdicts.of_accepted(refused, OWN, "192.0.2.1", 15, Answer()).status == "deviation"
-    assert verdicts.of_accepted(refused, OWN, "db1", 14, Answer()).status == "deviation"
-    assert verdicts.of_accepted(Attempt(None, "timeout expired"), OWN, "192.0.2.1", 14, Answer()).status == "deviation"
+    assert verdicts.of_accepted(refused, OWN_CERTIFICATE, "192.0.2.1", 14, Answer()).status == "skipped"
+    assert verdicts.of_accepted(refused, OWN_CERTIFICATE, "192.0.2.1", 15, Answer()).status == "deviation"
+    assert verdicts.of_accepted(refused, OWN_CERTIFICATE, "db1", 14, Answer()).status == "deviation"
+    assert (
+        verdicts.of_accepted(Attempt(None, "timeout expired"), OWN_CERTIFICATE, "192.0.2.1", 14, Answer()).status
+        == "deviation"
+    )
 
 
 def test_a_refusal_that_was_accepted_says_how() -> None:
@@ -125,9 +128,11 @@ def test_a_row_is_read_with_its_empty_fields() -> None:
 
 
 def test_a_session_of_another_server_is_a_deviation_and_the_right_one_is_named() -> None:
-    found = verdicts.of_accepted(Attempt(GOOD), OWN, "db1", 15, Answer(fault="by another server than db1"))
+    found = verdicts.of_accepted(
+        Attempt(GOOD_SESSION), OWN_CERTIFICATE, "db1", 15, Answer(fault="by another server than db1")
+    )
     assert found == Verdict("deviation", "was accepted by another server than db1")
-    assert verdicts.of_accepted(Attempt(GOOD), OWN, "db1", 15, Answer("db2")).answered_by == "db2"
+    assert verdicts.of_accepted(Attempt(GOOD_SESSION), OWN_CERTIFICATE, "db1", 15, Answer("db2")).answered_by == "db2"
     refused = Attempt(None, "FATAL:  connection requires a valid client certificate")
     assert verdicts.of_refused(refused, "no_certificate", Answer(fault="by another")).status == "deviation"
     assert verdicts.of_refused(refused, "no_certificate", Answer("db2")).answered_by == "db2"

@@ -49,7 +49,7 @@ def attribute(oid: x509.ObjectIdentifier, text: str, kind: _ASN1Type = _ASN1Type
     return x509.NameAttribute(oid, text, kind)
 
 
-KINDS: dict[str, dict[str, Any]] = {
+CERTIFICATE_KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "P-384": {"key": ec.generate_private_key(ec.SECP384R1())},
     "P-521": {"key": ec.generate_private_key(ec.SECP521R1())},
@@ -119,9 +119,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.replace(" ", "_"))
+@pytest.fixture(params=CERTIFICATE_KINDS, ids=lambda kind: kind.replace(" ", "_"))
 def kind(request: pytest.FixtureRequest) -> x509.Certificate:
-    return make(**KINDS[request.param])
+    return make(**CERTIFICATE_KINDS[request.param])
 
 
 def extension(found: x509.Certificate, wanted: Any) -> Any:
@@ -175,7 +175,7 @@ def test_extensions_agree_with_cryptography(kind: x509.Certificate) -> None:
     ],
 )  # fmt: skip
 def test_the_type_of_the_key_is_named(kind_of_key: str, expected: str) -> None:
-    found = make(**KINDS[kind_of_key])
+    found = make(**CERTIFICATE_KINDS[kind_of_key])
     assert certificate.read_der(found.public_bytes(DER), "x").key_type == expected
 
 
@@ -250,9 +250,9 @@ def full() -> bytes:
     return make(
         key=RSA,
         extensions=(
-            *KINDS["names"]["extensions"],
-            *KINDS["authority"]["extensions"],
-            *KINDS["two purposes"]["extensions"],
+            *CERTIFICATE_KINDS["names"]["extensions"],
+            *CERTIFICATE_KINDS["authority"]["extensions"],
+            *CERTIFICATE_KINDS["two purposes"]["extensions"],
         ),
     ).public_bytes(DER)
 

@@ -12,10 +12,9 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, chain
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography.hazmat.primitives.asymmetric import ec
 
-NOW = 1_800_000_000
-DAY = 86400
 OLD, NEW, OTHER = (issuing.new_authority("client", "P-256", NOW - DAY) for _number in range(3))
 RENEWED = issuing.below("client", NEW.root, NEW.root_key, NOW - DAY) if NEW.root_key else NEW
 

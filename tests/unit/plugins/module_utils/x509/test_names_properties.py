@@ -14,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 LABEL = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", fullmatch=True)
-ALIKE = st.text(st.sampled_from("aZ09.-*_: /\\'\"`$();\n\0\u202e\u0301\u212a\U0001f600%[]"), max_size=80)
+NAME_TEXT = st.text(st.sampled_from("aZ09.-*_: /\\'\"`$();\n\0\u202e\u0301\u212a\U0001f600%[]"), max_size=80)
 
 
-@given(st.text() | ALIKE | st.integers() | st.none() | st.floats() | st.binary())
+@given(st.text() | NAME_TEXT | st.integers() | st.none() | st.floats() | st.binary())
 @example("a" * 10_000)
 @example("\ud800")
 @example("fe80::1%eth0")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, DAY, NOW, revocation_list
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, revocation_list
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -40,7 +41,7 @@ def test_a_damaged_list_is_about_nobody() -> None:
 def made(*revoked: int, is_endless: bool = False) -> bytes:
     """Return a list (PEM) by the client CA, number 7, for the 30 days from NOW on, or without an end."""
     authority = AUTHORITIES["client"]
-    start = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc)
+    start = datetime.datetime.fromtimestamp(TODAY, datetime.timezone.utc)
     builder = x509.CertificateRevocationListBuilder(x509.load_der_x509_certificate(authority.issuing.der).subject)
     end = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
     builder = builder.last_update(start).next_update(end if is_endless else start + datetime.timedelta(days=30))
@@ -61,7 +62,7 @@ def test_a_list_says_who_made_it_until_when_it_is_good_and_whom_it_revokes() -> 
     assert found.is_of(issuing)
     assert not found.is_of(AUTHORITIES["client"].root)
     assert (found.issuer_common_name, found.number) == (issuing.common_name, 7)
-    assert (found.this_update, found.next_update) == (NOW, NOW + 30 * DAY)
+    assert (found.this_update, found.next_update) == (TODAY, TODAY + 30 * DAY)
     assert found.serials() == set(revoked)
 
 
@@ -103,16 +104,16 @@ def test_serials_are_those_of_the_authorities_that_are_asked_for() -> None:
 def test_a_gap_is_an_authority_without_a_list() -> None:
     client = AUTHORITIES["client"]
     both = made().decode() + revocation_list(client, of_root=True)
-    revocations.refuse_gaps(both, [client.root, client.issuing], "crls", NOW)
+    revocations.refuse_gaps(both, [client.root, client.issuing], "crls", TODAY)
     with pytest.raises(TlsError, match=f"crls: there is no list .* of '{client.root.common_name}'"):
-        revocations.refuse_gaps(made().decode(), [client.root, client.issuing], "crls", NOW)
+        revocations.refuse_gaps(made().decode(), [client.root, client.issuing], "crls", TODAY)
 
 
-@pytest.mark.parametrize("now", [NOW - 1, NOW + 30 * DAY])
+@pytest.mark.parametrize("now", [TODAY - 1, TODAY + 30 * DAY])
 def test_a_list_before_its_time_and_after_its_end_are_refused(now: int) -> None:
     with pytest.raises(TlsError, match=r"crls: the list .* is good from .* every certificate would be refused"):
         revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", now)
-    revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", NOW + 30 * DAY - 1)
+    revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", TODAY + 30 * DAY - 1)
 
 
 def forget(deployed: bytes, coming: str) -> None:

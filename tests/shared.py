@@ -1,0 +1,38 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests of different kinds mean by the same name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTIONS = ROOT / ".ansible" / "collections"
+ROLE_FOLDERS = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+SITE = ROOT / "playbooks" / "site.yml"
+
+DAY = 86_400
+FIVE_YEARS = 5 * 365 * DAY
+NOW = 1_800_000_000  # Unix seconds, for tests that do not look at the clock
+PASSPHRASE = "never-to-be-seen-4711"
+
+AUTHORITY_NAMES = ("server", "client")
+PHASES = ("stage", "switch", "retire", "finish")
+STEPS = ("stage", "switch", "retire", "retire", "finish")  # the calls that it takes: retire is two
+
+IS_THOROUGH = bool(os.environ.get("ALL_FAULTS"))  # as make test-all sets it
+ONLY_THOROUGH = pytest.mark.skipif(not IS_THOROUGH, reason="make test-all sets ALL_FAULTS: it takes a minute or more")
+
+RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+SILENT = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}  # a host that refuses at once
+# In place of ssh: it notes whom it is to call, and runs the command here
+LOCAL_SSH = """#!/bin/sh
+for word; do before=$last; last=$word; done
+echo "$before" >> {log}
+exec sh -c "$last"
+"""
