@@ -48,7 +48,7 @@ options:
       - It contains plain files that you can keep in a git repository if the keys are encrypted,
         C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
         C(ledger.jsonl), the record of all issued certificates.
-      - Back it up. It cannot be recreated, and every server and client would have to trust new authorities.
+      - Back it up. It cannot be recreated, and every server and client would need trust in new authorities.
       - You may keep the file C(root.key) of each authority elsewhere. Bring it back to the folder with the highest
         number for one run in the last half year of an issuing CA, and for O(phase=stage).
       - Replacements add folders with higher numbers, C(staged), C(retiring) and C(retired).

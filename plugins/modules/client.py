@@ -199,7 +199,7 @@ EXAMPLES = r"""
     controller_time: "{{ now().timestamp() }}"
   when: converged.requests | length > 0
 
-- name: Go back to the generation before, for one OS user
+- name: Go back to the previous generation, for one OS user
   pgops.tls.client:
     state: previous
     identities:

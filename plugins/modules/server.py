@@ -229,7 +229,7 @@ EXAMPLES = r"""
     controller_time: "{{ now().timestamp() }}"
   register: converged
 
-- name: Go back to the generation before
+- name: Go back to the previous generation
   pgops.tls.server:
     state: previous
     names: [db1.example.com, 192.0.2.10]
