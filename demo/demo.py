@@ -68,7 +68,7 @@ def ansible() -> Path:
     """Make the virtual environment with ansible-core and cryptography, once; return its directory of programs."""
     home = CHECKOUT / ".venv"
     if not (home / "bin" / "python").exists():
-        say("making the virtual environment .venv")
+        say("creating the virtual environment .venv")
         venv.create(home, with_pip=True)
     wanted = CHECKOUT / "requirements.txt"
     installed = home / "requirements.txt"
@@ -162,7 +162,7 @@ def _new_cluster(programs: Path) -> Path:
     os.chown(home, owner.pw_uid, owner.pw_gid)
     (home / "client").mkdir(mode=0o700)
     note(home=str(home), port=_free_port())
-    say(f"making a PostgreSQL cluster in {home}")
+    say(f"creating a PostgreSQL cluster in {home}")
     options = ["--auth=peer", "--encoding=UTF8", "--no-sync", "--username", owner.pw_name]
     run([str(programs / "initdb"), "--pgdata", str(home / "data"), *options], account())
     return home
@@ -220,7 +220,7 @@ def up() -> int:
     files = home / "client" / ".postgresql"
     parameters = f"host=localhost port={state()['port']} user={ROLES[0]} dbname=postgres sslmode=verify-full"
     own = f"sslrootcert={files}/root.crt sslcert={files}/postgresql.crt sslkey={files}/postgresql.key"
-    say("the server speaks TLS; copy this to connect to it, and make demo-clean to remove it:")
+    say("the server uses TLS. Copy this command to connect. Run make demo-clean to remove the demo:")
     print(f"\n  {server / 'psql'} '{parameters} {own}'\n")
     return 0
 
@@ -236,7 +236,7 @@ def down() -> int:
     shutil.rmtree(home, ignore_errors=True)
     _remove_packages([str(name) for name in found.get("packages", ())])  # type: ignore[attr-defined]
     shutil.rmtree(CACHE, ignore_errors=True)
-    say("nothing of the demo is left, but the virtual environment .venv (make clean removes it)")
+    say("the demo is removed, except the virtual environment .venv (make clean removes it)")
     return 0
 
 
@@ -249,7 +249,7 @@ def _remove_packages(names: list[str]) -> None:
     ).stdout
     doomed = {line.split()[1] for line in plan.splitlines() if line.startswith("Purg ")}
     if doomed - set(names):
-        say(f"left installed, as others need them now: {' '.join(names)}")
+        say(f"kept these packages, because other packages need them now: {' '.join(names)}")
         return
     say(f"removing the {len(names)} packages that the demo installed")
     run(["/usr/bin/env", "DEBIAN_FRONTEND=noninteractive", "/usr/bin/apt-get", "-y", "-q", "purge", *names])

@@ -20,10 +20,13 @@ FILES = [
     *sorted(ROOT.glob("roles/*/meta/argument_specs.yml")),
     *sorted((ROOT / "changelogs" / "fragments").glob("*.yml")),
 ]
-MODULES = [*sorted((ROOT / "plugins" / "modules").glob("*.py")), *sorted((ROOT / "plugins" / "doc_fragments").glob("*"))]
+MODULES = [path for folder in ("modules", "doc_fragments") for path in sorted((ROOT / "plugins" / folder).glob("*.py"))]
 DOCUMENTATION = re.compile(r'^ *[A-Z_]+ = r"""\n(.*?)^ *"""', re.MULTILINE | re.DOTALL)
 # What quotes the program: blocks of code, of commands and of output, inline code
-QUOTED = re.compile(r"(?ms)^```.*?^```$|^( *)\.\. code-block::.*?(?=^\1\S|\Z)|``[^`]*``|`[^`\n]*`|\"[^\"\n]*\"|[CV]\([^)]*\)")
+QUOTED = re.compile(
+    r"(?ms)^```.*?^```$|^( *)\.\. code-block::.*?(?=^\1\S|\Z)"
+    r"|``[^`]*``|`[^`\n]*`|\"[^\"\n]*\"|[CV]\([^)]*\)"
+)
 AVOIDED = {
     r"\bmad?e anew\b|\bmakes? (?:\w+ ){0,4}anew\b": "recreate, reissue, rewrite",
     r"\b(?:held|holds?) (?:\w+ ){0,3}against\b": "compare, check",
