@@ -38,7 +38,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
+from ansible_collections.pgops.tls.plugins.plugin_utils import identity_rules
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
 
 
@@ -47,4 +47,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"identity_rules": explained(client_rules.identity_rules)}
+        return {"identity_rules": explained(identity_rules.of_clients)}

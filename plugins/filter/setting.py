@@ -34,7 +34,13 @@ _value:
 from typing import Any, Callable
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.filters import explained
+
+
+def _written(value: Any) -> str:
+    with option_names.named("postgres_server"):
+        return settings.written(value)
 
 
 class FilterModule:
@@ -42,4 +48,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"setting": explained(settings.written)}
+        return {"setting": explained(_written)}

@@ -39,6 +39,7 @@ attributes:
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
+  - pgops.tls.option_names
 options:
   directory:
     description: Absolute path of the directory of the authorities.
@@ -166,6 +167,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.pgops.tls.plugins.module_utils.authority import library, signing
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
@@ -187,6 +189,7 @@ def main() -> None:
             "authority": {"type": "str", "choices": ["server", "client"], "required": True},
             "lifetime": {"type": "str", "default": "90d"},
             "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST},
+            **options.ARGUMENT,
         },
         supports_check_mode=True,
     )
@@ -203,7 +206,8 @@ def main() -> None:
         lifetime=module.params["lifetime"],
     )
     try:
-        done = signing.sign(order, int(time.time()), is_dry=module.check_mode)
+        with options.named(module.params["option_names"]):
+            done = signing.sign(order, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in done.warnings:

@@ -41,6 +41,7 @@ attributes:
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
+  - pgops.tls.option_names
 options:
   directory:
     description:
@@ -430,6 +431,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     profiles,
     revocation_entries,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
@@ -486,29 +488,30 @@ def argument_spec() -> dict[str, Any]:
         "drop": {"type": "str", "choices": ["server", "client"]},
         "drop_confirmed": {"type": "str"},
         "revoked": REVOKED,
+        **options.ARGUMENT,
     }
 
 
-def wish(options: dict[str, Any]) -> keeping.Wish:
+def wish(given: dict[str, Any]) -> keeping.Wish:
     """Return what the options ask for."""
     change = planning.Change(
-        options["phase"] or "",
-        options["rotate"] or (list(profiles.PURPOSES) if options["phase"] else []),
-        options["certificates_in_use"],
-        options["drop"] or "",
-        options["drop_confirmed"] or "",
-        options["outside_holders"],
-        options["outside_trust"],
+        given["phase"] or "",
+        given["rotate"] or (list(profiles.PURPOSES) if given["phase"] else []),
+        given["certificates_in_use"],
+        given["drop"] or "",
+        given["drop_confirmed"] or "",
+        given["outside_holders"],
+        given["outside_trust"],
     )
     return keeping.Wish(
-        options["directory"],
-        options["key_type"],
-        options["passphrase"],
-        options["certificate_lifetime"] or "",
-        options["revoked"],
+        given["directory"],
+        given["key_type"],
+        given["passphrase"],
+        given["certificate_lifetime"] or "",
+        given["revoked"],
         change,
-        {name: certificates or [] for name, certificates in options["unrecorded"].items()},
-        creates=options["create"],
+        {name: certificates or [] for name, certificates in given["unrecorded"].items()},
+        creates=given["create"],
     )
 
 
@@ -526,7 +529,8 @@ def main() -> None:
             msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
         )
     try:
-        done = keeping.keep(wish(module.params), int(time.time()), is_dry=module.check_mode)
+        with options.named(module.params["option_names"]):
+            done = keeping.keep(wish(module.params), int(time.time()), is_dry=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in done.warnings:

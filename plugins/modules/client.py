@@ -43,6 +43,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes.hosts
   - pgops.tls.credential
   - pgops.tls.credential.clock
+  - pgops.tls.option_names
 options:
   state:
     description:
@@ -296,6 +297,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
@@ -341,6 +343,7 @@ def argument_spec() -> dict[str, Any]:
         "new_keys": {"type": "bool", "default": False, "no_log": False},
         "renew_to_new_root": {"type": "bool", "default": True},
         "controller_time": {"type": "float", "required": True},
+        **options.ARGUMENT,
     }
 
 
@@ -350,9 +353,10 @@ def main() -> None:
     hide_secrets(module, *PEM)
     now = int(time.time())
     try:
-        wanted = target.read(module.params, now)
-        controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]()
-        converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
+        with options.named(module.params["option_names"]):
+            wanted = target.read(module.params, now)
+            controller_time, kind = module.params["controller_time"], KINDS[module.params["state"]]()
+            converged = convergence.converge(wanted, now, controller_time, check_mode=module.check_mode, kind=kind)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in converged.warnings:

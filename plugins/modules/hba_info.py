@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
   - pgops.tls.login
+  - pgops.tls.option_names
 options:
   hba:
     description:
@@ -197,6 +198,7 @@ advice:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
@@ -223,16 +225,17 @@ def argument_spec() -> dict[str, Any]:
         "ident": {"type": "str", "default": ""},
         "version": {"type": "int", "default": 17},
         "questions": {"type": "list", "elements": "dict", "required": True, "options": _QUESTION},
+        **options.ARGUMENT,
     }
 
 
-def answer_all(options: dict[str, Any]) -> dict[str, Any]:
+def answer_all(given: dict[str, Any]) -> dict[str, Any]:
     """Return the answers to all questions, and what there is to say of the rules. Raises TlsError, OSError."""
-    if options["hba"] is not None:
-        rules = visitors.of_texts(options["hba"], options["ident"], options["version"])
+    if given["hba"] is not None:
+        rules = visitors.of_texts(given["hba"], given["ident"], given["version"])
     else:
-        rules = visitors.of_server(options["port"], options["login_unix_socket"], options["login_user"])
-    numbered = enumerate(options["questions"])
+        rules = visitors.of_server(given["port"], given["login_unix_socket"], given["login_user"])
+    numbered = enumerate(given["questions"])
     answers = [{"question": number, **one} for number, question in numbered for one in rules.answers(question)]
     return {"answers": answers, "advice": rules.advised()}
 
@@ -242,7 +245,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module, "hba", rules=module.params["hba"] or "")
     try:
-        result = answer_all(module.params)
+        with options.named(module.params["option_names"]):
+            result = answer_all(module.params)
     except TlsError as error:
         module.fail_json(**error.as_result())
     except OSError as error:

@@ -42,6 +42,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes.hosts
   - pgops.tls.credential
   - pgops.tls.credential.clock
+  - pgops.tls.option_names
 options:
   state:
     description:
@@ -325,7 +326,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
@@ -381,6 +382,7 @@ def argument_spec() -> dict[str, Any]:
         "clients": {"type": "list", "elements": "dict", "default": []},
         "renew": {"type": "bool", "default": False},
         "controller_time": {"type": "float", "required": True},
+        **options.ARGUMENT,
     }
 
 
@@ -413,22 +415,25 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
     return facts
 
 
+def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome:
+    """Return what a call with the options ``given`` has done. Raises TlsError."""
+    return convergence.converge(
+        target.read(given),
+        convergence.Login(given["port"], given["login_unix_socket"], given["login_user"]),
+        int(time.time()),
+        given["controller_time"],
+        check_mode=check_mode,
+        kind=KINDS[given["state"]](),
+    )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
-    options = module.params
     try:
-        wanted = target.read(options)
-        login = convergence.Login(options["port"], options["login_unix_socket"], options["login_user"])
-        outcome = convergence.converge(
-            wanted,
-            login,
-            int(time.time()),
-            options["controller_time"],
-            check_mode=module.check_mode,
-            kind=KINDS[options["state"]](),
-        )
+        with options.named(module.params["option_names"]):
+            outcome = converged(module.params, check_mode=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in outcome.warnings:

@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes.info
   - pgops.tls.login
   - pgops.tls.credential
+  - pgops.tls.option_names
 options:
   show:
     description: Whether RV(sessions) has V(all) sessions, or only those with V(findings).
@@ -212,6 +213,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
@@ -231,6 +233,7 @@ def argument_spec() -> dict[str, Any]:
         "issuing": {"type": "str", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         **spec.OPTIONS,
+        **options.ARGUMENT,
     }
 
 
@@ -239,7 +242,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     hide_secrets(module, "issuing", "client_issuing")  # PEM, where a private key may be among them
     try:
-        result = sessions.result(module.params, int(time.time()))
+        with options.named(module.params["option_names"]):
+            result = sessions.result(module.params, int(time.time()))
     except TlsError as error:
         module.fail_json(**error.as_result())
     module.exit_json(changed=False, **result)

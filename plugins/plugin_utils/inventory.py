@@ -14,8 +14,13 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
-from ansible_collections.pgops.tls.plugins.plugin_utils import duplicates, expectations, problems, unresolved
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    duplicates,
+    expectations,
+    identity_rules,
+    problems,
+    unresolved,
+)
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -93,7 +98,7 @@ class Fleet:
     def _of_others(self, host: str) -> list[str]:
         servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
         if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
-            client_rules.identity_rules(clients)  # the role's default
+            identity_rules.of_clients(clients)  # the role's default
         if host in self.groups.get("postgres_clients", ()):
             own = self._variables(host, "postgres_client")["postgres_client_identities"]
             refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]

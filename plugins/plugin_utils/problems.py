@@ -20,13 +20,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     settings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
-from ansible_collections.pgops.tls.plugins.plugin_utils import places
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, places
 
 Check = Callable[[], object]
+_REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
-    revocation_entries.OPTION,
-    outside.HOLDERS,
+    _REVOKED,
+    _HOLDERS,
     "postgres_server_names",
     "postgres_server_extra_names",
     "postgres_server_hba",
@@ -45,13 +46,14 @@ def of_types(variables: Mapping[str, Any]) -> list[str]:
 
 def of_ca(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_ca, by their names."""
-    return _failures(_ca_checks(variables))
+    with option_names.named("postgres_ca"):
+        return _failures(_ca_checks(variables))
 
 
 def _ca_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
-    for number, one in enumerate(variables[revocation_entries.OPTION]):
-        yield functools.partial(revocation_entries.parse_one, one, revocation_entries.OPTION, number)
-    for number, one in enumerate(variables[outside.HOLDERS]):
+    for number, one in enumerate(variables[_REVOKED]):
+        yield functools.partial(revocation_entries.parse_one, one, _REVOKED, number)
+    for number, one in enumerate(variables[_HOLDERS]):
         yield functools.partial(outside.parse_one, one, number)
 
 
@@ -74,11 +76,11 @@ def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[st
     ``roles`` and ``hosts`` are those that it does, each with where it says so.
     """
     found = []
-    for number, entry in enumerate(revocation_entries.parse(items, revocation_entries.OPTION)):
+    for number, entry in enumerate(revocation_entries.parse(items, _REVOKED)):
         place = {"role": roles, "host": hosts}.get(entry.kind, {}).get(entry.value)
         if place is not None:
             found.append(
-                f"{revocation_entries.OPTION}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, "
+                f"{_REVOKED}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, "
                 f"but {place} gives it one. Take it out there. Or, if it is to have another certificate, revoke the "
                 "one it has by serial; the lines of ledger.jsonl in postgres_ca_directory tell serial numbers."
             )
@@ -87,12 +89,14 @@ def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[st
 
 def of_server(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_server, by their names."""
-    return _failures(_server_checks(variables))
+    with option_names.named("postgres_server"):
+        return _failures(_server_checks(variables))
 
 
 def of_client(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_client, by their names."""
-    return _failures(_client_checks(variables))
+    with option_names.named("postgres_client"):
+        return _failures(_client_checks(variables))
 
 
 def _type_checks(variables: Mapping[str, Any]) -> Iterator[Check]:

@@ -229,7 +229,7 @@ def test_other_authorities_are_refused_for_all_users_unless_a_renewal_is_forced(
     path = rf"{bob.store}/current/reporting/postgresql\.crt"
     old = AUTHORITIES["client"].issuing.common_name
     for check_mode in (True, False):
-        with pytest.raises(TlsError, match=rf"{path}: .*{old}.*postgres_client_renew: true"):
+        with pytest.raises(TlsError, match=rf"{path}: .*{old}.*run with renew: true"):
             clients.call(check_mode=check_mode, **other)
     assert (snapshot(alice.home), snapshot(bob.home)) == before
     request = clients.call(renew=True, **other)

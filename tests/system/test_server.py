@@ -121,7 +121,7 @@ def test_other_authorities_are_refused_unless_a_renewal_is_forced(
     old = AUTHORITIES["server"]
     monkeypatch.setitem(AUTHORITIES, "server", issuing.new_authority("server", "P-256", TODAY))
     before, served = managed.disk(), managed.served()
-    told = rf"{managed.directory}/current/server\.crt: .*{old.issuing.common_name}.*postgres_server_renew: true"
+    told = rf"{managed.directory}/current/server\.crt: .*{old.issuing.common_name}.*run with renew: true"
     for check_mode in (True, False):
         with pytest.raises(TlsError, match=told):
             managed.converge(check_mode=check_mode)

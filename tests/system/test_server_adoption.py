@@ -77,7 +77,7 @@ def test_the_authority_of_others_by_which_clients_verify_the_server_is_told_once
         [told] = lost_issuers(server.converge(check_mode=check_mode))
         assert told.startswith("The certificate that the server shows is verified by 'CN=Test server CA', and its new")
         assert f"do not trust {AUTHORITIES['server'].root.common_name!r} will refuse it. Before this run, add" in told
-        assert "postgres_client_extra_roots" in told
+        assert "roots of module client" in told
     assert lost_issuers(server.settle())
     assert server.settle(renew=True).warnings == []
 

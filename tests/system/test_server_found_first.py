@@ -138,7 +138,7 @@ def test_a_broken_file_that_postgresql_conf_includes_is_named(managed: Server, l
 
 @pytest.mark.parametrize("line", ["people", "people alice", "people alice,bob app"])
 def test_a_line_that_is_no_mapping_is_refused_whatever_the_version(managed: Server, line: str) -> None:
-    refused(managed, f"postgres_server_ident line 2: found {line!r}, expected MAP", ident=f"a b c\n{line}\n")
+    refused(managed, f"ident line 2: found {line!r}, expected MAP", ident=f"a b c\n{line}\n")
 
 
 def test_a_broken_map_of_somebody_else_is_named_where_the_server_cannot_tell(

@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.tests.servers import TODAY, Server
         ({"hba": "hostssl all app all\n"}, "line 1: the rule has no method"),
         ({"hba": "hostssl all app all cert clintname=DN\n"}, "method cert has no option 'clintname'"),
         ({"hba": "hostsl all app all cert\n"}, "type 'hostsl' is unknown"),
-        ({"hba": "x" * 11000}, "postgres_server_hba line 1: "),  # a word that versions before 16 do not read
+        ({"hba": "x" * 11000}, "hba line 1: "),  # a word that versions before 16 do not read
         ({"hba": "host all app all md5 clientcert=verify-full\n"}, "clientcert works only on hostssl"),
         ({"roots": "garbage"}, "roots: expected PEM certificates"),
         ({"directory": "relative"}, "expected an absolute path"),

@@ -65,7 +65,7 @@ def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_th
     for check_mode in (True, False):
         (warning,) = [one for one in managed.converge(check_mode=check_mode, **given).warnings if "password" in one]
         assert warning.startswith(
-            "These roles of postgres_client_identities need a password besides their certificate: app (pg_hba.conf line"
+            "These roles of clients need a password besides their certificate: app (pg_hba.conf line"
         )
         assert f"({rule}) decides" in warning
         assert "verified up to the password prompt. To verify the whole login, put the password into .pgpass" in warning
@@ -123,7 +123,7 @@ def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(ma
             managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1 (pgops.tls,", hba=coming
         )
         refused(managed, f"({line}) decides, it demands a certificate. Nothing was changed. Sessions that", hba=coming)
-        refused(managed, "run with postgres_server_hba: [] first", hba=coming)
+        refused(managed, "run with an empty hba first", hba=coming)
         assert managed.converge(hba=coming, on_lockout="allow").changes == ["pg_hba.conf: changed"]
         assert managed.converge(hba=f"# another\n{coming}").changes, "what shuts it out already is nothing new"
 

@@ -300,7 +300,7 @@ def test_sessions_that_the_last_step_would_stop_for_are_told_by_the_first(own: S
 
 def test_a_file_of_mode_replace_is_left_to_its_owner(own: Server) -> None:
     own.settle(hba_mode="replace")
-    refuse(own, "all of it is from postgres_server_hba_mode replace")
+    refuse(own, "all of it is from hba_mode replace")
     lines = texts(own)["pg_hba.conf"].split("\n", 1)
     own.cluster.write("pg_hba.conf", lines[1])
     assert remove(own).changes == ["postgresql.conf: without what this collection has added"]

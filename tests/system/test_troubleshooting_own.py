@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as of_server
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
-from ansible_collections.pgops.tls.plugins.plugin_utils import traces
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, traces
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests import leaving
 from ansible_collections.pgops.tls.tests.clients import Clients, User
@@ -74,7 +74,23 @@ def fleet(server: Server, clients: Clients, alice: User, tmp_path: Path, monkeyp
     made.server, made.clients, made.alice, made.folder, made.patch = server, clients, alice, tmp_path, monkeypatch
     server.options["names"] = ["localhost", "127.0.0.1"]
     server.settle()
+    for place, name, role in (
+        (of_server, "converge", "postgres_server"),
+        (convergence, "converge", "postgres_client"),
+        (keeping, "keep", "postgres_ca"),
+    ):
+        monkeypatch.setattr(place, name, for_role(role, getattr(place, name)))
     return made
+
+
+def for_role(role: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with messages as a role's user gets them, and the page quotes them."""
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        with option_names.named(role):
+            return function(*arguments, **options)
+
+    return called
 
 
 def test_every_message_of_ours_on_the_page_is_provoked_and_every_provocation_is_on_the_page() -> None:

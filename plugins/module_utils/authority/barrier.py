@@ -13,6 +13,7 @@ from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 _TOLD = 8  # certificates that a message lists; all are in the result
 
@@ -83,12 +84,12 @@ def refuse_unproven(
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
         renew = (
             f" Seen with another certificate, as after a renewal that did not get that far: {', '.join(others)}; renew "
-            "there, with postgres_server_renew or postgres_client_renew: true."
+            f"there, with {option('server.renew')} or {option('client.renew')}: true."
         )
         raise TlsError(
             f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
             "this run with that certificate. Put the host into the inventory and rerun. Or, if it is to stay outside, "
-            "name it in postgres_ca_outside_holders. Or revoke what is no longer in use, or wait until it ends."
+            f"name it in {option('outside_holders')}. Or revoke what is no longer in use, or wait until it ends."
             f"{renew if others else ''} Nothing was changed.",
             unproven=[one.as_result() for one in missing],
         )

@@ -25,6 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation, revocation_entries
@@ -207,8 +208,8 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
     is_recorded = os.path.exists(os.path.join(wish.directory, ledger.REVOKED))
     found = None
     if wish.revoked or is_recorded:
-        wanted = revocation_entries.parse(wish.revoked, revocation_entries.OPTION)
-        found = revocation.look(wish.directory, wanted, revocation_entries.OPTION, now)
+        wanted = revocation_entries.parse(wish.revoked, option("revoked"))
+        found = revocation.look(wish.directory, wanted, option("revoked"), now)
     if not is_recorded:
         listed = crl.listed({name: one.trusted for name, one in lineages.items()})
         revocation.refuse_lost(wish.directory, listed, found)
@@ -275,7 +276,7 @@ def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
     if missing and not wish.creates:
         raise TlsError(
             f"{wish.directory}: expected the authorities of this fleet, but found no {' CA and no '.join(missing)} CA. "
-            "Nothing was changed. Set postgres_ca_host and postgres_ca_directory to where they are, or restore "
+            f"Nothing was changed. Set {option('directory')} to where they are, on the host that has them, or restore "
             "the directory from its backup.",
             missing=missing,
         )

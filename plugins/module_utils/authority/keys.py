@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Union
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import AUTHORITY_KEY_TYPES
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -33,7 +34,7 @@ def check_passphrase(passphrase: str | None) -> None:
     if passphrase is not None and len(passphrase) < SHORTEST_PASSPHRASE:
         found = "an empty one" if not passphrase else "a shorter one"
         raise TlsError(
-            f"postgres_ca_passphrase: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
+            f"{option('passphrase')}: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
             "for keys that are not encrypted."
         )
 
@@ -48,7 +49,7 @@ def check_encryption(passphrase: str | None) -> None:
     _openssl()
     if "\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST:
         raise TlsError(
-            f"postgres_ca_passphrase: expected one line of at most {_LONGEST} bytes without a NUL, found another text, "
+            f"{option('passphrase')}: expected one line of at most {_LONGEST} bytes without a NUL, found another text, "
             "with which no key can be encrypted. Nothing was changed. Choose such a passphrase. If there are keys with "
             "this one, encrypt them with the new one first."
         )
@@ -90,10 +91,10 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
     """
     is_encrypted = b"ENCRYPTED" in text
     if is_encrypted and passphrase is None:
-        raise TlsError(f"{path}: the key is encrypted and no passphrase was given. Set postgres_ca_passphrase.")
+        raise TlsError(f"{path}: the key is encrypted and no passphrase was given. Set {option('passphrase')}.")
     if not is_encrypted and passphrase is not None and b"PRIVATE KEY" in text:
         raise TlsError(
-            f"{path}: a passphrase was given, but this key is not encrypted. Either leave postgres_ca_passphrase out, "
+            f"{path}: a passphrase was given, but this key is not encrypted. Either leave {option('passphrase')} out, "
             "or encrypt all keys of the directory: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 200000 -in KEY -out NEW."
         )
     try:

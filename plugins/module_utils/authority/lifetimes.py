@@ -10,6 +10,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 LIFETIME = "certificate_lifetime"  # the option, in errors
 
@@ -25,7 +26,8 @@ def check_time(found: Lineage, now: int) -> None:
             )
         if now >= certificate.not_after:
             remedy = (
-                f"Replace the root at once: ansible-playbook pgops.tls.drop_ca -e postgres_ca_drop={found.name}."
+                "Replace the root at once: ansible-playbook pgops.tls.drop_ca, with "
+                f"{option('certificate_authority.drop')}: {found.name}."
                 if found.authority.root.not_after <= now
                 else renewing.remedy(found)
             )
@@ -35,17 +37,17 @@ def check_time(found: Lineage, now: int) -> None:
             )
 
 
-def check_lifetime(authority: Authority, lifetime: str, option: str) -> None:
-    """Raise TlsError, naming ``option``, for certificates that would live longer than any issuing CA of this kind."""
+def check_lifetime(authority: Authority, lifetime: str, source: str) -> None:
+    """Raise TlsError, naming ``source``, for certificates that would live longer than any issuing CA of this kind."""
     issuer = authority.issuing
     name = f"the issuing CA {issuer.common_name!r} (until {clock.instant(issuer.not_after)})"
-    refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, option)
+    refuse_to_outlive(name, issuer.not_after - issuer.not_before, lifetime, source)
 
 
-def refuse_to_outlive(issuer: str, life: int, lifetime: str, option: str) -> None:
-    """Raise TlsError, naming ``option``, for a lifetime that is longer than the ``life`` (seconds) of an issuer."""
-    if lifetime and durations.seconds(lifetime, option) > life:
+def refuse_to_outlive(issuer: str, life: int, lifetime: str, source: str) -> None:
+    """Raise TlsError, naming ``source``, for a lifetime that is longer than the ``life`` (seconds) of an issuer."""
+    if lifetime and durations.seconds(lifetime, source) > life:
         raise TlsError(
-            f"{option}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
+            f"{source}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
             "A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
         )

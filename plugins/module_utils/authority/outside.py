@@ -18,8 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
-HOLDERS, TRUST = "postgres_ca_outside_holders", "postgres_ca_outside_trust"  # in errors
 NONE = "none"
 _KEYS = ("authority", "id", "until", "by")
 _DAY = 86400
@@ -29,11 +29,6 @@ _PLACES: Mapping[str, str] = {
     profiles.SERVER: "sslrootcert and truststores of clients, server_tls_ca_file of poolers, partners, bundles",
     profiles.CLIENT: "client_tls_ca_file of poolers, ssl_ca_file of other servers, proxies, partners, bundles",
 }
-# Said early, since the answer may take days to find out
-COMING = (
-    "Phase retire is going to ask who trusts the old roots outside this inventory, where no run sees it: poolers, "
-    f"partners, exported bundles. Find out now. Where there is nobody, set {TRUST}: none."
-)
 
 
 class Holder(NamedTuple):
@@ -53,6 +48,14 @@ class Holder(NamedTuple):
         return self.authority, self.id
 
 
+def coming() -> str:
+    """Return what is said early, since the answer may take days to find out."""
+    return (
+        "Phase retire is going to ask who trusts the old roots outside this inventory, where no run sees it: poolers, "
+        f"partners, exported bundles. Find out now. Where there is nobody, set {option('outside_trust')}: none."
+    )
+
+
 def parse(items: Sequence[Mapping[str, Any]]) -> list[Holder]:
     """Return the holders. Raises TlsError for the first one that cannot be meant."""
     return [parse_one(item, number) for number, item in enumerate(items)]
@@ -60,19 +63,19 @@ def parse(items: Sequence[Mapping[str, Any]]) -> list[Holder]:
 
 def parse_one(item: Mapping[str, Any], number: int) -> Holder:
     """Return the holder that is the item of this number. Raises TlsError."""
-    option = f"{HOLDERS}[{number}]"
+    place = f"{option('outside_holders')}[{number}]"
     if not isinstance(item, Mapping):
-        raise TlsError(f"{option}: found {shown(item)}, expected a dictionary with {', '.join(_KEYS)}.")
+        raise TlsError(f"{place}: found {shown(item)}, expected a dictionary with {', '.join(_KEYS)}.")
     texts = {key: str(item.get(key) or "").strip() for key in _KEYS}
     for key, text in texts.items():
         if not text or not text.isprintable():
-            raise TlsError(f"{option}.{key}: found {shown(item.get(key))}, expected {_EXPECTED[key]}.")
+            raise TlsError(f"{place}.{key}: found {shown(item.get(key))}, expected {_EXPECTED[key]}.")
     if texts["authority"] not in profiles.PURPOSES:
-        raise TlsError(f"{option}.authority: found {shown(texts['authority'])}, expected {_EXPECTED['authority']}.")
+        raise TlsError(f"{place}.authority: found {shown(texts['authority'])}, expected {_EXPECTED['authority']}.")
     try:
         datetime.datetime.strptime(texts["until"], "%Y-%m-%d")
     except ValueError:
-        raise TlsError(f"{option}.until: found {shown(texts['until'])}, expected {_EXPECTED['until']}.") from None
+        raise TlsError(f"{place}.until: found {shown(texts['until'])}, expected {_EXPECTED['until']}.") from None
     return Holder(**texts)
 
 
@@ -92,8 +95,8 @@ def counting(holders: Iterable[Holder], now: int) -> tuple[list[Holder], list[st
             kept.append(one)
         else:
             warnings.append(
-                f"{HOLDERS}[{number}]: {one.id} ({one.authority}) counted until {one.until} and no longer does. Ask "
-                f"{one.by} about it, then set a later date or take the entry out."
+                f"{option('outside_holders')}[{number}]: {one.id} ({one.authority}) counted until {one.until} and "
+                f"no longer does. Ask {one.by} about it, then set a later date or take the entry out."
             )
     return kept, warnings
 
@@ -107,8 +110,8 @@ def refuse_unknown(holders: Iterable[Holder], known: Iterable[tuple[str, str]]) 
             named = [f"{id_} ({name})" for name, id_ in sorted(known) if id_ in near]
             meant = f"Did you mean {' or '.join(named)}? " if named else ""
             raise TlsError(
-                f"{HOLDERS}: {holder.id} ({holder.authority}) has no certificate in ledger.jsonl. {meant}Correct the "
-                "entry or take it out. Nothing was changed."
+                f"{option('outside_holders')}: {holder.id} ({holder.authority}) has no certificate in "
+                f"ledger.jsonl. {meant}Correct the entry or take it out. Nothing was changed."
             )
 
 
@@ -126,19 +129,20 @@ def refuse_unanswered(
         return
     questions = " ".join(_question(one) for one in open_ones)
     known = _known(unseen, {one.key: one for one in holders})
-    digits = ",".join(min(_names(one), key=len) for one in due)
-    remedy = "" if known else f" Where there is nobody: -e {TRUST}=none."
+    trust, digits = option("outside_trust"), ",".join(min(_names(one), key=len) for one in due)
+    remedy = "" if known else f" Where there is nobody: {trust}: none."
     raise TlsError(
         f"phase: retire needs an answer. {_wrong(given, len(open_ones) == len(due))}{questions}{known} Give each of "
-        f"them the new root, then rerun with -e {TRUST}={digits}.{remedy} Nothing was changed."
+        f"them the new root, then rerun with {trust}: {digits}.{remedy} Nothing was changed."
     )
 
 
 def _wrong(given: Sequence[str], is_unanswered: bool) -> str:
     """Return what is wrong with an answer that is no use; '' when there is none, or it answers for one authority."""
+    trust = option("outside_trust")
     if given == [NONE]:
-        return f"{TRUST}: none is wrong, because somebody is known. "
-    return f"{TRUST}: {shown(','.join(given))} names no new root. " if given and is_unanswered else ""
+        return f"{trust}: none is wrong, because somebody is known. "
+    return f"{trust}: {shown(','.join(given))} names no new root. " if given and is_unanswered else ""
 
 
 def _question(found: Lineage) -> str:

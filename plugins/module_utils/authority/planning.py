@@ -77,7 +77,7 @@ def make(
             live = barrier.live(newest.values(), revoked, now)
             _refuse_unsafe(change, [found[name] for name in due], live, found, holders)
             if change.phase in (rollover.STAGE, rollover.SWITCH) and not change.trust:
-                plan.warnings.append(outside.COMING)
+                plan.warnings.append(outside.coming())
         for one in rollover.in_step([found[name] for name in due], change.phase):
             _add(plan, [rollover.step(one, change.phase, place, now)])
     else:

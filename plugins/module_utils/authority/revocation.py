@@ -15,9 +15,10 @@ import os
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
-from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation_entries import OPTION, UNSPECIFIED, Entry
+from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation_entries import UNSPECIFIED, Entry
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 UNKNOWN = ""  # in place of what a certificate is for, and of its issuer, where the ledger does not know it
 _TOLD = 8  # serial numbers that a message lists
@@ -174,7 +175,8 @@ def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]],
         raise TlsError(
             f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))[1]} revokes "
             f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file "
-            f"from its backup, or revoke them once more: {OPTION}: [{', '.join(entries[:_TOLD])}]. Nothing was changed."
+            f"from its backup, or revoke them once more: {option('revoked')}: [{', '.join(entries[:_TOLD])}]. "
+            "Nothing was changed."
         )
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the inventory wants revoked: the entries of postgres_ca_revoked."""
+"""What the inventory wants revoked: the entries of its option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
-OPTION = "postgres_ca_revoked"  # in errors
 KINDS = ("role", "host", "serial")
 UNSPECIFIED = "unspecified"
 # Of RFC 5280, those that a leaf can have for good.

@@ -25,6 +25,7 @@ from typing import Iterator, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -86,8 +87,7 @@ def check_path(directory: str) -> None:
     """Raise TlsError for a directory that is not absolute or that is another kind of file."""
     if not os.path.isabs(directory) or not directory.isprintable():
         raise TlsError(
-            f"directory: expected an absolute path, found {shown(directory)}. "
-            "Role postgres_ca: set postgres_ca_directory."
+            f"{option('directory')}: expected an absolute path, found {shown(directory)}. Write it from / on."
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise TlsError(f"{directory}: expected a directory (or nothing yet), found another kind of file.")

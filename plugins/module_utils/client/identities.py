@@ -10,6 +10,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
 _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
@@ -32,31 +33,31 @@ class Identity(NamedTuple):
         return f"{self.os_user}/{self.role}"
 
 
-def parse(items: Sequence[Mapping[str, Any]], option: str = "identities") -> list[Identity]:
-    """Return the identities in their order. Raises TlsError that names ``option`` and the first one that cannot be."""
+def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> list[Identity]:
+    """Return the identities in their order. Raises TlsError that names ``source`` and the first one that cannot be."""
     found: list[Identity] = []
     for number, item in enumerate(items):
-        found.append(_identity(item, found, f"{option}[{number}]"))
+        found.append(_identity(item, found, f"{source}[{number}]"))
     return found
 
 
-def _identity(item: Mapping[str, Any], before: Sequence[Identity], option: str) -> Identity:
+def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) -> Identity:
     """Return one identity; ``before`` are those whose files it must not share."""
     identity = Identity(
-        role=_role(item.get("role"), f"{option}.role"),
-        os_user=_name(item.get("os_user"), f"{option}.os_user"),
-        databases=_databases(item.get("databases"), f"{option}.databases"),
-        home=_home(item.get("home"), f"{option}.home"),
+        role=_role(item.get("role"), f"{source}.role"),
+        os_user=_name(item.get("os_user"), f"{source}.os_user"),
+        databases=_databases(item.get("databases"), f"{source}.databases"),
+        home=_home(item.get("home"), f"{source}.home"),
     )
     for other in before:
         if identity.id == other.id:
             raise TlsError(
-                f"{option}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
+                f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
                 "same files. Keep one of them."
             )
         if identity.home and other.os_user != identity.os_user and _same_path(other.home, identity.home):
             raise TlsError(
-                f"{option}.home: the OS users {other.os_user!r} and {identity.os_user!r} have the same home "
+                f"{source}.home: the OS users {other.os_user!r} and {identity.os_user!r} have the same home "
                 f"{identity.home}, so their files would be the same. Give all identities there to one of them."
             )
     return identity
@@ -74,16 +75,16 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
     found: dict[str, processes.Account] = {}
     homes: dict[str, str] = {}
     for identity in identities:
-        user = at_home(processes.account(identity.os_user, "postgres_client_identities: os_user"), identity.home)
+        user = at_home(processes.account(identity.os_user, f"{option('identities')}: os_user"), identity.home)
         if user != found.get(identity.os_user, user):
             raise TlsError(
-                f"postgres_client_identities: OS user {user.name!r} has the home {user.home} in one identity and "
+                f"{option('identities')}: OS user {user.name!r} has the home {user.home} in one identity and "
                 f"{found[user.name].home} in another. Give all identities of an OS user the same home."
             )
         other = homes.setdefault(os.path.realpath(user.home), user.name)
         if other != user.name:
             raise TlsError(
-                f"postgres_client_identities: the OS users {other!r} and {user.name!r} have the same home directory "
+                f"{option('identities')}: the OS users {other!r} and {user.name!r} have the same home directory "
                 f"{user.home}, so their files would be the same. Give all identities there to one of them."
             )
         found[identity.os_user] = user
@@ -95,50 +96,50 @@ def at_home(user: processes.Account, home: str) -> processes.Account:
     return user._replace(home=home.rstrip("/") or "/") if home else user
 
 
-def _databases(value: object, option: str) -> tuple[str, ...]:
+def _databases(value: object, source: str) -> tuple[str, ...]:
     if value is not None and not isinstance(value, (list, tuple)):
-        raise TlsError(f"{option}: found {shown(value)}, expected a list of names, such as [shop].")
-    return tuple(_name(database, option) for database in value or ())
+        raise TlsError(f"{source}: found {shown(value)}, expected a list of names, such as [shop].")
+    return tuple(_name(database, source) for database in value or ())
 
 
-def _home(value: object, option: str) -> str:
+def _home(value: object, source: str) -> str:
     if value in (None, ""):
         return ""
     if not isinstance(value, str) or not os.path.isabs(value) or not value.isprintable():
         raise TlsError(
-            f"{option}: found {shown(value)}, expected the absolute path of a directory that the OS user owns."
+            f"{source}: found {shown(value)}, expected the absolute path of a directory that the OS user owns."
         )
     return value
 
 
-def _name(value: object, option: str) -> str:
+def _name(value: object, source: str) -> str:
     """Return a name of a role, database or OS user. Raises TlsError for what cannot be one, or breaks a line."""
     if not isinstance(value, str) or not value:
-        raise TlsError(f"{option}: found {shown(value)}, expected a name that is not empty.")
+        raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.")
     if not value.isprintable() or value != value.strip():
         raise TlsError(
-            f"{option}: {shown(value)} has control characters, invisible ones, or white space at an end. "
+            f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
             "Expected printable text."
         )
     size = len(value.encode("utf-8"))
     if size > LONGEST_NAME:
         raise TlsError(
-            f"{option}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
+            f"{source}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
         )
     return value
 
 
-def _role(value: object, option: str) -> str:
+def _role(value: object, source: str) -> str:
     """Return a role's name that can be a directory, the common name of a certificate and the name of a service."""
-    role = _name(value, option)
+    role = _name(value, source)
     if role.startswith(".") or "/" in role or role in _RESERVED:
         raise TlsError(
-            f"{option}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
+            f"{source}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
             f"a slash in it, nor be one of {', '.join(_RESERVED)}. Rename the role in PostgreSQL."
         )
     if "]" in role:
         raise TlsError(
-            f"{option}: {role!r} is to be the name of a section of the service file too, where a closing bracket "
+            f"{source}: {role!r} is to be the name of a section of the service file too, where a closing bracket "
             "ends it. Rename the role in PostgreSQL."
         )
     return role

@@ -141,7 +141,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     credential = installed(found, identity.role)
     if credential is not None and not (target.renew and target.renew_to_new_root):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
-        due.refuse_another_root(chain, due.CertificateFile(place, "postgres_client_renew"), target.offer, now)
+        due.refuse_another_root(chain, place, target.offer, now)
 
 
 def came(identity: Identity, found: HomeFiles, target: Target) -> bool:

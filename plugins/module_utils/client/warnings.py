@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
@@ -50,7 +51,7 @@ def _of_default_names(home: Home) -> str:
         f"{home.directory}: OS user {home.user.name!r} gets files at libpq's default names, for the first "
         "time from this collection. Its programs use them at every server, also at those outside the inventory. "
         "Where root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
-        "back to plaintext. Add the CAs of such servers to postgres_client_extra_roots. A server that asks for a "
+        f"back to plaintext. Add the CAs of such servers to {option('roots')}. A server that asks for a "
         "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
         "identity to a directory of its own, which libpq does not look into by itself."
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
@@ -45,13 +46,6 @@ class Present(NamedTuple):
     is_there: bool
     has_key: bool
     unfit: str = ""
-
-
-class CertificateFile(NamedTuple):
-    """Where a certificate is (a path), and the variable that forces its renewal: for messages."""
-
-    path: str
-    variable: str
 
 
 def needed(present: Present, spec: Spec, now: int) -> list[str]:
@@ -134,7 +128,7 @@ def refuse_endless_renewal(leaf: Certificate, spec: Spec, now: int) -> None:
     )
 
 
-def refuse_another_root(chain: Sequence[Certificate], place: CertificateFile, offered: Offer, now: int) -> None:
+def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer, now: int) -> None:
     """Raise TlsError when a chain in use (leaf first) was issued below a root that is none of those offered.
 
     New authorities in place of the old ones look like this, and to go along would shut out all who still trust the old
@@ -147,13 +141,13 @@ def refuse_another_root(chain: Sequence[Certificate], place: CertificateFile, of
     if issuing is None or any(is_issued_by(issuing, root) for root in offered.roots):
         return
     raise TlsError(
-        f"{place.path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
+        f"{path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
         f"{issuing.issuer_common_name!r}; now {offered.issuing[0].common_name!r} would issue, below another root. "
         "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host. Is "
-        "postgres_ca_directory another one than before (another machine, another copy of the inventory), or was it "
-        "lost and made anew? Then name the right one, or restore it from its backup. If the authorities are to be "
-        f"replaced, run with {place.variable}: true, which issues from the new ones, "
-        "servers first: clients keep theirs for as long as no server has followed."
+        f"{option('certificate_authority.directory')} another one than before (another machine, another copy of the "
+        "inventory), or was it lost and made anew? Then name the right one, or restore it from its backup. If the "
+        f"authorities are to be replaced, run with {option('renew')}: true, which issues from the new ones, servers "
+        "first: clients keep theirs for as long as no server has followed."
     )
 
 

@@ -1,21 +1,14 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which rules of pg_hba.conf the clients of an inventory need."""
+"""What rules of pg_hba.conf have to name for clients to log in."""
 
 from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-
-
-def identity_rules(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one rule of method cert for each role in the hosts' postgres_client_identities, see ``databases``."""
-    return [
-        {"database": names, "user": literally(role), "method": "cert"}
-        for role, names in databases(host.get("postgres_client_identities") for host in hosts).items()
-    ]
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 
 def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
@@ -27,12 +20,12 @@ def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
     for identity in (one for identities in lists for one in identities or ()):
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
-                f"postgres_client_identities: expected dictionaries with role and os_user, found {shown(identity)}."
+                f"{option('clients')}: expected dictionaries with role and os_user, found {shown(identity)}."
             )
         named = identity.get("databases") or ["all"]
         if not isinstance(named, (list, tuple)):
             raise TlsError(
-                f"postgres_client_identities: databases is {shown(named)}, expected a list of names, such as [shop]."
+                f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop]."
             )
         found.setdefault(str(identity["role"]), []).extend(named)
     return {role: _listed(set(names)) for role, names in sorted(found.items())}

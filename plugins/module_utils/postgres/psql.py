@@ -16,6 +16,7 @@ from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of, find, run
 
@@ -120,7 +121,7 @@ class Administrator(NamedTuple):
             raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
                 f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
-                "socket (local ... peer); postgres_server_login_user and postgres_server_login_unix_socket choose "
+                f"socket (local ... peer); {option('login_user')} and {option('login_unix_socket')} choose "
                 "another way."
             )
         return done.output
@@ -146,10 +147,10 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
     remedy = (
         f"Something listens on port {port} of this host, so the server may have its socket elsewhere, or none "
         "(unix_socket_directories = ''); this module talks to a server over its socket alone. Name the directory of "
-        "the socket in postgres_server_login_unix_socket, or set unix_socket_directories and restart the server."
+        f"the socket in {option('login_unix_socket')}, or set unix_socket_directories and restart the server."
         if _listens(port)
         else "Start the server, correct the port, or name the directory of its socket in "
-        "postgres_server_login_unix_socket."
+        f"{option('login_unix_socket')}."
     )
     raise UnreachableError(
         f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. {remedy}"

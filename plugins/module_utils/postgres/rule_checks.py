@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule, read_all
@@ -20,17 +21,17 @@ else:
     redaction = lazy_import("postgres.redaction")
 
 
-def refuse_faulty(text: str, major: int, option: str, path: str, *, ident: bool = False) -> None:
+def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool = False) -> None:
     """Refuse a text of pg_hba.conf, or pg_ident.conf, that a server of version ``major`` would not load.
 
-    ``option`` is where the text is from, ``path`` the file that it is for. Raises TlsError.
+    ``source`` is where the text is from, ``path`` the file that it is for. Raises TlsError.
     """
     for found in hba.problems(text, major, ident=ident, path=path):
         if found.line:  # 0: there is nothing in it, but there may be elsewhere
-            raise TlsError(f"{found.file or option} line {found.line}: {found.reason}.")
+            raise TlsError(f"{found.file or source} line {found.line}: {found.reason}.")
 
 
-def refuse_unknown_maps(text: str, ident: str, major: int, option: str) -> None:
+def refuse_unknown_maps(text: str, ident: str, major: int, source: str) -> None:
     """Refuse rules that name a map which ``ident``, the text of pg_ident.conf as it is to be, does not have."""
     mappings = lexer.read(ident, major)
     maps = {line.fields[0][0].text for line in mappings if line.fields}
@@ -40,8 +41,8 @@ def refuse_unknown_maps(text: str, ident: str, major: int, option: str) -> None:
         name = rule.options.get("map")
         if name and name not in maps:
             raise TlsError(
-                f"{option} line {rule.line.number}: map={name} names a map that pg_ident.conf does not have; the "
-                "server would refuse everybody without saying why. Add it to postgres_server_ident."
+                f"{source} line {rule.line.number}: map={name} names a map that pg_ident.conf does not have; the "
+                f"server would refuse everybody without saying why. Add it to {option('ident')}."
             )
 
 
@@ -56,7 +57,7 @@ def plaintext_error(rule: Rule, place: str) -> TlsError:
     """Return the error for a rule by which a connection without TLS could log in; ``place`` is where it stands."""
     return TlsError(
         f"{place} ({redaction.masked(rule.line.text).strip()}) lets connections without TLS in, but "
-        "postgres_server_plaintext is reject. Make it a rule of type hostssl, or set postgres_server_plaintext to "
+        f"{option('plaintext')} is reject. Make it a rule of type hostssl, or set {option('plaintext')} to "
         "allow and write rules of type hostnossl and method reject of your own."
     )
 

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState, Setting
@@ -34,11 +35,11 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if not isinstance(value, (str, int, float)):
-        raise TlsError(f"postgres_server_ssl: expected a text, a number or a boolean, found {type(value).__name__}.")
+        raise TlsError(f"{option('ssl_conf')}: expected a text, a number or a boolean, found {type(value).__name__}.")
     text = str(value)
     if re.search(r"[\0\r\n]", text):
         raise TlsError(
-            f"postgres_server_ssl: {shown(text)} holds a line break or a NUL; a setting is one line. Take it out."
+            f"{option('ssl_conf')}: {shown(text)} holds a line break or a NUL; a setting is one line. Take it out."
         )
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
@@ -61,7 +62,7 @@ def parse(text: str) -> dict[str, str]:
         if name in settings:
             raise TlsError(
                 f"ssl.conf line {number}: {name} is set a second time. "
-                "Files, ssl and ssl_crl_file are set by the collection itself; leave them out of postgres_server_ssl."
+                f"Files, ssl and ssl_crl_file have one line of their own; take others out of {option('ssl_conf')}."
             )
         settings[name] = value
     return settings
@@ -102,8 +103,8 @@ def fitted(text: str, major: int) -> str:
         curves = [group for group in value.split(":") if group.startswith(_CURVES)]
         if not curves:
             raise TlsError(
-                f"postgres_server_ssl: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 it "
-                "takes one elliptic curve. Add prime256v1 to the list."
+                f"{option('ssl_conf')}: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 "
+                "it takes one elliptic curve. Add prime256v1 to the list."
             )
         value = curves[0]
     own = "ssl_groups" if major >= 18 else "ssl_ecdh_curve"
@@ -122,7 +123,7 @@ def check(settings: dict[str, str], state: ServerState, directory: str, *, has_l
     for name, value in settings.items():
         if name not in known:
             raise TlsError(
-                f"postgres_server_ssl: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}. "
+                f"{option('ssl_conf')}: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}. "
                 "Correct the name or leave it out."
             )
         _check_value(name, value, state.settings[name])
@@ -144,7 +145,7 @@ def refuse_protocols(settings: dict[str, str], state: ServerState, included: str
     if least > most > "":  # the names of the protocols are in the order of the alphabet
         raise TlsError(
             f"ssl_min_protocol_version is {least!r}, above ssl_max_protocol_version {most!r}: the server would not "
-            "take that. Choose a range in postgres_server_ssl."
+            f"take that. Choose a range in {option('ssl_conf')}."
         )
 
 
@@ -226,13 +227,13 @@ def _coming(name: str, settings: dict[str, str], state: ServerState, included: s
 
 def _check_value(name: str, value: str, setting: Setting) -> None:
     if setting.type == "bool" and value.lower() not in _BOOLEANS:
-        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected on or off.")
+        raise TlsError(f"{option('ssl_conf')}: {name} is {shown(value)}, expected on or off.")
     if setting.type == "enum" and normal(value, setting) not in (setting.choices or []):
         choices = ", ".join(repr(choice) for choice in setting.choices or [])
-        raise TlsError(f"postgres_server_ssl: {name} is {shown(value)}, expected one of {choices}.")
+        raise TlsError(f"{option('ssl_conf')}: {name} is {shown(value)}, expected one of {choices}.")
     if setting.context != "sighup":
         raise TlsError(
-            f"postgres_server_ssl: {name} takes effect only by a restart; this collection never restarts. "
+            f"{option('ssl_conf')}: {name} takes effect only by a restart; this collection never restarts. "
             "Leave it out, and set it in postgresql.conf before a restart of yours."
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 
 # What the server holds against the files of its rules and maps as they are on disk, loaded or not. A line for which it
@@ -133,8 +134,8 @@ def local_addresses(listen_addresses: str) -> list[str]:
     if not found:
         raise TlsError(
             "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-            "protect. Take it out of postgres_servers. Or set listen_addresses to the addresses that its clients use, "
-            "and restart the server yourself."
+            "protect. Take it out of the managed servers. Or set listen_addresses to the addresses that its clients "
+            "use, and restart the server yourself."
         )
     # An address that moves between hosts may be at another one, where another server answers.
     return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
@@ -174,5 +175,5 @@ def no_superuser(administrator: Administrator) -> TlsError:
     """Return the error for a role that sees too little."""
     return TlsError(
         f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one. "
-        "Name a superuser in postgres_server_login_user."
+        f"Name a superuser in {option('login_user')}."
     )

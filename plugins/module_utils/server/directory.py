@@ -16,6 +16,7 @@ from typing import Iterator
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as, as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
@@ -91,7 +92,7 @@ def _refuse_detour(path: str, account: Account) -> None:
             if os.path.lexists(at) and os.lstat(at).st_uid == account.uid:
                 raise TlsError(
                     f"directory: {path} is to be made as root, as OS user {account.name!r} may not, but {at} on the "
-                    "way belongs to that user, who could lead root elsewhere. Set postgres_server_directory to a place "
+                    f"way belongs to that user, who could lead root elsewhere. Set {option('directory')} to a place "
                     "to which root owns all the way, or where this user can write."
                 )
 
@@ -106,7 +107,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
                 f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
                 f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights. If it "
                 "holds what this collection has put there, restore its owner (a restore as root changes it). If it is "
-                "of something else, leave it, and choose another postgres_server_directory."
+                f"of something else, leave it, and choose another {option('directory')}."
             )
     at = os.path.realpath(path)
     while at != "/":
@@ -114,7 +115,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise TlsError(
                 f"directory: {at} (mode {mode & 0o7777:04o}) can be written by everybody, who could replace the "
-                "server's key. Choose another postgres_server_directory. Or, if nobody needs that right, take it away "
+                f"server's key. Choose another {option('directory')}. Or, if nobody needs that right, take it away "
                 f"(chmod o-w {at})."
             )
         at = os.path.dirname(at)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -99,7 +100,7 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     if not lexer.read(coming, found.major):
         raise TlsError(
             "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Declare one in "
-            "postgres_server_hba, or write one below the managed block."
+            f"{option('hba')}, or write one below the managed block."
         )
     return coming
 
@@ -109,7 +110,7 @@ def _local_line(management: Management) -> str:
     if management.role != management.os_user:
         raise TlsError(
             f"login_user is {management.role!r}, the server runs as OS user {management.os_user!r}: local rules of "
-            "your own, and postgres_server_hba_mode replace, need both to be the same, for the rule that keeps the "
+            f"your own, and {option('hba_mode')} replace, need both to be the same, for the rule that keeps the "
             "management connection (local all ROLE peer)."
         )
     return f"local all {lexer.word(management.role)} peer"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 _MARK = b"\n# Inventory host: "
 
@@ -39,9 +40,9 @@ def renamed(conf: bytes | None, host: str, former_host: str, directory: str) -> 
     if before != former_host:
         raise TlsError(
             f"{directory}: this server was set up as host {before!r} of the inventory, and this run calls it {host!r}. "
-            "Nothing was changed. If both are in the inventory, take one out of group postgres_servers, and put other "
-            "names of the server into postgres_server_extra_names. If the host was renamed, or is a copy of the other "
-            f"one, say so: postgres_server_former_host: {before}."
+            "Nothing was changed. If both are in the inventory, take one out of the managed servers, and put "
+            f"other names of the server into {option('names')}. If the host was renamed, or is a copy of the other "
+            f"one, say so: {option('former_host')}: {before}."
         )
     return [f"inventory host: {before} -> {host}"]
 

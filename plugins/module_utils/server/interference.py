@@ -13,6 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
@@ -125,8 +126,8 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
             raise TlsError(
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
                 "servers still trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
-                f"Revoke the same certificates in postgres_ca_revoked (serial numbers: {whom}), or take the login of "
-                "their roles (ALTER ROLE ... NOLOGIN), then remove the setting there."
+                f"Revoke the same certificates in {option('certificate_authority.revoked')} (serial numbers: {whom}), "
+                "or take the login of their roles (ALTER ROLE ... NOLOGIN), then remove the setting there."
             )
 
 
@@ -160,13 +161,13 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
         if lost:
             found.append(
                 f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
-                "authorities to postgres_server_extra_trusted_clients until the clients have others."
+                f"authorities to {option('extra_trusted_clients')} until the clients have others."
             )
     found += _managed(target, texts)
     if target.extra_trusted:
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
         found.append(
-            f"postgres_server_extra_trusted_clients: certificates of {named} log in like those of this collection; a "
+            f"{option('extra_trusted_clients')}: certificates of {named} log in like those of this collection; a "
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
     return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])

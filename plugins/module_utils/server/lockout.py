@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule
@@ -34,12 +35,6 @@ _FACTS = """
           JOIN pg_roles ON rolname = usename
          WHERE rolcanlogin AND NOT encrypted AND pid <> pg_backend_pid()
            AND backend_type IN ('client backend', 'walsender')))""".replace("GROUPS", GROUPS)
-
-
-_CERTIFICATES_FIRST = (
-    "Sessions that lack a certificate: run with postgres_server_hba: [] first, give these clients their certificates, "
-    "and have them connect anew. "
-)
 
 
 class Files(NamedTuple):
@@ -84,9 +79,9 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
         for role, name, _answer in forgotten
     )
     raise TlsError(
-        f"No rule of pg_hba.conf takes the certificates of these roles of postgres_client_identities: {listed}. "
-        f"Nothing was changed. Declare in postgres_server_hba, before what decides now: {missing}. Where this server "
-        "is not to let them in, set its postgres_server_on_lockout to allow.",
+        f"No rule of pg_hba.conf takes the certificates of these roles of {option('clients')}: {listed}. "
+        f"Nothing was changed. Declare in {option('hba')}, before what decides now: {missing}. Where this server "
+        f"is not to let them in, set its {option('on_lockout')} to allow.",
         forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
     )
 
@@ -103,7 +98,7 @@ def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, maj
         return []
     roles = ", ".join(dict.fromkeys(role for role, _decision in asking))
     where = _decided(access.Answer([asking[0][1]]))
-    warning = f"These roles of postgres_client_identities need a password besides their certificate: {roles} ({where})."
+    warning = f"These roles of {option('clients')} need a password besides their certificate: {roles} ({where})."
     verified = "Without it, a connection is verified up to the password prompt."
     return [f"{warning} {verified} To verify the whole login, put the password into .pgpass of each OS user first."]
 
@@ -147,13 +142,20 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
     if shut_out:
         listed = "; ".join(f"{_named(session)}: {_decided(answer)}" for session, answer in shut_out)
         rules = [one.rule for _session, answer in shut_out for one in answer.decisions if one.rule]
-        first = _CERTIFICATES_FIRST if any(rule.clientcert for rule in rules) else ""
+        first = _certificates_first() if any(rule.clientcert for rule in rules) else ""
         raise TlsError(
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
-            f"{first}Declare a rule for them in postgres_server_hba. If they are meant to be shut out, ALTER ROLE ... "
-            "NOLOGIN first, or set postgres_server_on_lockout to allow.",
+            f"{first}Declare a rule for them in {option('hba')}. If they are meant to be shut out, ALTER ROLE ... "
+            f"NOLOGIN first, or set {option('on_lockout')} to allow.",
             shut_out_sessions=[session for session, _answer in shut_out],
         )
+
+
+def _certificates_first() -> str:
+    return (
+        f"Sessions that lack a certificate: run with an empty {option('hba')} first, give these clients their "
+        "certificates, and have them connect anew. "
+    )
 
 
 def _attempt(session: Mapping[str, Any]) -> access.Attempt:

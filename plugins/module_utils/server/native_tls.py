@@ -10,6 +10,7 @@ from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
@@ -126,7 +127,7 @@ class NativeTls:
                 raise TlsError(
                     f"{name} = {shown(value)}: by its own settings the server would still use that file, which is "
                     f"to be removed with {directory}. Nothing was changed. Name a file elsewhere in "
-                    f"{self.state.value('config_file')}, or leave that directory: postgres_server_remove_directory: "
+                    f"{self.state.value('config_file')}, or leave that directory: {option('remove_directory')}: "
                     "false."
                 )
 
@@ -192,6 +193,5 @@ def _refuse(sessions: Iterable[Mapping[str, Any]], why: str) -> None:
     listed = "; ".join("{role}@{database} from {address} ({application})".format(**one) for one in sessions)
     if listed:
         raise TlsError(
-            f"Live sessions {why}: {listed}. Nothing was changed. With postgres_server_on_lockout: allow they do not "
-            "count."
+            f"Live sessions {why}: {listed}. Nothing was changed. With {option('on_lockout')}: allow they do not count."
         )

@@ -65,5 +65,4 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
 def _refuse_another_root(target: Target, chain: Sequence[Certificate], now: int) -> None:
     """Raise TlsError when the chain in use is from authorities that are replaced, unless a renewal is asked for."""
     if chain and not target.renew:
-        place = due.CertificateFile(f"{target.directory}/current/{CERTIFICATE}", "postgres_server_renew")
-        due.refuse_another_root(chain, place, target.offer, now)
+        due.refuse_another_root(chain, f"{target.directory}/current/{CERTIFICATE}", target.offer, now)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator, LogMark
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -91,7 +92,7 @@ class Prover:
             raise TlsError(
                 "The server shows the same certificate before and after the reload, and its log "
                 f"({start.path or 'which cannot be read here'}) does not tell of the reload, so nothing proves that "
-                "the server took the new TLS files. Run with postgres_server_renew: true for a proof by a new "
+                f"the server took the new TLS files. Run with {option('renew')}: true for a proof by a new "
                 "certificate."
             )
         refused = log.refusals(logged, log.TLS_VERDICTS)
@@ -117,7 +118,7 @@ class Prover:
             raise _not_taken("The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
             raise _not_taken(
-                "After the reload a connection without TLS is still not refused; postgres_server_plaintext is reject",
+                f"After the reload a connection without TLS is still not refused; {option('plaintext')} is reject",
                 [],
             )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     lexer,
@@ -63,7 +64,7 @@ def refuse_managers(found: Found, target: Target, state: ServerState, paths: Map
             raise TlsError(
                 f"{sign}. {manager.name} makes the files of this server anew, so the settings and rules of this "
                 "collection would be gone at its next reload, restart or change of roles. Nothing was changed. Leave "
-                f"this server out of group postgres_servers, and set in {manager.place}: "
+                f"this server out of the managed servers, and set in {manager.place}: "
                 f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
                 f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
                 "remove what was found.",
@@ -97,15 +98,15 @@ def refuse_rules(plan: planning.Plan, found: Found, target: Target, major: int, 
     if plan.rules:
         refuse_faulty_rules(target, major, texts)
     maps = rewrites.get("pg_ident.conf", found.ident)
-    rule_checks.refuse_unknown_maps(target.hba, maps, major, "postgres_server_hba")
+    rule_checks.refuse_unknown_maps(target.hba, maps, major, option("hba"))
     if target.plaintext == "reject":
         rule_checks.refuse_plaintext(rewrites.get("pg_hba.conf", found.hba), major)
 
 
 def refuse_faulty_rules(target: Target, major: int, texts: Texts) -> None:
     """Refuse declared rules and maps that the server would not load. Raises TlsError."""
-    rule_checks.refuse_faulty(target.hba, major, "postgres_server_hba", texts.named["pg_hba.conf"])
-    rule_checks.refuse_faulty(target.ident, major, "postgres_server_ident", texts.named["pg_ident.conf"], ident=True)
+    rule_checks.refuse_faulty(target.hba, major, option("hba"), texts.named["pg_hba.conf"])
+    rule_checks.refuse_faulty(target.ident, major, option("ident"), texts.named["pg_ident.conf"], ident=True)
 
 
 def refuse_faulty_maps(state: ServerState, texts: Texts) -> None:
@@ -151,8 +152,8 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
     form = "{role}@{database} from {address} ({application}, since {since})"
     listed = "; ".join(form.format(**session) for session in sessions)
     raise TlsError(
-        f"postgres_server_plaintext is reject, but {len(sessions)} live session(s) use no TLS and could not "
-        f"connect again: {listed}. Nothing was changed. Run with postgres_server_plaintext: allow first, move "
+        f"{option('plaintext')} is reject, but {len(sessions)} live session(s) use no TLS and could not "
+        f"connect again: {listed}. Nothing was changed. Run with {option('plaintext')}: allow first, move "
         "these clients to TLS, then reject.",
         plaintext_sessions=sessions,
     )

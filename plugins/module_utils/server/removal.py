@@ -15,6 +15,7 @@ from typing import Iterable
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -165,7 +166,7 @@ def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     """Return the plan that takes out what is ours; ``is_whole``: the settings, too. Raises TlsError."""
     if configuration.is_whole_file(found.hba):
         raise TlsError(
-            "pg_hba.conf: all of it is from postgres_server_hba_mode replace, and nothing tells what was there before. "
+            f"pg_hba.conf: all of it is from {option('hba_mode')} replace, and nothing tells what was there before. "
             "Nothing was changed. If its rules are to stay, remove its first line, which marks it; else write your own."
         )
     texts = {"pg_ident.conf": found.ident, "pg_hba.conf": found.hba}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
 from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -43,7 +44,7 @@ def _lost_names(leaf: Certificate, target: Target) -> list[str]:
     lost = ", ".join(name for name in found if name and name not in coming)
     warning = (
         f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
-        "and call the server by one of these will refuse it. Add those to postgres_server_extra_names."
+        f"and call the server by one of these will refuse it. Add those to {option('names')}."
     )
     return [warning] if lost else []
 
@@ -60,8 +61,8 @@ def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -
     warning = (
         f"The certificate that the server shows is verified by {der.in_words(root)!r}, and its new one is not: clients "
         f"that verify the server (sslmode verify-ca or verify-full) and do not trust {new} will refuse it. Before this "
-        "run, add the new root to the root certificates of these clients. On hosts of postgres_clients, "
-        "postgres_client_extra_roots keeps the old one beside it."
+        "run, add the new root to the root certificates of these clients. Where this collection manages them, "
+        f"{option('client.roots')} keeps the old one beside it."
     )
     return [warning]
 

@@ -79,7 +79,7 @@ def _presented(one: Expectation, own: Files) -> Presented | None:
     """
     for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
         if not os.path.exists(path):
-            raise TlsError(f"{path} does not exist for OS user {one.os_user} (role postgres_client makes it)")
+            raise TlsError(f"{path} does not exist for OS user {one.os_user} (module client makes it)")
         if not os.path.isfile(path):
             raise TlsError(f"{path} cannot be read: expected a regular file")  # libpq would hang on a pipe
     if one.certificate == "none":

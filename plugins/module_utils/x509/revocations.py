@@ -16,6 +16,7 @@ from typing import Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -103,26 +104,26 @@ def serials_of(pem: bytes, authorities: Sequence[Certificate]) -> set[int]:
     return {serial for found in lists for serial in found.serials()}
 
 
-def refuse_gaps(pem: str, authorities: Sequence[Certificate], option: str, now: int) -> None:
+def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: int) -> None:
     """Raise TlsError unless each authority has a list in ``pem``, and each list is good ``now`` (Unix seconds)."""
-    lists = read_pem(pem, option)
+    lists = read_pem(pem, source)
     for one in lists:
         if not one.this_update <= now < one.next_update:
             raise TlsError(
-                f"{option}: the list of revoked certificates of {one.issuer_common_name!r} is good from "
+                f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is good from "
                 f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With it "
                 "every certificate would be refused. Run site.yml, which makes a new list, or correct the clock."
             )
     for authority in authorities:
         if not any(one.is_of(authority) for one in lists):
             raise TlsError(
-                f"{option}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
+                f"{source}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
                 "Whoever has a certificate below it would be refused. Give a list of every trusted authority."
             )
 
 
 def refuse_to_forget(
-    deployed: bytes | None, coming: str, trusted: Sequence[Certificate], option: str, authority: str
+    deployed: bytes | None, coming: str, trusted: Sequence[Certificate], source: str, authority: str
 ) -> None:
     """Raise TlsError when lists that are in use revoke more than those of the same CAs that are to take their place.
 
@@ -143,10 +144,10 @@ def refuse_to_forget(
         more = f" and {len(serials) - _NAMED} more" if len(serials) > _NAMED else ""
         entries = ", ".join(f'{{serial: "{serial}", authority: {authority}}}' for serial in serials[:_NAMED])
         raise TlsError(
-            f"{option}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, and those "
+            f"{source}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, and those "
             "that are to take their place do not: whoever has the keys would be let in again. The directory of the "
             "authorities is older than these lists. Restore its newest backup, or revoke them once more: "
-            f"postgres_ca_revoked: [{entries}]. Then rerun. Nothing was changed on this host."
+            f"{option('certificate_authority.revoked')}: [{entries}]. Then rerun. Nothing was changed on this host."
         )
 
 

@@ -10,6 +10,7 @@ from typing import Iterator, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.durations import in_words
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
 
@@ -54,5 +55,5 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
     if lost:
         raise TlsError(
             f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
-            "from there would be shut out. Is postgres_ca_directory the right one?"
+            f"from there would be shut out. Is {option('certificate_authority.directory')} the right one?"
         )

@@ -73,7 +73,7 @@ def test_a_holder_outside_stops_each_phase_until_it_is_named(fleet: Fleet, phase
         for id_ in ("db1", "pooler1.example"):
             fleet.issue("server", id_)
     trust = digits(fleet, "server")
-    with pytest.raises(TlsError, match=r"not safe yet: pooler1\.example .*name it in postgres_ca_outside_holders\."):
+    with pytest.raises(TlsError, match=r"not safe yet: pooler1\.example .*name it in outside_holders\."):
         fleet.step(phase, "server", trust=trust)
     assert fleet.step(phase, "server", OUTSIDE_POOLER, trust=trust).changes != []
 
@@ -84,7 +84,7 @@ def test_an_authority_is_held_by_its_own_holders_only(fleet: Fleet, phase: str) 
     fleet.until(phase, "client")
     done = fleet.step(phase, "client")
     assert done.changes != []
-    assert done.warnings == [outside.COMING]
+    assert done.warnings == [outside.coming()]
 
 
 def test_who_holds_a_certificate_of_the_other_authority_is_asked_about_before_trust_ends(fleet: Fleet) -> None:
@@ -108,10 +108,10 @@ def test_retire_is_not_gone_through_without_an_answer_and_the_message_says_which
     assert message.startswith("phase: retire needs an answer. From then on, whatever trusts 'PostgreSQL client root")
     assert f"{old!r} but not 'PostgreSQL client root CA {new}' ({fleet.directory}/client/0002/root.crt)" in message
     assert "client_tls_ca_file of poolers" in message
-    assert f"rerun with -e postgres_ca_outside_trust={new}. Where there is nobody: -e postgres_ca_outside_t" in message
+    assert f"rerun with outside_trust: {new}. Where there is nobody: outside_trust: none." in message
     assert message.endswith("none. Nothing was changed.")
     for wrong in (old, "yes"):
-        with pytest.raises(TlsError, match=f"postgres_ca_outside_trust: '{wrong}' names no new root"):
+        with pytest.raises(TlsError, match=f"outside_trust: '{wrong}' names no new root"):
             fleet.step("retire", "client", trust=wrong)
     assert fleet.step("retire", "client", trust="none").changes != []
 
@@ -124,7 +124,7 @@ def test_an_answer_is_for_each_authority_by_the_name_of_its_root(fleet: Fleet) -
     both = {name: digits(fleet, name) for name in ("server", "client")}
     seen = {"server": [{"id": "db1", "serial": fleet.serials["server", "db1"]}]}
     with pytest.raises(
-        TlsError, match=f"retire needs an answer. From .*outside_trust={both['server']},{both['client']}"
+        TlsError, match=f"retire needs an answer. From .*outside_trust: {both['server']},{both['client']}"
     ):
         fleet.keep(phase="retire", rotate=("server", "client"), in_use=seen, trust=[both["server"]])
     done = fleet.keep(phase="retire", rotate=("server", "client"), in_use=seen, trust=list(both.values()))
@@ -149,7 +149,7 @@ def test_a_holder_counts_until_the_end_of_its_day_and_then_is_told(fleet: Fleet)
     with pytest.raises(TlsError, match=r"not safe yet: pooler1"):
         fleet.step("switch", "server", yesterday)
     (warning,) = fleet.keep(outside=[yesterday]).warnings
-    assert warning.startswith("postgres_ca_outside_holders[0]: pooler1.example (server) counted until ")
+    assert warning.startswith("outside_holders[0]: pooler1.example (server) counted until ")
     assert "Ask dba team about it" in warning
 
 
@@ -178,7 +178,7 @@ def test_a_holder_that_nobody_in_the_ledger_is_stops_a_phase_with_the_nearest(
 )
 def test_an_entry_that_cannot_be_meant_names_its_option(item: Any, message: str) -> None:
     wanted = {**OUTSIDE_POOLER, **item} if isinstance(item, dict) else item
-    with pytest.raises(TlsError, match=rf"^postgres_ca_outside_holders\[0\].*{message}"):
+    with pytest.raises(TlsError, match=rf"^outside_holders\[0\].*{message}"):
         outside.parse([wanted])
 
 

@@ -155,7 +155,7 @@ def test_no_issuing_ca_is_made_that_would_end_no_later(ca: Ca) -> None:
     done = ca.at(2 * ISSUING_LIFE - 2 * 100 * DAY)
     assert server(done).authority.issuing.not_after == server(done).authority.root.not_after
     assert ca.at(profiles.ROOT_LIFE - 1).changes != []
-    with pytest.raises(TlsError, match=r"root CA .* has expired.*postgres_ca_drop=server"):
+    with pytest.raises(TlsError, match=r"root CA .* has expired.*drop of module certificate_authority: server"):
         ca.at(profiles.ROOT_LIFE)
 
 

@@ -99,7 +99,7 @@ def test_two_identities_with_the_same_files_are_refused() -> None:
 
 
 def test_an_os_user_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TlsError, match="postgres_client_identities: os_user: there is no OS user 'no-such-user'"):
+    with pytest.raises(TlsError, match="identities: os_user: there is no OS user 'no-such-user'"):
         identities.accounts([Identity("app", "no-such-user")])
 
 

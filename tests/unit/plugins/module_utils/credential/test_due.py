@@ -192,11 +192,11 @@ def test_all_reasons_are_given(leaf: Certificate, wish: spec.Spec) -> None:
     ]
 
 
-CERTIFICATE_FILE = due.CertificateFile("/etc/tls/server.crt", "postgres_server_renew")
+PATH = "/etc/tls/server.crt"
 
 
 def refuse(chain: list[Certificate], offered: issuing.Authority, *roots: Certificate, now: int = START) -> None:
-    due.refuse_another_root(chain, CERTIFICATE_FILE, spec.Offer([offered.issuing], [offered.root, *roots]), now)
+    due.refuse_another_root(chain, PATH, spec.Offer([offered.issuing], [offered.root, *roots]), now)
 
 
 def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authority: issuing.Authority) -> None:
@@ -206,7 +206,8 @@ def test_a_certificate_below_another_root_is_refused(leaf: Certificate, authorit
     told = caught.value.message
     assert told.startswith("/etc/tls/server.crt: ")
     names = [authority.issuing.common_name, authority.root.common_name, other.issuing.common_name]
-    for part in (*names, "Nothing was changed", "postgres_ca_directory", "backup", "postgres_server_renew: true"):
+    wanted = ("Nothing was changed", "directory of module certificate_authority", "backup", "with renew: true")
+    for part in (*names, *wanted):
         assert part in told
 
 
@@ -243,7 +244,7 @@ def test_a_certificate_that_nobody_can_use_is_not_refused(
 def test_what_an_earlier_issuing_ca_issued_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
     later = issuing.new_authority("server", "P-256", START)
     offer = spec.Offer([later.issuing, authority.issuing], [later.root])
-    due.refuse_another_root([leaf, authority.issuing], CERTIFICATE_FILE, offer, START)
+    due.refuse_another_root([leaf, authority.issuing], PATH, offer, START)
 
 
 def test_what_the_authority_does_not_make_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:

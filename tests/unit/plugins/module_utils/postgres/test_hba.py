@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
-    client_rules,
     lexer,
     redaction,
     rule_checks,
@@ -132,28 +131,6 @@ def test_passwords_in_rules_are_masked() -> None:
     assert "abc" not in masked
     assert masked.count("********") == 2
     assert "ldapport=1" in masked
-
-
-def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
-    hosts: list[dict[str, Any]] = [
-        {
-            "postgres_client_identities": [
-                {"role": "b", "os_user": "x", "databases": ["two"]},
-                {"role": "a", "os_user": "y"},
-            ]
-        },
-        {"postgres_client_identities": [{"role": "b", "os_user": "z", "databases": ["one"]}]},
-        {},
-    ]
-    assert client_rules.identity_rules(hosts) == [
-        {"database": ["all"], "user": "a", "method": "cert"},
-        {"database": ["one", "two"], "user": "b", "method": "cert"},
-    ]
-    standby = {"role": "s", "os_user": "postgres", "databases": ["all", "replication", "one"]}
-    (rule,) = client_rules.identity_rules([{"postgres_client_identities": [standby]}])
-    assert rule["database"] == ["all", "replication"], "all does not stand for replication"
-    with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
-        client_rules.identity_rules([{"postgres_client_identities": ["app"]}])
 
 
 def test_a_mapping_needs_its_three_parts() -> None:

@@ -29,7 +29,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_what_is_written_is_read_back(value: object) -> None:
     written, message = attempt(settings.written, value)
     if message:
-        assert message.startswith("postgres_server_ssl: ")
+        assert message.startswith("ssl_conf: ")
         assert len(message) < 500
     else:
         wanted = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -156,7 +156,7 @@ def test_reasons_of_the_certificate_come_first_and_hide_that_it_is_of_no_use(des
 
 def test_a_certificate_of_other_authorities_stops_the_plan_unless_a_renewal_is_asked_for(desk: Desk) -> None:
     there = desk.found(desk.chain(desk.other))
-    with pytest.raises(TlsError, match=r"^/d/current/server\.crt: .* run with postgres_server_renew: true"):
+    with pytest.raises(TlsError, match=r"^/d/current/server\.crt: .* run with renew: true"):
         desk.plan(there)
     assert desk.plan(there, renew=True).reasons == ["issuer_changed", "forced"]
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, lexer, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, rule_text
+from ansible_collections.pgops.tls.plugins.plugin_utils import identity_rules
 from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ ANY_ROLE = st.text(max_size=20) | st.text(st.sampled_from("all+@\"',# \\$()é"),
 def test_the_rule_of_an_identity_names_its_role_alone(role: str) -> None:
     host = {"postgres_client_identities": [{"role": role, "os_user": "alice", "databases": ["shop"]}]}
     assume(attempt(identities.parse, host["postgres_client_identities"])[0])
-    (rule,) = client_rules.identity_rules([host])
+    (rule,) = identity_rules.of_clients([host])
     (line,) = lexer.read(rule_text.rule_line(rule))
     (word,) = line.fields[2]
     assert word.text == role

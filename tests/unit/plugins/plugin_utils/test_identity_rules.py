@@ -1,0 +1,36 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The default rules of a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import identity_rules
+
+
+def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
+    hosts: list[dict[str, Any]] = [
+        {
+            "postgres_client_identities": [
+                {"role": "b", "os_user": "x", "databases": ["two"]},
+                {"role": "a", "os_user": "y"},
+            ]
+        },
+        {"postgres_client_identities": [{"role": "b", "os_user": "z", "databases": ["one"]}]},
+        {},
+    ]
+    assert identity_rules.of_clients(hosts) == [
+        {"database": ["all"], "user": "a", "method": "cert"},
+        {"database": ["one", "two"], "user": "b", "method": "cert"},
+    ]
+    standby = {"role": "s", "os_user": "postgres", "databases": ["all", "replication", "one"]}
+    (rule,) = identity_rules.of_clients([{"postgres_client_identities": [standby]}])
+    assert rule["database"] == ["all", "replication"], "all does not stand for replication"
+    with pytest.raises(
+        TlsError, match=r"^postgres_client_identities: expected dictionaries with role and os_user, found 'app'"
+    ):
+        identity_rules.of_clients([{"postgres_client_identities": ["app"]}])
