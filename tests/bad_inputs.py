@@ -295,6 +295,13 @@ OPTIONS = [
         {"ident": "one\n"},
         "ident line 1: .* expected MAP SYSTEM-USER DATABASE-USER",
     ),
+    Bad(
+        "option_names",
+        "server",
+        {"ident": "one\n", "option_names": {"ident": "my_maps"}},
+        "my_maps line 1: .* expected MAP SYSTEM-USER DATABASE-USER",
+    ),
+    Bad("option_names is a text", "server", {"option_names": "ident"}, "option_names.*dict"),
     Bad("renew", "server", {"renew": "perhaps"}, "renew.*bool"),
     Bad("unknown option", "server", {"nmaes": []}, "Unsupported parameters.*nmaes"),
     Bad("identities are a word", "client", {"identities": "app"}, "dictionary requested|identities.*dict"),

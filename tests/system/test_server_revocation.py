@@ -101,7 +101,8 @@ def test_lists_that_revoke_less_than_those_in_use_stop_the_run_with_the_entry_to
     before = managed.disk()
     managed.options["crls"] = crls
     serial = f"{app.leaf.serial:x}"
-    told = rf'crls: .* revoke {serial}, .*revoked of .* certificate_authority: \[\{{serial: "{serial}", authority: client\}}\]'
+    entry = rf'\{{serial: "{serial}", authority: client\}}'
+    told = rf"crls: .* revoke {serial}, .*revoked of module certificate_authority: \[{entry}\]"
     for check_mode in (True, False):
         with pytest.raises(TlsError, match=told):
             managed.converge(check_mode=check_mode)

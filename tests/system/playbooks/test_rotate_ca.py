@@ -211,7 +211,7 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
         assert "phase: retire needs an answer. postgres_ca_outside_trust: none is wrong" in output
         assert f"Known to be outside, by their certificates: {POOLER_HOST} (server certificate " in output
         assert client[0] in roots(site, "client"), "the old root is trusted still"
-        (new,) = {*re.findall(r"rerun with -e postgres_ca_outside_trust=([0-9a-f]{8})\.", output)}
+        (new,) = {*re.findall(r"rerun with postgres_ca_outside_trust: ([0-9a-f]{8})\.", output)}
         done = rotate(site, *one, postgres_ca_outside_trust=new, postgres_ca_outside_holders=[ended])
         output += well(done)
         assert stays.poll() is None

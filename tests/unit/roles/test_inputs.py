@@ -15,6 +15,8 @@ import yaml
 from ansible_collections.pgops.tls.tests.shared import ROLE_FOLDERS, ROOT
 
 PLAYBOOK_FILES = sorted((ROOT / "playbooks").rglob("*.yml"))
+# What messages name is not read
+OPTION_NAMES = re.compile(r"^__\w+_option_names:\n(?:  .*\n)+", re.MULTILINE)
 VARIABLE = re.compile(rf"(?<!\w)(?:{'|'.join(role.name for role in ROLE_FOLDERS)})_\w+")
 REGISTERED, SET_FACT, VARS = "register", "ansible.builtin.set_fact", "vars"
 IMPORTED = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
@@ -37,8 +39,9 @@ def content(path: Path) -> list[dict[str, Any]]:
 
 @functools.lru_cache(maxsize=None)
 def variables(path: Path) -> set[str]:
-    """Return the variables of roles that a file has, outside of its comments."""
-    return set(VARIABLE.findall(re.sub(r"(?m)(^|\s)#.*$", "", path.read_text(encoding="utf-8"))))
+    """Return the variables of roles that a file has, outside of its comments and the names for messages."""
+    text = OPTION_NAMES.sub("", path.read_text(encoding="utf-8"))
+    return set(VARIABLE.findall(re.sub(r"(?m)(^|\s)#.*$", "", text)))
 
 
 def given(path: Path, keys: tuple[str, ...]) -> set[str]:

@@ -14,11 +14,11 @@ from typing import Any, Iterator
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
+from ansible_collections.pgops.tls.tests.shared import ROLE_FOLDERS, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PLUGINS = ROOT / "plugins"
 PACKAGE = "ansible_collections.pgops.tls.plugins."
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+ROLES = [path.name for path in ROLE_FOLDERS]
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 OF_ROLE = re.compile(r"postgres_(?:server|client|ca|verify|report|pooler)s?(?:_[a-z_]+)?\b")
 # What controllers alone read, of results that they look up by the variables' names
