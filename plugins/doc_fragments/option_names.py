@@ -13,9 +13,10 @@ class ModuleDocFragment:
 options:
   option_names:
     description:
-      - What messages call options, by the options' names. It is for roles whose users set variables in their place.
-      - Options of another module have its name before theirs, such as V(certificate_authority.directory).
-      - Messages call what is not in it by the option's own name. The roles of this collection name their variables.
+      - Names for options in messages, by option. Use it in a role whose users set variables instead of these options.
+      - The key for an option of another module begins with that module, such as V(certificate_authority.directory).
+      - Messages use an option's own name if it is not in this dictionary. The roles of this collection pass the names
+        of their variables.
     type: dict
     default: {}
 """
