@@ -6,41 +6,31 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar, Mapping
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import rotation
-
-OPTIONS = {
-    "phase": {"type": "str", "default": ""},
-    "rotate": {"type": "list", "elements": "str", "default": list(rotation.AUTHORITIES)},
-    "prove": {"type": "bool", "default": False},
-}
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(actions.Action):
     """The action of this file."""
 
-    _requires_connection = False
+    OPTIONS: ClassVar[actions.Specification] = {
+        "phase": {"type": "str", "default": ""},
+        "rotate": {"type": "list", "elements": "str", "default": list(rotation.AUTHORITIES)},
+        "prove": {"type": "bool", "default": False},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Return why the run cannot replace a root, and the step that comes next; fail for what has to be proven."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(OPTIONS)
-        variables = task_vars or {}
         tags = [*variables.get("ansible_run_tags", ()), *variables.get("ansible_skip_tags", ())]
         hosts, groups = variables["ansible_play_hosts_all"], variables["groups"]
-        refusals = rotation.refusals(hosts, groups, tags, options["phase"], options["rotate"])
-        try:
-            if options["prove"]:
-                self._prove(variables)
-            return {**result, "changed": False, "refusals": refusals, **_step(variables, options)}
-        except TlsError as error:
-            raise AnsibleActionFail(error.message) from error
+        refusals = rotation.refusals(hosts, groups, tags, self.options["phase"], self.options["rotate"])
+        if self.options["prove"]:
+            self._prove(variables)
+        return {"changed": False, "refusals": refusals, **_step(variables, self.options)}
 
-    def _prove(self, variables: dict[str, Any]) -> None:
+    def _prove(self, variables: actions.Variables) -> None:
         """Raise TlsError for what this run has not proven of the hosts of the inventory."""
         is_verified = not self._task.check_mode  # else there were no connections to try
         problems = rotation.unproven(variables["hostvars"], variables["groups"], is_verified=is_verified)
@@ -48,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise TlsError("\n".join(["No phase begins, because not everything is proven.", *problems]))
 
 
-def _step(variables: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _step(variables: actions.Variables, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the next step and whom it concerns; nothing before the run has learned the authorities.
 
     Until then the inventory has not been checked either.

@@ -5,27 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, serials
-
-OPTIONS = {"is_verified": {"type": "bool", "default": True}}
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, serials
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(actions.Action):
     """The action of this file."""
 
-    _requires_connection = False
+    OPTIONS: ClassVar[actions.Specification] = {"is_verified": {"type": "bool", "default": True}}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Return the summary, and the certificates in use that the ledger does not hold."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(OPTIONS)
-        variables = task_vars or {}
         hostvars, groups = variables["hostvars"], variables["groups"]
         issued = (variables.get("postgres_ca_result") or {}).get("issued")
         lines = failures.summary(
-            hostvars, variables["ansible_play_hosts_all"], groups, is_verified=options["is_verified"]
+            hostvars, variables["ansible_play_hosts_all"], groups, is_verified=self.options["is_verified"]
         )
-        return {**result, "changed": False, "lines": lines, "unrecorded": serials.unrecorded(hostvars, groups, issued)}
+        return {"changed": False, "lines": lines, "unrecorded": serials.unrecorded(hostvars, groups, issued)}

@@ -30,7 +30,11 @@ extends_documentation_fragment:
 options:
   expectations:
     description:
+<<<<<<< HEAD
       - The connections to try. P(pgops.tls.expectations#filter) generates the list from an inventory.
+=======
+      - The connections to try. M(pgops.tls.verify_connections) makes the list from an inventory.
+>>>>>>> f859435 (Have actions of their own look at the whole fleet, in place of filters that serve one task each)
     type: list
     elements: dict
     required: true
@@ -167,8 +171,7 @@ options:
     type: int
     default: 10
 seealso:
-  - plugin: pgops.tls.expectations
-    plugin_type: filter
+  - module: pgops.tls.verify_connections
   - module: pgops.tls.probe_info
   - name: SSL support of libpq
     description: The rules by which libpq chooses and checks certificates.

@@ -32,9 +32,10 @@ GROUPS: Mapping[str, str | None] = {
     "postgres_verify": "postgres_clients",
     "postgres_report": None,
 }
+PREFIXES = tuple(f"{role}_" for role in GROUPS)  # of the names of all variables of roles
 _OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
 # What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used
-_UNRESOLVED = (AnsibleError, UndefinedError)
+UNRESOLVED = (AnsibleError, UndefinedError)
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "postgres_ca": problems.of_ca,
     "postgres_server": problems.of_server,
@@ -71,7 +72,7 @@ class Fleet:
                 messages = list(check(host))
             except TlsError as error:
                 messages = [error.message]
-            except _UNRESOLVED as error:  # a variable that cannot be templated
+            except UNRESOLVED as error:  # a variable that cannot be templated
                 messages = [] if _uses_hostvars(error) else [unresolved.explained(str(error))]
             for message in messages:
                 found.setdefault(message, []).append(host)
@@ -147,17 +148,14 @@ class Fleet:
                     found.update({name: _used(source[name])} if name in source else {})
                 except TlsError as error:
                     raise TlsError(f"{name}: {error.message}") from error
-                except _UNRESOLVED as error:
+                except UNRESOLVED as error:
                     if name not in found or not _uses_hostvars(error):
                         raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
         return found
 
 
 def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it.
-
-    Those that cannot be templated are ``undefined``.
-    """
+    """Return those of a host's ``variables`` that are not, or not with this value, what the inventory gives it."""
     return {
         name: value for name, value in variables.items() if name not in inventory or _differs(inventory, name, value)
     }
@@ -181,11 +179,9 @@ def _used(value: Any) -> Any:
 
 
 def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
-    if isinstance(value, str) and value == "undefined":
-        return False
     try:
         return bool(_used(inventory[name]) != value)
-    except (*_UNRESOLVED, TlsError):
+    except (*UNRESOLVED, TlsError):
         return False  # the check of this host tells of it, by its name
 
 
@@ -235,7 +231,7 @@ def _misspelt(names: Iterable[str]) -> Iterator[str]:
     """Name variables that are almost, but not quite, one of a role: Ansible would ignore them in silence."""
     known = [*_OTHERS, *(name for role in GROUPS for one in _entry_points(role).values() for name in one["options"])]
     for name in names:
-        if name.startswith(tuple(f"{role}_" for role in GROUPS)) and name not in known:
+        if name.startswith(PREFIXES) and name not in known:
             for meant in difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
                 yield f"{name}: there is no such variable. Write {meant}, or give a variable of your own another name."
 

@@ -41,6 +41,11 @@ def verified(variables: Variables) -> Result:
     return _result(variables, "postgres_verify_result")
 
 
+def sessions(variables: Variables) -> Result:
+    """Return what module session_info said of the sessions of a server."""
+    return _result(variables, "postgres_server_sessions")
+
+
 def failed(variables: Variables, role: str) -> str:
     """Return why a role failed on a host, '' where it did not; ``role`` is ``server``, ``client`` or ``verify``."""
     return str(variables.get(f"postgres_{role}_failed") or "")

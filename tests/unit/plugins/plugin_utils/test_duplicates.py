@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.filter.input_problems import input_problems
+from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 
 WEB_IDENTITIES = [{"role": "app", "os_user": "web"}]
 
@@ -16,7 +16,7 @@ def problems(one: dict[str, Any], other: dict[str, Any], *, group: str = "postgr
     first, second = names.get("first", "db1"), names.get("second", "db2")
     clients = {"postgres_client_identities": WEB_IDENTITIES} if group == "postgres_clients" else {}
     hostvars = {"db9": {"inventory_hostname": "db9"}, first: {**clients, **one}, second: {**clients, **other}}
-    return input_problems(hostvars, [first], {"postgres_servers": ["db9"], group: [first, second]})
+    return inventory.Fleet(hostvars, {"postgres_servers": ["db9"], group: [first, second]}, {}).problems([first])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_a_client_host_under_two_names_is_a_mistake_if_an_os_user_is_on_both() -
 def test_hosts_that_this_run_is_not_about_are_left_out() -> None:
     hostvars: dict[str, Any] = {"db0": {"ansible_host": "10.0.0.1"}, "db1": {"ansible_host": "10.0.0.1"}, "db2": {}}
     groups = {"postgres_servers": list(hostvars)}
-    assert input_problems(hostvars, ["db2"], groups) == []
-    (found,) = input_problems(hostvars, ["db1"], groups)
+    assert inventory.Fleet(hostvars, groups, {}).problems(["db2"]) == []
+    (found,) = inventory.Fleet(hostvars, groups, {}).problems(["db1"])
     assert found.startswith("db0, db1: ")

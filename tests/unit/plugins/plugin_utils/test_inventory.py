@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.pgops.tls.plugins.filter.input_problems import input_problems
+from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 from jinja2 import StrictUndefined
 
 GROUPS = {"postgres_servers": ["db1", "db2", "db3", "db4"], "postgres_clients": ["app1"]}
@@ -22,6 +22,14 @@ def fleet(**variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for host, more in variables.items():
         found[host].update(more)
     return found
+
+
+def input_problems(
+    hostvars: dict[str, Any], hosts: list[str], groups: dict[str, list[str]], host: str = "", seen: Any = None
+) -> list[str]:
+    """Return what is wrong; ``seen`` are the variables of ``host`` as a task of the playbook sees them."""
+    everywhere = inventory.set_by_playbook(seen, hostvars[host]) if host else {}
+    return inventory.Fleet(hostvars, groups, everywhere).problems(hosts)
 
 
 def test_a_fleet_of_defaults_has_no_problems() -> None:

@@ -4,29 +4,24 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.client import fleet
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import requests
 
 DECLARED = [{"role": "app", "os_user": "alice"}, {"role": "app", "os_user": "bob"}]
 
 
 def test_ids_get_the_name_of_the_host_and_roles_come_from_the_inventory() -> None:
     asked = [{"id": "bob/app", "role": "postgres", "csr": "CSR", "reasons": ["forced"], "names": ["evil.example"]}]
-    assert fleet.complete(asked, DECLARED, "web1") == [
+    assert requests.complete(asked, DECLARED, "web1") == [
         {"id": "web1/bob/app", "role": "app", "csr": "CSR", "reasons": ["forced"]}
     ]
 
 
 def test_check_mode_has_no_csr() -> None:
-    assert fleet.complete([{"id": "bob/app", "reasons": []}], DECLARED, "web1")[0]["csr"] == ""
+    assert requests.complete([{"id": "bob/app", "reasons": []}], DECLARED, "web1")[0]["csr"] == ""
 
 
 @pytest.mark.parametrize("identity", ["alice/postgres", "app", "alice/app/x", "web2/alice/app"])
 def test_a_host_that_asks_for_what_is_not_its_own_is_refused(identity: str) -> None:
     with pytest.raises(TlsError, match=f"web1 asks for a certificate for '{identity}'"):
-        fleet.complete([{"id": identity, "role": "app", "csr": "CSR", "reasons": []}], DECLARED, "web1")
-
-
-def test_a_host_gets_its_own_certificates_only() -> None:
-    certificates = {"web1/alice/app": "A", "web10/alice/app": "B", "web1/bob/app": "C"}
-    assert fleet.of_host(certificates, "web1") == {"alice/app": "A", "bob/app": "C"}
+        requests.complete([{"id": identity, "role": "app", "csr": "CSR", "reasons": []}], DECLARED, "web1")

@@ -35,9 +35,3 @@ def complete(
         }
         for one in asked
     ]
-
-
-def of_host(certificates: Mapping[str, str], host: str) -> dict[str, str]:
-    """Return the certificates of one host by the ids that its module knows: OS_USER/ROLE."""
-    prefix = f"{host}/"
-    return {name[len(prefix) :]: chain for name, chain in certificates.items() if name.startswith(prefix)}

@@ -1,0 +1,41 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action that checks the variables of a fleet, on the controller."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, dependents, inventory, unresolved
+
+
+class ActionModule(actions.Action):
+    """The action of this file."""
+
+    OPTIONS: ClassVar[actions.Specification] = {"leaving": {"type": "list", "elements": "str", "default": []}}
+
+    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+        """Return an empty result where all is right. Raises TlsError with a line for each problem."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        everywhere = self._set_by_playbook(variables, hostvars[variables["inventory_hostname"]])
+        problems = inventory.Fleet(hostvars, groups, everywhere).problems(variables["ansible_play_hosts_all"])
+        if problems:
+            raise TlsError("\n".join(problems))
+        refusal = dependents.refusal(hostvars, groups, self.options["leaving"]) if self.options["leaving"] else ""
+        if refusal:
+            raise TlsError(refusal)
+        return {"changed": False}
+
+    def _set_by_playbook(self, variables: actions.Variables, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the roles' variables that this task sees and the inventory does not have, or not with this value."""
+        seen = {}
+        for name in variables:
+            if name.startswith(inventory.PREFIXES):
+                try:
+                    seen[name] = self._templar.template(variables[name])
+                except inventory.UNRESOLVED as error:
+                    if name not in given:  # else the check of the host finds it, too
+                        raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
+        return inventory.set_by_playbook(seen, given)

@@ -1,0 +1,60 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of action authority_traces."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authority_traces
+short_description: Say whether hosts have TLS from authorities that are not here
+version_added: 0.1.0
+description:
+  - Before the first authorities of a fleet are made, its hosts have to be asked. If one of them has TLS, there were
+    authorities, and nobody would trust others in their place.
+  - It runs on the controller. Call it twice, with C(run_once). The first call returns where the hosts of
+    C(postgres_servers) and C(postgres_clients) keep their TLS files. The second gets what was found there, and fails if
+    no authorities may be made.
+extends_documentation_fragment:
+  - pgops.tls.attributes
+  - pgops.tls.attributes.info
+options:
+  directory:
+    description: The directory in which there are no authorities.
+    type: path
+    required: true
+  host:
+    description: The host of that directory.
+    type: str
+    required: true
+  answers:
+    description:
+      - Results of M(ansible.builtin.stat) for C(current) in each of RV(directories), which is the C(item) of each.
+      - Hosts that could not be asked are warned of.
+    type: list
+    elements: dict
+    default: []
+author:
+  - The pgops.tls authors (@pgops)
+"""
+
+EXAMPLES = r"""
+- name: Learn where hosts keep their TLS files
+  run_once: true
+  pgops.tls.authority_traces:
+    directory: /srv/postgres-ca
+    host: localhost
+  register: traces
+
+- name: Show where the keys of this host are
+  ansible.builtin.debug:
+    msg: "{{ traces.directories | selectattr(0, 'eq', inventory_hostname) }}"
+"""
+
+RETURN = r"""
+directories:
+  description: Lists of two, the name of a host and a directory. C(~OS_USER) is a home that the inventory does not name.
+  returned: success
+  type: list
+  elements: list
+"""
