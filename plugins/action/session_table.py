@@ -16,5 +16,5 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Show a line for each session."""
-        hosts, hostvars = variables["ansible_play_hosts"], variables["hostvars"]
+        hosts, hostvars = variables["ansible_play_hosts_all"], variables["hostvars"]
         return actions.shown(tables.session_lines({host: results.sessions(hostvars[host]) for host in hosts}))

@@ -30,11 +30,7 @@ extends_documentation_fragment:
 options:
   expectations:
     description:
-<<<<<<< HEAD
-      - The connections to try. P(pgops.tls.expectations#filter) generates the list from an inventory.
-=======
-      - The connections to try. M(pgops.tls.verify_connections) makes the list from an inventory.
->>>>>>> f859435 (Have actions of their own look at the whole fleet, in place of filters that serve one task each)
+      - The connections to try. M(pgops.tls.verify_connections) generates the list from an inventory.
     type: list
     elements: dict
     required: true

@@ -78,24 +78,16 @@ class Fleet:
 
     def pairs(self) -> dict[str, list[dict[str, Any]]]:
         """Connect from every host to every host, and return the checks of each as a client host."""
-<<<<<<< HEAD
-        run = self.playbook(Path(__file__).with_name("pairs.yml"), matrix_results=str(self.folder))
-        assert run.status == 0, run.output
-        found = {
-            host: json.loads((self.folder / f"{host}.json").read_text(encoding="utf-8")) for host in SUITE_OF_SERVER
-        }
-        assert all("checks" in one for one in found.values()), found
-        return {host: one["checks"] for host, one in found.items()}
-=======
-        for host in SUITES:
+        for host in SUITE_OF_SERVER:
             run = self.playbook(
                 Path(__file__).with_name("pairs.yml"), matrix_client=host, matrix_results=str(self.folder)
             )
             assert run.status == 0, run.output
-        found = {host: json.loads((self.folder / f"{host}.json").read_text(encoding="utf-8")) for host in SUITES}
+        found = {
+            host: json.loads((self.folder / f"{host}.json").read_text(encoding="utf-8")) for host in SUITE_OF_SERVER
+        }
         assert all("checks" in one for results in found.values() for one in results), found
         return {host: [check for one in results for check in one["checks"]] for host, results in found.items()}
->>>>>>> f859435 (Have actions of their own look at the whole fleet, in place of filters that serve one task each)
 
 
 def inventory() -> dict[str, Any]:

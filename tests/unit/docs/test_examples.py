@@ -56,7 +56,6 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     """Write the example as a file, and have Ansible check it."""
     site = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text(encoding="utf-8"))
     (folder / "input.yml").write_text(yaml.safe_dump(site[:1]))
-    shutil.copytree(ROOT / "playbooks" / "tasks", folder / "tasks")
     (folder / "inventory").mkdir()
     (folder / "inventory" / "hosts.yml").write_text(BASE)
     (folder / "inventory" / "group_vars").mkdir()
