@@ -10,8 +10,8 @@ module: authority_traces
 short_description: Say whether hosts have TLS from authorities that are not here
 version_added: 0.1.0
 description:
-  - Before the first authorities of a fleet are made, its hosts have to be asked. If one of them has TLS, there were
-    authorities, and nobody would trust others in their place.
+  - If a host already has TLS, authorities exist somewhere, and no host would trust new ones. So ask all hosts before
+    you make the first authorities of a fleet.
   - It runs on the controller. Call it twice, with C(run_once). The first call returns where the hosts of
     C(postgres_servers) and C(postgres_clients) keep their TLS files. The second gets what was found there, and fails if
     no authorities may be made.

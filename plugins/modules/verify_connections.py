@@ -10,30 +10,30 @@ module: verify_connections
 short_description: Try the connections that the inventory promises, and those that it rules out
 version_added: 0.1.0
 description:
-  - Makes the list of connections for a client host on the controller, and has M(pgops.tls.connection_info) try them
-    there.
-  - Every identity of a client host has to reach every server by every name that the server's certificate is declared to
-    hold. It has to reach one of them by its service, and the first identity of an OS user by libpq's default files.
-  - An identity that names V(replication) among its databases has to get a physical replication connection to every
-    server; one that names nothing else makes connections of this kind only.
-  - What the role and the server's rules decide must be refused to every identity by every server. A server with the
-    default rules, which name no address, must refuse it to one client host that has the role.
-  - They do not decide on a foreign certificate, which every server must refuse to one identity of one client host, nor
-    on a wrong name and a foreign root, which libpq of every client host must refuse to one identity and for one server.
-  - A client host that failed earlier in the run tries nothing. What does not depend on the client host is tried by the
-    first of the others alone.
-  - A name that several servers have with the same port (an alias, a virtual address, a load balancer) is tried once by
-    each identity. Any of these servers may answer, and the result says which one has.
-  - Names of loopback (V(localhost), V(127.0.0.1), V(::1)) are tried from the server's own machine alone, if a client
-    host with identities is on it. A client host is on the machine of a server if both have the same name in the
+  - Generates the list of connections for a client host on the controller. M(pgops.tls.connection_info) tries them on
+    the client host.
+  - Every identity of a client host must reach every server by every name that is declared for the server's certificate.
+    It must reach one of them by its service, and the first identity of an OS user by libpq's default files.
+  - An identity that names V(replication) among its databases must get a physical replication connection to every
+    server. An identity that names nothing else makes only connections of this kind.
+  - If the role or the server's rules decide on a refusal, every server must refuse it to every identity. The default
+    rules name no address. A server with the default rules must refuse it to one client host that has the role.
+  - A foreign certificate depends on neither. Every server must refuse it to one identity of one client host.
+  - On every client host, libpq must refuse a wrong name and a foreign root for one identity and one server.
+  - A client host that failed earlier in the run tries nothing. The first of the other client hosts tries what does not
+    depend on the client host.
+  - Several servers may have the same name and port (an alias, a virtual address, a load balancer). Each identity tries
+    such a name once. Any of these servers may answer, and the result says which one did.
+  - Loopback names (V(localhost), V(127.0.0.1), V(::1)) are tried only from the server's own machine, if a client host
+    with identities runs on it. A client host runs on the machine of a server if both have the same name in the
     inventory, the same C(ansible_host) and C(ansible_port), or a local connection.
-  - Wildcard names, and loopback names that no client host can try, are on the list as skipped, once for each server.
-  - The server that answers has to show the certificate that M(pgops.tls.server) has reported in the same run, if
+  - Wildcard names, and loopback names that no client host can try, are listed as skipped, once for each server.
+  - The server that answers must show the certificate that M(pgops.tls.server) has reported in the same run, if
     P(pgops.tls.postgres_server#role) has run.
-  - Of the variables of a server count O(pgops.tls.postgres_server#role:main:postgres_server_names),
+  - These variables of a server count. O(pgops.tls.postgres_server#role:main:postgres_server_names),
     O(pgops.tls.postgres_server#role:main:postgres_server_extra_names),
     O(pgops.tls.postgres_server#role:main:postgres_server_port),
-    O(pgops.tls.postgres_server#role:main:postgres_server_plaintext) and the rules.
+    O(pgops.tls.postgres_server#role:main:postgres_server_plaintext), and the rules.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
@@ -66,7 +66,7 @@ options:
     elements: str
     default: []
   connect_timeout:
-    description: Seconds within which a connection has to stand.
+    description: Seconds until a connection attempt fails.
     type: int
     default: 10
 seealso:

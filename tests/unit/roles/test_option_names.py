@@ -22,7 +22,6 @@ ROLES = [path.name for path in ROLE_FOLDERS]
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 OF_ROLE = re.compile(r"postgres_(?:server|client|ca|verify|report|pooler)s?(?:_[a-z_]+)?\b")
 # What controllers alone read, of results that they look up by the variables' names
-ON_CONTROLLER = {"client/fleet.py", "report/tables.py"}
 
 
 @functools.lru_cache(maxsize=None)
@@ -132,8 +131,7 @@ def variables() -> frozenset[str]:
 
 @pytest.mark.parametrize("path", sorted((PLUGINS / "module_utils").rglob("*.py")), ids=lambda path: path.stem)
 def test_messages_of_modules_name_no_variable_and_no_group(path: Path) -> None:
-    if str(path.relative_to(PLUGINS / "module_utils")) not in ON_CONTROLLER:
-        assert OF_ROLE.findall(path.read_text(encoding="utf-8")) == []
+    assert OF_ROLE.findall(path.read_text(encoding="utf-8")) == []
 
 
 def test_a_module_that_names_options_is_told_what_they_are_called() -> None:
