@@ -30,7 +30,7 @@ class Action(ActionBase):  # type: ignore[misc]
         try:
             return {**result, **self.answer(task_vars or {})}
         except TlsError as error:
-            return {**result, "failed": True, "msg": error.message}
+            return {**result, "failed": True, **error.as_result()}
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the keys of the result. ``variables`` are those of the task. Raises TlsError to fail the task."""

@@ -16,20 +16,22 @@ _PRIVATE_KEY = re.compile(r"(?:BEGIN|END)[^\n-]{0,40}PRIVATE KEY", re.IGNORECASE
 class TlsError(Exception):
     """A failure that is explained to the user; modules turn it into ``fail_json``.
 
-    ``fault`` names the path or option, what was found and what was expected. ``remedy`` is what to do where the fault
-    stands by itself; whoever quotes the fault in a message of its own leaves it out. ``details`` become keys of the
-    module's result. None of them may ever hold a secret.
+    ``fault`` names the path or option, what was found and what was expected. ``remedy`` says what to do; a message that
+    quotes the fault leaves it out. ``code`` is a word for programs, such as ``passphrase_missing``: it stays the same
+    when the sentences change. ``details`` become keys of the module's result. None of them may ever hold a secret.
     """
 
-    def __init__(self, fault: str, *, remedy: str = "", **details: Any) -> None:
+    def __init__(self, fault: str, *, remedy: str = "", code: str = "", **details: Any) -> None:
         self.fault = fault
+        self.remedy = remedy
+        self.code = code
         self.message = f"{fault} {remedy}" if remedy else fault
         super().__init__(self.message)
         self.details = details
 
     def as_result(self) -> dict[str, Any]:
         """Return the arguments for ``fail_json``."""
-        return {"msg": self.message, **self.details}
+        return {"msg": self.message, "code": self.code, **self.details}
 
 
 def holds_private_key(text: str) -> bool:

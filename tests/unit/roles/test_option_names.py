@@ -21,7 +21,6 @@ PACKAGE = "ansible_collections.pgops.tls.plugins."
 ROLES = [path.name for path in ROLE_FOLDERS]
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 OF_ROLE = re.compile(r"postgres_(?:server|client|ca|verify|report|pooler)s?(?:_[a-z_]+)?\b")
-# What controllers alone read, of results that they look up by the variables' names
 
 
 @functools.lru_cache(maxsize=None)
