@@ -38,7 +38,8 @@ def explained(user: Account) -> Iterator[None]:
     except OSError as error:
         raise TlsError(
             f"{error.filename or user.home}: {error.strerror or error} (for OS user {user.name!r}, "
-            "with whose rights everything below its home is done)."
+            "with whose rights everything below its home is done).",
+            code="system_error",
         ) from error
 
 
@@ -80,7 +81,7 @@ def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
     """Return the errors of some OS users as one, with what was done for others."""
     restored = [one.details["rolled_back"] for one in failed if "rolled_back" in one.details]
     told: dict[str, Any] = {"rolled_back": all(restored)} if restored else {}
-    return TlsError(" ".join(one.message for one in failed), changes=changes, **told)
+    return TlsError(" ".join(one.message for one in failed), code=failed[0].code, changes=changes, **told)
 
 
 def result(converged: Converged) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Home:
         if not os.path.isabs(self.user.home) or not os.path.isdir(self.user.home):
             raise TlsError(
                 f"OS user {self.user.name!r}: the home directory {self.user.home!r} of the password database does not "
-                "exist, or this user cannot enter it. Create it, or give the identity to another OS user."
+                "exist, or this user cannot enter it. Create it, or give the identity to another OS user.",
+                code="home_missing",
             )
         self._refuse_foreign_directory(self.user.home)
         for path in (self.directory, self.store.directory, self.store.generations, self.store.pending):
@@ -165,20 +166,23 @@ class Home:
     def _refuse_foreign_directory(self, path: str) -> None:
         if not os.path.isdir(path):
             raise TlsError(
-                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. {_ELSEWHERE}"
+                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. {_ELSEWHERE}",
+                code="path_wrong_kind",
             )
         owner = os.stat(path).st_uid
         if owner != self.user.uid:
             raise TlsError(
                 f"{path}: this directory belongs to the user id {owner}, expected {self.user.uid} "
-                f"({self.user.name}), who is to hold the keys in it. {self._remedy(path)}"
+                f"({self.user.name}), who is to hold the keys in it. {self._remedy(path)}",
+                code="directory_wrong_owner",
             )
 
     def _refuse_foreign_service_file(self) -> None:
         if os.path.exists(self.service_file) and os.stat(self.service_file).st_uid != self.user.uid:
             raise TlsError(
                 f"{self.service_file}: belongs to the user id {os.stat(self.service_file).st_uid}, expected "
-                f"{self.user.uid} ({self.user.name}). {self._remedy(self.service_file)}"
+                f"{self.user.uid} ({self.user.name}). {self._remedy(self.service_file)}",
+                code="service_file_wrong_owner",
             )
 
     def _remedy(self, path: str) -> str:
@@ -218,7 +222,9 @@ def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequen
     except FileNotFoundError:
         return
     if found not in kinds:
-        raise TlsError(f"{path}: expected a file or nothing, found {_kind(found)}. {_ELSEWHERE}")
+        raise TlsError(
+            f"{path}: expected a file or nothing, found {_kind(found)}. {_ELSEWHERE}", code="path_wrong_kind"
+        )
 
 
 def _kind(file_type: int) -> str:

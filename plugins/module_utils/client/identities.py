@@ -53,12 +53,14 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         if identity.id == other.id:
             raise TlsError(
                 f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
-                "same files. Keep one of them."
+                "same files. Keep one of them.",
+                code="identity_duplicate",
             )
         if identity.home and other.os_user != identity.os_user and _same_path(other.home, identity.home):
             raise TlsError(
                 f"{source}.home: the OS users {other.os_user!r} and {identity.os_user!r} have the same home "
-                f"{identity.home}, so their files would be the same. Give all identities there to one of them."
+                f"{identity.home}, so their files would be the same. Give all identities there to one of them.",
+                code="home_shared",
             )
     return identity
 
@@ -79,13 +81,15 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
         if user != found.get(identity.os_user, user):
             raise TlsError(
                 f"{option('identities')}: OS user {user.name!r} has the home {user.home} in one identity and "
-                f"{found[user.name].home} in another. Give all identities of an OS user the same home."
+                f"{found[user.name].home} in another. Give all identities of an OS user the same home.",
+                code="home_conflict",
             )
         other = homes.setdefault(os.path.realpath(user.home), user.name)
         if other != user.name:
             raise TlsError(
                 f"{option('identities')}: the OS users {other!r} and {user.name!r} have the same home directory "
-                f"{user.home}, so their files would be the same. Give all identities there to one of them."
+                f"{user.home}, so their files would be the same. Give all identities there to one of them.",
+                code="home_shared",
             )
         found[identity.os_user] = user
     return found
@@ -98,7 +102,9 @@ def at_home(user: processes.Account, home: str) -> processes.Account:
 
 def _databases(value: object, source: str) -> tuple[str, ...]:
     if value is not None and not isinstance(value, (list, tuple)):
-        raise TlsError(f"{source}: found {shown(value)}, expected a list of names, such as [shop].")
+        raise TlsError(
+            f"{source}: found {shown(value)}, expected a list of names, such as [shop].", code="databases_invalid"
+        )
     return tuple(_name(database, source) for database in value or ())
 
 
@@ -107,7 +113,8 @@ def _home(value: object, source: str) -> str:
         return ""
     if not isinstance(value, str) or not os.path.isabs(value) or not value.isprintable():
         raise TlsError(
-            f"{source}: found {shown(value)}, expected the absolute path of a directory that the OS user owns."
+            f"{source}: found {shown(value)}, expected the absolute path of a directory that the OS user owns.",
+            code="home_invalid",
         )
     return value
 
@@ -115,16 +122,18 @@ def _home(value: object, source: str) -> str:
 def _name(value: object, source: str) -> str:
     """Return a name of a role, database or OS user. Raises TlsError for what cannot be one, or breaks a line."""
     if not isinstance(value, str) or not value:
-        raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.")
+        raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.", code="name_invalid")
     if not value.isprintable() or value != value.strip():
         raise TlsError(
             f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
-            "Expected printable text."
+            "Expected printable text.",
+            code="name_not_printable",
         )
     size = len(value.encode("utf-8"))
     if size > LONGEST_NAME:
         raise TlsError(
-            f"{source}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest."
+            f"{source}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest.",
+            code="name_too_long",
         )
     return value
 
@@ -135,11 +144,13 @@ def _role(value: object, source: str) -> str:
     if role.startswith(".") or "/" in role or role in _RESERVED:
         raise TlsError(
             f"{source}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
-            f"a slash in it, nor be one of {', '.join(_RESERVED)}. Rename the role in PostgreSQL."
+            f"a slash in it, nor be one of {', '.join(_RESERVED)}. Rename the role in PostgreSQL.",
+            code="role_name_unusable",
         )
     if "]" in role:
         raise TlsError(
             f"{source}: {role!r} is to be the name of a section of the service file too, where a closing bracket "
-            "ends it. Rename the role in PostgreSQL."
+            "ends it. Rename the role in PostgreSQL.",
+            code="role_name_unusable",
         )
     return role

@@ -76,7 +76,8 @@ class RollBack(Transaction):
             raise TlsError(
                 f"{store.generations}: there is no generation before {in_use or 'the first one'}, so OS user "
                 f"{self.user.name!r} has nothing to go back to. Nothing was changed. Leave the identities of this OS "
-                "user out, if others are to go back."
+                "user out, if others are to go back.",
+                code="previous_generation_missing",
             )
         with rollback_checks.explained(name, store.generations):
             coming = self.home.found_with(name, self.roles)._replace(faults={}, directories={})
@@ -93,7 +94,10 @@ class RollBack(Transaction):
         for one in self.identities:
             credential = planning.installed(coming, one.role)
             if credential is None:
-                raise TlsError(f"{one.role}: {one.id} has no key and certificate in it that could be used.")
+                raise TlsError(
+                    f"{one.role}: {one.id} has no key and certificate in it that could be used.",
+                    code="generation_file_missing",
+                )
             rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
             rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
             self._rehearse(one, self.home.store.path(name))
@@ -126,7 +130,10 @@ class RollBack(Transaction):
             trusted = [repr(root.common_name) for root in read_pem(_trust(coming), TRUST)]
             changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
         if not changes:
-            raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
+            raise TlsError(
+                f"It has the same files as {in_use}, so there is nothing to go back to.",
+                code="previous_generation_identical",
+            )
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
 
     def _next_run(self, coming: HomeFiles) -> list[str]:
@@ -139,5 +146,7 @@ class RollBack(Transaction):
 
 def _trust(found: HomeFiles) -> str:
     if TRUST not in found.contents:
-        raise TlsError(f"{TRUST}: expected in it, and readable for its OS user; found none.")
+        raise TlsError(
+            f"{TRUST}: expected in it, and readable for its OS user; found none.", code="generation_file_missing"
+        )
     return found.contents[TRUST].decode("ascii", "replace")

@@ -113,6 +113,7 @@ def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[s
     if unknown:
         raise TlsError(
             f"certificates: {shown(unknown[0])} is none of the identities (OS_USER/ROLE) of this host: "
-            f"{', '.join(known) or 'there are none'}."
+            f"{', '.join(known) or 'there are none'}.",
+            code="identity_unknown",
         )
     return {name: read_option(pem, f"certificates: {name}") for name, pem in certificates.items()}

@@ -159,7 +159,8 @@ class Transaction:
         if half:
             raise TlsError(
                 f"{damage} So nothing tells what an interrupted run left half done, and something is: "
-                f"{'; '.join(half)}. Nothing was changed. {self.journal.remedy}"
+                f"{'; '.join(half)}. Nothing was changed. {self.journal.remedy}",
+                code="journal_damaged",
             )
         self.notes.append(
             f"{damage} The files of OS user {self.user.name!r} are whole all the same, and log in in a rehearsal. So "
@@ -229,7 +230,7 @@ class Transaction:
             return planning.fitted(received, self.target, self.now)
         credential = planning.installed(found, identity.role)
         if credential is None:  # cannot be: without one there is a reason
-            raise TlsError(f"{identity.id}: there is no certificate.")
+            raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, self.target, self.now)
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
@@ -260,10 +261,11 @@ class Transaction:
         try:
             login.rehearse(os.path.join(directory, identity.role), self.target)
         except TlsError as error:
-            raise TlsError(f"{identity.id}: {error.message}") from error
+            raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 
     def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore the state before; return the reason of the failure, with what came of the roll-back."""
+        code = error.code if isinstance(error, TlsError) else "system_error"
         try:
             if self.journal.is_open():
                 self.journal.roll_back()
@@ -273,6 +275,7 @@ class Transaction:
             return TlsError(
                 f"{error} The files before could NOT be put back whole: {second} The next run tries again "
                 f"({self.journal.path} tells what to put back).",
+                code=code,
                 rolled_back=False,
             )
-        return TlsError(f"{error} The files are as they were before.", rolled_back=True)
+        return TlsError(f"{error} The files are as they were before.", code=code, rolled_back=True)

@@ -38,13 +38,16 @@ def _run(made: Transaction, *, check_mode: bool) -> Outcome:
             raise
         explained = error if isinstance(error, TlsError) else _unchanged(error, made.target)
         undone = "Before that, the transaction of an interrupted run was undone."
-        raise TlsError(f"{explained.message} {undone}", **{**explained.details, "changed": True}) from error
+        raise TlsError(
+            f"{explained.message} {undone}", code=explained.code, **{**explained.details, "changed": True}
+        ) from error
 
 
 def _unchanged(error: OSError, target: Target) -> TlsError:
     return TlsError(
         f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Fix that (rights, "
-        "space, kind of file) and rerun."
+        "space, kind of file) and rerun.",
+        code="system_error",
     )
 
 
@@ -77,5 +80,6 @@ def converge(
         raise TlsError(
             f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
             "as they were. Start the server, then rerun.",
+            code=error.code,
             changed=True,
         ) from error

@@ -93,7 +93,8 @@ def _refuse_detour(path: str, account: Account) -> None:
                 raise TlsError(
                     f"directory: {path} is to be made as root, as OS user {account.name!r} may not, but {at} on the "
                     f"way belongs to that user, who could lead root elsewhere. Set {option('directory')} to a place "
-                    "to which root owns all the way, or where this user can write."
+                    "to which root owns all the way, or where this user can write.",
+                    code="directory_parent_not_root_owned",
                 )
 
 
@@ -107,7 +108,8 @@ def _refuse_unsafe(path: str, account: Account) -> None:
                 f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
                 f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights. If it "
                 "holds what this collection has put there, restore its owner (a restore as root changes it). If it is "
-                f"of something else, leave it, and choose another {option('directory')}."
+                f"of something else, leave it, and choose another {option('directory')}.",
+                code="directory_wrong_owner",
             )
     at = os.path.realpath(path)
     while at != "/":
@@ -116,6 +118,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
             raise TlsError(
                 f"directory: {at} (mode {mode & 0o7777:04o}) can be written by everybody, who could replace the "
                 f"server's key. Choose another {option('directory')}. Or, if nobody needs that right, take it away "
-                f"(chmod o-w {at})."
+                f"(chmod o-w {at}).",
+                code="directory_world_writable",
             )
         at = os.path.dirname(at)

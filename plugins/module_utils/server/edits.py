@@ -100,7 +100,8 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     if not lexer.read(coming, found.major):
         raise TlsError(
             "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Declare one in "
-            f"{option('hba')}, or write one below the managed block."
+            f"{option('hba')}, or write one below the managed block.",
+            code="hba_without_rules",
         )
     return coming
 
@@ -111,7 +112,8 @@ def _local_line(management: Management) -> str:
         raise TlsError(
             f"login_user is {management.role!r}, the server runs as OS user {management.os_user!r}: local rules of "
             f"your own, and {option('hba_mode')} replace, need both to be the same, for the rule that keeps the "
-            "management connection (local all ROLE peer)."
+            "management connection (local all ROLE peer).",
+            code="management_role_mismatch",
         )
     return f"local all {lexer.word(management.role)} peer"
 

@@ -42,7 +42,8 @@ def renamed(conf: bytes | None, host: str, former_host: str, directory: str) -> 
             f"{directory}: this server was set up as host {before!r} of the inventory, and this run calls it {host!r}. "
             "Nothing was changed. If both are in the inventory, take one out of the managed servers, and put "
             f"other names of the server into {option('names')}. If the host was renamed, or is a copy of the other "
-            f"one, say so: {option('former_host')}: {before}."
+            f"one, say so: {option('former_host')}: {before}.",
+            code="inventory_host_mismatch",
         )
     return [f"inventory host: {before} -> {host}"]
 

@@ -56,7 +56,8 @@ def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> N
             f"{administrator.target} says that its data directory is {data_directory}, but there is no "
             f"postmaster.pid of its process {administrator.pid} here. It runs in a chroot or a container, so its "
             "paths are not those of this host, and nothing is written by them. Nothing was changed. Run this where "
-            "the server runs, as a host of its own in the inventory."
+            "the server runs, as a host of its own in the inventory.",
+            code="server_paths_foreign",
         )
 
 
@@ -127,7 +128,8 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
                 "servers still trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
                 f"Revoke the same certificates in {option('certificate_authority.revoked')} (serial numbers: {whom}), "
-                "or take the login of their roles (ALTER ROLE ... NOLOGIN), then remove the setting there."
+                "or take the login of their roles (ALTER ROLE ... NOLOGIN), then remove the setting there.",
+                code="revocations_lost",
             )
 
 

@@ -82,6 +82,7 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
         f"No rule of pg_hba.conf takes the certificates of these roles of {option('clients')}: {listed}. "
         f"Nothing was changed. Declare in {option('hba')}, before what decides now: {missing}. Where this server "
         f"is not to let them in, set its {option('on_lockout')} to allow.",
+        code="client_lockout",
         forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
     )
 
@@ -124,7 +125,8 @@ def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> Non
     raise TlsError(
         f"The new rules would lock out this module's own connection, of OS user {account.name!r} as role {role!r} over "
         f"the socket: {_decided(answer)}. Nothing was changed. Write a rule for it before that one: local all {role} "
-        "peer, with a map where the OS user is called otherwise."
+        "peer, with a map where the OS user is called otherwise.",
+        code="management_lockout",
     )
 
 
@@ -147,6 +149,7 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
             f"{first}Declare a rule for them in {option('hba')}. If they are meant to be shut out, ALTER ROLE ... "
             f"NOLOGIN first, or set {option('on_lockout')} to allow.",
+            code="session_lockout",
             shut_out_sessions=[session for session, _answer in shut_out],
         )
 

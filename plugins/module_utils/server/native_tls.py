@@ -56,7 +56,8 @@ class NativeTls:
             raise TlsError(
                 f"Without the settings of this collection the server would use its own files again, but {self.key} has "
                 f"a passphrase, which the server cannot get at a reload: {self.cannot_ask()}. Nothing was changed. "
-                f"{self.remedy()}"
+                f"{self.remedy()}",
+                code="passphrase_unavailable",
             )
         try:
             self.fingerprint()
@@ -69,7 +70,8 @@ class NativeTls:
             raise TlsError(
                 "Without the settings of this collection the server would have ssl = on, but its own files cannot be "
                 f"used: {fault.rstrip('.')}. Nothing was changed. Correct them, or set "
-                f"ssl = off in {self.state.value('config_file')}, then rerun."
+                f"ssl = off in {self.state.value('config_file')}, then rerun.",
+                code="native_tls_unusable",
             ) from error
 
     @property
@@ -115,7 +117,8 @@ class NativeTls:
         if mode & too_much:
             raise TlsError(
                 f"{self.key}: owner {found.st_uid}, mode {mode:04o}; expected mode 0600 of the server's OS user, or "
-                "0640 of root"
+                "0640 of root",
+                code="key_permissions_wrong",
             )
 
     def refuse_files_in(self, directory: str) -> None:
@@ -128,7 +131,8 @@ class NativeTls:
                     f"{name} = {shown(value)}: by its own settings the server would still use that file, which is "
                     f"to be removed with {directory}. Nothing was changed. Name a file elsewhere in "
                     f"{self.state.value('config_file')}, or leave that directory: {option('remove_directory')}: "
-                    "false."
+                    "false.",
+                    code="file_still_used",
                 )
 
     def refuse_lock_out(self, administrator: Administrator, target: Target) -> None:
@@ -173,7 +177,9 @@ class NativeTls:
         path = self._path(name, "")
         content = files.read(path)
         if not content:
-            raise TlsError(f"{name}: {path}: expected PEM, found {'no file' if content is None else 'nothing'}")
+            raise TlsError(
+                f"{name}: {path}: expected PEM, found {'no file' if content is None else 'nothing'}", code="pem_missing"
+            )
         return content.decode("ascii", "replace")
 
     def _path(self, name: str, default: str) -> str:
@@ -193,5 +199,7 @@ def _refuse(sessions: Iterable[Mapping[str, Any]], why: str) -> None:
     listed = "; ".join("{role}@{database} from {address} ({application})".format(**one) for one in sessions)
     if listed:
         raise TlsError(
-            f"Live sessions {why}: {listed}. Nothing was changed. With {option('on_lockout')}: allow they do not count."
+            f"Live sessions {why}: {listed}. Nothing was changed.",
+            remedy=f"With {option('on_lockout')}: allow they do not count.",
+            code="session_lockout",
         )

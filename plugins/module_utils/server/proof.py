@@ -70,13 +70,16 @@ class Prover:
             if refused is None:
                 break
         else:
-            raise _not_taken(f"The server did not take the new TLS files{self._other_hosts()}", refused or [])
+            raise _not_taken(
+                "tls_files_not_taken", f"The server did not take the new TLS files{self._other_hosts()}", refused or []
+            )
         differing = settings.not_in_force(wanted, state.inspect(self.administrator)) if wanted else []
         if differing:
             raise TlsError(
                 "After the reload settings are not in force: "
                 + "; ".join(differing)
-                + ". Remove them at the places named."
+                + ". Remove them at the places named.",
+                code="settings_not_in_force",
             )
 
     def _reload_until(self, fingerprint: str, *, is_new: bool) -> list[str] | None:
@@ -93,7 +96,8 @@ class Prover:
                 "The server shows the same certificate before and after the reload, and its log "
                 f"({start.path or 'which cannot be read here'}) does not tell of the reload, so nothing proves that "
                 f"the server took the new TLS files. Run with {option('renew')}: true for a proof by a new "
-                "certificate."
+                "certificate.",
+                code="reload_not_provable",
             )
         refused = log.refusals(logged, log.TLS_VERDICTS)
         return refused or (None if self.served() == fingerprint else [])
@@ -115,9 +119,10 @@ class Prover:
         has_maps = os.path.exists(self.found.value("ident_file"))  # a server does without that file, and says so
         refused = log.refusals(logged or [], log.rules_verdicts(self.found, has_maps=has_maps))
         if refused:
-            raise _not_taken("The server did not take the new rules", refused)
+            raise _not_taken("rules_not_taken", "The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
             raise _not_taken(
+                "plaintext_not_refused",
                 f"After the reload a connection without TLS is still not refused; {option('plaintext')} is reject",
                 [],
             )
@@ -129,6 +134,7 @@ class Prover:
             listed = [str(fault) for fault in bad]
             raise TlsError(
                 f"The server refuses {bad[0].name}: {'; '.join(listed)}. Correct what is named there.",
+                code="rules_faulty",
                 server_log=listed,
             )
 
@@ -143,7 +149,7 @@ class Prover:
         if not self._asked():
             self.administrator.reload()  # which says what is wrong
         refused = log.refusals(log.since(start), (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
-        raise _not_taken("The server does not show its previous certificate", refused)
+        raise _not_taken("previous_certificate_not_shown", "The server does not show its previous certificate", refused)
 
     def _asked(self) -> bool:
         """Ask for a reload; return whether that worked.
@@ -221,8 +227,8 @@ def _answering(endpoints: Sequence[wire.Endpoint]) -> wire.Endpoint:
     return endpoints[-1]
 
 
-def _not_taken(what: str, lines: list[str]) -> TlsError:
+def _not_taken(code: str, what: str, lines: list[str]) -> TlsError:
     reasons = " / ".join(line.strip() for line in lines)
     unsaid = "nothing that could be read; a handshake does not show what was expected. Look into its log"
     remedy = " Correct what it names, then rerun." if reasons else ""
-    return TlsError(f"{what}. It says: {reasons or unsaid}.{remedy}", server_log=lines)
+    return TlsError(f"{what}. It says: {reasons or unsaid}.{remedy}", code=code, server_log=lines)

@@ -29,6 +29,7 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
             f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
             f"not put back whole ({journal.path} tells of it). Fix that (rights, space) and rerun: the "
             "next run continues.",
+            code="recovery_failed",
             rolled_back=False,
         ) from error
 
@@ -43,7 +44,8 @@ def refuse_half(damage: str, journal: Journal, found: Found, state: ServerState,
     if half:
         raise TlsError(
             f"{damage} So nothing tells what an interrupted run left half done, and something is: {'; '.join(half)}. "
-            f"Nothing was changed. {journal.remedy}"
+            f"Nothing was changed. {journal.remedy}",
+            code="journal_damaged",
         )
 
 

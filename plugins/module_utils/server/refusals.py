@@ -68,6 +68,7 @@ def refuse_managers(found: Found, target: Target, state: ServerState, paths: Map
                 f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
                 f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
                 "remove what was found.",
+                code="config_managed_elsewhere",
                 manager=manager.name,
             )
 
@@ -121,7 +122,9 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
     faults = [fault for fault in state.faults if fault["file"] != included]
     if faults and not plan.is_empty:
         listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
-        raise TlsError(f"The server would take nothing of a reload because of {listed}. Fix that first.")
+        raise TlsError(
+            f"The server would take nothing of a reload because of {listed}. Fix that first.", code="config_faulty"
+        )
     if plan.rules:
         _refuse_broken_rules(plan.rules, state, texts)
     for rewrite in [plan.config, *plan.rules]:
@@ -139,6 +142,7 @@ def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts:
         raise TlsError(
             f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
             "next start would fail too. Fix or remove what is named there first.",
+            code="rules_faulty",
             server_log=listed,
         )
 
@@ -155,6 +159,7 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
         f"{option('plaintext')} is reject, but {len(sessions)} live session(s) use no TLS and could not "
         f"connect again: {listed}. Nothing was changed. Run with {option('plaintext')}: allow first, move "
         "these clients to TLS, then reject.",
+        code="plaintext_sessions",
         plaintext_sessions=sessions,
     )
 

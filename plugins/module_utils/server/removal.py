@@ -95,14 +95,16 @@ class RuleRemoval(Transaction):
             raise TlsError(
                 f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
                 "directory, in which every change is noted before it is made. Nothing was changed. Check its mode, "
-                "and whether its file system is read-only. Then rerun."
+                "and whether its file system is read-only. Then rerun.",
+                code="directory_not_writable",
             )
         if plan.config and own.fingerprint() == self.served and not self.prover.observes_log():
             raise TlsError(
                 "The server would show the same certificate before and after, and its log cannot be read here. So "
                 "nothing would prove that it took its own settings. Nothing was changed. Set ssl_cert_file and "
                 f"ssl_key_file in {self.state.value('config_file')} to a certificate of its own, or let it log to a "
-                "file that its OS user can read. Then rerun."
+                "file that its OS user can read. Then rerun.",
+                code="reload_not_provable",
             )
 
     def _remove(self, plan: planning.Plan, own: NativeTls) -> None:
@@ -152,6 +154,7 @@ def _remove(paths: Iterable[str], within: str) -> None:
             f"{error.filename or within}: {error.strerror or error}. The server does without this collection, but "
             f"{within} is not removed whole, and keys may be left in it. Fix that (rights, kind of file system) and "
             "rerun: the next run removes the rest.",
+            code="directory_not_removed",
             changed=True,
         ) from error
 
@@ -167,7 +170,9 @@ def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     if configuration.is_whole_file(found.hba):
         raise TlsError(
             f"pg_hba.conf: all of it is from {option('hba_mode')} replace, and nothing tells what was there before. "
-            "Nothing was changed. If its rules are to stay, remove its first line, which marks it; else write your own."
+            "Nothing was changed.",
+            remedy="If its rules are to stay, remove its first line, which marks it; else write your own.",
+            code="hba_original_unknown",
         )
     texts = {"pg_ident.conf": found.ident, "pg_hba.conf": found.hba}
     rules = [
@@ -179,7 +184,8 @@ def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     if any(one.name == "pg_hba.conf" and not lexer.read(one.after, found.major) for one in rules):
         raise TlsError(
             "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Nothing was changed. "
-            "Write your own below the managed block."
+            "Write your own below the managed block.",
+            code="hba_without_rules",
         )
     after = configuration.without_include(found.config) if is_whole else found.config
     config = Rewrite("postgresql.conf", found.config, after) if after != found.config else None

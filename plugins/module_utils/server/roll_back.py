@@ -77,7 +77,8 @@ class RollBack(Transaction):
         if name is None:
             raise TlsError(
                 f"{self.store.generations}: there is no generation before {in_use or 'the first one'}, so there is "
-                "nothing to go back to. Nothing was changed."
+                "nothing to go back to. Nothing was changed.",
+                code="previous_generation_missing",
             )
         with rollback_checks.explained(name, self.store.generations):
             contents = self._contents_of(name)
@@ -100,7 +101,8 @@ class RollBack(Transaction):
             if plan.relies_on_log and not self.prover.observes_log():
                 raise TlsError(
                     f"{CERTIFICATE}: it is the same in both, so no handshake could prove the change, and the "
-                    "server's log cannot be read here."
+                    "server's log cannot be read here.",
+                    code="reload_not_provable",
                 )
             self._rehearse(name)
         refusals.refuse_broken_files(plan, self.state, self.texts, included)
@@ -111,7 +113,10 @@ class RollBack(Transaction):
         contents = {file: self.look.read(name, file) for file in MODES}
         missing = [file for file, content in contents.items() if content is None and file != LISTS]
         if missing:
-            raise TlsError(f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.")
+            raise TlsError(
+                f"{', '.join(missing)}: expected in it, and readable for the server's OS user; found none.",
+                code="generation_file_missing",
+            )
         return {file: content for file, content in contents.items() if content is not None}
 
     def _next_run(self, declared: Target, found: Found, plan: planning.Plan) -> list[str]:
@@ -132,7 +137,10 @@ def plan_back(found: Found, contents: dict[str, bytes], target: Target, in_use: 
     """
     differing = [file for file in MODES if found.generation.get(file) != contents.get(file)]
     if not differing:
-        raise TlsError(f"It has the same files as {in_use}, so there is nothing to go back to.")
+        raise TlsError(
+            f"It has the same files as {in_use}, so there is nothing to go back to.",
+            code="previous_generation_identical",
+        )
     leaf, before = leaf_of(contents[CERTIFICATE]), leaf_of(found.generation.get(CERTIFICATE))
     changes = [f"generation: from {in_use} back to the files of {name}"]
     if leaf is not None and CERTIFICATE in differing:
@@ -153,7 +161,8 @@ def _keep_revocations(contents: dict[str, bytes], target: Target) -> None:
     if not settings.parse(contents[CONF].decode("utf-8", "replace")).get("ssl_crl_file"):
         raise TlsError(
             f"{CONF}: it is from before the first revocation, and with it the server would not check whether "
-            "certificates are revoked: whoever is would get in again."
+            "certificates are revoked: whoever is would get in again.",
+            code="revocation_check_lost",
         )
     contents[LISTS] = target.crls.encode()
 

@@ -43,7 +43,8 @@ class Texts:
         if missing is None:
             raise TlsError(
                 f"{self.named[name]}: the server runs with this file, but it does not exist any more. "
-                "Put it back first."
+                "Put it back first.",
+                code="config_file_missing",
             )
         return missing
 
@@ -57,7 +58,8 @@ class Texts:
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             raise TlsError(
                 f"{self.named[name]}: OS user {self.account.name!r}, who runs the server, cannot write to {folder}, "
-                f"but every change is made with that user's rights. {remedy} Correct that, or leave this server out."
+                f"but every change is made with that user's rights. {remedy} Correct that, or leave this server out.",
+                code="config_file_not_writable",
             )
         if not os.path.exists(path):
             return
@@ -67,7 +69,8 @@ class Texts:
                 f"{self.named[name]}: found owner and group {found.st_uid}:{found.st_gid}, which OS user "
                 f"{self.account.name!r}, who runs the server, could not give to the changed file; every "
                 f"change is made with that user's rights. {remedy} See who manages this file. As "
-                f"PostgreSQL's packages make it, its owner and group are {self.account.uid}:{self.account.gid}."
+                f"PostgreSQL's packages make it, its owner and group are {self.account.uid}:{self.account.gid}.",
+                code="config_file_wrong_owner",
             )
 
     def write(self, rewrite: Rewrite, journal: Journal) -> None:

@@ -281,7 +281,7 @@ class Transaction:
 
     def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore and prove the state before; return the reason of the failure with what came of the roll-back."""
-        details = error.details if isinstance(error, TlsError) else {}
+        details = {**error.details, "code": error.code} if isinstance(error, TlsError) else {"code": "system_error"}
         try:
             if self.journal.is_open():
                 self.journal.roll_back(discard=False, tell=self.administrator.try_to_signal)

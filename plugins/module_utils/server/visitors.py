@@ -59,7 +59,10 @@ class Rules(NamedTuple):
         if question["user"]:
             return [self._answer(question, question["user"])]
         if not self.logins:
-            raise TlsError("questions: a question without user needs a server that knows its roles. Name the user.")
+            raise TlsError(
+                "questions: a question without user needs a server that knows its roles. Name the user.",
+                code="question_without_user",
+            )
         found = [self._answer(question, user) for user in self.logins]
         return [one for one in found if one["verdict"] != access.REFUSED]
 
@@ -90,7 +93,10 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
     with acting_as(administrator.account):
         interference.refuse_foreign_paths(state["data_directory"], administrator)
         if not os.path.exists(paths["hba_file"]):
-            raise TlsError(f"{state['hba_file']}: the server runs with this file, but it does not exist any more.")
+            raise TlsError(
+                f"{state['hba_file']}: the server runs with this file, but it does not exist any more.",
+                code="config_file_missing",
+            )
         texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
         rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
         maps = list(includes.followed(texts["ident_file"], includes.Source(paths["ident_file"], major)))
@@ -111,9 +117,15 @@ def _attempt(question: Mapping[str, Any], user: str) -> access.Attempt:
     named = (question["common_name"], question["distinguished_name"])
     address = question["address"]
     if address is not None and without_zone(address) is None:
-        raise TlsError(f"questions: address {address!r} is no IP address. Write the one that the client comes from.")
+        raise TlsError(
+            f"questions: address {address!r} is no IP address. Write the one that the client comes from.",
+            code="address_invalid",
+        )
     if question["local"] and (address is not None or question["tls"] or any(named)):
-        raise TlsError("questions: a connection over the socket (local) has no address, TLS or certificate.")
+        raise TlsError(
+            "questions: a connection over the socket (local) has no address, TLS or certificate.",
+            code="question_contradictory",
+        )
     return access.Attempt(
         user,
         question["database"],
