@@ -24,6 +24,6 @@ class ActionModule(actions.Action):
         """Return where to look. Raises TlsError where the answers show that no authorities may be made."""
         refusal = traces.refusal(self.options["answers"], self.options["directory"], self.options["host"])
         if refusal:
-            raise TlsError(refusal)
+            raise TlsError(refusal, code="authorities_elsewhere")
         directories = traces.tls_directories(variables["hostvars"], variables["groups"])
         return {"changed": False, "directories": directories, "warnings": traces.silent(self.options["answers"])}

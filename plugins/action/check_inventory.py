@@ -22,10 +22,10 @@ class ActionModule(actions.Action):
         everywhere = self._set_by_playbook(variables, hostvars[variables["inventory_hostname"]])
         problems = inventory.Fleet(hostvars, groups, everywhere).problems(variables["ansible_play_hosts_all"])
         if problems:
-            raise TlsError("\n".join(problems))
+            raise TlsError("\n".join(problems), code="variables_invalid")
         refusal = dependents.refusal(hostvars, groups, self.options["leaving"]) if self.options["leaving"] else ""
         if refusal:
-            raise TlsError(refusal)
+            raise TlsError(refusal, code="host_has_dependents")
         return {"changed": False}
 
     def _set_by_playbook(self, variables: actions.Variables, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,5 +37,7 @@ class ActionModule(actions.Action):
                     seen[name] = self._templar.template(variables[name])
                 except inventory.UNRESOLVED as error:
                     if name not in given:  # else the check of the host finds it, too
-                        raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
+                        raise TlsError(
+                            f"{name}: {unresolved.explained(str(error))}", code="variable_unresolved"
+                        ) from error
         return inventory.set_by_playbook(seen, given)

@@ -19,4 +19,4 @@ class ActionModule(actions.Action):
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Raise TlsError with a line for each certificate that nobody would accept any more."""
         lines = rotation.consequences(self.options["refused"], variables["hostvars"], variables["groups"])
-        raise TlsError("\n".join(lines))
+        raise TlsError("\n".join(lines), code="certificates_would_be_refused")

@@ -35,7 +35,9 @@ class ActionModule(actions.Action):
         is_verified = not self._task.check_mode  # else there were no connections to try
         problems = rotation.unproven(variables["hostvars"], variables["groups"], is_verified=is_verified)
         if problems:
-            raise TlsError("\n".join(["No phase begins, because not everything is proven.", *problems]))
+            raise TlsError(
+                "\n".join(["No phase begins, because not everything is proven.", *problems]), code="rollover_not_proven"
+            )
 
 
 def _step(variables: actions.Variables, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def from_inventory(
     if own and not found:
         raise TlsError(
             "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
-            "There is nothing to verify connections to."
+            "There is nothing to verify connections to.",
+            code="servers_group_empty",
         )
     run = frozenset(hosts)
     elsewhere = [one for one in clients if not run or one.get("inventory_hostname") in run]
@@ -116,7 +117,9 @@ def expectations(
     """
     unknown = [kind for kind in refused if kind not in REFUSALS]
     if unknown:
-        raise TlsError(f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.")
+        raise TlsError(
+            f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
+        )
     firsts = {identity.os_user: identity for identity in reversed(identities)}
     usual = [(server, usual_name(server, fleet)) for server in fleet.servers]
     found = []

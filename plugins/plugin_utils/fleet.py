@@ -90,7 +90,8 @@ def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) 
         if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
             raise TlsError(
                 f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found "
-                f"{shown(one)}."
+                f"{shown(one)}.",
+                code="identity_not_dictionary",
             )
         home = str(one.get("home") or "")
         database = _database(one, default_database)

@@ -147,10 +147,12 @@ class Fleet:
                 try:
                     found.update({name: _used(source[name])} if name in source else {})
                 except TlsError as error:
-                    raise TlsError(f"{name}: {error.message}") from error
+                    raise TlsError(f"{name}: {error.message}", code=error.code) from error
                 except UNRESOLVED as error:
                     if name not in found or not _uses_hostvars(error):
-                        raise TlsError(f"{name}: {unresolved.explained(str(error))}") from error
+                        raise TlsError(
+                            f"{name}: {unresolved.explained(str(error))}", code="variable_unresolved"
+                        ) from error
         return found
 
 
@@ -170,7 +172,7 @@ def _used(value: Any) -> Any:
     if isinstance(value, Undefined):
         str(value)
     if isinstance(value, str) and unresolved.of_text(value):
-        raise TlsError(unresolved.of_text(value))
+        raise TlsError(unresolved.of_text(value), code="variable_unresolved")
     if isinstance(value, Mapping):
         return {key: _used(value[key]) for key in value}
     if isinstance(value, (list, tuple)):

@@ -38,8 +38,9 @@ def default(variable: str, name: str, inventory_dir: str | None, sources: Sequen
     """
     if host != "localhost":
         raise TlsError(
-            f"{variable}: not set, and the directory is on host {host}. Expected an absolute path on it. Set it, such "
-            f"as {variable}: /srv/{name}{_as_before(inventory_dir, name)}."
+            f"{variable}: not set, and the directory is on host {host}. Expected an absolute path on it.",
+            remedy=f"Set it, such as {variable}: /srv/{name}{_as_before(inventory_dir, name)}.",
+            code="directory_not_set",
         )
     beside = [one for one in dict.fromkeys(_beside(source, name) for source in sources) if one]
     before = os.path.join(inventory_dir, name) if inventory_dir else ""
@@ -48,7 +49,11 @@ def default(variable: str, name: str, inventory_dir: str | None, sources: Sequen
         return Place(beside[0])
     if has_before:
         return Place(before, _warning(variable, before, beside, sources))
-    raise TlsError(f"{variable}: not set, and {_uncertain(beside, sources)} Set it, such as {variable}: /srv/{name}.")
+    raise TlsError(
+        f"{variable}: not set, and {_uncertain(beside, sources)}",
+        remedy=f"Set it, such as {variable}: /srv/{name}.",
+        code="directory_not_set",
+    )
 
 
 def refuse_inside(variable: str, path: str, sources: Sequence[str]) -> None:
@@ -57,7 +62,8 @@ def refuse_inside(variable: str, path: str, sources: Sequence[str]) -> None:
     if source and not os.path.isdir(path):
         raise TlsError(
             f"{variable}: {path} would lie inside the inventory {source}, and Ansible would read its files as "
-            f"inventory. Expected a directory outside, such as {_beside(source, os.path.basename(path.rstrip('/')))}."
+            f"inventory. Expected a directory outside, such as {_beside(source, os.path.basename(path.rstrip('/')))}.",
+            code="directory_inside_inventory",
         )
 
 

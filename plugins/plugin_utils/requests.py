@@ -24,7 +24,8 @@ def complete(
     if foreign:
         raise TlsError(
             f"{host} asks for a certificate for {foreign[0]!r}, which is none of its identities in the inventory "
-            f"({', '.join(known) or 'it has none'}). Nothing is signed for it; see what runs on that host."
+            f"({', '.join(known) or 'it has none'}). Nothing is signed for it; see what runs on that host.",
+            code="request_not_an_identity",
         )
     return [
         {

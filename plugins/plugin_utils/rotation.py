@@ -85,9 +85,15 @@ def named(rotate: Any) -> list[str]:
 
 def _check(wanted: str, names: Sequence[str]) -> None:
     if wanted and wanted not in PHASES:
-        raise TlsError(f"postgres_ca_phase: expected {', '.join(PHASES)}, or nothing for all, found {shown(wanted)}.")
+        raise TlsError(
+            f"postgres_ca_phase: expected {', '.join(PHASES)}, or nothing for all, found {shown(wanted)}.",
+            code="phase_unknown",
+        )
     if not names or any(one not in AUTHORITIES for one in names):
-        raise TlsError(f"postgres_ca_rotate: expected a list of server and client, found {shown(list(names))}.")
+        raise TlsError(
+            f"postgres_ca_rotate: expected a list of server and client, found {shown(list(names))}.",
+            code="authority_unknown",
+        )
 
 
 def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate: Any, now: int) -> Step:

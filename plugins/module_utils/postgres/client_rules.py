@@ -20,12 +20,14 @@ def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
     for identity in (one for identities in lists for one in identities or ()):
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
-                f"{option('clients')}: expected dictionaries with role and os_user, found {shown(identity)}."
+                f"{option('clients')}: expected dictionaries with role and os_user, found {shown(identity)}.",
+                code="identity_not_dictionary",
             )
         named = identity.get("databases") or ["all"]
         if not isinstance(named, (list, tuple)):
             raise TlsError(
-                f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop]."
+                f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop].",
+                code="databases_invalid",
             )
         found.setdefault(str(identity["role"]), []).extend(named)
     return {role: _listed(set(names)) for role, names in sorted(found.items())}

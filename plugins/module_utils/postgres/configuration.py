@@ -23,7 +23,9 @@ def with_block(text: str, lines: str, path: str) -> str:
     """
     if _marks(lines) != (0, 0):
         raise TlsError(
-            f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself. Take them out."
+            f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself.",
+            remedy="Take them out.",
+            code="config_block_in_lines",
         )
     rest = _without_block(text, path)
     if not lines.strip():
@@ -90,6 +92,8 @@ def _without_block(text: str, path: str) -> str:
     if (begins, ends) != (1, 1) or found is None:
         raise TlsError(
             f"{path}: expected one pair of the lines '{BEGIN}' and '{END}', found {begins} and {ends}, or out of "
-            "order. Fix the markers by hand."
+            "order.",
+            remedy="Fix the markers by hand.",
+            code="config_block_broken",
         )
     return text[: found.start()] + text[found.end() :]

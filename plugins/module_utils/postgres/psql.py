@@ -88,7 +88,9 @@ class Administrator(NamedTuple):
             os.kill(self.pid, signal.SIGHUP)
         except OSError as error:
             raise TlsError(
-                f"{self.target}: no reload of process {self.pid}: {error.strerror}. Reload it by hand."
+                f"{self.target}: no reload of process {self.pid}: {error.strerror}.",
+                remedy="Reload it by hand.",
+                code="reload_failed",
             ) from error
 
     def try_to_signal(self) -> None:
@@ -120,9 +122,11 @@ class Administrator(NamedTuple):
         if done.status != 0:
             raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
-                f"{_last_line(done.errors)}. The server has to run, and pg_hba.conf has to let this role in over the "
+                f"{_last_line(done.errors)}.",
+                remedy="The server has to run, and pg_hba.conf has to let this role in over the "
                 f"socket (local ... peer); {option('login_user')} and {option('login_unix_socket')} choose "
-                "another way."
+                "another way.",
+                code="login_failed",
             )
         return done.output
 
@@ -153,7 +157,9 @@ def locate(port: int, socket_directory: str | None, role: str | None) -> Adminis
         f"{option('login_unix_socket')}."
     )
     raise UnreachableError(
-        f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}. {remedy}"
+        f"No PostgreSQL server was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}.",
+        remedy=remedy,
+        code="server_not_found",
     )
 
 

@@ -28,7 +28,7 @@ def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool 
     """
     for found in hba.problems(text, major, ident=ident, path=path):
         if found.line:  # 0: there is nothing in it, but there may be elsewhere
-            raise TlsError(f"{found.file or source} line {found.line}: {found.reason}.")
+            raise TlsError(f"{found.file or source} line {found.line}: {found.reason}.", code="rules_faulty")
 
 
 def refuse_unknown_maps(text: str, ident: str, major: int, source: str) -> None:
@@ -42,7 +42,9 @@ def refuse_unknown_maps(text: str, ident: str, major: int, source: str) -> None:
         if name and name not in maps:
             raise TlsError(
                 f"{source} line {rule.line.number}: map={name} names a map that pg_ident.conf does not have; the "
-                f"server would refuse everybody without saying why. Add it to {option('ident')}."
+                "server would refuse everybody without saying why.",
+                remedy=f"Add it to {option('ident')}.",
+                code="hba_unknown_map",
             )
 
 
@@ -57,8 +59,10 @@ def plaintext_error(rule: Rule, place: str) -> TlsError:
     """Return the error for a rule by which a connection without TLS could log in; ``place`` is where it stands."""
     return TlsError(
         f"{place} ({redaction.masked(rule.line.text).strip()}) lets connections without TLS in, but "
-        f"{option('plaintext')} is reject. Make it a rule of type hostssl, or set {option('plaintext')} to "
-        "allow and write rules of type hostnossl and method reject of your own."
+        f"{option('plaintext')} is reject.",
+        remedy=f"Make it a rule of type hostssl, or set {option('plaintext')} to "
+        "allow and write rules of type hostnossl and method reject of your own.",
+        code="plaintext_rule",
     )
 
 

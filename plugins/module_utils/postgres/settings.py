@@ -35,11 +35,16 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if not isinstance(value, (str, int, float)):
-        raise TlsError(f"{option('ssl_conf')}: expected a text, a number or a boolean, found {type(value).__name__}.")
+        raise TlsError(
+            f"{option('ssl_conf')}: expected a text, a number or a boolean, found {type(value).__name__}.",
+            code="setting_wrong_type",
+        )
     text = str(value)
     if re.search(r"[\0\r\n]", text):
         raise TlsError(
-            f"{option('ssl_conf')}: {shown(text)} holds a line break or a NUL; a setting is one line. Take it out."
+            f"{option('ssl_conf')}: {shown(text)} holds a line break or a NUL; a setting is one line.",
+            remedy="Take it out.",
+            code="line_break_in_value",
         )
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
@@ -52,17 +57,23 @@ def parse(text: str) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if not match:
-            raise TlsError(f"ssl.conf line {number}: expected NAME = VALUE, found {shown(line)}. Correct the template.")
+            raise TlsError(
+                f"ssl.conf line {number}: expected NAME = VALUE, found {shown(line)}.",
+                remedy="Correct the template.",
+                code="ssl_conf_syntax",
+            )
         if re.search(r"(?<!\\)(?:\\\\)*\\[^\\']", match.group(2)):
             raise TlsError(
-                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {shown(line)}. "
-                "Write the character itself."
+                f"ssl.conf line {number}: found an escape other than \\\\ and \\' in {shown(line)}.",
+                remedy="Write the character itself.",
+                code="ssl_conf_syntax",
             )
         name, value = match.group(1).lower(), _unquoted(match.group(2))
         if name in settings:
             raise TlsError(
                 f"ssl.conf line {number}: {name} is set a second time. "
-                f"Files, ssl and ssl_crl_file have one line of their own; take others out of {option('ssl_conf')}."
+                f"Files, ssl and ssl_crl_file have one line of their own; take others out of {option('ssl_conf')}.",
+                code="setting_repeated",
             )
         settings[name] = value
     return settings
@@ -104,7 +115,9 @@ def fitted(text: str, major: int) -> str:
         if not curves:
             raise TlsError(
                 f"{option('ssl_conf')}: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 "
-                "it takes one elliptic curve. Add prime256v1 to the list."
+                "it takes one elliptic curve.",
+                remedy="Add prime256v1 to the list.",
+                code="curve_unusable",
             )
         value = curves[0]
     own = "ssl_groups" if major >= 18 else "ssl_ecdh_curve"
@@ -123,8 +136,9 @@ def check(settings: dict[str, str], state: ServerState, directory: str, *, has_l
     for name, value in settings.items():
         if name not in known:
             raise TlsError(
-                f"{option('ssl_conf')}: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}. "
-                "Correct the name or leave it out."
+                f"{option('ssl_conf')}: PostgreSQL {state.major} has no setting {name!r}. It knows {', '.join(known)}.",
+                remedy="Correct the name or leave it out.",
+                code="setting_unknown",
             )
         _check_value(name, value, state.settings[name])
     required = {name: f"{directory}/current/{file}" for name, file in GENERATION_FILES.items()}
@@ -133,7 +147,9 @@ def check(settings: dict[str, str], state: ServerState, directory: str, *, has_l
     for name, value in {"ssl": "on", **required}.items():
         if normal(settings.get(name, ""), state.settings[name]) != value:
             raise TlsError(
-                f"ssl.conf: expected {name} = {value!r}, found {settings.get(name)!r}. Correct the template."
+                f"ssl.conf: expected {name} = {value!r}, found {settings.get(name)!r}.",
+                remedy="Correct the template.",
+                code="setting_missing",
             )
 
 
@@ -145,7 +161,9 @@ def refuse_protocols(settings: dict[str, str], state: ServerState, included: str
     if least > most > "":  # the names of the protocols are in the order of the alphabet
         raise TlsError(
             f"ssl_min_protocol_version is {least!r}, above ssl_max_protocol_version {most!r}: the server would not "
-            f"take that. Choose a range in {option('ssl_conf')}."
+            "take that.",
+            remedy=f"Choose a range in {option('ssl_conf')}.",
+            code="protocol_range_empty",
         )
 
 
@@ -172,7 +190,8 @@ def refuse_overrides(settings: dict[str, str], state: ServerState, included: str
         raise TlsError(
             "Settings are overridden outside the files of this collection: "
             + " ".join(overrides)
-            + _kept_meanwhile(state, included)
+            + _kept_meanwhile(state, included),
+            code="settings_overridden",
         )
 
 
@@ -227,14 +246,19 @@ def _coming(name: str, settings: dict[str, str], state: ServerState, included: s
 
 def _check_value(name: str, value: str, setting: Setting) -> None:
     if setting.type == "bool" and value.lower() not in _BOOLEANS:
-        raise TlsError(f"{option('ssl_conf')}: {name} is {shown(value)}, expected on or off.")
+        raise TlsError(
+            f"{option('ssl_conf')}: {name} is {shown(value)}, expected on or off.", code="setting_value_invalid"
+        )
     if setting.type == "enum" and normal(value, setting) not in (setting.choices or []):
         choices = ", ".join(repr(choice) for choice in setting.choices or [])
-        raise TlsError(f"{option('ssl_conf')}: {name} is {shown(value)}, expected one of {choices}.")
+        raise TlsError(
+            f"{option('ssl_conf')}: {name} is {shown(value)}, expected one of {choices}.", code="setting_value_invalid"
+        )
     if setting.context != "sighup":
         raise TlsError(
-            f"{option('ssl_conf')}: {name} takes effect only by a restart; this collection never restarts. "
-            "Leave it out, and set it in postgresql.conf before a restart of yours."
+            f"{option('ssl_conf')}: {name} takes effect only by a restart; this collection never restarts.",
+            remedy="Leave it out, and set it in postgresql.conf before a restart of yours.",
+            code="setting_needs_restart",
         )
 
 

@@ -134,8 +134,10 @@ def local_addresses(listen_addresses: str) -> list[str]:
     if not found:
         raise TlsError(
             "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-            "protect. Take it out of the managed servers. Or set listen_addresses to the addresses that its clients "
-            "use, and restart the server yourself."
+            "protect.",
+            remedy="Take it out of the managed servers. Or set listen_addresses to the addresses that its clients "
+            "use, and restart the server yourself.",
+            code="listen_addresses_empty",
         )
     # An address that moves between hosts may be at another one, where another server answers.
     return sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
@@ -174,6 +176,7 @@ def _joined(lists: list[list[dict[str, Any]] | None]) -> list[dict[str, Any]]:
 def no_superuser(administrator: Administrator) -> TlsError:
     """Return the error for a role that sees too little."""
     return TlsError(
-        f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one. "
-        f"Name a superuser in {option('login_user')}."
+        f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one.",
+        remedy=f"Name a superuser in {option('login_user')}.",
+        code="login_user_not_superuser",
     )

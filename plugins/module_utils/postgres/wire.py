@@ -75,7 +75,9 @@ def connected(endpoint: Endpoint) -> Iterator[socket.socket]:
     try:
         connection = socket.create_connection((endpoint.host, endpoint.port), timeout=endpoint.timeout)
     except (OSError, ValueError, OverflowError) as error:  # ValueError: what cannot be a host name at all
-        raise TlsError(f"{endpoint}: no TCP connection to the PostgreSQL server: {error}.") from error
+        raise TlsError(
+            f"{endpoint}: no TCP connection to the PostgreSQL server: {error}.", code="connection_failed"
+        ) from error
     with connection:
         # Else a goodbye right behind the handshake waits 40 ms for the acknowledgment that the other side delays
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -101,10 +103,13 @@ def encrypted(
             name.encode("idna")  # where Python 3.11 fails at this in the next line, it leaves the connection open
             session = context.wrap_socket(connection, server_hostname=name)
         except (OSError, ValueError) as error:  # an SSLError is an OSError
-            raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.") from error
+            raise TlsError(f"{endpoint}: the TLS handshake failed: {error}.", code="handshake_failed") from error
         with session:  # wrapping took the connection over; closing that would not close this
             if direct and session.selected_alpn_protocol() != _ALPN:
-                raise TlsError(f"{endpoint}: something answers with TLS, but not as a PostgreSQL server (no ALPN).")
+                raise TlsError(
+                    f"{endpoint}: something answers with TLS, but not as a PostgreSQL server (no ALPN).",
+                    code="server_not_postgresql",
+                )
             try:
                 yield session
             finally:
@@ -138,7 +143,9 @@ def log_in(connection: socket.socket, user: str, database: str) -> str:
         kind = _exactly(connection, 1)
         body = _exactly(connection, min(struct.unpack("!i", _exactly(connection, 4))[0] - 4, _LONGEST_MESSAGE))
     except OSError as error:
-        raise TlsError(f"The server broke the connection during the start of a session: {error}.") from error
+        raise TlsError(
+            f"The server broke the connection during the start of a session: {error}.", code="connection_broken"
+        ) from error
     if kind == b"E":
         fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part}
         raise RefusedError(fields.get(b"C", ""), fields.get(b"M", ""))
@@ -151,14 +158,16 @@ def _ask_for_tls(connection: socket.socket, endpoint: Endpoint) -> None:
         connection.sendall(_SSL_REQUEST)
         answer = connection.recv(2)  # two, to notice bytes that somebody put before the handshake (CVE-2021-23222)
     except OSError as error:
-        raise TlsError(f"{endpoint}: no answer to the request for TLS: {error}.") from error
+        raise TlsError(f"{endpoint}: no answer to the request for TLS: {error}.", code="tls_answer_missing") from error
     if answer == b"N":
         raise TlsError(
-            f"{endpoint}: the server answers, but offers no TLS (ssl is off, or its TLS files did not load)."
+            f"{endpoint}: the server answers, but offers no TLS (ssl is off, or its TLS files did not load).",
+            code="tls_not_offered",
         )
     if answer != b"S":
         raise TlsError(
-            f"{endpoint}: expected one byte, S or N, in answer to the request for TLS; found {answer[:1]!r}."
+            f"{endpoint}: expected one byte, S or N, in answer to the request for TLS; found {answer[:1]!r}.",
+            code="tls_answer_unexpected",
         )
 
 

@@ -23,7 +23,7 @@ def write(directory: str, learned: facts.Learned, now: int, *, is_dry: bool) -> 
     The last report.json is what is remembered of earlier looks. A dry run writes nothing. Raises TlsError, OSError.
     """
     if not directory.startswith("/"):
-        raise TlsError(f"directory: {directory!r}, expected an absolute path.")
+        raise TlsError(f"directory: {directory!r}, expected an absolute path.", code="path_not_absolute")
     directory = os.path.normpath(directory)
     if is_dry:
         return facts.report(learned, _before(directory), now)
@@ -54,6 +54,8 @@ def _before(directory: str) -> dict[str, Any]:
     if problem:
         raise TlsError(
             f"{path}: expected the last report, found something else ({problem}). It holds who was seen in earlier "
-            "looks. Restore it, or rename it to begin anew."
+            "looks.",
+            remedy="Restore it, or rename it to begin anew.",
+            code="report_damaged",
         )
     return found

@@ -34,7 +34,9 @@ def probe(endpoint: wire.Endpoint, wanted: Wanted, now: int, *, direct: bool = F
     """
     names.refuse_port(endpoint.port, "port")
     if not 0 < endpoint.timeout <= _LONGEST_WAIT:
-        raise TlsError(f"timeout: found {endpoint.timeout:g} s, expected 1 to {_LONGEST_WAIT} s.")
+        raise TlsError(
+            f"timeout: found {endpoint.timeout:g} s, expected 1 to {_LONGEST_WAIT} s.", code="timeout_out_of_range"
+        )
     expected = [names.parse(name, "names") for name in wanted.names]
     context = _verifying_context(wanted.roots) if wanted.roots else None
     shown = wire.observe(endpoint, direct=direct)
@@ -47,7 +49,7 @@ def probe(endpoint: wire.Endpoint, wanted: Wanted, now: int, *, direct: bool = F
     if context is not None:
         faults += _unverified(endpoint, context, direct=direct)
     if faults:
-        raise TlsError(f"{endpoint}: {' '.join(faults)}", **facts)
+        raise TlsError(f"{endpoint}: {' '.join(faults)}", code="endpoint_not_as_wanted", **facts)
     return facts
 
 

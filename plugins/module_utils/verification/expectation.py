@@ -64,11 +64,16 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
     if not host or host[0] in "/@" or "," in host:
         raise TlsError(
             f"{option}.host: {shown(host)} is no host name or address. A Unix socket would ignore sslmode, "
-            "and a list would hide which host answered."
+            "and a list would hide which host answered.",
+            code="host_invalid",
         )
     for name, value in given.items():
         if isinstance(value, str) and not value.isprintable():
-            raise TlsError(f"{option}.{name}: {shown(value)} has control characters or invisible ones. Take them out.")
+            raise TlsError(
+                f"{option}.{name}: {shown(value)} has control characters or invisible ones.",
+                remedy="Take them out.",
+                code="control_characters_in_value",
+            )
     refuse_port(given.get("port", 5432), f"{option}.port")
     listed = given.get("certificates") or ()
     given["certificates"] = tuple(identity.known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
@@ -87,7 +92,10 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
     }
     found = Expectation(**{**defaults, **given})
     if (found.expect == "refused") != bool(found.kind):
-        raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.")
+        raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.", code="kind_unexpected")
     if found.kind == "another_role" and found.role == found.certificate_role:
-        raise TlsError(f"{option}: kind=another_role needs a certificate_role other than role ({role!r}).")
+        raise TlsError(
+            f"{option}: kind=another_role needs a certificate_role other than role ({role!r}).",
+            code="certificate_role_missing",
+        )
     return found

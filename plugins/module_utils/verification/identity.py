@@ -42,7 +42,8 @@ def known(options: Mapping[str, Any], option: str) -> Known:
         not_before = clock.seconds(start) if start else 0
     except ValueError:
         raise TlsError(
-            f"{option}.not_before: expected a time such as 2026-01-31T00:00:00Z, found {shown(start)}."
+            f"{option}.not_before: expected a time such as 2026-01-31T00:00:00Z, found {shown(start)}.",
+            code="time_invalid",
         ) from None
     serial = (options.get("serial") or "").lower().lstrip("0")
     return Known(options["server"], frozenset(options.get("names") or ()), serial, not_before)

@@ -77,7 +77,9 @@ def load() -> Library:
     except ImportError as error:  # a Python that was built without libffi
         raise TlsError(
             f"{sys.executable} cannot load libpq, PostgreSQL's client library: {error}. Connections are verified with "
-            "it. Let ansible_python_interpreter name the distribution's own Python."
+            "it.",
+            remedy="Let ansible_python_interpreter name the distribution's own Python.",
+            code="libpq_not_loadable",
         ) from error
     faults = []
     for path in (NAME, *_beside_psql()):
@@ -87,8 +89,10 @@ def load() -> Library:
             faults.append(str(error))
     raise TlsError(
         f"libpq, PostgreSQL's client library, could not be loaded: {'; '.join(faults)}. Connections are verified with "
-        "it. Install it (Debian: libpq5, RPM family: libpq or postgresql-libs). If it is there, the Python of "
-        "ansible_python_interpreter may be unable to load it: name the distribution's own."
+        "it.",
+        remedy="Install it (Debian: libpq5, RPM family: libpq or postgresql-libs). If it is there, the Python of "
+        "ansible_python_interpreter may be unable to load it: name the distribution's own.",
+        code="libpq_not_loadable",
     )
 
 

@@ -79,15 +79,19 @@ def _presented(one: Expectation, own: Files) -> Presented | None:
     """
     for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
         if not os.path.exists(path):
-            raise TlsError(f"{path} does not exist for OS user {one.os_user} (module client makes it)")
+            raise TlsError(
+                f"{path} does not exist for OS user {one.os_user} (module client makes it)", code="client_file_missing"
+            )
         if not os.path.isfile(path):
-            raise TlsError(f"{path} cannot be read: expected a regular file")  # libpq would hang on a pipe
+            raise TlsError(  # libpq would hang on a pipe
+                f"{path} cannot be read: expected a regular file", code="client_file_unreadable"
+            )
     if one.certificate == "none":
         return None
     try:
         content = files.read(own.certificate) or b""
     except OSError as error:
-        raise TlsError(f"{own.certificate} cannot be read: {error.strerror}") from error
+        raise TlsError(f"{own.certificate} cannot be read: {error.strerror}", code="client_file_unreadable") from error
     return Presented(one.certificate_role, read_pem(content.decode("ascii", "replace"), own.certificate)[0].serial)
 
 

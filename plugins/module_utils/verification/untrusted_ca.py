@@ -81,4 +81,6 @@ def _openssl(*arguments: str) -> None:
     done = run([find("openssl", "to make certificates that must be refused"), *arguments], stdin=_EXTENSIONS)
     if done.status != 0:
         lines = [line for line in done.errors.splitlines() if line.strip()] or ["no message"]
-        raise TlsError(f"openssl {arguments[0]} could not make a throw-away certificate: {lines[-1]}")
+        raise TlsError(
+            f"openssl {arguments[0]} could not make a throw-away certificate: {lines[-1]}", code="openssl_failed"
+        )

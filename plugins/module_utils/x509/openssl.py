@@ -80,5 +80,5 @@ def _openssl(arguments: list[str], stdin: str, action: str, user: Account | None
     done = run([command, *arguments], user=user, stdin=stdin, timeout=120.0)
     if done.status != 0 or not done.output:
         lines = [line for line in done.errors.splitlines() if line.strip()] or ["no message"]
-        raise TlsError(f"openssl could not {action}: {lines[-1]}")
+        raise TlsError(f"openssl could not {action}: {lines[-1]}", code="openssl_failed")
     return done.output

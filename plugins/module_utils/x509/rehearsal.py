@@ -30,6 +30,7 @@ def _load(context: ssl.SSLContext, pair: Pair) -> None:
         raise TlsError(
             f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}.",
             remedy="Run with renew for a new pair.",
+            code="key_mismatch",
         ) from error
 
 
@@ -51,7 +52,9 @@ def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
         context.load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as error:
         raise TlsError(
-            f"{source}: expected PEM certificates of authorities, found: {reason(error)}. Correct it."
+            f"{source}: expected PEM certificates of authorities, found: {reason(error)}.",
+            remedy="Correct it.",
+            code="authorities_unreadable",
         ) from error
     context.verify_mode = ssl.CERT_REQUIRED
 
@@ -70,7 +73,9 @@ def check_revocations(context: ssl.SSLContext, lists: str, source: str) -> None:
         context.load_verify_locations(cafile=f"/proc/self/fd/{descriptor}")
     except (ssl.SSLError, OSError) as error:
         raise TlsError(
-            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found: {reason(error)}. Correct it."
+            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found: {reason(error)}.",
+            remedy="Correct it.",
+            code="crl_unreadable",
         ) from error
     finally:
         os.close(descriptor)
@@ -89,8 +94,9 @@ def server_context(pair: Pair, trusted_clients: str = "", ciphers: str = "") -> 
             context.set_ciphers(ciphers)
         except ssl.SSLError as error:
             raise TlsError(
-                f"ssl_ciphers: {ciphers!r} is no cipher list that OpenSSL accepts: {reason(error)}. "
-                "Correct it (openssl ciphers -v lists what it knows)."
+                f"ssl_ciphers: {ciphers!r} is no cipher list that OpenSSL accepts: {reason(error)}.",
+                remedy="Correct it (openssl ciphers -v lists what it knows).",
+                code="ssl_ciphers_invalid",
             ) from error
     return context
 
@@ -121,7 +127,9 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) 
         if not waiting:
             break
     else:
-        raise TlsError(f"The rehearsal of the handshake{_for(name)} did not come to an end.")
+        raise TlsError(
+            f"The rehearsal of the handshake{_for(name)} did not come to an end.", code="handshake_unfinished"
+        )
     _read_refusal(sides[0])
 
 
@@ -137,6 +145,7 @@ def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
             f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}.",
             remedy="Nothing live was touched. Settings, certificate, names and trusted authorities have to fit "
             "together.",
+            code="handshake_failed",
         ) from error
     return True
 
@@ -156,4 +165,5 @@ def _read_refusal(client: ssl.SSLObject) -> None:
             f"The rehearsed server refuses the client's certificate: {reason(error)}.",
             remedy="Nothing live was touched. The authorities that servers trust for clients have to include the one "
             "that issued it.",
+            code="client_certificate_refused",
         ) from error

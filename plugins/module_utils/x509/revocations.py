@@ -69,14 +69,17 @@ def read_pem(text: str, source: str) -> list[RevocationList]:
     blocks = _CRL.findall(content)
     if len(blocks) != content.count(b"-----BEGIN X509 CRL-----") or (content.strip() and not blocks):
         raise TlsError(
-            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found {_glimpse(text)}. Give each whole, "
-            "from its BEGIN to its END line, and no key."
+            f"{source}: expected lists of revoked certificates (CRLs) in PEM, found {_glimpse(text)}.",
+            remedy="Give each whole, from its BEGIN to its END line, and no key.",
+            code="crl_not_pem",
         )
     try:
         return [_read(base64.b64decode(b"".join(block.split()), validate=True)) for block in blocks]
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
         raise TlsError(
-            f"{source}: the list of revoked certificates in it is damaged ({error}). Copy it anew."
+            f"{source}: the list of revoked certificates in it is damaged ({error}).",
+            remedy="Copy it anew.",
+            code="crl_damaged",
         ) from error
 
 
@@ -112,13 +115,17 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
             raise TlsError(
                 f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is good from "
                 f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With it "
-                "every certificate would be refused. Run site.yml, which makes a new list, or correct the clock."
+                "every certificate would be refused.",
+                remedy="Run site.yml, which makes a new list, or correct the clock.",
+                code="crl_not_current",
             )
     for authority in authorities:
         if not any(one.is_of(authority) for one in lists):
             raise TlsError(
                 f"{source}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
-                "Whoever has a certificate below it would be refused. Give a list of every trusted authority."
+                "Whoever has a certificate below it would be refused.",
+                remedy="Give a list of every trusted authority.",
+                code="crl_missing",
             )
 
 
@@ -146,8 +153,10 @@ def refuse_to_forget(
         raise TlsError(
             f"{source}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, and those "
             "that are to take their place do not: whoever has the keys would be let in again. The directory of the "
-            "authorities is older than these lists. Restore its newest backup, or revoke them once more: "
-            f"{option('certificate_authority.revoked')}: [{entries}]. Then rerun. Nothing was changed on this host."
+            "authorities is older than these lists.",
+            remedy="Restore its newest backup, or revoke them once more: "
+            f"{option('certificate_authority.revoked')}: [{entries}]. Then rerun. Nothing was changed on this host.",
+            code="revocations_lost",
         )
 
 

@@ -21,8 +21,9 @@ def explained(name: str, place: str) -> Iterator[None]:
         yield
     except TlsError as error:
         raise TlsError(
-            f"{place}: generation {name}, the one before, cannot come back; nothing was changed. {error.message} "
-            "Go forward instead: correct what is declared, then run site.yml.",
+            f"{place}: generation {name}, the one before, cannot come back; nothing was changed. {error.message}",
+            remedy="Go forward instead: correct what is declared, then run site.yml.",
+            code=error.code,
             **error.details,
         ) from error
 
@@ -30,15 +31,20 @@ def explained(name: str, place: str) -> Iterator[None]:
 def refuse_dates(leaf: Certificate, file: str, now: int) -> None:
     """Raise TlsError unless a certificate is valid ``now`` (Unix seconds)."""
     if now >= leaf.not_after:
-        raise TlsError(f"{file}: its certificate expired {in_words(now - leaf.not_after)} ago.")
+        raise TlsError(
+            f"{file}: its certificate expired {in_words(now - leaf.not_after)} ago.", code="certificate_expired"
+        )
     if now < leaf.not_before:
-        raise TlsError(f"{file}: its certificate is not valid for another {in_words(leaf.not_before - now)}.")
+        raise TlsError(
+            f"{file}: its certificate is not valid for another {in_words(leaf.not_before - now)}.",
+            code="certificate_not_yet_valid",
+        )
 
 
 def refuse_revoked(leaf: Certificate, file: str, revoked: Sequence[str]) -> None:
     """Raise TlsError for a certificate whose serial number (hexadecimal) is among those that are revoked."""
     if f"{leaf.serial:x}" in revoked:
-        raise TlsError(f"{file}: its certificate, serial {leaf.serial:x}, is revoked.")
+        raise TlsError(f"{file}: its certificate, serial {leaf.serial:x}, is revoked.", code="certificate_revoked")
 
 
 def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now: int) -> None:
@@ -55,5 +61,6 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
     if lost:
         raise TlsError(
             f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
-            f"from there would be shut out. Is {option('certificate_authority.directory')} the right one?"
+            f"from there would be shut out. Is {option('certificate_authority.directory')} the right one?",
+            code="trusted_authority_lost",
         )
