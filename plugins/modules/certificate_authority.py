@@ -449,7 +449,10 @@ UNRECORDED = {
     "type": "list",
     "elements": "dict",
     "default": [],
-    "options": {"id": {"type": "str", "required": True}, "certificate": {"type": "str", "required": True}},
+    "options": {
+        "id": {"type": "str", "required": True},
+        "certificate": {"type": "str", "required": True, "no_log": True},
+    },
 }
 
 
@@ -523,7 +526,7 @@ def main() -> None:
         required_by={"drop_confirmed": "drop"},
         supports_check_mode=True,
     )
-    hide_secrets(module)
+    hide_secrets(module, "unrecorded")  # PEM, where a private key may be among it
     if not library.is_usable():
         module.fail_json(
             msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM

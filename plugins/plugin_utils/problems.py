@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import outside
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     known_settings,
     lexer,
@@ -19,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
     settings,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, places
 
 Check = Callable[[], object]
@@ -142,12 +143,8 @@ def _authorities(variables: Mapping[str, Any], option: str) -> None:
             "none."
         )
     pem = str(given)
-    for one in certificate.read_option(pem, option) if pem.strip() else []:
-        if not one.is_ca:
-            raise TlsError(
-                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. Take it "
-                "out."
-            )
+    if pem.strip():
+        spec.anchors(pem, option)
 
 
 def _setting(name: str, value: object) -> None:

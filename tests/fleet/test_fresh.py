@@ -64,8 +64,8 @@ def test_bad_input_is_refused_before_any_file_changes(fleet: Any, foreseen: dict
     run = fleet.playbook("-e", '{"postgres_server_hba": [{"user": "app", "methd": "cert"}]}')
     assert run.status == 2
     assert "postgres_server_hba[0]: the rule has no method. Found user, methd; add method." in run.output
-    run = fleet.playbook("-e", '{"postgres_server_names": ["data_base.example"]}')
+    run = fleet.playbook("-e", '{"postgres_server_names": ["data+base.example"]}')
     assert run.status == 2
-    assert "names: 'data_base.example' is neither a DNS name nor an IP address" in run.output
+    assert "names: 'data+base.example' is neither a DNS name nor an IP address" in run.output
     after = {host: fleet.output(host, "sh", "-c", LISTING) for host in SERVERS}
     assert after == {host: foreseen["before"][host] for host in SERVERS}

@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.tests.servers import TODAY, Server
     ("options", "message"),
     [
         ({"names": []}, "names: no names were given"),
-        ({"names": ["a_b"]}, "names: 'a_b' is neither a DNS name nor an IP address"),
+        ({"names": ["a+b"]}, "names: 'a+b' is neither a DNS name nor an IP address"),
         ({"hba": "hostssl all app all\n"}, "line 1: the rule has no method"),
         ({"hba": "hostssl all app all cert clintname=DN\n"}, "method cert has no option 'clintname'"),
         ({"hba": "hostsl all app all cert\n"}, "type 'hostsl' is unknown"),

@@ -61,7 +61,7 @@ def _lines(found: Lineage, shown: Sequence[Mapping[str, Any]], now: int) -> Iter
     issuers = {one.issuing.subject_key_id: one.issuing for one in found.trusted}
     for one in shown:
         with contextlib.suppress(TlsError):  # text of a host that is no certificate
-            leaf = certificate.read_pem(str(one["certificate"]), "certificate")[0]
+            leaf = certificate.read_option(str(one["certificate"]), "certificate")[0]
             issuer = issuers.get(leaf.authority_key_id)
             if issuer is not None and leaf.not_after > now and not leaf.is_ca and issuing.is_signed_by(leaf, issuer):
                 host = str(one["id"]).partition("/")[0]

@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 
@@ -63,7 +64,8 @@ def converge(
     for transaction in transactions:
         with explained(transaction.user), acting_as(transaction.user):
             transaction.refuse_unfit()
-    done, failed, warnings = [], [], []
+    done, failed = [], []
+    warnings = anchor_warnings(target.roots, "postgres_client_extra_roots", now)
     for transaction in transactions:
         try:
             with explained(transaction.user), acting_as(transaction.user):

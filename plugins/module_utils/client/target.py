@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
+    anchors,
     authorities,
     refuse_without_root,
     serials,
@@ -101,8 +102,8 @@ def _lists(crls: str, roots: str) -> str:
 
 
 def _with_root(pem: str, option: str, now: int) -> list[Certificate]:
-    """Return the authorities of an option, one of which is a root that is valid now. Raises TlsError."""
-    found = authorities(pem, option)
+    """Return what is trusted by an option, one of which is a root that is valid now. Raises TlsError."""
+    found = anchors(pem, option)
     refuse_without_root(found, option, now)
     return found
 

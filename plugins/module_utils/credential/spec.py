@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
@@ -70,12 +71,55 @@ def authorities(pem: str, option: str) -> list[Certificate]:
     return found
 
 
+def anchors(pem: str, option: str) -> list[Certificate]:
+    """Return the certificates in an option that somebody trusts. Raises TlsError for a leaf of somebody else's.
+
+    OpenSSL trusts a self-signed leaf, too, for itself alone, as Debian's ssl-cert-snakeoil is one.
+    """
+    found = read_option(pem, option)
+    for one in found:
+        if not (one.is_ca or one.is_self_signed):
+            raise TlsError(
+                f"{option}: expected certificates of authorities, or self-signed ones, found one of "
+                f"{one.common_name!r}, a leaf. Take it out."
+            )
+    return found
+
+
+def plain_pem(found: Sequence[Certificate]) -> str:
+    """Return certificates as one PEM text with nothing else in it."""
+    return "".join(one.pem for one in found)
+
+
+def anchor_warnings(found: Sequence[Certificate], option: str, now: int) -> list[str]:
+    """Return what is trusted to no effect at the time ``now`` (Unix seconds), in words."""
+    warnings = [
+        f"{option}: {_named(one)} is valid from {instant(one.not_before)} to {instant(one.not_after)} only. Now "
+        "OpenSSL refuses it, and whatever it has signed. It stays trusted all the same. Take it out, or replace it."
+        for one in found
+        if not one.not_before <= now < one.not_after
+    ]
+    first: dict[bytes, Certificate] = {}
+    for one in found:
+        is_vague = not (one.is_ca or one.authority_key_id) and one.not_before <= now < one.not_after
+        if is_vague and first.setdefault(one.subject, one).der != one.der:
+            warnings.append(
+                f"{option}: {_named(one)} has the same name as a self-signed certificate before it, and OpenSSL looks "
+                "only at the first one. Put the one in use first, or make one of them anew under another name."
+            )
+    return warnings
+
+
+def _named(one: Certificate) -> str:
+    return repr(one.common_name) if one.common_name else f"the certificate with serial number {one.serial:x}"
+
+
 def refuse_without_root(found: Sequence[Certificate], option: str, now: int) -> None:
     """Raise TlsError, naming ``option``, when no root among ``found`` is valid ``now`` (Unix seconds).
 
     libpq and OpenSSL trust nothing else.
     """
-    if not any(one.is_self_issued and one.not_before <= now < one.not_after for one in found):
+    if not any(one.is_self_signed and one.not_before <= now < one.not_after for one in found):
         raise TlsError(
             f"{option}: expected at least one self-signed root that is valid now, found "
             f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchors
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
@@ -68,4 +68,4 @@ def files_to_stage(
 
 def fitting(chain: Sequence[Certificate], target: Target, now: int) -> list[Certificate]:
     """Return a chain (leaf first) as clients get on with it that trust the roots of the target."""
-    return chains.fitting(chain, target.issuing, authorities(target.roots, "roots"), now)
+    return chains.fitting(chain, target.issuing, anchors(target.roots, "roots"), now)

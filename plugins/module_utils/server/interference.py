@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
@@ -23,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 if TYPE_CHECKING:
@@ -133,11 +134,12 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
             )
 
 
-def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> list[str]:
-    """Return what does not stop a run with this plan, but will cost somebody something, in words."""
+def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: int) -> list[str]:
+    """Return what does not stop a run with this plan, but will cost somebody something. ``now`` is in Unix seconds."""
     included = f"{target.directory}/current/{CONF}"
     broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
-    found = [
+    found = names.underscored(target.names, "postgres_server_names")
+    found += [
         f"{fault}. The server still uses what it loaded before, but would not start again. Fix or remove that line."
         if fault.name == "pg_hba.conf"
         else f"{fault}. The server still uses the maps that it loaded before; a start would leave it without any. "
@@ -172,6 +174,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts) -> li
             f"{option('extra_trusted_clients')}: certificates of {named} log in like those of this collection; a "
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
+        found += anchor_warnings(target.extra_trusted, "postgres_server_extra_trusted_clients", now)
     return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchors
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
@@ -90,7 +90,7 @@ class RollBack(Transaction):
             rollback_checks.refuse_dates(leaf, CERTIFICATE, self.now)
             rollback_checks.refuse_revoked(leaf, CERTIFICATE, self.target.revoked)
             trusted = contents[TRUSTED].decode("ascii", "replace")
-            roots = authorities(self.target.trusted_clients, "trusted_clients")
+            roots = anchors(self.target.trusted_clients, "trusted_clients")
             rollback_checks.refuse_lost_trust(trusted, roots, TRUSTED, self.now)
             self.target = _as_in(self.target, contents)
             plan = plan_back(found, contents, self.target, in_use or "", name)

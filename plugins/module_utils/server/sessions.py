@@ -74,6 +74,8 @@ class SessionFacts(NamedTuple):
 def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     """Return what module session_info says for its options; ``now`` is in Unix seconds. Raises TlsError."""
     refuse_port(options["port"], "port")
+    for option in ("issuing", "client_issuing"):
+        certificate.refuse_private_key(options[option] or "", option)
     wanted, issuing = _wish(options), options["client_issuing"]
     in_force = InForce(
         {role: spec.serials(found, f"client_serials: {role}") for role, found in options["client_serials"].items()},

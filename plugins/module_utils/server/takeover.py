@@ -9,7 +9,7 @@ import os
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchors
 from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
@@ -53,7 +53,7 @@ def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -
     """Return a warning of the authority by which clients verify the server now, and its new certificate not."""
     if chain[0].is_self_issued and os.path.basename(own.certificate) == _SNAKEOIL:
         return []
-    roots = authorities(target.roots, "roots")
+    roots = anchors(target.roots, "roots")
     root = _root_of(chain, [*target.issuing, *roots])
     if root in (one.subject for one in roots):
         return []

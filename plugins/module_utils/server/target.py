@@ -12,7 +12,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
+    anchors,
     authorities,
+    plain_pem,
     refuse_without_root,
     serials,
 )
@@ -86,25 +88,24 @@ class Target(NamedTuple):
     @property
     def offer(self) -> Offer:
         """Return what issues servers' certificates, and the roots that clients trust for them."""
-        return Offer(self.issuing, authorities(self.roots, "roots"))
+        return Offer(self.issuing, anchors(self.roots, "roots"))
 
 
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
     refuse_port(options["port"], "port")
-    for option in ("roots", "trusted_clients"):
-        authorities(options[option], option)
+    roots, trusted = (anchors(options[option], option) for option in ("roots", "trusted_clients"))
     for option in ("crls", "certificate"):
         certificate.refuse_private_key(options[option] or "", option)
     extra = options["extra_trusted_clients"]
-    extra_trusted = authorities(extra, "extra_trusted_clients") if extra.strip() else []
+    extra_trusted = anchors(extra, "extra_trusted_clients") if extra.strip() else []
     renew_before = options["renew_before"]
     return Target(
         directory=_directory(options),
         names=parse_all(options["names"], "names"),
         key_type=options["key_type"],
-        roots=options["roots"],
-        trusted_clients=options["trusted_clients"] + "".join(one.pem for one in extra_trusted),
+        roots=plain_pem(roots),
+        trusted_clients=plain_pem([*trusted, *extra_trusted]),
         extra_trusted=extra_trusted,
         crls=options["crls"] + (revocations.blocks(extra) if options["crls"] and "X509 CRL" in extra else ""),
         revoked=serials(options["revoked"], "revoked"),

@@ -118,7 +118,7 @@ class Transaction:
         return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
-        found = [*self.notes, *interference.warnings(plan, self.target, self.state, self.texts)]
+        found = [*self.notes, *interference.warnings(plan, self.target, self.state, self.texts, self.now)]
         if self.chain and self.store.current() is None:
             own = native_tls.NativeTls(self.state, f"{self.store.current_link}/{CONF}")
             found += takeover.warnings(self.chain, self.target, own)

@@ -22,7 +22,8 @@ _SUBJECT_KEY_ID, _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.14", "2.5.29.17
 _EXTENDED_KEY_USAGE = "2.5.29.37"
 _CURVES = {"1.2.840.10045.3.1.7": "P-256", "1.3.132.0.34": "P-384", "1.3.132.0.35": "P-521"}
 # What may be between the two lines holds no hyphen: however long it is, it is read once
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_PEM = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END (?:X509 )?CERTIFICATE-----")
+_BEGIN = re.compile("-----BEGIN (?:X509 )?CERTIFICATE-----")
 _REQUEST = re.compile(r"-----BEGIN CERTIFICATE REQUEST-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE REQUEST-----")
 
 
@@ -70,14 +71,20 @@ class Certificate(NamedTuple):
         """Return whether issuer and subject are the same name, as in a root."""
         return self.issuer == self.subject
 
+    @property
+    def is_self_signed(self) -> bool:
+        """Return whether OpenSSL takes it for signed by its own key: a name of its own, and no other key named."""
+        return self.is_self_issued and self.authority_key_id in ("", self.subject_key_id)
+
 
 def read_pem(text: str, source: str) -> list[Certificate]:
     """Return the certificates of a PEM text in its order. ``source`` (a path or option) names it in errors.
 
-    Raises TlsError when it holds none or one that cannot be read.
+    As OpenSSL does, it skips whatever is before, between and behind them. Raises TlsError when it holds none or one
+    that cannot be read.
     """
     blocks = _PEM.findall(text or "")
-    if not blocks or len(blocks) != text.count("-----BEGIN CERTIFICATE-----"):
+    if not blocks or len(blocks) != len(_BEGIN.findall(text)):
         raise TlsError(
             f"{source}: expected PEM certificates, found {_glimpse(text)}. Give each whole, from its BEGIN to its END "
             "line, and no key."
@@ -99,6 +106,11 @@ def read_option(text: str, option: str) -> list[Certificate]:
     Files on a host may hold a key beside certificates; ``read_pem`` is for those.
     """
     refuse_private_key(text, option)
+    if "BEGIN TRUSTED CERTIFICATE" in (text or ""):  # read_pem would skip it, and OpenSSL does not
+        raise TlsError(
+            f"{option}: expected plain PEM certificates, found one with trust settings of OpenSSL (BEGIN TRUSTED "
+            "CERTIFICATE). Convert it: openssl x509 -in FILE prints it without them."
+        )
     return read_pem(text, option)
 
 

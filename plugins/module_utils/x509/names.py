@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 # Bytes of all names of a certificate: OpenSSL's clients take no chain of more than 100 KiB
 _LARGEST = 64 * 1024
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NAMED = 3  # names that a warning lists
 
 
 class Name(NamedTuple):
@@ -41,8 +42,9 @@ def unpacked_address(packed: bytes) -> str:
 def parse(text: object, option: str) -> Name:
     """Return the name that ``text`` writes: lower case, without a closing dot; addresses in canonical form.
 
-    A leading ``*.`` is a wildcard for exactly one label, as libpq matches it. Raises TlsError, naming ``option``,
-    for anything that is neither a DNS name (RFC 1123) nor an IP address.
+    A leading ``*.`` is a wildcard for exactly one label, as libpq matches it. Labels may have underscores, which RFC
+    1123 does not know, but libpq and OpenSSL take: see ``underscored``. Raises TlsError, naming ``option``, for
+    anything else that is neither a DNS name nor an IP address.
     """
     written = text if isinstance(text, str) else ""
     packed = packed_address(written)
@@ -56,10 +58,28 @@ def parse(text: object, option: str) -> Name:
     # Lower case makes ASCII letters of some others, such as the sign for kelvin.
     if not written.isascii() or len(value) > 253 or all_digits or not all(_LABEL.fullmatch(label) for label in checked):
         raise TlsError(
-            f"{option}: {shown(text)} is neither a DNS name nor an IP address. Expected labels of up to 63 "
-            "letters, digits and hyphens joined by dots (internationalised names in their xn-- form), or an address."
+            f"{option}: {shown(text)} is neither a DNS name nor an IP address. Expected labels of up to 63 letters, "
+            "digits, hyphens and underscores joined by dots (internationalised names in their xn-- form), or an "
+            "address."
+        )
+    if "_" in value and checked is not labels:
+        raise TlsError(
+            f"{option}: {shown(text)} is a wildcard with an underscore. OpenSSL matches it with no name at all. Write "
+            "the names themselves."
         )
     return Name("dns", value)
+
+
+def underscored(names: Sequence[Name], option: str) -> list[str]:
+    """Return a warning of the names with an underscore among ``names``, which some programs refuse."""
+    found = [name.value for name in names if "_" in name.value]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    warning = (
+        f"{option}: {', '.join(found[:_NAMED])}{more}: an underscore is no character of a host name (RFC 1123). libpq, "
+        "pgjdbc and OpenSSL take it. Java's own check of host names refuses it, and public CAs issue no certificate "
+        "for it. If a program refuses it, give the server another name, too, and connect by that."
+    )
+    return [warning] if found else []
 
 
 def refuse_port(port: int, option: str) -> None:

@@ -14,6 +14,7 @@ import ssl
 from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 
 class Pair(NamedTuple):
@@ -49,7 +50,8 @@ def reason(error: Exception) -> str:
 
 def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
     try:
-        context.load_verify_locations(cadata=pem)
+        # Python takes ASCII alone, and OpenSSL skips what follows a mark of the byte order
+        context.load_verify_locations(cadata="".join(one.pem for one in read_pem(pem, source)))
     except (ssl.SSLError, ValueError) as error:
         raise TlsError(
             f"{source}: expected PEM certificates of authorities, found: {reason(error)}.",

@@ -172,7 +172,10 @@ def test_a_lifetime_that_is_none_is_refused(site: Any) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"postgres_server_names": ["db_1"]}, r"postgres_server_names: 'db_1' is neither a DNS name nor an IP address"),
+        (
+            {"postgres_server_names": ["db+1"]},
+            r"postgres_server_names: 'db\+1' is neither a DNS name nor an IP address",
+        ),
         ({"postgres_server_names": ["1.2.3.400"]}, r"postgres_server_names: '1\.2\.3\.400' is neither"),
         ({"postgres_server_extra_names": ["a b"]}, r"postgres_server_names: 'a b' is neither"),
         ({"postgres_server_names": "db"}, r"postgres_server_names: expected a list, found a text"),
@@ -427,8 +430,8 @@ def test_a_mistake_of_a_client_is_found_where_the_run_is_limited_to_servers(site
 
 def test_one_mistake_among_many_hosts_stops_the_run_before_anything_changes(site: Any) -> None:
     inventory = site.inventory()
-    inventory["postgres_servers"]["hosts"]["db2"] = {**server(inventory), "postgres_server_names": ["db_2"]}
-    refused(site, r"db2: postgres_server_names: 'db_2' is neither a DNS name nor an IP address", inventory=inventory)
+    inventory["postgres_servers"]["hosts"]["db2"] = {**server(inventory), "postgres_server_names": ["db+2"]}
+    refused(site, r"db2: postgres_server_names: 'db\+2' is neither a DNS name nor an IP address", inventory=inventory)
 
 
 def test_a_mistake_beside_an_import_of_the_playbook_is_found(site: Any) -> None:
@@ -439,6 +442,6 @@ def test_a_mistake_beside_an_import_of_the_playbook_is_found(site: Any) -> None:
 
 def test_templates_that_filter_in_extra_variables_and_in_the_inventory_are_read(site: Any) -> None:
     inventory = site.inventory()
-    server(inventory)["postgres_server_extra_names"] = ["{{ ('[\"db_1\"]' | from_json)[0] }}"]
+    server(inventory)["postgres_server_extra_names"] = ["{{ ('[\"db+1\"]' | from_json)[0] }}"]
     extra = '{"postgres_server_renew": "{{ 1 == 1 }}"}'
-    refused(site, r"db1: postgres_server_names: 'db_1' is neither a DNS name", "-e", extra, inventory=inventory)
+    refused(site, r"db1: postgres_server_names: 'db\+1' is neither a DNS name", "-e", extra, inventory=inventory)

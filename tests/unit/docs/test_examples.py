@@ -42,7 +42,7 @@ MISTAKE = """
 
    postgres_servers:
      hosts:
-       db_1:
+       db+1:
 """
 
 
@@ -104,12 +104,12 @@ def test_a_mistake_in_an_example_is_found(tmp_path: Path) -> None:
     (block,) = examples("page", MISTAKE)
     done = checked(tmp_path, block)
     assert done.returncode == 2
-    assert "'db_1' is neither a DNS name nor an IP address" in done.stdout
+    assert "'db+1' is neither a DNS name nor an IP address" in done.stdout
 
 
 def test_variables_are_tried_with_a_fleet(tmp_path: Path) -> None:
     text = MISTAKE.replace("inventory.yml", "group_vars/postgres_servers.yml")
-    text = text.replace("   postgres_servers:\n     hosts:\n       db_1:\n", "   postgres_server_plaintext: maybe\n")
+    text = text.replace("   postgres_servers:\n     hosts:\n       db+1:\n", "   postgres_server_plaintext: maybe\n")
     (block,) = examples("page", text)
     done = checked(tmp_path, block)
     assert done.returncode == 2

@@ -52,7 +52,7 @@ def test_hosts_are_checked_for_the_roles_of_their_groups_only() -> None:
 
 
 def test_hosts_outside_a_limit_are_left_out_but_for_what_others_make_of_them() -> None:
-    wrong = fleet(db2={"postgres_server_names": ["db_2"]}, app1={"postgres_client_identities": [{"os_user": "web"}]})
+    wrong = fleet(db2={"postgres_server_names": ["db+2"]}, app1={"postgres_client_identities": [{"os_user": "web"}]})
     (found,) = input_problems(wrong, ["db1"], GROUPS)
     assert found.startswith("db1: postgres_client_identities: expected dictionaries with role and os_user")
 
@@ -108,9 +108,9 @@ def test_a_variable_that_uses_hostvars_itself_is_left_to_its_host(undefined: str
 
 
 def test_a_variable_that_uses_hostvars_itself_does_not_hide_mistakes_in_others() -> None:
-    own = {"postgres_server_hba": StrictUndefined(name="hostvars"), "postgres_server_extra_names": ["db_1"]}
+    own = {"postgres_server_hba": StrictUndefined(name="hostvars"), "postgres_server_extra_names": ["db+1"]}
     (found,) = input_problems(fleet(db1=own), HOSTS, GROUPS)
-    assert found.startswith("db1: postgres_server_names: 'db_1' is neither a DNS name nor an IP address.")
+    assert found.startswith("db1: postgres_server_names: 'db+1' is neither a DNS name nor an IP address.")
 
 
 def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> None:

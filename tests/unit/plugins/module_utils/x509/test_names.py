@@ -19,6 +19,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("1db.example", "1db.example"),
         ("1.2.3.4.example", "1.2.3.4.example"),
+        ("DB_1.my_net.example", "db_1.my_net.example"),
+        ("_a.b_.example", "_a.b_.example"),
+        ("1_0", "1_0"),
         ("a" * 63 + ".example", "a" * 63 + ".example"),
         (".".join(["a" * 49] * 5) + ".abc", ".".join(["a" * 49] * 5) + ".abc"),
     ],
@@ -54,9 +57,9 @@ def test_addresses_agree_with_the_standard_library() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", ".", "..", "a..b", ".a", "-a", "a-", "a_b", "a b", "a\tb", "a/b", "a,b", "a\0", "a\n", "*", "*.",
+        "", " ", ".", "..", "a..b", ".a", "-a", "a-", "a+b", "a b", "a\tb", "a/b", "a,b", "a\0", "a\n", "*", "*.",
         "*.a", "a.*.b", "*a.b.c", "**.b.c", "a.*", "bücher.example", "256.1.1.1", "1.2.3", "1.2.3.4.5", "1",
-        "fe80::1%eth0", "[::1]",
+        "fe80::1%eth0", "[::1]", "_-", "-_", "a_.1", "a_" + "a" * 62,
         "192.0.2.1/32", "192.0.2.1:5432", "http://a.b", "a" * 64, ("a" * 50 + ".") * 5 + "abc", "\udc80",
         "\u212aafka.example",
     ],
@@ -64,6 +67,20 @@ def test_addresses_agree_with_the_standard_library() -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(TlsError, match=r"^postgres_server_names: .* is neither a DNS name nor an IP address"):
         names.parse(text, "postgres_server_names")
+
+
+@pytest.mark.parametrize("text", ["*.a_b.c", "*._a.b", "*.a.b_"])
+def test_a_wildcard_with_an_underscore_is_refused_as_openssl_matches_it_with_nothing(text: str) -> None:
+    with pytest.raises(TlsError, match=r"^names: '.*' is a wildcard with an underscore. .* Write the names themselves"):
+        names.parse(text, "names")
+
+
+def test_names_with_an_underscore_are_told_with_who_refuses_them() -> None:
+    found = names.parse_all(["db1.example", "db_1.example", "*.db.example", "::1", "_b", "c_", "d_.example"], "names")
+    [told] = names.underscored(found, "names")
+    assert told.startswith("names: db_1.example, _b, c_ and 1 more: an underscore is no character of a host name")
+    assert "Java's own check of host names refuses it, and public CAs issue no certificate for it" in told
+    assert names.underscored(found[:1] + found[2:4], "names") == []
 
 
 def test_names_keep_their_order_and_lose_their_duplicates() -> None:

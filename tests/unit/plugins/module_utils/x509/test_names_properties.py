@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-LABEL = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", fullmatch=True)
+LABEL = st.from_regex(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", fullmatch=True)
 NAME_TEXT = st.text(st.sampled_from("aZ09.-*_: /\\'\"`$();\n\0\u202e\u0301\u212a\U0001f600%[]"), max_size=80)
 
 
@@ -32,11 +32,11 @@ def test_any_value_is_a_name_in_its_final_form_or_is_refused_in_a_few_words(valu
         assert names.unpacked_address(names.packed_address(found.value) or b"") == found.value
         assert ipaddress.ip_address(found.value)
     else:
-        assert re.fullmatch(r"(\*\.)?[a-z0-9.-]{1,253}", found.value)
+        assert re.fullmatch(r"(\*\.)?[a-z0-9._-]{1,253}", found.value)
 
 
 @given(st.lists(LABEL, min_size=1, max_size=4).map(".".join).filter(lambda name: not name.split(".")[-1].isdigit()))
-def test_every_name_of_rfc_1123_is_taken_in_lower_case(name: str) -> None:
+def test_every_name_of_rfc_1123_and_one_with_underscores_is_taken_in_lower_case(name: str) -> None:
     assert names.parse(name, "names") == names.Name("dns", name.lower())
 
 
