@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ansible_collections.pgops.tls.tests.clients import DAY, NOW
+from ansible_collections.pgops.tls.tests.servers import TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -28,7 +29,12 @@ class SelfSigned(NamedTuple):
 
 
 def self_signed(
-    name: str, *names: str, is_ca: bool | None = False, start: int = NOW - DAY, days: int = 90, names_key: bool = False
+    name: str,
+    *names: str,
+    is_ca: bool | None = False,
+    start: int = TODAY - DAY,
+    days: int = 90,
+    names_key: bool = False,
 ) -> SelfSigned:
     """Return a certificate signed by its own key; ``is_ca`` None leaves the basic constraints out.
 

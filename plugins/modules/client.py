@@ -99,7 +99,10 @@ options:
         elements: str
         default: []
   roots:
-    description: PEM certificates of the roots that servers' certificates must come from, for C(root.crt).
+    description:
+      - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
+        must be valid now. Every run warns about the others, and keeps them.
+      - A self-signed certificate of a server is a root for that server alone.
     type: str
     required: true
   issuing:

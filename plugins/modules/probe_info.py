@@ -44,6 +44,7 @@ options:
     description:
       - PEM certificates of trusted roots. The chain must end in one of them, and the certificate must be valid for
         O(server_name), as C(sslmode=verify-full) requires.
+      - A self-signed certificate is a root for its own server.
       - Unlike libpq, Python never accepts the common name of a certificate as a name of the server.
     type: str
   min_days:

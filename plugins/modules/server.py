@@ -99,6 +99,8 @@ options:
     description:
       - The DNS names and IP addresses that clients use for the server, together at most 65536 characters. Clients
         refuse longer certificates.
+      - Every run warns about names with an underscore. libpq and OpenSSL accept them, other programs may not. A
+        wildcard with an underscore is refused, since OpenSSL matches it with no name.
     type: list
     elements: str
     required: true
@@ -127,6 +129,7 @@ options:
       - PEM certificates of other authorities whose client certificates may also log in, as long as clients have such
         certificates. The rules treat them like O(trusted_clients). Every run warns about them. This option may also
         contain their lists of revoked certificates, and must contain them if O(crls) is not empty.
+      - A self-signed client certificate works as well, for its own holder alone.
     type: str
     default: ''
   crls:

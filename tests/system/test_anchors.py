@@ -19,8 +19,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.verification.endpoint import Wanted, probe
 from ansible_collections.pgops.tls.tests import anchors
 from ansible_collections.pgops.tls.tests.anchors import SelfSigned, self_signed
-from ansible_collections.pgops.tls.tests.clients import NOW, Clients, User
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
+from ansible_collections.pgops.tls.tests.clients import Clients, User
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -63,8 +63,8 @@ def log_in(server: Server, user: User) -> str:
 
 
 def warnings(clients: Clients) -> list[str]:
-    wanted = target.read(clients.options, NOW)
-    return convergence.converge(wanted, NOW, float(NOW), check_mode=True).warnings
+    wanted = target.read(clients.options, TODAY)
+    return convergence.converge(wanted, TODAY, float(TODAY), check_mode=True).warnings
 
 
 def trust(clients: Clients, *pems: str) -> None:

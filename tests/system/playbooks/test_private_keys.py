@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import anchors
-from ansible_collections.pgops.tls.tests.clients import AUTHORITIES
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 
-ROOT = AUTHORITIES["server"].root.pem
+ROOT_PEM = AUTHORITIES["server"].root.pem
 LIST = "".join(AUTHORITIES["server"].crls)
 REFUSED = "expected only what is public, found a private key"
 MIXED = "{{ root }}{{ key }}"
@@ -41,7 +41,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "certificate_authority": {"directory": "/nonexistent/ca", "create": False},
 }
 AUTHORITY = {
-    "roots": ROOT, "issuing": AUTHORITIES["server"].issuing.pem, "bundle": ROOT, "crls": "", "revoked": [],
+    "roots": ROOT_PEM, "issuing": AUTHORITIES["server"].issuing.pem, "bundle": ROOT_PEM, "crls": "", "revoked": [],
 }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ class Loud:
     def run(self, playbook: Any, *options: str, variables: dict[str, Any], **groups: list[str]) -> str:
         """Return the output of a playbook, and the texts of all files that Ansible has left."""
         everywhere = {
-            "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "list": LIST, "root": ROOT,
+            "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "list": LIST, "root": ROOT_PEM,
             "ansible_remote_tmp": str(self.directory / "remote"), **variables,
         }  # fmt: skip
         inventory: dict[str, Any] = {

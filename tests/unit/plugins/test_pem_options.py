@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import anchors
+from ansible_collections.pgops.tls.tests.shared import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 
 
