@@ -94,8 +94,8 @@ def plain_pem(found: Sequence[Certificate]) -> str:
 def anchor_warnings(found: Sequence[Certificate], option: str, now: int) -> list[str]:
     """Return what is trusted to no effect at the time ``now`` (Unix seconds), in words."""
     warnings = [
-        f"{option}: {_named(one)} is valid from {instant(one.not_before)} to {instant(one.not_after)} only. Now "
-        "OpenSSL refuses it, and whatever it has signed. It stays trusted all the same. Take it out, or replace it."
+        f"{option}: {_named(one)} is valid only from {instant(one.not_before)} to {instant(one.not_after)}. OpenSSL "
+        "refuses it now, and every certificate below it. This run keeps it. Remove or replace it."
         for one in found
         if not one.not_before <= now < one.not_after
     ]
@@ -104,8 +104,8 @@ def anchor_warnings(found: Sequence[Certificate], option: str, now: int) -> list
         is_vague = not (one.is_ca or one.authority_key_id) and one.not_before <= now < one.not_after
         if is_vague and first.setdefault(one.subject, one).der != one.der:
             warnings.append(
-                f"{option}: {_named(one)} has the same name as a self-signed certificate before it, and OpenSSL looks "
-                "only at the first one. Put the one in use first, or make one of them anew under another name."
+                f"{option}: {_named(one)} has the same name as a self-signed certificate before it. OpenSSL uses only "
+                "the first one. Put the one in use first, or reissue one of them under another name."
             )
     return warnings
 

@@ -64,8 +64,8 @@ def parse(text: object, option: str) -> Name:
         )
     if "_" in value and checked is not labels:
         raise TlsError(
-            f"{option}: {shown(text)} is a wildcard with an underscore. OpenSSL matches it with no name at all. Write "
-            "the names themselves."
+            f"{option}: {shown(text)} is a wildcard with an underscore. OpenSSL matches it with no name. List the "
+            "names themselves."
         )
     return Name("dns", value)
 
@@ -75,9 +75,9 @@ def underscored(names: Sequence[Name], option: str) -> list[str]:
     found = [name.value for name in names if "_" in name.value]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     warning = (
-        f"{option}: {', '.join(found[:_NAMED])}{more}: an underscore is no character of a host name (RFC 1123). libpq, "
-        "pgjdbc and OpenSSL take it. Java's own check of host names refuses it, and public CAs issue no certificate "
-        "for it. If a program refuses it, give the server another name, too, and connect by that."
+        f"{option}: {', '.join(found[:_NAMED])}{more}: host names have no underscores (RFC 1123). libpq, pgjdbc and "
+        "OpenSSL accept them. Java's own check of host names refuses them, and public CAs issue no certificate for "
+        "them. If a program refuses such a name, add another one and connect by that."
     )
     return [warning] if found else []
 

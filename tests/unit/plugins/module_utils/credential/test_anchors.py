@@ -104,10 +104,10 @@ def test_those_that_are_not_valid_now_are_named_with_their_dates() -> None:
     early = self_signed("next CA", is_ca=True, start=TODAY + DAY)
     first, second = warnings(SERVER_ROOT.pem, ended.pem, early.pem)
     assert first == (
-        "roots: 'old CA' is valid from 1970-01-01T00:00:00Z to 1971-01-01T00:00:00Z only. Now OpenSSL refuses it, and "
-        "whatever it has signed. It stays trusted all the same. Take it out, or replace it."
+        "roots: 'old CA' is valid only from 1970-01-01T00:00:00Z to 1971-01-01T00:00:00Z. OpenSSL refuses it now, and "
+        "every certificate below it. This run keeps it. Remove or replace it."
     )
-    assert second.startswith("roots: 'next CA' is valid from ")
+    assert second.startswith("roots: 'next CA' is valid only from ")
 
 
 def test_one_without_a_common_name_is_named_by_its_serial_number() -> None:

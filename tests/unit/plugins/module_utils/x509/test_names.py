@@ -71,15 +71,15 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["*.a_b.c", "*._a.b", "*.a.b_"])
 def test_a_wildcard_with_an_underscore_is_refused_as_openssl_matches_it_with_nothing(text: str) -> None:
-    with pytest.raises(TlsError, match=r"^names: '.*' is a wildcard with an underscore. .* Write the names themselves"):
+    with pytest.raises(TlsError, match=r"^names: '.*' is a wildcard with an underscore. .* List the names themselves"):
         names.parse(text, "names")
 
 
 def test_names_with_an_underscore_are_told_with_who_refuses_them() -> None:
     found = names.parse_all(["db1.example", "db_1.example", "*.db.example", "::1", "_b", "c_", "d_.example"], "names")
     [told] = names.underscored(found, "names")
-    assert told.startswith("names: db_1.example, _b, c_ and 1 more: an underscore is no character of a host name")
-    assert "Java's own check of host names refuses it, and public CAs issue no certificate for it" in told
+    assert told.startswith("names: db_1.example, _b, c_ and 1 more: host names have no underscores")
+    assert "Java's own check of host names refuses them, and public CAs issue no certificate for them" in told
     assert names.underscored(found[:1] + found[2:4], "names") == []
 
 
