@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
@@ -65,7 +66,7 @@ def converge(
         with explained(transaction.user), acting_as(transaction.user):
             transaction.refuse_unfit()
     done, failed = [], []
-    warnings = anchor_warnings(target.roots, "postgres_client_extra_roots", now)
+    warnings = anchor_warnings(target.roots, option("roots"), now)
     for transaction in transactions:
         try:
             with explained(transaction.user), acting_as(transaction.user):

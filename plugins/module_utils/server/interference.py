@@ -138,7 +138,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
     """Return what does not stop a run with this plan, but will cost somebody something. ``now`` is in Unix seconds."""
     included = f"{target.directory}/current/{CONF}"
     broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
-    found = names.underscored(target.names, "postgres_server_names")
+    found = names.underscored(target.names, option("names"))
     found += [
         f"{fault}. The server still uses what it loaded before, but would not start again. Fix or remove that line."
         if fault.name == "pg_hba.conf"
@@ -174,7 +174,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
             f"{option('extra_trusted_clients')}: certificates of {named} log in like those of this collection; a "
             "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
         )
-        found += anchor_warnings(target.extra_trusted, "postgres_server_extra_trusted_clients", now)
+        found += anchor_warnings(target.extra_trusted, option("extra_trusted_clients"), now)
     return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
 
 

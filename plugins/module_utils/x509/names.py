@@ -71,13 +71,16 @@ def parse(text: object, option: str) -> Name:
 
 
 def underscored(names: Sequence[Name], option: str) -> list[str]:
-    """Return a warning of the names with an underscore among ``names``, which some programs refuse."""
+    """Return a warning of the names with an underscore among ``names``, which some programs refuse.
+
+    ``option`` is where other names can be added.
+    """
     found = [name.value for name in names if "_" in name.value]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     warning = (
-        f"{option}: {', '.join(found[:_NAMED])}{more}: host names have no underscores (RFC 1123). libpq, pgjdbc and "
+        f"{', '.join(found[:_NAMED])}{more}: host names have no underscores (RFC 1123). libpq, pgjdbc and "
         "OpenSSL accept them. Java's own check of host names refuses them, and public CAs issue no certificate for "
-        "them. If a program refuses such a name, add another one and connect by that."
+        f"them. If a program refuses such a name, add another one to {option} and connect by that."
     )
     return [warning] if found else []
 

@@ -78,9 +78,10 @@ def test_a_wildcard_with_an_underscore_is_refused_as_openssl_matches_it_with_not
 def test_names_with_an_underscore_are_told_with_who_refuses_them() -> None:
     found = names.parse_all(["db1.example", "db_1.example", "*.db.example", "::1", "_b", "c_", "d_.example"], "names")
     [told] = names.underscored(found, "names")
-    assert told.startswith("names: db_1.example, _b, c_ and 1 more: host names have no underscores")
+    assert told.startswith("db_1.example, _b, c_ and 1 more: host names have no underscores")
     assert "Java's own check of host names refuses them, and public CAs issue no certificate for them" in told
     assert names.underscored(found[:1] + found[2:4], "names") == []
+    assert told.endswith("add another one to names and connect by that.")
 
 
 def test_names_keep_their_order_and_lose_their_duplicates() -> None:
