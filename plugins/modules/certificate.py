@@ -173,7 +173,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secre
 
 REQUEST = {
     "id": {"type": "str", "required": True},
-    "csr": {"type": "str", "no_log": True},
+    "csr": {"type": "str"},
     "names": {"type": "list", "elements": "str"},
     "role": {"type": "str"},
     "reasons": {"type": "list", "elements": "str", "default": []},
@@ -188,7 +188,8 @@ def main() -> None:
             "passphrase": {"type": "str", "no_log": True},
             "authority": {"type": "str", "choices": ["server", "client"], "required": True},
             "lifetime": {"type": "str", "default": "90d"},
-            "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST},
+            # as a whole: of a list Ansible logs a text in which it does not find a csr that it is to hide
+            "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST, "no_log": True},
             **options.ARGUMENT,
         },
         supports_check_mode=True,

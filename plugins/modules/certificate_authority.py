@@ -451,7 +451,7 @@ UNRECORDED = {
     "default": [],
     "options": {
         "id": {"type": "str", "required": True},
-        "certificate": {"type": "str", "required": True, "no_log": True},
+        "certificate": {"type": "str", "required": True},
     },
 }
 
@@ -487,7 +487,13 @@ def argument_spec() -> dict[str, Any]:
         "certificates_in_use": {"type": "dict", "default": {}, "options": {"server": IN_USE, "client": IN_USE}},
         "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
         "outside_trust": {"type": "list", "elements": "str", "default": []},
-        "unrecorded": {"type": "dict", "default": {}, "options": {"server": UNRECORDED, "client": UNRECORDED}},
+        # as a whole: of a dictionary Ansible logs a text in which it does not find what is to be hidden within
+        "unrecorded": {
+            "type": "dict",
+            "default": {},
+            "options": {"server": UNRECORDED, "client": UNRECORDED},
+            "no_log": True,
+        },
         "drop": {"type": "str", "choices": ["server", "client"]},
         "drop_confirmed": {"type": "str"},
         "revoked": REVOKED,
