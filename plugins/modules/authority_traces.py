@@ -57,4 +57,9 @@ directories:
   returned: success
   type: list
   elements: list
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: authorities_elsewhere
 """

@@ -161,6 +161,11 @@ changes:
   elements: str
   sample:
     - "issue a server certificate for db1: db1.example, 192.0.2.10 (no_certificate)"
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: lifetime_too_long
 """
 
 import time
@@ -197,7 +202,9 @@ def main() -> None:
     hide_secrets(module, "requests")  # PEM, where a private key may be among them
     if not library.is_usable():
         module.fail_json(
-            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
+            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}",
+            code="library_unusable",
+            exception=library.PROBLEM,
         )
     order = signing.Order(
         directory=module.params["directory"],

@@ -417,6 +417,11 @@ changes:
   sample:
     - "make the server CA: 'PostgreSQL server root CA 5ac6f1d9' until 2036-11-18T02:05:00Z,
       'PostgreSQL server issuing CA 0e73b2a4' until 2031-11-20T02:05:00Z, P-256"
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: phase_out_of_order
 """
 
 import time
@@ -535,7 +540,9 @@ def main() -> None:
     hide_secrets(module, "unrecorded")  # PEM, where a private key may be among it
     if not library.is_usable():
         module.fail_json(
-            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}", exception=library.PROBLEM
+            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}",
+            code="library_unusable",
+            exception=library.PROBLEM,
         )
     try:
         with options.named(module.params["option_names"]):

@@ -38,5 +38,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-#
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: variables_invalid
 """

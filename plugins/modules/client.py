@@ -293,6 +293,11 @@ rolled_back:
   description: Whether the files of each failed OS user were restored.
   returned: when a change failed after something live was touched
   type: bool
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: root_changed
 """
 
 import time

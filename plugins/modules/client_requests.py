@@ -47,4 +47,9 @@ requests:
   returned: success
   type: list
   elements: dict
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: request_not_an_identity
 """

@@ -286,6 +286,11 @@ libpq:
   description: Major version of the host's libpq.
   returned: when there were connections to try
   type: int
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: connections_not_as_expected
 """
 
 from typing import Any
@@ -371,7 +376,7 @@ def main() -> None:
     if outcome["deviations"]:
         count = f"{len(outcome['deviations'])} of {len(outcome['checks'])} connections"
         causes = " ".join(report.causes(outcome["checks"]))
-        module.fail_json(msg=f"{count} were not as expected: {causes}", **outcome)
+        module.fail_json(msg=f"{count} were not as expected: {causes}", code="connections_not_as_expected", **outcome)
     module.exit_json(**outcome)
 
 

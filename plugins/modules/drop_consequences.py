@@ -33,5 +33,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-#
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: certificates_would_be_refused
 """

@@ -86,6 +86,11 @@ files:
   returned: success
   type: list
   elements: str
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: duration_invalid
 """
 
 import os
@@ -117,7 +122,8 @@ def main() -> None:
     except TlsError as error:
         module.fail_json(**error.as_result())
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or options['directory']}: {error.strerror}. Nothing was reported.")
+        message = f"{error.filename or options['directory']}: {error.strerror}. Nothing was reported."
+        module.fail_json(msg=message, code="report_unwritten")
     written = [os.path.join(options["directory"], name) for name in writing.NAMES]
     module.exit_json(changed=True, summary=facts.summary(data), files=written)
 

@@ -193,6 +193,11 @@ advice:
       level: warning
       reason: "it never matches: line 3 before it decides on all that it is for"
       remedy: Move it before what decides, or remove it.
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: command_missing
 """
 
 from typing import Any
@@ -250,7 +255,8 @@ def main() -> None:
     except TlsError as error:
         module.fail_json(**error.as_result())
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. It has to be readable for the server's OS user.")
+        message = f"{error.filename}: {error.strerror}. Make it readable for the server's OS user."
+        module.fail_json(msg=message, code="server_file_unreadable")
     module.exit_json(changed=False, **result)
 
 

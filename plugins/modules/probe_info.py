@@ -133,6 +133,11 @@ cipher:
   returned: when the server answers with TLS
   type: str
   sample: TLS_AES_256_GCM_SHA384
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: process_timeout
 """
 
 import time

@@ -80,4 +80,9 @@ message:
   returned: once the run has learned the authorities
   type: list
   elements: str
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: rollover_not_proven
 """

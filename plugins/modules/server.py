@@ -323,6 +323,11 @@ forgotten_clients:
   returned: when they stopped the call
   type: list
   elements: dict
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: lockout
 """
 
 import time

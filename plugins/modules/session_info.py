@@ -207,6 +207,11 @@ certificate:
       returned: with O(names) and O(issuing)
       type: list
       elements: str
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: os_user_unknown
 """
 
 import time

@@ -95,4 +95,9 @@ deviations:
   returned: always
   type: list
   elements: str
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: connections_not_as_expected
 """

@@ -88,9 +88,13 @@ def refuse_unproven(
         )
         raise TlsError(
             f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
-            "this run with that certificate. Put the host into the inventory and rerun. Or, if it is to stay outside, "
-            f"name it in {option('outside_holders')}. Or revoke what is no longer in use, or wait until it ends."
-            f"{renew if others else ''} Nothing was changed.",
+            "this run with that certificate.",
+            remedy=(
+                "Put the host into the inventory and rerun. Or, if it is to stay outside, name it in "
+                f"{option('outside_holders')}. Or revoke what is no longer in use, or wait until it ends."
+                f"{renew if others else ''} Nothing was changed."
+            ),
+            code="certificates_unproven",
             unproven=[one.as_result() for one in missing],
         )
 
@@ -110,8 +114,12 @@ def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> No
     if old:
         raise TlsError(
             f"phase: retire is not safe yet: {in_words(old)} from below the root that is to be retired, and would be "
-            "refused everywhere. Run site.yml, which issues new ones. For hosts outside the inventory sign new ones "
-            "with module pgops.tls.certificate, and install them there. Nothing was changed.",
+            "refused everywhere.",
+            remedy=(
+                "Run site.yml, which issues new ones. For hosts outside the inventory sign new ones "
+                "with module pgops.tls.certificate, and install them there. Nothing was changed."
+            ),
+            code="certificates_below_old_root",
             unproven=[one.as_result() for one in old],
         )
 

@@ -186,15 +186,18 @@ def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now:
     if found is None or not found.this_update <= now:
         raise TlsError(
             f"{path}: there is no list of revoked certificates of {name!r} that could be used, and its key is not "
-            "here to make one. Without it, whoever checks lists would refuse every certificate. "
-            f"{remedy} Nothing was changed."
+            "here to make one. Without it, whoever checks lists would refuse every certificate.",
+            remedy=f"{remedy} Nothing was changed.",
+            code="revocation_list_missing",
         )
     left = found.next_update - now
     if left < REFUSED_AT:
         raise TlsError(
             f"{path}: the list of revoked certificates of {name!r} ends in {durations.in_words(left)}, on "
             f"{clock.instant(found.next_update)}. From then on every certificate would be refused. Its key is not here "
-            f"to make a new one. {remedy} Nothing was changed."
+            "to make a new one.",
+            remedy=f"{remedy} Nothing was changed.",
+            code="revocation_list_expiring",
         )
     done.warnings.append(
         f"{path}: the list of revoked certificates of {name!r} ends on {clock.instant(found.next_update)}, and its key "

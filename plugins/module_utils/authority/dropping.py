@@ -38,6 +38,7 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     raise TlsError(
         consequence,
         remedy=f"To do it, confirm the root by its name: drop_confirmed: {root.common_name}",
+        code="drop_unconfirmed",
         consequence=consequence,
         root=root.common_name,
         breaks=[one.as_result() for one in broken],

@@ -256,9 +256,12 @@ def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
     if present != wish.key_type and not is_coming:
         raise TlsError(
             f"key_type: {wish.key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
-            f"keys{f', and {coming} keys staged' if coming else ''}. An authority keeps its keys for life: set "
-            f"key_type back to {coming or present}, or replace the authority, with ansible-playbook "
-            "pgops.tls.rotate_ca. Nothing was changed."
+            f"keys{f', and {coming} keys staged' if coming else ''}.",
+            remedy=(
+                f"An authority keeps its keys for life: set key_type back to {coming or present}, or replace the "
+                "authority, with ansible-playbook pgops.tls.rotate_ca. Nothing was changed."
+            ),
+            code="key_type_changed",
         )
 
 
@@ -266,9 +269,12 @@ def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
     if missing and ledger.exists(directory):
         raise TlsError(
             f"{os.path.join(directory, missing[0])}: the {missing[0]} CA is missing, although "
-            f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates. Nobody would "
-            "trust a new one in its place: restore the directory from its backup, or name another one for new "
-            "authorities."
+            f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates.",
+            remedy=(
+                "Nobody would trust a new one in its place: restore the directory from its backup, or name another one "
+                "for new authorities."
+            ),
+            code="authority_lost",
         )
 
 
@@ -276,8 +282,12 @@ def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
     if missing and not wish.creates:
         raise TlsError(
             f"{wish.directory}: expected the authorities of this fleet, but found no {' CA and no '.join(missing)} CA. "
-            f"Nothing was changed. Set {option('directory')} to where they are, on the host that has them, or restore "
-            "the directory from its backup.",
+            "Nothing was changed.",
+            remedy=(
+                f"Set {option('directory')} to where they are, on the host that has them, or restore the directory "
+                "from its backup."
+            ),
+            code="authority_missing",
             missing=missing,
         )
 

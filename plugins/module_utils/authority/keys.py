@@ -34,8 +34,9 @@ def check_passphrase(passphrase: str | None) -> None:
     if passphrase is not None and len(passphrase) < SHORTEST_PASSPHRASE:
         found = "an empty one" if not passphrase else "a shorter one"
         raise TlsError(
-            f"{option('passphrase')}: expected at least {SHORTEST_PASSPHRASE} characters, found {found}. Leave it out "
-            "for keys that are not encrypted."
+            f"{option('passphrase')}: expected at least {SHORTEST_PASSPHRASE} characters, found {found}.",
+            remedy="Leave it out for keys that are not encrypted.",
+            code="passphrase_too_short",
         )
 
 
@@ -50,8 +51,9 @@ def check_encryption(passphrase: str | None) -> None:
     if "\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST:
         raise TlsError(
             f"{option('passphrase')}: expected one line of at most {_LONGEST} bytes without a NUL, found another text, "
-            "with which no key can be encrypted. Nothing was changed. Choose such a passphrase. If there are keys with "
-            "this one, encrypt them with the new one first."
+            "with which no key can be encrypted. Nothing was changed.",
+            remedy="Choose such a passphrase. If there are keys with this one, encrypt them with the new one first.",
+            code="passphrase_unusable",
         )
 
 
@@ -61,7 +63,8 @@ def check_type(key_type: str) -> None:
         raise TlsError(
             f"key_type: an authority cannot have a key of type {key_type}, expected one of "
             f"{', '.join(AUTHORITY_KEY_TYPES)}. (Under an Ed25519 authority the channel binding of SCRAM fails; "
-            "servers and clients may have Ed25519 keys.)"
+            "servers and clients may have Ed25519 keys.)",
+            code="key_type_unsupported",
         )
 
 
@@ -91,20 +94,31 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
     """
     is_encrypted = b"ENCRYPTED" in text
     if is_encrypted and passphrase is None:
-        raise TlsError(f"{path}: the key is encrypted and no passphrase was given. Set {option('passphrase')}.")
+        raise TlsError(
+            f"{path}: the key is encrypted and no passphrase was given.",
+            remedy=f"Set {option('passphrase')}.",
+            code="passphrase_missing",
+        )
     if not is_encrypted and passphrase is not None and b"PRIVATE KEY" in text:
         raise TlsError(
-            f"{path}: a passphrase was given, but this key is not encrypted. Either leave {option('passphrase')} out, "
-            "or encrypt all keys of the directory: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 200000 -in KEY -out NEW."
+            f"{path}: a passphrase was given, but this key is not encrypted.",
+            remedy=(
+                f"Either leave {option('passphrase')} out, or encrypt all keys of the directory: "
+                "openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 200000 -in KEY -out NEW."
+            ),
+            code="key_not_encrypted",
         )
     try:
         key = serialization.load_pem_private_key(text, _bytes(passphrase) if passphrase is not None else None)
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         # What the library says is left out: it tells more of the key's inside than of the mistake.
         found = "the passphrase is wrong, or the file is damaged" if is_encrypted else "the file is damaged"
-        raise TlsError(f"{path}: the private key cannot be read: {found}.") from None
+        raise TlsError(f"{path}: the private key cannot be read: {found}.", code="key_unreadable") from None
     if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
-        raise TlsError(f"{path}: expected a key of type {', '.join(AUTHORITY_KEY_TYPES)}, found another type.")
+        raise TlsError(
+            f"{path}: expected a key of type {', '.join(AUTHORITY_KEY_TYPES)}, found another type.",
+            code="key_type_unsupported",
+        )
     return key
 
 
@@ -143,5 +157,8 @@ def _encrypted(pem: bytes, passphrase: str) -> bytes:
     finally:
         os.close(reader)
     if done.status != 0:
-        raise TlsError(f"{command} could not encrypt a private key of an authority: {done.errors.strip()}.")
+        raise TlsError(
+            f"{command} could not encrypt a private key of an authority: {done.errors.strip()}.",
+            code="key_encryption_failed",
+        )
     return done.output.encode("ascii")

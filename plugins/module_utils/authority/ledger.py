@@ -118,8 +118,9 @@ def _parsed(line: bytes, path: str) -> dict[str, Any]:
                 raise TypeError(key)
     except (ValueError, TypeError, KeyError) as error:
         raise TlsError(
-            f"{path}: expected a JSON object for each certificate, found {shown(line[:200])} ({error!r}). Restore the "
-            "ledger from its backup."
+            f"{path}: expected a JSON object for each certificate, found {shown(line[:200])} ({error!r}).",
+            remedy="Restore the ledger from its backup.",
+            code="ledger_damaged",
         ) from None
     return found
 
@@ -131,7 +132,9 @@ def check_writable(directory: str) -> None:
     if os.path.islink(path) or not os.access(target, os.W_OK):
         raise TlsError(
             f"{target}: expected a place that user id {os.geteuid()} can write to, for the ledger of issued "
-            "certificates, found none. Correct its owner and mode; nothing was issued."
+            "certificates, found none.",
+            remedy="Correct its owner and mode; nothing was issued.",
+            code="ledger_not_writable",
         )
 
 

@@ -21,8 +21,9 @@ def check_time(found: Lineage, now: int) -> None:
         if now < certificate.not_before:
             raise TlsError(
                 f"The clock of this host says {clock.instant(now)}, but the {found.name} CA "
-                f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on. "
-                "Correct the clock."
+                f"{certificate.common_name!r} is valid from {clock.instant(certificate.not_before)} on.",
+                remedy="Correct the clock.",
+                code="clock_wrong",
             )
         if now >= certificate.not_after:
             remedy = (
@@ -33,7 +34,9 @@ def check_time(found: Lineage, now: int) -> None:
             )
             raise TlsError(
                 f"The {found.name} CA {certificate.common_name!r} has expired on "
-                f"{clock.instant(certificate.not_after)}, and all certificates below it with it. {remedy}"
+                f"{clock.instant(certificate.not_after)}, and all certificates below it with it.",
+                remedy=remedy,
+                code="authority_expired",
             )
 
 
@@ -48,6 +51,7 @@ def refuse_to_outlive(issuer: str, life: int, lifetime: str, source: str) -> Non
     """Raise TlsError, naming ``source``, for a lifetime that is longer than the ``life`` (seconds) of an issuer."""
     if lifetime and durations.seconds(lifetime, source) > life:
         raise TlsError(
-            f"{source}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}. "
-            "A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued."
+            f"{source}: {lifetime} is longer than the issuer's: {issuer} lives {durations.in_words(life)}.",
+            remedy="A certificate cannot outlive its issuer: choose a shorter lifetime. Nothing was issued.",
+            code="lifetime_too_long",
         )

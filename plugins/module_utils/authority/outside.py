@@ -65,17 +65,29 @@ def parse_one(item: Mapping[str, Any], number: int) -> Holder:
     """Return the holder that is the item of this number. Raises TlsError."""
     place = f"{option('outside_holders')}[{number}]"
     if not isinstance(item, Mapping):
-        raise TlsError(f"{place}: found {shown(item)}, expected a dictionary with {', '.join(_KEYS)}.")
+        raise TlsError(
+            f"{place}: found {shown(item)}, expected a dictionary with {', '.join(_KEYS)}.",
+            code="outside_holder_invalid",
+        )
     texts = {key: str(item.get(key) or "").strip() for key in _KEYS}
     for key, text in texts.items():
         if not text or not text.isprintable():
-            raise TlsError(f"{place}.{key}: found {shown(item.get(key))}, expected {_EXPECTED[key]}.")
+            raise TlsError(
+                f"{place}.{key}: found {shown(item.get(key))}, expected {_EXPECTED[key]}.",
+                code="outside_holder_invalid",
+            )
     if texts["authority"] not in profiles.PURPOSES:
-        raise TlsError(f"{place}.authority: found {shown(texts['authority'])}, expected {_EXPECTED['authority']}.")
+        raise TlsError(
+            f"{place}.authority: found {shown(texts['authority'])}, expected {_EXPECTED['authority']}.",
+            code="outside_holder_invalid",
+        )
     try:
         datetime.datetime.strptime(texts["until"], "%Y-%m-%d")
     except ValueError:
-        raise TlsError(f"{place}.until: found {shown(texts['until'])}, expected {_EXPECTED['until']}.") from None
+        raise TlsError(
+            f"{place}.until: found {shown(texts['until'])}, expected {_EXPECTED['until']}.",
+            code="outside_holder_invalid",
+        ) from None
     return Holder(**texts)
 
 
@@ -110,8 +122,9 @@ def refuse_unknown(holders: Iterable[Holder], known: Iterable[tuple[str, str]]) 
             named = [f"{id_} ({name})" for name, id_ in sorted(known) if id_ in near]
             meant = f"Did you mean {' or '.join(named)}? " if named else ""
             raise TlsError(
-                f"{option('outside_holders')}: {holder.id} ({holder.authority}) has no certificate in "
-                f"ledger.jsonl. {meant}Correct the entry or take it out. Nothing was changed."
+                f"{option('outside_holders')}: {holder.id} ({holder.authority}) has no certificate in ledger.jsonl.",
+                remedy=f"{meant}Correct the entry or take it out. Nothing was changed.",
+                code="outside_holder_unknown",
             )
 
 
@@ -132,8 +145,9 @@ def refuse_unanswered(
     trust, digits = option("outside_trust"), ",".join(min(_names(one), key=len) for one in due)
     remedy = "" if known else f" Where there is nobody: {trust}: none."
     raise TlsError(
-        f"phase: retire needs an answer. {_wrong(given, len(open_ones) == len(due))}{questions}{known} Give each of "
-        f"them the new root, then rerun with {trust}: {digits}.{remedy} Nothing was changed."
+        f"phase: retire needs an answer. {_wrong(given, len(open_ones) == len(due))}{questions}{known}",
+        remedy=f"Give each of them the new root, then rerun with {trust}: {digits}.{remedy} Nothing was changed.",
+        code="outside_trust_unanswered",
     )
 
 

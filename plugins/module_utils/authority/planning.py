@@ -126,5 +126,7 @@ def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: 
     for name in names:
         if name not in found:
             raise TlsError(
-                f"{option}: there is no {name} CA yet. Make the authorities first, by a run without this option."
+                f"{option}: there is no {name} CA yet.",
+                remedy="Make the authorities first, by a run without this option.",
+                code="authority_missing",
             )

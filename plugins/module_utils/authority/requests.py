@@ -60,12 +60,16 @@ def parse_all(
         if identity in found or identity in refused:
             raise TlsError(
                 f"requests: the id {identity!r} is there twice, expected each id once. "
-                "The certificates are returned by their ids."
+                "The certificates are returned by their ids.",
+                code="request_id_duplicate",
             )
         try:
             request = parse(authority, item)
             if request.public_key is None and not is_dry:
-                raise TlsError(f"requests[{identity}].csr: expected a certificate request in PEM, found nothing.")
+                raise TlsError(
+                    f"requests[{identity}].csr: expected a certificate request in PEM, found nothing.",
+                    code="request_missing",
+                )
         except TlsError as error:
             refused[identity] = error.message
         else:
@@ -86,13 +90,16 @@ def parse(authority: str, item: Mapping[str, Any]) -> Request:
 def _identity(item: Mapping[str, Any]) -> str:
     identity = str(item.get("id") or "")
     if not identity or _control_character(identity):
-        raise TlsError(f"requests: found the id {identity!r}, expected printable text.")
+        raise TlsError(f"requests: found the id {identity!r}, expected printable text.", code="request_id_invalid")
     return identity
 
 
 def _server(item: Mapping[str, Any], option: str) -> Holder:
     if item.get("role"):
-        raise TlsError(f"{option}.role: a server's certificate has names and no role. Was authority: client meant?")
+        raise TlsError(
+            f"{option}.role: a server's certificate has names and no role. Was authority: client meant?",
+            code="request_authority_mismatch",
+        )
     found = names.parse_all(item.get("names"), f"{option}.names")
     return Holder(_common_name(found), found)
 
@@ -108,16 +115,22 @@ def _common_name(found: Sequence[Name]) -> str:
 
 def _client(item: Mapping[str, Any], option: str) -> Holder:
     if item.get("names"):
-        raise TlsError(f"{option}.names: a client's certificate has a role and no names. Was authority: server meant?")
+        raise TlsError(
+            f"{option}.names: a client's certificate has a role and no names. Was authority: server meant?",
+            code="request_authority_mismatch",
+        )
     role = str(item.get("role") or "")
     size = len(role.encode("utf-8", "surrogatepass"))
     if not role or size > LONGEST_ROLE:
         raise TlsError(
             f"{option}.role: found a role name of {size} bytes, expected 1 to {LONGEST_ROLE}: PostgreSQL has no "
-            "longer ones and a certificate's common name cannot hold them."
+            "longer ones and a certificate's common name cannot hold them.",
+            code="role_name_invalid",
         )
     if _control_character(role):
-        raise TlsError(f"{option}.role: {role!r} holds a control character, expected printable text.")
+        raise TlsError(
+            f"{option}.role: {role!r} holds a control character, expected printable text.", code="role_name_invalid"
+        )
     return Holder(role, ())
 
 
@@ -137,9 +150,14 @@ def leaf_key(csr: str, option: str) -> PublicKey:
         is_proven = request.is_signature_valid
         key: Any = request.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion):
-        raise TlsError(f"{option}: expected a certificate request in PEM, found none that can be read.") from None
+        raise TlsError(
+            f"{option}: expected a certificate request in PEM, found none that can be read.", code="request_unreadable"
+        ) from None
     if not is_proven:
-        raise TlsError(f"{option}: the signature of the request is wrong; whoever sent it may not have the key.")
+        raise TlsError(
+            f"{option}: the signature of the request is wrong; whoever sent it may not have the key.",
+            code="request_signature_wrong",
+        )
     _refuse_weak_key(key, option)
     return key  # type: ignore[no-any-return]  # _refuse_weak_key lets only these types through
 
@@ -159,5 +177,6 @@ def _refuse_weak_key(key: Any, option: str) -> None:
         found = "another kind of key"
     raise TlsError(
         f"{option}: found {found}, expected a key on the curve {' or '.join(profiles.LEAF_CURVES.values())}, Ed25519, "
-        f"or RSA with at least {profiles.SMALLEST_LEAF_RSA} bits."
+        f"or RSA with at least {profiles.SMALLEST_LEAF_RSA} bits.",
+        code="request_key_unsupported",
     )

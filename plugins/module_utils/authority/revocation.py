@@ -82,7 +82,7 @@ def _added(
     for entry in open_ones:
         lines = issued[entry.key] or _unknown(entry, now)
         if not lines and entry.key not in keys:
-            raise TlsError(_in_no_ledger(entry, option))
+            raise TlsError(_in_no_ledger(entry, option), code="revocation_unknown")
         fresh = [one for one in lines if one["serial"] not in serials and (entry.authority or not _has_ended(one, now))]
         if not fresh and entry.key not in keys and all(_has_ended(line, now) for line in lines):
             warnings.append(_of_ended(entry, lines, option))
@@ -153,8 +153,9 @@ def read(directory: str) -> list[dict[str, Any]] | None:
             )
     except (ValueError, TypeError, KeyError) as error:
         raise TlsError(
-            f"{path}: expected one JSON object a line, for each revoked certificate, found something else ({error!r}). "
-            "Restore it from its backup: without it, revoked certificates would be let in again."
+            f"{path}: expected one JSON object a line, for each revoked certificate, found something else ({error!r}).",
+            remedy="Restore it from its backup: without it, revoked certificates would be let in again.",
+            code="revocation_record_damaged",
         ) from None
     return lines
 
@@ -174,9 +175,12 @@ def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]],
         more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
         raise TlsError(
             f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))[1]} revokes "
-            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again. Restore the file "
-            f"from its backup, or revoke them once more: {option('revoked')}: [{', '.join(entries[:_TOLD])}]. "
-            "Nothing was changed."
+            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again.",
+            remedy=(
+                f"Restore the file from its backup, or revoke them once more: {option('revoked')}: "
+                f"[{', '.join(entries[:_TOLD])}]. Nothing was changed."
+            ),
+            code="revocation_record_missing",
         )
 
 

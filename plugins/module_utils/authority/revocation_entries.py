@@ -64,21 +64,34 @@ def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
     """Return the entry that is the item of this number. Raises TlsError."""
     option = f"{option}[{number}]"
     if not isinstance(item, Mapping):
-        raise TlsError(f"{option}: found {shown(item)}, expected a dictionary such as {{serial: 5ac6f1d9}}.")
+        raise TlsError(
+            f"{option}: found {shown(item)}, expected a dictionary such as {{serial: 5ac6f1d9}}.",
+            code="revocation_entry_invalid",
+        )
     given = {kind: item[kind] for kind in KINDS if item.get(kind) is not None}
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
-        raise TlsError(f"{option}: expected exactly one of {', '.join(KINDS)}, found {found}.")
+        raise TlsError(
+            f"{option}: expected exactly one of {', '.join(KINDS)}, found {found}.", code="revocation_entry_invalid"
+        )
     ((kind, value),) = given.items()
     reason = item.get("reason") or UNSPECIFIED
     if reason not in REASONS:
-        raise TlsError(f"{option}.reason: found {shown(reason)}, expected one of {', '.join(REASONS)}.")
+        raise TlsError(
+            f"{option}.reason: found {shown(reason)}, expected one of {', '.join(REASONS)}.",
+            code="revocation_entry_invalid",
+        )
     authority = str(item.get("authority") or "")
     if authority and (kind != "serial" or authority not in profiles.PURPOSES):
-        raise TlsError(f"{option}.authority: found {shown(authority)}, expected server or client, beside a serial.")
+        raise TlsError(
+            f"{option}.authority: found {shown(authority)}, expected server or client, beside a serial.",
+            code="revocation_entry_invalid",
+        )
     text = _serial(value, f"{option}.serial") if kind == "serial" else str(value)
     if not text.isprintable() or not text.strip():
-        raise TlsError(f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.")
+        raise TlsError(
+            f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.", code="revocation_entry_invalid"
+        )
     return Entry(kind, text, str(reason), authority)
 
 
@@ -88,7 +101,8 @@ def _serial(value: object, option: str) -> str:
     digits = re.sub(r"^(serial=|0x)", "", digits).replace(":", "").lstrip("0")
     if not re.fullmatch(r"[0-9a-f]{1,40}", digits):
         raise TlsError(
-            f"{option}: found {shown(value)}, expected a serial number in hexadecimal, such as "
-            "2c5ac6f1d90e73b2a4. Write it in quotes."
+            f"{option}: found {shown(value)}, expected a serial number in hexadecimal, such as 2c5ac6f1d90e73b2a4.",
+            remedy="Write it in quotes.",
+            code="revocation_entry_invalid",
         )
     return digits

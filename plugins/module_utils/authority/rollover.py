@@ -56,7 +56,8 @@ def is_due(found: Lineage, phase: str) -> bool:
     if _NEXT[found.phase] != phase:
         raise TlsError(
             f"phase: {phase} is not next for the {found.name} CA, which is {found.phase}: {_NEXT[found.phase]} comes "
-            "first. Nothing was changed."
+            "first. Nothing was changed.",
+            code="phase_out_of_order",
         )
     return True
 

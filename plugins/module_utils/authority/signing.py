@@ -70,8 +70,9 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
             return SigningResult({}, refused, "", changes, [])  # an earlier task of the same run would have made it
         if found is None:
             raise TlsError(
-                f"{order.directory}: there is no {order.authority} CA in this directory, expected one. "
-                "Make it with the module pgops.tls.certificate_authority, or correct the option directory."
+                f"{order.directory}: there is no {order.authority} CA in this directory, expected one.",
+                remedy="Make it with the module pgops.tls.certificate_authority, or correct the option directory.",
+                code="authority_missing",
             )
         authority = found.authority
         ledger.check_writable(order.directory)
@@ -96,7 +97,9 @@ def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[is
     if left < lifetime * LEAST_SHARE:
         raise TlsError(
             f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "
-            f"less than a third of that. {renewing.remedy(found)} Nothing was issued."
+            "less than a third of that.",
+            remedy=f"{renewing.remedy(found)} Nothing was issued.",
+            code="issuing_ca_expiring",
         )
     start = max(now - profiles.BACKDATED, issuer.not_before)
     if now + lifetime <= issuer.not_after:

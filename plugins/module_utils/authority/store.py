@@ -64,7 +64,9 @@ def _explained(directory: str) -> Iterator[None]:
     except OSError as error:
         raise TlsError(
             f"{error.filename or directory}: {error.strerror or error} (as user id {os.geteuid()}). Expected a "
-            f"directory {directory} that this user can read and write, with free space.{_ownership(directory)}"
+            f"directory {directory} that this user can read and write, with free space.",
+            remedy=_ownership(directory),
+            code="directory_unusable",
         ) from error
 
 
@@ -77,7 +79,7 @@ def _ownership(directory: str) -> str:
     if owner == os.geteuid():
         return ""
     return (
-        f" It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs "
+        f"It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs "
         "Ansible; ansible_become does not count there. Run Ansible as that user, or change the owner of this directory "
         "and of all that is in it."
     )
@@ -87,10 +89,14 @@ def check_path(directory: str) -> None:
     """Raise TlsError for a directory that is not absolute or that is another kind of file."""
     if not os.path.isabs(directory) or not directory.isprintable():
         raise TlsError(
-            f"{option('directory')}: expected an absolute path, found {shown(directory)}. Write it from / on."
+            f"{option('directory')}: expected an absolute path, found {shown(directory)}.",
+            remedy="Write it from / on.",
+            code="path_not_absolute",
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
-        raise TlsError(f"{directory}: expected a directory (or nothing yet), found another kind of file.")
+        raise TlsError(
+            f"{directory}: expected a directory (or nothing yet), found another kind of file.", code="not_a_directory"
+        )
 
 
 def check_writable(directory: str) -> None:
@@ -99,8 +105,9 @@ def check_writable(directory: str) -> None:
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
         raise TlsError(
-            f"{directory}: expected a directory that user id {os.geteuid()} can write to, found another. Correct its "
-            "owner and mode, or choose another directory; nothing was changed."
+            f"{directory}: expected a directory that user id {os.geteuid()} can write to, found another.",
+            remedy="Correct its owner and mode, or choose another directory; nothing was changed.",
+            code="directory_not_writable",
         )
 
 
@@ -148,13 +155,15 @@ def read_public(folder: str, name: str) -> issuing.Generation:
     issuing_path = os.path.join(folder, "issuing.crt")
     if not (root.is_ca and issued.is_ca and issuing.is_signed_by(issued, root)):
         raise TlsError(
-            f"{issuing_path}: expected the certificate of a CA that root.crt beside it has signed, found another. "
-            "The files of two authorities were mixed up: restore this folder from its backup."
+            f"{issuing_path}: expected the certificate of a CA that root.crt beside it has signed, found another.",
+            remedy="The files of two authorities were mixed up: restore this folder from its backup.",
+            code="authority_files_mixed",
         )
     if issued.extended_key_usage != (profiles.PURPOSES[name],):
         raise TlsError(
-            f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose. "
-            "The folders of two authorities were mixed up: restore them from their backup."
+            f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose.",
+            remedy="The folders of two authorities were mixed up: restore them from their backup.",
+            code="authority_files_mixed",
         )
     cross = _certificate(folder, CROSS) if os.path.exists(os.path.join(folder, CROSS)) else None
     return issuing.Generation(folder, root, issued, cross)
@@ -277,9 +286,12 @@ def _present(folder: str, name: str) -> bytes:
     content = files.read(os.path.join(folder, name))
     if content is None:
         raise TlsError(
-            f"{os.path.join(folder, name)}: this file of the authority is missing. Restore it from its backup (only "
-            "root.key may be kept elsewhere). Do not remove the folder as long as certificates of this authority are "
-            "in use."
+            f"{os.path.join(folder, name)}: this file of the authority is missing.",
+            remedy=(
+                "Restore it from its backup (only root.key may be kept elsewhere). Do not remove the folder as long as "
+                "certificates of this authority are in use."
+            ),
+            code="authority_file_missing",
         )
     return content
 
@@ -288,12 +300,14 @@ def _certificate(folder: str, name: str) -> Certificate:
     path = os.path.join(folder, name)
     found = certificate.read_pem(_present(folder, name).decode("utf-8", "replace"), path)
     if len(found) != 1:
-        raise TlsError(f"{path}: expected one certificate, found {len(found)}.")
+        raise TlsError(f"{path}: expected one certificate, found {len(found)}.", code="certificate_not_single")
     return found[0]
 
 
 def _refuse_foreign_key(key: keys.AuthorityKey, owner: Certificate, key_path: str, certificate_path: str) -> None:
     if keys.public_der(key) != owner.public_key:
         raise TlsError(
-            f"{key_path}: this key does not belong to {certificate_path}. Restore both from the same backup."
+            f"{key_path}: this key does not belong to {certificate_path}.",
+            remedy="Restore both from the same backup.",
+            code="key_mismatch",
         )

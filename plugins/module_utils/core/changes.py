@@ -23,7 +23,11 @@ def state(path: str) -> dict[str, Any]:
     if stat.S_ISLNK(found.st_mode):
         return {"kind": "link", "link": os.readlink(path)}
     if not stat.S_ISREG(found.st_mode):
-        raise TlsError(f"{path}: expected a file, a link or nothing, found another kind. Rename it.")
+        raise TlsError(
+            f"{path}: expected a file, a link or nothing, found another kind.",
+            remedy="Rename it.",
+            code="file_kind_wrong",
+        )
     return {
         "kind": "file",
         "mode": found.st_mode & 0o7777,

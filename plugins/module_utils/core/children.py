@@ -40,7 +40,9 @@ def run_as(user: Account, work: Callable[[Send], None], silence: float) -> Ended
     except OSError as error:
         os.close(reader)
         os.close(writer)
-        raise TlsError(f"A process of OS user {user.name} could not be started: {error.strerror}.") from error
+        raise TlsError(
+            f"A process of OS user {user.name} could not be started: {error.strerror}.", code="process_not_started"
+        ) from error
     if child == 0:
         _work(user, become, work, writer)
     os.close(writer)

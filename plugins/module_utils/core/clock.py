@@ -31,11 +31,17 @@ def refuse_skew(now: int, controller_time: float) -> None:
     Both are Unix seconds; ``controller_time`` was read just before the module was sent.
     """
     if not math.isfinite(controller_time):
-        raise TlsError(f"controller_time: found {controller_time}, expected Unix seconds. Use now().timestamp().")
+        raise TlsError(
+            f"controller_time: found {controller_time}, expected Unix seconds.",
+            remedy="Use now().timestamp().",
+            code="controller_time_invalid",
+        )
     apart = int(now - controller_time)
     if abs(apart) > TOLERANCE:
         side = "ahead of" if apart > 0 else "behind"
         raise TlsError(
             f"The clock of this host is {abs(apart)} s {side} the controller's. Certificates are backdated by "
-            f"{TOLERANCE} s only, so the clocks must not be further apart. Synchronise them (NTP) and rerun."
+            f"{TOLERANCE} s only, so the clocks must not be further apart.",
+            remedy="Synchronise them (NTP) and rerun.",
+            code="clock_skew",
         )

@@ -22,7 +22,8 @@ def seconds(text: str, option: str) -> int:
     if not match or int(match.group(1)) == 0:
         raise TlsError(
             f"{option}: {shown(text)} is not a duration. "
-            "Expected a positive whole number and a unit (m, h, d, w, y), such as 90d."
+            "Expected a positive whole number and a unit (m, h, d, w, y), such as 90d.",
+            code="duration_invalid",
         )
     return int(match.group(1)) * UNITS[match.group(2)]
 

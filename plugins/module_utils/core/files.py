@@ -225,7 +225,9 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise TlsError(
                     f"{directory}: another run holds the lock of this directory for over {patience:.0f} s"
-                    f"{_holder(descriptor)}. Wait for that run to end, then rerun."
+                    f"{_holder(descriptor)}.",
+                    remedy="Wait for that run to end, then rerun.",
+                    code="directory_locked",
                 )
             time.sleep(0.1)
         if os.path.samestat(os.fstat(descriptor), os.stat(directory)):

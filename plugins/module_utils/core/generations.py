@@ -52,14 +52,17 @@ class GenerationStore:
             return None
         except OSError:
             raise TlsError(
-                f"{self.current_link}: expected a symbolic link to a generation, found another kind of file. "
-                f"Rename it and put a link to the newest of {self.generations} in its place, generations/NNNN."
+                f"{self.current_link}: expected a symbolic link to a generation, found another kind of file.",
+                remedy=f"Rename it and put a link to the newest of {self.generations} in its place, generations/NNNN.",
+                code="current_link_wrong",
             ) from None
         parent, name = os.path.split(target)
         if parent != "generations" or not _NUMBERED.fullmatch(name):
             raise TlsError(
                 f"{self.current_link}: expected a link to generations/NNNN, found a link to {target!r}. "
-                f"Somebody changed it by hand. Point it at the generation in use, the newest in {self.generations}."
+                "Somebody changed it by hand.",
+                remedy=f"Point it at the generation in use, the newest in {self.generations}.",
+                code="current_link_wrong",
             )
         return name if os.path.isdir(self.path(name)) else None
 

@@ -33,9 +33,8 @@ _UNREADABLE = (errno.EINVAL, errno.ENXIO, errno.ELOOP, errno.EFBIG, errno.EACCES
 class DamagedError(TlsError):
     """What lies in the place of the journal tells nothing to put back; ``remedy`` is what a person can do."""
 
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(f"{found} {remedy}")
-        self.found = found
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(fault, remedy=remedy, code="journal_damaged")
 
 
 class Journal:
@@ -57,7 +56,7 @@ class Journal:
             try:
                 self._refuse_other_copies(self._read())
             except DamagedError as error:
-                return error.found
+                return error.fault
         return ""
 
     @property
@@ -88,7 +87,10 @@ class Journal:
         An open one has to be rolled back first: its journal is all that is known about it.
         """
         if self.is_open():
-            raise TlsError(f"{self.path}: the transaction of an interrupted run is open; it has to be undone first.")
+            raise TlsError(
+                f"{self.path}: the transaction of an interrupted run is open; it has to be undone first.",
+                code="transaction_open",
+            )
         files.remove_tree(self.backups)
         files.make_directory(self.backups, 0o700)
         self._write({"previous": self.store.current(), "staged": staged, "changes": []})
@@ -121,7 +123,11 @@ class Journal:
         ``aside``, a free path in the same directory, is where the file or link stays that was there before.
         """
         if aside is not None and os.path.lexists(aside):
-            raise TlsError(f"{aside}: expected nothing there, to keep {path} under that name. Rename it.")
+            raise TlsError(
+                f"{aside}: expected nothing there, to keep {path} under that name.",
+                remedy="Rename it.",
+                code="path_taken",
+            )
         self._note(path, {"link": target}, aside)
         if aside is not None:
             changes.keep(path, aside)
@@ -192,8 +198,9 @@ class Journal:
     def _rooted(self, path: str) -> RootFiles:
         if self.rooted is None:
             raise TlsError(
-                f"{self.path}: it names {path} as a file of root, but there is none in this transaction. Look who "
-                "wrote that, then remove the journal and rerun."
+                f"{self.path}: it names {path} as a file of root, but there is none in this transaction.",
+                remedy="Look who wrote that, then remove the journal and rerun.",
+                code="root_file_unexpected",
             )
         return self.rooted
 
@@ -214,8 +221,9 @@ class Journal:
         if current not in (None, journal["previous"], journal["staged"]):
             raise TlsError(
                 f"{self.store.current_link}: a run was interrupted between generation {journal['previous']} and "
-                f"{journal['staged']}, and somebody has pointed the link at {current} since. "
-                "Point it at one of the two and rerun."
+                f"{journal['staged']}, and somebody has pointed the link at {current} since.",
+                remedy="Point it at one of the two and rerun.",
+                code="link_changed_since",
             )
 
     def _refuse_foreign_change(self, path: str, own: list[dict[str, Any]]) -> None:
@@ -228,8 +236,9 @@ class Journal:
             kept = own[0]["before"].get("backup") or own[0]["aside"] or "no file: it did not exist"
             raise TlsError(
                 f"{path}: a run that was interrupted had changed this file, and somebody changed it since. "
-                f"What it held before is in {kept}. "
-                f"Merge the two by hand, then remove {self.path} and rerun."
+                f"What it held before is in {kept}.",
+                remedy=f"Merge the two by hand, then remove {self.path} and rerun.",
+                code="file_changed_since",
             )
 
     def _restore(self, change: dict[str, Any]) -> None:

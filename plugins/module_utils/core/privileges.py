@@ -26,7 +26,9 @@ def acting_as(user: Account) -> Iterator[None]:
     if os.geteuid() != 0:
         raise TlsError(
             f"The files of OS user {user.name!r} can be kept by root or by that user alone, "
-            f"but this runs as user id {os.geteuid()}. Use become: true."
+            f"but this runs as user id {os.geteuid()}.",
+            remedy="Use become: true.",
+            code="wrong_os_user",
         )
     group, groups = os.getegid(), os.getgroups()
     try:

@@ -46,7 +46,9 @@ def account(name: str, option: str) -> Account:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):  # ValueError: a NUL in it
         raise TlsError(
-            f"{option}: there is no OS user {shown(name)} on this host. Create it first or name another one."
+            f"{option}: there is no OS user {shown(name)} on this host.",
+            remedy="Create it first or name another one.",
+            code="os_user_unknown",
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
@@ -57,7 +59,8 @@ def account_of(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise TlsError(
-            f"The numeric user id {uid} has no name on this host; a named OS user is expected there."
+            f"The numeric user id {uid} has no name on this host; a named OS user is expected there.",
+            code="os_user_unnamed",
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
@@ -67,8 +70,9 @@ def find(command: str, purpose: str) -> str:
     path = shutil.which(command, path=os.environ.get("PATH", "") + ":" + PATH)
     if path is None:
         raise TlsError(
-            f"The command {command} was not found on this host; it is needed {purpose}. "
-            f"Install it (search path: {PATH})."
+            f"The command {command} was not found on this host; it is needed {purpose}.",
+            remedy=f"Install it (search path: {PATH}).",
+            code="command_missing",
         )
     return path
 
@@ -87,7 +91,9 @@ class Running:
             output, errors = self.process.communicate(stdin, max(0.0, self.started + timeout - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.stop()
-            raise TlsError(f"{self.name} did not end within {timeout:.0f} s and was stopped.") from None
+            raise TlsError(
+                f"{self.name} did not end within {timeout:.0f} s and was stopped.", code="process_timeout"
+            ) from None
         return Completed(self.process.returncode, output, errors)
 
     def stop(self) -> None:
@@ -123,7 +129,7 @@ def start(
             errors="replace",
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in an argument
-        raise TlsError(f"{argv[0]} could not be started: {error}") from error
+        raise TlsError(f"{argv[0]} could not be started: {error}", code="process_not_started") from error
     return Running(process, argv[0], time.monotonic())
 
 
@@ -152,8 +158,9 @@ def becoming(user: Account | None) -> Callable[[], None] | None:
         return None
     if 0 not in (os.getuid(), os.geteuid()):
         raise TlsError(
-            f"This must run as root or as the OS user {user.name!r}, but runs as user id {os.geteuid()}. "
-            "Use become: true."
+            f"This must run as root or as the OS user {user.name!r}, but runs as user id {os.geteuid()}.",
+            remedy="Use become: true.",
+            code="wrong_os_user",
         )
     wanted: Account = user
 

@@ -57,7 +57,11 @@ class RootFiles:
         with as_root():
             kept = self._kept(path)
             if files.read(path) != before:
-                raise TlsError(f"{path}: somebody changed it while this run was at work. Rerun.")
+                raise TlsError(
+                    f"{path}: somebody changed it while this run was at work.",
+                    remedy="Rerun.",
+                    code="file_changed_during_run",
+                )
             directory, name = os.path.split(path)
             original = kept[0] if kept else path  # kept under a name for each content that it was replaced by
             os.link(original, os.path.join(directory, f"{_prefix(name)}{hashlib.sha256(after).hexdigest()}"))
@@ -71,8 +75,9 @@ class RootFiles:
             if kept and not _is_before(path, kept[0]) and _digest(path) not in [one[-64:] for one in kept]:
                 raise TlsError(
                     f"{path}: a run that was interrupted had changed this file, and somebody changed it since. What it "
-                    f"held before is in {kept[0]}. Merge the two by hand, then remove {' and '.join(kept)} and start "
-                    "again."
+                    f"held before is in {kept[0]}.",
+                    remedy=f"Merge the two by hand, then remove {' and '.join(kept)} and start again.",
+                    code="file_changed_since",
                 )
 
     def restore(self, path: str) -> None:
@@ -112,7 +117,9 @@ class RootFiles:
         objection = self.objection(path, os.path.basename(path))
         if objection:
             raise TlsError(
-                f"{path}: found no file that is changed as root: {objection}. Give it back to root as it was."
+                f"{path}: found no file that is changed as root: {objection}.",
+                remedy="Give it back to root as it was.",
+                code="root_file_unfit",
             )
 
 

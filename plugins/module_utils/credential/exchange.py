@@ -74,8 +74,9 @@ def refuse_another(
     wrong = [why for why in due.reasons(chain[0], asked, now) if not (may_be_due and due.is_by_age(why))]
     if wrong:
         raise TlsError(
-            f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}. Have the request of this "
-            "host signed as it is, for what is declared now."
+            f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.",
+            remedy="Have the request of this host signed as it is, for what is declared now.",
+            code="certificate_not_as_requested",
         )
 
 
@@ -84,12 +85,14 @@ def waiting_key(keys: Keys, leaf: Certificate, option: str) -> bytes:
     key = files.read(keys.path)
     if key is None:
         raise TlsError(
-            f"{option}: no key waits for this certificate in {keys.path}. Call the module without certificates first; "
-            "it makes the key and returns the request."
+            f"{option}: no key waits for this certificate in {keys.path}.",
+            remedy="Call the module without certificates first; it makes the key and returns the request.",
+            code="pending_key_missing",
         )
     if openssl.public_key(keys.path, keys.user) != leaf.public_key:
         raise TlsError(
-            f"{option}: the certificate was issued for another key than the one that waits in {keys.path}. "
-            "Call the module without certificates again, and have the request signed that it returns."
+            f"{option}: the certificate was issued for another key than the one that waits in {keys.path}.",
+            remedy="Call the module without certificates again, and have the request signed that it returns.",
+            code="certificate_for_other_key",
         )
     return key

@@ -54,7 +54,9 @@ def serials(found: object, option: str) -> list[str]:
             wrong = one if listed is found else found
             raise TlsError(
                 f"{option}: found {shown(wrong)}, expected a list of serial numbers in hexadecimal, such as "
-                "2c5ac6f1d90e73b2a4. Write each in quotes, without blanks and colons."
+                "2c5ac6f1d90e73b2a4.",
+                remedy="Write each in quotes, without blanks and colons.",
+                code="serial_invalid",
             )
     return [f"{int(str(one), 16):x}" for one in listed]
 
@@ -65,8 +67,9 @@ def authorities(pem: str, option: str) -> list[Certificate]:
     for one in found:
         if not one.is_ca:
             raise TlsError(
-                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf. "
-                "Take it out."
+                f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.",
+                remedy="Take it out.",
+                code="certificate_not_ca",
             )
     return found
 
@@ -122,5 +125,6 @@ def refuse_without_root(found: Sequence[Certificate], option: str, now: int) -> 
     if not any(one.is_self_signed and one.not_before <= now < one.not_after for one in found):
         raise TlsError(
             f"{option}: expected at least one self-signed root that is valid now, found "
-            f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself."
+            f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself.",
+            code="root_missing",
         )
