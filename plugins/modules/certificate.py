@@ -201,11 +201,8 @@ def main() -> None:
     )
     hide_secrets(module, "requests")  # PEM, where a private key may be among them
     if not library.is_usable():
-        module.fail_json(
-            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}",
-            code="library_unusable",
-            exception=library.PROBLEM,
-        )
+        message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
+        module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
     order = signing.Order(
         directory=module.params["directory"],
         passphrase=module.params["passphrase"],

@@ -539,11 +539,8 @@ def main() -> None:
     )
     hide_secrets(module, "unrecorded")  # PEM, where a private key may be among it
     if not library.is_usable():
-        module.fail_json(
-            msg=f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}",
-            code="library_unusable",
-            exception=library.PROBLEM,
-        )
+        message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
+        module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
     try:
         with options.named(module.params["option_names"]):
             done = keeping.keep(wish(module.params), int(time.time()), is_dry=module.check_mode)

@@ -15,7 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, lineage, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    keeping,
+    ledger,
+    lineage,
+    location,
+    signing,
+    store,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -107,7 +114,7 @@ def first_making(stage: Stage) -> Callable[[], object]:
 
 def making_of_the_second(stage: Stage) -> Callable[[], object]:
     """One of the two is there: a run had died between them."""
-    store.make(str(stage.directory))
+    location.make(str(stage.directory))
     store.create(str(stage.directory), AUTHORITIES["server"], None)
     return stage.make
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, location, signing, store
 from ansible_collections.pgops.tls.plugins.module_utils.client import transaction as client_transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -37,7 +37,7 @@ class Authorities:
 
     def __init__(self, folder: Path) -> None:
         self.directory = folder / "ca"
-        store.make(str(self.directory))
+        location.make(str(self.directory))
         store.create(str(self.directory), servers.AUTHORITIES["server"], None)
         store.create(str(self.directory), servers.AUTHORITIES["client"], None)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, location, signing, store
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.server import proof
@@ -46,7 +46,7 @@ class Storm:
     def __init__(self, server: Server, folder: Path) -> None:
         self.server = server
         self.ca = folder / "ca"
-        store.make(str(self.ca))
+        location.make(str(self.ca))
         store.create(str(self.ca), AUTHORITIES["server"], None)
         self.options: dict[str, Any] = {}
         self.settle()

@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     ledger,
     lifetimes,
     lineage,
+    location,
     planning,
     profiles,
     rollover,
@@ -126,8 +127,8 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     if not os.path.isdir(wish.directory):
         _refuse_unfit_place(wish)
         if not is_dry:
-            store.make(wish.directory)
-    with store.opened(wish.directory):
+            location.make(wish.directory)
+    with location.opened(wish.directory):
         draft = _draft(wish, now)
         made = draft.made if is_dry else _write(wish, draft)
         issued = _issued(wish.directory, now)
@@ -137,8 +138,8 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         lineages,
         draft.changes,
         draft.warnings,
-        _state(draft.found),
-        _state(lineages),
+        rollover.state(draft.found),
+        rollover.state(lineages),
         list(made),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
         {name: revoked.serials(name) for name in lineages} if revoked else {},
@@ -147,7 +148,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
 
 
 def _check_wish(wish: Wish) -> None:
-    store.check_path(wish.directory)
+    location.check_path(wish.directory)
     keys.check_passphrase(wish.passphrase)
     keys.check_type(wish.key_type)
     if wish.lifetime:
@@ -158,7 +159,7 @@ def _refuse_unfit_place(wish: Wish) -> None:
     """Raise TlsError when the directory does not exist, and new authorities in it cannot be what is wished."""
     _refuse_to_create(wish, list(profiles.PURPOSES))
     lifetimes.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lifetimes.LIFETIME)
-    store.check_writable(wish.directory)
+    location.check_writable(wish.directory)
     keys.check_encryption(wish.passphrase)
 
 
@@ -172,7 +173,7 @@ def _draft(wish: Wish, now: int) -> Draft:
     revoked = _revoked(wish, found, now)
     plan = _plan(wish, found, revoked, now)
     if missing or plan.steps:
-        store.check_writable(wish.directory)
+        location.check_writable(wish.directory)
         keys.check_encryption(wish.passphrase)
     loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
     made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
@@ -290,18 +291,3 @@ def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
             code="authority_missing",
             missing=missing,
         )
-
-
-def _state(lineages: Mapping[str, Lineage]) -> str:
-    return "".join(f"{line}\n" for one in lineages.values() for line in _lines(one))
-
-
-def _lines(found: Lineage) -> list[str]:
-    """Return what an authority is, for a diff: the generation in use first."""
-    others = [("trusted still", one) for one in found.numbered[:-1]]
-    others += [("staged", found.staged)] if found.staged else []
-    others += [("retiring", one) for one in found.retiring]
-    return [
-        f"{found.name} CA: {rollover.in_words(found.current)}",
-        *(f"{found.name} CA, {kind}: {rollover.in_words(one)}" for kind, one in others),
-    ]

@@ -10,7 +10,7 @@ phase before or the one after, and the next call with the same phase continues.
 from __future__ import annotations
 
 import os
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, lineage, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority, Generation
@@ -210,3 +210,19 @@ def in_words(made: Authority | Generation) -> str:
         f"{made.root.common_name!r} until {clock.instant(made.root.not_after)}, "
         f"{made.issuing.common_name!r} until {clock.instant(made.issuing.not_after)}, {made.issuing.key_type}"
     )
+
+
+def state(lineages: Mapping[str, Lineage]) -> str:
+    """Return what authorities are, for a diff."""
+    return "".join(f"{line}\n" for one in lineages.values() for line in _lines(one))
+
+
+def _lines(found: Lineage) -> list[str]:
+    """Return what an authority is, for a diff: the generation in use first."""
+    others = [("trusted still", one) for one in found.numbered[:-1]]
+    others += [("staged", found.staged)] if found.staged else []
+    others += [("retiring", one) for one in found.retiring]
+    return [
+        f"{found.name} CA: {in_words(found.current)}",
+        *(f"{found.name} CA, {kind}: {in_words(one)}" for kind, one in others),
+    ]

@@ -14,10 +14,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     ledger,
     lifetimes,
     lineage,
+    location,
     profiles,
     renewing,
     requests,
-    store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
@@ -57,14 +57,14 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     A dry run checks everything that can be checked, and issues nothing. Raises TlsError, before anything is issued, for
     what is wrong with the authority or the order as a whole; one bad request does not keep others from theirs.
     """
-    store.check_path(order.directory)
+    location.check_path(order.directory)
     keys.check_passphrase(order.passphrase)
     lifetime = durations.seconds(order.lifetime, "lifetime")
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     if not wanted:
         return SigningResult({}, refused, "", [], [])
     changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
-    with store.opened(order.directory):
+    with location.opened(order.directory):
         found = lineage.read(order.directory, order.authority, order.passphrase)
         if found is None and is_dry:
             return SigningResult({}, refused, "", changes, [])  # an earlier task of the same run would have made it

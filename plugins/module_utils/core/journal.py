@@ -87,10 +87,7 @@ class Journal:
         An open one has to be rolled back first: its journal is all that is known about it.
         """
         if self.is_open():
-            raise TlsError(
-                f"{self.path}: the transaction of an interrupted run is open; it has to be undone first.",
-                code="transaction_open",
-            )
+            raise TlsError(f"{self.path}: the transaction of an interrupted run is open.", code="transaction_open")
         files.remove_tree(self.backups)
         files.make_directory(self.backups, 0o700)
         self._write({"previous": self.store.current(), "staged": staged, "changes": []})
@@ -123,11 +120,8 @@ class Journal:
         ``aside``, a free path in the same directory, is where the file or link stays that was there before.
         """
         if aside is not None and os.path.lexists(aside):
-            raise TlsError(
-                f"{aside}: expected nothing there, to keep {path} under that name.",
-                remedy="Rename it.",
-                code="path_taken",
-            )
+            fault = f"{aside}: expected nothing there, to keep {path} under that name."
+            raise TlsError(fault, remedy="Rename it.", code="path_taken")
         self._note(path, {"link": target}, aside)
         if aside is not None:
             changes.keep(path, aside)
