@@ -84,7 +84,9 @@ def anchors(pem: str, option: str) -> list[Certificate]:
         if not (one.is_ca or one.is_self_signed):
             raise TlsError(
                 f"{option}: expected certificates of authorities, or self-signed ones, found one of "
-                f"{one.common_name!r}, a leaf. Take it out."
+                f"{one.common_name!r}, a leaf.",
+                remedy="Take it out.",
+                code="certificate_not_ca",
             )
     return found
 
