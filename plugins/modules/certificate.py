@@ -203,13 +203,7 @@ def main() -> None:
     if not library.is_usable():
         message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
         module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
-    order = signing.Order(
-        directory=module.params["directory"],
-        passphrase=module.params["passphrase"],
-        authority=module.params["authority"],
-        requests=module.params["requests"],
-        lifetime=module.params["lifetime"],
-    )
+    order = signing.Order(**{name: module.params[name] for name in signing.Order._fields})
     try:
         with options.named(module.params["option_names"]):
             done = signing.sign(order, int(time.time()), is_dry=module.check_mode)

@@ -64,8 +64,7 @@ options:
 seealso:
   - module: pgops.tls.fleet_report
   - module: pgops.tls.hba_info
-  - plugin: pgops.tls.session_table
-    plugin_type: filter
+  - module: pgops.tls.session_table
 author:
   - The pgops.tls authors (@pgops)
 """

@@ -371,6 +371,6 @@ def test_the_trust_of_a_server_that_is_taken_over_is_told(server: Server) -> Non
     trust, lists = first.warnings
     assert "ssl_ca_file is 'clients.crt' in " in trust
     assert "can no longer log in" in trust
-    assert "that list is read no more" in lists
+    assert "the server no longer reads that list" in lists
     assert server.settle().warnings == first.warnings
     healthy(server)

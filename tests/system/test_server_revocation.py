@@ -224,7 +224,7 @@ def test_a_list_of_others_may_go_when_ours_revokes_all_of_it(managed: Server, ap
         managed.converge()
     revoke(managed, app.leaf.serial, 4711)
     outcome = managed.settle()
-    assert any("that list is read no more" in warning for warning in outcome.warnings)
+    assert any("the server no longer reads that list" in warning for warning in outcome.warnings)
     assert "certificate revoked" in app.log_in(managed)
 
 

@@ -30,5 +30,5 @@ def option(name: str) -> str:
     called = _NAMES.get().get(name)
     if called:
         return str(called)
-    module, _, own = name.rpartition(".")
+    module, _dot, own = name.rpartition(".")
     return f"{own} of module {module}" if module else name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -156,17 +156,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
         found += filter(None, [hosts.in_use(state)])
     if state.major < 15 and not plan.rules:  # which cannot be asked about its maps
         found += _bad_maps(state, texts)
-    for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
-        place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
-        if row.name == "ssl_crl_file":
-            found.append(f"{place}: that list is read no more. It revokes nothing that servers still trust.")
-            continue
-        lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
-        if lost:
-            found.append(
-                f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
-                f"authorities to {option('extra_trusted_clients')} until the clients have others."
-            )
+    found += _replaced_lists(target, state, included)
     found += _managed(target, texts)
     if target.extra_trusted:
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
@@ -176,6 +166,21 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
         )
         found += anchor_warnings(target.extra_trusted, option("extra_trusted_clients"), now)
     return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
+
+
+def _replaced_lists(target: Target, state: ServerState, included: str) -> Iterator[str]:
+    """Warn where the CAs or the revocations that the server has so far lose their effect."""
+    for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
+        place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
+        if row.name == "ssl_crl_file":
+            yield f"{place}: the server no longer reads that list. It revokes nothing that servers still trust."
+            continue
+        lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
+        if lost:
+            yield (
+                f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
+                f"authorities to {option('extra_trusted_clients')} until the clients have others."
+            )
 
 
 def _managed(target: Target, texts: Texts) -> list[str]:

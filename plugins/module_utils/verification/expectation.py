@@ -67,13 +67,7 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
             "and a list would hide which host answered.",
             code="host_invalid",
         )
-    for name, value in given.items():
-        if isinstance(value, str) and not value.isprintable():
-            raise TlsError(
-                f"{option}.{name}: {shown(value)} has control characters or invisible ones.",
-                remedy="Take them out.",
-                code="control_characters_in_value",
-            )
+    _refuse_invisible(given, option)
     refuse_port(given.get("port", 5432), f"{option}.port")
     listed = given.get("certificates") or ()
     given["certificates"] = tuple(identity.known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
@@ -99,3 +93,13 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
             code="certificate_role_missing",
         )
     return found
+
+
+def _refuse_invisible(given: Mapping[str, Any], option: str) -> None:
+    for name, value in given.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise TlsError(
+                f"{option}.{name}: {shown(value)} has control characters or invisible ones.",
+                remedy="Remove them.",
+                code="control_characters_in_value",
+            )

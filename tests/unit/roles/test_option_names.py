@@ -93,7 +93,7 @@ def options(module: str) -> frozenset[str]:
     documented = yaml.safe_load(_assigned(PLUGINS / "modules" / f"{module}.py", "DOCUMENTATION"))
     found = {*documented.get("options", {})}
     for fragment in documented.get("extends_documentation_fragment", []):
-        _, _, name, *section = fragment.split(".")
+        _namespace, _collection, name, *section = fragment.split(".")
         text = _assigned(PLUGINS / "doc_fragments" / f"{name}.py", (section or ["DOCUMENTATION"])[0].upper())
         found |= {*yaml.safe_load(text)["options"]}
     return frozenset(found)
@@ -141,7 +141,7 @@ def test_every_name_is_that_of_an_option() -> None:
     everything = {key for path in (PLUGINS / "module_utils").rglob("*.py") for key in keys(tree(path))}
     assert everything == {key for module in MODULES for key in keys_of(module)}
     for key in everything:
-        module, _, own = key.rpartition(".")
+        module, _dot, own = key.rpartition(".")
         for one in [module] if module else [one for one in MODULES if key in keys_of(one)]:
             assert own in options(one), key
 
