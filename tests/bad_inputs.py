@@ -111,7 +111,7 @@ NOT_LISTS = {
     "of others": (LIST, FOREIGN_LIST),
     "ended": (
         servers.lists("client", start=TODAY - 100 * DAY),
-        "is good from .* to .* Run site.yml, which makes a new",
+        "is valid from .* to .* Run site.yml, which makes a new",
     ),
 }
 NO_SERIALS = {
@@ -360,7 +360,7 @@ OPTIONS = [
         "kind without refusal",
         "connection_info",
         {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "kind": "plaintext"}]},
-        "kind belongs to expect=refused",
+        "kind is only for expect=refused",
     ),
     Bad("port of a probe", "probe_info", {"port": 65536}, "port: found 65536, expected a TCP port"),
     Bad("negative port of a probe", "probe_info", {"port": -1}, "port: found -1"),

@@ -69,7 +69,7 @@ VARIABLES = [
         "revoked: a key as reason",
         "server",
         {"postgres_ca_revoked": [{"role": "gone", "reason": KEY}]},
-        "reason must be one of: .*, got: a private key. Take it out",
+        "reason must be one of: .*, got: a private key. Remove it",
     ),
     Bad(
         "outside holders: without an end",

@@ -10,7 +10,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 _SHOWN = 10  # hosts that a line names
 _FIRST = "Hosts in --limit and others depend on each other. Nothing was changed."
 _REMEDY = (
-    "Add the others to --limit (all is the whole fleet). Where these connections are not in use, or the clients are "
+    "Add the others to --limit (all is the whole fleet). If these connections are not in use, or the clients are "
     "prepared (guide 'Adopting servers that are in use', section 'Some hosts alone'), run again with "
     "-e postgres_server_remove_in_use=true."
 )

@@ -71,7 +71,7 @@ def _server(variables: Mapping[str, Any]) -> Iterator[_Shared]:
     yield _Shared(
         ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
         f"one PostgreSQL server (port {port})",
-        "Each run would install the certificate of one, then of the other. Take all but one out of group "
+        "Each run would install the certificate of one, then of the other. Remove all but one from group "
         "postgres_servers, and put other names of the server into postgres_server_extra_names.",
     )
 
@@ -84,6 +84,6 @@ def _os_users(variables: Mapping[str, Any]) -> Iterator[_Shared]:
         yield _Shared(
             ("client", user, home),
             f"one client host with the OS user {user}",
-            "Each run would give that user the files of one, then of the other. Take all but one out of group "
+            "Each run would give that user the files of one, then of the other. Remove all but one from group "
             "postgres_clients.",
         )

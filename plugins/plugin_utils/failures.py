@@ -95,7 +95,7 @@ def _whose(alike: Iterable[Failure]) -> str:
     return "; ".join(f"{', '.join(having)} ({in_steps})" for in_steps, having in hosts.items())
 
 
-_WHAT_TO_DO = "Fix what is named, then rerun. There is nothing to clean up first."
+_WHAT_TO_DO = "Fix what is named, then rerun. Nothing needs to be cleaned up first."
 
 
 def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], behind: Iterable[str]) -> list[str]:

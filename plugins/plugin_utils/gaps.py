@@ -77,9 +77,7 @@ def _lacking(hostvars: Hostvars, servers: Sequence[str], clients: Sequence[str])
     refusing = [one for one in servers if hostvars[one].get("postgres_server_plaintext", "reject") == "reject"]
     lines = [f"WARNING: no connection was verified: {why}, so no client got a certificate."]
     if refusing:
-        lines.append(
-            f"Connections without TLS are refused all the same by {listed(refusing)} (postgres_server_plaintext)."
-        )
+        lines.append(f"Connections without TLS are still refused by {listed(refusing)} (postgres_server_plaintext).")
     return [*lines, _REMEDY if clients else "Put the hosts of the clients into that group."]
 
 

@@ -224,7 +224,7 @@ def _of_wrong_type(role: str, given: Mapping[str, Any]) -> list[str]:
 def _clear(message: str) -> str:
     """Return Ansible's message about an argument, without a key; about an unknown one it has all that is known."""
     if "PRIVATE KEY" in message:
-        return f"{message.partition('-----BEGIN')[0]}a private key. Take it out."
+        return f"{message.partition('-----BEGIN')[0]}a private key. Remove it."
     name, separator, known = message.partition(". Supported parameters include: ")
     return f"{name}: there is no such key. Write one of {known}" if separator else message
 

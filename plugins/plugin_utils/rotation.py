@@ -31,7 +31,7 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 _NEXT = {"steady": "stage", "staged": "switch", "switched": "retire", "retiring": "finish"}
 _IN_WORDS = {
     "steady": "one root is trusted, {newest}",
-    "staged": "the new root {newest} is trusted by everybody and issues nothing yet",
+    "staged": "the new root {newest} is trusted everywhere and issues nothing yet",
     "switched": "everybody has a certificate below the new root {newest}, and the old one is still trusted",
     "retiring": "the old root is no longer trusted, {newest} is the only one",
 }
@@ -62,13 +62,13 @@ def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str], wanted: 
         found.append(error.message)
     if left_out:
         found.append(
-            f"--limit: {_listed(left_out)} would be left behind, and whoever is left behind is shut out by a later "
-            "phase. Run this without --limit."
+            f"--limit: {_listed(left_out)} would be left behind, and a later phase would shut out hosts that are left "
+            "behind. Run this without --limit."
         )
     if [one for one in tags if one != "all"]:
         found.append(
-            "--tags, --skip-tags: no phase begins before the whole job has proven the one before, the verification "
-            "included. Run this without tags."
+            "--tags, --skip-tags: a phase begins only after a whole run, with verification, has proven the previous "
+            "one. Run this without tags."
         )
     return found
 
@@ -190,7 +190,7 @@ def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) ->
 
 def _silent(hostvars: Hostvars, hosts: Iterable[str], step: str) -> list[str]:
     found = [host for host in hosts if not results.last(hostvars[host], step)]
-    return [f"{_listed(found)}: this run has learnt nothing of the {step}, so nothing is proven."] if found else []
+    return [f"{_listed(found)}: this run learned nothing about the {step}, so nothing is proven."] if found else []
 
 
 def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
@@ -253,7 +253,9 @@ def _led_elsewhere(checks: Iterable[tuple[str, Mapping[str, Any]]], server: str)
     elsewhere = {one["host"]: one["answered_by"] for _host, one in checks if server in one["servers"]}
     if not elsewhere:
         return ""
-    led = ", ".join(f"{name} led to {other or 'a server that cannot be told'}" for name, other in elsewhere.items())
+    led = ", ".join(
+        f"{name} led to {other or 'a server that cannot be identified'}" for name, other in elsewhere.items()
+    )
     return f" {led}. Give it a name of its own in postgres_server_extra_names."
 
 
@@ -273,7 +275,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     replaced = [one for one in result["breaks"] if one["id"] in declared]
     return [
         str(result["consequence"]),
-        *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out for good" for one in lost),
+        *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out permanently" for one in lost),
         *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
         f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",
     ]

@@ -32,7 +32,7 @@ def refusal(answers: Iterable[Mapping[str, Any]], directory: str, ca_host: str) 
     if found:
         return (
             f"postgres_ca_directory: there are no authorities in {directory} on {ca_host}, but hosts have TLS from "
-            f"authorities: {_listed(found)}. New ones would be trusted by nobody. Nothing was made or changed. If the "
+            f"authorities: {_listed(found)}. No host would trust new ones. Nothing was created or changed. If the "
             "authorities are elsewhere (another machine, another checkout), set postgres_ca_host and "
             "postgres_ca_directory to that place. If the directory is lost, restore it from its backup. Only if there "
             "is none, replace the authorities: -e postgres_ca_lost=true -e postgres_server_renew=true "
@@ -42,7 +42,7 @@ def refusal(answers: Iterable[Mapping[str, Any]], directory: str, ca_host: str) 
     if answers and len(unknown) == len({_host(one) for one in answers}):
         return (
             f"postgres_ca_directory: there are no authorities in {directory} on {ca_host}, and no host could be asked "
-            f"whether it has TLS from others: {_listed(unknown)}. Nothing was made. Rerun when one can be reached."
+            f"whether it has TLS from others: {_listed(unknown)}. Nothing was created. Rerun when one can be reached."
         )
     return ""
 

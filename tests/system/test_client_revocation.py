@@ -150,7 +150,7 @@ def test_a_removal_takes_the_list_away_and_puts_that_of_others_back(host: Host) 
     [
         (
             lists("server", start=TODAY - 91 * DAY),
-            r"crls: the list .* is good from .* every certificate would be refused",
+            r"crls: the list .* is valid from .* every certificate would be refused",
         ),
         (lists("client"), r"crls: there is no list of revoked certificates of 'PostgreSQL server root CA"),
         ("nonsense", r"crls: expected lists of revoked certificates \(CRLs\) in PEM, found"),

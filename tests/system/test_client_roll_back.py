@@ -107,7 +107,7 @@ def test_an_expired_certificate_does_not_come_back(clients: Clients, alice: User
     first = clients.call()
     clients.call(certificates=chains(first, days=1))
     clients.converge(renew=True)
-    refused(clients, alice, "0001, the one before, cannot come back.*app/postgresql.crt: its certificate expired",
+    refused(clients, alice, "0001, the previous one, cannot be restored.*app/postgresql.crt: its certificate expired",
             now=TODAY + 2 * DAY)  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def test_a_refusal_is_unproven_when_the_right_connection_fails_too(client: Check
     proof, found = client.verify(client.expect(), client.refuse("plaintext"))
     assert proof["status"] == "deviation"
     assert found["status"] == "unproven"
-    assert "the connection that has to work failed too" in found["reason"]
+    assert "the connection that must work failed too" in found["reason"]
 
 
 def test_a_refusal_without_anything_to_compare_with_is_unproven(client: Checker) -> None:

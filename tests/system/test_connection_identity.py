@@ -126,7 +126,7 @@ def test_another_run_that_renews_in_between_is_no_fault_and_an_old_machine_is_on
     db1.renew()
     (found,) = client.verify(client.expect(**given))
     assert (found["status"], found["answered_by"]) == ("ok", "db1"), found
-    assert found["note"] == "another run has renewed its certificate meanwhile"
+    assert found["note"] == "another run has renewed its certificate in the meantime"
     db1.learn(serial="77", not_before=clock.instant(2_000_000_000))
     (found,) = client.verify(client.expect(certificates=[db1.known]))
     assert found["status"] == "deviation", "a certificate that is older than the one that this server has"
@@ -185,7 +185,7 @@ def test_a_prompt_counts_where_rules_may_ask_and_demand_a_certificate_alone(clie
     accepted, *_refused = with_password(client, db1, "hostssl all all all scram-sha-256")
     assert accepted["status"] == "deviation"
     assert (
-        "no password supplied. The server asks for a password, and was not seen to demand a certificate"
+        "no password supplied. The server asks for a password, and did not show that it requires a certificate"
         in (accepted["reason"])
     )
     db1.cluster.hba(PASSWORD_AND_CERTIFICATE)

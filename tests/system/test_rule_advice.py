@@ -94,7 +94,7 @@ def test_a_map_has_no_place_beside_a_password_and_the_name_has_to_be_the_role(si
     for method in ("trust", "scram-sha-256"):
         rule = f"hostssl all all all {method} clientcert=verify-full"
         (problem,) = hba.problems(f"{rule} map=people", 17)
-        assert problem.reason.endswith("Beside it a certificate's CN has to be the role")
+        assert problem.reason.endswith("With this method, the CN of a certificate must be the role")
         site.rules(f"{rule} map=people")
         assert site.connect(user="report") != "report", "the server keeps the rules that it had"
         assert 'authentication option "map" is only valid' in site.cluster.log()
@@ -146,7 +146,7 @@ def test_a_run_that_changes_rules_warns_of_its_own_and_one_that_changes_none_doe
             "pg_hba.conf line 3",
             "pg_hba.conf line 7",
         ]
-        assert "any certificate of an authority" in told[0]
-        assert told[1].endswith("Move it before what decides, or remove it.")
+        assert "any certificate from an authority" in told[0]
+        assert told[1].endswith("Move it before those lines, or remove it.")
     assert managed.converge(hba=rules).warnings == []
     assert managed.converge(hba=HBA).warnings == []

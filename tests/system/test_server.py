@@ -244,7 +244,7 @@ def test_a_rule_that_only_the_server_refuses_is_undone(managed: Server, monkeypa
     with pytest.raises(TlsError, match=r"refuses pg_hba.conf: /.* line 3: invalid authentication method"):
         managed.converge(hba="hostssl all app all no-such-method\n" + HBA)
     assert (managed.served(), managed.disk()) == (served, disk)
-    with pytest.raises(TlsError, match="line 3: the server refuses this line, mostly for its clientcert"):
+    with pytest.raises(TlsError, match="line 3: the server refuses this line, most likely because of its clientcert"):
         managed.converge(hba="hostssl all app all md5 clientcert=sometimes\n" + HBA)
     assert (managed.served(), managed.disk()) == (served, disk)
     monkeypatch.undo()

@@ -18,7 +18,10 @@ BROKEN_LINES = [
     ("nonsense", 'invalid connection type "nonsense"'),
     ("hostssl all app all no-such-method", 'invalid authentication method "no-such-method"'),
     ("host all all 10.0.0.0/99 md5", 'invalid CIDR mask in address "10.0.0.0/99"'),
-    ("hostssl all all all md5 clientcert=sometimes", "the server refuses this line, mostly for its clientcert="),
+    (
+        "hostssl all all all md5 clientcert=sometimes",
+        "the server refuses this line, most likely because of its clientcert=",
+    ),
     ("hostssl all all all ldap ldapbindpasswd=my sesame", "authentication option not in name=value format"),
 ]
 

@@ -257,7 +257,7 @@ def test_a_server_that_answers_nobody_is_told_of_before_anything_changes(
     disk = managed.disk()
     with stopped(managed, 300), pytest.raises(TlsError) as failure:
         managed.converge(renew=True)
-    assert "timeout expired. The server has to run" in failure.value.message
+    assert "timeout expired. The server must be running" in failure.value.message
     assert managed.disk() == disk
     assert managed.converge().changes == []
 

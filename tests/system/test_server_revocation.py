@@ -129,9 +129,9 @@ def test_without_lists_the_file_goes_again_that_revoked_nobody(managed: Server, 
     [
         (
             lists("client", start=TODAY - 91 * DAY),
-            r"crls: the list .* is good from .* every certificate would be refused",
+            r"crls: the list .* is valid from .* every certificate would be refused",
         ),
-        (lists("client", start=TODAY + DAY), r"crls: the list .* is good from"),
+        (lists("client", start=TODAY + DAY), r"crls: the list .* is valid from"),
         (lists("server"), r"crls: there is no list of revoked certificates of 'PostgreSQL client issuing CA"),
         (lists("client").split("\n-----BEGIN")[0], r"crls: there is no list .* of 'PostgreSQL client root CA"),
         ("nonsense", r"crls: expected lists of revoked certificates \(CRLs\) in PEM, found"),

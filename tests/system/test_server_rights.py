@@ -128,7 +128,7 @@ def test_a_planted_link_on_the_way_does_not_make_root_create_a_directory(server:
 
 def test_a_signal_goes_to_the_server_alone() -> None:
     stranger = psql.Administrator("/tmp", 1, "postgres", account("postgres", "x"), "psql", os.getpid())
-    with pytest.raises(TlsError, match="it is not the server's"):
+    with pytest.raises(TlsError, match="it is not the server's process"):
         stranger.signal_reload()
 
 

@@ -170,7 +170,9 @@ def test_an_expired_certificate_does_not_come_back(server: Server) -> None:
     assert request
     server.converge(certificate=sign(request, ["localhost", "127.0.0.1"], days=1))
     server.settle(renew=True)
-    refused(server, "0001, the one before, cannot come back.*server.crt: its certificate expired", now=TODAY + 2 * DAY)
+    refused(
+        server, "0001, the previous one, cannot be restored.*server.crt: its certificate expired", now=TODAY + 2 * DAY
+    )
 
 
 def test_a_certificate_without_a_declared_name_does_not_come_back(managed: Server) -> None:
@@ -211,7 +213,7 @@ def test_settings_that_the_server_would_not_take_do_not_come_back(managed: Serve
 def test_a_generation_with_a_missing_file_does_not_come_back(managed: Server, name: str) -> None:
     managed.settle(renew=True)
     (managed.directory / "generations" / "0001" / name).unlink()
-    refused(managed, f"0001, the one before, cannot come back.*{name}: expected in it")
+    refused(managed, f"0001, the previous one, cannot be restored.*{name}: expected in it")
 
 
 def test_a_key_of_another_certificate_does_not_come_back(managed: Server) -> None:

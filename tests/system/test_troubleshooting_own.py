@@ -383,8 +383,8 @@ def _has_expired_on(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(wish, TODAY + profiles.ROOT_LIFE, is_dry=False))
 
 
-@PROVOKED_OF_OURS.of("which is trusted. Whoever has a certificate below it would be refused")
-def _which_is_trusted_whoever_has_a_certificate(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("which is trusted. Every certificate that it issued would be refused")
+def _which_is_trusted_every_certificate(fleet: Fleet) -> None:
     fleet.server.options.update(crls=lists("client"), extra_trusted_clients=client_side.OTHER.root.pem)
     fleet.hear(fleet.server.converge)
 
@@ -410,8 +410,8 @@ def _whoever_has_the_key_would_be_let_in_again(fleet: Fleet) -> None:
     fleet.hear(keep)
 
 
-@PROVOKED_OF_OURS.of("and those that are to take their place do not")
-def _and_those_that_are_to_take_their_place_do_not(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("but the new lists do not")
+def _but_the_new_lists_do_not(fleet: Fleet) -> None:
     fleet.server.options["crls"] = lists("client", 0x2C5AC6F1)
     fleet.server.settle()
     fleet.server.options["crls"] = lists("client")
@@ -454,8 +454,8 @@ def _its_key_is_not_here_to_make_a_new_one(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(keeping.Wish(str(directory), "P-256", None), late, is_dry=False))
 
 
-@PROVOKED_OF_OURS.of("was refused, but the connection that has to work failed too")
-def _was_refused_but_the_connection_that_has_to(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("was refused, but the connection that must work failed too")
+def _was_refused_but_the_connection_that_must(fleet: Fleet) -> None:
     _verify(fleet, "host all all all reject")
 
 
@@ -473,7 +473,7 @@ def _was_accepted_by_another_server(fleet: Fleet) -> None:
     )
 
 
-@PROVOKED_OF_OURS.of("The server asks for a password, and was not seen to demand a certificate")
+@PROVOKED_OF_OURS.of("The server asks for a password, and did not show that it requires a certificate")
 def _asks_for_a_password_alone(fleet: Fleet) -> None:
     _verify(fleet, "hostssl all all all scram-sha-256", asks_for_password=True)
 

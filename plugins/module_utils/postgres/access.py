@@ -222,7 +222,7 @@ def _of_certificate(rule: Rule, maps: Sequence[Line], attempt: Attempt, facts: F
 def _mapped(rule: Rule, permitted: bool | None, called: str, role: str) -> tuple[str, str]:
     through = f" through map {rule.options['map']}" if rule.options.get("map") else ""
     if permitted is None:
-        return UNKNOWN, f"it cannot be told whether {called} may be role {role!r}{through}"
+        return UNKNOWN, f"it is unknown whether {called} may be role {role!r}{through}"
     if permitted:
         return ACCEPTED, f"{called} may be role {role!r}{through}"
     return REFUSED, f"{called} may not be role {role!r}{through}"

@@ -23,7 +23,7 @@ def with_block(text: str, lines: str, path: str) -> str:
     """
     if _marks(lines) != (0, 0):
         raise TlsError(
-            f"{path}: the lines for it hold '{BEGIN}' or '{END}', which mark the managed block itself.",
+            f"{path}: the lines to write contain '{BEGIN}' or '{END}', which mark the managed block itself.",
             remedy="Take them out.",
             code="config_block_in_lines",
         )

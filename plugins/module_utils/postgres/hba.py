@@ -57,7 +57,7 @@ def problems(
         if reason:
             found.append(Problem("" if file == path else file, line.number, reason))
     if is_empty and path and not ident:
-        found.append(Problem("", 0, "it has no rule, expected one at least"))
+        found.append(Problem("", 0, "it has no rule, expected at least one"))
     return found
 
 
@@ -104,7 +104,7 @@ def _address_fault(rule: Rule) -> str:
     if slash and packed is None:
         return f"address {token.text!r} has a mask but is no address; expected ADDRESS/BITS or a host name alone"
     if slash:
-        return f"address {token.text!r}, expected 0 to {largest} behind the slash"
+        return f"address {token.text!r}, expected 0 to {largest} after the slash"
     mask = rule.line.fields[4][0].text if len(rule.line.fields) > 4 else ""
     if numeric(mask) is None:
         return f"address {token.text!r} has no mask; expected {address}/{largest}, or a mask in the next field"
@@ -119,7 +119,7 @@ def _method_fault(kind: str, method: str, major: int) -> str:
     if major < hba_options.SINCE.get(method, 0):
         return f"method {method} needs PostgreSQL {hba_options.SINCE[method]}, this server is {major}"
     if major > hba_options.UNTIL.get(method, major):
-        return f"method {method} is gone since PostgreSQL {hba_options.UNTIL[method] + 1}, this server is {major}"
+        return f"method {method} was removed in PostgreSQL {hba_options.UNTIL[method] + 1}, this server is {major}"
     places = _PLACES.get(method, TYPES)
     return (
         ""
@@ -137,10 +137,13 @@ def _options_fault(rule: Rule, major: int, libraries: Sequence[str] | None) -> s
         hides = any(secret in line.text for secret in redaction.OPTIONS)  # of which a word may be a part
         if not equals:
             found = "a word" if hides else repr(name)
-            return f"expected an option NAME=VALUE behind the method, found {found} without '='"
+            return f"expected an option NAME=VALUE after the method, found {found} without '='"
         reason = hba_options.fault(kind, method, name, value, major)
         if reason and hides and name not in hba_options.allowed(kind, method, major):
-            return f"method {method} has no such option as one behind it; it is not shown, near a password"
+            return (
+                f"method {method} does not have one of the options after it; the option is not shown, because it may "
+                "be part of a password"
+            )
         if reason:
             return reason
         options.update({name: value} if name != "ldapurl" else hba_options.url_parts(value) or {})

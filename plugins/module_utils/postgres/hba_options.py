@@ -63,7 +63,7 @@ def fault(kind: str, method: str, name: str, value: str, major: int) -> str:
     if name not in taken and not (method == "oauth" and major >= 19 and _CUSTOM.fullmatch(name)):
         reason = f"method {method} has no option {name!r}. It takes {', '.join(taken) or 'no options'}"
         is_for_certificate = name == "map" and kind == "hostssl"
-        return f"{reason}. Beside it a certificate's CN has to be the role" if is_for_certificate else reason
+        return f"{reason}. With this method, the CN of a certificate must be the role" if is_for_certificate else reason
     if name == "clientcert":
         return _clientcert_fault(method, value, major)
     if name == "clientname" and value not in ("CN", "DN"):
@@ -118,7 +118,9 @@ def _clientcert_fault(method: str, value: str, major: int) -> str:
         return ""
     reason = f"clientcert={value}, expected one of {', '.join(expected)}"
     if major >= 14 and value in _UNTIL_13:
-        reason += ". Leave it out" if method == "cert" else f". {_UNTIL_13[value]}: it is so since PostgreSQL 14"
+        reason += (
+            ". Leave it out" if method == "cert" else f". {_UNTIL_13[value]}: this is how PostgreSQL 14 and later work"
+        )
     return reason
 
 
@@ -130,7 +132,7 @@ def _list_fault(name: str, value: str) -> str:
     words = listed(value)
     if words is None:
         shown = "" if name == "radiussecrets" else f"={value}"
-        return f"{name}{shown} is no list; expected values that commas join, in quotes where they hold a blank"
+        return f"{name}{shown} is no list; expected values separated by commas, in quotes if they contain a blank"
     if name == "radiusports" and not all(map(number, words)):
         return f"{name}={value}, expected numbers of ports"
     if name == "radiusservers":
@@ -196,7 +198,7 @@ def _ldap_fault(options: Mapping[str, str]) -> str:
     if "ldapprefix" in options or "ldapsuffix" in options:
         mixed = [name for name in _SEARCH if name in options]
         if mixed:
-            return f"ldapprefix and ldapsuffix go with none of {', '.join(_SEARCH)}; found {', '.join(mixed)}"
+            return f"ldapprefix and ldapsuffix cannot be combined with {', '.join(_SEARCH)}; found {', '.join(mixed)}"
         return ""
     if "ldapbasedn" not in options:
         return "method ldap needs ldapbasedn, ldapprefix or ldapsuffix, or an ldapurl with a base DN; found none"

@@ -63,7 +63,7 @@ def problem(name: str, value: str) -> str:
         meant = difflib.get_close_matches(name, [one.name for one in TABLE], n=1, cutoff=_ALIKE)
         return f"there is no setting {name!r}. Write {meant[0]}" if meant else ""
     if known.context == "internal":
-        return f"{name} only tells what the server was built with; leave it out"
+        return f"{name} only shows what the server was built with; leave it out"
     choices = BOOLEANS if known.type == "bool" else known.choices
     if choices and value.lower() not in [choice.lower() for choice in choices]:
         listed = "on or off" if known.type == "bool" else "one of " + ", ".join(map(repr, choices))

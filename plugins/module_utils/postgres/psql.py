@@ -84,11 +84,11 @@ class Administrator(NamedTuple):
         """Tell the server to read its files again by a signal: rules that lock this module out cannot stop that."""
         try:
             if os.stat(f"/proc/{self.pid}").st_uid != self.account.uid:  # the lock file that names it may be old
-                raise ProcessLookupError(errno.ESRCH, "it is not the server's")
+                raise ProcessLookupError(errno.ESRCH, "it is not the server's process")
             os.kill(self.pid, signal.SIGHUP)
         except OSError as error:
             raise TlsError(
-                f"{self.target}: no reload of process {self.pid}: {error.strerror}.",
+                f"{self.target}: process {self.pid} could not be reloaded: {error.strerror}.",
                 remedy="Reload it by hand.",
                 code="reload_failed",
             ) from error
@@ -123,7 +123,7 @@ class Administrator(NamedTuple):
             raise UnreachableError(
                 f"{self.target}: psql as OS user {self.account.name!r} and role {shown(self.role)} failed: "
                 f"{_last_line(done.errors)}.",
-                remedy="The server has to run, and pg_hba.conf has to let this role in over the "
+                remedy="The server must be running, and pg_hba.conf must let this role in over the "
                 f"socket (local ... peer); {option('login_user')} and {option('login_unix_socket')} choose "
                 "another way.",
                 code="login_failed",

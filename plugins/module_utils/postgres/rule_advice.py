@@ -81,14 +81,15 @@ def _never_matches(site: Site, position: int) -> str:
     places = [
         f"{'' if one.file == rule.file else f'{one.file} '}line {one.line.number}" for one in map(site.rule, takers)
     ]
-    return f"it never matches: {' and '.join(places)} before it decide{'s' * (len(places) == 1)} on all that it is for"
+    decide = f"decide{'s' * (len(places) == 1)}"
+    return f"it never matches: {' and '.join(places)} before it {decide} every connection that it covers"
 
 
 def _any_certificate(site: Site, position: int) -> str:
     rule = site.rule(position)
     if (rule.method, rule.clientcert) != ("trust", "verify-ca"):
         return ""
-    return f"any certificate of an authority in ssl_ca_file, whoever's it is, logs in as {_users(rule)}"
+    return f"any certificate from an authority in ssl_ca_file, even one for another role, logs in as {_users(rule)}"
 
 
 def _unused_clientname(site: Site, position: int) -> str:
@@ -102,7 +103,8 @@ def _map_for_two(site: Site, position: int) -> str:
     rule = site.rule(position)
     if rule.method == "cert" or rule.clientcert != "verify-full" or not rule.options.get("map"):
         return ""
-    return f"map {rule.options['map']} is asked twice, for the name that {rule.method} tells and for the certificate's"
+    name = rule.options["map"]
+    return f"map {name} is used twice, for the name from {rule.method} and for the name in the certificate"
 
 
 def _unknown_map(site: Site, position: int) -> str:
@@ -110,7 +112,7 @@ def _unknown_map(site: Site, position: int) -> str:
     is_whole = all(not line.error and len(line.fields) > 2 for _file, line in site.maps)  # nothing is left out
     if not name or not is_whole or any(_map_of(line) == name for _file, line in site.maps):
         return ""
-    return f"map={name} names a map that pg_ident.conf does not have, so that the rule lets nobody in"
+    return f"map={name} names a map that pg_ident.conf does not have, so the rule lets nobody in"
 
 
 def _dn_without_map(site: Site, position: int) -> str:
@@ -135,7 +137,7 @@ def _no_dn(site: Site, position: int) -> str:
 def _no_ca(site: Site, position: int) -> str:
     if site.has_ca is not False or not site.rule(position).clientcert:
         return ""
-    return "ssl_ca_file is empty, so that no certificate can be checked and the rule lets nobody in"
+    return "ssl_ca_file is empty, so no certificate can be checked and the rule lets nobody in"
 
 
 def _without_ipv6(site: Site, position: int) -> str:
@@ -144,7 +146,7 @@ def _without_ipv6(site: Site, position: int) -> str:
     others = (site.order.taker(cell._replace(origin=_IPV6), len(site.order.rules)) for cell in cells)
     if rule.method == "reject" or all(one is not None for one in others):
         return ""
-    return f"it is for all of IPv4, and nothing is for {_users(rule)} in {_databases(rule)} by IPv6"
+    return f"it covers all of IPv4, but no rule covers {_users(rule)} in {_databases(rule)} by IPv6"
 
 
 def _without_tls(site: Site, position: int) -> str:
@@ -198,7 +200,7 @@ def _words(tokens: Sequence[Token]) -> str:
 
 
 CHECKS = (
-    Check("never_matches", WARNING, _never_matches, "Move it before what decides, or remove it."),
+    Check("never_matches", WARNING, _never_matches, "Move it before those lines, or remove it."),
     Check("any_certificate", WARNING, _any_certificate, "Use method cert, or clientcert=verify-full."),
     Check(
         "unused_clientname",
@@ -215,7 +217,7 @@ CHECKS = (
         'Write it as RFC 2253 does, the last part first, without blanks and in quotes: "CN=alice,OU=shop,O=Example".',
     ),
     Check("no_ca", WARNING, _no_ca, "Set ssl_ca_file to the authorities whose clients may log in."),
-    Check("map_for_two_names", INFORMATION, _map_for_two, "Have lines for both names in the map."),
+    Check("map_for_two_names", INFORMATION, _map_for_two, "Add lines for both names to the map."),
     Check("without_ipv6", INFORMATION, _without_ipv6, "Write the same rule for ::/0, or once with address all."),
     Check("without_tls", INFORMATION, _without_tls, "Make it hostssl, once the clients use TLS."),
     Check("without_certificate", INFORMATION, _without_certificate, "Use method cert, or add clientcert=verify-full."),

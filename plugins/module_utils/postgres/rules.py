@@ -10,7 +10,7 @@ from typing import Any, Iterable, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import lexer, redaction
 
-_UNSAID = "the server refuses this line, mostly for its clientcert= or clientname= value"
+_UNSAID = "the server refuses this line, most likely because of its clientcert= or clientname= value"
 
 
 class Fault(NamedTuple):

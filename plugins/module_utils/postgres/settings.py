@@ -72,7 +72,7 @@ def parse(text: str) -> dict[str, str]:
         if name in settings:
             raise TlsError(
                 f"ssl.conf line {number}: {name} is set a second time. "
-                f"Files, ssl and ssl_crl_file have one line of their own; take others out of {option('ssl_conf')}.",
+                f"Files, ssl and ssl_crl_file have one line of their own; remove others from {option('ssl_conf')}.",
                 code="setting_repeated",
             )
         settings[name] = value
@@ -114,8 +114,8 @@ def fitted(text: str, major: int) -> str:
         curves = [group for group in value.split(":") if group.startswith(_CURVES)]
         if not curves:
             raise TlsError(
-                f"{option('ssl_conf')}: {names[0]} is {value!r}, of which PostgreSQL {major} can use none: before 18 "
-                "it takes one elliptic curve.",
+                f"{option('ssl_conf')}: {names[0]} is {value!r}, and PostgreSQL {major} can use none of them: before "
+                "18 it takes one elliptic curve.",
                 remedy="Add prime256v1 to the list.",
                 code="curve_unusable",
             )
@@ -160,8 +160,8 @@ def refuse_protocols(settings: dict[str, str], state: ServerState, included: str
     )
     if least > most > "":  # the names of the protocols are in the order of the alphabet
         raise TlsError(
-            f"ssl_min_protocol_version is {least!r}, above ssl_max_protocol_version {most!r}: the server would not "
-            "take that.",
+            f"ssl_min_protocol_version is {least!r}, above ssl_max_protocol_version {most!r}: the server would refuse "
+            "that.",
             remedy=f"Choose a range in {option('ssl_conf')}.",
             code="protocol_range_empty",
         )
@@ -256,8 +256,8 @@ def _check_value(name: str, value: str, setting: Setting) -> None:
         )
     if setting.context != "sighup":
         raise TlsError(
-            f"{option('ssl_conf')}: {name} takes effect only by a restart; this collection never restarts.",
-            remedy="Leave it out, and set it in postgresql.conf before a restart of yours.",
+            f"{option('ssl_conf')}: {name} takes effect only at a restart; this collection never restarts.",
+            remedy="Leave it out, and set it in postgresql.conf before you restart the server.",
             code="setting_needs_restart",
         )
 

@@ -133,9 +133,8 @@ def local_addresses(listen_addresses: str) -> list[str]:
     found = [address for part in listed if part for address in _LOCAL.get(part, (part,))]
     if not found:
         raise TlsError(
-            "listen_addresses is empty: the server accepts no TCP connections, so there is nothing that TLS could "
-            "protect.",
-            remedy="Take it out of the managed servers. Or set listen_addresses to the addresses that its clients "
+            "listen_addresses is empty: the server accepts no TCP connections, so TLS has nothing to protect.",
+            remedy="Remove it from the managed servers. Or set listen_addresses to the addresses that its clients "
             "use, and restart the server yourself.",
             code="listen_addresses_empty",
         )

@@ -48,7 +48,7 @@ def _answer(result: Mapping[str, Any], key: str, read: Any) -> Answer:
     try:
         return Answer(OK, "", read(result))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        return Answer(FAILED, text(f"its answer is not of the form that is expected ({type(error).__name__}: {error})"))
+        return Answer(FAILED, text(f"its answer has an unexpected form ({type(error).__name__}: {error})"))
 
 
 def text(value: object) -> str:

@@ -33,7 +33,7 @@ HELP = {
     "crl_next_update_timestamp_seconds": "End of a certificate revocation list.",
     "plaintext_sessions": "Live sessions over TCP without encryption.",
     "plaintext_free_looks": "Looks in a row that saw no plaintext session.",
-    "old_sessions": "Live sessions on certificates that are not in force any more, by finding.",
+    "old_sessions": "Live sessions on certificates that are no longer in force, by finding.",
 }
 
 

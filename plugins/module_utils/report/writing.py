@@ -53,9 +53,9 @@ def _before(directory: str) -> dict[str, Any]:
         problem = f"{type(error).__name__}: {error}"
     if problem:
         raise TlsError(
-            f"{path}: expected the last report, found something else ({problem}). It holds who was seen in earlier "
+            f"{path}: expected the last report, found something else ({problem}). It records who was seen in earlier "
             "looks.",
-            remedy="Restore it, or rename it to begin anew.",
+            remedy="Restore it, or rename it to start over.",
             code="report_damaged",
         )
     return found

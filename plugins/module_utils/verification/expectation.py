@@ -86,7 +86,7 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
     }
     found = Expectation(**{**defaults, **given})
     if (found.expect == "refused") != bool(found.kind):
-        raise TlsError(f"{option}: kind belongs to expect=refused, and to nothing else.", code="kind_unexpected")
+        raise TlsError(f"{option}: kind is only for expect=refused, which requires it.", code="kind_unexpected")
     if found.kind == "another_role" and found.role == found.certificate_role:
         raise TlsError(
             f"{option}: kind=another_role needs a certificate_role other than role ({role!r}).",

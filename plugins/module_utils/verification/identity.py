@@ -63,7 +63,7 @@ def answer(leaf: Certificate | None, may_answer: Sequence[Known]) -> Answer:
     alike = [one for one in may_answer if one.names == {name.value for name in leaf.names}]
     renewed = [one for one in alike if one.serial and leaf.not_before >= one.not_before - _RUNS_OVERLAP]
     if len(alike) == len(renewed) == 1:
-        return Answer(renewed[0].server, "another run has renewed its certificate meanwhile")
+        return Answer(renewed[0].server, "another run has renewed its certificate in the meantime")
     unknown = [one.server for one in may_answer if not one.serial]
     if unknown:
         return Answer(note=f"which server answered is not known: {_is_no_part(unknown)}")

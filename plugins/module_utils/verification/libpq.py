@@ -78,7 +78,7 @@ def load() -> Library:
         raise TlsError(
             f"{sys.executable} cannot load libpq, PostgreSQL's client library: {error}. Connections are verified with "
             "it.",
-            remedy="Let ansible_python_interpreter name the distribution's own Python.",
+            remedy="Set ansible_python_interpreter to the distribution's own Python.",
             code="libpq_not_loadable",
         ) from error
     faults = []
@@ -90,8 +90,8 @@ def load() -> Library:
     raise TlsError(
         f"libpq, PostgreSQL's client library, could not be loaded: {'; '.join(faults)}. Connections are verified with "
         "it.",
-        remedy="Install it (Debian: libpq5, RPM family: libpq or postgresql-libs). If it is there, the Python of "
-        "ansible_python_interpreter may be unable to load it: name the distribution's own.",
+        remedy="Install it (Debian: libpq5, RPM family: libpq or postgresql-libs). If it is installed, the Python of "
+        "ansible_python_interpreter may be unable to load it: set that to the distribution's own.",
         code="libpq_not_loadable",
     )
 

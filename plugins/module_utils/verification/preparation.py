@@ -80,7 +80,8 @@ def _presented(one: Expectation, own: Files) -> Presented | None:
     for path in [own.roots, *([own.certificate, own.key] if one.certificate == "own" else [])]:
         if not os.path.exists(path):
             raise TlsError(
-                f"{path} does not exist for OS user {one.os_user} (module client makes it)", code="client_file_missing"
+                f"{path} does not exist for OS user {one.os_user} (module client creates it)",
+                code="client_file_missing",
             )
         if not os.path.isfile(path):
             raise TlsError(  # libpq would hang on a pipe

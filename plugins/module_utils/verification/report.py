@@ -13,10 +13,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import refu
 _UNRESOLVED = "could not translate host name"
 # What to look at, by libpq's reason
 HINTS = {
-    "Connection refused": "Is the server running, is it its port, does listen_addresses cover this address, and does "
-    "no firewall reject it?",
-    "timeout expired|No route to host|Network is unreachable": "Is it its address, and does no firewall drop it?",
-    _UNRESOLVED: "The client host has to know this name (DNS, /etc/hosts).",
+    "Connection refused": "Check that the server is running, that this is its port, that listen_addresses covers this "
+    "address, and that no firewall rejects it.",
+    "timeout expired|No route to host|Network is unreachable": (
+        "Check that this is its address, and that no firewall drops the connection."
+    ),
+    _UNRESOLVED: "The client host must know this name (DNS, /etc/hosts).",
 }
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
@@ -87,7 +89,7 @@ def _cause(alike: Sequence[Mapping[str, Any]], origins: Mapping[tuple[str, str],
     if _UNRESOLVED in first["reason"]:
         sources = {one: origins[one, first["host"]] for one in first["servers"] if (one, first["host"]) in origins}
         hints += [f"It comes from {source} of {server}." for server, source in sources.items()]
-        hints += ["If no client is to use the name, take it out there."] if sources else []
+        hints += ["If no client uses the name, remove it there."] if sources else []
     return " ".join([f"{sentence(first)}{others}", *hints])
 
 
@@ -136,7 +138,7 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     unknown = sum(is_of_unknown_server(one) for result in results.values() for one in result.get("checks", ()))
     if unknown:
-        counts.append(f"{unknown} of these answered by a server that this run cannot tell")
+        counts.append(f"{unknown} of these answered by a server that this run cannot identify")
     silent = [client for client, result in results.items() if "checks" not in result]
     if silent:
         counts.append(f"nothing verified on {', '.join(silent)}")

@@ -103,8 +103,8 @@ def with_demand(verdict: Verdict, message: str, *, is_demanded: bool) -> Verdict
         return verdict
     return Verdict(
         DEVIATION,
-        f"was refused: {refusal_messages.readable(message)}. The server asks for a password, and was not seen to "
-        "demand a certificate",
+        f"was refused: {refusal_messages.readable(message)}. The server asks for a password, and did not show "
+        "that it requires a certificate",
         verdict.answered_by,
         verdict.note,
     )
@@ -130,14 +130,14 @@ def with_proof(verdict: Verdict, proof: Verdict | None) -> Verdict:
     if proof is not None and proof.status == PROMPT:  # it has got further than what was refused
         return verdict
     if verdict.status == DEVIATION and proof is not None and proof.status == DEVIATION:
-        return Verdict(UNPROVEN, "could not be tried: the connection that has to work failed too")
+        return Verdict(UNPROVEN, "could not be tried: the connection that must work failed too")
     if verdict.status != OK or (proof is not None and proof.status == OK):
         return verdict
     if proof is None:
         return Verdict(UNPROVEN, "no accepted connection to compare with is among the expectations")
     if proof.status == SKIPPED:
         return Verdict(SKIPPED, f"the connection to compare with was skipped: {proof.reason}")
-    return Verdict(UNPROVEN, "was refused, but the connection that has to work failed too")
+    return Verdict(UNPROVEN, "was refused, but the connection that must work failed too")
 
 
 def described(session: Session) -> str:

@@ -129,9 +129,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) 
         if not waiting:
             break
     else:
-        raise TlsError(
-            f"The rehearsal of the handshake{_for(name)} did not come to an end.", code="handshake_unfinished"
-        )
+        raise TlsError(f"The rehearsal of the handshake{_for(name)} did not finish.", code="handshake_unfinished")
     _read_refusal(sides[0])
 
 
@@ -145,8 +143,7 @@ def _advanced(side: ssl.SSLObject, name: str | None) -> bool:
         who = "server" if side.server_side else "client"
         raise TlsError(
             f"The rehearsed {who} refuses the handshake{_for(name)}: {reason(error)}.",
-            remedy="Nothing live was touched. Settings, certificate, names and trusted authorities have to fit "
-            "together.",
+            remedy="Nothing live was touched. Settings, certificate, names and trusted authorities must fit together.",
             code="handshake_failed",
         ) from error
     return True
@@ -165,7 +162,7 @@ def _read_refusal(client: ssl.SSLObject) -> None:
     except ssl.SSLError as error:
         raise TlsError(
             f"The rehearsed server refuses the client's certificate: {reason(error)}.",
-            remedy="Nothing live was touched. The authorities that servers trust for clients have to include the one "
+            remedy="Nothing live was touched. The authorities that servers trust for clients must include the one "
             "that issued it.",
             code="client_certificate_refused",
         ) from error

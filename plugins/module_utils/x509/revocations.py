@@ -78,7 +78,7 @@ def read_pem(text: str, source: str) -> list[RevocationList]:
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
         raise TlsError(
             f"{source}: the list of revoked certificates in it is damaged ({error}).",
-            remedy="Copy it anew.",
+            remedy="Copy it again.",
             code="crl_damaged",
         ) from error
 
@@ -113,9 +113,9 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
     for one in lists:
         if not one.this_update <= now < one.next_update:
             raise TlsError(
-                f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is good from "
-                f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With it "
-                "every certificate would be refused.",
+                f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is valid from "
+                f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With this "
+                "list every certificate would be refused.",
                 remedy="Run site.yml, which makes a new list, or correct the clock.",
                 code="crl_not_current",
             )
@@ -123,7 +123,7 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
         if not any(one.is_of(authority) for one in lists):
             raise TlsError(
                 f"{source}: there is no list of revoked certificates of {authority.common_name!r}, which is trusted. "
-                "Whoever has a certificate below it would be refused.",
+                "Every certificate that it issued would be refused.",
                 remedy="Give a list of every trusted authority.",
                 code="crl_missing",
             )
@@ -151,10 +151,10 @@ def refuse_to_forget(
         more = f" and {len(serials) - _NAMED} more" if len(serials) > _NAMED else ""
         entries = ", ".join(f'{{serial: "{serial}", authority: {authority}}}' for serial in serials[:_NAMED])
         raise TlsError(
-            f"{source}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, and those "
-            "that are to take their place do not: whoever has the keys would be let in again. The directory of the "
-            "authorities is older than these lists.",
-            remedy="Restore its newest backup, or revoke them once more: "
+            f"{source}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, but the "
+            "new lists do not: anyone with the keys could log in again. The directory of the authorities is older "
+            "than these lists.",
+            remedy="Restore its newest backup, or revoke them again: "
             f"{option('certificate_authority.revoked')}: [{entries}]. Then rerun. Nothing was changed on this host.",
             code="revocations_lost",
         )

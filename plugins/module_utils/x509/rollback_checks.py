@@ -21,7 +21,7 @@ def explained(name: str, place: str) -> Iterator[None]:
         yield
     except TlsError as error:
         raise TlsError(
-            f"{place}: generation {name}, the one before, cannot come back; nothing was changed. {error.message}",
+            f"{place}: generation {name}, the previous one, cannot be restored; nothing was changed. {error.message}",
             remedy="Go forward instead: correct what is declared, then run site.yml.",
             code=error.code,
             **error.details,
@@ -60,7 +60,7 @@ def refuse_lost_trust(pem: str, declared: Sequence[Certificate], file: str, now:
     ]
     if lost:
         raise TlsError(
-            f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; whoever has a certificate "
+            f"{file}: it does not trust {', '.join(map(repr, lost))}, which is trusted now; clients with a certificate "
             f"from there would be shut out. Is {option('certificate_authority.directory')} the right one?",
             code="trusted_authority_lost",
         )

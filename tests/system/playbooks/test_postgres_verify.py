@@ -145,7 +145,9 @@ def test_a_server_that_is_down_is_one_cause_with_a_hint_whatever_follows_from_it
     assert done.returncode == 2, done.stdout
     (said,) = re.findall(r'fatal: \[client1\].*"msg": "(.*)"', done.stdout)
     assert said.count("Connection refused") == 1, said
-    assert re.search(r"The same with 3 more .* Is the server running.* listen_addresses .* firewall", said), said
+    assert re.search(
+        r"The same with 3 more .* Check that the server is running.* listen_addresses .* firewall", said
+    ), said
     assert said.endswith(" For that, 6 refusals are unproven."), said
     assert [row[5] for row in table(done.stdout)[1:]].count("UNPROVEN") == 6
 
@@ -156,9 +158,7 @@ def test_a_name_that_no_client_resolves_is_told_with_the_variable_and_the_server
     fleet.server.update(postgres_server_extra_names=["no-such-host.invalid"])
     done = fleet.run(variables={"postgres_verify_refusals": []})
     assert done.returncode == 2, done.stdout
-    assert (
-        "It comes from postgres_server_extra_names of db1. If no client is to use the name, take it out" in done.stdout
-    )
+    assert "It comes from postgres_server_extra_names of db1. If no client uses the name, remove it" in done.stdout
 
 
 def test_identities_without_a_server_are_an_error(fleet: Fleet) -> None:

@@ -82,7 +82,7 @@ def test_other_authorities_stop_it_and_none_are_made(site: Any) -> None:
     elsewhere = site.directory / "elsewhere"
     for host in ("db1", "app1"):
         done = back(site, "--limit", host, postgres_ca_directory=str(elsewhere))
-        assert re.search(rf"fatal: \[{host}\].*cannot come back; nothing was changed", done.stdout), done.stdout
+        assert re.search(rf"fatal: \[{host}\].*cannot be restored; nothing was changed", done.stdout), done.stdout
         assert "Is postgres_ca_directory the right one?" in done.stdout
     assert not elsewhere.exists()
     assert site.files() == before

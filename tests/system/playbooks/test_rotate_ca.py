@@ -110,7 +110,7 @@ def test_options_that_would_leave_hosts_behind_or_prove_nothing_stop_it_first(
 def test_a_run_that_begins_behind_the_proof_proves_nothing(site: Any) -> None:
     before = site.files()
     output = refused(rotate(site, "--start-at-task", "Stop where anything is not proven"))
-    assert "db1: this run has learnt nothing of the server, so nothing is proven." in output
+    assert "db1: this run learned nothing about the server, so nothing is proven." in output
     assert site.files() == before
 
 

@@ -165,7 +165,7 @@ def test_no_secret_is_seen_when_the_rehearsal_fails(site: Any) -> None:
         ({**LDAP, "ldapbindpasswd": RULE_SECRETS["ldapbindpasswd"] + "\n"}, "holds a line break"),
         ({**LDAP, "ldapbindpasswd": [RULE_SECRETS["ldapbindpasswd"]]}, "expected a word"),
         ({key: value for key, value in LDAP.items() if key != "method"}, "the rule has no method"),
-        ({**LDAP, "ldapprefix": "x"}, "ldapprefix and ldapsuffix go with none of ldapbasedn"),
+        ({**LDAP, "ldapprefix": "x"}, "ldapprefix and ldapsuffix cannot be combined with ldapbasedn"),
         ({**RADIUS, "radiusservers": "no-address.invalid"}, "The server refuses pg_hba.conf: /"),
     ],
     ids=["option", "line break", "list", "method", "combination", "servers"],

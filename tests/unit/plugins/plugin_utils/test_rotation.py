@@ -167,8 +167,8 @@ def test_nobody_has_to_connect_where_there_is_no_identity(fleet: dict[str, Any])
     [
         ("db1", {"postgres_server_failed": "it is down"}, r"db1 failed in this run \(server\): it is down"),
         ("db1", {"postgres_server_converged": {"unreachable": True, "msg": "no route"}}, r"db1 failed .*no route"),
-        ("db1", {"postgres_server_converged": {}}, "db1: this run has learnt nothing of the server"),
-        ("app1", {"postgres_client_converged": {}}, "app1: this run has learnt nothing of the client"),
+        ("db1", {"postgres_server_converged": {}}, "db1: this run learned nothing about the server"),
+        ("app1", {"postgres_client_converged": {}}, "app1: this run learned nothing about the client"),
         ("app1", {"postgres_verify_result": {}}, "Client app1: nothing was verified"),
         (
             "db2",
@@ -204,7 +204,7 @@ def test_a_server_is_proven_by_its_own_certificate_and_by_no_name_that_it_shares
     checks[1].update(by("db2", "db1", "db2"))
     assert rotation.unproven(fleet, GROUPS) == []
     checks[1]["answered_by"] = ""
-    assert "db.example.com led to a server that cannot be told" in rotation.unproven(fleet, GROUPS)[0]
+    assert "db.example.com led to a server that cannot be identified" in rotation.unproven(fleet, GROUPS)[0]
     skipped = {**ACCEPTED, **by("db2"), "answered_by": "", "status": "skipped"}
     checks.append(skipped)
     assert len(rotation.unproven(fleet, GROUPS)) == 1, "a wildcard does not prove what its other name did not reach"
@@ -243,7 +243,7 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
     }
     assert rotation.consequences(refused, fleet, GROUPS) == [
         "drop: it breaks this. Nothing was changed.",
-        "gone/web/app, until 2027-01-01T00:00:00Z: not in the inventory, so shut out for good",
+        "gone/web/app, until 2027-01-01T00:00:00Z: not in the inventory, so shut out permanently",
         "app1/web/app, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
         "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
         "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",

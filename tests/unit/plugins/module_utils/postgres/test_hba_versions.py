@@ -118,7 +118,7 @@ def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> Non
     assert [one.line for one in hba.problems("local all @missing peer\n", 13, path=path)] == [1]
     assert "more than 10 files lead to it" in hba.problems("include loop.conf\n", 16, path=path)[0].reason
     assert hba.problems("include_if_exists missing.conf\n", 16, path=path) == [
-        ("", 0, "it has no rule, expected one at least")
+        ("", 0, "it has no rule, expected at least one")
     ]
     assert hba.problems("", 16, path=path, ident=True) == []
 

@@ -27,9 +27,9 @@ def test_rules_of_identities_and_what_closes_them_are_as_they_should_be() -> Non
 
 def test_advice_names_place_reason_and_remedy() -> None:
     (told,) = advised("# rules\nhostssl all all all cert\nhostssl all app all reject\n")
-    reason = "it never matches: line 2 before it decides on all that it is for"
+    reason = "it never matches: line 2 before it decides every connection that it covers"
     place = ("pg_hba.conf", 3, "never_matches", "warning")
-    assert told == Advice(*place, reason, "Move it before what decides, or remove it.")
+    assert told == Advice(*place, reason, "Move it before those lines, or remove it.")
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_a_name_in_another_encoding_can_be_printed() -> None:
 @pytest.mark.parametrize(("value", "remedy"), [("1", "Write clientcert=verify-ca"), ("0", "Leave it out")])
 def test_values_of_clientcert_that_are_gone_are_told_with_what_to_write_instead(value: str, remedy: str) -> None:
     (problem,) = hba.problems(f"hostssl all all all md5 clientcert={value}", 14)
-    assert f"{remedy}: it is so since PostgreSQL 14" in problem.reason
+    assert f"{remedy}: this is how PostgreSQL 14 and later work" in problem.reason
     (problem,) = hba.problems("hostssl all all all cert clientcert=1", 14)
     assert problem.reason.endswith("Leave it out")
 
 
 def test_a_map_that_a_method_cannot_have_is_told_with_what_holds_instead() -> None:
     (problem,) = hba.problems("hostssl all all all scram-sha-256 clientcert=verify-full map=people", 17)
-    assert problem.reason.endswith("Beside it a certificate's CN has to be the role")
+    assert problem.reason.endswith("With this method, the CN of a certificate must be the role")

@@ -129,10 +129,14 @@ def test_a_report_tells_of_every_host_what_is_known() -> None:
         ({"unreachable": True, "msg": "Connection\nrefused"}, "unreachable", "Connection refused"),
         ({"failed": False, "msg": "No server"}, "failed", "No server"),
         ({"rc": 1}, "failed", "it gave no result"),
-        ({**server(), "sessions": 7}, "failed", "not of the form that is expected"),
-        ({**server(), "counts": {"plaintext": "many"}}, "failed", "not of the form"),
-        ({**server(), "certificate": {"serial": "1", "sha256": "2", "not_after": "soon"}}, "failed", "not of the form"),
-        ({**server(), "sessions": [{"role": "app"}]}, "failed", "not of the form"),
+        ({**server(), "sessions": 7}, "failed", "has an unexpected form"),
+        ({**server(), "counts": {"plaintext": "many"}}, "failed", "an unexpected form"),
+        (
+            {**server(), "certificate": {"serial": "1", "sha256": "2", "not_after": "soon"}},
+            "failed",
+            "an unexpected form",
+        ),
+        ({**server(), "sessions": [{"role": "app"}]}, "failed", "an unexpected form"),
     ],
 )
 def test_a_host_that_tells_nothing_is_in_the_report_as_such(result: Any, status: str, message: str) -> None:

@@ -59,7 +59,8 @@ def test_a_deviation_names_client_server_name_expectation_and_event() -> None:
     (found,) = report.deviations(bad)
     assert found == (
         "Client application2, OS user www as role app to server db1 by name db1.example.com, port 5432: "
-        "expected accepted; it was refused: timeout expired. Is it its address, and does no firewall drop it?"
+        "expected accepted; it was refused: timeout expired. Check that this is its address, and that no "
+        "firewall drops the connection."
     )
 
 
@@ -96,7 +97,7 @@ def test_one_cause_is_one_sentence_whatever_follows_from_it() -> None:
     (cause,) = report.causes([CHECK, down, {**down, "host": "192.0.2.1"}, follows, {**follows, "role": "x"}])
     assert "by name db1.example.com, port 5432: expected accepted; it was refused: Connection refused." in cause
     assert "The same with 1 more of its connections to this server." in cause
-    assert cause.endswith("does no firewall reject it? For that, 2 refusals are unproven.")
+    assert cause.endswith("that no firewall rejects it. For that, 2 refusals are unproven.")
 
 
 def test_what_follows_is_told_with_the_server_that_it_follows_from() -> None:
@@ -147,7 +148,7 @@ def test_the_server_that_answered_is_in_the_table_and_what_is_not_known_is_count
     assert lines[2].endswith("TLS_X; this name is shared by db1, db2")
     unknown = report.table(results(**shared, answered_by="", note="which server answered is not known"))
     assert unknown[2].endswith("  TLS_X; which server answered is not known")
-    assert unknown[-1].endswith("2 as expected, 1 of these answered by a server that this run cannot tell")
+    assert unknown[-1].endswith("2 as expected, 1 of these answered by a server that this run cannot identify")
 
 
 def test_a_prompt_is_no_fault_and_has_a_count_of_its_own() -> None:
@@ -166,8 +167,8 @@ def test_a_name_that_nobody_resolves_is_told_with_the_variable_that_it_comes_fro
     bad = results(status="deviation", reason=reason, host="db.example.com")
     (found,) = report.deviations(bad, origins={("db1", "db.example.com"): "postgres_server_extra_names"})
     assert found.endswith(
-        "Name or service not known. The client host has to know this name (DNS, /etc/hosts). It comes from "
-        "postgres_server_extra_names of db1. If no client is to use the name, take it out there."
+        "Name or service not known. The client host must know this name (DNS, /etc/hosts). It comes from "
+        "postgres_server_extra_names of db1. If no client uses the name, remove it there."
     )
 
 

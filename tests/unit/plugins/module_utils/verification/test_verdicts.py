@@ -145,7 +145,7 @@ def test_a_prompt_counts_only_where_a_certificate_is_demanded() -> None:
     assert verdicts.with_demand(prompt, message, is_demanded=True) == prompt
     without = verdicts.with_demand(prompt, message, is_demanded=False)
     assert without.status == "deviation"
-    assert without.reason.startswith(f"was refused: {message}. The server asks for a password, and was not seen to")
+    assert without.reason.startswith(f"was refused: {message}. The server asks for a password, and did not show that")
     assert verdicts.of_prompt(Answer(fault="by another server")).status == "deviation"
     bad = Verdict("deviation", "x")
     assert verdicts.with_demand(bad, message, is_demanded=False) == bad

@@ -111,7 +111,7 @@ def test_a_gap_is_an_authority_without_a_list() -> None:
 
 @pytest.mark.parametrize("now", [TODAY - 1, TODAY + 30 * DAY])
 def test_a_list_before_its_time_and_after_its_end_are_refused(now: int) -> None:
-    with pytest.raises(TlsError, match=r"crls: the list .* is good from .* every certificate would be refused"):
+    with pytest.raises(TlsError, match=r"crls: the list .* is valid from .* every certificate would be refused"):
         revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", now)
     revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", TODAY + 30 * DAY - 1)
 
@@ -124,7 +124,7 @@ def forget(deployed: bytes, coming: str) -> None:
 
 def test_lists_are_not_replaced_by_those_that_revoke_less_and_the_message_has_the_entry_to_write() -> None:
     entries = r'\[\{serial: "1f", authority: client\}, \{serial: "80"'
-    told = f"^crls: .* revoke 1f, 80, and .* revoked of module certificate_authority: {entries}"
+    told = f"^crls: .* revoke 1f, 80, but .* revoked of module certificate_authority: {entries}"
     with pytest.raises(TlsError, match=told):
         forget(made(1, 0x80, 0x1F), made(1, 5).decode())
     with pytest.raises(TlsError, match=r"authorities is older than these lists\."):
@@ -144,5 +144,5 @@ def test_lists_of_an_authority_that_is_trusted_no_longer_go() -> None:
 
 
 def test_many_serial_numbers_are_counted() -> None:
-    with pytest.raises(TlsError, match=r"revoke 1, 2, .* and 2 more, and those"):
+    with pytest.raises(TlsError, match=r"revoke 1, 2, .* and 2 more, but the new lists"):
         forget(made(*range(1, 13)), made().decode())
