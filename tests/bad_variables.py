@@ -102,7 +102,7 @@ VARIABLES = [
         "revoked: a server that stays",
         "server",
         {"postgres_ca_revoked": [{"host": "db1"}]},
-        r"postgres_ca_revoked\[0\]: host 'db1' is to have no valid certificate, but group postgres_servers gives",
+        r"postgres_ca_revoked\[0\]: host 'db1' must have no valid certificate, but group postgres_servers gives",
     ),
     Bad(
         "plaintext in spite of reject",

@@ -81,9 +81,9 @@ def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[st
         place = {"role": roles, "host": hosts}.get(entry.kind, {}).get(entry.value)
         if place is not None:
             found.append(
-                f"{_REVOKED}[{number}]: {entry.kind} {entry.value!r} is to have no valid certificate, "
-                f"but {place} gives it one. Take it out there. Or, if it is to have another certificate, revoke the "
-                "one it has by serial; the lines of ledger.jsonl in postgres_ca_directory tell serial numbers."
+                f"{_REVOKED}[{number}]: {entry.kind} {entry.value!r} must have no valid certificate, "
+                f"but {place} gives it one. Remove it there. Or, if it needs another certificate, revoke the one it "
+                "has by serial; the lines of ledger.jsonl in postgres_ca_directory show serial numbers."
             )
     return found
 
@@ -109,7 +109,11 @@ def _type_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
 
 def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
     if not isinstance(value, type_):
-        raise TlsError(f"{name}: expected a {word}, found {_kind(value)}. Write it as a {word}.")
+        raise TlsError(
+            f"{name}: expected a {word}, found {_kind(value)}.",
+            remedy=f"Write it as a {word}.",
+            code="variable_wrong_type",
+        )
 
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
@@ -139,8 +143,9 @@ def _authorities(variables: Mapping[str, Any], option: str) -> None:
     given = variables.get(option, "")
     if given is None or isinstance(given, (Mapping, list, tuple, int, float)):
         raise TlsError(
-            f"{option}: expected a text with PEM certificates, found {_kind(given)}. Write them below a '|', or '' for "
-            "none."
+            f"{option}: expected a text with PEM certificates, found {_kind(given)}.",
+            remedy="Write them below a '|', or '' for none.",
+            code="variable_wrong_type",
         )
     pem = str(given)
     if pem.strip():
@@ -149,11 +154,13 @@ def _authorities(variables: Mapping[str, Any], option: str) -> None:
 
 def _setting(name: str, value: object) -> None:
     if name in ("ssl", "ssl_crl_file", *settings.GENERATION_FILES):
-        raise TlsError(f"postgres_server_ssl: {name} is set by the collection itself; leave it out.")
+        raise TlsError(
+            f"postgres_server_ssl: {name} is set by the collection itself; leave it out.", code="setting_managed"
+        )
     settings.written(value)
     wrong = known_settings.problem(name, str(value).lower() if isinstance(value, bool) else str(value))
     if wrong:
-        raise TlsError(f"postgres_server_ssl: {wrong}.")
+        raise TlsError(f"postgres_server_ssl: {wrong}.", code="setting_value_invalid")
 
 
 def _refuse_plaintext(rules: Sequence[object]) -> None:
@@ -175,8 +182,10 @@ def _renewal(variables: Mapping[str, Any], option: str) -> None:
     if lifetime and before >= durations.seconds(lifetime, _LIFETIME):
         raise TlsError(
             f"{option}: {variables[option]} is not shorter than the life of a certificate ({_LIFETIME}: {lifetime}): "
-            f"every run would renew every certificate. Choose less, leave {option} out (a third of the certificate's "
-            f"life), or choose a longer {_LIFETIME}."
+            "every run would renew every certificate.",
+            remedy=f"Choose less, leave {option} out (a third of the certificate's "
+            f"life), or choose a longer {_LIFETIME}.",
+            code="renew_before_too_long",
         )
 
 

@@ -86,8 +86,9 @@ def read_pem(text: str, source: str) -> list[Certificate]:
     blocks = _PEM.findall(text or "")
     if not blocks or len(blocks) != len(_BEGIN.findall(text)):
         raise TlsError(
-            f"{source}: expected PEM certificates, found {_glimpse(text)}. Give each whole, from its BEGIN to its END "
-            "line, and no key."
+            f"{source}: expected PEM certificates, found {_glimpse(text)}.",
+            remedy="Give each whole, from its BEGIN to its END line, and no key.",
+            code="certificate_not_pem",
         )
     return [read_der(_decoded(block, source), source) for block in blocks]
 
@@ -109,7 +110,9 @@ def read_option(text: str, option: str) -> list[Certificate]:
     if "BEGIN TRUSTED CERTIFICATE" in (text or ""):  # read_pem would skip it, and OpenSSL does not
         raise TlsError(
             f"{option}: expected plain PEM certificates, found one with trust settings of OpenSSL (BEGIN TRUSTED "
-            "CERTIFICATE). Convert it: openssl x509 -in FILE prints it without them."
+            "CERTIFICATE).",
+            remedy="Convert it: openssl x509 -in FILE prints it without them.",
+            code="certificate_with_trust_settings",
         )
     return read_pem(text, option)
 
@@ -118,8 +121,9 @@ def refuse_private_key(text: str, option: str) -> None:
     """Raise TlsError when an option for what is public holds a private key, of whatever form."""
     if holds_private_key(text or ""):
         raise TlsError(
-            f"{option}: expected only what is public, found a private key. Nothing was changed. Remove the key from "
-            "it. Whoever can read this option has the key, so replace that key, too."
+            f"{option}: expected only what is public, found a private key. Nothing was changed.",
+            remedy="Remove the key from it. Anyone who can read this option has the key, so replace that key, too.",
+            code="private_key_in_option",
         )
 
 
@@ -129,7 +133,9 @@ def read_der(encoded: bytes, source: str) -> Certificate:
         return _certificate(encoded)
     except (IndexError, ValueError, StopIteration, KeyError, UnicodeDecodeError) as error:
         raise TlsError(
-            f"{source}: the certificate in it is damaged or of an unknown form ({error}). Copy it anew."
+            f"{source}: the certificate in it is damaged or of an unknown form ({error}).",
+            remedy="Copy it again.",
+            code="certificate_damaged",
         ) from error
 
 
@@ -148,7 +154,7 @@ def requested_key(pem: str) -> RequestedKey:
         fields = list(der.read_all(next(der.read_all(request.body)).body))
         return RequestedKey(fields[2].whole, _key_type(fields[2].whole))
     except (IndexError, ValueError, StopIteration) as error:
-        raise TlsError(f"The certificate request is damaged ({error}).") from error
+        raise TlsError(f"The certificate request is damaged ({error}).", code="request_damaged") from error
 
 
 def _glimpse(text: str) -> str:
@@ -166,7 +172,11 @@ def _decoded(block: str, source: str) -> bytes:
     try:
         return base64.b64decode("".join(block.split()), validate=True)
     except ValueError:
-        raise TlsError(f"{source}: the base64 text of a PEM certificate in it is damaged. Copy it anew.") from None
+        raise TlsError(
+            f"{source}: the base64 text of a PEM certificate in it is damaged.",
+            remedy="Copy it again.",
+            code="certificate_damaged",
+        ) from None
 
 
 def _key_type(public_key: bytes) -> str:

@@ -60,12 +60,14 @@ def parse(text: object, option: str) -> Name:
         raise TlsError(
             f"{option}: {shown(text)} is neither a DNS name nor an IP address. Expected labels of up to 63 letters, "
             "digits, hyphens and underscores joined by dots (internationalised names in their xn-- form), or an "
-            "address."
+            "address.",
+            code="server_name_invalid",
         )
     if "_" in value and checked is not labels:
         raise TlsError(
-            f"{option}: {shown(text)} is a wildcard with an underscore. OpenSSL matches it with no name. List the "
-            "names themselves."
+            f"{option}: {shown(text)} is a wildcard with an underscore. OpenSSL matches it with no name.",
+            remedy="List the names themselves.",
+            code="wildcard_with_underscore",
         )
     return Name("dns", value)
 
@@ -88,7 +90,7 @@ def underscored(names: Sequence[Name], option: str) -> list[str]:
 def refuse_port(port: int, option: str) -> None:
     """Raise TlsError, naming ``option``, for a number that is no TCP port."""
     if not 1 <= port <= 65535:
-        raise TlsError(f"{option}: found {shown(port)}, expected a TCP port, 1 to 65535.")
+        raise TlsError(f"{option}: found {shown(port)}, expected a TCP port, 1 to 65535.", code="port_out_of_range")
 
 
 def parse_all(texts: object, option: str) -> list[Name]:
@@ -98,13 +100,16 @@ def parse_all(texts: object, option: str) -> list[Name]:
     """
     if not isinstance(texts, (list, tuple)) or not texts:
         raise TlsError(
-            f"{option}: no names were given. A server's certificate needs at least one DNS name or IP address."
+            f"{option}: no names were given. A server's certificate needs at least one DNS name or IP address.",
+            code="names_missing",
         )
     found = list(dict.fromkeys(parse(text, option) for text in texts))
     size = sum(len(name.value) for name in found)
     if size > _LARGEST:
         raise TlsError(
-            f"{option}: {len(found)} names of together {size} characters do not fit into one certificate; expected at "
-            f"most {_LARGEST} characters, or clients would refuse it as too long. Leave some out, or use a wildcard."
+            f"{option}: {len(found)} names with {size} characters in total do not fit into one certificate; expected "
+            f"at most {_LARGEST} characters, or clients would refuse it as too long.",
+            remedy="Leave some out, or use a wildcard.",
+            code="names_too_long",
         )
     return found

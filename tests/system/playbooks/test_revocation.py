@@ -119,9 +119,9 @@ def test_a_role_that_is_still_declared_stops_the_run_before_anything_changes(fle
     assert done.returncode != 0
     identity = f"{fleet.site.os_users[0]}/extra"
     for said in (
-        f"postgres_ca_revoked[0]: role 'extra' is to have no valid certificate, but identity {identity} of host app1",
-        "postgres_ca_revoked[1]: host 'db1' is to have no valid certificate, but group postgres_servers gives it one",
-        "postgres_ca_revoked[2]: host 'app2' is to have no valid certificate, but postgres_client_identities",
+        f"postgres_ca_revoked[0]: role 'extra' must have no valid certificate, but identity {identity} of host app1",
+        "postgres_ca_revoked[1]: host 'db1' must have no valid certificate, but group postgres_servers gives it one",
+        "postgres_ca_revoked[2]: host 'app2' must have no valid certificate, but postgres_client_identities",
     ):
         assert said in done.stdout, done.stdout
     assert fleet.site.files() == before
