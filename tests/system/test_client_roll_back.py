@@ -115,7 +115,7 @@ def test_an_identity_that_came_later_would_have_no_certificate(clients: Clients,
     clients.converge()
     clients.options["identities"].append(identity(alice, "reporting"))
     clients.converge()
-    refused(clients, alice, f"cannot come back.*{alice.name}/reporting has no key and certificate")
+    refused(clients, alice, f"cannot be restored.*{alice.name}/reporting has no key and certificate")
 
 
 def test_trust_without_a_root_that_is_declared_does_not_come_back(clients: Clients, alice: User) -> None:
@@ -128,7 +128,7 @@ def test_a_certificate_that_servers_do_not_take_does_not_come_back(clients: Clie
     clients.converge()
     clients.converge(renew=True)
     other = issuing.new_authority("client", "P-256", TODAY)
-    refused(clients, alice, "cannot come back.*local issuer", trusted_clients=other.root.pem, issuing=other.issuing.pem)
+    refused(clients, alice, "cannot be restored.*local issuer", trusted_clients=other.root.pem, issuing=other.issuing.pem)
 
 
 def test_a_generation_with_the_same_files_is_no_way_back(clients: Clients, alice: User) -> None:

@@ -178,7 +178,7 @@ def test_an_expired_certificate_does_not_come_back(server: Server) -> None:
 def test_a_certificate_without_a_declared_name_does_not_come_back(managed: Server) -> None:
     names = ["localhost", "127.0.0.1", "db2.example.com"]
     managed.settle(names=names)
-    refused(managed, "cannot come back.*db2.example.com.*[Hh]ostname mismatch", names=names)
+    refused(managed, "cannot be restored.*db2.example.com.*[Hh]ostname mismatch", names=names)
     assert managed.roll_back().changes
 
 
@@ -199,7 +199,7 @@ def test_trust_in_more_than_now_comes_back(managed: Server) -> None:
 def test_a_certificate_of_authorities_that_clients_do_not_trust_does_not_come_back(managed: Server) -> None:
     managed.settle(renew=True)
     other = issuing.new_authority("server", "P-256", TODAY)
-    refused(managed, "cannot come back.*local issuer", roots=other.root.pem)
+    refused(managed, "cannot be restored.*local issuer", roots=other.root.pem)
 
 
 def test_settings_that_the_server_would_not_take_do_not_come_back(managed: Server) -> None:
@@ -220,7 +220,7 @@ def test_a_key_of_another_certificate_does_not_come_back(managed: Server) -> Non
     managed.settle(renew=True)
     key = managed.directory / "generations" / "0001" / "server.key"
     key.write_bytes((managed.directory / "current" / "server.key").read_bytes())
-    refused(managed, "cannot come back.*does not belong to")
+    refused(managed, "cannot be restored.*does not belong to")
 
 
 def test_a_generation_with_the_same_files_is_no_way_back(managed: Server) -> None:
