@@ -128,7 +128,9 @@ def test_a_certificate_that_servers_do_not_take_does_not_come_back(clients: Clie
     clients.converge()
     clients.converge(renew=True)
     other = issuing.new_authority("client", "P-256", TODAY)
-    refused(clients, alice, "cannot be restored.*local issuer", trusted_clients=other.root.pem, issuing=other.issuing.pem)
+    refused(
+        clients, alice, "cannot be restored.*local issuer", trusted_clients=other.root.pem, issuing=other.issuing.pem
+    )
 
 
 def test_a_generation_with_the_same_files_is_no_way_back(clients: Clients, alice: User) -> None:
