@@ -191,9 +191,7 @@ def _strange() -> Iterator[Bad]:
             {"identities": [{"role": "app", "os_user": text}]},
             r"no OS user|identities\[0\]\.os_user: ",
         )
-        yield Bad(
-            f"client certificates: {name}", "client", {"certificates": {text: ROOT_PEM}}, "is none of the identities"
-        )
+        yield Bad(f"client certificates: {name}", "client", {"certificates": {text: ROOT_PEM}}, "is not an identity")
         yield Bad(
             f"connection os_user: {name}",
             "connection_info",

@@ -38,14 +38,14 @@ def _own_tls(fleet: Any) -> None:
     fleet.cluster.write("postgresql.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n" + text)
 
 
-@PROVOKED_BY_LEAVING.of("The certificate that the server shows is for ..., which its new one is not")
+@PROVOKED_BY_LEAVING.of("The certificate that the server shows is for ..., but its new one is not")
 def _its_new_one_is_not(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.server.converge(kind=removal.Removal, remove_directory=True)
     fleet.heed(fleet.server.converge(names=["localhost"], check_mode=True).warnings)
 
 
-@PROVOKED_BY_LEAVING.of("and its new one is not: clients that verify the server")
+@PROVOKED_BY_LEAVING.of("but its new one is not: clients that verify the server")
 def _and_its_new_one_is_not(fleet: Any) -> None:
     fleet.server.converge(kind=removal.Removal, remove_directory=True)
     key, root = fleet.folder / "company.key", fleet.folder / "company.crt"
@@ -68,14 +68,14 @@ def _has_a_passphrase(fleet: Any) -> None:
     fleet.heed(fleet.server.converge(check_mode=True).warnings)
 
 
-@PROVOKED_BY_LEAVING.of("makes the files of this server anew")
+@PROVOKED_BY_LEAVING.of("rewrites the files of this server")
 def _makes_the_files_anew(fleet: Any) -> None:
     text = (fleet.cluster.data / "postgresql.conf").read_text(encoding="utf-8")
     fleet.cluster.write("postgresql.conf", f"# It will be overwritten by Patroni!\n{text}")
     fleet.hear(fleet.server.converge)
 
 
-@PROVOKED_BY_LEAVING.of("makes this file anew, what this collection added to it is gone")
+@PROVOKED_BY_LEAVING.of("rewrites this file, what this collection added to it is missing")
 def _makes_this_file_anew(fleet: Any) -> None:
     text = (fleet.cluster.data / "pg_hba.conf").read_text(encoding="utf-8")
     fleet.cluster.write("pg_hba.conf", f"# Ansible managed\n{text}")
@@ -105,7 +105,7 @@ def _its_own_files_are_of_no_use(fleet: Any) -> None:
     _remove(fleet)
 
 
-@PROVOKED_BY_LEAVING.of("Live sessions use TLS, which the server would not have any more")
+@PROVOKED_BY_LEAVING.of("Live sessions use TLS, which the server would no longer offer")
 def _live_sessions_use_tls(fleet: Any) -> None:
     fleet.server.settle(hba="hostssl all app all trust\n" + HBA)
     fleet.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
@@ -114,7 +114,7 @@ def _live_sessions_use_tls(fleet: Any) -> None:
         _remove(fleet)
 
 
-@PROVOKED_BY_LEAVING.of("which the server would not trust any more")
+@PROVOKED_BY_LEAVING.of("which the server would no longer trust")
 def _which_the_server_would_not_trust(fleet: Any) -> None:
     _own_tls(fleet)
     fleet.cluster.append("pg_hba.conf", "host all app all trust\n")
@@ -161,7 +161,7 @@ def _by_its_own_settings(fleet: Any) -> None:
     _remove(fleet, remove_directory=True)
 
 
-@PROVOKED_BY_LEAVING.of("all of it is from postgres_server_hba_mode replace")
+@PROVOKED_BY_LEAVING.of("postgres_server_hba_mode replace wrote all of it")
 def _all_of_it_is_from_mode_replace(fleet: Any) -> None:
     fleet.server.settle(hba_mode="replace")
     _remove(fleet)
@@ -174,7 +174,7 @@ def _no_rule_would_be_left_in_it(fleet: Any) -> None:
     _remove(fleet)
 
 
-@PROVOKED_BY_LEAVING.of("is not removed whole, and keys may be left in it")
+@PROVOKED_BY_LEAVING.of("is only partly removed, and keys may be left in it")
 def _is_not_removed_whole(fleet: Any) -> None:
     def read_only(path: str, **_options: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)

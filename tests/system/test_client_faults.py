@@ -96,7 +96,7 @@ def test_a_certificate_without_a_waiting_key_is_refused(clients: Clients, alice:
 
 
 def test_a_certificate_for_nobody_is_refused(clients: Clients) -> None:
-    with pytest.raises(TlsError, match="certificates: 'x/y' is none of the identities"):
+    with pytest.raises(TlsError, match="certificates: 'x/y' is not an identity"):
         clients.call(certificates={"x/y": AUTHORITIES["client"].root.pem})
 
 

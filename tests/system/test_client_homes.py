@@ -186,7 +186,7 @@ def test_a_damaged_journal_is_told_of(clients: Clients, alice: User) -> None:
     for check_mode in (True, False):
         [told] = warnings(clients, check_mode=check_mode)
         assert f"{alice.store}/journal.json: expected the journal of an interrupted run, found something else" in told
-        assert f"The files of OS user {alice.name!r} are whole all the same" in told
+        assert f"The files of OS user {alice.name!r} are complete nevertheless" in told
     assert warnings(clients, check_mode=False) == []
 
 

@@ -313,7 +313,7 @@ def test_a_list_of_revoked_certificates_that_shuts_out_every_server_is_told(
     assert "certificate verify failed" in connects(alice, managed)
     [warning] = warnings(clients)
     assert str(alice.default / "root.crl") in warning
-    assert "Add what is missing. Or rename it" in warning
+    assert "Add that list. Or rename this file" in warning
     assert (alice.default / "root.crl").exists()
     (alice.default / "root.crl").unlink()
     assert warnings(clients) == []

@@ -99,7 +99,7 @@ def test_no_os_user_goes_back_where_one_cannot(clients: Clients, alice: User, bo
     clients.converge(renew=True)
     both = [*clients.options["identities"], identity(bob, "app")]
     clients.converge(identities=both)
-    refused(clients, alice, f"OS user '{bob.name}' has nothing to go back to", identities=both)
+    refused(clients, alice, f"OS user '{bob.name}' cannot be rolled back", identities=both)
     assert clients.roll_back()["changed"], "the other one alone does"
 
 
@@ -115,7 +115,7 @@ def test_an_identity_that_came_later_would_have_no_certificate(clients: Clients,
     clients.converge()
     clients.options["identities"].append(identity(alice, "reporting"))
     clients.converge()
-    refused(clients, alice, f"cannot be restored.*{alice.name}/reporting has no key and certificate")
+    refused(clients, alice, f"cannot be restored.*{alice.name}/reporting has no usable key and certificate")
 
 
 def test_trust_without_a_root_that_is_declared_does_not_come_back(clients: Clients, alice: User) -> None:

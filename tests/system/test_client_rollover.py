@@ -72,7 +72,7 @@ def test_the_old_root_leaves_a_chain_and_leaf_and_key_stay(
 
 def test_an_old_root_that_left_a_chain_does_not_come_back_to_it(switched: Clients, alice: User) -> None:
     switched.call(**DETACHED)
-    with pytest.raises(TlsError, match="It has the same files as 0003, so there is nothing to go back to"):
+    with pytest.raises(TlsError, match="It has the same files as 0003, so a roll-back would change nothing"):
         switched.roll_back(**DETACHED)
     switched.converge(**RETIRED, roots=AUTHORITIES["server"].root.pem + NEW.root.pem)
     switched.roll_back(**RETIRED)

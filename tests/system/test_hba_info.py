@@ -108,7 +108,7 @@ def test_texts_need_no_server() -> None:
     ("question", "message"),
     [
         ({"common_name": "app"}, "a question without user needs a server"),
-        ({"user": "app", "address": "db1"}, "address 'db1' is no IP address"),
+        ({"user": "app", "address": "db1"}, "address 'db1' is not an IP address"),
         ({"user": "app", "local": True, "tls": True}, "has no address, TLS or certificate"),
         ({"user": "app", "local": True, "address": "::1"}, "has no address, TLS or certificate"),
     ],

@@ -205,7 +205,7 @@ REFUSED = {
         command("chown USER TLS/pending"),
     ),
     "a directory for everybody": Refused(
-        command("chmod 777 TLS"), ("(mode 0777) can be written by everybody", "chmod o-w"), command("chmod 755 TLS")
+        command("chmod 777 TLS"), ("(mode 0777), and could replace", "chmod o-w"), command("chmod 755 TLS")
     ),
     "a directory for a key": Refused(
         command("rm TLS/current/server.key; mkdir TLS/current/server.key"),
@@ -230,12 +230,14 @@ REFUSED = {
     ),
     "a list of revoked clients": Refused(
         revoke("client", reload=True),
-        ("ssl_crl_file is ", "with a list of ", "would get in again", "NOLOGIN"),
+        ("ssl_crl_file is ", "with a list of ", "would be accepted again", "NOLOGIN"),
         command("sed -i /ssl_crl_file/d DATA/postgresql.conf"),
         "reload: ssl_crl_file is ",
     ),
     "a list of revoked clients without a reload": Refused(
-        revoke("client", reload=False), ("would get in again",), command("sed -i /ssl_crl_file/d DATA/postgresql.conf")
+        revoke("client", reload=False),
+        ("would be accepted again",),
+        command("sed -i /ssl_crl_file/d DATA/postgresql.conf"),
     ),
     "half of the marks": Refused(
         command("sed -i '/END pgops/d' DATA/pg_hba.conf"),
@@ -245,7 +247,7 @@ REFUSED = {
     ),
     "no rules": Refused(
         command("mv DATA/pg_hba.conf DATA/kept"),
-        ("pg_hba.conf: the server runs with this file, but it does not exist any more. Put it back",),
+        ("pg_hba.conf: the server runs with this file, but it no longer exists. Restore it",),
         command("mv DATA/kept DATA/pg_hba.conf"),
     ),
 }
@@ -331,7 +333,7 @@ def test_alter_system_that_was_taken_back_without_a_reload_is_loaded(managed: Se
     healthy(managed)
 
 
-UNLOADABLE_FILES = {"pg_hba.conf": "would not start again", "pg_ident.conf": "a start would leave it without any"}
+UNLOADABLE_FILES = {"pg_hba.conf": "would not start again", "pg_ident.conf": "a restart would leave it without any"}
 
 
 @pytest.mark.parametrize("name", UNLOADABLE_FILES)

@@ -240,7 +240,7 @@ def test_a_server_that_does_not_reload_in_time_is_told_of_and_all_files_are_put_
     monkeypatch.setattr(psql, "CONNECT_TIMEOUT", 2)
     with at_switch(monkeypatch, managed, 300), pytest.raises(TlsError) as failure:
         managed.settle(renew=True)
-    assert "All files are as before, but the server could NOT be seen to use them" in failure.value.message
+    assert "All files are as before, but the server could NOT be proven to use them" in failure.value.message
     assert failure.value.details["rolled_back"] is False
     left = str(managed.directory / "generations" / "0002")  # the server may come to read it yet
     assert {path: found for path, found in managed.disk().items() if not path.startswith(left)} == disk
@@ -304,7 +304,7 @@ def test_who_gets_in_is_not_told_from_the_files_of_another_server(jail: Server) 
 
 def test_who_gets_in_is_not_told_without_the_file_of_the_rules(managed: Server) -> None:
     (managed.cluster.data / "pg_hba.conf").rename(managed.cluster.data / "pg_hba.away")
-    with pytest.raises(TlsError, match="the server runs with this file, but it does not exist any more"):
+    with pytest.raises(TlsError, match="the server runs with this file, but it no longer exists"):
         visitors.of_server(managed.cluster.port, managed.cluster.socket_directory, None)
 
 

@@ -45,7 +45,7 @@ def test_a_server_that_is_whole_goes_on_without_a_damaged_journal(managed: Serve
         for outcome in (foreseen, done):
             [told] = outcome.warnings
             assert told.startswith(f"{path}: expected the journal of an interrupted run, found "), name
-            assert "The server is whole all the same" in told
+            assert "The server is consistent nevertheless" in told
         assert f"set aside as {path}.damaged{'' if number == 1 else f'-{number}'}." in done.warnings[0]
         assert managed.served() == served
         again = managed.converge()
@@ -71,7 +71,7 @@ def test_a_damaged_journal_stops_neither_the_way_back_nor_the_way_out(managed: S
     damaged(managed)
     done = managed.converge(kind=removal.Removal, remove_directory=True)
     assert done.changes[0] == SET_ASIDE
-    assert "The server is whole all the same" in done.warnings[0]
+    assert "The server is consistent nevertheless" in done.warnings[0]
     assert not managed.directory.exists(), "with all that was set aside"
 
 

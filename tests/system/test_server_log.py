@@ -71,7 +71,7 @@ def test_a_reload_that_the_log_does_not_tell_of_is_undone(managed: Server, monke
     disk = managed.disk()
     monkeypatch.setattr(proof.log, "tells_of_reload", lambda _lines: False)
     managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
-    with pytest.raises(TlsError, match=r"does not tell of the reload.*Run with renew: true") as failure:
+    with pytest.raises(TlsError, match=r"does not mention the reload.*Rerun with renew: true") as failure:
         managed.converge()
     assert failure.value.details["rolled_back"] is True
     assert managed.disk() == disk

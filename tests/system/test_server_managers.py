@@ -64,7 +64,7 @@ def test_files_of_programs_that_run_now_and_then_are_told_of_as_far_as_something
     server.cluster.write("pg_hba.conf", "# Ansible managed\n" + path.read_text())
     for check_mode in (True, False):
         [told] = server.converge(check_mode=check_mode).warnings
-        assert told.startswith(f"{path} line 1: '# Ansible managed'. If another role of Ansible makes this file anew,")
+        assert told.startswith(f"{path} line 1: '# Ansible managed'. If another role of Ansible rewrites this file,")
     [told] = server.settle().warnings
     assert "line 1:" in told, "as the file was before"
     [told] = server.settle().warnings

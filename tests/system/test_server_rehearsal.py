@@ -22,8 +22,8 @@ UNUSABLE_SETTINGS = [
         {"ssl_ciphers": "ECDHE-RSA-AES256-GCM-SHA384", "ssl_max_protocol_version": "TLSv1.2"},
         "The rehearsed server refuses the handshake",  # the key is P-256, there is no common cipher
     ),
-    ({"ssl_ecdh_curve": "no-such-curve"}, "ssl_ecdh_curve: 'no-such-curve' is no curve"),
-    ({"ssl_ecdh_curve": "X25519"}, "ssl_ecdh_curve: 'X25519' is no curve"),
+    ({"ssl_ecdh_curve": "no-such-curve"}, "ssl_ecdh_curve: 'no-such-curve' is not a curve"),
+    ({"ssl_ecdh_curve": "X25519"}, "ssl_ecdh_curve: 'X25519' is not a curve"),
     (
         {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"},
         "ssl_min_protocol_version is 'TLSv1.3', above ssl_max_protocol_version 'TLSv1.2'",

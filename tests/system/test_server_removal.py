@@ -98,7 +98,7 @@ def test_what_cannot_be_removed_is_told_as_it_is_and_the_next_run_goes_on(own: S
     own.settle()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "rmdir", read_only)
-        with pytest.raises(TlsError, match="is not removed whole, and keys may be left in it") as told:
+        with pytest.raises(TlsError, match="is only partly removed, and keys may be left in it") as told:
             remove(own, remove_directory=True)
     assert told.value.details["changed"]
     assert "Nothing was changed" not in told.value.message
@@ -146,7 +146,7 @@ def test_sessions_whose_certificates_would_not_be_trusted_any_more_stop_it(own: 
     own.settle()
     own.cluster.append("pg_hba.conf", "host all app all trust\n")  # so it is not the rules
     with session(own, tmp_path):
-        refuse(own, "Live sessions have certificates of this collection, which the server would not trust any more")
+        refuse(own, "Live sessions have certificates of this collection, which the server would no longer trust")
         assert remove(own, on_lockout="allow").changes
     own.settle()
     assert remove(own).changes, "without such a session nothing stops it"
@@ -164,7 +164,7 @@ def test_sessions_of_clients_that_leave_in_the_same_run_do_not_stop_it(own: Serv
 def test_what_could_not_be_noted_or_proven_stops_it(own: Server) -> None:
     own.settle()
     own.directory.chmod(0o500)
-    refuse(own, "cannot write to this directory, in which every change is noted")
+    refuse(own, "cannot write to this directory, where every change is recorded")
     own.directory.chmod(0o755)
     for name, file in {"server.crt": "server.crt", "server.key": "server.key"}.items():
         own.cluster.write(name, (own.directory / "current" / file).read_bytes())
@@ -178,7 +178,7 @@ def test_without_tls_of_its_own_sessions_that_use_it_stop_it(server: Server, tmp
     server.settle()
     server.cluster.append("pg_hba.conf", "host all app all trust\n")
     with session(server, tmp_path):
-        refuse(server, "Live sessions use TLS, which the server would not have any more. .*: app@postgres from 127.0.0")
+        refuse(server, "Live sessions use TLS, which the server would no longer offer. .*: app@postgres from 127.0.0")
     assert remove(server).changes
     assert texts(server)["postgresql.conf"] == before["postgresql.conf"]
     assert server.cluster.psql("SHOW ssl") == "off"
@@ -234,7 +234,8 @@ def test_a_server_that_is_taken_over_is_told_that_the_way_back_is_closed(own: Se
         assert f"The server's own key {own.cluster.data}/server.key has a passphrase" in told
         assert "pgops.tls.remove would stop" in told
         assert (
-            f"In {own.cluster.data}/postgresql.conf, set ssl_passphrase_command to a command that asks nobody" in told
+            f"In {own.cluster.data}/postgresql.conf, set ssl_passphrase_command to a command that does not prompt"
+            in told
         )
     own.settle()
     assert not [one for one in own.converge().warnings if "passphrase" in one]
@@ -294,13 +295,13 @@ def test_sessions_that_the_last_step_would_stop_for_are_told_by_the_first(own: S
     with session(own, tmp_path):
         for check_mode in (True, False):
             [told] = own.converge(kind=removal.RuleRemoval, check_mode=check_mode).warnings
-            assert told.startswith("As it is now, the removal would stop once TLS goes, too. Live sessions have")
+            assert told.startswith("The removal would stop when it removes TLS, too. Live sessions have")
     assert own.converge(kind=removal.RuleRemoval).warnings == []
 
 
 def test_a_file_of_mode_replace_is_left_to_its_owner(own: Server) -> None:
     own.settle(hba_mode="replace")
-    refuse(own, "all of it is from hba_mode replace")
+    refuse(own, "hba_mode replace wrote all of it")
     lines = texts(own)["pg_hba.conf"].split("\n", 1)
     own.cluster.write("pg_hba.conf", lines[1])
     assert remove(own).changes == ["postgresql.conf: without what this collection has added"]
@@ -321,7 +322,7 @@ def test_what_the_server_refuses_is_put_back(own: Server) -> None:
     own.settle()
     encrypted(own)  # what the command says is the server's business alone
     used, served, before = own.used(), own.served(), texts(own)
-    with pytest.raises(TlsError, match=r"could not load private key file.*The previous state is back, and was proven"):
+    with pytest.raises(TlsError, match=r"could not load private key file.*The previous state is restored and proven"):
         remove(own)
     assert texts(own) == before
     assert (own.used(), own.served()) == (used, served)

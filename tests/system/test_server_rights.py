@@ -78,7 +78,9 @@ def test_a_configuration_file_of_somebody_else_is_named_before_anything_changes(
     os.chown(server.cluster.data / "postgresql.conf", 0, pwd.getpwnam("postgres").pw_gid)
     (server.cluster.data / "postgresql.conf").chmod(0o640)
     disk = server.disk()
-    with pytest.raises(TlsError, match=r"postgresql\.conf: found owner and group 0:\d+.*See who manages this file"):
+    with pytest.raises(
+        TlsError, match=r"postgresql\.conf: found owner and group 0:\d+.*Find out who manages this file"
+    ):
         server.converge(check_mode=True)
     with pytest.raises(TlsError, match=r"postgresql\.conf: found owner and group"):
         server.settle()
@@ -88,7 +90,7 @@ def test_a_configuration_file_of_somebody_else_is_named_before_anything_changes(
 def test_a_directory_of_somebody_else_or_for_everybody_is_refused(managed: Server) -> None:
     disk = managed.disk()
     managed.directory.chmod(0o777)
-    with pytest.raises(TlsError, match=r"tls \(mode 0777\) can be written by everybody"):
+    with pytest.raises(TlsError, match=r"tls \(mode 0777\), and could replace"):
         managed.converge()
     managed.directory.chmod(0o755)
     os.chown(managed.directory, 0, 0)
@@ -121,7 +123,7 @@ def test_a_planted_link_on_the_way_does_not_make_root_create_a_directory(server:
     link.symlink_to(treasure.parent)
     give(link)
     server.directory = link / "5432"
-    with pytest.raises(TlsError, match="belongs to that user, who could lead root elsewhere"):
+    with pytest.raises(TlsError, match="belongs to that user, who could redirect root elsewhere"):
         server.converge()
     assert os.listdir(treasure.parent) == ["treasure"]
 
@@ -143,7 +145,7 @@ def test_a_recovery_that_fails_says_so_and_does_not_claim_that_nothing_changed(
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "_restore", full)
-        with pytest.raises(TlsError, match=r"pg_hba.conf: No space left.*is not put back whole") as failure:
+        with pytest.raises(TlsError, match=r"pg_hba.conf: No space left.*is only partly undone") as failure:
             managed.converge()
     assert "Nothing was changed" not in failure.value.message
     assert managed.converge().changes == ["recovery: the transaction of an interrupted run is undone"]

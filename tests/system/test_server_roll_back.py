@@ -156,7 +156,7 @@ def test_a_declared_setting_that_the_server_does_not_have_is_no_obstacle(managed
 
 
 def test_there_has_to_be_a_generation_before(managed: Server) -> None:
-    refused(managed, "there is no generation before 0001, so there is nothing to go back to")
+    refused(managed, "there is no generation before 0001, so a roll-back is impossible")
 
 
 def test_a_server_that_was_never_set_up_has_nothing_to_go_back_to(server: Server) -> None:
@@ -232,7 +232,7 @@ def test_a_generation_with_the_same_files_is_no_way_back(managed: Server) -> Non
 def test_a_broken_configuration_of_somebody_else_is_named(managed: Server) -> None:
     managed.settle(renew=True)
     managed.cluster.append("postgresql.conf", "no_such_setting = 1\n")
-    refused(managed, "would take nothing of a reload because of .*postgresql.conf line")
+    refused(managed, "would apply nothing at a reload because of .*postgresql.conf line")
 
 
 def test_the_same_certificate_does_not_come_back_where_no_log_could_prove_it(

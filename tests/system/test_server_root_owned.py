@@ -69,7 +69,7 @@ def test_a_failure_brings_the_very_files_back(hardened: Server, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(proof.Prover, "rules", lambda *_arguments, **_options: proof._not_taken("Not taken", []))
         patch.setattr(proof.Prover, "check_rules", refuse)
-        with pytest.raises(TlsError, match="The previous state is back, and was proven") as failure:
+        with pytest.raises(TlsError, match="The previous state is restored and proven") as failure:
             hardened.converge(**OTHER_SETTINGS)
     assert failure.value.details["rolled_back"] is True
     assert hardened.disk() == before
@@ -85,7 +85,7 @@ def test_what_a_killed_run_left_is_undone(hardened: Server, is_down: bool) -> No
     assert hardened.disk() != before
     if is_down:
         hardened.cluster.stop("fast")
-        with pytest.raises(TlsError, match="they are put back as they were"):
+        with pytest.raises(TlsError, match="they were undone"):
             hardened.converge()
     else:
         told = hardened.converge(check_mode=True)

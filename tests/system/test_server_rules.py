@@ -82,7 +82,7 @@ def _target(server: Server) -> target.Target:
 @pytest.mark.parametrize("name", ["postgresql.conf", "pg_hba.conf"])
 def test_a_configuration_file_that_is_gone_is_not_made_up(server: Server, name: str) -> None:
     (server.cluster.data / name).rename(server.cluster.data / f"{name}.saved")
-    with pytest.raises(TlsError, match=rf"{name}: the server runs with this file, but it does not exist"):
+    with pytest.raises(TlsError, match=rf"{name}: the server runs with this file, but it no longer exists"):
         server.settle()
     assert not (server.cluster.data / name).exists()
 
@@ -107,7 +107,7 @@ def test_rules_that_lock_the_module_itself_out_are_undone(managed: Server, monke
     managed.converge(ident="people /(?i)^POSTGRES$ postgres\n")  # which nobody but the server evaluates
     assert managed.cluster.psql("SELECT 1") == "1"
     disk = managed.disk()
-    with pytest.raises(TlsError, match=r"The previous state is back, and was proven") as failure:
+    with pytest.raises(TlsError, match=r"The previous state is restored and proven") as failure:
         managed.converge(ident="people /(?i)^APP$ postgres\n")
     assert failure.value.details["rolled_back"] is True
     assert managed.disk() == disk
@@ -129,10 +129,10 @@ def test_rules_of_a_killed_run_that_keep_the_server_down_are_undone_without_it(
             managed.converge(hba=HBA + "nonsense\n")
     managed.cluster.stop("fast")
     managed.cluster.data.chmod(0o500)
-    with pytest.raises(TlsError, match="is not put back whole"):
+    with pytest.raises(TlsError, match="is only partly undone"):
         managed.converge()
     managed.cluster.data.chmod(0o700)
-    with pytest.raises(TlsError, match=r"An interrupted run had left its changes.*put back") as failure:
+    with pytest.raises(TlsError, match=r"An interrupted run had left its changes.*they were undone") as failure:
         managed.converge()
     assert failure.value.details["changed"] is True
     assert managed.disk() == disk
@@ -156,7 +156,7 @@ def test_a_server_that_stops_in_the_middle_is_told_of_with_its_files_put_back(
     monkeypatch.setattr(proof, "_PATIENCE", 1.0)
     monkeypatch.setattr(Journal, "switch", stopping)
     managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
-    with pytest.raises(TlsError, match="All files are as before, but the server could NOT be seen") as failure:
+    with pytest.raises(TlsError, match="All files are as before, but the server could NOT be proven") as failure:
         managed.converge()
     assert failure.value.details["rolled_back"] is False
     left = str(managed.directory / "generations" / "0002")  # a server that somebody starts may be reading it

@@ -148,7 +148,7 @@ def _the_new_rules_would_not_let_live_session_s_in(fleet: Fleet) -> None:
         fleet.hear(lambda: fleet.server.converge(hba="hostssl all app all reject\n" + HBA))
 
 
-@PROVOKED_OF_OURS.of("No rule of pg_hba.conf takes the certificates of these roles")
+@PROVOKED_OF_OURS.of("No rule of pg_hba.conf accepts the certificates of these roles")
 def _no_rule_takes_the_certificates_of_these_roles(fleet: Fleet) -> None:
     rules = HBA.replace("all app all cert", "all other all cert")
     fleet.hear(lambda: fleet.server.converge(hba_mode="replace", hba=rules, clients=[{"role": "app"}]))
@@ -207,7 +207,7 @@ def _would_not_start_again(fleet: Fleet) -> None:
     fleet.heed(fleet.server.converge().warnings)
 
 
-@PROVOKED_OF_OURS.of("would get in again")
+@PROVOKED_OF_OURS.of("would be accepted again")
 def _would_get_in_again(fleet: Fleet) -> None:
     _take_over(fleet, "client")
     fleet.hear(fleet.server.converge)
@@ -234,7 +234,7 @@ def _gets_lists_of_revoked_certificates(fleet: Fleet) -> None:
     fleet.heed(convergence.converge(wanted, TODAY, float(TODAY), check_mode=True).warnings)
 
 
-@PROVOKED_OF_OURS.of("libpq reads this list of revoked certificates by itself")
+@PROVOKED_OF_OURS.of("libpq always reads this list of revoked certificates")
 def _libpq_reads_this_list_of_revoked_certificates(fleet: Fleet) -> None:
     fleet.clients.converge()
     fleet.alice.write(".postgresql/root.crl", revocation_list(AUTHORITIES["client"]))
@@ -276,7 +276,7 @@ def _the_server_would_not_load_new_rules_because(fleet: Fleet) -> None:
     fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
 
 
-@PROVOKED_OF_OURS.of("The server would take nothing of a reload because of")
+@PROVOKED_OF_OURS.of("The server would apply nothing at a reload because of")
 def _the_server_would_take_nothing_of_a_reload(fleet: Fleet) -> None:
     fleet.cluster.append("postgresql.conf", "no_such_setting = on\n")
     fleet.server.ssl = {"ssl_min_protocol_version": "TLSv1.3"}

@@ -39,8 +39,8 @@ def explained(user: Account) -> Iterator[None]:
         yield
     except OSError as error:
         raise TlsError(
-            f"{error.filename or user.home}: {error.strerror or error} (for OS user {user.name!r}, "
-            "with whose rights everything below its home is done).",
+            f"{error.filename or user.home}: {error.strerror or error} (everything below the "
+            f"home of OS user {user.name!r} is done with that user's rights).",
             code="system_error",
         ) from error
 

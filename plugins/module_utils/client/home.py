@@ -19,7 +19,7 @@ LISTS = "root.crl"  # of revoked certificates, as long as there are any
 DIRECTORY_MODE = 0o700
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, LISTS: 0o644, MANIFEST: 0o644}
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
-_ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory of the OS user's own."
+_ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory that the OS user owns."
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
 
 
@@ -80,7 +80,8 @@ class Home:
         if not os.path.isabs(self.user.home) or not os.path.isdir(self.user.home):
             raise TlsError(
                 f"OS user {self.user.name!r}: the home directory {self.user.home!r} of the password database does not "
-                "exist, or this user cannot enter it. Create it, or give the identity to another OS user.",
+                "exist, or this user cannot enter it.",
+                remedy="Create it, or give the identity to another OS user.",
                 code="home_missing",
             )
         self._refuse_foreign_directory(self.user.home)
@@ -166,14 +167,16 @@ class Home:
     def _refuse_foreign_directory(self, path: str) -> None:
         if not os.path.isdir(path):
             raise TlsError(
-                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}. {_ELSEWHERE}",
+                f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}.",
+                remedy=_ELSEWHERE,
                 code="path_wrong_kind",
             )
         owner = os.stat(path).st_uid
         if owner != self.user.uid:
             raise TlsError(
                 f"{path}: this directory belongs to the user id {owner}, expected {self.user.uid} "
-                f"({self.user.name}), who is to hold the keys in it. {self._remedy(path)}",
+                f"({self.user.name}), who holds the keys in it.",
+                remedy=self._remedy(path),
                 code="directory_wrong_owner",
             )
 
@@ -181,7 +184,8 @@ class Home:
         if os.path.exists(self.service_file) and os.stat(self.service_file).st_uid != self.user.uid:
             raise TlsError(
                 f"{self.service_file}: belongs to the user id {os.stat(self.service_file).st_uid}, expected "
-                f"{self.user.uid} ({self.user.name}). {self._remedy(self.service_file)}",
+                f"{self.user.uid} ({self.user.name}).",
+                remedy=self._remedy(self.service_file),
                 code="service_file_wrong_owner",
             )
 
@@ -189,7 +193,7 @@ class Home:
         """Return what to do about something of another user that is where this user's files belong."""
         if path == self.user.home:  # as /var/www, of which the web server is to own nothing
             return f"Leave it as it is. Set home of the identity to a directory that belongs to {self.user.name} alone."
-        return f"After a restore as root, restore its owner. If it is meant to be like this, leave it. {_ELSEWHERE}"
+        return f"After a restore as root, restore its owner. If this is intended, leave it. {_ELSEWHERE}"
 
 
 def free_name(path: str) -> str:
@@ -223,7 +227,7 @@ def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequen
         return
     if found not in kinds:
         raise TlsError(
-            f"{path}: expected a file or nothing, found {_kind(found)}. {_ELSEWHERE}", code="path_wrong_kind"
+            f"{path}: expected a file or nothing, found {_kind(found)}.", remedy=_ELSEWHERE, code="path_wrong_kind"
         )
 
 

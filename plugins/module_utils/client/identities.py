@@ -52,14 +52,16 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
     for other in before:
         if identity.id == other.id:
             raise TlsError(
-                f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is there twice; both would be the "
-                "same files. Keep one of them.",
+                f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is listed twice; both would use "
+                "the same files.",
+                remedy="Keep one of them.",
                 code="identity_duplicate",
             )
         if identity.home and other.os_user != identity.os_user and _same_path(other.home, identity.home):
             raise TlsError(
                 f"{source}.home: the OS users {other.os_user!r} and {identity.os_user!r} have the same home "
-                f"{identity.home}, so their files would be the same. Give all identities there to one of them.",
+                f"{identity.home}, so their files would be the same.",
+                remedy="Give all identities there to one of them.",
                 code="home_shared",
             )
     return identity
@@ -81,14 +83,16 @@ def accounts(identities: Sequence[Identity]) -> dict[str, processes.Account]:
         if user != found.get(identity.os_user, user):
             raise TlsError(
                 f"{option('identities')}: OS user {user.name!r} has the home {user.home} in one identity and "
-                f"{found[user.name].home} in another. Give all identities of an OS user the same home.",
+                f"{found[user.name].home} in another.",
+                remedy="Give all identities of an OS user the same home.",
                 code="home_conflict",
             )
         other = homes.setdefault(os.path.realpath(user.home), user.name)
         if other != user.name:
             raise TlsError(
                 f"{option('identities')}: the OS users {other!r} and {user.name!r} have the same home directory "
-                f"{user.home}, so their files would be the same. Give all identities there to one of them.",
+                f"{user.home}, so their files would be the same.",
+                remedy="Give all identities there to one of them.",
                 code="home_shared",
             )
         found[identity.os_user] = user
@@ -143,14 +147,16 @@ def _role(value: object, source: str) -> str:
     role = _name(value, source)
     if role.startswith(".") or "/" in role or role in _RESERVED:
         raise TlsError(
-            f"{source}: {role!r} is to be the name of a directory too, so it can neither begin with a dot, nor have "
-            f"a slash in it, nor be one of {', '.join(_RESERVED)}. Rename the role in PostgreSQL.",
+            f"{source}: {role!r} also becomes the name of a directory, so it cannot start with a dot, contain a slash, "
+            f"or be one of {', '.join(_RESERVED)}.",
+            remedy="Rename the role in PostgreSQL.",
             code="role_name_unusable",
         )
     if "]" in role:
         raise TlsError(
-            f"{source}: {role!r} is to be the name of a section of the service file too, where a closing bracket "
-            "ends it. Rename the role in PostgreSQL.",
+            f"{source}: {role!r} also becomes the name of a section of the service file, where a closing bracket "
+            "ends it.",
+            remedy="Rename the role in PostgreSQL.",
             code="role_name_unusable",
         )
     return role

@@ -165,7 +165,8 @@ def unanswered(
         if installed(found, one.role) is None:
             raise TlsError(
                 f"certificates: there is none for {one.id}, which needs one ({', '.join(needed[one.role])}), "
-                "although others came. See what the authority says, then run again.",
+                "although others arrived.",
+                remedy="Check the messages of the authority, then rerun.",
                 code="certificate_missing",
             )
     return []

@@ -40,8 +40,8 @@ class Removal(Transaction):
             if not files.may_write(path):
                 raise TlsError(
                     f"{path}: OS user {self.user.name!r} cannot write to this directory, from which files are to be "
-                    "removed with that user's rights. Nothing was changed. Check its mode, and whether its file system "
-                    "is read-only. Then rerun.",
+                    "removed with that user's rights. Nothing was changed.",
+                    remedy="Check its mode, and whether its file system is read-only. Then rerun.",
                     code="directory_not_writable",
                 )
 

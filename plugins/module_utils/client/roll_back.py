@@ -75,8 +75,8 @@ class RollBack(Transaction):
         if name is None:
             raise TlsError(
                 f"{store.generations}: there is no generation before {in_use or 'the first one'}, so OS user "
-                f"{self.user.name!r} has nothing to go back to. Nothing was changed. Leave the identities of this OS "
-                "user out, if others are to go back.",
+                f"{self.user.name!r} cannot be rolled back. Nothing was changed.",
+                remedy="To roll back other OS users, leave out the identities of this one.",
                 code="previous_generation_missing",
             )
         with rollback_checks.explained(name, store.generations):
@@ -95,7 +95,7 @@ class RollBack(Transaction):
             credential = planning.installed(coming, one.role)
             if credential is None:
                 raise TlsError(
-                    f"{one.role}: {one.id} has no key and certificate in it that could be used.",
+                    f"{one.role}: {one.id} has no usable key and certificate in it.",
                     code="generation_file_missing",
                 )
             rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
@@ -131,7 +131,7 @@ class RollBack(Transaction):
             changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
         if not changes:
             raise TlsError(
-                f"It has the same files as {in_use}, so there is nothing to go back to.",
+                f"It has the same files as {in_use}, so a roll-back would change nothing.",
                 code="previous_generation_identical",
             )
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]

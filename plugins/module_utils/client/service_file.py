@@ -45,7 +45,8 @@ def merge(
     if taken:
         raise TlsError(
             f"{path}: the service {taken[0]!r}, written by hand, has the name of a role in identities; every role gets "
-            "a service of its name. Rename or remove the one written by hand.",
+            "a service with its name.",
+            remedy="Rename or remove the one written by hand.",
             code="service_name_taken",
         )
     before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
@@ -62,7 +63,8 @@ def split(content: bytes, path: str) -> Parts:
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         raise TlsError(
             f"{path}: expected one line {BEGIN.decode()!r} and after it one line {END.decode()!r}, found "
-            f"{len(begins)} and {len(ends)} in another order or number. Remove what is left of the block by hand.",
+            f"{len(begins)} and {len(ends)} in another order or number.",
+            remedy="Remove what is left of the block by hand.",
             code="service_block_broken",
         )
     first, last = begins[0], ends[0] + 1

@@ -113,8 +113,8 @@ def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[s
     unknown = [name for name in certificates if name not in known]
     if unknown:
         raise TlsError(
-            f"certificates: {shown(unknown[0])} is none of the identities (OS_USER/ROLE) of this host: "
-            f"{', '.join(known) or 'there are none'}.",
+            f"certificates: {shown(unknown[0])} is not an identity (OS_USER/ROLE) of this host; "
+            f"expected one of: {', '.join(known) or 'none'}.",
             code="identity_unknown",
         )
     return {name: read_option(pem, f"certificates: {name}") for name, pem in certificates.items()}

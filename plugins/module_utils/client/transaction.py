@@ -158,14 +158,15 @@ class Transaction:
             half.append(error.message)
         if half:
             raise TlsError(
-                f"{damage} So nothing tells what an interrupted run left half done, and something is: "
-                f"{'; '.join(half)}. Nothing was changed. {self.journal.remedy}",
+                f"{damage} So it is unknown what an interrupted run changed, and these faults are left: "
+                f"{'; '.join(half)}. Nothing was changed.",
+                remedy=self.journal.remedy,
                 code="journal_damaged",
             )
         self.notes.append(
-            f"{damage} The files of OS user {self.user.name!r} are whole all the same, and log in in a rehearsal. So "
-            f"the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove that "
-            "file."
+            f"{damage} The files of OS user {self.user.name!r} are complete nevertheless, and a rehearsed login works. "
+            f"So the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove "
+            "that file."
         )
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
@@ -273,8 +274,8 @@ class Transaction:
                 self.home.store.discard(staged)
         except (TlsError, OSError) as second:
             return TlsError(
-                f"{error} The files before could NOT be put back whole: {second} The next run tries again "
-                f"({self.journal.path} tells what to put back).",
+                f"{error} The previous files could NOT be restored completely: {second} The next run tries again; "
+                f"{self.journal.path} lists what to restore.",
                 code=code,
                 rolled_back=False,
             )

@@ -39,9 +39,9 @@ def of_lists(home: Home, target: Target) -> list[str]:
     if missing is None:
         return []
     unread = (
-        f"{home.revocations}: libpq reads this list of revoked certificates by itself, and then refuses every server "
-        f"whose authorities have no list in it. It has none of {missing!r}, to whose servers this user is to connect. "
-        "Add what is missing. Or rename it, and name it by sslcrl in the connections that it is for."
+        f"{home.revocations}: libpq always reads this list of revoked certificates, and then refuses every server "
+        f"whose authorities have no list in it. It has none of {missing!r}, but this user connects to servers of that "
+        "authority. Add that list. Or rename this file, and set sslcrl to it in the connections that it is for."
     )
     return [unread]
 
@@ -49,19 +49,18 @@ def of_lists(home: Home, target: Target) -> list[str]:
 def _of_default_names(home: Home) -> str:
     return (
         f"{home.directory}: OS user {home.user.name!r} gets files at libpq's default names, for the first "
-        "time from this collection. Its programs use them at every server, also at those outside the inventory. "
-        "Where root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
+        "time from this collection. Its programs use them for every server, even outside the inventory. "
+        "If root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
         f"back to plaintext. Add the CAs of such servers to {option('roots')}. A server that asks for a "
         "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
-        "identity to a directory of its own, which libpq does not look into by itself."
+        "identity to a directory of its own, which libpq does not read by default."
     )
 
 
 def _of_first_lists(home: Home) -> str:
     return (
         f"{home.revocations}: OS user {home.user.name!r} gets lists of revoked certificates at libpq's "
-        "default name, for the first time from this collection. Its programs check them at every server, also "
-        "where they name an sslrootcert of their own, and refuse a server whose CA has no list in that file. In "
-        "connections to servers outside the inventory, name the list of their CA by sslcrl, or sslcrl=/dev/null "
-        "where there is none."
+        "default name, for the first time from this collection. Its programs check them for every server, even "
+        "with an sslrootcert of their own, and refuse a server whose CA has no list in that file. In connections to "
+        "servers outside the inventory, set sslcrl to the list of their CA, or to /dev/null if it has none."
     )

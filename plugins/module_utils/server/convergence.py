@@ -45,8 +45,8 @@ def _run(made: Transaction, *, check_mode: bool) -> Outcome:
 
 def _unchanged(error: OSError, target: Target) -> TlsError:
     return TlsError(
-        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed. Fix that (rights, "
-        "space, kind of file) and rerun.",
+        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed.",
+        remedy="Fix that (permissions, space, kind of file), then rerun.",
         code="system_error",
     )
 
@@ -78,8 +78,8 @@ def converge(
         if check_mode or not recovery.of_files(target.directory, administrator):
             raise
         raise TlsError(
-            f"{error.message} An interrupted run had left its changes in the files of this server; they are put back "
-            "as they were. Start the server, then rerun.",
+            f"{error.message} An interrupted run had left its changes in the files of this server; they were undone.",
+            remedy="Start the server, then rerun.",
             code=error.code,
             changed=True,
         ) from error

@@ -91,9 +91,10 @@ def _refuse_detour(path: str, account: Account) -> None:
             at = os.path.dirname(at)
             if os.path.lexists(at) and os.lstat(at).st_uid == account.uid:
                 raise TlsError(
-                    f"directory: {path} is to be made as root, as OS user {account.name!r} may not, but {at} on the "
-                    f"way belongs to that user, who could lead root elsewhere. Set {option('directory')} to a place "
-                    "to which root owns all the way, or where this user can write.",
+                    f"directory: {path} must be created as root, because OS user {account.name!r} may not. But its "
+                    f"parent {at} belongs to that user, who could redirect root elsewhere.",
+                    remedy=f"Set {option('directory')} to a path whose parents all belong to root, or where this user "
+                    "can write.",
                     code="directory_parent_not_root_owned",
                 )
 
@@ -106,9 +107,9 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
             raise TlsError(
                 f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
-                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights. If it "
-                "holds what this collection has put there, restore its owner (a restore as root changes it). If it is "
-                f"of something else, leave it, and choose another {option('directory')}.",
+                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights.",
+                remedy="If this collection created its contents, restore its owner (a restore as root changes it). If "
+                f"it belongs to something else, leave it, and choose another {option('directory')}.",
                 code="directory_wrong_owner",
             )
     at = os.path.realpath(path)
@@ -116,8 +117,9 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         mode = os.stat(at).st_mode if os.path.exists(at) else 0
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise TlsError(
-                f"directory: {at} (mode {mode & 0o7777:04o}) can be written by everybody, who could replace the "
-                f"server's key. Choose another {option('directory')}. Or, if nobody needs that right, take it away "
+                f"directory: everyone can write to {at} (mode {mode & 0o7777:04o}), and could replace the server's "
+                "key.",
+                remedy=f"Choose another {option('directory')}. Or, if nobody needs that right, remove it "
                 f"(chmod o-w {at}).",
                 code="directory_world_writable",
             )

@@ -99,8 +99,8 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     coming = configuration.with_block(rest, lines, "pg_hba.conf")
     if not lexer.read(coming, found.major):
         raise TlsError(
-            "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Declare one in "
-            f"{option('hba')}, or write one below the managed block.",
+            "pg_hba.conf: no rule would be left in it, and the server does not load a file without rules.",
+            remedy=f"Declare one in {option('hba')}, or write one below the managed block.",
             code="hba_without_rules",
         )
     return coming
@@ -110,9 +110,9 @@ def _local_line(management: Management) -> str:
     """Return the rule that keeps this module's own connection; it comes before every other one."""
     if management.role != management.os_user:
         raise TlsError(
-            f"login_user is {management.role!r}, the server runs as OS user {management.os_user!r}: local rules of "
-            f"your own, and {option('hba_mode')} replace, need both to be the same, for the rule that keeps the "
-            "management connection (local all ROLE peer).",
+            f"login_user is {management.role!r}, but the server runs as OS user {management.os_user!r}. Local rules of "
+            f"your own and {option('hba_mode')} replace require both to be the same: the rule that keeps the "
+            "management connection is local all ROLE peer.",
             code="management_role_mismatch",
         )
     return f"local all {lexer.word(management.role)} peer"

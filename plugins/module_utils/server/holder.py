@@ -40,9 +40,10 @@ def renamed(conf: bytes | None, host: str, former_host: str, directory: str) -> 
     if before != former_host:
         raise TlsError(
             f"{directory}: this server was set up as host {before!r} of the inventory, and this run calls it {host!r}. "
-            "Nothing was changed. If both are in the inventory, take one out of the managed servers, and put "
-            f"other names of the server into {option('names')}. If the host was renamed, or is a copy of the other "
-            f"one, say so: {option('former_host')}: {before}.",
+            "Nothing was changed.",
+            remedy="If both are in the inventory, remove one from the managed servers, and add the server's other "
+            f"names to {option('names')}. If the host was renamed, or is a copy of the other one, set "
+            f"{option('former_host')}: {before}.",
             code="inventory_host_mismatch",
         )
     return [f"inventory host: {before} -> {host}"]

@@ -56,8 +56,8 @@ def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> N
         raise TlsError(
             f"{administrator.target} says that its data directory is {data_directory}, but there is no "
             f"postmaster.pid of its process {administrator.pid} here. It runs in a chroot or a container, so its "
-            "paths are not those of this host, and nothing is written by them. Nothing was changed. Run this where "
-            "the server runs, as a host of its own in the inventory.",
+            "paths do not apply to this host. Nothing was changed.",
+            remedy="Run this where the server runs, as a separate host in the inventory.",
             code="server_paths_foreign",
         )
 
@@ -124,12 +124,14 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
         known = [one.common_name for one in revocations.about(content, trusted)]
         left_out = revocations.serials_of(content, trusted) - revocations.serials_of(target.crls.encode(), trusted)
         if known and (left_out or not target.crls):
-            whom = ", ".join(f"{serial:x}" for serial in sorted(left_out)[:_NAMED]) or "nobody yet"
+            numbers = ", ".join(f"{serial:x}" for serial in sorted(left_out)[:_NAMED]) or "none yet"
             raise TlsError(
                 f"ssl_crl_file is {row.value!r} in {row.file} line {row.line}, with a list of {known[0]!r}, which "
-                "servers still trust for logins. Whoever is revoked there would get in again. Nothing was changed. "
-                f"Revoke the same certificates in {option('certificate_authority.revoked')} (serial numbers: {whom}), "
-                "or take the login of their roles (ALTER ROLE ... NOLOGIN), then remove the setting there.",
+                "servers still trust for logins. Certificates revoked there would be accepted again. Nothing was "
+                "changed.",
+                remedy="Revoke the same certificates in "
+                f"{option('certificate_authority.revoked')} (serial numbers: {numbers}), or disable the logins of "
+                "their roles (ALTER ROLE ... NOLOGIN). Then remove the setting there.",
                 code="revocations_lost",
             )
 
@@ -142,13 +144,13 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
     found += [
         f"{fault}. The server still uses what it loaded before, but would not start again. Fix or remove that line."
         if fault.name == "pg_hba.conf"
-        else f"{fault}. The server still uses the maps that it loaded before; a start would leave it without any. "
+        else f"{fault}. The server still uses the maps that it loaded before; a restart would leave it without any. "
         "Fix or remove that line."
         for fault in lasting(broken, plan.rules, texts.named, state.major)
     ]
     found += [
-        f"{fault['file']} line {fault['line']}: {fault['error']}. The server takes nothing of a reload, and would not "
-        "start again. Fix or remove that line."
+        f"{fault['file']} line {fault['line']}: {fault['error']}. The server applies nothing at a reload, and would "
+        "not start again. Fix or remove that line."
         for fault in state.faults
         if fault["file"] != included
     ]
@@ -162,7 +164,8 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)
         found.append(
             f"{option('extra_trusted_clients')}: certificates of {named} log in like those of this collection; a "
-            "rule of method cert takes each whose common name is the role. Take them out once no client needs them."
+            "rule with method cert accepts each one whose common name is the role. Remove these authorities once no "
+            "client needs them."
         )
         found += anchor_warnings(target.extra_trusted, option("extra_trusted_clients"), now)
     return found + (declared.warnings(plan, target, texts, state.major) if plan.rules else [])
@@ -171,15 +174,15 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
 def _replaced_lists(target: Target, state: ServerState, included: str) -> Iterator[str]:
     """Warn where the CAs or the revocations that the server has so far lose their effect."""
     for row in _replaced(("ssl_ca_file", "ssl_crl_file"), target, state, included):
-        place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} takes its place"
+        place = f"{row.name} is {row.value!r} in {row.file} line {row.line}, and {included} replaces it"
         if row.name == "ssl_crl_file":
             yield f"{place}: the server no longer reads that list. It revokes nothing that servers still trust."
             continue
         lost = _lost_trust(os.path.join(state.value("data_directory"), row.value), target)
         if lost:
             yield (
-                f"{place}: clients with certificates of {lost} can no longer log in. To let them, give these "
-                f"authorities to {option('extra_trusted_clients')} until the clients have others."
+                f"{place}: clients with certificates of {lost} can no longer log in. To let them in, add "
+                f"these authorities to {option('extra_trusted_clients')} until the clients have new certificates."
             )
 
 
@@ -191,8 +194,8 @@ def _managed(target: Target, texts: Texts) -> list[str]:
         "pg_ident.conf": bool(target.ident.strip()),
     }
     return [
-        f"{texts.named[one.file]} line {one.number}: {one.line!r}. If {one.manager.name} makes this file anew, what "
-        "this collection added to it is gone until its next run. Have that program leave the file alone, or add the "
+        f"{texts.named[one.file]} line {one.number}: {one.line!r}. If {one.manager.name} rewrites this file, what this "
+        "collection added to it is missing until its next run. Have that program leave the file alone, or add the "
         f"same lines by {one.manager.place}."
         for one in managers.signs({name: texts.read(name, "") for name in used if used[name]})
     ]

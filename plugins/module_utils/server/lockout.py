@@ -79,9 +79,10 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
         for role, name, _answer in forgotten
     )
     raise TlsError(
-        f"No rule of pg_hba.conf takes the certificates of these roles of {option('clients')}: {listed}. "
-        f"Nothing was changed. Declare in {option('hba')}, before what decides now: {missing}. Where this server "
-        f"is not to let them in, set its {option('on_lockout')} to allow.",
+        f"No rule of pg_hba.conf accepts the certificates of these roles of {option('clients')}: {listed}. "
+        "Nothing was changed.",
+        remedy=f"Declare in {option('hba')}, before the rule that decides now: {missing}. If this server must not let "
+        f"them in, set its {option('on_lockout')} to allow.",
         code="client_lockout",
         forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
     )
@@ -124,8 +125,8 @@ def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> Non
         return
     raise TlsError(
         f"The new rules would lock out this module's own connection, of OS user {account.name!r} as role {role!r} over "
-        f"the socket: {_decided(answer)}. Nothing was changed. Write a rule for it before that one: local all {role} "
-        "peer, with a map where the OS user is called otherwise.",
+        f"the socket: {_decided(answer)}. Nothing was changed.",
+        remedy=f"Add a rule for it before that one: local all {role} peer, with a map if the OS user has another name.",
         code="management_lockout",
     )
 
@@ -146,8 +147,8 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
         rules = [one.rule for _session, answer in shut_out for one in answer.decisions if one.rule]
         first = _certificates_first() if any(rule.clientcert for rule in rules) else ""
         raise TlsError(
-            f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed. "
-            f"{first}Declare a rule for them in {option('hba')}. If they are meant to be shut out, ALTER ROLE ... "
+            f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed.",
+            remedy=f"{first}Declare a rule for them in {option('hba')}. If they must be shut out, run ALTER ROLE ... "
             f"NOLOGIN first, or set {option('on_lockout')} to allow.",
             code="session_lockout",
             shut_out_sessions=[session for session, _answer in shut_out],
@@ -156,8 +157,8 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
 
 def _certificates_first() -> str:
     return (
-        f"Sessions that lack a certificate: run with an empty {option('hba')} first, give these clients their "
-        "certificates, and have them connect anew. "
+        f"If sessions lack a certificate, run with an empty {option('hba')} first, give these clients their "
+        "certificates, and reconnect them. "
     )
 
 

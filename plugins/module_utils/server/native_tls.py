@@ -55,8 +55,8 @@ class NativeTls:
         if self.needs_passphrase():
             raise TlsError(
                 f"Without the settings of this collection the server would use its own files again, but {self.key} has "
-                f"a passphrase, which the server cannot get at a reload: {self.cannot_ask()}. Nothing was changed. "
-                f"{self.remedy()}",
+                f"a passphrase, which the server cannot get at a reload: {self.cannot_ask()}. Nothing was changed.",
+                remedy=self.remedy(),
                 code="passphrase_unavailable",
             )
         try:
@@ -69,8 +69,8 @@ class NativeTls:
             fault = error.fault if isinstance(error, TlsError) else str(error)
             raise TlsError(
                 "Without the settings of this collection the server would have ssl = on, but its own files cannot be "
-                f"used: {fault.rstrip('.')}. Nothing was changed. Correct them, or set "
-                f"ssl = off in {self.state.value('config_file')}, then rerun.",
+                f"used: {fault.rstrip('.')}. Nothing was changed.",
+                remedy="Correct them, or set ssl = off in {self.state.value('config_file')}, then rerun.",
                 code="native_tls_unusable",
             ) from error
 
@@ -99,7 +99,7 @@ class NativeTls:
     def remedy(self) -> str:
         """Return what to do about a passphrase."""
         return (
-            f"In {self.state.value('config_file')}, set ssl_passphrase_command to a command that asks nobody, and "
+            f"In {self.state.value('config_file')}, set ssl_passphrase_command to a command that does not prompt, and "
             "ssl_passphrase_command_supports_reload = on. Or use a key without a passphrase there. Then rerun."
         )
 
@@ -129,9 +129,9 @@ class NativeTls:
             if is_path and os.path.commonpath([root, os.path.realpath(self._path(name, ""))]) == root:
                 raise TlsError(
                     f"{name} = {shown(value)}: by its own settings the server would still use that file, which is "
-                    f"to be removed with {directory}. Nothing was changed. Name a file elsewhere in "
-                    f"{self.state.value('config_file')}, or leave that directory: {option('remove_directory')}: "
-                    "false.",
+                    f"to be removed with {directory}. Nothing was changed.",
+                    remedy=f"Set it to a file elsewhere in {self.state.value('config_file')}, or keep that directory: "
+                    f"{option('remove_directory')}: false.",
                     code="file_still_used",
                 )
 
@@ -144,8 +144,9 @@ class NativeTls:
         if not self.is_on:
             _refuse(
                 sessions,
-                "use TLS, which the server would not have any more. Set its own certificate (ssl, ssl_cert_file, "
-                f"ssl_key_file) in {self.state.value('config_file')} first",
+                "use TLS, which the server would no longer offer",
+                "Set the server's own certificate (ssl, ssl_cert_file, ssl_key_file) in "
+                f"{self.state.value('config_file')} first.",
             )
             return
         ours = self._no_longer_trusted(target)
@@ -154,9 +155,9 @@ class NativeTls:
         lost = [one for one in theirs if any(f"CN={name}" in one["issuer"] for name in ours)]
         _refuse(
             lost,
-            f"have certificates of this collection, which the server would not trust any more (its own ssl_ca_file is "
-            f"{self.settings.get('ssl_ca_file')!r}). Give these clients their own files back first, and let them "
-            "connect anew",
+            f"have certificates of this collection, which the server would no longer trust (its own ssl_ca_file is "
+            f"{self.settings.get('ssl_ca_file')!r})",
+            "Give these clients their own files back first, and reconnect them.",
         )
 
     def _no_longer_trusted(self, target: Target) -> list[str]:
@@ -195,11 +196,11 @@ def _is_encrypted(path: str) -> bool:
     return b"BEGIN ENCRYPTED PRIVATE KEY" in content or b"Proc-Type: 4,ENCRYPTED" in content
 
 
-def _refuse(sessions: Iterable[Mapping[str, Any]], why: str) -> None:
+def _refuse(sessions: Iterable[Mapping[str, Any]], why: str, remedy: str) -> None:
     listed = "; ".join("{role}@{database} from {address} ({application})".format(**one) for one in sessions)
     if listed:
         raise TlsError(
             f"Live sessions {why}: {listed}. Nothing was changed.",
-            remedy=f"With {option('on_lockout')}: allow they do not count.",
+            remedy=f"{remedy} To ignore these sessions, set {option('on_lockout')} to allow.",
             code="session_lockout",
         )

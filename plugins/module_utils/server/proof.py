@@ -76,9 +76,8 @@ class Prover:
         differing = settings.not_in_force(wanted, state.inspect(self.administrator)) if wanted else []
         if differing:
             raise TlsError(
-                "After the reload settings are not in force: "
-                + "; ".join(differing)
-                + ". Remove them at the places named.",
+                f"After the reload settings are not in force: {'; '.join(differing)}.",
+                remedy="Remove them at the places named.",
                 code="settings_not_in_force",
             )
 
@@ -94,9 +93,9 @@ class Prover:
         if logged is None or not log.tells_of_reload(logged):
             raise TlsError(
                 "The server shows the same certificate before and after the reload, and its log "
-                f"({start.path or 'which cannot be read here'}) does not tell of the reload, so nothing proves that "
-                f"the server took the new TLS files. Run with {option('renew')}: true for a proof by a new "
-                "certificate.",
+                f"({start.path or 'which cannot be read here'}) does not mention the reload. So nothing proves that "
+                "the server loaded the new TLS files.",
+                remedy=f"Rerun with {option('renew')}: true: a new certificate proves it.",
                 code="reload_not_provable",
             )
         refused = log.refusals(logged, log.TLS_VERDICTS)
@@ -133,7 +132,8 @@ class Prover:
         if bad:
             listed = [str(fault) for fault in bad]
             raise TlsError(
-                f"The server refuses {bad[0].name}: {'; '.join(listed)}. Correct what is named there.",
+                f"The server refuses {bad[0].name}: {'; '.join(listed)}.",
+                remedy="Correct what is named there.",
                 code="rules_faulty",
                 server_log=listed,
             )
@@ -229,6 +229,6 @@ def _answering(endpoints: Sequence[wire.Endpoint]) -> wire.Endpoint:
 
 def _not_taken(code: str, what: str, lines: list[str]) -> TlsError:
     reasons = " / ".join(line.strip() for line in lines)
-    unsaid = "nothing that could be read; a handshake does not show what was expected. Look into its log"
-    remedy = " Correct what it names, then rerun." if reasons else ""
-    return TlsError(f"{what}. It says: {reasons or unsaid}.{remedy}", code=code, server_log=lines)
+    unsaid = "nothing that could be read; a handshake does not show what was expected"
+    remedy = "Correct what it names, then rerun." if reasons else "Check its log."
+    return TlsError(f"{what}. It says: {reasons or unsaid}.", remedy=remedy, code=code, server_log=lines)

@@ -27,8 +27,8 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
     except OSError as error:
         raise TlsError(
             f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
-            f"not put back whole ({journal.path} tells of it). Fix that (rights, space) and rerun: the "
-            "next run continues.",
+            f"only partly undone ({journal.path} lists it).",
+            remedy="Fix that (permissions, space), then rerun: the next run continues.",
             code="recovery_failed",
             rolled_back=False,
         ) from error
@@ -43,8 +43,9 @@ def refuse_half(damage: str, journal: Journal, found: Found, state: ServerState,
     half = list(_half(found, state, included))
     if half:
         raise TlsError(
-            f"{damage} So nothing tells what an interrupted run left half done, and something is: {'; '.join(half)}. "
-            f"Nothing was changed. {journal.remedy}",
+            f"{damage} So it is unknown what an interrupted run changed, and these faults are left: {'; '.join(half)}. "
+            "Nothing was changed.",
+            remedy=journal.remedy,
             code="journal_damaged",
         )
 
@@ -93,6 +94,6 @@ def of_files(path: str, administrator: Administrator | None) -> bool:
 def without_journal(damage: str, aside: str, directory: str) -> str:
     """Return the warning of a run that continues without a damaged journal. ``aside`` says what becomes of it."""
     return (
-        f"{damage} The server is whole all the same: it shows the certificate on disk and takes its files. So the "
-        f"journal is {aside}. Find out who wrote to {directory}, then remove that file."
+        f"{damage} The server is consistent nevertheless: it shows the certificate on disk and accepts its files. So "
+        f"the journal is {aside}. Find out who wrote to {directory}, then remove that file."
     )

@@ -62,12 +62,12 @@ def refuse_managers(found: Found, target: Target, state: ServerState, paths: Map
             wanted = {name: value for name, value in target.settings.items() if value and name not in files}
             rules = [line.text.strip() for line in lexer.read(target.hba, state.major)]
             raise TlsError(
-                f"{sign}. {manager.name} makes the files of this server anew, so the settings and rules of this "
-                "collection would be gone at its next reload, restart or change of roles. Nothing was changed. Leave "
-                f"this server out of the managed servers, and set in {manager.place}: "
+                f"{sign}. {manager.name} rewrites the files of this server, so the settings and rules of this "
+                "collection would be lost at its next reload, restart or change of roles. Nothing was changed.",
+                remedy=f"Remove this server from the managed servers, and set in {manager.place}: "
                 f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
-                f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} does not run it any more, "
-                "remove what was found.",
+                f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} no longer runs it, remove "
+                "what was found.",
                 code="config_managed_elsewhere",
                 manager=manager.name,
             )
@@ -123,7 +123,9 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
     if faults and not plan.is_empty:
         listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
         raise TlsError(
-            f"The server would take nothing of a reload because of {listed}. Fix that first.", code="config_faulty"
+            f"The server would apply nothing at a reload because of {listed}.",
+            remedy="Fix that first.",
+            code="config_faulty",
         )
     if plan.rules:
         _refuse_broken_rules(plan.rules, state, texts)
@@ -141,7 +143,8 @@ def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts:
         listed = [str(fault) for fault in faults]
         raise TlsError(
             f"The server would not load new rules because of {'; '.join(listed)}. Nothing was changed, but its "
-            "next start would fail too. Fix or remove what is named there first.",
+            "next start would fail too.",
+            remedy="Fix or remove what is named there first.",
             code="rules_faulty",
             server_log=listed,
         )
@@ -157,8 +160,8 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
     listed = "; ".join(form.format(**session) for session in sessions)
     raise TlsError(
         f"{option('plaintext')} is reject, but {len(sessions)} live session(s) use no TLS and could not "
-        f"connect again: {listed}. Nothing was changed. Run with {option('plaintext')}: allow first, move "
-        "these clients to TLS, then reject.",
+        f"connect again: {listed}. Nothing was changed.",
+        remedy=f"Run with {option('plaintext')}: allow first, move these clients to TLS, then reject.",
         code="plaintext_sessions",
         plaintext_sessions=sessions,
     )

@@ -73,7 +73,8 @@ def server_context(target: Target, pair: rehearsal.Pair, place: DataDirectory) -
         objection = openssl.objections(option, settings[name], place.account) if settings.get(name) else ""
         if objection:
             raise TlsError(
-                f"{name}: {settings[name]!r} is nothing that OpenSSL accepts: {objection} Correct it.",
+                f"{name}: OpenSSL does not accept {settings[name]!r}: {objection}",
+                remedy="Correct it.",
                 code="tls_setting_refused",
             )
     return context
@@ -87,8 +88,8 @@ def _set_curve(context: ssl.SSLContext, curve: str) -> None:
             context.set_ecdh_curve(curve)
     except (ValueError, ssl.SSLError) as error:
         raise TlsError(
-            f"{_CURVE}: {curve!r} is no curve that the server could use: {rehearsal.reason(error)}. "
-            "Choose another (openssl ecparam -list_curves), such as prime256v1.",
+            f"{_CURVE}: {curve!r} is not a curve that the server can use: {rehearsal.reason(error)}.",
+            remedy="Choose another (openssl ecparam -list_curves), such as prime256v1.",
             code="curve_unusable",
         ) from error
 
@@ -102,8 +103,8 @@ def _set_protocols(context: ssl.SSLContext, settings: dict[str, str]) -> None:
             setattr(context, attribute, version)
         elif value and attribute == "maximum_version":
             raise TlsError(
-                f"{name} is {value!r}: this collection proves every change by a handshake with TLS 1.2 or later. "
-                "Choose TLSv1.2 or TLSv1.3, or leave it out.",
+                f"{name} is {value!r}: this collection proves every change by a handshake with TLS 1.2 or later.",
+                remedy="Choose TLSv1.2 or TLSv1.3, or leave it out.",
                 code="protocol_too_old",
             )
 
@@ -117,6 +118,7 @@ def _load_dh(context: ssl.SSLContext, file: str, data_directory: str) -> None:
         found = rehearsal.reason(error) if isinstance(error, ssl.SSLError) else getattr(error, "strerror", str(error))
         raise TlsError(
             f"{_DH}: {path}: {found}; expected Diffie-Hellman parameters (PEM) that the server's OS user can read. "
-            "Without them the server would use others, and not say so. Make them with openssl dhparam.",
+            "Without them the server would silently use others.",
+            remedy="Create them with openssl dhparam.",
             code="dh_params_unusable",
         ) from error

@@ -85,7 +85,7 @@ class RuleRemoval(Transaction):
         except TlsError as error:
             if self.is_whole:
                 raise
-            return [f"As it is now, the removal would stop once TLS goes, too. {error.message}"]
+            return [f"The removal would stop when it removes TLS, too. {error.message}"]
         return []
 
     def _refuse_unfit(self, plan: planning.Plan, own: NativeTls) -> None:
@@ -94,16 +94,16 @@ class RuleRemoval(Transaction):
         if not plan.is_empty and os.path.isdir(path) and not files.may_write(path):
             raise TlsError(
                 f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
-                "directory, in which every change is noted before it is made. Nothing was changed. Check its mode, "
-                "and whether its file system is read-only. Then rerun.",
+                "directory, where every change is recorded before it is made. Nothing was changed.",
+                remedy="Check its mode, and whether its file system is read-only. Then rerun.",
                 code="directory_not_writable",
             )
         if plan.config and own.fingerprint() == self.served and not self.prover.observes_log():
             raise TlsError(
                 "The server would show the same certificate before and after, and its log cannot be read here. So "
-                "nothing would prove that it took its own settings. Nothing was changed. Set ssl_cert_file and "
-                f"ssl_key_file in {self.state.value('config_file')} to a certificate of its own, or let it log to a "
-                "file that its OS user can read. Then rerun.",
+                "nothing would prove that it loaded its own settings. Nothing was changed.",
+                remedy=f"Set ssl_cert_file and ssl_key_file in {self.state.value('config_file')} to another "
+                "certificate, or have it log to a file that its OS user can read. Then rerun.",
                 code="reload_not_provable",
             )
 
@@ -151,9 +151,9 @@ def _remove(paths: Iterable[str], within: str) -> None:
                 os.unlink(path)
     except OSError as error:
         raise TlsError(
-            f"{error.filename or within}: {error.strerror or error}. The server does without this collection, but "
-            f"{within} is not removed whole, and keys may be left in it. Fix that (rights, kind of file system) and "
-            "rerun: the next run removes the rest.",
+            f"{error.filename or within}: {error.strerror or error}. The server no longer uses this collection, but "
+            f"{within} is only partly removed, and keys may be left in it.",
+            remedy="Fix that (permissions, kind of file system), then rerun: the next run removes the rest.",
             code="directory_not_removed",
             changed=True,
         ) from error
@@ -169,9 +169,9 @@ def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     """Return the plan that takes out what is ours; ``is_whole``: the settings, too. Raises TlsError."""
     if configuration.is_whole_file(found.hba):
         raise TlsError(
-            f"pg_hba.conf: all of it is from {option('hba_mode')} replace, and nothing tells what was there before. "
+            f"pg_hba.conf: {option('hba_mode')} replace wrote all of it, and its earlier content is unknown. "
             "Nothing was changed.",
-            remedy="If its rules are to stay, remove its first line, which marks it; else write your own.",
+            remedy="To keep its rules, remove its first line, which marks it. Otherwise write your own.",
             code="hba_original_unknown",
         )
     texts = {"pg_ident.conf": found.ident, "pg_hba.conf": found.hba}
@@ -183,8 +183,9 @@ def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
     ]
     if any(one.name == "pg_hba.conf" and not lexer.read(one.after, found.major) for one in rules):
         raise TlsError(
-            "pg_hba.conf: no rule would be left in it, and with none the server takes no file. Nothing was changed. "
-            "Write your own below the managed block.",
+            "pg_hba.conf: no rule would be left in it, and the server does not load a file without rules. Nothing was "
+            "changed.",
+            remedy="Write your own below the managed block.",
             code="hba_without_rules",
         )
     after = configuration.without_include(found.config) if is_whole else found.config

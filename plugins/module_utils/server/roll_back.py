@@ -76,8 +76,8 @@ class RollBack(Transaction):
         name = self.store.before(in_use)
         if name is None:
             raise TlsError(
-                f"{self.store.generations}: there is no generation before {in_use or 'the first one'}, so there is "
-                "nothing to go back to. Nothing was changed.",
+                f"{self.store.generations}: there is no generation before {in_use or 'the first one'}, so a roll-back "
+                "is impossible. Nothing was changed.",
                 code="previous_generation_missing",
             )
         with rollback_checks.explained(name, self.store.generations):
@@ -138,7 +138,7 @@ def plan_back(found: Found, contents: dict[str, bytes], target: Target, in_use: 
     differing = [file for file in MODES if found.generation.get(file) != contents.get(file)]
     if not differing:
         raise TlsError(
-            f"It has the same files as {in_use}, so there is nothing to go back to.",
+            f"It has the same files as {in_use}, so a roll-back would change nothing.",
             code="previous_generation_identical",
         )
     leaf, before = leaf_of(contents[CERTIFICATE]), leaf_of(found.generation.get(CERTIFICATE))
@@ -160,8 +160,8 @@ def _keep_revocations(contents: dict[str, bytes], target: Target) -> None:
         return
     if not settings.parse(contents[CONF].decode("utf-8", "replace")).get("ssl_crl_file"):
         raise TlsError(
-            f"{CONF}: it is from before the first revocation, and with it the server would not check whether "
-            "certificates are revoked: whoever is would get in again.",
+            f"{CONF}: it is older than the first revocation. With it, the server would not check for revoked "
+            "certificates, and would accept them again.",
             code="revocation_check_lost",
         )
     contents[LISTS] = target.crls.encode()

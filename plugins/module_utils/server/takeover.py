@@ -26,8 +26,8 @@ def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> li
     if own.needs_passphrase():
         found.append(
             f"The server's own key {own.key} has a passphrase, which the server cannot get at a reload: "
-            f"{own.cannot_ask()}. So the way back to it is closed: pgops.tls.remove would stop, and if this run fails "
-            f"half-way, the own certificate serves again only after a restart. {own.remedy()}"
+            f"{own.cannot_ask()}. So the server cannot return to it by a reload: pgops.tls.remove would stop, and if "
+            f"this run fails halfway, the server shows its own certificate only after a restart. {own.remedy()}"
         )
     return found
 
@@ -43,8 +43,8 @@ def _lost_names(leaf: Certificate, target: Target) -> list[str]:
     found = [name.value for name in leaf.names] or [leaf.common_name]
     lost = ", ".join(name for name in found if name and name not in coming)
     warning = (
-        f"The certificate that the server shows is for {lost}, which its new one is not: clients that verify the name "
-        f"and call the server by one of these will refuse it. Add those to {option('names')}."
+        f"The certificate that the server shows is for {lost}, but its new one is not: clients that verify the name "
+        f"and connect by one of these names will refuse it. Add these names to {option('names')}."
     )
     return [warning] if lost else []
 
@@ -59,10 +59,10 @@ def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -
         return []
     new = ", ".join(repr(one.common_name) for one in roots)
     warning = (
-        f"The certificate that the server shows is verified by {der.in_words(root)!r}, and its new one is not: clients "
+        f"The certificate that the server shows is verified by {der.in_words(root)!r}, but its new one is not: clients "
         f"that verify the server (sslmode verify-ca or verify-full) and do not trust {new} will refuse it. Before this "
-        "run, add the new root to the root certificates of these clients. Where this collection manages them, "
-        f"{option('client.roots')} keeps the old one beside it."
+        "run, add the new root to the root certificates of these clients. If this collection manages them, "
+        f"{option('client.roots')} keeps the old root beside the new one."
     )
     return [warning]
 

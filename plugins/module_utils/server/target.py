@@ -133,7 +133,7 @@ def _directory(options: dict[str, Any]) -> str:
     found = str(options["directory"] or f"/etc/postgresql/tls/{options['port']}")
     if not found.strip("/") or found[0] != "/" or not found.isprintable() or {*found} & {*"'\\"}:
         raise TlsError(
-            f"directory: {shown(found)}, expected an absolute path without quotes, backslashes, line breaks.",
+            f"directory: {shown(found)}, expected an absolute path without quotes, backslashes or line breaks.",
             code="directory_invalid",
         )
     return found.rstrip("/")

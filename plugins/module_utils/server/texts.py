@@ -42,8 +42,8 @@ class Texts:
             return content.decode("utf-8", "surrogateescape")
         if missing is None:
             raise TlsError(
-                f"{self.named[name]}: the server runs with this file, but it does not exist any more. "
-                "Put it back first.",
+                f"{self.named[name]}: the server runs with this file, but it no longer exists.",
+                remedy="Restore it first.",
                 code="config_file_missing",
             )
         return missing
@@ -54,11 +54,12 @@ class Texts:
         if not objection:
             return
         path, folder = self.paths[name], os.path.dirname(self.paths[name])
-        remedy = f"A file that root alone can change is changed as root. This one is not: {objection}."
+        exempt = f"A file that root alone can change is changed as root. This one is not: {objection}."
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             raise TlsError(
                 f"{self.named[name]}: OS user {self.account.name!r}, who runs the server, cannot write to {folder}, "
-                f"but every change is made with that user's rights. {remedy} Correct that, or leave this server out.",
+                f"but every change is made with that user's rights. {exempt}",
+                remedy="Correct that, or leave this server out.",
                 code="config_file_not_writable",
             )
         if not os.path.exists(path):
@@ -68,8 +69,9 @@ class Texts:
             raise TlsError(
                 f"{self.named[name]}: found owner and group {found.st_uid}:{found.st_gid}, which OS user "
                 f"{self.account.name!r}, who runs the server, could not give to the changed file; every "
-                f"change is made with that user's rights. {remedy} See who manages this file. As "
-                f"PostgreSQL's packages make it, its owner and group are {self.account.uid}:{self.account.gid}.",
+                f"change is made with that user's rights. {exempt}",
+                remedy="Find out who manages this file. PostgreSQL's packages create it with owner and group "
+                f"{self.account.uid}:{self.account.gid}.",
                 code="config_file_wrong_owner",
             )
 

@@ -288,13 +288,13 @@ class Transaction:
             elif staged is not None:
                 self.store.discard(staged)
         except (TlsError, OSError) as second:
-            remedy = f"The next run tries again; {self.journal.path} tells what to put back."
-            message = f"{error} The previous state could NOT be restored whole: {second} {remedy}"
+            remedy = f"The next run tries again; {self.journal.path} lists what to restore."
+            message = f"{error} The previous state could NOT be restored completely: {second} {remedy}"
             return TlsError(message, **{**details, "rolled_back": False})
         try:
             self.prover.previous(self.served)
             self.store.discard_unused()  # not before: the server may have been starting with it
         except (TlsError, OSError) as second:
-            message = f"{error} All files are as before, but the server could NOT be seen to use them: {second}"
+            message = f"{error} All files are as before, but the server could NOT be proven to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
-        return TlsError(f"{error} The previous state is back, and was proven.", **{**details, "rolled_back": True})
+        return TlsError(f"{error} The previous state is restored and proven.", **{**details, "rolled_back": True})

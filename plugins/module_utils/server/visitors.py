@@ -60,7 +60,8 @@ class Rules(NamedTuple):
             return [self._answer(question, question["user"])]
         if not self.logins:
             raise TlsError(
-                "questions: a question without user needs a server that knows its roles. Name the user.",
+                "questions: a question without user needs a server that knows its roles.",
+                remedy="Name the user.",
                 code="question_without_user",
             )
         found = [self._answer(question, user) for user in self.logins]
@@ -79,7 +80,7 @@ class Rules(NamedTuple):
             "verdict": found.verdict,
             "certain": decided,
             "rule": decisions[0]["rule"] if decided else None,
-            "reason": decisions[0]["reason"] if decided else "which rule decides depends on what is not known",
+            "reason": decisions[0]["reason"] if decided else "which rule decides depends on unknown facts",
             "may_decide": [] if decided else decisions,
         }
 
@@ -94,7 +95,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
         interference.refuse_foreign_paths(state["data_directory"], administrator)
         if not os.path.exists(paths["hba_file"]):
             raise TlsError(
-                f"{state['hba_file']}: the server runs with this file, but it does not exist any more.",
+                f"{state['hba_file']}: the server runs with this file, but it no longer exists.",
                 code="config_file_missing",
             )
         texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
@@ -118,7 +119,8 @@ def _attempt(question: Mapping[str, Any], user: str) -> access.Attempt:
     address = question["address"]
     if address is not None and without_zone(address) is None:
         raise TlsError(
-            f"questions: address {address!r} is no IP address. Write the one that the client comes from.",
+            f"questions: address {address!r} is not an IP address.",
+            remedy="Write the address that the client connects from.",
             code="address_invalid",
         )
     if question["local"] and (address is not None or question["tls"] or any(named)):

@@ -46,7 +46,7 @@ def difference(name: str, found: Found, target: Target) -> str:
     try:
         before = settings.parse(found.generation[CONF].decode("utf-8", "replace"))
     except TlsError:
-        return f"{name}: damaged, made anew"
+        return f"{name}: damaged, rewritten"
     differing = [
         f"{key} {before.get(key, 'unset')!r} -> {target.settings.get(key, 'unset')!r}"
         for key in sorted({*before, *target.settings})

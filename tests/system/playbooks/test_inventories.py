@@ -228,7 +228,7 @@ def test_one_server_under_two_names_is_set_up_for_one_of_them(site: Any) -> None
     inventory["postgres_clients"]["hosts"] = {}
     servers["db1.example.com"] = {**servers["db1"], "postgres_server_extra_names": ["db1.example.com"]}
     taken = (r"was set up as host '(\S+)' of the inventory, and this run calls it '(\S+)'\. .*"
-             r"say so: postgres_server_former_host: \1\.")  # fmt: skip
+             r"set postgres_server_former_host: \1\.")  # fmt: skip
     output = refused(site.run(inventory=inventory))
     (first, second), *_again = re.findall(taken, output)
     assert {first, second} == {"db1", "db1.example.com"}

@@ -21,7 +21,9 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
 
 
 OWN_RULES = {"postgres_server_hba": [{"user": "report", "method": "cert"}], "postgres_server_hba_mode": "replace"}
-NOT_TAKEN = "takes the certificates of these roles of postgres_client_identities: app in database all: no rule matches"
+NOT_ACCEPTED = (
+    "accepts the certificates of these roles of postgres_client_identities: app in database all: no rule matches"
+)
 
 
 @pytest.mark.parametrize("option", ["--check", "--diff"])
@@ -31,7 +33,7 @@ def test_an_identity_without_a_rule_in_rules_of_ones_own_is_found_before_the_ser
     files = (site.cluster.data / "pg_hba.conf").read_bytes()
     done = site.run(option, **OWN_RULES)
     assert done.returncode != 0, done.stdout
-    assert NOT_TAKEN in done.stdout, done.stdout
+    assert NOT_ACCEPTED in done.stdout, done.stdout
     assert "{database: all, user: app, method: cert}" in done.stdout
     assert (site.cluster.data / "pg_hba.conf").read_bytes() == files
     assert site.cluster.psql("SHOW ssl") == "off"

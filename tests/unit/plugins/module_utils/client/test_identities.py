@@ -56,14 +56,14 @@ def test_roles_that_postgresql_knows_are_taken(role: str) -> None:
         (7, "not empty"),
         ("a" * 64, "64 bytes, expected at most 63"),
         ("ü" * 32, "64 bytes, expected at most 63"),
-        ("a/b", "can neither begin with a dot, nor have a slash"),
-        ("/", "can neither begin with a dot, nor have a slash"),
-        (".", "can neither begin with a dot"),
-        ("..", "can neither begin with a dot"),
-        (".app", "can neither begin with a dot"),
-        ("root.crt", "nor be one of root.crt, root.crl, manifest.json"),
-        ("root.crl", "nor be one of root.crt, root.crl, manifest.json"),
-        ("manifest.json", "nor be one of root.crt, root.crl, manifest.json"),
+        ("a/b", "cannot start with a dot, contain a slash"),
+        ("/", "cannot start with a dot, contain a slash"),
+        (".", "cannot start with a dot"),
+        ("..", "cannot start with a dot"),
+        (".app", "cannot start with a dot"),
+        ("root.crt", "or be one of root.crt, root.crl, manifest.json"),
+        ("root.crl", "or be one of root.crt, root.crl, manifest.json"),
+        ("manifest.json", "or be one of root.crt, root.crl, manifest.json"),
         ("app]", "closing bracket"),
         ("a\0b", "control characters"),
         ("a\nb", "control characters"),
@@ -94,7 +94,7 @@ def test_os_users_and_databases_are_checked_too(value: Any) -> None:
 
 
 def test_two_identities_with_the_same_files_are_refused() -> None:
-    with pytest.raises(TlsError, match=r"identities\[2\]: role 'app' of OS user 'alice' is there twice"):
+    with pytest.raises(TlsError, match=r"identities\[2\]: role 'app' of OS user 'alice' is listed twice"):
         identities.parse([declared(), declared("other"), declared(databases=["shop"])])
 
 

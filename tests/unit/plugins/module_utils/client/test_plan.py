@@ -184,7 +184,7 @@ def test_the_manifest_describes_the_generation_and_holds_no_key() -> None:
         ({"issuing": chain()}, "issuing: expected certificates of authorities, found one of 'app', a leaf"),
         ({"issuing": "-----BEGIN PRIVATE KEY-----\nMII"}, "issuing: expected only what is public, found a private key"),
         ({"renew_before": "30"}, "renew_before: '30' is not a duration"),
-        ({"certificates": {"alice/other": chain()}}, "certificates: 'alice/other' is none of the identities"),
+        ({"certificates": {"alice/other": chain()}}, "certificates: 'alice/other' is not an identity"),
         ({"certificates": {"alice/app": "garbage"}}, "certificates: alice/app: expected PEM certificates"),
     ],
 )

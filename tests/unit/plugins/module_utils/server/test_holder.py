@@ -30,7 +30,7 @@ def test_without_a_name_nothing_is_noted_or_asked() -> None:
 def test_another_name_is_refused_unless_it_is_said_to_be_the_former_one() -> None:
     marked = holder.marked(CONF, "db1")
     with pytest.raises(
-        TlsError, match=r"^/tls: this server was set up as host 'db1' .* calls it 'pg1'.*: former_host: db1"
+        TlsError, match=r"^/tls: this server was set up as host 'db1' .* calls it 'pg1'.*set former_host: db1"
     ):
         holder.renamed(marked, "pg1", "db2", "/tls")
     assert holder.renamed(marked, "pg1", "db1", "/tls") == ["inventory host: db1 -> pg1"]

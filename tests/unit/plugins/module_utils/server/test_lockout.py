@@ -18,7 +18,7 @@ def test_a_role_is_let_in_by_the_rule_that_is_made_for_it_and_by_no_other(role: 
     (rule,) = identity_rules.of_clients([{"postgres_client_identities": clients}])
     lockout.refuse_to_forget(clients, lockout.files(rule_text.rule_line(rule), "", NO_PATHS, 15), 15)
     others = lockout.files("hostssl all somebody all cert\n", "", NO_PATHS, 15)
-    with pytest.raises(TlsError, match="takes the certificates") as failure:
+    with pytest.raises(TlsError, match="accepts the certificates") as failure:
         lockout.refuse_to_forget(clients, others, 15)
     assert failure.value.details["forgotten_clients"] == [{"role": role, "database": "all"}]
 

@@ -291,7 +291,7 @@ def test_the_rules_that_are_declared_come_before_those_that_stay(
 def test_the_rule_of_the_management_connection_needs_a_role_of_the_same_name(
     desk: Desk, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(TlsError, match="login_user is 'dba', the server runs as OS user 'postgres'"):
+    with pytest.raises(TlsError, match="login_user is 'dba', but the server runs as OS user 'postgres'"):
         plan.make(desk.target(**options), desk.found(), STRANGER, NOW)
     assert plan.make(desk.target(), desk.found(), STRANGER, NOW).is_empty
 
@@ -308,7 +308,7 @@ def test_a_file_without_any_rule_is_refused(desk: Desk) -> None:
         ({CONF: b"ssl = 'on'\na = '1'\n"}, {}, "ssl.conf: a '1' -> 'unset'"),
         ({}, {"ssl_conf": "ssl = 'on'\na = '2'\n"}, "ssl.conf: a 'unset' -> '2'"),
         ({CONF: b"# a note\nssl = 'on'\n"}, {}, "ssl.conf: changed"),
-        ({CONF: b"ssl"}, {}, "ssl.conf: damaged, made anew"),
+        ({CONF: b"ssl"}, {}, "ssl.conf: damaged, rewritten"),
         ({CONF: None}, {}, "ssl.conf: new"),
         ({TRUSTED: None}, {}, "trusted-clients.crt: new"),
         ({TRUSTED: b"others"}, {}, "trusted-clients.crt: changed"),
