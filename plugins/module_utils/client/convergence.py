@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 
 class Converged(NamedTuple):
-    """What was done on a host: each transaction with what came of it, and what others did that it leaves alone."""
+    """What was done on a host: each transaction with its outcome, and warnings."""
 
     outcomes: list[tuple[Transaction, UserOutcome]]
     warnings: list[str]
@@ -34,7 +34,7 @@ class Converged(NamedTuple):
 
 @contextlib.contextmanager
 def explained(user: Account) -> Iterator[None]:
-    """Turn errors of the operating system into TlsError that says who met them."""
+    """Turn errors of the operating system into TlsError that names the OS user."""
     try:
         yield
     except OSError as error:
@@ -51,7 +51,7 @@ def converge(
     """Bring all clients of this host to their target, or say what they need. Times are in Unix seconds.
 
     ``kind`` is the transaction to make for each OS user.
-    Raises TlsError: before anything changes where the input is at fault; otherwise after every OS user had its turn,
+    Raises TlsError: before anything changes where the input is at fault; otherwise after every OS user was processed,
     with the reasons of those that failed (their files are as they were).
     """
     clock.refuse_skew(now, controller_time)
@@ -153,7 +153,7 @@ def _roles(transaction: Transaction, outcome: UserOutcome) -> list[str]:
 
 
 def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> tuple[str, str]:
-    """Return the certificate of a role before and after, or what is asked for; nothing where it stays."""
+    """Return the certificate of a role before and after, or what is requested; nothing if it stays."""
     before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
     if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
         after = f"role: {role}\nto be issued, because: {', '.join(outcome.plan.reasons[role])}\n"

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of one OS user: where they are, what is there, and what must not be there."""
+"""The files of one OS user: where they are, what they hold, and what must not exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.generations import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
 CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
-LISTS = "root.crl"  # of revoked certificates, as long as there are any
+LISTS = "root.crl"  # lists of revoked certificates, if there are any
 DIRECTORY_MODE = 0o700
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, LISTS: 0o644, MANIFEST: 0o644}
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
@@ -54,12 +54,12 @@ class Home:
         self.service_file = os.path.join(user.home, ".pg_service.conf")
 
     def current(self, *parts: str) -> str:
-        """Return the lasting path of a file of whatever generation is in use."""
+        """Return the stable path of a file in the generation in use."""
         return os.path.join(self.store.current_link, *parts)
 
     def default_links(self, role: str) -> dict[str, str]:
-        """Return the files that libpq looks for by itself, and what they point to when ``role`` is the first one."""
-        # In this order: libpq does without a certificate, but a certificate without its key ends every connection.
+        """Return the files that libpq reads by default, and what they point to when ``role`` is the first one."""
+        # In this order: libpq works without a certificate, but a certificate without its key breaks every connection.
         targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
         return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
 
@@ -73,7 +73,7 @@ class Home:
             files.make_directory(path, DIRECTORY_MODE, self.user.owner)
 
     def refuse_unfit(self, *, has_lists: bool = False) -> None:
-        """Raise TlsError when something is where our files belong that we must not touch.
+        """Raise TlsError when something that we must not touch is in the place of our files.
 
         ``has_lists``: lists of revoked certificates are among them.
         """
@@ -89,14 +89,14 @@ class Home:
             if os.path.lexists(path):
                 self._refuse_foreign_directory(path)
         for path in self.default_links("role"):
-            if path == self.revocations and not has_lists:  # what is there is none of our business
+            if path == self.revocations and not has_lists:  # a file there is not ours
                 continue
             _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
 
     def found(self, roles: Sequence[str]) -> HomeFiles:
-        """Return what there is. Raises TlsError when ``current`` is no link of ours, OSError."""
+        """Return what there is. Raises TlsError when ``current`` is not a link of ours, OSError."""
         return self.found_with(self.store.current(), roles)
 
     def found_with(self, generation: str | None, roles: Sequence[str]) -> HomeFiles:
@@ -119,7 +119,7 @@ class Home:
         )
 
     def _files(self, generation: str | None, roles: Sequence[str]) -> list[str]:
-        """Return the paths in a generation that are or should be there: of wanted roles and of former ones."""
+        """Return the paths that exist or should exist in a generation: of declared roles and of former ones."""
         if generation is None:
             return []
         named = list(dict.fromkeys([*roles, *self._directories_in(generation)]))
@@ -138,7 +138,7 @@ class Home:
         try:
             found = os.lstat(path)
         except OSError:
-            return None, ""  # missing files are the plan's business
+            return None, ""  # the plan handles missing files
         fault = ""
         if not stat.S_ISREG(found.st_mode):
             return None, "expected a file, found another kind"
@@ -191,13 +191,13 @@ class Home:
 
     def _remedy(self, path: str) -> str:
         """Return what to do about something of another user that is where this user's files belong."""
-        if path == self.user.home:  # as /var/www, of which the web server is to own nothing
+        if path == self.user.home:  # such as /var/www, which the web server must not own
             return f"Leave it as it is. Set home of the identity to a directory that belongs to {self.user.name} alone."
         return f"After a restore as root, restore its owner. If this is intended, leave it. {_ELSEWHERE}"
 
 
 def free_name(path: str) -> str:
-    """Return the path under which a file that was there before us is kept; it is free."""
+    """Return a free path for keeping a file that existed before this collection."""
     return files.free_name(f"{path}.before-pgops")
 
 
@@ -220,7 +220,7 @@ def _link(path: str) -> str | None:
 
 
 def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequence[int]) -> None:
-    """Raise TlsError when something else than one of ``kinds`` is at ``path``; ``look`` is os.stat or os.lstat."""
+    """Raise TlsError when ``path`` is not one of ``kinds``; ``look`` is os.stat or os.lstat."""
     try:
         found = stat.S_IFMT(look(path).st_mode)
     except FileNotFoundError:

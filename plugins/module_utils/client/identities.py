@@ -19,7 +19,7 @@ _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles'
 class Identity(NamedTuple):
     """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE.
 
-    ``home`` stands for the OS user's home directory, if it is not ''.
+    ``home`` replaces the OS user's home directory, if it is not ''.
     """
 
     role: str
@@ -29,12 +29,12 @@ class Identity(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Return what requests and certificates of this identity are known by."""
+        """Return the name of this identity in requests and certificates."""
         return f"{self.os_user}/{self.role}"
 
 
 def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> list[Identity]:
-    """Return the identities in their order. Raises TlsError that names ``source`` and the first one that cannot be."""
+    """Return the identities in their order. Raises TlsError that names ``source`` and the first invalid one."""
     found: list[Identity] = []
     for number, item in enumerate(items):
         found.append(_identity(item, found, f"{source}[{number}]"))
@@ -124,7 +124,7 @@ def _home(value: object, source: str) -> str:
 
 
 def _name(value: object, source: str) -> str:
-    """Return a name of a role, database or OS user. Raises TlsError for what cannot be one, or breaks a line."""
+    """Return a name of a role, database or OS user. Raises TlsError for one that is invalid or would break a line."""
     if not isinstance(value, str) or not value:
         raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.", code="name_invalid")
     if not value.isprintable() or value != value.strip():

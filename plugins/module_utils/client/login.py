@@ -16,8 +16,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 def rehearse(directory: str, target: Target) -> None:
     """Log in with the certificate in a directory, at a server in memory that trusts the roots of ``trusted_clients``.
 
-    OpenSSL's server side holds chain, dates, purpose (clientAuth) and key against each other. The server shows the same
-    pair, as the client does not verify it here: this is about the client's certificate. Raises TlsError.
+    OpenSSL's server side checks chain, dates, purpose (clientAuth) and key. The server shows the same pair, because the
+    client does not verify it here: this tests the client's certificate. Raises TlsError.
     """
     pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
     roots = "".join(one.pem for one in target.trusted_clients if one.is_self_issued)

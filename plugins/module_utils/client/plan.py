@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands between the files of an OS user and their target: a pure decision on what was found."""
+"""The changes that lead from an OS user's files to their target: a pure decision on what was found."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
 
-REMOVED = "removed"  # in the links of a plan: there will be nothing
+REMOVED = "removed"  # in the links of a plan: there will be no link
 
 
 class Credential(NamedTuple):
@@ -38,7 +38,7 @@ class Credential(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the files outside the generations are to be: the default links, and the service file (path, bytes)."""
+    """What the files outside the generations must be: the default links, and the service file (path, bytes)."""
 
     links: Mapping[str, str]
     service_path: str
@@ -46,9 +46,9 @@ class Layout(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Why new certificates are needed, by role, and the identities for which none has come yet.
+    """Why new certificates are needed, by role, and the identities for which none arrived yet.
 
-    ``shortened`` says what the chains of the others are to lose, in words.
+    ``shortened`` says what the other chains will lose, in words.
     """
 
     reasons: Mapping[str, list[str]]
@@ -90,7 +90,7 @@ def leaves(found: HomeFiles) -> dict[str, Certificate]:
 
 
 def fitted(credential: Credential, target: Target, now: int) -> Credential:
-    """Return a credential whose chain gets in at every server that trusts the target's authorities for logins."""
+    """Return a credential whose chain is accepted by every server that trusts the target's authorities for logins."""
     roots = [one for one in target.trusted_clients if one.is_self_issued]
     chain = read_pem(credential.chain.decode("ascii", "replace"), CERTIFICATE)
     coming = chains.fitting(chain, target.issuing, roots, now)
@@ -100,7 +100,7 @@ def fitted(credential: Credential, target: Target, now: int) -> Credential:
 def shortened(
     identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target, now: int
 ) -> list[str]:
-    """Return in words what chains are to lose whose certificates stay."""
+    """Return what the chains of certificates that stay will lose, in words."""
     changes = []
     for one in identities:
         credential = None if needed.get(one.role) else installed(found, one.role)
@@ -135,8 +135,8 @@ def key_in_use(identity: Identity, found: HomeFiles, target: Target, why: Sequen
 def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, place: str, now: int) -> None:
     """Raise TlsError when the certificate of an identity, which is in ``place``, is from authorities that are replaced.
 
-    ``now`` is in Unix seconds. What cannot be used is no reason to stop, and neither is it what the user wants renewed,
-    unless the servers still are where they were.
+    ``now`` is in Unix seconds. An unusable certificate does not stop the run. Nor does a requested renewal, unless the
+    servers still use the old authorities.
     """
     credential = installed(found, identity.role)
     if credential is not None and not (target.renew and target.renew_to_new_root):
@@ -145,7 +145,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
 
 
 def came(identity: Identity, found: HomeFiles, target: Target) -> bool:
-    """Return whether a certificate came for an identity that is not installed yet."""
+    """Return whether a certificate that is not installed yet arrived for an identity."""
     chain, credential = target.certificates.get(identity.id), installed(found, identity.role)
     return chain is not None and not (credential and credential.leaf.der == chain[0].der)
 
@@ -153,10 +153,10 @@ def came(identity: Identity, found: HomeFiles, target: Target) -> bool:
 def unanswered(
     identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target
 ) -> list[Identity]:
-    """Return the identities whose certificate has to be asked for.
+    """Return the identities whose certificate must be requested.
 
-    A call with certificates is the answer to one without. What became due only in between, or is due again at once,
-    waits for the next run; raises TlsError when such an identity has nothing to continue with.
+    A call with certificates answers one without. An identity that became due only in between, or is due again at once,
+    waits for the next run. Raises TlsError if it has no certificate until then.
     """
     open_ones = [one for one in identities if needed.get(one.role) and one.id not in target.certificates]
     if not target.certificates:

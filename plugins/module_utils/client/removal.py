@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way out of one OS user: a transaction after which its files are what they were before ours took their places."""
+"""Removal for one OS user: a transaction after which its files are as they were before this collection."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 
 class _Steps(NamedTuple):
-    """Links of ours with the files that take their places (None: nothing does), and the coming service file."""
+    """Our links with the files that replace them (None: nothing does), and the new service file."""
 
     links: dict[str, str | None]
     service: bytes | None
 
 
 class Removal(Transaction):
-    """All identities of one OS user. Files that were moved aside come back, and our directory goes with its keys."""
+    """All identities of one OS user. Files moved aside are restored, and our directory is removed with its keys."""
 
     def refuse_unfit(self) -> None:
-        """Raise TlsError for whatever can be known to fail before any OS user of the host is touched."""
+        """Raise TlsError for foreseeable failures, before any OS user of the host is touched."""
         self.home.refuse_unfit()
         parts = service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
         if self.home.is_set_up():
@@ -46,7 +46,7 @@ class Removal(Transaction):
                 )
 
     def warnings(self, _outcome: UserOutcome) -> list[str]:
-        """Return what a damaged journal has to tell; all else is the user's own business again."""
+        """Return the notes about a damaged journal; nothing else is managed any more."""
         return self.notes
 
     def run(self, *, check_mode: bool) -> UserOutcome:
@@ -63,7 +63,7 @@ class Removal(Transaction):
             return self._outcome(found, steps, [*recovered, *self._in_words(steps)])
 
     def _steps(self, found: HomeFiles) -> _Steps:
-        # A certificate without its key ends every connection, so it goes first.
+        # A certificate without its key breaks every connection, so it is removed first.
         links = {path: kept_name(path) for path in sorted(found.links) if found.links[path]}
         parts = service_file.split(found.service or b"", self.home.service_file)
         return _Steps(links, parts.before + parts.after if parts.block else None)

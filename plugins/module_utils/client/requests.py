@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificates of one OS user's identities: asked for with a key, and taken when they came."""
+"""The certificates of one OS user's identities: requested with a key, and received."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 class Request(NamedTuple):
-    """A certificate that has to be issued. ``csr`` is None in check mode."""
+    """A certificate that must be issued. ``csr`` is None in check mode."""
 
     identity: Identity
     csr: str | None
@@ -43,7 +43,7 @@ def ask(home: Home, target: Target, plan: Plan, found: HomeFiles) -> tuple[list[
 
 
 def received(identity: Identity, installed: Credential | None, home: Home, target: Target, now: int) -> Credential:
-    """Return the certificate that came for an identity with its key: it waits, or a run beside this one uses it.
+    """Return an identity's new certificate with its key: it is pending, or a concurrent run has installed it.
 
     ``now`` is in Unix seconds. Raises TlsError for any other certificate.
     """

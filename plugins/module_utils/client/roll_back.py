@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back: a transaction whose target is the generation before the one in use, of one OS user.
+"""Roll-back: a transaction whose target is the generation before the one in use, of one OS user.
 
 As on servers (server/roll_back.py): its files become a new generation, which is rehearsed and switched to like any
-other; a mark in it ends the next roll-back.
+other. A mark in it makes the next roll-back do nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directo
 
 
 class RollBack(Transaction):
-    """The identities of one OS user that go back. What is declared is what they are rehearsed with."""
+    """The identities of one OS user that are rolled back. The declared state serves for the rehearsal."""
 
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         super().__init__(user, identities, target, now)
@@ -34,7 +34,7 @@ class RollBack(Transaction):
         self.roles = [one.role for one in identities]
 
     def refuse_unfit(self) -> None:
-        """Raise TlsError for whatever can be known to fail before any OS user of the host goes back."""
+        """Raise TlsError for foreseeable failures, before any OS user of the host is rolled back."""
         self.home.refuse_unfit()
         self._way_back()
 
@@ -43,7 +43,7 @@ class RollBack(Transaction):
         return self._back(check_mode=True)
 
     def converge(self) -> UserOutcome:
-        """Go back. Raises TlsError, OSError; then the files are as they were."""
+        """Roll back. Raises TlsError, OSError; then the files are as they were."""
         return self._back(check_mode=False)
 
     def _back(self, *, check_mode: bool) -> UserOutcome:
@@ -60,9 +60,9 @@ class RollBack(Transaction):
         )
 
     def _way_back(self) -> tuple[HomeFiles, HomeFiles, planning.Plan]:
-        """Return what is in use, what is to be, and the plan that leads there. Raises TlsError.
+        """Return what is in use, what will be, and the plan that leads there. Raises TlsError.
 
-        What an interrupted run left counts as undone. That is the way back from it, unless it was a roll-back itself.
+        What an interrupted run left counts as undone. That counts as the roll-back, unless it was a roll-back itself.
         """
         store, is_open = self.home.store, self._is_open()
         in_use = self.journal.originals()[0] if is_open else store.current()
@@ -103,7 +103,7 @@ class RollBack(Transaction):
             self._rehearse(one, self.home.store.path(name))
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
-        """Return the chains that come back; what left them since may be trusted nowhere any more."""
+        """Return the chains to restore, without authorities that may no longer be trusted."""
         credentials = {role: planning.installed(coming, role) for role in self.roles}
         return {
             f"{role}/{CERTIFICATE}": planning.fitted(credential, self.declared, self.now).chain
@@ -112,7 +112,7 @@ class RollBack(Transaction):
         }
 
     def _contents(self, coming: HomeFiles) -> dict[str, bytes]:
-        """Return what is going to be staged; identities that are no longer declared do not come back."""
+        """Return what will be staged; identities that are no longer declared are not restored."""
         credentials = {role: planning.installed(coming, role) for role in self.roles}
         usable = {role: credential for role, credential in credentials.items() if credential}
         return {path: file.content for path, file in planning.contents(usable, self.target).items()}
@@ -137,7 +137,7 @@ class RollBack(Transaction):
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
 
     def _next_run(self, coming: HomeFiles) -> list[str]:
-        """Return what the declared state is going to change on what the roll-back leads to, in words."""
+        """Return what the declared state will change after the roll-back, in words."""
         declared = self.declared._replace(renew=False, new_keys=False, certificates={})
         needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.identities}
         needs = planning.Needs(needed, [])

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the clients of a host are to be: the module's arguments, checked and read before anything is touched."""
+"""The declared state of a host's clients: the module's arguments, checked and read before anything is touched."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ else:
 
 
 class Target(NamedTuple):
-    """The declared state of all clients of one host. ``certificates`` are the chains that came, by identity.
+    """The declared state of all clients of one host. ``certificates`` are the received chains, by identity.
 
-    ``crls`` are lists of revoked certificates of all roots, '' as long as nothing is revoked, ``own_crls`` those that
-    are not others'; ``revoked`` are serial numbers of clients' certificates.
+    ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
+    lists; ``revoked`` are serial numbers of clients' certificates.
     """
 
     identities: list[Identity]
@@ -56,7 +56,7 @@ class Target(NamedTuple):
     own_crls: str = ""
 
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
-        """Return what the certificate of an identity has to be."""
+        """Return what the certificate of an identity must be."""
         return Spec(
             common_name=identity.role,
             names=[],
@@ -97,7 +97,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
 
 
 def _lists(crls: str, roots: str) -> str:
-    """Return the lists of revoked certificates, with those that came with other roots; '' as long as none are used."""
+    """Return the lists of revoked certificates, with those that came with other roots; '' while none are used."""
     return crls + (revocations.blocks(roots) if crls and "X509 CRL" in roots else "")
 
 

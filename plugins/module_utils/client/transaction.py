@@ -65,7 +65,7 @@ class Transaction:
         self.notes: list[str] = []  # of a damaged journal
 
     def refuse_unfit(self) -> None:
-        """Raise TlsError for whatever can be known to fail before anything is changed."""
+        """Raise TlsError for foreseeable failures, before anything is changed."""
         self.home.refuse_unfit(has_lists=bool(self.target.crls))
         self._layout(files.read(self.home.service_file))
         self._refuse_other_authorities()
@@ -75,7 +75,7 @@ class Transaction:
         try:
             found = self.home.found([one.role for one in self.identities])
         except (TlsError, OSError):
-            return  # the turn of this OS user tells, and the others have theirs
+            return  # the run for this OS user reports it, and does not stop the others
         self._refuse_to_forget(found)
         for one in self.identities:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
@@ -96,9 +96,9 @@ class Transaction:
             return self.converge()
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
-        """Return what changes connections of this user that nobody may think of, in words."""
+        """Return unexpected effects on connections of this user, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
-        is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by itself
+        is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by default
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
 
@@ -125,7 +125,7 @@ class Transaction:
         return UserOutcome(plan, bool(changes), changes, [], before, after, found)
 
     def _recovery(self) -> list[str]:
-        """Return what ``_recover`` does, in words. Raises TlsError where only a person can tell what to do."""
+        """Return what ``_recover`` does, in words. Raises TlsError if only a person can decide what to do."""
         damage = self.journal.damage()
         if damage:
             self._refuse_half(damage)
@@ -148,7 +148,7 @@ class Transaction:
         return recovered
 
     def _refuse_half(self, damage: str) -> None:
-        """Raise TlsError unless the files are whole without what a damaged journal could tell; note what there is."""
+        """Raise TlsError unless the files are complete without their damaged journal; else note that for a warning."""
         found = self.home.found([])
         half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
         try:
@@ -173,7 +173,7 @@ class Transaction:
         found = self.home.found([one.role for one in self.identities])
         needed = {one.role: self._reasons(one, found) for one in self.identities}
         waiting = planning.unanswered(self.identities, needed, found, self.target)
-        if self.target.certificates:  # what they leave open has something to continue with until the next run
+        if self.target.certificates:  # the others keep their certificates until the next run
             needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
         shortened = planning.shortened(self.identities, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
@@ -230,7 +230,7 @@ class Transaction:
             received = requests.received(identity, installed, self.home, self.target, self.now)
             return planning.fitted(received, self.target, self.now)
         credential = planning.installed(found, identity.role)
-        if credential is None:  # cannot be: without one there is a reason
+        if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, self.target, self.now)
 
@@ -265,7 +265,7 @@ class Transaction:
             raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 
     def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
-        """Restore the state before; return the reason of the failure, with what came of the roll-back."""
+        """Restore the state before; return the reason of the failure, with the result of the roll-back."""
         code = error.code if isinstance(error, TlsError) else "system_error"
         try:
             if self.journal.is_open():

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a client's files change, or others' files beside them, that nobody may think of."""
+"""Unexpected effects of a client's files, or of files of others beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
 
 
 def of_news(home: Home, found: HomeFiles, target: Target) -> list[str]:
-    """Return what libpq takes from now on by itself, also for servers that have nothing to do with it."""
+    """Return what libpq uses by default from now on, even for unrelated servers."""
     has_first_lists = bool(target.crls) and LISTS not in found.contents
     return [
         *([_of_default_names(home)] if found.generation is None else []),
@@ -29,7 +29,7 @@ def of_news(home: Home, found: HomeFiles, target: Target) -> list[str]:
 
 
 def of_lists(home: Home, target: Target) -> list[str]:
-    """Return that somebody put a list there that will keep programs of this user from connecting."""
+    """Return a warning about somebody's list that will keep programs of this user from connecting."""
     try:
         content = files.read(home.revocations) if not target.crls else None  # with lists of ours, it is one of them
     except OSError:

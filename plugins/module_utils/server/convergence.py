@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call for one server: find it, hold its directory, run a transaction, and tell what came of it."""
+"""A call for one server: find it, lock its directory, run a transaction, and report the outcome."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Login(NamedTuple):
 
 
 def _run(made: Transaction, *, check_mode: bool) -> Outcome:
-    """Run a transaction. What it raises tells, too, whether it has undone before what an interrupted run left."""
+    """Run a transaction. Its errors also say whether it first undid what an interrupted run left."""
     try:
         return made.run(check_mode=check_mode)
     except (TlsError, OSError) as error:
@@ -62,8 +62,8 @@ def converge(
 ) -> Outcome:
     """Bring a server to its target, or say what it needs. ``now`` and ``controller_time`` are Unix seconds.
 
-    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or what was changed
-    is put back.
+    ``kind`` is the transaction to make. Raises TlsError with the reason; then nothing was changed, or every change was
+    undone.
     """
     clock.refuse_skew(now, controller_time)
     refuse_without_roots(target, now)

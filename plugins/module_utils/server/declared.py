@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is to say of the rules that a run writes, which are the declared ones."""
+"""Warnings about the rules that a run writes: the declared ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Text
 
 
 def warnings(plan: Plan, target: Target, texts: Texts, major: int) -> list[str]:
-    """Return what can hardly be meant of the rules in the managed part, and whom they ask for a password, too.
+    """Return warnings: rules in the managed part that can hardly be intended, and roles that also need a password.
 
-    It is about the rules once the plan is carried out. The lines below the managed part are others', and it is usual
-    that ours leave nothing to them. Raises OSError.
+    This is about the rules as the plan leaves them. The lines below the managed part are not ours, and it is usual that
+    ours decide before them. Raises OSError.
     """
     coming = {rewrite.name: rewrite.after for rewrite in plan.rules}
     hba, ident = (coming[name] if name in coming else texts.read(name, "") for name in ("pg_hba.conf", "pg_ident.conf"))

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a plan changes, as texts before and after for ``--diff``; no key and no password is in them."""
+"""What a plan changes, as texts before and after for ``--diff``, without keys and passwords."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_bef
 
 
 def _coming(plan: Plan, target: Target) -> str:
-    """Return the certificate that came in a few lines; where none did, what is asked for, and why."""
-    with contextlib.suppress(TlsError):  # in check mode nobody has looked at it yet
+    """Return the received certificate in a few lines; if there is none, what is requested, and why."""
+    with contextlib.suppress(TlsError):  # in check mode it was not checked yet
         return described(read_pem(target.certificate or "", "certificate")[0])
     names = ", ".join(name.value for name in target.names)
     return f"names: {names}\nkey: {target.key_type}\nto be issued, because: {', '.join(plan.reasons)}\n"
 
 
 def _shown(text: str) -> str:
-    """Return a text with a sign for each byte that is no UTF-8: results are JSON."""
+    """Return a text with a replacement character for each byte that is not UTF-8: results are JSON."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

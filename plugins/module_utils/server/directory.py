@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directory of a server's generations: made, locked, and used with the rights of the server's OS user alone.
+"""The directory of a server's generations: created, locked, and used with the rights of the server's OS user alone.
 
-That user owns the directory, often its parents (Debian's /etc/postgresql) and the configuration files. With the rights
-of root, a journal or a link that this user planted would make any file of the host its own.
+That user owns the directory, often its parents (Debian's /etc/postgresql) and the configuration files. With root's
+rights, a journal or a link that this user planted could give this user any file of the host.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 
 @contextlib.contextmanager
 def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
-    """Act as the server's OS user with its directory locked; check mode does not make the directory for that.
+    """Act as the server's OS user with its directory locked; check mode does not create the directory.
 
     Raises TlsError when the directory belongs to somebody else or others can write to it, OSError.
     """
@@ -43,13 +43,13 @@ def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
 
 
 def _enter(stack: contextlib.ExitStack, path: str, account: Account) -> bool:
-    """Make the directory if need be, act as the user, lock it; return whether it is new."""
+    """Create the directory if needed, act as the user, and lock it; return whether it is new."""
     is_new = not os.path.lexists(path)
     if is_new:
         _make(path, account)
     try:
         stack.enter_context(_locked_as(path, account))
-    except FileNotFoundError:  # while this waited, the run that had made it stopped before its first change
+    except FileNotFoundError:  # while this run waited, the one that created it stopped before its first change
         _make(path, account)
         stack.enter_context(_locked_as(path, account))
         is_new = True
@@ -63,7 +63,7 @@ def _locked_as(path: str, account: Account) -> Iterator[None]:
 
 
 def remove_empty(path: str, account: Account) -> None:
-    """Remove a directory that nothing was written to, with the rights that it was made with; its lock is held."""
+    """Remove a directory that is still empty, with the rights that created it; its lock is held."""
     with contextlib.suppress(OSError, TlsError):
         try:
             os.rmdir(path)
@@ -74,7 +74,7 @@ def remove_empty(path: str, account: Account) -> None:
 
 
 def _make(path: str, account: Account) -> None:
-    """Create the directory with that user's rights where they suffice, else with ours."""
+    """Create the directory with that user's rights if they suffice, else with ours."""
     try:
         with acting_as(account):
             files.make_directory(path, 0o755)
@@ -84,7 +84,7 @@ def _make(path: str, account: Account) -> None:
 
 
 def _refuse_detour(path: str, account: Account) -> None:
-    """Refuse to do as root what that user could lead elsewhere, by a link on the way. Raises TlsError."""
+    """Refuse to work as root where that user could redirect the path with a link. Raises TlsError."""
     for way in (path, os.path.realpath(path)):
         at = way
         while at != "/":

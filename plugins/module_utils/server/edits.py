@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files outside the generations get another text, and in which order: decisions on texts alone."""
+"""Which files outside the generations get new content, and in which order: decisions on texts alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 class Rewrite(NamedTuple):
-    """A file outside the generations that is to get another text."""
+    """A file outside the generations that will get new content."""
 
     name: str
     before: str
@@ -30,7 +30,7 @@ class Rewrite(NamedTuple):
 
 
 class Management(NamedTuple):
-    """The local connection that must always stay: the role and the OS user that this module works as."""
+    """The local connection that must always work: the role and the OS user that this module works as."""
 
     role: str
     os_user: str
@@ -43,7 +43,7 @@ def of_settings(target: Target, found: Found) -> Rewrite | None:
 
 
 def of_rules(target: Target, found: Found, management: Management) -> list[Rewrite]:
-    """Return how pg_ident.conf and pg_hba.conf are to change. Raises TlsError for rules that cannot be."""
+    """Return how pg_ident.conf and pg_hba.conf are to change. Raises TlsError for impossible rules."""
     ident = configuration.with_block(found.ident, target.ident, "pg_ident.conf")
     rewrites = [
         _rewrite("pg_ident.conf", found.ident, ident),
@@ -53,10 +53,10 @@ def of_rules(target: Target, found: Found, management: Management) -> list[Rewri
 
 
 def in_steps(rewrites: Sequence[Rewrite], major: int) -> list[Rewrite]:
-    """Return the rewrites of rules and maps so that after each of them all are let in who were before or will be.
+    """Return the rewrites of rules and maps in steps, none of which refuses clients for lack of a map.
 
-    Between two files somebody else may reload or restart the server: rules that name a map of the other side would keep
-    clients out. So the maps have the lines of both sides while the rules change.
+    Somebody else may reload or restart the server between two steps. Rules that name a map of the other state would
+    then refuse clients. So the maps have the lines of both states while the rules change.
     """
     files = {rewrite.name: rewrite for rewrite in rewrites}
     if len(files) < 2:
@@ -73,7 +73,7 @@ def in_steps(rewrites: Sequence[Rewrite], major: int) -> list[Rewrite]:
 
 
 def lasting(faults: Iterable[Fault], rewrites: Iterable[Rewrite], paths: Mapping[str, str], major: int) -> list[Fault]:
-    """Return the faults that would still be there once the files are rewritten; ``paths`` says where the files are."""
+    """Return the faults that remain after the files are rewritten; ``paths`` says where the files are."""
     coming = {rewrite.name: lexer.read(rewrite.after, major) for rewrite in rewrites}
 
     def stays(fault: Fault) -> bool:
@@ -92,7 +92,7 @@ def _hba(target: Target, found: Found, management: Management) -> str:
     if target.hba_mode == "replace":
         return configuration.whole_file(f"{_local_line(management)}\n{lines}")
     rest = clientcert_upgrade.upgraded(found.hba, found.major) if target.upgrade_clientcert else found.hba
-    if configuration.is_whole_file(rest):  # of a run with mode replace: what is no longer declared goes
+    if configuration.is_whole_file(rest):  # written by a run with mode replace: what is no longer declared is removed
         rest = f"{_local_line(management)}\n"
     elif any(line.fields[:1] and line.fields[0][0].text == "local" for line in lexer.read(lines, found.major)):
         lines = f"{_local_line(management)}\n{lines}"
@@ -107,7 +107,7 @@ def _hba(target: Target, found: Found, management: Management) -> str:
 
 
 def _local_line(management: Management) -> str:
-    """Return the rule that keeps this module's own connection; it comes before every other one."""
+    """Return the rule that keeps this module's own connection; it comes before all others."""
     if management.role != management.os_user:
         raise TlsError(
             f"login_user is {management.role!r}, but the server runs as OS user {management.os_user!r}. Local rules of "

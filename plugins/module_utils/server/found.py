@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is of a server's files and of the certificate it serves, as it was read: what plans are made from."""
+"""The state of a server's files and the certificate that it shows, as read: the input of plans."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 # The files of a generation and their permission bits; the manifest says what it was made for.
 CERTIFICATE, KEY, TRUSTED, CONF = "server.crt", "server.key", "trusted-clients.crt", "ssl.conf"
-LISTS = settings.LISTS_FILE  # of revoked certificates, as long as there are any
-DECLARED = (TRUSTED, LISTS, CONF)  # those that hold what is declared, as it is
+LISTS = settings.LISTS_FILE  # lists of revoked certificates, if there are any
+DECLARED = (TRUSTED, LISTS, CONF)  # files that hold declared content unchanged
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, LISTS: 0o644, CONF: 0o644}
 
 
 class Found(NamedTuple):
-    """What there is: bytes and repairs of the current generation, texts of the server's files, what it serves.
+    """What was found: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
-    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key are useless together.
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key cannot be used together.
     ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
-    it uses otherwise than its files say. ``observable``: the log would tell of a refused reload. ``major`` is the
-    server's version.
+    in use differ from its files. ``observable``: the log would show a refused reload. ``major`` is the server's
+    version.
     """
 
     generation: dict[str, bytes]

@@ -27,7 +27,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 
 class Coming(NamedTuple):
-    """What a generation that follows the one in use would hold, without what a new certificate brings.
+    """What the next generation would hold, apart from a new certificate.
 
     ``differing`` are the names of files that are not as declared. ``shortened`` says what the chain loses, in words.
     """
@@ -40,7 +40,7 @@ class Coming(NamedTuple):
 def coming(target: Target, found: Found, chain: Sequence[Certificate], now: int, *, keeps_leaf: bool) -> Coming:
     """Return the contents that follow those in use. ``chain`` is the one in use, leaf first; ``now`` in Unix seconds.
 
-    ``keeps_leaf``: no new certificate comes, so the chain in use has to fit what is trusted now.
+    ``keeps_leaf``: no new certificate is needed, so the chain in use must fit what is trusted now.
     """
     declared = {TRUSTED: target.trusted_clients.encode(), CONF: target.ssl_conf.encode()}
     if target.crls:
@@ -67,5 +67,5 @@ def files_to_stage(
 
 
 def fitting(chain: Sequence[Certificate], target: Target, now: int) -> list[Certificate]:
-    """Return a chain (leaf first) as clients get on with it that trust the roots of the target."""
+    """Return a chain (leaf first) in the form that clients who trust the target's roots can verify."""
     return chains.fitting(chain, target.issuing, anchors(target.roots, "roots"), now)

@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose a TLS directory is: a comment in the ssl.conf of each generation names the host of the inventory.
+"""The inventory host of a TLS directory: a comment in the ssl.conf of each generation names it.
 
-Two names of one server in an inventory would take turns: each run would give it the certificate of the one, then that
-of the other, and both would be told that all is well.
+Two inventory names for one server would take turns: each run would install the certificate of one, then of the other,
+and report success for both.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _MARK = b"\n# Inventory host: "
 
 
 def marked(conf: bytes, host: str) -> bytes:
-    """Return a declared ssl.conf as it lies in a generation that was made for ``host``; '' leaves it as it is."""
+    """Return a declared ssl.conf as stored in a generation for ``host``; '' leaves it as it is."""
     return conf + _MARK + json.dumps(host).encode("ascii") + b"\n" if host else conf  # one line, whatever the name is
 
 
 def unmarked(conf: bytes) -> bytes:
-    """Return the declared ssl.conf of one that lies in a generation."""
+    """Return the declared part of an ssl.conf in a generation."""
     declared, mark, _host = conf.rpartition(_MARK)
     return declared if mark else conf
 
 
 def renamed(conf: bytes | None, host: str, former_host: str, directory: str) -> list[str]:
-    """Return that the host had another name in the inventory, in words, [] if it had not.
+    """Return the change of the host's name in the inventory, in words, [] if it is the same.
 
     ``conf`` is the ssl.conf of the generation in use. Raises TlsError for another name than ``former_host``: then two
-    hosts of the inventory are this server, or nobody has said yet that it is called otherwise now.
+    hosts of the inventory are this server, or its new name is not declared yet.
     """
     before = _host_of(conf or b"")
     if not host or not before or before == host:
@@ -50,7 +50,7 @@ def renamed(conf: bytes | None, host: str, former_host: str, directory: str) -> 
 
 
 def _host_of(conf: bytes) -> str:
-    """Return the host that an ssl.conf names, '' if it names none, such as one that an earlier version has left."""
+    """Return the host that an ssl.conf names, '' if it names none, such as one from an earlier version."""
     _declared, mark, host = conf.rpartition(_MARK)
     try:
         return str(json.loads(host)) if mark else ""

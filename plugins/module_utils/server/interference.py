@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others did to a server and its files: found at every run, fixed where that is safe, else told or refused."""
+"""What others changed on a server: found at every run, fixed where that is safe, else reported or refused."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _NAMED = 10  # serial numbers that a message names
 
 
 def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> None:
-    """Refuse a server whose paths are not those of this process: one in a chroot or a container. Raises TlsError.
+    """Refuse a server whose paths do not apply to this process: one in a chroot or a container. Raises TlsError.
 
-    The files of those names here would be none, or another server's. The lock files of socket and data directory are
-    of one process, if they are of one server.
+    Files of those names would be missing here, or belong to another server. The lock files of one server's socket and
+    data directory name one process.
     """
     path = os.path.join(data_directory, "postmaster.pid")
     try:
@@ -63,9 +63,9 @@ def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> N
 
 
 def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
-    """Take away the rights that others have in our directories and keys; return in words which. Raises OSError.
+    """Remove the rights of others from our directories and keys; return the changes in words. Raises OSError.
 
-    A generation whose files have wrong modes is replaced by a new one; its key is closed all the same.
+    A generation whose files have wrong modes is replaced by a new one; its key is protected right away.
     """
     current = store.current()
     allowed = {store.directory: 0o755, store.generations: 0o755, store.pending: 0o700}
@@ -78,7 +78,7 @@ def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
         if found is None or stat.S_ISLNK(found.st_mode) or found.st_uid != store.owner.uid:
             continue
         loose = found.st_mode & 0o7777 & ~mode
-        if loose and (current is None or os.path.dirname(path) != store.path(current)):  # which the plan tells of
+        if loose and (current is None or os.path.dirname(path) != store.path(current)):  # which the plan reports
             changes.append(f"{path}: mode {found.st_mode & 0o7777:04o}, expected {mode:04o}")
         if loose and not check_mode:
             os.chmod(path, found.st_mode & mode)
@@ -86,7 +86,7 @@ def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
 
 
 def repairs(store: GenerationStore, current: str | None, generation: Mapping[str, bytes]) -> list[str]:
-    """Return which files of the current generation have another owner or mode than they were given."""
+    """Return which files of the current generation no longer have the owner or mode that they were created with."""
     wrong = []
     for name in generation if current else ():
         found = os.lstat(store.path(current or "", name))
@@ -101,9 +101,9 @@ def repairs(store: GenerationStore, current: str | None, generation: Mapping[str
 
 
 def unfit(certificate: str, key: str, roots: str) -> str:
-    """Return why a server could not start with a certificate and key, or no client would take it; '' if all is well.
+    """Return why a server could not start with a certificate and key, or no client would accept it; '' if they work.
 
-    A handshake in memory is the cheapest way to have OpenSSL look at the signatures. Names are not its business.
+    A handshake in memory is the cheapest way to have OpenSSL check the signatures. Names are not checked.
     """
     try:
         server = rehearsal.server_context(rehearsal.Pair(certificate, key))
@@ -114,9 +114,9 @@ def unfit(certificate: str, key: str, roots: str) -> str:
 
 
 def refuse_revocations_that_end(target: Target, state: ServerState, included: str) -> None:
-    """Refuse to take the place of a list that revokes certificates of an authority that stays trusted.
+    """Refuse to replace a list that revokes certificates of an authority that stays trusted.
 
-    Ours may take it that revokes all of them, too. Raises TlsError.
+    A list of ours that revokes all of them may replace it. Raises TlsError.
     """
     for row in _replaced(("ssl_crl_file",), target, state, included):
         content = files.read(os.path.join(state.value("data_directory"), row.value)) or b""
@@ -137,7 +137,7 @@ def refuse_revocations_that_end(target: Target, state: ServerState, included: st
 
 
 def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: int) -> list[str]:
-    """Return what does not stop a run with this plan, but will cost somebody something. ``now`` is in Unix seconds."""
+    """Return warnings about what does not stop a run, but will affect somebody. ``now`` is in Unix seconds."""
     included = f"{target.directory}/current/{CONF}"
     broken = rules.faults(state.bad_lines, state.major) if state.bad_lines else ()
     found = names.underscored(target.names, option("names"))
@@ -156,7 +156,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
     ]
     if state.value("ssl_sni") == "on":
         found += filter(None, [hosts.in_use(state)])
-    if state.major < 15 and not plan.rules:  # which cannot be asked about its maps
+    if state.major < 15 and not plan.rules:  # which cannot report on its maps
         found += _bad_maps(state, texts)
     found += _replaced_lists(target, state, included)
     found += _managed(target, texts)
@@ -187,7 +187,7 @@ def _replaced_lists(target: Target, state: ServerState, included: str) -> Iterat
 
 
 def _managed(target: Target, texts: Texts) -> list[str]:
-    """Return a warning for each file with something of ours in it that another program makes anew, too."""
+    """Return a warning for each file that has content of ours and that another program rewrites."""
     used = {
         "postgresql.conf": True,
         "pg_hba.conf": bool(target.hba.strip()) or target.hba_mode == "replace",
@@ -202,7 +202,7 @@ def _managed(target: Target, texts: Texts) -> list[str]:
 
 
 def _lost_trust(path: str, target: Target) -> str:
-    """Return which authorities of a file are no longer going to be trusted for logins, in words; '' for none."""
+    """Return which authorities of a file will no longer be trusted for logins, in words; '' for none."""
     kept = {one.der for one in read_pem(target.trusted_clients, "trusted_clients")}
     try:
         before = read_pem((files.read(path) or b"").decode("ascii", "replace"), path)
@@ -220,7 +220,7 @@ def _bad_maps(state: ServerState, texts: Texts) -> list[str]:
 
 
 def _replaced(names: Sequence[str], target: Target, state: ServerState, included: str) -> list[OnDisk]:
-    """Return the settings of others that win at present, loaded or not, and that ours are to take the place of."""
+    """Return the settings of others that are effective now, loaded or not, and that ours will replace."""
     last = {row.name: row for row in state.on_disk}
     rows = [last[name] for name in names if name in last]
     return [

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom new rules would lock out: this module itself, live sessions, and clients whose certificate no rule takes."""
+"""Lockouts by new rules: of this module itself, of live sessions, and of clients whose certificate no rule accepts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Files(NamedTuple):
     maps: Sequence[lexer.Line]
 
     def answer(self, attempt: access.Attempt, facts: Facts) -> access.Answer:
-        """Return what becomes of a connection."""
+        """Return whether the files accept a connection."""
         return access.answer(self.rules, self.maps, attempt, facts)
 
 
@@ -65,9 +65,9 @@ def refuse_new_rules(before: Files, after: Files, administrator: Administrator, 
 
 
 def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> None:
-    """Refuse files without a rule that may take the certificate of each of the ``clients``. Raises TlsError.
+    """Refuse files without a rule that may accept the certificate of each of the ``clients``. Raises TlsError.
 
-    The server is not asked for groups: a role may come to be, or come into a group, after its certificate.
+    The server is not asked for groups: a role may be created, or join a group, after it has its certificate.
     """
     answers = _answers(clients, after, major)
     forgotten = [(role, name, answer) for role, name, answer in answers if not any(map(_takes, answer.decisions))]
@@ -89,7 +89,7 @@ def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: 
 
 
 def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[str]:
-    """Return a warning of the ``clients`` that the files ask for a password besides the certificate."""
+    """Return a warning about the ``clients`` that need a password besides their certificate."""
     asking = [
         (role, decision)
         for role, _name, answer in _answers(clients, after, major)
@@ -106,7 +106,7 @@ def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, maj
 
 
 def _answers(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[tuple[str, str, access.Answer]]:
-    """Return what becomes of a connection with its certificate, for each role of ``clients`` and each database."""
+    """Return the answer to a connection with its certificate, for each role of ``clients`` and each database."""
     facts = Facts(major)
     pairs = [(role, str(name)) for role, names in client_rules.databases([clients]).items() for name in names]
     return [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
@@ -117,11 +117,11 @@ def _asks(decision: access.Decision) -> bool:
 
 
 def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> None:
-    """Refuse files by which this module could not log in any more, or only with a password that it does not have."""
+    """Refuse files with which this module could no longer log in, or only with a password that it does not have."""
     role, account = administrator.role, administrator.account
     answer = after.answer(access.Attempt(role, "postgres", is_local=True, os_user=account.name), facts)
     has_password = answer.verdict == access.ASKED and os.path.exists(os.path.join(account.home, ".pgpass"))
-    if answer.verdict in (access.ACCEPTED, access.UNKNOWN) or has_password:  # then the proof after the reload tells
+    if answer.verdict in (access.ACCEPTED, access.UNKNOWN) or has_password:  # then the proof after the reload decides
         return
     raise TlsError(
         f"The new rules would lock out this module's own connection, of OS user {account.name!r} as role {role!r} over "
@@ -132,9 +132,9 @@ def _refuse_own(after: Files, administrator: Administrator, facts: Facts) -> Non
 
 
 def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after: Files, facts: Facts) -> None:
-    """Refuse files by which clients that are connected now could not connect again.
+    """Refuse files with which clients that are connected now could not reconnect.
 
-    A session that showed no certificate counts as one of a client that has none.
+    A session without a certificate counts as a client that has none.
     """
     answers = [(session, after.answer(_attempt(session), facts)) for session in sessions]
     shut_out = [
@@ -189,12 +189,12 @@ def _of_client(role: str, database: str) -> access.Attempt:
 
 
 def _takes(decision: access.Decision) -> bool:
-    """Return whether a rule may let a client in by its certificate, alone or beside a password."""
+    """Return whether a rule may accept a client by its certificate, alone or with a password."""
     return _asks(decision) or decision.verdict in (access.ACCEPTED, access.UNKNOWN)
 
 
 def _decided(answer: access.Answer) -> str:
-    """Return what surely decides where nothing before does, for messages."""
+    """Return what decides if nothing before it does, for messages."""
     one = answer.decisions[-1]
     if one.rule is None:
         return one.reason

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is of a server and its files: everything is read here, and nothing is decided or written."""
+"""The state of a server and its files: everything is read here, and nothing is decided or written."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Look:
         )
 
     def read(self, generation: str | None, name: str) -> bytes | None:
-        """Return a file of a generation, ssl.conf as it was declared; one that cannot be read is as good as none."""
+        """Return a file of a generation, ssl.conf as it was declared; None if it cannot be read."""
         content = self._as_is(generation, name)
         if name != CONF or not generation or content is None:
             return content

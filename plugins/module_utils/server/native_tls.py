@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TLS that a server has by its own settings, once ours are gone: whether it works, and for whom."""
+"""The TLS that a server has by its own settings, once ours are gone: whether it works, and for which clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SESSIONS = """
 
 
 class NativeTls:
-    """What the server's files say of TLS besides our own file, whose path is ``included``."""
+    """What the server's files say about TLS, apart from our own file, whose path is ``included``."""
 
     def __init__(self, state: ServerState, included: str) -> None:
         self.state = state
@@ -62,7 +62,7 @@ class NativeTls:
         try:
             self.fingerprint()
             self._refuse_key()
-            if not _is_encrypted(self.key):  # the passphrase of one that is comes from the server's own command
+            if not _is_encrypted(self.key):  # the server's own command supplies the passphrase of an encrypted key
                 place = rehearsal.DataDirectory(self.state.value("data_directory"), account)
                 rehearsal.server_context(self._as_target(target), Pair(self.certificate, self.key), place)
         except (TlsError, OSError) as error:
@@ -85,7 +85,7 @@ class NativeTls:
         return self._path("ssl_key_file", "server.key")
 
     def needs_passphrase(self) -> bool:
-        """Return whether the own key has a passphrase that the server could get at a start at most."""
+        """Return whether the own key has a passphrase that the server cannot get at a reload."""
         return self.is_on and bool(self.cannot_ask()) and _is_encrypted(self.key)
 
     def cannot_ask(self) -> str:
@@ -110,7 +110,7 @@ class NativeTls:
         )
 
     def _refuse_key(self) -> None:
-        """Raise TlsError for a key that the server would not load for its owner or mode, OSError."""
+        """Raise TlsError for a key that the server would not load because of its owner or mode, OSError."""
         found = os.stat(self.key)
         mode = found.st_mode & 0o7777
         too_much = 0o077 if found.st_uid == os.geteuid() else 0o037 if found.st_uid == 0 else 0o7777
@@ -136,9 +136,9 @@ class NativeTls:
                 )
 
     def refuse_lock_out(self, administrator: Administrator, target: Target) -> None:
-        """Raise TlsError when live sessions could not connect again for lack of TLS, or of trust in their authority.
+        """Raise TlsError when live sessions could not reconnect without TLS, or without trust in their authority.
 
-        Trust in certificates of the target's clients does not count: these lose them in the same run.
+        Clients of the target do not count: they lose their certificates in the same run.
         """
         sessions = administrator.query(_SESSIONS)
         if not self.is_on:
@@ -161,7 +161,7 @@ class NativeTls:
         )
 
     def _no_longer_trusted(self, target: Target) -> list[str]:
-        """Return which of our authorities the server would refuse certificates of; one that asks for none does not."""
+        """Return our authorities whose certificates the server would refuse; none if it asks for no certificates."""
         text = self._trusted()
         if not text:
             return []

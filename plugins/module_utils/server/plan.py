@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands between a server as it is and its target: a pure decision on what was found.
+"""The changes that lead from a server's current state to its target: a pure decision on what was found.
 
-Each part is decided by a module of its own: what is ``due``, the ``generation`` that comes, ``edits`` of other files,
-and the ``words`` for all of it.
+A separate module decides each part: what is ``due``, the next ``generation``, ``edits`` of other files, and the
+``words`` for all of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 class Plan(NamedTuple):
     """Why a certificate is needed, which generation to stage (None: keep it), which files to rewrite, in words.
 
-    ``relies_on_log``: the leaf stays and cannot show that the server took the change; its log has to. ``left``: the
+    ``relies_on_log``: the leaf stays, so only the server's log can show that it loaded the change. ``left``: the
     generation that is rolled back from, '' for any other change.
     """
 
@@ -52,8 +52,8 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     is_changed = bool(coming.differing or coming.shortened or found.repairs)
     relies_on_log = is_shown and not reasons and bool(is_changed or config or found.drift)
     if relies_on_log and not found.observable:
-        # The leaf is what a handshake shows of a generation. Where no log tells of a refused reload, only a new leaf
-        # proves that the server took the change.
+        # The leaf is what a handshake shows of a generation. If no log shows a refused reload, only a new leaf
+        # proves that the server loaded the change.
         reasons.append("reload_not_observable")
     is_staged = is_changed or bool(reasons)
     changes = words.changes(target, found, reasons, coming, [one for one in (config, *rules) if one])

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proof that a server took a change: what it shows and does to new connections, never what it says of itself.
+"""Proof that a server loaded a change: how it treats new connections, never what it reports about itself.
 
 pg_reload_conf(), pg_settings and pg_file_settings report success while the old certificate is served.
 """
@@ -28,12 +28,12 @@ else:
     rules = lazy_import("postgres.rules")
 
 _PATIENCE = 10.0  # seconds for a reload to show; 25 ms is usual
-_ATTEMPTS = 3  # a reload that somebody else asked for can fall into the middle of a switch
+_ATTEMPTS = 3  # somebody else's reload can happen in the middle of a switch
 _PAUSE = 0.02  # seconds between looks
 
 
 class Prover:
-    """Asks one server to reload, and looks whether it did."""
+    """Asks one server to reload, and checks whether it did."""
 
     def __init__(self, administrator: Administrator, found: state.ServerState) -> None:
         self.administrator = administrator
@@ -53,7 +53,7 @@ class Prover:
         return chain[0].sha256 if chain else ""
 
     def observes_log(self) -> bool:
-        """Return whether the server's log would tell of a refused reload: a line of ours arrives in it, in English."""
+        """Return whether the server's log would show a refused reload: a line of ours arrives in it, in English."""
         start = self._log_position()
         mark, marked = self._marked()
         language_fits = marked.language in ("C", "POSIX") or marked.language.startswith(("en", "C."))
@@ -62,8 +62,8 @@ class Prover:
     def tls(self, fingerprint: str, wanted: dict[str, str], *, is_new: bool) -> None:
         """Reload until the server shows the leaf with this fingerprint and has the ``wanted`` settings in force.
 
-        A leaf that ``is_new`` came with the switch: whoever made the server reload, it has all that came with it.
-        Raises TlsError with the server's own log lines when it does not.
+        A leaf that ``is_new`` came with the switch: whatever caused the reload, the rest of the switch is loaded as
+        well. Raises TlsError with the server's own log lines when it does not.
         """
         for _attempt in range(_ATTEMPTS):
             refused = self._reload_until(fingerprint, is_new=is_new)
@@ -82,14 +82,14 @@ class Prover:
             )
 
     def _reload_until(self, fingerprint: str, *, is_new: bool) -> list[str] | None:
-        """Reload once; return None when that is proven to have worked, else the log lines that tell why not."""
+        """Reload once; return None when that is proven to have worked, else the log lines that say why not."""
         is_told_by_leaf = is_new or self.served() != fingerprint
         start = self._log_position()
         self.administrator.reload()
         if is_told_by_leaf:
             shown = self._until(lambda: self.served() == fingerprint, lambda: bool(self._refused(start)))
-            return None if shown else self._refused(start)  # a leaf that was not there before proves it by itself
-        logged = self._logged_since(start)  # for the same leaf the log has to tell
+            return None if shown else self._refused(start)  # a leaf that is new is proof enough
+        logged = self._logged_since(start)  # for the same leaf, only the log can tell
         if logged is None or not log.tells_of_reload(logged):
             raise TlsError(
                 "The server shows the same certificate before and after the reload, and its log "
@@ -102,20 +102,20 @@ class Prover:
         return refused or (None if self.served() == fingerprint else [])
 
     def _other_hosts(self) -> str:
-        """Return why the server may show another certificate although it has taken the files, '' for no reason."""
+        """Return why the server may show another certificate although it has loaded the files, '' for no reason."""
         reason = hosts.in_use(self.found) if self.found.value("ssl_sni") == "on" else ""
         return f": {reason[:-1]}" if reason else ""
 
     def rules(self, *, plaintext: str) -> None:
         """Reload after pg_hba.conf or pg_ident.conf changed; the server has found no fault in the files before.
 
-        Raises TlsError when it refuses them all the same, shuts this module out, or, with ``plaintext`` reject,
-        still lets a connection without TLS begin.
+        Raises TlsError when it refuses them anyway, locks this module out, or, with ``plaintext`` reject, still lets a
+        connection without TLS begin.
         """
         start = self._log_position()
         self.administrator.reload()
         logged = self._logged_since(start)  # the management connection is still let in, or this raises
-        has_maps = os.path.exists(self.found.value("ident_file"))  # a server does without that file, and says so
+        has_maps = os.path.exists(self.found.value("ident_file"))  # a server runs without that file, and logs that
         refused = log.refusals(logged or [], log.rules_verdicts(self.found, has_maps=has_maps))
         if refused:
             raise _not_taken("rules_not_taken", "The server did not take the new rules", refused)
@@ -127,7 +127,7 @@ class Prover:
             )
 
     def check_rules(self) -> None:
-        """Ask the server what it holds against the rules on disk, before it is told to load them. Raises TlsError."""
+        """Ask the server for faults in the rules on disk, before it loads them. Raises TlsError."""
         bad = rules.faults(state.bad_lines(self.administrator), self.found.major)
         if bad:
             listed = [str(fault) for fault in bad]
@@ -141,13 +141,13 @@ class Prover:
     def previous(self, fingerprint: str) -> None:
         """Reload after a roll-back and prove that what was served before is served again. Raises TlsError.
 
-        A server that somebody restarts is waited for, as long as a reload may take.
+        If somebody restarts the server, this waits as long as a reload may take.
         """
         start = self._log_position()
         if self._until(lambda: self._asked() and self._is_let_in() and self.served() == fingerprint):
             return
         if not self._asked():
-            self.administrator.reload()  # which says what is wrong
+            self.administrator.reload()  # whose error says what is wrong
         refused = log.refusals(log.since(start), (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
         raise _not_taken("previous_certificate_not_shown", "The server does not show its previous certificate", refused)
 
@@ -177,8 +177,8 @@ class Prover:
     def _logged_since(self, start: log.Position) -> list[str] | None:
         """Return what the log says of a reload that was just asked for; None when it cannot be read.
 
-        The server handles the signal before it lets in the session that marks the log, so what it has to say of the
-        reload stands before the mark, also where a collector writes the log with delay.
+        The server handles the signal before it accepts the session that marks the log. So its lines about the reload
+        come before the mark, even if a collector delays them.
         """
         mark, marked = self._marked()
         return self._log_until(start, mark, marked)
@@ -206,7 +206,7 @@ class Prover:
 
     @staticmethod
     def _until(holds: Callable[[], bool], is_hopeless: Callable[[], bool] = lambda: False) -> bool:
-        """Look again and again until something holds; stop early when it is hopeless."""
+        """Check again and again until something holds; stop early when it is hopeless."""
         deadline = time.monotonic() + _PATIENCE
         while not holds():
             if is_hopeless() or time.monotonic() > deadline:

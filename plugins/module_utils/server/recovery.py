@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an interrupted run left in files, put back: within a transaction, and where the server cannot be asked."""
+"""Undo what an interrupted run left in files: within a transaction, and for a server that cannot be reached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root
 
 
 def undo(journal: Journal, administrator: Administrator | None) -> None:
-    """Put back what an open journal tells of, and have the server read it. Raises TlsError that says what is wrong."""
+    """Undo the changes in an open journal, and have the server load the result. Raises TlsError with the reason."""
     try:
         journal.roll_back(discard=False, tell=administrator and administrator.try_to_signal)
     except OSError as error:
@@ -35,10 +35,10 @@ def undo(journal: Journal, administrator: Administrator | None) -> None:
 
 
 def refuse_half(damage: str, journal: Journal, found: Found, state: ServerState, included: str) -> None:
-    """Raise TlsError unless a server is whole without what a damaged journal could tell.
+    """Raise TlsError unless a server is consistent without its damaged journal.
 
-    Then what it shows is what is on disk, and its files hold nothing that it would not load: whatever the interrupted
-    run did, it is over, and the plan of this run leads on from there.
+    A consistent server shows the certificate on disk, and would load all of its files. Then it does not matter what the
+    interrupted run did: the plan of this run continues from there.
     """
     half = list(_half(found, state, included))
     if half:
@@ -51,7 +51,7 @@ def refuse_half(damage: str, journal: Journal, found: Found, state: ServerState,
 
 
 def _half(found: Found, state: ServerState, included: str) -> Iterator[str]:
-    """Return what is not whole, in words."""
+    """Return what is inconsistent, in words."""
     yield from (f"{one['file']} line {one['line']}: {one['error']}" for one in state.faults)
     yield from map(str, rules.faults(state.bad_lines, state.major))
     for name, text in (("pg_hba.conf", found.hba), ("pg_ident.conf", found.ident)):
@@ -74,10 +74,10 @@ def _half(found: Found, state: ServerState, included: str) -> Iterator[str]:
 
 
 def of_files(path: str, administrator: Administrator | None) -> bool:
-    """Undo what an interrupted run left in the files of a server that cannot be asked; return whether there was any.
+    """Undo what an interrupted run left in the files of a server that cannot be reached; return whether there was any.
 
-    It may be those files that keep the server from starting, or this module out of it. ``path`` is the directory of the
-    server's generations. Raises TlsError.
+    Those files may be why the server does not start, or refuses this module. ``path`` is the directory of the server's
+    generations. Raises TlsError.
     """
     try:
         owner = account_of(os.stat(path).st_uid)
@@ -92,7 +92,7 @@ def of_files(path: str, administrator: Administrator | None) -> bool:
 
 
 def without_journal(damage: str, aside: str, directory: str) -> str:
-    """Return the warning of a run that continues without a damaged journal. ``aside`` says what becomes of it."""
+    """Return the warning of a run that continues without a damaged journal. ``aside`` says what happens to it."""
     return (
         f"{damage} The server is consistent nevertheless: it shows the certificate on disk and accepts its files. So "
         f"the journal is {aside}. Find out who wrote to {directory}, then remove that file."

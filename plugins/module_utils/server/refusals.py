@@ -39,7 +39,7 @@ else:
 
 
 def refuse_settings(target: Target, state: ServerState, included: str) -> None:
-    """Refuse settings that the server would not take. ``included`` is the path of our own file. Raises TlsError."""
+    """Refuse settings that the server would not accept. ``included`` is the path of our own file. Raises TlsError."""
     settings.check(target.settings, state, target.directory, has_lists=bool(target.crls))
     settings.refuse_protocols(target.settings, state, included)
     settings.refuse_overrides(target.settings, state, included)
@@ -47,9 +47,9 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
 
 
 def refuse_managers(found: Found, target: Target, state: ServerState, paths: Mapping[str, str]) -> None:
-    """Refuse a server whose files another program makes anew: what is ours would be gone at its next turn.
+    """Refuse a server whose files another program rewrites: our changes would be lost when it runs next.
 
-    ``paths`` are those of the files by their names. Raises TlsError with what that program's configuration needs.
+    ``paths`` are the files by their names. Raises TlsError with what that program's configuration needs.
     """
     texts = {"postgresql.conf": found.config, "pg_hba.conf": found.hba, "pg_ident.conf": found.ident}
     shown = [(one.manager, f"{paths[one.file]} line {one.number}: {one.line!r}") for one in managers.signs(texts)]
@@ -78,9 +78,9 @@ def _as_settings(wanted: Mapping[str, str]) -> str:
 
 
 def refuse_useless_lists(plan: planning.Plan, found: Found, target: Target, now: int) -> None:
-    """Refuse lists of revoked certificates that would keep clients out, or let those in who are revoked.
+    """Refuse lists of revoked certificates that would refuse valid clients, or accept revoked certificates.
 
-    They are stale, or not of all who are trusted; or revoke less than those in use. ``now`` is in Unix seconds. Raises
+    They are stale, lack a trusted authority, or revoke less than those in use. ``now`` is in Unix seconds. Raises
     TlsError.
     """
     deployed = found.generation.get(LISTS)
@@ -118,7 +118,7 @@ def refuse_faulty_maps(state: ServerState, texts: Texts) -> None:
 
 
 def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, included: str) -> None:
-    """Stop when the server could not take the change for reasons of others' making. Raises TlsError."""
+    """Stop when faults of others would keep the server from loading the change. Raises TlsError."""
     faults = [fault for fault in state.faults if fault["file"] != included]
     if faults and not plan.is_empty:
         listed = "; ".join("{file} line {line}: {error}".format(**fault) for fault in faults)
@@ -135,8 +135,8 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
 
 
 def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts: Texts) -> None:
-    """Stop when lines that are none of ours would keep the server from loading the new rules."""
-    if state.major < 15:  # which cannot be asked about its maps
+    """Stop when lines that are not ours would keep the server from loading the new rules."""
+    if state.major < 15:  # which cannot report on its maps
         refuse_faulty_maps(state, texts)
     faults = lasting(rules.faults(state.bad_lines, state.major), rewrites, texts.named, state.major)
     if faults:
@@ -151,7 +151,7 @@ def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts:
 
 
 def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: ServerState) -> None:
-    """Stop when rules are to refuse plaintext that live sessions still use. Raises TlsError."""
+    """Stop when new rules would refuse plaintext that live sessions still use. Raises TlsError."""
     sessions = state.plaintext_sessions
     new_rules = any(rewrite.name == "pg_hba.conf" for rewrite in plan.rules)
     if target.plaintext != "reject" or not sessions or not new_rules:
@@ -170,8 +170,8 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
 def refuse_lock_out(
     plan: planning.Plan, found: Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
-    """Stop when somebody would be locked out who is not meant to be. Raises TlsError."""
-    is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file is left to others as it is
+    """Stop when the change would lock out somebody by mistake. Raises TlsError."""
+    is_ours = bool(target.hba.strip()) or target.hba_mode == "replace"  # else the file stays as others wrote it
     clients = target.clients if target.on_lockout == "refuse" and is_ours else []
     if not plan.rules and not clients:
         return

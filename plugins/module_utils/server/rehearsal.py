@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
 
 _CURVE = "ssl_ecdh_curve"
-_OPAQUE_CURVES = ("X25519", "X448")  # useless to PostgreSQL up to 17, which wants the parameters of a curve
+_OPAQUE_CURVES = ("X25519", "X448")  # PostgreSQL up to 17 cannot use them: it needs the parameters of a curve
 _DH = "ssl_dh_params_file"
 _PROTOCOLS = {"ssl_min_protocol_version": "minimum_version", "ssl_max_protocol_version": "maximum_version"}
 # Python cannot set these; the command has an option for each that OpenSSL reads in the same way.
@@ -26,7 +26,7 @@ _JUDGED = ("ssl_ciphers", _CURVE, _DH, *_PROTOCOLS, *_BY_COMMAND)
 
 
 class DataDirectory(NamedTuple):
-    """Where the server keeps what relative paths are relative to, and the OS user who runs it and commands for it."""
+    """The directory that relative paths start from, and the OS user who runs the server and commands for it."""
 
     data_directory: str
     account: Account
@@ -42,13 +42,13 @@ def rehearse(target: Target, directory: str, place: DataDirectory) -> None:
 
 
 def rehearse_settings(target: Target, place: DataDirectory) -> None:
-    """Make a handshake with the target's settings and a certificate that exists in memory, for this alone.
+    """Make a handshake with the target's settings and a temporary certificate in memory.
 
-    Without settings that OpenSSL judges there is nothing to rehearse. Raises TlsError.
+    Does nothing without settings that OpenSSL checks. Raises TlsError.
     """
     if not any(target.settings.get(name) for name in _JUDGED):
         return
-    if not hasattr(os, "memfd_create"):  # a Python made for old C libraries: what is staged is rehearsed all the same
+    if not hasattr(os, "memfd_create"):  # a Python built for old C libraries: the staged files are rehearsed anyway
         return
     descriptor = os.memfd_create("pgops.tls")
     try:
@@ -95,7 +95,7 @@ def _set_curve(context: ssl.SSLContext, curve: str) -> None:
 
 
 def _set_protocols(context: ssl.SSLContext, settings: dict[str, str]) -> None:
-    """Set the range of protocols. What is older than TLS 1.2 is left out: no client of ours speaks it."""
+    """Set the range of protocols. Versions before TLS 1.2 are left out: our clients do not use them."""
     for name, attribute in _PROTOCOLS.items():
         value = settings.get(name, "")
         version = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}.get(value.lower())

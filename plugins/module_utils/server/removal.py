@@ -1,9 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way out: a transaction that takes rules, maps and settings of this collection out of a server's files.
+"""Removal: a transaction that removes this collection's rules, maps and settings from a server's files.
 
-What the files held before is still in them, and serves again. Rules go before TLS, and nobody is locked out by either.
+Their earlier content is still there, and takes effect again. Rules are removed before TLS, and neither step locks
+anybody out.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _OURS = ("current", "generations", "pending", "journal.json", "backup")  # the l
 class RuleRemoval(Transaction):
     """One server that loses the rules and maps of this collection, and keeps its TLS."""
 
-    is_whole = False  # whether TLS goes, too
+    is_whole = False  # whether TLS is removed, too
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
@@ -62,9 +63,10 @@ class RuleRemoval(Transaction):
         )
 
     def _refuse_end(self, whole: planning.Plan, own: NativeTls) -> None:
-        """Stop for what would stop the whole removal, also where only the rules go now.
+        """Stop for what would stop the whole removal, even if only the rules are removed now.
 
-        Between the two a fleet loses the files of its clients, which verify the server as it is. Raises TlsError.
+        Between the two steps, a fleet loses the files of its clients, which verify the server as it is. Raises
+        TlsError.
         """
         if not whole.is_empty:
             refusals.refuse_broken_files(whole, self.state, self.texts, own.included)
@@ -74,9 +76,9 @@ class RuleRemoval(Transaction):
             own.refuse_files_in(self.store.generations)
 
     def _judge_sessions(self, whole: planning.Plan, own: NativeTls) -> list[str]:
-        """Stop for sessions that could not come back once TLS is as it was; where it stays for now, return a warning.
+        """Stop for sessions that could not reconnect once TLS is as before; if it stays for now, return a warning.
 
-        Until then clients get their own files back, and connect anew. Raises TlsError.
+        Until then clients get their own files back, and reconnect. Raises TlsError.
         """
         if not whole.config or self.target.on_lockout != "refuse":
             return []
@@ -89,7 +91,7 @@ class RuleRemoval(Transaction):
         return []
 
     def _refuse_unfit(self, plan: planning.Plan, own: NativeTls) -> None:
-        """Stop where the transaction could not be noted down, or its end not be proven. Raises TlsError, OSError."""
+        """Stop when the transaction could not be recorded, or its result not be proven. Raises TlsError, OSError."""
         path = self.store.directory
         if not plan.is_empty and os.path.isdir(path) and not files.may_write(path):
             raise TlsError(
@@ -119,9 +121,9 @@ class RuleRemoval(Transaction):
             raise self._rolled_back(error, None) from error
 
     def _clear(self, *, check_mode: bool) -> list[str]:
-        """Remove the directory if that is wanted, or if there is nothing in it; return what was removed, in words.
+        """Remove the directory if that is wanted or if it is empty; return what was removed, in words.
 
-        What somebody else put there stays, and so does the directory then. Raises TlsError.
+        Files of others stay, and then the directory stays as well. Raises TlsError.
         """
         path = self.store.directory
         names = os.listdir(path) if os.path.isdir(path) else []
@@ -129,7 +131,7 @@ class RuleRemoval(Transaction):
         ours = [name for name in names if _is_ours(name) and is_wanted]
         if not check_mode:
             _remove([os.path.join(path, name) for name in ours], path)
-            directory.remove_empty(path, self.administrator.account)  # an empty one that a run made to lock it, too
+            directory.remove_empty(path, self.administrator.account)  # also one that a run created only to lock it
         others = sorted(name for name in names if not _is_ours(name) and not name.endswith(".pgops-new"))
         if not ours:
             return []
@@ -137,12 +139,12 @@ class RuleRemoval(Transaction):
 
 
 def _is_ours(name: str) -> bool:
-    """Return whether this collection put it into the directory; damaged journals were set aside beside their name."""
+    """Return whether this collection created it; damaged journals have a suffix."""
     return name.partition(ASIDE)[0] in _OURS
 
 
 def _remove(paths: Iterable[str], within: str) -> None:
-    """Remove what no server uses any more. Raises TlsError: the transaction is closed, so there is no way back."""
+    """Remove what no server uses any more. Raises TlsError: the transaction is committed, so nothing is restored."""
     try:
         for path in paths:
             if os.path.isdir(path) and not os.path.islink(path):
@@ -160,13 +162,13 @@ def _remove(paths: Iterable[str], within: str) -> None:
 
 
 class Removal(RuleRemoval):
-    """One server that becomes what it was without this collection."""
+    """One server that returns to its state before this collection."""
 
     is_whole = True
 
 
 def plan_removal(found: Found, *, is_whole: bool) -> planning.Plan:
-    """Return the plan that takes out what is ours; ``is_whole``: the settings, too. Raises TlsError."""
+    """Return the plan that removes what is ours; ``is_whole``: the settings, too. Raises TlsError."""
     if configuration.is_whole_file(found.hba):
         raise TlsError(
             f"pg_hba.conf: {option('hba_mode')} replace wrote all of it, and its earlier content is unknown. "

@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back: a transaction whose target is the generation before the one in use.
+"""Roll-back: a transaction whose target is the generation before the one in use.
 
 Its files become a new generation, which is rehearsed, switched to and proven like any other change. The generation that
-is left stays, as the one before; a mark in the new one tells that it is there by a roll-back, and ends the next one.
+is left stays, as the one before. A mark in the new one records the roll-back, so the next one does nothing.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _STAYS = planning.Plan([], None, None, [], [], relies_on_log=False)
 
 
 class RollBack(Transaction):
-    """One server that goes back. Of what is declared it takes names and trusted authorities, to rehearse with."""
+    """One server that is rolled back. The declared names and trusted authorities serve for the rehearsal."""
 
     def run(self, *, check_mode: bool) -> Outcome:
-        """Recover, plan, and unless ``check_mode`` go back. Raises TlsError, OSError.
+        """Recover, plan, and unless ``check_mode`` roll back. Raises TlsError, OSError.
 
-        To undo an interrupted run is the way back from it, unless that run was a roll-back itself.
+        Undoing an interrupted run counts as the roll-back, unless that run was a roll-back itself.
         """
         declared = self.target
         is_back = self._is_open() and self.store.left_for(self.journal.staged()) is None
@@ -85,7 +85,7 @@ class RollBack(Transaction):
             _keep_revocations(contents, self.target)
             chain = read_pem(contents[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)
             leaf = chain[0]
-            # No part of what comes back: what left chains may be trusted nowhere any more
+            # Chains are not restored as they were: an authority that left them may no longer be trusted
             contents[CERTIFICATE] = chains.pem(fitting(chain, self.target, self.now))
             rollback_checks.refuse_dates(leaf, CERTIFICATE, self.now)
             rollback_checks.refuse_revoked(leaf, CERTIFICATE, self.target.revoked)
@@ -120,7 +120,7 @@ class RollBack(Transaction):
         return {file: content for file, content in contents.items() if content is not None}
 
     def _next_run(self, declared: Target, found: Found, plan: planning.Plan) -> list[str]:
-        """Return what the declared state is going to change on what the roll-back leads to, in words."""
+        """Return what the declared state will change after the roll-back, in words."""
         generation = plan.contents or found.generation
         leaf = leaf_of(generation.get(CERTIFICATE))
         coming = found._replace(generation=generation, repairs=[], served=leaf.sha256 if leaf else "")
@@ -152,9 +152,9 @@ def plan_back(found: Found, contents: dict[str, bytes], target: Target, in_use: 
 
 
 def _keep_revocations(contents: dict[str, bytes], target: Target) -> None:
-    """Put the lists of revoked certificates of today in place of those that a generation had. Raises TlsError.
+    """Replace a generation's lists of revoked certificates with today's. Raises TlsError.
 
-    They are no part of what comes back: older ones would let in who is revoked, and once they have ended, nobody.
+    Older lists are not restored: they would accept certificates revoked since, and none once they have expired.
     """
     if not target.crls:
         return

@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_
 PLAINTEXT, REVOKED = "plaintext", "revoked_certificate"
 OLD_CERTIFICATE, OTHER_ISSUER, OLD_SERVER_CERTIFICATE = "old_certificate", "other_issuer", "old_server_certificate"
 
-# Never what a session does: neither its query nor its state. Without an address a client came by the socket.
+# Never what a session does: neither its query nor its state. A client without an address uses the socket.
 _LOOK = """
     SELECT json_build_object(
       'version', current_setting('server_version_num')::int,
@@ -45,7 +45,7 @@ _LOOK = """
 
 
 class InForce(NamedTuple):
-    """What sessions are held against. What is not known is not given, and then nothing is said of it.
+    """What sessions are compared with. Unknown facts are left out, and then cause no finding.
 
     ``serials`` are the numbers of the certificates in use (hexadecimal) by role, ``issuing`` the authorities that issue
     for clients, ``revoked`` numbers of theirs. ``installed``: since when (Unix seconds) the server has its certificate,
@@ -91,7 +91,7 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
 
 
 def _wish(options: Mapping[str, Any]) -> spec.Spec | None:
-    """Return what the server's certificate is to be; None where the options do not tell. Raises TlsError."""
+    """Return what the server's certificate must be; None if the options do not say. Raises TlsError."""
     if not options["names"] or not options["issuing"]:
         return None
     renew_before = options["renew_before"]
@@ -107,7 +107,7 @@ def _wish(options: Mapping[str, Any]) -> spec.Spec | None:
 
 
 def look(port: int, socket_directory: str | None, role: str | None) -> SessionFacts:
-    """Ask a server who is connected, and look which certificate it shows. Raises TlsError."""
+    """Ask a server who is connected, and check which certificate it shows. Raises TlsError."""
     administrator = psql.locate(port, socket_directory, role)
     try:
         found: dict[str, Any] = administrator.query(_LOOK)
@@ -122,7 +122,7 @@ def look(port: int, socket_directory: str | None, role: str | None) -> SessionFa
     leaf = _served(addresses, port)
     installed, is_on_disk = None, True
     if leaf is not None:
-        with contextlib.suppress(TlsError, OSError):  # what is not known is not said
+        with contextlib.suppress(TlsError, OSError):  # unknown facts are left out
             interference.refuse_foreign_paths(settings["data_directory"], administrator)
             path = os.path.join(settings["data_directory"], settings["ssl_cert_file"])
             with acting_as(administrator.account):
@@ -145,8 +145,8 @@ def _served(addresses: Sequence[str], port: int) -> Certificate | None:
 def installed_at(path: str, leaf: Certificate, owner: files.Owner) -> tuple[float | None, bool]:
     """Return since when at the latest a server has ``leaf`` (Unix seconds), and whether its file at ``path`` holds it.
 
-    Only a file in a generation has a time that tells, and a generation takes the certificate of the one before along:
-    where all that are kept have it, only its own beginning is certain. Raises OSError.
+    Only the time of a file in a generation is reliable. A generation inherits the certificate of the one before: if all
+    that are kept have it, only its own start date is certain. Raises OSError.
     """
     directory, file = os.path.split(path)
     parent, number = os.path.split(directory)
@@ -164,7 +164,7 @@ def installed_at(path: str, leaf: Certificate, owner: files.Owner) -> tuple[floa
 
 
 def findings(session: Mapping[str, Any], in_force: InForce) -> list[str]:
-    """Return what there is to say against a session; only what is certain. One over the socket needs no TLS."""
+    """Return the findings about a session; only certain ones. A session over the socket needs no TLS."""
     if session["address"] is None:
         return []
     if not session["tls"]:
@@ -222,7 +222,7 @@ def _shown(session: Mapping[str, Any], against: Sequence[str]) -> dict[str, Any]
 
 
 def certificate_facts(found: SessionFacts, wish: spec.Spec | None, now: int) -> dict[str, Any] | None:
-    """Return what there is to say of a server's certificate; with a ``wish`` also when and why it is renewed next."""
+    """Return facts about a server's certificate; with a ``wish`` also when and why it is renewed next."""
     leaf = found.leaf
     if leaf is None:
         return None

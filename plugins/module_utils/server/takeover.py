@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server that others have set up loses when this collection takes it over, and what the way back will need."""
+"""What a server that others have set up loses when this collection takes it over, and what a return will need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
-_SNAKEOIL = "ssl-cert-snakeoil.pem"  # which Debian makes on every host, and nobody means to verify
+_SNAKEOIL = "ssl-cert-snakeoil.pem"  # Debian creates it on every host; clients do not verify it
 
 
 def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
@@ -33,9 +33,9 @@ def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> li
 
 
 def _lost_names(leaf: Certificate, target: Target) -> list[str]:
-    """Return a warning of the names in a certificate of others, which ours takes the place of and will not have.
+    """Return a warning about names in the current certificate that the new one will not have.
 
-    Whoever verifies a self-signed one, such as Debian's, trusts nothing else and needs our root in any case.
+    Clients that verify a self-signed one, such as Debian's, trust nothing else and need our root anyway.
     """
     if leaf.is_self_issued:
         return []
@@ -50,7 +50,7 @@ def _lost_names(leaf: Certificate, target: Target) -> list[str]:
 
 
 def _lost_issuer(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
-    """Return a warning of the authority by which clients verify the server now, and its new certificate not."""
+    """Return a warning about the authority that verifies the current certificate, but not the new one."""
     if chain[0].is_self_issued and os.path.basename(own.certificate) == _SNAKEOIL:
         return []
     roots = anchors(target.roots, "roots")

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server is to be: the module's arguments, checked and read before anything is touched."""
+"""A server's declared state: the module's arguments, checked and read before anything is touched."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ else:
 class Target(NamedTuple):
     """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
 
-    ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those of them that are others'.
-    ``crls`` are lists of revoked certificates of all of them, '' as long as nothing is revoked, ``own_crls`` those that
-    are not others'; ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory,
-    ``former_host`` the one before.
+    ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those that are not this collection's. ``crls``
+    are their lists of revoked certificates, '' while nothing is revoked, ``own_crls`` this collection's lists;
+    ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
+    one before.
     """
 
     directory: str
@@ -68,7 +68,7 @@ class Target(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        """Return what the server's certificate has to be."""
+        """Return what the server's certificate must be."""
         return Spec(
             common_name=None,
             names=self.names,
@@ -92,7 +92,7 @@ class Target(NamedTuple):
 
 
 def read(options: dict[str, Any]) -> Target:
-    """Return the target that the module's options describe. Raises TlsError for what cannot be meant."""
+    """Return the target that the module's options describe. Raises TlsError for invalid ones."""
     refuse_port(options["port"], "port")
     roots, trusted = (anchors(options[option], option) for option in ("roots", "trusted_clients"))
     for option in ("crls", "certificate"):
@@ -140,6 +140,6 @@ def _directory(options: dict[str, Any]) -> str:
 
 
 def refuse_without_roots(target: Target, now: int) -> None:
-    """Raise TlsError when no root is valid ``now`` (Unix seconds): clients, or the server, would let nobody in."""
+    """Raise TlsError when no root is valid ``now`` (Unix seconds): clients, or the server, would accept nobody."""
     for option, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
         refuse_without_root(certificate.read_pem(pem, option), option, now)

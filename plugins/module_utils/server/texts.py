@@ -35,7 +35,7 @@ class Texts:
     def read(self, name: str, missing: str | None = None) -> str:
         """Return a file's text; bytes that are no UTF-8 survive the round trip.
 
-        ``missing`` is what a file counts as that does not exist; None raises TlsError.
+        ``missing`` is the text of a file that does not exist; None raises TlsError.
         """
         content = files.read(self.paths[name])
         if content is not None:
@@ -84,7 +84,7 @@ class Texts:
             journal.put_rooted(path, rewrite.before.encode("utf-8", "surrogateescape"), after)
 
     def forget(self) -> None:
-        """Remove what a run left of root's files which died after its commit."""
+        """Remove what a run that died after its commit left of root's files."""
         for name, path in self.paths.items():
             if not self.rooted.objection(path, name):
                 self.rooted.forget(path)

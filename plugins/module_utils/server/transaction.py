@@ -129,13 +129,13 @@ class Transaction:
         return self.journal.is_open() and not self.journal.damage()
 
     def _set_aside(self, damage: str, *, check_mode: bool) -> list[str]:
-        """Go on without a damaged journal where the server is whole and that is proven. Raises TlsError elsewhere."""
+        """Continue without a damaged journal if the server is proven to be consistent. Raises TlsError otherwise."""
         included = f"{self.store.current_link}/{CONF}"
         recovery.refuse_half(damage, self.journal, self._found(), self.state, included)
         aside = "set aside"
         if not check_mode:
             self.prover.check_rules()
-            self.prover.previous(self.served)  # after a reload: what is on disk is what counts from now on
+            self.prover.previous(self.served)  # after a reload: now the files on disk are in force
             aside = f"set aside as {self.journal.set_aside()}"
             self.has_recovered = True
             self.texts.forget()
@@ -158,7 +158,7 @@ class Transaction:
         if not check_mode:
             recovery.undo(self.journal, self.administrator)
             self.has_recovered = True
-            self.texts.forget()  # what the journal does not tell of, because somebody forged it
+            self.texts.forget()  # what a forged journal leaves out
             leaf = leaf_of(self.look.read(self.store.current(), CERTIFICATE))
             if leaf is not None:
                 self.prover.previous(leaf.sha256)
@@ -183,7 +183,7 @@ class Transaction:
         return plan
 
     def _request(self, found: Found) -> str:
-        """Return a certificate request for the key that waits for its certificate; make that key if need be."""
+        """Return a certificate request for the key that waits for its certificate; create that key if needed."""
         in_use = found.generation.get(KEY)
         request = exchange.with_waiting_key(self._keys(), self.target.key_type, in_use)
         return request or exchange.with_new_key(self._keys(), self.target.key_type)
@@ -228,9 +228,9 @@ class Transaction:
         return staged
 
     def _rehearse_early(self, plan: planning.Plan, found: Found, *, check_mode: bool) -> None:
-        """Find what OpenSSL holds against the target before a certificate is asked for, and in check mode.
+        """Find what OpenSSL refuses in the target before a certificate is requested, and in check mode.
 
-        What is live is not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
+        Live files are not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
         if plan.reasons and self.target.certificate is None:
             leaf = leaf_of(found.generation.get(CERTIFICATE))
@@ -250,13 +250,13 @@ class Transaction:
             rehearsal.rehearse(self.target, self.store.path(generation), place)
 
     def _new_certificate(self) -> str:
-        """Return the chain that came for the pending key, if it is what was asked for. Raises TlsError."""
+        """Return the chain issued for the pending key, if it is what was requested. Raises TlsError."""
         chain = read_pem(self.target.certificate or "", "certificate")
         exchange.refuse_another(chain, self.target.spec, "certificate", self.now)
         return chains.pem(fitting(chain, self.target, self.now)).decode("ascii")
 
     def _key_of(self, chain: str) -> bytes:
-        """Return the key that a certificate came for: it waits, or a run beside this one has installed it already."""
+        """Return the key of a new certificate: it is pending, or a concurrent run has installed it already."""
         current = self.store.current()
         in_use = leaf_of(self.look.read(current, CERTIFICATE))
         is_in_use = in_use is not None and in_use.public_key == read_pem(chain, "certificate")[0].public_key

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions who can get in, answered from the files of a server or from texts: what module hba_info returns."""
+"""Answers to who can connect, from the files of a server or from texts: what module hba_info returns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STATE = """
 class Rules(NamedTuple):
     """What decides: rules, lines of maps, what the server knows besides, and the roles that may log in (none: unknown).
 
-    ``resolves``: names of clients' addresses are looked up here. ``advice``: what there is to say of the rules.
+    ``resolves``: names of clients' addresses are looked up here. ``advice`` is about the rules.
     """
 
     rules: Sequence[Rule]
@@ -51,7 +51,7 @@ class Rules(NamedTuple):
     advice: Sequence[rule_advice.Advice] = ()
 
     def advised(self) -> list[dict[str, Any]]:
-        """Return what there is to say of the rules, for a result."""
+        """Return the advice about the rules, for a result."""
         return [one._asdict() for one in self.advice]
 
     def answers(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
 
 
 def of_texts(hba: str, ident: str, major: int) -> Rules:
-    """Return the rules of texts; nothing that they include is followed."""
+    """Return the rules of texts; files that they include are not read."""
     rules, maps = list(read_all(lexer.read(hba, major))), lexer.read(ident, major)
     advice = rule_advice.advice(rules, [("pg_ident.conf", line) for line in maps], major)
     return Rules(rules, maps, Facts(major), advice=advice)

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a plan changes, in words: for results, check mode and the log of whoever runs it."""
+"""What a plan changes, in words: for results, check mode and logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def changes(
 def reloads(found: Found, *, is_shown: bool, by_log: bool) -> list[str]:
     """Return why a reload alone is needed, in words: no file changes, but the server does not use what is there.
 
-    ``is_shown``: the server shows the leaf on disk. ``by_log``: it is the log that has to tell of the reload.
+    ``is_shown``: the server shows the leaf on disk. ``by_log``: only the log can show the reload.
     """
     another = [] if is_shown else ["reload: the server shows another certificate than the one on disk"]
     return [*another, *(f"reload: {setting}" for setting in found.drift if by_log)]
