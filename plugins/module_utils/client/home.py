@@ -169,7 +169,7 @@ class Home:
             raise TlsError(
                 f"{path}: expected a directory, found {_kind(stat.S_IFMT(os.lstat(path).st_mode))}.",
                 remedy=_ELSEWHERE,
-                code="path_wrong_kind",
+                code="file_kind_wrong",
             )
         owner = os.stat(path).st_uid
         if owner != self.user.uid:
@@ -227,7 +227,7 @@ def _refuse_kind(path: str, look: Callable[[str], os.stat_result], kinds: Sequen
         return
     if found not in kinds:
         raise TlsError(
-            f"{path}: expected a file or nothing, found {_kind(found)}.", remedy=_ELSEWHERE, code="path_wrong_kind"
+            f"{path}: expected a file or nothing, found {_kind(found)}.", remedy=_ELSEWHERE, code="file_kind_wrong"
         )
 
 

@@ -131,7 +131,7 @@ def _name(value: object, source: str) -> str:
         raise TlsError(
             f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
             "Expected printable text.",
-            code="name_not_printable",
+            code="control_characters_in_value",
         )
     size = len(value.encode("utf-8"))
     if size > LONGEST_NAME:
