@@ -178,7 +178,7 @@ def test_without_tls_of_its_own_sessions_that_use_it_stop_it(server: Server, tmp
     server.settle()
     server.cluster.append("pg_hba.conf", "host all app all trust\n")
     with session(server, tmp_path):
-        refuse(server, "Live sessions use TLS, which the server would no longer offer. .*: app@postgres from 127.0.0")
+        refuse(server, "Live sessions use TLS, which the server would no longer offer: app@postgres from 127.0.0")
     assert remove(server).changes
     assert texts(server)["postgresql.conf"] == before["postgresql.conf"]
     assert server.cluster.psql("SHOW ssl") == "off"
