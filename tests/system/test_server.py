@@ -427,7 +427,7 @@ def test_a_full_disk_at_the_journal_leaves_everything_as_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, method, full)
-        with pytest.raises(TlsError, match=r"No space left on device.*The previous state is back") as failure:
+        with pytest.raises(TlsError, match=r"No space left on device.*The previous state is restored") as failure:
             managed.converge(hba="# another\n" + HBA, trusted_clients=AUTHORITIES["client"].root.pem)
     assert failure.value.details["rolled_back"] is True
     assert (managed.served(), managed.disk()) == (served, disk)

@@ -56,7 +56,7 @@ def test_names_that_only_the_certificate_of_others_has_are_told_once(server: Ser
     server.cluster.serve(*server_authority.issue("old", "serverAuth", names), server_authority.root)
     for check_mode in (True, False):
         told = [one for one in server.converge(check_mode=check_mode).warnings if "extra_names" in one]
-        assert [one.partition(", which")[0] for one in told] == [
+        assert [one.partition(", but")[0] for one in told] == [
             "The certificate that the server shows is for shop.example, ::1"
         ]
     both = ["localhost", "127.0.0.1", "::1", "shop.example"]
@@ -115,7 +115,7 @@ def test_a_self_signed_certificate_may_be_what_clients_verify_by_but_not_the_one
 def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Server, server_authority: Any) -> None:
     server.cluster.serve(*server_authority.issue("db.example", "serverAuth"), server_authority.root)
     [told] = [one for one in server.converge().warnings if "extra_names" in one]
-    assert "shows is for db.example, which" in told
+    assert "shows is for db.example, but" in told
 
 
 def test_the_name_of_a_self_signed_certificate_is_nothing_to_tell_of(server: Server, server_authority: Any) -> None:
@@ -183,7 +183,7 @@ def test_certificates_of_pg_hosts_conf_are_told_of_and_ours_in_it_are_proven(ser
     assert f"ssl_sni is on, and {data}/pg_hosts.conf line 1 names a certificate" in warning
     before = server.served()
     with pytest.raises(
-        TlsError, match=r"did not take the new TLS files: ssl_sni is on, and .* The previous state is back"
+        TlsError, match=r"did not take the new TLS files: ssl_sni is on, and .* The previous state is restored"
     ):
         server.settle(renew=True)
     assert server.served() == before

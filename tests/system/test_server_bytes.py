@@ -46,7 +46,7 @@ def test_rules_and_maps_by_hand_stay_through_set_up_changes_and_removal(
     assert rest(server) == before
     with monkeypatch.context() as patch:
         patch.setattr(proof.Prover, "rules", _refused)
-        with pytest.raises(TlsError, match="The previous state is back"):
+        with pytest.raises(TlsError, match="The previous state is restored"):
             server.converge(hba="# another\n" + HBA)
     assert rest(server) == before
     server.converge(hba="", plaintext="allow")

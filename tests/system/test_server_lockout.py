@@ -122,7 +122,7 @@ def test_a_session_without_a_certificate_counts_where_a_new_rule_asks_for_one(ma
         refused(
             managed, "would not let 1 live session(s) in again: app@postgres from 127.0.0.1 (pgops.tls,", hba=coming
         )
-        refused(managed, f"({line}) decides, it demands a certificate. Nothing was changed. Sessions that", hba=coming)
+        refused(managed, f"({line}) decides, it demands a certificate. Nothing was changed. If sessions", hba=coming)
         refused(managed, "run with an empty hba first", hba=coming)
         assert managed.converge(hba=coming, on_lockout="allow").changes == ["pg_hba.conf: changed"]
         assert managed.converge(hba=f"# another\n{coming}").changes, "what shuts it out already is nothing new"
