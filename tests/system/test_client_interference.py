@@ -267,7 +267,11 @@ def test_default_names_that_appear_are_told_once_with_what_they_do_to_other_serv
     assert warnings(Clients({**clients.options, "identities": with_home})) == [], "libpq does not look there by itself"
     [warning] = warnings(clients)
     assert warning.startswith(f"{alice.default}: OS user '{alice.name}' gets files at libpq's default names")
-    for said in ("sslmode=require fails", "sslmode=prefer (the default) falls back to plaintext", "extra_roots"):
+    for said in (
+        "sslmode=require fails",
+        "sslmode=prefer (the default) falls back to plaintext",
+        "such servers to roots",
+    ):
         assert said in warning
     first = target.read({**clients.options, "certificates": chains(clients.call())}, TODAY)
     assert convergence.converge(first, TODAY, float(TODAY), check_mode=False).warnings == [], "the call before told it"

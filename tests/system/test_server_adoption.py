@@ -55,12 +55,12 @@ def test_names_that_only_the_certificate_of_others_has_are_told_once(server: Ser
     names = "DNS:localhost,DNS:shop.example,IP:127.0.0.1,IP:::1"
     server.cluster.serve(*server_authority.issue("old", "serverAuth", names), server_authority.root)
     for check_mode in (True, False):
-        told = [one for one in server.converge(check_mode=check_mode).warnings if "extra_names" in one]
+        told = [one for one in server.converge(check_mode=check_mode).warnings if "Add these names to names" in one]
         assert [one.partition(", but")[0] for one in told] == [
             "The certificate that the server shows is for shop.example, ::1"
         ]
     both = ["localhost", "127.0.0.1", "::1", "shop.example"]
-    assert not [one for one in server.settle(names=both).warnings if "extra_names" in one]
+    assert not [one for one in server.settle(names=both).warnings if "Add these names to names" in one]
     assert server.settle(renew=True).warnings == [], "the names of a certificate of its own are the inventory's"
 
 
@@ -114,13 +114,13 @@ def test_a_self_signed_certificate_may_be_what_clients_verify_by_but_not_the_one
 
 def test_the_name_of_a_certificate_without_others_is_its_common_name(server: Server, server_authority: Any) -> None:
     server.cluster.serve(*server_authority.issue("db.example", "serverAuth"), server_authority.root)
-    [told] = [one for one in server.converge().warnings if "extra_names" in one]
+    [told] = [one for one in server.converge().warnings if "Add these names to names" in one]
     assert "shows is for db.example, but" in told
 
 
 def test_the_name_of_a_self_signed_certificate_is_nothing_to_tell_of(server: Server, server_authority: Any) -> None:
     server.cluster.serve(server_authority.root, server_authority.key, server_authority.root)
-    assert not [one for one in server.converge().warnings if "extra_names" in one]
+    assert not [one for one in server.converge().warnings if "Add these names to names" in one]
 
 
 def leaf_of(authority: issuing.Authority) -> tuple[bytes, str]:
