@@ -163,9 +163,9 @@ def test_the_rehearsal_leaves_no_file(server: Server, monkeypatch: pytest.Monkey
     [
         ({"ssl_groups": "X25519:prime256v1"}, ""),
         ({"ssl_groups": "P-256"}, ""),
-        ({"ssl_groups": "X25519:no-such-group"}, "ssl_groups: 'X25519:no-such-group'"),
+        ({"ssl_groups": "X25519:no-such-group"}, "ssl_groups: OpenSSL does not accept 'X25519:no-such-group'"),
         ({"ssl_tls13_ciphers": "TLS_AES_256_GCM_SHA384"}, ""),
-        ({"ssl_tls13_ciphers": "TLS_NO_SUCH"}, "ssl_tls13_ciphers: 'TLS_NO_SUCH'"),
+        ({"ssl_tls13_ciphers": "TLS_NO_SUCH"}, "ssl_tls13_ciphers: OpenSSL does not accept 'TLS_NO_SUCH'"),
     ],
 )
 def test_settings_of_version_18_are_judged_by_the_openssl_command(
