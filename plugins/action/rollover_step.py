@@ -22,7 +22,7 @@ class ActionModule(actions.Action):
     }
 
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
-        """Return why the run cannot replace a root, and the step that comes next; fail for what has to be proven."""
+        """Return why the run cannot replace a root, and the step that comes next; fail for what must be proven."""
         tags = [*variables.get("ansible_run_tags", ()), *variables.get("ansible_skip_tags", ())]
         hosts, groups = variables["ansible_play_hosts_all"], variables["groups"]
         refusals = rotation.refusals(hosts, groups, tags, self.options["phase"], self.options["rotate"])
@@ -41,7 +41,7 @@ class ActionModule(actions.Action):
 
 
 def _step(variables: actions.Variables, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the next step and whom it concerns; nothing before the run has learned the authorities.
+    """Return the next step and who it concerns; nothing before the run has learned the authorities.
 
     Until then the inventory has not been checked either.
     """

@@ -5,7 +5,7 @@
 
 Each is tried as often as what it depends on differs, since every connection costs a handshake on both ends:
 
-- what has to be accepted, by every identity, to every server by every name;
+- what must be accepted, by every identity, to every server by every name;
 - plaintext, no certificate and another role's by every identity to every server: the rules and the role decide. Where
   a server has the default rules, which name no address, once from any client host;
 - a foreign certificate once to every server from any client host: it is refused before the role is known;
@@ -42,10 +42,10 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     usual_name,
 )
 
-SUPERUSER = "postgres"  # exists on every server: whom a certificate of the only role must not let in as
+SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
-_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
-_OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity has to try
+_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity must try with one server
+_OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity must try
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
 
 
@@ -108,7 +108,7 @@ def expectations(
     *,
     tried: Tried = _NOTHING,
 ) -> list[dict[str, Any]]:
-    """Return what one client host has to try: what has to work, and the refusals.
+    """Return what one client host must try: what must work, and the refusals.
 
     ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
     role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
@@ -141,7 +141,7 @@ def expectations(
 
 
 def _kinds(refused: Sequence[str], tried: Tried, *, is_first: bool) -> list[str]:
-    """Return the kinds of refusal that an identity has to try; ``is_first`` is that of the client host's first one."""
+    """Return the kinds of refusal that an identity must try; ``is_first`` is that of the client host's first one."""
     own = [kind for kind in refused if is_first or kind not in _OF_ANY_IDENTITY]
     return [kind for kind in own if not (kind == "foreign_certificate" and tried.foreign)]
 
@@ -155,7 +155,7 @@ def _kinds_at(owners: Sequence[Server], kinds: Sequence[str], *, is_tried: bool)
 def _by_usual_name(
     identity: Identity, owners: Sequence[Server], name: str, own_files: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what has to work by one name of a server: replication, and each of the client's own files."""
+    """Return what must work by one name of a server: replication, and each of the client's own files."""
     common = _common(identity, owners, name)
     found = [{**common, "expect": "accepted", "files": one} for one in own_files]
     if identity.replicates and identity.database != REPLICATION:
@@ -231,7 +231,7 @@ def _target(database: str) -> dict[str, Any]:
 
 
 def _other(identity: Identity, everybody: Sequence[Identity], wanted: str) -> Identity:
-    """Return whom to pretend to be with the certificate of ``identity``."""
+    """Return the role to claim with the certificate of ``identity``."""
     if wanted and wanted != identity.role:
         known = (one for one in everybody if one.role == wanted)
         return next(known, identity._replace(role=wanted))

@@ -39,7 +39,7 @@ class Server(NamedTuple):
     """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
-    beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info is told of its own.
+    beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
     """
 
     name: str
@@ -143,7 +143,7 @@ def _asks_for_password(variables: Mapping[str, Any]) -> bool:
 
 
 def machine_of(variables: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what tells the machine of a host from others: where Ansible connects to. One may have several names."""
+    """Return what identifies the machine of a host: where Ansible connects to. One may have several names."""
     if variables.get("ansible_connection") == "local":
         return ("local", "")
     name = variables.get("ansible_host") or variables.get("inventory_hostname") or ""

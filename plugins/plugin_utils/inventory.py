@@ -184,7 +184,7 @@ def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
     try:
         return bool(_used(inventory[name]) != value)
     except (*UNRESOLVED, TlsError):
-        return False  # the check of this host tells of it, by its name
+        return False  # the check of this host reports it, by its name
 
 
 def _uses_hostvars(error: Exception) -> bool:
@@ -209,7 +209,7 @@ def _entry_points(role: str) -> dict[str, Any]:
 
 
 def _defaults(role: str, host: str) -> dict[str, Any]:
-    """Return the defaults of a role for a host, as far as they can be told without a template of Ansible's."""
+    """Return the defaults of a role for a host, as far as they are known without Ansible's templates."""
     plain = {name: one["default"] for name, one in arguments_of(role).items() if "default" in one}
     if role == "postgres_server":
         plain.update(postgres_server_names=[host], postgres_server_hba=[])

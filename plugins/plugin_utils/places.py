@@ -24,7 +24,7 @@ _PASSED_OVER = re.compile(
 
 
 class Place(NamedTuple):
-    """A directory, and why it should be moved or named; '' where nothing is to be said of it."""
+    """A directory, and why it should be moved or named; '' for neither."""
 
     path: str
     warning: str = ""

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that is wrong with the variables of a role, as far as it can be told without a look at the host."""
+"""Everything that is wrong with the variables of a role, as far as the controller can find out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def of_places(variables: Mapping[str, Any], inventory_dir: str | None, sources: 
 
 
 def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each entry that revokes what the inventory gives certificates to all the same.
+    """Return a sentence for each entry that revokes what the inventory still gives certificates to.
 
     ``roles`` and ``hosts`` are those that it does, each with where it says so.
     """
@@ -168,7 +168,7 @@ def _refuse_plaintext(rules: Sequence[object]) -> None:
     try:
         text = "\n".join(rule_text.rule_line(rule) for rule in rules)  # the role's template adds others behind
     except TlsError:
-        return  # which was told already
+        return  # another check reports it
     found = rule_checks.plaintext_rule(text, lexer.NEWEST)
     if found is not None:  # each rule is one line
         raise rule_checks.plaintext_error(found, f"postgres_server_hba[{found.line.number - 1}]")

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the roles leave on a host for later plays: the results of their modules, by the names that their READMEs tell.
+"""What the roles leave on a host for later plays: the results of their modules, by the names in their READMEs.
 
 ``variables`` are those of one host, as in ``hostvars``. A result is {} where this run has none.
 """

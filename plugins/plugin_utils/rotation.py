@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The replacement of roots as the playbook sees it: what comes next, what has to be proven, who holds what.
+"""The replacement of roots as the playbook sees it: what comes next, what must be proven, who holds what.
 
 Nothing is remembered between runs. What comes next is what the authorities' directory shows, and proven is what the
 hosts said in this run.
@@ -260,7 +260,7 @@ def _led_elsewhere(checks: Iterable[tuple[str, Mapping[str, Any]]], server: str)
 
 
 def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) -> list[str]:
-    """Return what a person has to know before a root is dropped, from what module certificate_authority said.
+    """Return what a person must know before a root is dropped, from what module certificate_authority said.
 
     Each certificate that breaks is a line, those that no run is going to replace first.
     """

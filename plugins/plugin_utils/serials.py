@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import results
 def client_serials(hostvars: Mapping[str, Mapping[str, Any]], clients: Iterable[str]) -> dict[str, list[str]]:
     """Return the serial numbers of the certificates that ``clients`` have, a list for each role.
 
-    A role is left out if one of its hosts has not told: which of its certificates are old is not known then.
+    A role is left out if one of its hosts gave no answer: then nobody knows which of its certificates are old.
     """
     found: dict[str, list[str]] = {}
     unknown = set()

@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
-# What becomes of a connection: it is let in, it is not, a proof that is no certificate decides, it cannot be told.
+# The result for a connection: accepted, refused, decided by a proof other than a certificate, or unknown.
 ACCEPTED, REFUSED, ASKED, UNKNOWN = "accepted", "refused", "asked", "unknown"
 
 
@@ -214,7 +214,7 @@ def _of_certificate(rule: Rule, maps: Sequence[Line], attempt: Attempt, facts: F
         return UNKNOWN, "the certificate decides"
     if not name:
         return REFUSED, f"the certificate has no {field}"
-    # PostgreSQL refuses map= on any other method than cert; without one the name has to be the role
+    # PostgreSQL refuses map= on any other method than cert; without one the name must be the role
     permitted = usermap.permits(maps, rule.options.get("map", ""), attempt.role, name, facts)
     return _mapped(rule, permitted, f"{field} {name!r}", attempt.role)
 

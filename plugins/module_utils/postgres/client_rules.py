@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What rules of pg_hba.conf have to name for clients to log in."""
+"""What rules of pg_hba.conf must name for clients to log in."""
 
 from __future__ import annotations
 

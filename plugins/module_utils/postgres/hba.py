@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server holds against a text of pg_hba.conf or pg_ident.conf, told before the server sees it.
+"""What a server would refuse in a text of pg_hba.conf or pg_ident.conf, found before the server sees it.
 
 It follows parse_hba_line, load_hba and parse_ident_line of PostgreSQL's hba.c, versions 13 to 19: a text has a problem
 when a reload would refuse it, and in the lines where the server would find one.
@@ -41,7 +41,7 @@ def problems(
     ``ident``: it is one of pg_ident.conf. ``path`` is where its file is or is going to be; without one, files that it
     includes are taken for right. ``libraries`` are those of oauth_validator_libraries, None when they are not known.
 
-    What cannot be told counts as right: regular expressions of a kind that ``regex_syntax`` does not decide, whether
+    What cannot be decided counts as right: regular expressions of a kind that ``regex_syntax`` does not decide, whether
     the server's resolver knows a name in radiusservers, methods that its build lacks but most have.
     """
     if path:

@@ -54,7 +54,7 @@ def allowed(kind: str, method: str, major: int) -> tuple[str, ...]:
 
 
 def fault(kind: str, method: str, name: str, value: str, major: int) -> str:
-    """Return what is wrong with one option of a rule, '' for nothing. No value that may be a password is told."""
+    """Return what is wrong with one option of a rule, '' for nothing. No value that may be a password is shown."""
     taken = allowed(kind, method, major)
     if name in ("clientcert", "clientname") and kind != "hostssl":
         return f"{name} works only on hostssl, this rule is {kind}. Make it hostssl"
@@ -142,7 +142,7 @@ def _list_fault(name: str, value: str) -> str:
 
 
 def _may_be_name(word: str) -> bool:
-    """Return whether a server's resolver may know a name; whether it does cannot be told here."""
+    """Return whether a server's resolver may know a name; whether it does cannot be decided here."""
     return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", word) is not None and ".." not in word
 
 

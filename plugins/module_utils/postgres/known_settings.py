@@ -57,7 +57,7 @@ def of_version(major: int) -> dict[str, Known]:
 
 
 def problem(name: str, value: str) -> str:
-    """Return why no server can take a setting, '' where a server has to be asked: it may be newer than this table."""
+    """Return why no server can take a setting, '' where only a server can say: it may be newer than this table."""
     known = next((one for one in TABLE if one.name == name), None)
     if known is None:
         meant = difflib.get_close_matches(name, [one.name for one in TABLE], n=1, cutoff=_ALIKE)

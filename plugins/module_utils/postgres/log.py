@@ -17,7 +17,7 @@ TLS_VERDICTS = ("SSL configuration was not reloaded", "no changes were applied")
 _NOT_RELOADED = "{} was not reloaded"
 _RELOADS = "received SIGHUP"
 _EXCERPT = 20  # lines; a reason needs two or three
-_MOST = 64 << 20  # bytes read of what a busy server writes meanwhile
+_MOST = 64 << 20  # bytes read of what a busy server writes in the meantime
 # Lines of sessions can hold anything that somebody typed, passwords included.
 _OF_SESSIONS = re.compile(
     r"^\t|\b(?:LOG:  (?:statement|duration|execute|bind|parse)\b|STATEMENT:|QUERY:|CONTEXT:  SQL|DETAIL:  [Pp]aram)"
@@ -64,7 +64,7 @@ def path_of(log_file: str | None, data_directory: str, pid: int) -> str | None:
 
 
 def since(start: Position, current: str | None = None) -> list[str]:
-    """Return the lines written since ``start``, with those of the ``current`` log when it was rotated meanwhile."""
+    """Return the lines written since ``start``, with those of the ``current`` log when it was rotated since."""
     if start.path is None:
         return []
     lines = _lines(start.path, start.offset)
@@ -83,9 +83,9 @@ def tells_of_reload(lines: Sequence[str]) -> bool:
 
 
 def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
-    """Return the lines that tell why a reload was refused: up to and including the verdict itself.
+    """Return the lines that say why a reload was refused: up to and including the verdict itself.
 
-    What other processes than the one that gave the verdict wrote in between is left out, as far as it can be told.
+    Lines from other processes than the one that gave the verdict are left out, as far as they can be recognized.
     """
     last = next((at for at in reversed(range(len(lines))) if any(phrase in lines[at] for phrase in verdicts)), None)
     if last is None:
@@ -96,7 +96,7 @@ def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
 
 
 def _is_of_main_process(line: str, verdict: str) -> bool:
-    """Return whether a line was written by the process that gave the verdict, as far as that can be told."""
+    """Return whether a line was written by the process that gave the verdict, as far as the log shows."""
     process = _PROCESS.search(verdict)  # of the usual log_line_prefix
     if process and process.group() not in line:
         return False

@@ -14,7 +14,7 @@ _OPERATOR = "the manifest of the cluster (postgresql.parameters, postgresql.pg_h
 
 
 class Manager(NamedTuple):
-    """A program, what is in a line of its own (lower-case), and whether it makes the whole file anew by itself.
+    """A program, what is in a line of its own (lower-case), and whether it rewrites the whole file on its own.
 
     ``place`` is where its own configuration is.
     """

@@ -30,7 +30,7 @@ _ITEM = re.compile(r"\[:(?P<class>[a-z]+):\]|(?P<escape>\\.)|(?P<char>.)", re.DO
 
 
 class Search(NamedTuple):
-    """What a search gave: whether the expression matches (None: it cannot be told), and the first captured part.
+    """What a search gave: whether the expression matches (None: unknown), and the first captured part.
 
     ``group`` is None where nothing is captured; ``is_group_sure``: whether PostgreSQL surely captures the same.
     """

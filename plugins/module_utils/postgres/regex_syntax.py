@@ -34,7 +34,7 @@ class _UndecidedError(Exception):
 
 
 def fault(pattern: str, major: int) -> str:
-    """Return what is wrong with an expression, '' for nothing or for what cannot be told.
+    """Return what is wrong with an expression, '' for nothing or for what cannot be decided.
 
     Not told is: what is too complex, what follows the embedded options b, e, q and x, and collating elements with
     names of more than one character.

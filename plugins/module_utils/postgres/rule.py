@@ -35,7 +35,7 @@ class Network(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A line taken apart; of one that the server refuses, as far as that goes.
+    """A line taken apart; for a line that the server refuses, as far as it can be read.
 
     ``address`` is None on the socket. It is a word (``ADDRESS_WORDS``), or stands for a ``network`` or a ``host``;
     without any of them its mask is missing or wrong. ``method_at``: the index of the method's field. ``is_sound``:

@@ -125,7 +125,7 @@ def _dn_without_map(site: Site, position: int) -> str:
 def _no_dn(site: Site, position: int) -> str:
     name = site.rule(position).options.get("map")
     same = (one for one in site.order.rules if _compares_dn(one) and one.options.get("map") == name)
-    if not name or next(same, None) is not site.rule(position):  # told once for each map
+    if not name or next(same, None) is not site.rule(position):  # reported once for each map
         return ""
     return "; ".join(
         f"{file} line {line.number}: {line.fields[1][0].text!r} is compared with a DN and can be none"
@@ -159,7 +159,7 @@ def _without_tls(site: Site, position: int) -> str:
 def _without_certificate(site: Site, position: int) -> str:
     rule = site.rule(position)
     if rule.method == "reject" or rule.clientcert or site.order.is_open(position, PLAIN):
-        return ""  # who comes without TLS has no certificate either: that is told already
+        return ""  # without TLS there is no certificate either: that is reported already
     if not site.order.is_open(position, TLS):
         return ""
     return f"it lets {_users(rule)} into {_databases(rule)} without a certificate, {_proof(rule)}"

@@ -32,7 +32,7 @@ def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool 
 
 
 def refuse_unknown_maps(text: str, ident: str, major: int, source: str) -> None:
-    """Refuse rules that name a map which ``ident``, the text of pg_ident.conf as it is to be, does not have."""
+    """Refuse rules that name a map which ``ident``, the future text of pg_ident.conf, does not have."""
     mappings = lexer.read(ident, major)
     maps = {line.fields[0][0].text for line in mappings if line.fields}
     if any(lexer.is_directive(line, major) for line in mappings):  # to other files, which may have it

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba
 
 _RULE_KEYS = ("type", "database", "user", "address", "method")
 _IDENT_KEYS = ("map", "system_user", "database_user")
-_VERSIONS = (lexer.NEWEST, 18)  # of which one has to take a line: the newest has no method radius any more
+_VERSIONS = (lexer.NEWEST, 18)  # one of them must accept a line: the newest no longer has method radius
 
 
 def rule_line(rule: object, option: str = "rule") -> str:

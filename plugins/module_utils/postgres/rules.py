@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server holds against pg_hba.conf and pg_ident.conf as they are on disk, whether it has loaded them or not."""
+"""What a server refuses in pg_hba.conf and pg_ident.conf as they are on disk, whether it has loaded them or not."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Fault(NamedTuple):
 
 
 def faults(rows: Iterable[Mapping[str, Any]], major: int) -> list[Fault]:
-    """Return what the server holds against its rules on disk, by the rows that it tells of: ``state.bad_lines``.
+    """Return what the server refuses in its rules on disk, from the rows that it reports: ``state.bad_lines``.
 
-    Versions before 15 cannot tell of pg_ident.conf.
+    Versions before 15 do not report on pg_ident.conf.
     """
     found = list(rows)
     texts = {path: _lines(path, major) for path in sorted({row["file"] for row in found})}

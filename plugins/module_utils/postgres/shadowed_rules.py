@@ -31,7 +31,7 @@ _REGEX_SINCE = 16
 
 
 class Origin(NamedTuple):
-    """Where clients come from: a network and, where a rule has one, the name or word that they have to fit, too."""
+    """Where clients come from: a network and, where a rule has one, the name or word that they must match, too."""
 
     network: Network
     name: Token | None = None
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
 
 class Order:
-    """The rules in their order, which have to be ones that the server takes."""
+    """The rules in their order; the server must accept each of them."""
 
     def __init__(self, rules: Sequence[Rule], major: int) -> None:
         self.rules = rules

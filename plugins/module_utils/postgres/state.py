@@ -11,7 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 
-# What the server holds against the files of its rules and maps as they are on disk, loaded or not. A line for which it
+# What the server refuses in the files of its rules and maps as they are on disk, loaded or not. A line for which it
 # loads nothing of the file is one that it could make nothing of: all columns are NULL, and for a bad clientcert= or
 # clientname= so is the error. A line with an error and a type is loaded: while ssl is off, every rule of type hostssl
 # has one ("cannot match"). From 16 on each row names its own file. The views fail where the file does not exist.
@@ -60,7 +60,7 @@ _STATE = """
 
 
 def _by_version(query: str) -> str:
-    """Return a script for psql: the query with what the server's version can tell of ``BAD_LINES``."""
+    """Return a script for psql: the query with what the server's version can report for ``BAD_LINES``."""
     with_maps, without = (query.replace("BAD_LINES", lines) for lines in (f"{_RULES}, {_MAPS}", _RULES))
     return _BY_VERSION.format(with_maps=with_maps, without=without)
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which role a name of the outside may become: pg_ident.conf, and how a name in a rule matches one of a connection.
 
-It follows check_usermap, check_role and is_member of PostgreSQL's hba.c. True, False, or None: it cannot be told.
+It follows check_usermap, check_role and is_member of PostgreSQL's hba.c. True, False, or None for unknown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REGEX_EVERYWHERE = 16  # from this version on; before only the system user of a
 
 
 class Facts(NamedTuple):
-    """What the server knows and its files do not tell.
+    """What the server knows and its files do not show.
 
     ``groups``: for each role that exists the roles that it is a member of, itself included (None for a role: not
     known; None for all: nobody was asked). ``networks``: the host's own addresses as ADDRESS/BITS. ``host_names``: the
@@ -92,7 +92,7 @@ def matches_name(token: Token, name: str, facts: Facts) -> bool | None:
 def permits(maps: Sequence[Line], name: str, role: str, system_user: str, facts: Facts) -> bool | None:
     """Return whether ``system_user`` (an OS user, the CN or DN of a certificate) may be a role through a map.
 
-    ``maps`` are the lines of pg_ident.conf. Without the name of a map both have to be the same.
+    ``maps`` are the lines of pg_ident.conf. Without the name of a map both must be the same.
     """
     if not name:
         return role == system_user

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hosts answered, reduced to what a report needs, each value of the form that it has to have.
+"""What hosts answered, reduced to what a report needs, each value in the form that it must have.
 
 A host that was taken over may answer anything. What does not have the form makes its answer one that does not count,
 and leaves those of the others alone.

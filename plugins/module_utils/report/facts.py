@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as data: what was learned in this run, and of whom nothing was learned, what was known before."""
+"""The report as data: what this run learned, and what was known before about hosts that it learned nothing about."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who was seen in plaintext over many looks: one look tells little, as sessions come and go."""
+"""Who was seen in plaintext over many looks: one look shows little, as sessions come and go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 
 KEPT = 180 * 86400  # seconds for which somebody is remembered who was not seen again
-MOST = 500  # whom a server's history names; who was seen longest ago goes first
+MOST = 500  # clients that a server's history names; the one seen longest ago is dropped first
 _NAMED = ("role", "database", "address", "application")
 
 

@@ -18,9 +18,9 @@ def printable(value: object) -> str:
 
 
 def session_lines(results: Mapping[str, Mapping[str, Any]], findings: Sequence[str] = OLD) -> list[str]:
-    """Return an aligned line for each session that one of the ``findings`` was told of, and a last one that counts.
+    """Return an aligned line for each session with one of the ``findings``, and a last one that counts.
 
-    ``results`` are those of module session_info by server; one without sessions is told as such.
+    ``results`` are those of module session_info by server; one without sessions has a line, too.
     """
     rows = [row for server, result in results.items() for row in _rows(server, result, findings)]
     asked = [server for server, result in results.items() if "sessions" in result]

@@ -166,7 +166,7 @@ class Client:
         """Return what the server says of a connection that stands, or of one for replication what libpq says."""
         deadline = self.clock.now + self.seconds
         query = _REPLICATION_COMMAND if is_replication else verdicts.QUERY.encode()
-        is_sound = self.functions.PQsendQuery(connection, query)  # too short to have to wait
+        is_sound = self.functions.PQsendQuery(connection, query)  # too short to wait
         while is_sound and self.functions.PQisBusy(connection):
             in_time = yield Wait(self.functions.PQsocket(connection), select.POLLIN, deadline)
             if not in_time:

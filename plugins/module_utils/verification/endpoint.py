@@ -19,7 +19,7 @@ _LONGEST_WAIT = 3600  # seconds
 
 
 class Wanted(NamedTuple):
-    """What an endpoint has to show: names in the leaf, a chain to one of ``roots`` (PEM), days before its end."""
+    """What an endpoint must show: names in the leaf, a chain to one of ``roots`` (PEM), days before its end."""
 
     names: Sequence[str] = ()
     roots: str = ""
@@ -69,7 +69,7 @@ def describe(certificate: Certificate, now: int) -> dict[str, Any]:
 
 
 def covers(found: Sequence[names.Name], wanted: names.Name) -> bool:
-    """Tell whether a certificate's names cover a name; a wildcard stands for exactly one label."""
+    """Return whether a certificate's names cover a name; a wildcard stands for exactly one label."""
     _label, _dot, parent = wanted.value.partition(".")
     return wanted in found or (wanted.kind == "dns" and names.Name("dns", f"*.{parent}") in found)
 

@@ -28,7 +28,7 @@ class Known(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The server that answered ('': nobody can tell), what there is to say of that, and why it is the wrong one."""
+    """The server that answered ('': unknown), a note on that, and why it is the wrong one."""
 
     server: str = ""
     note: str = ""

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How libpq is to be called for an expectation: with whose files, and with which parameters."""
+"""How libpq is called for an expectation: with whose files, and with which parameters."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def prepare(one: Expectation, account: processes.Account, stranger: untrusted_ca
             presented = _presented(one, own)
     except TlsError as error:
         return Verdict(verdicts.DEVIATION, f"was not tried: {error.message}")
-    # What the service of a role says of addresses has to stand
+    # What the service of a role says about addresses must stay
     resolved = "" if one.hostaddr or one.files == "service" else one.host
     shown_by_server = None if one.replication else presented  # such a connection cannot ask for pg_stat_ssl
     return Prepared(attempts.Job(account, _parameters(one, own, stranger), resolved), shown_by_server)
@@ -130,7 +130,7 @@ def _parameters(one: Expectation, own: Files, stranger: untrusted_ca.Foreign | N
 
 
 def _changes(one: Expectation, stranger: untrusted_ca.Foreign | None) -> dict[str, str]:
-    """Return the parameters that make a connection one that has to be refused."""
+    """Return the parameters that make a connection that must be refused."""
     if not one.kind:
         return {}
     values = {"absent": ABSENT}

@@ -63,7 +63,7 @@ def sentence(check: Mapping[str, Any]) -> str:
 def causes(checks: Iterable[Mapping[str, Any]], origins: Mapping[tuple[str, str], str] | None = None) -> list[str]:
     """Return a sentence for each cause of faults, and not for what follows from it: a server that is down is one.
 
-    ``origins`` are the variables that the names of servers come from, see ``matrix.origins``.
+    ``origins`` are the variables that the names of servers come from, see ``fleet.origins``.
     """
     faults = [one for one in checks if is_fault(one)]
     broken = {one["server"] for one in faults if one["status"] == verdicts.DEVIATION}

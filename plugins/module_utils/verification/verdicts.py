@@ -50,7 +50,7 @@ class Attempt(NamedTuple):
 class Verdict(NamedTuple):
     """``status`` is ok, prompt, deviation, unproven or skipped; ``reason`` says why in words.
 
-    ``answered_by`` is the server that has shown its own certificate, '' if none can be told; ``note`` says more of it.
+    ``answered_by`` is the server that has shown its own certificate, '' if unknown; ``note`` says more about it.
     """
 
     status: str
@@ -74,7 +74,7 @@ def read_session(fields: Sequence[str]) -> Session | None:
 
 
 def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq: int, answer: Answer) -> Verdict:
-    """Judge a connection that has to work, with TLS and the right client certificate (None: with none).
+    """Judge a connection that must work, with TLS and the right client certificate (None: with none).
 
     ``libpq`` is its major version: before 15 it does not compare addresses with a certificate. ``answer`` says which
     server it was.
@@ -111,7 +111,7 @@ def with_demand(verdict: Verdict, message: str, *, is_demanded: bool) -> Verdict
 
 
 def of_refused(attempt: Attempt, kind: str, answer: Answer = _NOBODY) -> Verdict:
-    """Judge a connection that has to be refused, for one of the reasons of ``kind``, by the server of ``answer``."""
+    """Judge a connection that must be refused, for one of the reasons of ``kind``, by the server of ``answer``."""
     if attempt.session is not None:
         return Verdict(DEVIATION, f"was accepted ({described(attempt.session)})")
     meaning = refusal_messages.meaning(kind, attempt.message)

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a chain on disk has to be so that the strictest client gets in with it: a pure decision.
+"""What a chain on disk must be so that the strictest client gets in with it: a pure decision.
 
 pgjdbc shows its certificate only if the server names the issuer of the last certificate in the file. So each one in a
 chain, and the last one above all, has to be on a way to a root that is trusted now.
@@ -20,7 +20,7 @@ def fitting(
     """Return a chain (leaf first) without what leads to no trusted root, from issued to issuer.
 
     ``between`` is what the authority gives out with certificates at present, ``roots`` are those that are trusted;
-    ``now`` is in Unix seconds. A chain that leads to none of them stays as it is: its leaf has to be issued again.
+    ``now`` is in Unix seconds. A chain that leads to none of them stays as it is: its leaf must be issued again.
     """
     given_out = {one.der for one in between}
     usable = {one.der: one for one in chain[1:] if one.der in given_out and one.not_before <= now < one.not_after}

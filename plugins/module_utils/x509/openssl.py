@@ -33,7 +33,7 @@ def new_key(key_type: str, user: Account | None = None) -> str:
 def new_request(key_path: str, user: Account | None = None) -> str:
     """Return a certificate request (PEM) signed with the private key at ``key_path``. Raises TlsError.
 
-    ``user`` is who reads the key; None is whoever this process is.
+    ``user`` is who reads the key; None is this process's own user.
     """
     return _openssl(
         ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path, *_NO_PASSPHRASE],
@@ -59,7 +59,7 @@ def throw_away(key_type: str, user: Account | None = None) -> str:
 
 
 def objections(option: str, value: str, user: Account | None = None) -> str:
-    """Return what OpenSSL holds against the value of one of its options for TLS, such as -groups; '' for nothing.
+    """Return why OpenSSL refuses the value of one of its options for TLS, such as -groups; '' for nothing.
 
     No connection is made: there is no socket of that name.
     """

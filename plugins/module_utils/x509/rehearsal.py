@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A TLS handshake in memory, with the files of a generation that nothing uses yet.
 
-Whatever OpenSSL would hold against key, certificate, chain, names, dates or purpose is found here, before a server or
+Whatever OpenSSL would refuse about key, certificate, chain, names, dates or purpose is found here, before a server or
 a client depends on it.
 """
 
@@ -62,7 +62,7 @@ def _trust(context: ssl.SSLContext, pem: str, source: str) -> None:
 
 
 def check_revocations(context: ssl.SSLContext, lists: str, source: str) -> None:
-    """Let a context hold every certificate of a chain against lists of revoked ones (PEM), as PostgreSQL and libpq do.
+    """Have a context check every certificate of a chain with lists of revoked ones (PEM), as PostgreSQL and libpq do.
 
     Raises TlsError when OpenSSL cannot read them.
     """

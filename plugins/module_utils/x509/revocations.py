@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of revoked certificates: who made one, until when it is good, and whom it revokes. No signature is verified.
+"""Lists of revoked certificates: who made one, until when it is valid, and what it revokes. No signature is verified.
 
-Who checks one of a chain's certificates against a list wants a list of every authority in that chain, and none that has
-ended: a list that lacks, or that is stale, keeps everybody out.
+A program that checks the certificates of a chain with lists needs a current list from every authority in that chain: a
+missing or stale list keeps everybody out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a generation has to be so that a roll-back may lead to it: nobody who gets in now may be shut out by it."""
+"""What a generation must be for a roll-back to it: nobody who gets in now may be shut out by it."""
 
 from __future__ import annotations
 
