@@ -82,7 +82,7 @@ NOT_PEM = {
     "half a root": (TRUNCATED, "expected PEM certificates, found"),
     "a root and a half": (ROOT_PEM + TRUNCATED, "expected PEM certificates, found"),
     "a damaged root": (DAMAGED, "damaged .*Copy it again"),
-    "a leaf": (SAMPLE_LEAF, "expected certificates of authorities, .*found one of 'app', a leaf. Take it out"),
+    "a leaf": (SAMPLE_LEAF, "expected certificates of authorities, .*found one of 'app', a leaf. Remove it"),
     "10 MB": (HUGE, "expected PEM certificates, found 10"),
     "not ASCII": (ROOT_PEM.replace("M", "\u041c"), "expected PEM certificates, found"),
     "a NUL": ("\0", "expected PEM certificates, found"),
@@ -439,7 +439,7 @@ OPTIONS = [
         "lifetime: 999999999y is longer than the issuer's",
     ),
     Bad("no life", "certificate", {"lifetime": "0d"}, "lifetime: '0d' is not a duration"),
-    Bad("an id twice", "certificate", {"requests": [{"id": "a"}, {"id": "a"}]}, "the id 'a' is there twice"),
+    Bad("an id twice", "certificate", {"requests": [{"id": "a"}, {"id": "a"}]}, "the id 'a' appears twice"),
     Bad(
         "an id with a line break",
         "certificate",

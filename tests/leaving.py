@@ -88,8 +88,8 @@ def _found_a_private_key(fleet: Any) -> None:
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=text))
 
 
-@PROVOKED_BY_LEAVING.of("a leaf. Take it out")
-def _a_leaf_take_it_out(fleet: Any) -> None:
+@PROVOKED_BY_LEAVING.of("a leaf. Remove it")
+def _a_leaf_remove_it(fleet: Any) -> None:
     leaf = clients.sign(AUTHORITIES["client"].issuing_key.public_key(), "app")
     fleet.hear(lambda: fleet.server.converge(extra_trusted_clients=leaf))
 

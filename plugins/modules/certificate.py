@@ -148,7 +148,7 @@ refused:
   returned: success
   type: dict
   sample:
-    db2: "requests[db2].csr: the signature of the request is wrong; whoever sent it may not have the key."
+    db2: "requests[db2].csr: the signature of the request is wrong. Its sender may not have the key."
 not_after:
   description: When the certificates end, in UTC. Empty if none was requested, or all were refused.
   returned: success

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 ROUNDS = 20 if IS_THOROUGH else 4
 SERVER_NAMES = ["localhost", "127.0.0.1"]
-HELD = r"another run holds the lock of this directory for over \d+ s: process {} \(.+\)\. Wait for that run to end"
+HELD = r"another run has held the lock of this directory for over \d+ s: process {} \(.+\)\. Wait for that run to end"
 
 
 class Authorities:

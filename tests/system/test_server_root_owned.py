@@ -216,10 +216,10 @@ def _saying(found: transaction.state.ServerState, path: Path) -> transaction.sta
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda place: place.chmod(0o775), "is no directory that root alone can write"),
-        (lambda place: os.chown(place, 65534, -1), "is no directory that root alone can write"),
-        (lambda place: os.chown(place / "postgresql.conf", 0, 0), "it is no file of root that group"),
-        (lambda place: (place / "postgresql.conf").chmod(0o660), "it is no file of root that group"),
+        (lambda place: place.chmod(0o775), "is not a directory that only root can write to"),
+        (lambda place: os.chown(place, 65534, -1), "is not a directory that only root can write to"),
+        (lambda place: os.chown(place / "postgresql.conf", 0, 0), "it is not a file of root that group"),
+        (lambda place: (place / "postgresql.conf").chmod(0o660), "it is not a file of root that group"),
     ],
 )
 def test_files_that_not_root_alone_can_change_are_refused_with_the_reason(
@@ -245,7 +245,7 @@ def test_a_forged_path_that_makes_a_detour_is_refused(hardened: Server, form: st
     if "\0" in form:  # no journal of ours: the server is whole without it
         assert "journal" in hardened.converge().changes[0]
     else:
-        with pytest.raises(TlsError, match="found no file that is changed as root"):
+        with pytest.raises(TlsError, match="expected a file that only root can change"):
             hardened.converge()
     assert everything(folder(hardened)) == before
 

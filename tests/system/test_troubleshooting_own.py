@@ -105,8 +105,8 @@ def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
     check(fleet, QUOTES_OF_OURS[title], major)
 
 
-@PROVOKED_OF_OURS.of("another run holds the lock of this directory")
-def _another_run_holds_the_lock_of_this_directory(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("another run has held the lock of this directory")
+def _another_run_has_held_the_lock_of_this_directory(fleet: Fleet) -> None:
     ticks = itertools.count(0, 30)
     clock = types.SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _seconds: None)
     fleet.patch.setattr(files, "time", clock)
@@ -376,8 +376,8 @@ def _has_no_certificate_in_the_ledger(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(wish._replace(change=change), TODAY, is_dry=False))
 
 
-@PROVOKED_OF_OURS.of("has expired on")
-def _has_expired_on(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("expired on")
+def _expired_on(fleet: Fleet) -> None:
     wish = keeping.Wish(str(fleet.folder / "postgres-ca"), "P-256", None)
     keeping.keep(wish, TODAY, is_dry=False)
     fleet.hear(lambda: keeping.keep(wish, TODAY + profiles.ROOT_LIFE, is_dry=False))
@@ -395,8 +395,8 @@ def _so_there_is_nothing_to_revoke(fleet: Fleet) -> None:
     fleet.hear(lambda: keeping.keep(wish, TODAY, is_dry=False))
 
 
-@PROVOKED_OF_OURS.of("whoever has the key would be let in again")
-def _whoever_has_the_key_would_be_let_in_again(fleet: Fleet) -> None:
+@PROVOKED_OF_OURS.of("so revoked certificates would be accepted again")
+def _so_revoked_certificates_would_be_accepted_again(fleet: Fleet) -> None:
     directory = fleet.folder / "postgres-ca"
 
     def keep(*revoked: dict[str, str]) -> keeping.KeepingResult:

@@ -83,16 +83,16 @@ def refuse_unproven(
         seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
         renew = (
-            f" Seen with another certificate, as after a renewal that did not get that far: {', '.join(others)}; renew "
-            f"there, with {option('server.renew')} or {option('client.renew')}: true."
+            f" Seen with another certificate, as after an interrupted renewal: {', '.join(others)}. Renew there, with "
+            f"{option('server.renew')} or {option('client.renew')}: true."
         )
         raise TlsError(
-            f"phase: {phase} is not safe yet: {in_words(missing)} in use as far as the ledger knows, but not seen in "
-            "this run with that certificate.",
+            f"phase: {phase} is not safe yet: {in_words(missing)} in use according to the ledger, but not seen in this "
+            "run with that certificate. Nothing was changed.",
             remedy=(
-                "Put the host into the inventory and rerun. Or, if it is to stay outside, name it in "
-                f"{option('outside_holders')}. Or revoke what is no longer in use, or wait until it ends."
-                f"{renew if others else ''} Nothing was changed."
+                "Add the host to the inventory and rerun. If it must stay outside, name it in "
+                f"{option('outside_holders')}. If the certificate is no longer in use, revoke it, or wait until it "
+                f"expires.{renew if others else ''}"
             ),
             code="certificates_unproven",
             unproven=[one.as_result() for one in missing],
@@ -113,11 +113,11 @@ def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> No
     old = [one for one in found if one.authority == name and one.issuer not in issuers]
     if old:
         raise TlsError(
-            f"phase: retire is not safe yet: {in_words(old)} from below the root that is to be retired, and would be "
-            "refused everywhere.",
+            f"phase: retire is not safe yet: {in_words(old)} from below the root to retire, and would be refused "
+            "everywhere. Nothing was changed.",
             remedy=(
-                "Run site.yml, which issues new ones. For hosts outside the inventory sign new ones "
-                "with module pgops.tls.certificate, and install them there. Nothing was changed."
+                "Run site.yml, which issues new certificates. For hosts outside the inventory, sign new ones with "
+                "module pgops.tls.certificate and install them there."
             ),
             code="certificates_below_old_root",
             unproven=[one.as_result() for one in old],

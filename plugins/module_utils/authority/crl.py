@@ -182,12 +182,12 @@ def _is_due(found: RevocationList, lines: Iterable[Mapping[str, Any]], now: int)
 def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now: int) -> RevocationList:
     """Return a list that is due, but whose CA has its key elsewhere. Raises TlsError for one that has to be made."""
     path, name = issuer.paths[0], issuer.certificate.common_name
-    remedy = f"Put {issuer.key_path} back, run site.yml once, then take it away again."
+    remedy = f"Put {issuer.key_path} back, run site.yml once, then remove it again."
     if found is None or not found.this_update <= now:
         raise TlsError(
-            f"{path}: there is no list of revoked certificates of {name!r} that could be used, and its key is not "
-            "here to make one. Without it, whoever checks lists would refuse every certificate.",
-            remedy=f"{remedy} Nothing was changed.",
+            f"{path}: there is no usable list of revoked certificates of {name!r}, and its key is not here to sign "
+            "one. Hosts that check lists would refuse every certificate. Nothing was changed.",
+            remedy=remedy,
             code="revocation_list_missing",
         )
     left = found.next_update - now
@@ -195,13 +195,13 @@ def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now:
         raise TlsError(
             f"{path}: the list of revoked certificates of {name!r} ends in {durations.in_words(left)}, on "
             f"{clock.instant(found.next_update)}. From then on every certificate would be refused. Its key is not here "
-            "to make a new one.",
-            remedy=f"{remedy} Nothing was changed.",
+            "to sign a new list. Nothing was changed.",
+            remedy=remedy,
             code="revocation_list_expiring",
         )
     done.warnings.append(
         f"{path}: the list of revoked certificates of {name!r} ends on {clock.instant(found.next_update)}, and its key "
-        f"is not here to make a new one. From {clock.instant(found.next_update - REFUSED_AT)} on runs fail. {remedy}"
+        f"is not here to sign a new one. Runs fail from {clock.instant(found.next_update - REFUSED_AT)} on. {remedy}"
     )
     return found
 

@@ -32,8 +32,8 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     what = f"{barrier.in_words(broken)} in use" if broken else "no certificate is in use"
     unknown = f"{shown(confirmed)} is no root of the {found.name} CA. " if confirmed else ""
     consequence = (
-        f"drop: {unknown}To drop the {found.name} root {root.common_name!r} breaks what is below it at once, until "
-        f"each host has been reached by a run: {what}. Nothing was changed."
+        f"drop: {unknown}Dropping the {found.name} root {root.common_name!r} breaks what is below it at once, until a "
+        f"run has reached each host: {what}. Nothing was changed."
     )
     raise TlsError(
         consequence,

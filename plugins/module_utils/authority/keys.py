@@ -50,9 +50,9 @@ def check_encryption(passphrase: str | None) -> None:
     _openssl()
     if "\n" in passphrase or "\0" in passphrase or len(_bytes(passphrase)) > _LONGEST:
         raise TlsError(
-            f"{option('passphrase')}: expected one line of at most {_LONGEST} bytes without a NUL, found another text, "
-            "with which no key can be encrypted. Nothing was changed.",
-            remedy="Choose such a passphrase. If there are keys with this one, encrypt them with the new one first.",
+            f"{option('passphrase')}: expected one line of at most {_LONGEST} bytes without a NUL, found another text. "
+            "openssl cannot encrypt keys with it. Nothing was changed.",
+            remedy="Choose another passphrase. If keys already have this one, encrypt them with the new one first.",
             code="passphrase_unusable",
         )
 

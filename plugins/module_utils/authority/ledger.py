@@ -131,9 +131,9 @@ def check_writable(directory: str) -> None:
     target = path if os.path.lexists(path) else directory
     if os.path.islink(path) or not os.access(target, os.W_OK):
         raise TlsError(
-            f"{target}: expected a place that user id {os.geteuid()} can write to, for the ledger of issued "
-            "certificates, found none.",
-            remedy="Correct its owner and mode; nothing was issued.",
+            f"{target}: expected a place that user id {os.geteuid()} can write the ledger of issued certificates to, "
+            "found another. Nothing was issued.",
+            remedy="Correct its owner and mode.",
             code="ledger_not_writable",
         )
 

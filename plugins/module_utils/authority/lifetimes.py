@@ -33,7 +33,7 @@ def check_time(found: Lineage, now: int) -> None:
                 else renewing.remedy(found)
             )
             raise TlsError(
-                f"The {found.name} CA {certificate.common_name!r} has expired on "
+                f"The {found.name} CA {certificate.common_name!r} expired on "
                 f"{clock.instant(certificate.not_after)}, and all certificates below it with it.",
                 remedy=remedy,
                 code="authority_expired",

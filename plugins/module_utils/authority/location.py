@@ -49,9 +49,9 @@ def _ownership(directory: str) -> str:
     if owner == os.geteuid():
         return ""
     return (
-        f"It belongs to user id {owner}. On the controller the authorities have to belong to the user that runs "
-        "Ansible; ansible_become does not count there. Run Ansible as that user, or change the owner of this directory "
-        "and of all that is in it."
+        f"It belongs to user id {owner}. On the controller, the authorities must belong to the user that runs "
+        "Ansible, because ansible_become has no effect there. Run Ansible as that user, or change the owner of this "
+        "directory and of everything in it."
     )
 
 
@@ -60,7 +60,7 @@ def check_path(directory: str) -> None:
     if not os.path.isabs(directory) or not directory.isprintable():
         raise TlsError(
             f"{option('directory')}: expected an absolute path, found {shown(directory)}.",
-            remedy="Write it from / on.",
+            remedy="Begin it with /.",
             code="path_not_absolute",
         )
     if os.path.lexists(directory) and not os.path.isdir(directory):
@@ -75,7 +75,8 @@ def check_writable(directory: str) -> None:
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
         raise TlsError(
-            f"{directory}: expected a directory that user id {os.geteuid()} can write to, found another.",
-            remedy="Correct its owner and mode, or choose another directory; nothing was changed.",
+            f"{directory}: expected a directory that user id {os.geteuid()} can write to, found another. "
+            "Nothing was changed.",
+            remedy="Correct its owner and mode, or choose another directory.",
             code="directory_not_writable",
         )

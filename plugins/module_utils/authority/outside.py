@@ -52,7 +52,7 @@ def coming() -> str:
     """Return what is said early, since the answer may take days to find out."""
     return (
         "Phase retire is going to ask who trusts the old roots outside this inventory, where no run sees it: poolers, "
-        f"partners, exported bundles. Find out now. Where there is nobody, set {option('outside_trust')}: none."
+        f"partners, exported bundles. Find out now. If there is nobody, set {option('outside_trust')}: none."
     )
 
 
@@ -108,7 +108,7 @@ def counting(holders: Iterable[Holder], now: int) -> tuple[list[Holder], list[st
         else:
             warnings.append(
                 f"{option('outside_holders')}[{number}]: {one.id} ({one.authority}) counted until {one.until} and "
-                f"no longer does. Ask {one.by} about it, then set a later date or take the entry out."
+                f"no longer does. Ask {one.by} about it, then set a later date or remove the entry."
             )
     return kept, warnings
 
@@ -123,7 +123,7 @@ def refuse_unknown(holders: Iterable[Holder], known: Iterable[tuple[str, str]]) 
             meant = f"Did you mean {' or '.join(named)}? " if named else ""
             raise TlsError(
                 f"{option('outside_holders')}: {holder.id} ({holder.authority}) has no certificate in ledger.jsonl.",
-                remedy=f"{meant}Correct the entry or take it out. Nothing was changed.",
+                remedy=f"{meant}Correct or remove the entry. Nothing was changed.",
                 code="outside_holder_unknown",
             )
 
@@ -143,7 +143,7 @@ def refuse_unanswered(
     questions = " ".join(_question(one) for one in open_ones)
     known = _known(unseen, {one.key: one for one in holders})
     trust, digits = option("outside_trust"), ",".join(min(_names(one), key=len) for one in due)
-    remedy = "" if known else f" Where there is nobody: {trust}: none."
+    remedy = "" if known else f" If there is nobody, rerun with {trust}: none."
     raise TlsError(
         f"phase: retire needs an answer. {_wrong(given, len(open_ones) == len(due))}{questions}{known}",
         remedy=f"Give each of them the new root, then rerun with {trust}: {digits}.{remedy} Nothing was changed.",
@@ -155,7 +155,7 @@ def _wrong(given: Sequence[str], is_unanswered: bool) -> str:
     """Return what is wrong with an answer that is no use; '' when there is none, or it answers for one authority."""
     trust = option("outside_trust")
     if given == [NONE]:
-        return f"{trust}: none is wrong, because somebody is known. "
+        return f"{trust}: none is wrong, because holders outside are known. "
     return f"{trust}: {shown(','.join(given))} names no new root. " if given and is_unanswered else ""
 
 

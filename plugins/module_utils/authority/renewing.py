@@ -77,7 +77,7 @@ def remedy(found: Lineage) -> str:
     """Return what to do when an issuing CA has too little left."""
     if found.current.issuing.not_after >= found.current.root.not_after:
         return "Replace the root: ansible-playbook pgops.tls.rotate_ca."
-    return f"Put the key of its root to {store.root_key_path(found.current)}, and run site.yml, which makes a new one."
+    return f"Copy the key of its root to {store.root_key_path(found.current)} and run site.yml, which makes a new one."
 
 
 def _renew(found: Lineage, key: keys.AuthorityKey, place: AuthorityOptions, now: int) -> Step:
@@ -135,8 +135,8 @@ def _root_ends(found: Lineage, now: int) -> str:
 def _key_wanted(found: Lineage, lifetime: int, why: str) -> str:
     one = found.current.issuing
     return (
-        f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and is to be replaced now, "
-        f"for which the key of its root is needed in {store.root_key_path(found.current)}: {why}. Put it there before "
-        f"{clock.instant(one.not_after - lifetime)}, from when on certificates would end with their issuer, run again, "
-        "and take it away."
+        f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and must be replaced now. "
+        f"That needs the key of its root in {store.root_key_path(found.current)}: {why}. Put it there before "
+        f"{clock.instant(one.not_after - lifetime)}, rerun, and remove it again. From that date on, certificates would "
+        "end with their issuer."
     )

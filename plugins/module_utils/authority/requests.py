@@ -59,7 +59,7 @@ def parse_all(
         identity = _identity(item)
         if identity in found or identity in refused:
             raise TlsError(
-                f"requests: the id {identity!r} is there twice, expected each id once. "
+                f"requests: the id {identity!r} appears twice, expected each id once. "
                 "The certificates are returned by their ids.",
                 code="request_id_duplicate",
             )
@@ -123,8 +123,8 @@ def _client(item: Mapping[str, Any], option: str) -> Holder:
     size = len(role.encode("utf-8", "surrogatepass"))
     if not role or size > LONGEST_ROLE:
         raise TlsError(
-            f"{option}.role: found a role name of {size} bytes, expected 1 to {LONGEST_ROLE}: PostgreSQL has no "
-            "longer ones and a certificate's common name cannot hold them.",
+            f"{option}.role: found a role name of {size} bytes, expected 1 to {LONGEST_ROLE}. Neither "
+            "PostgreSQL nor a certificate's common name can hold a longer one.",
             code="role_name_invalid",
         )
     if _control_character(role):
@@ -155,7 +155,7 @@ def leaf_key(csr: str, option: str) -> PublicKey:
         ) from None
     if not is_proven:
         raise TlsError(
-            f"{option}: the signature of the request is wrong; whoever sent it may not have the key.",
+            f"{option}: the signature of the request is wrong. Its sender may not have the key.",
             code="request_signature_wrong",
         )
     _refuse_weak_key(key, option)

@@ -106,7 +106,7 @@ def _issued(
 
 def _of_ended(entry: Entry, lines: Sequence[Mapping[str, Any]], option: str) -> str:
     end = max(str(line["not_after"]) for line in lines)
-    return f"{option}: {entry.in_words()}: its last certificate has ended on {end}. Take this entry out."
+    return f"{option}: {entry.in_words()}: its last certificate expired on {end}. Remove this entry."
 
 
 def _unknown(entry: Entry, now: int) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def _in_no_ledger(entry: Entry, option: str) -> str:
     )
     return (
         f"{option}: {entry.in_words()}: no certificate of it is in {ledger.FILE}, so there is nothing to revoke. Is it "
-        f"misspelt?{lost} Nothing was changed."
+        f"misspelled?{lost} Nothing was changed."
     )
 
 
@@ -154,7 +154,7 @@ def read(directory: str) -> list[dict[str, Any]] | None:
     except (ValueError, TypeError, KeyError) as error:
         raise TlsError(
             f"{path}: expected one JSON object a line, for each revoked certificate, found something else ({error!r}).",
-            remedy="Restore it from its backup: without it, revoked certificates would be let in again.",
+            remedy="Restore it from its backup: without it, revoked certificates would be accepted again.",
             code="revocation_record_damaged",
         ) from None
     return lines
@@ -175,9 +175,9 @@ def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]],
         more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
         raise TlsError(
             f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))[1]} revokes "
-            f"{', '.join(sorted(lost)[:_TOLD])}{more}: whoever has the key would be let in again.",
+            f"{', '.join(sorted(lost)[:_TOLD])}{more}, so revoked certificates would be accepted again.",
             remedy=(
-                f"Restore the file from its backup, or revoke them once more: {option('revoked')}: "
+                f"Restore the file from its backup, or revoke them again: {option('revoked')}: "
                 f"[{', '.join(entries[:_TOLD])}]. Nothing was changed."
             ),
             code="revocation_record_missing",

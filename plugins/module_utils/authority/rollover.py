@@ -103,9 +103,9 @@ def _without_cross(found: Lineage, *, is_key_there: bool) -> str:
         else f"cannot sign it: its key is not in {store.root_key_path(found.current)}"
     )
     return (
-        f"The old root of the {found.name} CA, {found.current.root.common_name!r}, {why}. The rollover works without; "
-        "but who is not managed here, and trusts only the old root, is refused from the switch on instead of from the "
-        "retirement on."
+        f"The old root of the {found.name} CA, {found.current.root.common_name!r}, {why}. The rollover works "
+        "without its signature. But hosts that are not managed here and trust only the old root refuse new "
+        "certificates from phase switch on, not only from phase retire on."
     )
 
 

@@ -77,7 +77,7 @@ def _warning(lines: Sequence[Mapping[str, Any]]) -> str:
     listed = ", ".join(_in_words(line) for line in lines[:_TOLD])
     more = f" and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
     return (
-        f"{ledger.FILE} did not hold certificates that are in use: {listed}{more}. They go back into it. Was the "
+        f"{ledger.FILE} did not hold certificates that are in use: {listed}{more}. They are added again. Was the "
         "directory of the authorities restored from an older backup? Then certificates of hosts outside this inventory "
         "may be missing, too, and no run sees those. Sign new ones for them before you replace a root."
     )

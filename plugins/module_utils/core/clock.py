@@ -42,6 +42,6 @@ def refuse_skew(now: int, controller_time: float) -> None:
         raise TlsError(
             f"The clock of this host is {abs(apart)} s {side} the controller's. Certificates are backdated by "
             f"{TOLERANCE} s only, so the clocks must not be further apart.",
-            remedy="Synchronise them (NTP) and rerun.",
+            remedy="Synchronize them (NTP) and rerun.",
             code="clock_skew",
         )

@@ -224,7 +224,7 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
         while not _takes_lock(descriptor):
             if time.monotonic() >= deadline:
                 raise TlsError(
-                    f"{directory}: another run holds the lock of this directory for over {patience:.0f} s"
+                    f"{directory}: another run has held the lock of this directory for over {patience:.0f} s"
                     f"{_holder(descriptor)}.",
                     remedy="Wait for that run to end, then rerun.",
                     code="directory_locked",

@@ -53,7 +53,7 @@ class GenerationStore:
         except OSError:
             raise TlsError(
                 f"{self.current_link}: expected a symbolic link to a generation, found another kind of file.",
-                remedy=f"Rename it and put a link to the newest of {self.generations} in its place, generations/NNNN.",
+                remedy=f"Rename it. In its place, make a link generations/NNNN to the newest in {self.generations}.",
                 code="current_link_wrong",
             ) from None
         parent, name = os.path.split(target)

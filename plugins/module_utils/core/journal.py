@@ -63,8 +63,8 @@ class Journal:
     def remedy(self) -> str:
         """Return what a person can do about damage: look, then one command. It removes nothing."""
         return (
-            f"What files held before is in {self.backups}, if that exists; compare them. To continue from the files "
-            f"as they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + ASIDE)}. Then rerun."
+            f"The previous contents of files are in {self.backups}, if it exists. Compare them. To continue with the "
+            f"files as they are, run: mv {shlex.quote(self.path)} {shlex.quote(self.path + ASIDE)}. Then rerun."
         )
 
     def set_aside(self) -> str:
@@ -192,8 +192,8 @@ class Journal:
     def _rooted(self, path: str) -> RootFiles:
         if self.rooted is None:
             raise TlsError(
-                f"{self.path}: it names {path} as a file of root, but there is none in this transaction.",
-                remedy="Look who wrote that, then remove the journal and rerun.",
+                f"{self.path}: it names {path} as a file of root, but this transaction has no such file.",
+                remedy="Find out who wrote that, then remove the journal and rerun.",
                 code="root_file_unexpected",
             )
         return self.rooted

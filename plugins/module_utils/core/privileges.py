@@ -25,8 +25,8 @@ def acting_as(user: Account) -> Iterator[None]:
         return
     if os.geteuid() != 0:
         raise TlsError(
-            f"The files of OS user {user.name!r} can be kept by root or by that user alone, "
-            f"but this runs as user id {os.geteuid()}.",
+            f"Only root and OS user {user.name!r} can manage the files of that user, but this runs as user id "
+            f"{os.geteuid()}.",
             remedy="Use become: true.",
             code="wrong_os_user",
         )

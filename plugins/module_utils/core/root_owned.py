@@ -41,10 +41,10 @@ class RootFiles:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             return str(error)
         if foreign:
-            return f"{foreign} is no directory that root alone can write"
+            return f"{foreign} is not a directory that only root can write to"
         if not stat.S_ISREG(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022 or found.st_gid != self.group:
             return (
-                f"it is no file of root that group {self.group} may read and nobody else may write "
+                f"it is not a file of root that group {self.group} may read and nobody else may write "
                 f"(root:{self.group}, mode 0640)"
             )
         return ""
@@ -58,7 +58,7 @@ class RootFiles:
             kept = self._kept(path)
             if files.read(path) != before:
                 raise TlsError(
-                    f"{path}: somebody changed it while this run was at work.",
+                    f"{path}: somebody changed it during this run.",
                     remedy="Rerun.",
                     code="file_changed_during_run",
                 )
@@ -76,7 +76,7 @@ class RootFiles:
                 raise TlsError(
                     f"{path}: a run that was interrupted had changed this file, and somebody changed it since. What it "
                     f"held before is in {kept[0]}.",
-                    remedy=f"Merge the two by hand, then remove {' and '.join(kept)} and start again.",
+                    remedy=f"Merge the two by hand, then remove {' and '.join(kept)} and rerun.",
                     code="file_changed_since",
                 )
 
@@ -117,8 +117,8 @@ class RootFiles:
         objection = self.objection(path, os.path.basename(path))
         if objection:
             raise TlsError(
-                f"{path}: found no file that is changed as root: {objection}.",
-                remedy="Give it back to root as it was.",
+                f"{path}: expected a file that only root can change: {objection}.",
+                remedy="Restore its owner, group and mode.",
                 code="root_file_unfit",
             )
 

@@ -121,8 +121,8 @@ def refuse_endless_renewal(leaf: Certificate, spec: Spec, now: int) -> None:
     times = (leaf.not_after - now, leaf.not_after - leaf.not_before, spec.renew_before)
     left, life, before = map(durations.in_words, times)
     raise TlsError(
-        f"renew_before: certificates are to be renewed {before} before they end, but the one that "
-        f"just came has {left} left of its life of {life}, so it would be renewed again in every run.",
+        f"renew_before: certificates are renewed {before} before they end, but the new one has {left} left of its "
+        f"life of {life}, so it would be renewed again in every run.",
         remedy=(
             "Choose a renew_before that is shorter than the certificates' lifetime, leave it out (a third of their "
             "life), or have certificates issued for longer."
@@ -146,11 +146,11 @@ def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer,
     raise TlsError(
         f"{path}: this certificate is from {leaf.issuer_common_name!r}, below the root "
         f"{issuing.issuer_common_name!r}; now {offered.issuing[0].common_name!r} would issue, below another root. "
-        "Whoever still trusts the old authorities would be shut out. Nothing was changed on this host.",
+        "Hosts that still trust the old authorities would be shut out. Nothing was changed on this host.",
         remedy=(
             f"Is {option('certificate_authority.directory')} another one than before (another machine, another copy "
-            "of the inventory), or was it lost and made anew? Then name the right one, or restore it from its backup. "
-            f"If the authorities are to be replaced, run with {option('renew')}: true, which issues from the new ones, "
+            "of the inventory), or was it lost and recreated? Then name the right one, or restore it from its backup. "
+            f"To replace the authorities, run with {option('renew')}: true, which issues from the new ones, "
             "servers first: clients keep theirs for as long as no server has followed."
         ),
         code="root_changed",

@@ -92,7 +92,7 @@ def waiting_key(keys: Keys, leaf: Certificate, option: str) -> bytes:
     if openssl.public_key(keys.path, keys.user) != leaf.public_key:
         raise TlsError(
             f"{option}: the certificate was issued for another key than the one that waits in {keys.path}.",
-            remedy="Call the module without certificates again, and have the request signed that it returns.",
+            remedy="Call the module without certificates again, and have the request that it returns signed.",
             code="certificate_for_other_key",
         )
     return key

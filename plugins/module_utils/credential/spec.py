@@ -68,7 +68,7 @@ def authorities(pem: str, option: str) -> list[Certificate]:
         if not one.is_ca:
             raise TlsError(
                 f"{option}: expected certificates of authorities, found one of {one.common_name!r}, a leaf.",
-                remedy="Take it out.",
+                remedy="Remove it.",
                 code="certificate_not_ca",
             )
     return found
@@ -85,7 +85,7 @@ def anchors(pem: str, option: str) -> list[Certificate]:
             raise TlsError(
                 f"{option}: expected certificates of authorities, or self-signed ones, found one of "
                 f"{one.common_name!r}, a leaf.",
-                remedy="Take it out.",
+                remedy="Remove it.",
                 code="certificate_not_ca",
             )
     return found

@@ -323,7 +323,7 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
         task = {"pgops.tls.client": {**common, "identities": who, "issuing": issuing}}
     playbook = [*CA_PLAYBOOK, {"hosts": host, "gather_facts": False, "tasks": [task]}]
     side = "behind" if apart > 0 else "ahead of"
-    message = rf"The clock of this host is 30\d s {side} the controller's\. .* by 300 s only.* Synchronise them"
+    message = rf"The clock of this host is 30\d s {side} the controller's\. .* by 300 s only.* Synchronize them"
     refused(site, message, playbook=playbook)
 
 

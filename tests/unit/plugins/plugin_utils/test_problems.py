@@ -75,5 +75,5 @@ def test_authorities_of_others_have_to_be_such(role: str, option: str) -> None:
     [wrong] = told("old-ca.crt")
     assert wrong.startswith(f"{option}: expected PEM certificates, found 10 characters")
     assert told(root + leaf) == [
-        f"{option}: expected certificates of authorities, or self-signed ones, found one of 'app', a leaf. Take it out."
+        f"{option}: expected certificates of authorities, or self-signed ones, found one of 'app', a leaf. Remove it."
     ]

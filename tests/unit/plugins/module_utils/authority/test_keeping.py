@@ -251,7 +251,7 @@ def test_an_expired_issuing_ca_is_an_error_without_the_key_of_its_root(directory
     for key in directory.rglob("root.key"):
         key.unlink()
     keep(directory, now + FIVE_YEARS - 1)
-    with pytest.raises(TlsError, match=r"issuing CA .* has expired on 2032-01-14T08:00:00Z.*0001/root\.key, and"):
+    with pytest.raises(TlsError, match=r"issuing CA .* expired on 2032-01-14T08:00:00Z.*0001/root\.key and"):
         keep(directory, now + FIVE_YEARS)
 
 
@@ -321,7 +321,7 @@ def test_another_run_is_waited_for(directory: Path, now: int, monkeypatch: pytes
     keep(directory, now)
     original = files.locked
     monkeypatch.setattr(files, "locked", lambda path: original(path, patience=0.0))
-    with files.locked(str(directory)), pytest.raises(TlsError, match="another run holds the lock"):
+    with files.locked(str(directory)), pytest.raises(TlsError, match="another run has held the lock"):
         keep(directory, now)
 
 

@@ -56,7 +56,7 @@ def test_renewals_stay_apart_until_the_authority_has_too_little_left(
         except TlsError as error:
             refusal = error.message
             break
-    assert "less than a third of that. Put the key of its root to " in refusal
+    assert "less than a third of that. Copy the key of its root to " in refusal
     assert 0 < left < LIFE_DAYS / 3
     gaps = [later - earlier for earlier, later in zip(host.renewals, host.renewals[1:])]
     assert min(gaps) >= min(apart, LIFE_DAYS * signing.LEAST_SHARE * due.RENEWED_AT) * DAY

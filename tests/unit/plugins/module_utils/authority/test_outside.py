@@ -108,7 +108,7 @@ def test_retire_is_not_gone_through_without_an_answer_and_the_message_says_which
     assert message.startswith("phase: retire needs an answer. From then on, whatever trusts 'PostgreSQL client root")
     assert f"{old!r} but not 'PostgreSQL client root CA {new}' ({fleet.directory}/client/0002/root.crt)" in message
     assert "client_tls_ca_file of poolers" in message
-    assert f"rerun with outside_trust: {new}. Where there is nobody: outside_trust: none." in message
+    assert f"rerun with outside_trust: {new}. If there is nobody, rerun with outside_trust: none." in message
     assert message.endswith("none. Nothing was changed.")
     for wrong in (old, "yes"):
         with pytest.raises(TlsError, match=f"outside_trust: '{wrong}' names no new root"):

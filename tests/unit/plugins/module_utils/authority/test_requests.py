@@ -93,7 +93,7 @@ def test_a_dry_run_needs_no_csr_and_refuses_a_bad_one() -> None:
 
 def test_an_id_is_there_once(csr: str) -> None:
     for first, second in itertools.product((server(csr), server("garbage")), repeat=2):
-        with pytest.raises(TlsError, match="'db1' is there twice"):
+        with pytest.raises(TlsError, match="'db1' appears twice"):
             requests.parse_all("server", [first, second], is_dry=False)
 
 

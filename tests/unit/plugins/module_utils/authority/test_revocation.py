@@ -129,7 +129,7 @@ def test_the_record_keeps_what_has_ended_as_lists_do(directory: str, now: int) -
     assert [one["serial"] for one in revocation.read(directory) or ()] == ["2b", "3c", "7a"]
     assert later.serials("client") == ["3c", "7a"]
     old = look(directory, now + 10 * DAY, {"serial": "2b"})
-    assert (old.is_new, [one.rpartition(". ")[2] for one in old.warnings]) == (False, ["Take this entry out."])
+    assert (old.is_new, [one.rpartition(". ")[2] for one in old.warnings]) == (False, ["Remove this entry."])
 
 
 def test_what_has_ended_is_recorded_only_where_the_entry_says_that_the_record_lost_it(directory: str, now: int) -> None:
@@ -169,7 +169,7 @@ def test_what_no_certificate_was_ever_issued_for_is_refused(directory: str, now:
 def test_an_entry_whose_certificates_have_ended_is_a_warning(directory: str, now: int) -> None:
     found = look(directory, now, {"role": "old"})
     assert found.warnings == [
-        f"revoked: role: old: its last certificate has ended on {clock.instant(now)}. Take this entry out."
+        f"revoked: role: old: its last certificate expired on {clock.instant(now)}. Remove this entry."
     ]
     assert not found.is_in_use, "nothing was revoked"
 

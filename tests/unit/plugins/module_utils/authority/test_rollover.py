@@ -203,7 +203,7 @@ def test_who_was_seen_with_an_older_certificate_hinders(fleet: Fleet) -> None:
     fleet.in_use = seen
     fleet.issue()
     fleet.in_use["server"] = [{"id": "db1", "serial": "12ab"}]
-    told = r"stage is not safe yet: db1 .* Seen with another .*: db1; renew there, with renew of module server"
+    told = r"stage is not safe yet: db1 .* Seen with another .*: db1. Renew there, with renew of module server"
     with pytest.raises(TlsError, match=told):
         fleet.step("stage")
 

@@ -153,7 +153,7 @@ def test_where_all_requests_are_bad_nothing_changes(directory: Path, now: int, d
 
 
 def test_what_is_wrong_with_all_requests_stops_them_all(directory: Path, now: int, db1: dict[str, Any]) -> None:
-    with pytest.raises(TlsError, match="is there twice"):
+    with pytest.raises(TlsError, match="appears twice"):
         sign(directory, now, db1, {**db1, "csr": "garbage"})
     (directory / "server" / "0001" / "issuing.key").unlink()
     with pytest.raises(TlsError, match=r"issuing\.key: this file of the authority is missing"):
@@ -192,7 +192,7 @@ def test_an_issuer_with_less_than_a_third_of_the_lifetime_left_issues_nothing(
 
 
 def test_an_expired_issuer_issues_nothing(directory: Path, now: int, db1: dict[str, Any]) -> None:
-    with pytest.raises(TlsError, match="has expired"):
+    with pytest.raises(TlsError, match="expired on"):
         sign(directory, now + FIVE_YEARS, db1, lifetime="1m")
 
 

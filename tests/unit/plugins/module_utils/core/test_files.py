@@ -158,7 +158,7 @@ def test_missing_parents_are_made_for_everybody_to_pass(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_directory_keeps_others_out_and_leaves_no_file(tmp_path: Path) -> None:
     with files.locked(str(tmp_path)):
-        with pytest.raises(TlsError, match="another run holds the lock"), files.locked(str(tmp_path), patience=0.0):
+        with pytest.raises(TlsError, match="another run has held the lock"), files.locked(str(tmp_path), patience=0.0):
             pytest.fail("two runs hold the lock")
         assert list(tmp_path.iterdir()) == []
     with files.locked(str(tmp_path), patience=0.0):

@@ -47,7 +47,7 @@ def test_what_is_trusted_in_memory_is_the_same(form: str) -> None:
 
 def test_issuing_cas_are_cas() -> None:
     _found, message = attempt(spec.authorities, SNAKEOIL.pem, "issuing")
-    assert message == "issuing: expected certificates of authorities, found one of 'debian', a leaf. Take it out."
+    assert message == "issuing: expected certificates of authorities, found one of 'debian', a leaf. Remove it."
 
 
 def test_a_leaf_that_somebody_else_has_signed_is_refused() -> None:
