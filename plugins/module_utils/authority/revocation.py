@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which certificates are revoked: what the inventory says, held against the ledger, and the record of it.
+"""Which certificates are revoked: what the inventory says, checked against the ledger, and the record of it.
 
 The record is ``DIRECTORY/revoked.jsonl``, one JSON object for each certificate. What is in it stays revoked, whatever
 the inventory says later, and stays in the lists: no list revokes less than the one before, which hosts rely on. That it
@@ -28,7 +28,7 @@ _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a 
 class Revoked(NamedTuple):
     """What is revoked at present. ``lines`` are of certificates that have not ended, ``ended`` of others.
 
-    ``is_in_use``: whether there are to be lists of revoked certificates; ``is_new``: whether the record has to be
+    ``is_in_use``: whether there must be lists of revoked certificates; ``is_new``: whether the record must be
     written before anything else.
     """
 
@@ -112,7 +112,7 @@ def _of_ended(entry: Entry, lines: Sequence[Mapping[str, Any]], option: str) -> 
 def _unknown(entry: Entry, now: int) -> list[dict[str, Any]]:
     """Return a line for a serial number that the ledger does not know, if the entry says whose it is.
 
-    Nothing tells when such a certificate ends, or which CA of its authority has issued it.
+    It is unknown when such a certificate ends, and which CA of its authority has issued it.
     """
     if not entry.authority:
         return []
@@ -177,7 +177,7 @@ def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]],
             f"{os.path.join(directory, ledger.REVOKED)} is missing, although {next(iter(lost.values()))[1]} revokes "
             f"{', '.join(sorted(lost)[:_TOLD])}{more}, so revoked certificates would be accepted again.",
             remedy=(
-                f"Restore the file from its backup, or revoke them again: {option('revoked')}: "
+                f"Restore the file from its backup, or revoke them once more: {option('revoked')}: "
                 f"[{', '.join(entries[:_TOLD])}]. Nothing was changed."
             ),
             code="revocation_record_missing",
@@ -185,7 +185,7 @@ def refuse_lost(directory: str, listed: Mapping[tuple[str, str], Iterable[int]],
 
 
 def write(directory: str, revoked: Revoked) -> None:
-    """Replace the record by one rename, if it has to change. The caller holds the lock. Raises OSError."""
+    """Replace the record by one rename if it must change. The caller holds the lock. Raises OSError."""
     if not revoked.is_new:
         return
     content = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in revoked.all)
@@ -230,7 +230,7 @@ def _by_key(
 def _add_of_same_key(directory: str, issued: dict[tuple[str, str], list[Mapping[str, Any]]]) -> None:
     """Add what else was issued for the key of a certificate that is named by its serial number.
 
-    Whoever has that key can use all of them, and clients keep their key from one certificate to the next.
+    The holder of that key can use all of them, and clients keep their key from one certificate to the next.
     """
     named = [(entry, line) for entry, lines in issued.items() if entry[0] == "serial" for line in lines]
     needles = {needle for _entry, line in named for needle in _needles_of_key(line)}
