@@ -15,19 +15,19 @@ try:
 except ImportError:  # before ansible-core 2.22
 
     def register_secrets(values: Iterable[str]) -> None:
-        """Do nothing: it is the module that hides its secrets."""
+        """Do nothing: the module hides its secrets itself."""
 
 
 def hide_secrets(module: Any, *hidden: str, rules: str = "") -> None:
     """Hide the passwords of ``rules``, and each text with a private key, wherever the result has them.
 
-    Ansible logs the options before any code of ours runs. So those that may hold a secret, ``hidden``, are ones that it
-    does not log; what is none in them is shown again.
+    Ansible logs the options before any code of ours runs. So the options that may hold a secret, ``hidden``, are
+    declared no_log. What is not secret in them is shown again.
     """
     keys = {text for text in _texts(module.params) if holds_private_key(text)}
     module.no_log_values.difference_update(_texts([module.params[name] for name in hidden]))
     module.no_log_values.update(keys, redaction.secrets(rules))
-    # From ansible-core 2.22 on it is the controller that hides, and the module tells it what: so far, whole options
+    # From ansible-core 2.22 on, the controller hides what the module announces: so far, whole options
     announced = getattr(module, "_new_secrets", None)
     if announced is not None:
         announced.flush()

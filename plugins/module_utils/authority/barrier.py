@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who has to be proven before trust moves on: whoever holds the newest certificate that an identity was given.
+"""Which certificates must be seen in use before trust moves on: the newest one of each identity.
 
 The ledger knows them all, whether the inventory does or not.
 """
@@ -51,7 +51,7 @@ def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
 
 
 def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:
-    """Return those of the newest certificates that have not ended and are not revoked. ``now`` is in Unix seconds.
+    """Return the newest certificates that have not ended and are not revoked. ``now`` is in Unix seconds.
 
     ``revoked`` has the serial numbers by authority.
     """
@@ -70,8 +70,8 @@ def refuse_unproven(
 ) -> None:
     """Raise TlsError unless each certificate was observed in this run: ``in_use`` by authority, {id, serial}.
 
-    Whoever was not may still show what the phase is going to take away. ``outside`` are those, by authority and id,
-    that a person answers for.
+    A certificate that was not observed may still depend on what the phase removes. ``outside`` are those, by authority
+    and id, that a person answers for.
     """
     proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in in_use.items() for one in all_}
     missing = [
@@ -100,7 +100,7 @@ def refuse_unproven(
 
 
 def unseen(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
-    """Return the certificates of those that were not seen in this run, with whatever certificate."""
+    """Return the certificates of identities that were not seen in this run with any certificate."""
     seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
     return sorted(one for one in found if (one.authority, one.id) not in seen)
 

@@ -1,10 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of revoked certificates (CRLs): one for each trusted CA, kept beside it, and made anew before it ends.
+"""Lists of revoked certificates (CRLs): one for each trusted CA, kept beside it, and replaced before it ends.
 
-Who checks certificates against lists wants one of every CA of a chain. So from the first revocation on there is one of
-each root and each issuing CA that is trusted, also of those that have revoked nothing.
+Software that checks certificates against lists needs one of every CA of a chain. So from the first revocation on, each
+trusted root and each trusted issuing CA has one, even if it has revoked nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography import x509
 
-# When a list that cannot be made anew has less left, runs fail: before certificates and lists end, with time to act.
+# When a list that cannot be replaced has less left, runs fail: before certificates and lists end, with time to act.
 REFUSED_AT = 30 * UNITS["d"]
 
 
@@ -97,12 +97,12 @@ def write(lists: Lists) -> None:
 
 
 def listed(trusted: Mapping[str, Sequence[Generation]]) -> dict[tuple[str, str], frozenset[int]]:
-    """Return whom the lists of issuing CAs on disk revoke (serial numbers), by authority and path. Raises OSError."""
+    """Return what the lists of issuing CAs on disk revoke (serial numbers), by authority and path. Raises OSError."""
     found = {}
     for name, generation in ((name, one) for name, all_ in trusted.items() for one in all_):
         path = os.path.join(generation.folder, "issuing.crl")
         text = (files.read(path) or b"").decode("ascii", "replace")
-        with contextlib.suppress(TlsError, ValueError, IndexError, StopIteration):  # a damaged one tells nothing
+        with contextlib.suppress(TlsError, ValueError, IndexError, StopIteration):  # a damaged one says nothing
             own = [one for one in revocations.read_pem(text, path) if one.is_of(generation.issuing)]
             found[name, path] = frozenset().union(*(one.serials() for one in own))
     return found
@@ -135,7 +135,7 @@ def _root_key(generations: Iterable[Generation], passphrase: str | None) -> Call
 
 
 def _kept(issuer: Issuer, lines: Iterable[Mapping[str, Any]], done: Lists, now: int) -> RevocationList:
-    """Return the list of a CA: the one that is there if it will do, else a new one, which is noted in ``done``."""
+    """Return the list of a CA: the existing one if it is usable, else a new one, which is noted in ``done``."""
     issuers = [issuer.certificate.subject_key_id]
     if not issuer.certificate.is_self_issued:  # roots issue none of them
         issuers.append(revocation.UNKNOWN)
@@ -161,7 +161,7 @@ def _found(issuer: Issuer) -> RevocationList | None:
     lists = []
     for path in issuer.paths:
         text = (files.read(path) or b"").decode("ascii", "replace")
-        with contextlib.suppress(TlsError):  # one that is damaged is made anew
+        with contextlib.suppress(TlsError):  # a damaged one is replaced
             lists += [one for one in revocations.read_pem(text, path) if _is_signed_by(one, issuer.certificate)]
     return max(lists, key=lambda one: one.number, default=None)
 
@@ -174,13 +174,13 @@ def _is_signed_by(found: RevocationList, issuer: Certificate) -> bool:
 
 
 def _is_due(found: RevocationList, lines: Iterable[Mapping[str, Any]], now: int) -> bool:
-    """Return whether a list has to be made anew: at half of its life, or because it lacks somebody."""
+    """Return whether a list must be replaced: at half of its life, or because it lacks a certificate."""
     half = found.this_update + (found.next_update - found.this_update) // 2
     return not found.this_update <= now < half or not {int(line["serial"], 16) for line in lines} <= found.serials()
 
 
 def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now: int) -> RevocationList:
-    """Return a list that is due, but whose CA has its key elsewhere. Raises TlsError for one that has to be made."""
+    """Return a list that is due, but whose CA has its key elsewhere. Raises TlsError if a new one is needed now."""
     path, name = issuer.paths[0], issuer.certificate.common_name
     remedy = f"Put {issuer.key_path} back, run site.yml once, then remove it again."
     if found is None or not found.this_update <= now:
@@ -207,7 +207,7 @@ def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now:
 
 
 def _signed(issuer: Issuer, key: keys.AuthorityKey, lines: Iterable[Mapping[str, Any]], now: int, before: int) -> str:
-    """Return a new list (PEM). ``before`` is the number of the one before; numbers rise also where that got lost."""
+    """Return a new list (PEM). ``before`` is the number of the previous one. Numbers also rise if that was lost."""
     validity = issuing.Validity(now - profiles.BACKDATED, now + issuer.life)
     entries = [_entry(line) for line in lines]
     return issuing.Issuer.of(issuer.certificate, key).sign_list(entries, validity, max(before + 1, now))

@@ -1,9 +1,9 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emergency: a root that must not be trusted for one more minute, whoever is shut out by it.
+"""The emergency: a root that must not be trusted for one more minute, even if that shuts hosts out.
 
-What breaks is shown before, and the root has to be named to be dropped.
+What breaks is shown first, and the root must be named to be dropped.
 """
 
 from __future__ import annotations

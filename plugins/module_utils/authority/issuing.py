@@ -207,7 +207,7 @@ def _moment(seconds: int) -> datetime.datetime:
 
 
 def _authority_name(text: str, key: keys.AuthorityKey) -> x509.Name:
-    """Return a name that no other CA has: two roots with one name are told apart only by software that reads AKIs."""
+    """Return a name that no other CA has: only software that reads AKIs can distinguish two roots with one name."""
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{text} {key_id[:8]}")])
 

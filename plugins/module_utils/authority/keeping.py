@@ -39,7 +39,7 @@ else:
 class Wish(NamedTuple):
     """What the authorities are to be. ``passphrase`` None: their keys are not encrypted.
 
-    ``lifetime`` is how long the certificates shall live that they are to issue, such as ``90d``; '' leaves it open.
+    ``lifetime`` is that of the certificates to issue, such as ``90d``; '' leaves it open.
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
     ``unrecorded`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
     ``creates`` False: authorities that are missing are an error.
@@ -82,7 +82,7 @@ class KeepingResult(NamedTuple):
 class Draft(NamedTuple):
     """What is to be done, decided on what was read; nothing is written yet.
 
-    ``found`` are the authorities that are there, ``made`` those that were missing, in memory. ``lost`` is what hosts
+    ``found`` are the authorities that exist, ``made`` those that were missing, in memory. ``lost`` is what hosts
     show and the ledger lacks; ``loose`` are paths of keys that others can read.
     """
 
@@ -108,7 +108,7 @@ class Draft(NamedTuple):
 
     @property
     def warnings(self) -> list[str]:
-        """Return what nobody may think of, in words."""
+        """Return what users may not expect, in words."""
         return [
             *self.plan.warnings,
             *self.lost.warnings,
@@ -118,7 +118,7 @@ class Draft(NamedTuple):
 
 
 def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
-    """Make the authorities that are missing, change those that are there, return both. ``now`` is in Unix seconds.
+    """Make the authorities that are missing, change those that exist, and return both. ``now`` is in Unix seconds.
 
     A dry run does it in memory and writes nothing. Raises TlsError before anything is written for whatever is wrong
     with the directory, the keys or the wish.
@@ -164,7 +164,7 @@ def _refuse_unfit_place(wish: Wish) -> None:
 
 
 def _draft(wish: Wish, now: int) -> Draft:
-    """Read what is there and decide what is to be done. The caller holds the directory. Raises TlsError, OSError."""
+    """Read what exists and decide what to do. The caller holds the lock of the directory. Raises TlsError, OSError."""
     found = _read_all(wish)
     missing = [name for name in profiles.PURPOSES if name not in found]
     _refuse_to_replace_what_is_lost(wish.directory, missing)
@@ -197,7 +197,7 @@ def _write(wish: Wish, draft: Draft) -> dict[str, Lineage]:
 
 
 def _issued(directory: str, now: int) -> Mapping[str, Sequence[str]] | None:
-    """Return what the ledger holds that has not ended; a ledger that cannot be read stops nobody but who signs."""
+    """Return what the ledger holds that has not ended; only signing stops if the ledger cannot be read."""
     try:
         return ledger.unexpired(directory, now)
     except OSError:

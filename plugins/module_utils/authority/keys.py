@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SHORTEST_PASSPHRASE = 8  # characters
 _LONGEST = 1000  # bytes; openssl reads a line of 1,023
-# What the library writes by itself is 2,048 rounds. An authority's files may lie in a repository, so guessing has to
-# cost more; at 0.1 s for each key that a run opens.
+# The library's default is 2,048 rounds. An authority's files may lie in a repository, so guessing must cost more, at
+# 0.1 s for each key that a run opens.
 _ROUNDS = 200_000
 
 
@@ -41,7 +41,7 @@ def check_passphrase(passphrase: str | None) -> None:
 
 
 def check_encryption(passphrase: str | None) -> None:
-    """Raise TlsError where keys are to be encrypted and cannot be, before anything is made.
+    """Raise TlsError if keys cannot be encrypted as wished, before anything is made.
 
     Keys that exist may have a passphrase that openssl would cut. They still open, and are asked for it only here.
     """
@@ -111,7 +111,7 @@ def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
     try:
         key = serialization.load_pem_private_key(text, _bytes(passphrase) if passphrase is not None else None)
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
-        # What the library says is left out: it tells more of the key's inside than of the mistake.
+        # What the library says is left out: it says more about the content of the key than about the mistake.
         found = "the passphrase is wrong, or the file is damaged" if is_encrypted else "the file is damaged"
         raise TlsError(f"{path}: the private key cannot be read: {found}.", code="key_unreadable") from None
     if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
@@ -142,7 +142,7 @@ def _openssl() -> str:
 
 
 def _encrypted(pem: bytes, passphrase: str) -> bytes:
-    """Return a key as openssl encrypts it, since the library cannot be told how many rounds it takes.
+    """Return a key as openssl encrypts it, since the library does not let callers set the number of rounds.
 
     The passphrase goes through a pipe, so no argument, variable or file has it. Raises TlsError.
     """

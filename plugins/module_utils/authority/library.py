@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the one library that an authority needs is there.
+"""Whether the one library that an authority needs is available.
 
 The other parts can be imported without it, but not used: modules ask here first.
 """

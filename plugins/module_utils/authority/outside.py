@@ -114,7 +114,7 @@ def counting(holders: Iterable[Holder], now: int) -> tuple[list[Holder], list[st
 
 
 def refuse_unknown(holders: Iterable[Holder], known: Iterable[tuple[str, str]]) -> None:
-    """Raise TlsError for a holder that nobody of ``known``, by authority and id, is; it names the nearest."""
+    """Raise TlsError for a holder that is not in ``known``, by authority and id; it names the nearest."""
     known = list(known)
     for holder in holders:
         if holder.key not in known:
@@ -134,7 +134,7 @@ def refuse_unanswered(
     """Raise TlsError unless a person has said that nothing outside the inventory needs the root that is to go.
 
     ``answer`` names the new root of each authority that is due, or is ``none``. ``unseen`` are the certificates that no
-    host of the inventory has shown: whoever has one most likely trusts our roots, so ``none`` cannot be right then.
+    host of the inventory has shown. Their holders most likely trust our roots, so ``none`` cannot be right then.
     """
     due, given = list(due), [str(one).strip() for one in answer]
     open_ones = [one for one in due if not _names(one) & {*given}]
@@ -170,7 +170,7 @@ def _question(found: Lineage) -> str:
 
 
 def _known(unseen: Sequence[Live], holders: Mapping[tuple[str, str], Holder]) -> str:
-    """Return who is known to be outside the inventory, and has to be asked, too; '' for nobody."""
+    """Return who is known to be outside the inventory and must be asked, too; '' if there is none."""
     if not unseen:
         return ""
     words = []

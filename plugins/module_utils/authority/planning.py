@@ -96,7 +96,7 @@ def _add(plan: Plan, steps: Sequence[Step]) -> None:
 
 
 def _issuers(found: Lineage) -> set[str]:
-    """Return the key identifiers of trusted issuing CAs. Whoever a root was dropped under is shut out already."""
+    """Return the key identifiers of trusted issuing CAs. Holders below a dropped root are already shut out."""
     return {one.issuing.subject_key_id for one in found.trusted}
 
 
@@ -107,9 +107,9 @@ def _refuse_unsafe(
     found: Mapping[str, Lineage],
     holders: Sequence[outside.Holder],
 ) -> None:
-    """Raise TlsError where the phase would shut somebody out. Each authority is held by its own certificates only.
+    """Raise TlsError if the phase would shut a host out. Only an authority's own certificates hold it back.
 
-    Those of the other one count where trust ends: whoever has one most likely trusts the root that goes.
+    Certificates of the other authority count where trust ends: their holders most likely trust the root that goes.
     """
     usable = [one for one in live if one.issuer in _issuers(found[one.authority])]
     counted = usable if change.phase == rollover.FINISH else live

@@ -54,7 +54,7 @@ ROOT_LIFE = 10 * UNITS["y"]
 # time in the first half of the root's life can live its own life in full.
 ISSUING_LIFE = 5 * UNITS["y"]
 
-# Of lists of revoked certificates; they are made anew at half of it. Where runs have stopped, certificates end before
+# Of lists of revoked certificates; they are replaced at half of it. Where runs have stopped, certificates end before
 # the list does: when they are renewed, they have a third of their life left. See crl.py for those that live longer.
 ISSUING_LIST_LIFE = 90 * UNITS["d"]
 # The root's key is seldom at hand.

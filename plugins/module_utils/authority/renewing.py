@@ -1,9 +1,9 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The issuing CA by the clock: a new one below the same root, which nobody but servers' lists of authorities notices.
+"""The issuing CA by the clock: a new one below the same root. Only the servers' lists of authorities change.
 
-Everybody trusts the root, and each certificate comes with its issuing CA: what the one before has issued stays.
+All hosts trust the root, and each certificate comes with its issuing CA: what the previous one issued stays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 # Of an issuing CA's life that is left, and lifetimes of its certificates: long before it would shorten one.
 _SHARE, _LIFETIMES = 1 / 10, 2
 _MOST = 1 / 2  # of its life: certificates that live longer than that are shortened, rather than a CA made every night
-# Of a root's life that is left: a year, for who has to plan a rollover.
+# Of a root's life that is left: a year, to plan a rollover.
 ROOT_WARNED_AT = profiles.ROOT_LIFE // 10
 
 
@@ -66,7 +66,7 @@ def _root_key(found: Lineage, place: AuthorityOptions) -> tuple[keys.AuthorityKe
 
 
 def is_due(found: Lineage, lifetime: int, now: int) -> bool:
-    """Return whether the issuing CA is to be replaced. One that ends with its root cannot be: the root has to be."""
+    """Return whether the issuing CA must be replaced. If it ends with its root, the root must be replaced instead."""
     one = found.current.issuing
     life = one.not_after - one.not_before
     margin = min(max(_LIFETIMES * lifetime, int(life * _SHARE)), int(life * _MOST))
@@ -82,11 +82,11 @@ def remedy(found: Lineage) -> str:
 
 def _renew(found: Lineage, key: keys.AuthorityKey, place: AuthorityOptions, now: int) -> Step:
     before = found.current
-    cross = before.cross if before.cross in found.chain else None  # of use only as long as the old root is trusted
+    cross = before.cross if before.cross in found.chain else None  # useful only as long as the old root is trusted
     made = issuing.below(found.name, before.root, key, now)._replace(cross=cross)
 
     def apply() -> None:
-        # The root's key follows as it is: there has to be one place only to take it away from.
+        # The root's key is moved unchanged, so that there is only one place to remove it from.
         folder = store.create(place.directory, made._replace(root_key=None), place.passphrase)
         store.move_root_key(before.folder, folder)
 

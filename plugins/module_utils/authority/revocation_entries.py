@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 KINDS = ("role", "host", "serial")
 UNSPECIFIED = "unspecified"
-# Of RFC 5280, those that a leaf can have for good.
+# Those of RFC 5280 that a leaf can have permanently.
 REASONS = (
     UNSPECIFIED,
     "keyCompromise",

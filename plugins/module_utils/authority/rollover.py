@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The replacement of a root, one phase at a time, so that nobody is shut out: trust, issue, forget, remove.
+"""The replacement of a root, one phase at a time, so that no host is shut out: trust, issue, forget, remove.
 
 Each phase takes effect by one rename; for ``retire``, a file of the new root goes before. A run that dies leaves the
 phase before or the one after, and the next call with the same phase continues.
@@ -50,7 +50,7 @@ class AuthorityOptions(NamedTuple):
 
 
 def is_due(found: Lineage, phase: str) -> bool:
-    """Return whether a phase is the next one of an authority; False when it is there. Raises TlsError otherwise."""
+    """Return whether a phase is the next one, False if it is already reached. Raises TlsError otherwise."""
     if _LEADS_TO[phase] == found.phase:
         return False
     if _NEXT[found.phase] != phase:

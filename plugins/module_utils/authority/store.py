@@ -61,7 +61,7 @@ def _numbered(parent: str) -> tuple[str, ...]:
 
 
 def retired_roots(directory: str, name: str) -> list[bytes]:
-    """Return what is in the files of retired roots; nobody depends on it any more. Raises OSError."""
+    """Return what is in the files of retired roots, on which no host depends any more. Raises OSError."""
     found = [files.read(os.path.join(one, "root.crt")) for one in _numbered(path(directory, name, RETIRED))]
     return [one for one in found if one is not None]
 
@@ -124,7 +124,7 @@ def root_key(found: issuing.Generation, passphrase: str | None) -> keys.Authorit
 
 
 def root_key_path(found: issuing.Generation) -> str:
-    """Return where the private key of a generation's root is, or has to be put."""
+    """Return where the private key of a generation's root is, or must be put."""
     return os.path.join(found.folder, "root.key")
 
 
@@ -151,7 +151,7 @@ def create(directory: str, authority: issuing.Authority, passphrase: str | None,
 
 
 def move(before: str, after: str) -> None:
-    """Move a generation by one rename; nothing to do when it is there. The caller holds the lock. Raises OSError."""
+    """Move a generation by one rename, unless it is already there. The caller holds the lock. Raises OSError."""
     if before != after:
         files.make_directory(os.path.dirname(after), 0o700)
         os.rename(before, after)
@@ -160,7 +160,7 @@ def move(before: str, after: str) -> None:
 
 
 def move_root_key(before: str, after: str) -> None:
-    """Move the key of a root from one of its folders to another one, if it is there. Raises OSError."""
+    """Move the key of a root from one of its folders to another one, if it exists. Raises OSError."""
     source = os.path.join(before, "root.key")
     if os.path.exists(source):
         os.rename(source, os.path.join(after, "root.key"))
@@ -169,7 +169,7 @@ def move_root_key(before: str, after: str) -> None:
 
 
 def remove_cross(folder: str) -> None:
-    """Remove a root as the one before has signed it; nothing to do when it is gone. Raises OSError."""
+    """Remove a root as signed by the previous one. Do nothing if it is already removed. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(folder, CROSS))
     files.sync_directory(folder)

@@ -27,7 +27,7 @@ class Ended(NamedTuple):
 
 
 def run_as(user: Account, work: Callable[[Send], None], silence: float) -> Ended:
-    """Call ``work`` in a child process that is ``user`` for good; return what it sent.
+    """Call ``work`` in a child process that is permanently ``user``; return what it sent.
 
     Its environment is HOME, PATH and the C locale, its directory is /, and it has no open file but the way to the
     parent. ``work`` cannot import anything: the user may be unable to read Python's files, and those of a module. A
@@ -75,7 +75,7 @@ def _work(user: Account, become: Callable[[], None] | None, work: Callable[[Send
 
 
 def _close_all_but(kept: int) -> None:
-    """Close all files; what libraries print comes from nobody's output."""
+    """Close all files, so that what libraries print goes nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)

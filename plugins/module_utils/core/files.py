@@ -108,8 +108,8 @@ def point(link: str, target: str) -> None:
 def read(path: str) -> bytes | None:
     """Return the bytes of ``path`` or None when there is no such file. Raises OSError for anything else.
 
-    Only regular files of up to 64 MiB are read: neither does a pipe that somebody put there make the caller wait for
-    ever, nor a huge file take all memory.
+    Only regular files of up to 64 MiB are read: a pipe that somebody put there cannot make the caller wait forever,
+    and a huge file cannot take all memory.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -128,7 +128,7 @@ def read(path: str) -> bytes | None:
 
 
 def free_name(path: str) -> str:
-    """Return ``path`` if nothing is there, else with the first number behind it that is free."""
+    """Return ``path`` if it does not exist, else with the first free number behind it."""
     name, number = path, 1
     while os.path.lexists(name):
         number += 1
@@ -162,7 +162,7 @@ def make_directory(path: str, mode: int, owner: Owner | None = None) -> bool:
     except OSError:
         with contextlib.suppress(OSError):
             os.rmdir(temporary)
-        if os.path.isdir(path):  # somebody else was faster
+        if os.path.isdir(path):  # another run was faster
             return False
         raise
     sync_directory(parent)
@@ -216,7 +216,7 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
     """Hold the lock of a directory; wait up to ``patience`` seconds for another run.
 
     The lock is the kernel's (flock on the directory itself): it leaves no file behind and ends with its holder.
-    Raises TlsError when somebody else still holds it after that time, FileNotFoundError when it was removed meanwhile.
+    Raises TlsError if another run still holds it after that time, FileNotFoundError if it was removed in the meantime.
     """
     deadline = time.monotonic() + patience
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -235,7 +235,7 @@ def locked(directory: str, patience: float = 60.0) -> Iterator[None]:
             return
     finally:
         os.close(descriptor)
-    with locked(directory, max(0.0, deadline - time.monotonic())):  # it was made anew while this waited
+    with locked(directory, max(0.0, deadline - time.monotonic())):  # it was recreated while this waited
         yield
 
 

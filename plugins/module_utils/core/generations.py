@@ -95,7 +95,7 @@ class GenerationStore:
     def stage(self, contents: Mapping[str, File], left: str = "") -> str:
         """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError.
 
-        ``left`` is the generation that a roll-back leaves for it, if it is there by one.
+        ``left`` is the generation that a roll-back leaves for it, if a roll-back makes it.
         """
         contents = {**contents, LEFT: File(f"{left}\n".encode("ascii"), 0o644)} if left else contents
         self._make_directories()
@@ -140,7 +140,7 @@ class GenerationStore:
                 self.discard(name)
 
     def prune(self) -> None:
-        """Remove what nobody needs: all but the current generation and the one before it."""
+        """Remove all generations but the current and the previous one."""
         for name in self.names()[:-KEPT]:
             self.discard(name)
 

@@ -31,7 +31,7 @@ _UNREADABLE = (errno.EINVAL, errno.ENXIO, errno.ELOOP, errno.EFBIG, errno.EACCES
 
 
 class DamagedError(TlsError):
-    """What lies in the place of the journal tells nothing to put back; ``remedy`` is what a person can do."""
+    """The journal cannot be used to put anything back; ``remedy`` is what a person can do."""
 
     def __init__(self, fault: str, remedy: str) -> None:
         super().__init__(fault, remedy=remedy, code="journal_damaged")
@@ -84,7 +84,7 @@ class Journal:
     def begin(self, staged: str | None) -> None:
         """Open a transaction that is going to switch to generation ``staged`` (None: it stays as it is).
 
-        An open one has to be rolled back first: its journal is all that is known about it.
+        An open one must be rolled back first: its journal is all that is known about it.
         """
         if self.is_open():
             raise TlsError(f"{self.path}: the transaction of an interrupted run is open.", code="transaction_open")
@@ -115,7 +115,7 @@ class Journal:
         self._rooted(path).replace(path, before, content)
 
     def put_link(self, path: str, target: str, aside: str | None = None) -> None:
-        """Make ``path`` a symbolic link, instead of whatever file or link is there. Raises OSError.
+        """Make ``path`` a symbolic link, in place of any file or link there. Raises OSError.
 
         ``aside``, a free path in the same directory, is where the file or link stays that was there before.
         """
@@ -154,11 +154,11 @@ class Journal:
     def roll_back(self, *, discard: bool = True, tell: Callable[[], object] | None = None) -> None:
         """Put everything back, last change first, and close the transaction.
 
-        ``tell`` lets the program know that uses the files. It is called while the journal is still open: should this
+        ``tell`` notifies the program that uses the files. It is called while the journal is still open: should this
         process die before, the next run does both again, and no program still uses what is not in the files any more.
         Without ``discard`` the staged generation stays, for a program that may be reading it; ``discard_unused`` of the
         store removes it later.
-        Raises TlsError when somebody else changed a file meanwhile: then nothing is put back and the journal stays.
+        Raises TlsError if somebody else changed a file in the meantime: then nothing is put back and the journal stays.
         """
         journal = self._read()
         self._refuse_foreign_switch(journal)

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What messages call the options of a module: whoever uses a role never sees them, but sets its variables."""
+"""What messages call the options of a module: users of a role set its variables and never see the options."""
 
 from __future__ import annotations
 

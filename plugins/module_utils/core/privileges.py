@@ -46,7 +46,7 @@ def acting_as(user: Account) -> Iterator[None]:
 def as_root() -> Iterator[None]:
     """Take root's effective ids back for a while, in a process of root that acts as somebody else.
 
-    What is done meanwhile must not depend on anything that the other one could change.
+    What is done in the meantime must not depend on anything that the other user could change.
     """
     user, group = os.geteuid(), os.getegid()
     os.seteuid(0)

@@ -150,7 +150,7 @@ def run(
 
 
 def becoming(user: Account | None) -> Callable[[], None] | None:
-    """Return what a child process does to become ``user`` for good, or None if it is that user already.
+    """Return what a child process does to become ``user`` permanently, or None if it is already that user.
 
     Raises TlsError for anybody else than root and the user.
     """

@@ -30,7 +30,7 @@ class RootFiles:
         self.group = group
 
     def objection(self, path: str, name: str) -> str:
-        """Return why the file is none that is kept here, '' if it is one. ``name`` is what it has to be called."""
+        """Return why the file cannot be kept here, '' if it can. ``name`` is the name that it must have."""
         if os.getuid() != 0:
             return "this does not run as root"
         is_plain = path.startswith("/") and not path.startswith("//") and os.path.normpath(path) == path
@@ -94,7 +94,7 @@ class RootFiles:
             files.sync_directory(os.path.dirname(path))
 
     def original(self, path: str) -> bytes | None:
-        """Return what ``restore`` would put back; what is there now if there is nothing to restore."""
+        """Return what ``restore`` would put back, or the present content if nothing was kept."""
         with as_root():
             return files.read([*self._kept(path), path][0])
 
@@ -106,7 +106,7 @@ class RootFiles:
                 files.sync_directory(os.path.dirname(path))
 
     def _kept(self, path: str) -> list[str]:
-        """Return the paths of the old file beside the present one; each of its names tells a newer content."""
+        """Return the paths of the old file beside the present one; each of its names stands for a newer content."""
         self._refuse(path)
         directory, name = os.path.split(path)
         prefix = _prefix(name)

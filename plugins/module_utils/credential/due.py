@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When and why a certificate has to be issued again: pure decisions on certificate, spec and clock."""
+"""When and why a certificate must be reissued: pure decisions on certificate, spec and clock."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _OF_CERTIFICATES_ALONE = (
 class Present(NamedTuple):
     """What there is of a certificate and its key.
 
-    ``chain`` has its leaf first, and is empty where there is none or it is damaged. ``is_there``: there is a file for
-    it. ``unfit`` says why certificate and key cannot be used although each is there and sound.
+    ``chain`` has its leaf first, and is empty where there is none or it is damaged. ``is_there``: a file for it
+    exists. ``unfit`` says why certificate and key cannot be used although each exists and is sound.
     """
 
     chain: Sequence[Certificate]
@@ -49,7 +49,7 @@ class Present(NamedTuple):
 
 
 def needed(present: Present, spec: Spec, now: int) -> list[str]:
-    """Return why a host needs a new certificate; an empty list means that what it has is as it has to be.
+    """Return why a host needs a new certificate; an empty list means that the present one is as it must be.
 
     ``now`` is in Unix seconds.
     """
@@ -67,7 +67,7 @@ def unusable(why: str) -> str:
 
 
 def reasons(leaf: Certificate | None, spec: Spec, now: int) -> list[str]:
-    """Return why ``leaf`` has to be issued again; an empty list means that it is as wished.
+    """Return why ``leaf`` must be reissued; an empty list means that it is as wished.
 
     ``now`` is in Unix seconds. Each reason is short and stable: ``expires_in_12d``, ``san_missing: db2.example``.
     """
@@ -134,8 +134,9 @@ def refuse_endless_renewal(leaf: Certificate, spec: Spec, now: int) -> None:
 def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer, now: int) -> None:
     """Raise TlsError when a chain in use (leaf first) was issued below a root that is none of those offered.
 
-    New authorities in place of the old ones look like this, and to go along would shut out all who still trust the old
-    ones. Only a valid leaf below a CA that is no root counts, as the authority makes them; ``now`` is in Unix seconds.
+    New authorities in place of the old ones look like this. Accepting them would shut out all hosts that still trust
+    the old ones. Only a valid leaf below a CA that is no root counts, as the authority makes them; ``now`` is in Unix
+    seconds.
     """
     leaf = chain[0]
     if not leaf.not_before <= now < leaf.not_after or issuer_of(leaf, offered.issuing):
@@ -158,7 +159,7 @@ def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer,
 
 
 def _unusable(present: Present, spec: Spec) -> list[str]:
-    """Return why a certificate that is as wished does not do all the same."""
+    """Return why a certificate cannot be used although it is as wished."""
     if issuer_of(present.chain[0], spec.issuing) not in present.chain:
         return ["chain_incomplete"]
     return [unusable(present.unfit)] if present.unfit else []

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A request for a certificate goes out, a certificate comes in: whose key it is for, and what it has to be."""
+"""A request for a certificate goes out, a certificate comes in: which key it is for, and what it must be."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Keys(NamedTuple):
 
 
 def with_waiting_key(keys: Keys, key_type: str, in_use: bytes | None) -> str | None:
-    """Return a request (PEM) for the key that an earlier run made; None when it has to be made (anew).
+    """Return a request (PEM) for the key that an earlier run made; None when a key must be made.
 
     ``in_use`` is the key in use: a run that died after its commit left it waiting.
     """
     key = files.read(keys.path)
     if key is not None and key != in_use:
-        with contextlib.suppress(TlsError):  # a damaged key is made anew
+        with contextlib.suppress(TlsError):  # a damaged key is replaced
             request = openssl.new_request(keys.path, keys.user)
             if requested_key(request).key_type == key_type:
-                os.utime(keys.path)  # it waits anew
+                os.utime(keys.path)  # it starts to wait again
                 return request
     return None
 

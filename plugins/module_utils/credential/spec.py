@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a certificate has to be, and the authorities that it may come from."""
+"""What a certificate must be, and which authorities may issue it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class Spec(NamedTuple):
-    """What a leaf has to be.
+    """What a leaf must be.
 
     ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
     means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
