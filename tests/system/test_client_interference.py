@@ -109,7 +109,7 @@ REFUSED = {
         command("cd pgops && cp -rL current copied && rm current && mv copied current"),
         (
             "pgops/current: expected a symbolic link to a generation, found another kind of file",
-            "Rename it and put a link",
+            "Rename it. In its place, make a link",
         ),
         command("mv pgops/current pgops/copy && ln -s generations/0001 pgops/current"),
     ),

@@ -183,7 +183,10 @@ NOT_LOADED = {"reload": False}
 REFUSED = {
     "a copy in the place of the link": Refused(
         command("cd TLS; cp -rL current copied; rm current; mv copied current; chown -R USER current"),
-        ("/current: expected a symbolic link to a generation, found another kind of file", "Rename it and put a link"),
+        (
+            "/current: expected a symbolic link to a generation, found another kind of file",
+            "Rename it. In its place, make a link",
+        ),
         command("cd TLS; mv current copy; ln -s generations/0001 current; chown -h USER current"),
     ),
     "a link elsewhere": Refused(

@@ -253,7 +253,7 @@ def test_a_forged_path_that_makes_a_detour_is_refused(hardened: Server, form: st
 def test_a_file_that_changed_while_the_run_was_at_work_is_not_replaced(hardened: Server) -> None:
     path, keeper = folder(hardened) / "pg_hba.conf", RootFiles(("pg_hba.conf",), pwd.getpwnam("postgres").pw_gid)
     before = everything(folder(hardened))
-    refused = pytest.raises(TlsError, match="somebody changed it while this run was at work")
+    refused = pytest.raises(TlsError, match="somebody changed it during this run")
     with acting_as(account("postgres", "x")), refused:
         keeper.replace(str(path), b"what was read", b"new")
     assert everything(folder(hardened)) == before

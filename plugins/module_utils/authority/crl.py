@@ -195,13 +195,13 @@ def _insisted_on(found: RevocationList | None, issuer: Issuer, done: Lists, now:
         raise TlsError(
             f"{path}: the list of revoked certificates of {name!r} ends in {durations.in_words(left)}, on "
             f"{clock.instant(found.next_update)}. From then on every certificate would be refused. Its key is not here "
-            "to sign a new list. Nothing was changed.",
+            "to make a new one. Nothing was changed.",
             remedy=remedy,
             code="revocation_list_expiring",
         )
     done.warnings.append(
         f"{path}: the list of revoked certificates of {name!r} ends on {clock.instant(found.next_update)}, and its key "
-        f"is not here to sign a new one. Runs fail from {clock.instant(found.next_update - REFUSED_AT)} on. {remedy}"
+        f"is not here to make a new one. Runs fail from {clock.instant(found.next_update - REFUSED_AT)} on. {remedy}"
     )
     return found
 

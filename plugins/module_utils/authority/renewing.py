@@ -135,8 +135,8 @@ def _root_ends(found: Lineage, now: int) -> str:
 def _key_wanted(found: Lineage, lifetime: int, why: str) -> str:
     one = found.current.issuing
     return (
-        f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and must be replaced now. "
-        f"That needs the key of its root in {store.root_key_path(found.current)}: {why}. Put it there before "
+        f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and must be replaced now, "
+        f"for which the key of its root is needed in {store.root_key_path(found.current)}: {why}. Put it there before "
         f"{clock.instant(one.not_after - lifetime)}, rerun, and remove it again. From that date on, certificates would "
         "end with their issuer."
     )
