@@ -5,9 +5,9 @@
 
 Each is tried as often as what it depends on differs, since every connection costs a handshake on both ends:
 
-- what must be accepted, by every identity, to every server by every name;
-- plaintext, no certificate and another role's by every identity to every server: the rules and the role decide. Where
-  a server has the default rules, which name no address, once from any client host;
+- what has to be accepted, by every identity, to each of its servers by every name;
+- plaintext, no certificate and another role's by every identity to each of its servers: the rules and the role decide.
+  Where a server has the default rules, which name no address, once from any client host;
 - a foreign certificate once to every server from any client host: it is refused before the role is known;
 - a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;
@@ -41,24 +41,28 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     server_of,
     usual_name,
 )
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups
 
 SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
-_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity must try with one server
-_OF_ANY_IDENTITY = ("foreign_certificate", *_OF_LIBPQ)  # kinds that one identity must try
+_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
 
 
 class Tried(NamedTuple):
-    """What other client hosts try in the same run: whether there is any, and as which roles in which databases.
+    """What other client hosts try in the same run: on which servers as which roles in which databases.
 
     ``names``: they list the names that nobody can try. ``here``: the machines of all client hosts that try anything.
     """
 
-    foreign: bool = False
-    roles: frozenset[tuple[str, str]] = frozenset()
+    roles: frozenset[tuple[str, str, str]] = frozenset()
     names: bool = False
     here: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def servers(self) -> set[str]:
+        """Return the servers that some other client host tries."""
+        return {server for server, _role, _database in self.roles}
 
 
 _NOTHING = Tried()
@@ -75,17 +79,22 @@ def from_inventory(
     other_role: str = "",
     here: Mapping[str, Any] | None = None,
     hosts: Sequence[str] = (),
+    groups: Groups | None = None,
 ) -> list[dict[str, Any]]:
     """Return the expectations of a client host with these ``identities``, as ``expectations`` makes them.
 
     ``servers`` and ``clients`` are the variables of all server and all client hosts, ``before`` of those client hosts
     that verify in the same run and come before this one, ``here`` of this one. ``hosts`` are those of the run, none
-    for all. Raises TlsError for variables that are useless, and when there are identities but no servers.
+    for all; ``groups`` those of the inventory, which identities may name as their servers. Raises TlsError for
+    variables that are useless, and when there are identities but no servers.
     """
     clients = list(clients)
-    own = identities_of(identities, database)
-    everybody = [one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database)]
     found = [server_of(host) for host in servers]
+    graph = Graph(groups if groups is not None else {SERVERS: [one.name for one in found]})
+    own = identities_of(identities, database, graph)
+    everybody = [
+        one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database, graph)
+    ]
     if own and not found:
         raise TlsError(
             "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
@@ -94,7 +103,7 @@ def from_inventory(
         )
     run = frozenset(hosts)
     elsewhere = [one for one in clients if not run or one.get("inventory_hostname") in run]
-    tried = _tried(before, database)._replace(here=frozenset(map(machine_of, filter(has_identities, elsewhere))))
+    tried = _tried(before, database, graph)._replace(here=frozenset(map(machine_of, filter(has_identities, elsewhere))))
     fleet = fleet_of(found, run, machine_of(here or {}))
     return expectations(own, fleet, [*own, *everybody], refused, other_role, tried=tried)
 
@@ -122,34 +131,53 @@ def expectations(
         )
     firsts = {identity.os_user: identity for identity in reversed(identities)}
     usual = [(server, usual_name(server, fleet)) for server in fleet.servers]
+    refusals = _Refusals(everybody, refused, other_role, tried)
     found = []
     for identity in identities:
-        other = _other(identity, everybody, other_role)
-        # The default rules decide of the fleet's roles alone; of another one, what stood in the file before
-        is_tried = (identity.role, identity.database) in tried.roles and other.role in {one.role for one in everybody}
-        kinds = _kinds(refused, tried, is_first=identity == identities[0])
         own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
         for server, name in usual:
+            if server.name not in identity.servers:
+                continue
             found += _by_every_name(identity, server, fleet)
             owners = fleet.of(server, name) if name else ()
-            if name is None or owners[0] is not server:  # all of its names are shared, and another server has it, too
-                continue
+            if name is None or owners[0] is not server or not _is_for(identity, owners):
+                continue  # all of its names are shared, and another server has it, too
             found += _by_usual_name(identity, owners, name, own_files)
-            found += _ruled_out(identity, owners, name, other, _kinds_at(owners, kinds, is_tried=is_tried))
-            own_files, kinds = [], [kind for kind in kinds if kind not in _OF_LIBPQ]
+            found += refusals.at(identity, owners, name)
+            own_files = []
     return found + (_untried(identities[0], fleet, tried) if identities and not tried.names else [])
 
 
-def _kinds(refused: Sequence[str], tried: Tried, *, is_first: bool) -> list[str]:
-    """Return the kinds of refusal that an identity must try; ``is_first`` is that of the client host's first one."""
-    own = [kind for kind in refused if is_first or kind not in _OF_ANY_IDENTITY]
-    return [kind for kind in own if not (kind == "foreign_certificate" and tried.foreign)]
+class _Refusals:
+    """What one client host tries to be refused, each thing once."""
+
+    def __init__(self, everybody: Sequence[Identity], refused: Sequence[str], other_role: str, tried: Tried) -> None:
+        self._everybody, self._refused, self._other_role, self._tried = everybody, refused, other_role, tried
+        self._of_libpq = set(_OF_LIBPQ)
+        self._covered = tried.servers
+
+    def at(self, identity: Identity, owners: Sequence[Server], name: str) -> list[dict[str, Any]]:
+        """Return the refusals that an identity has to try by a name of servers, and that nobody has tried before."""
+        other = _other(identity, owners, self._everybody, self._other_role)
+        names = {one.name for one in owners}
+        kinds = self._of_libpq | (set() if self._is_spared(identity, owners, other) else set(_OF_RULES))
+        kinds |= set() if self._covered.issuperset(names) else {"foreign_certificate"}
+        self._of_libpq = set()
+        self._covered |= names
+        return _ruled_out(identity, owners, name, other, [kind for kind in self._refused if kind in kinds])
+
+    def _is_spared(self, identity: Identity, owners: Sequence[Server], other: Identity) -> bool:
+        """Return whether another client host has tried what rules decide of a role.
+
+        The default rules decide of the fleet's roles alone; of another one, what stood in the file before.
+        """
+        role = (identity.role, identity.database)
+        is_tried = all(one.has_default_rules and (one.name, *role) in self._tried.roles for one in owners)
+        return is_tried and any(one.role == other.role and _is_for(one, owners) for one in self._everybody)
 
 
-def _kinds_at(owners: Sequence[Server], kinds: Sequence[str], *, is_tried: bool) -> Sequence[str]:
-    """Return the kinds to try at servers; ``is_tried``: by default rules, another client host has tried the role."""
-    is_spared = is_tried and all(one.has_default_rules for one in owners)
-    return [kind for kind in kinds if not (is_spared and kind in _OF_RULES)]
+def _is_for(identity: Identity, owners: Iterable[Server]) -> bool:
+    return identity.servers.issuperset(one.name for one in owners)
 
 
 def _by_usual_name(
@@ -163,20 +191,30 @@ def _by_usual_name(
     return found
 
 
-def _tried(hosts: Iterable[Mapping[str, Any]], database: str) -> Tried:
+def _tried(hosts: Iterable[Mapping[str, Any]], database: str, graph: Graph) -> Tried:
     """Return what these client hosts try; one that does not try every kind of refusal counts for nothing."""
-    found = [
-        (one.role, one.database)
+    found = frozenset(
+        (server, one.role, one.database)
         for host in hosts
         if set(host.get("postgres_verify_refusals", REFUSALS)) >= set(REFUSALS)
-        for one in identities_of(host.get("postgres_client_identities", ()), database)
-    ]
-    return Tried(bool(found), frozenset(found), names=any(map(has_identities, hosts)))
+        for one in identities_of(host.get("postgres_client_identities", ()), database, graph)
+        for server in one.servers
+    )
+    return Tried(found, names=any(map(has_identities, hosts)))
 
 
 def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dict[str, Any]]:
-    names = [name for name in server.names if fleet.can_try(server, name) and fleet.of(server, name)[0] is server]
-    return [{**_common(identity, fleet.of(server, name), name), "expect": "accepted"} for name in names]
+    """Return what has to work by each name; one that may lead to a server of others is skipped."""
+    found = []
+    for name in server.names:
+        owners = fleet.of(server, name) if fleet.can_try(server, name) else ()
+        own = [one for one in owners if one.name in identity.servers]
+        if not own or own[0] is not server:
+            continue
+        one = {**_common(identity, owners, name), "expect": "accepted"}
+        others = [other.name for other in owners if other not in own]
+        found.append({**one, "skip": f"it may lead to {others[0]}, which is no server of it"} if others else one)
+    return found
 
 
 def _untried(identity: Identity, fleet: Fleet, tried: Tried) -> list[dict[str, Any]]:
@@ -230,10 +268,10 @@ def _target(database: str) -> dict[str, Any]:
     return {"database": database, **({"replication": True} if database == REPLICATION else {})}
 
 
-def _other(identity: Identity, everybody: Sequence[Identity], wanted: str) -> Identity:
-    """Return the role to claim with the certificate of ``identity``."""
+def _other(identity: Identity, owners: Sequence[Server], everybody: Sequence[Identity], wanted: str) -> Identity:
+    """Return whom to pretend to be with the certificate of ``identity``: a role that these servers have."""
     if wanted and wanted != identity.role:
         known = (one for one in everybody if one.role == wanted)
         return next(known, identity._replace(role=wanted))
-    others = (one for one in everybody if one.role != identity.role)
+    others = (one for one in everybody if one.role != identity.role and _is_for(one, owners))
     return next(others, identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY))

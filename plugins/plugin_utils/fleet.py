@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names as x509_names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
 _WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
@@ -25,7 +26,8 @@ _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", REPLICATION)
 class Identity(NamedTuple):
     """A role that an OS user of the client host has a certificate for, and the database to connect to.
 
-    ``replicates``: it makes physical replication connections, too.
+    ``replicates``: it makes physical replication connections, too. ``servers``: the servers that it is for, by their
+    names in the inventory.
     """
 
     role: str
@@ -33,6 +35,7 @@ class Identity(NamedTuple):
     database: str
     home: str = ""
     replicates: bool = False
+    servers: frozenset[str] = frozenset()
 
 
 class Server(NamedTuple):
@@ -83,8 +86,13 @@ def fleet_of(servers: Sequence[Server], hosts: Collection[str], machine: tuple[s
     return Fleet(inside or tuple(outside), {key: tuple(owners) for key, owners in found.items()}, machine)
 
 
-def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) -> list[Identity]:
-    """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete."""
+def identities_of(
+    declared: Iterable[Mapping[str, Any]], default_database: str = "", graph: Graph | None = None
+) -> list[Identity]:
+    """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete.
+
+    Without a ``graph``, they have no servers.
+    """
     found = []
     for number, one in enumerate(declared or ()):
         if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
@@ -96,7 +104,8 @@ def identities_of(declared: Iterable[Mapping[str, Any]], default_database: str) 
         home = str(one.get("home") or "")
         database = _database(one, default_database)
         replicates = REPLICATION in (one.get("databases") or ())
-        found.append(Identity(str(one["role"]), str(one["os_user"]), database, home, replicates))
+        servers = graph.servers_of(one, f"postgres_client_identities[{number}]") if graph else frozenset()
+        found.append(Identity(str(one["role"]), str(one["os_user"]), database, home, replicates, servers))
     return found
 
 

@@ -1,0 +1,73 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet as a graph: which servers each identity of a client host connects to.
+
+``servers`` of an identity names groups and hosts of the inventory. Without it, an identity connects to every server.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Iterable, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+
+SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
+_KEY = "postgres_client_identities"
+
+Groups = Mapping[str, Sequence[str]]
+Variables = Mapping[str, Any]
+
+
+class Graph:
+    """The servers of an inventory, and which of them an identity is for. Each list of names is looked up once."""
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+        self._servers = frozenset(groups.get(SERVERS, ()))
+        self._found: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def servers_of(self, identity: Mapping[str, Any], option: str = _KEY) -> frozenset[str]:
+        """Return the names of the servers that an identity is for. Raises TlsError, naming ``option``."""
+        named = identity.get("servers")
+        if named is None:
+            return self._servers
+        if not isinstance(named, (list, tuple)) or not named:
+            raise TlsError(
+                f"{option}.servers: found {shown(named)}, expected a list of groups or hosts of the inventory.",
+                remedy="Name them, or leave servers out if the identity connects to every server.",
+                code="identity_servers_invalid",
+            )
+        key = tuple(map(str, named))
+        if key not in self._found:
+            self._found[key] = frozenset(server for name in key for server in self._named(name, option))
+        return self._found[key]
+
+    def is_for(self, identity: Mapping[str, Any], server: str) -> bool:
+        """Return whether an identity connects to a server."""
+        return server in self.servers_of(identity)
+
+    def identities_of(self, server: str, hosts: Iterable[Variables]) -> list[Mapping[str, Any]]:
+        """Return the identities of these hosts' variables that connect to a server."""
+        declared = (one for host in hosts for one in host.get(_KEY) or ())
+        return [one for one in declared if not isinstance(one, Mapping) or self.is_for(one, server)]
+
+    def _named(self, name: str, option: str) -> Iterable[str]:
+        """Return the servers that a name stands for: a group's, or a host."""
+        found = self._servers.intersection(self._groups.get(name, ())) or self._servers.intersection([name])
+        if found:
+            return found
+        is_known = name in self._groups or any(name in hosts for hosts in self._groups.values())
+        fault = f"{option}.servers: {shown(name)} is no group or host of the inventory."
+        if is_known:
+            fault = f"{option}.servers: {shown(name)} has no host in group {SERVERS}."
+        raise TlsError(fault, remedy=self._remedy(name), code="identity_servers_unknown")
+
+    def _remedy(self, name: str) -> str:
+        groups = [group for group, hosts in self._groups.items() if self._servers.intersection(hosts)]
+        known = sorted({*groups, *self._servers} - {"all", SERVERS})
+        near = difflib.get_close_matches(name, known, n=3) or known[:3]
+        return (
+            f"Name groups or hosts with servers, such as {', '.join(near)}." if near else f"Put servers into {SERVERS}."
+        )
