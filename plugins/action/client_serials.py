@@ -14,6 +14,5 @@ class ActionModule(actions.Action):
     """The action of this file."""
 
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
-        """Return the serial numbers by role."""
-        clients = variables["groups"].get("postgres_clients", ())
-        return {"changed": False, "serials": serials.client_serials(variables["hostvars"], clients)}
+        """Return the serial numbers by server and role."""
+        return {"changed": False, "serials": serials.client_serials(variables["hostvars"], variables["groups"])}

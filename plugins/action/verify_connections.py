@@ -37,6 +37,7 @@ class ActionModule(actions.Action):
             other_role=self.options["other_role"],
             here=hostvars[own],
             hosts=self.options["hosts"],
+            groups=groups,
         )
         result: dict[str, Any] = self._execute_module(
             module_name="pgops.tls.connection_info",

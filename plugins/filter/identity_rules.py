@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 name: identity_rules
 short_description: Make the rules of pg_hba.conf that let the clients of the inventory in
 version_added: 0.1.0
+positional: server, groups
 description:
   - One rule for each role that some client host has a certificate for, with the databases of all its identities.
 options:
@@ -20,13 +21,21 @@ options:
     type: list
     elements: dict
     required: true
+  server:
+    description: The server that the rules are for. Only identities for this server count. By default all count.
+    type: str
+    default: ""
+  groups:
+    description: The groups of the inventory with the names of their hosts. Needed with O(server).
+    type: dict
 author: The pgops.tls authors (@pgops)
 """
 
 EXAMPLES = r"""
-- name: Show the rules for all clients
+- name: Show the rules of this server
   ansible.builtin.debug:
-    msg: "{{ groups['postgres_clients'] | map('extract', hostvars) | pgops.tls.identity_rules }}"
+    msg: >-
+      {{ groups['postgres_clients'] | map('extract', hostvars) | pgops.tls.identity_rules(inventory_hostname, groups) }}
 """
 
 RETURN = r"""

@@ -98,6 +98,10 @@ options:
         type: list
         elements: str
         default: []
+      servers:
+        description: Roles of this collection use it. This module ignores it.
+        type: list
+        elements: str
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -336,6 +340,7 @@ def argument_spec() -> dict[str, Any]:
         "os_user": {"type": "str", "required": True},
         "home": {"type": "path"},
         "databases": {"type": "list", "elements": "str", "default": []},
+        "servers": {"type": "list", "elements": "str"},
     }
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},

@@ -30,15 +30,15 @@ EXAMPLES = r"""
 
 - name: Look who is connected by an old certificate
   pgops.tls.session_info:
-    client_serials: "{{ clients.serials }}"
+    client_serials: "{{ clients.serials[inventory_hostname] }}"
   become: true
   register: found
 """
 
 RETURN = r"""
 serials:
-  description: The serial numbers in hexadecimal, a list for each role.
+  description: By server, the serial numbers in hexadecimal, a list for each role.
   returned: success
   type: dict
-  sample: {app: [4f2a71c3, 5ac6f1d9]}
+  sample: {db1: {app: [4f2a71c3, 5ac6f1d9]}}
 """

@@ -1,11 +1,13 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who would lose connections if some hosts of a fleet were taken out: today every identity goes to every server."""
+"""Who would lose connections if some hosts of a fleet were removed from it."""
 
 from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph
 
 _SHOWN = 10  # hosts that a line names
 _FIRST = "Hosts in --limit and others depend on each other. Nothing was changed."
@@ -23,16 +25,16 @@ def refusal(
 
     ``hostvars`` are the variables of all hosts; only those of client hosts are looked at.
     """
-    servers, clients = (
-        _divided(groups.get(name, ()), set(leaving)) for name in ("postgres_servers", "postgres_clients")
-    )
-    lines = []
-    if servers.leaving:
-        what = f"verify {_listed(servers.leaving)}, whose certificates would go"
-        lines += [f"Not in --limit: {whose} {what}." for whose in _identities(hostvars, clients.staying)]
-    if servers.staying:
-        what = f"would lose their certificates for {_listed(servers.staying)}, which stay"
-        lines += [f"In --limit: {whose} {what}." for whose in _identities(hostvars, clients.leaving)]
+    graph = Graph(groups)
+    servers, clients = (_divided(groups.get(name, ()), set(leaving)) for name in (SERVERS, CLIENTS))
+    lines = [
+        f"Not in --limit: {whose} verify {_listed(their)}, whose certificates would go."
+        for whose, their in _dependent(hostvars, clients.staying, servers.leaving, graph)
+    ]
+    lines += [
+        f"In --limit: {whose} would lose their certificates for {_listed(their)}, which stay."
+        for whose, their in _dependent(hostvars, clients.leaving, servers.staying, graph)
+    ]
     return "\n".join([_FIRST, *lines, _REMEDY]) if lines else ""
 
 
@@ -47,15 +49,23 @@ def _divided(hosts: Sequence[str], leaving: set[str]) -> _Divided:
     return _Divided([one for one in hosts if one in leaving], [one for one in hosts if one not in leaving])
 
 
-def _identities(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
-    """Return hosts with their identities (OS user/role): one text for all hosts that have the same ones."""
-    having: dict[str, list[str]] = {}
+def _dependent(
+    hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], servers: Sequence[str], graph: Graph
+) -> list[tuple[str, Sequence[str]]]:
+    """Return hosts with their identities (OS user/role), and those of ``servers`` that these connect to.
+
+    Hosts with the same identities for the same servers are one text.
+    """
+    having: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for host in hosts:
-        declared = hostvars[host].get("postgres_client_identities") or ()
-        names = ", ".join(f"{one['os_user']}/{one['role']}" for one in declared)
-        if names:
-            having.setdefault(names, []).append(host)
-    return [f"{_listed(alike)} ({names})" for names, alike in having.items()]
+        own: dict[frozenset[str], list[str]] = {}
+        for one in hostvars[host].get("postgres_client_identities") or ():
+            own.setdefault(graph.servers_of(one).intersection(servers), []).append(f"{one['os_user']}/{one['role']}")
+        for their, names in own.items():
+            if their:
+                key = (", ".join(names), tuple(server for server in servers if server in their))
+                having.setdefault(key, []).append(host)
+    return [(f"{_listed(alike)} ({names})", their) for (names, their), alike in having.items()]
 
 
 def _listed(hosts: Sequence[str]) -> str:

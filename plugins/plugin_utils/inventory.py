@@ -99,11 +99,11 @@ class Fleet:
     def _of_others(self, host: str) -> list[str]:
         servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
         if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
-            identity_rules.of_clients(clients)  # the role's default
+            identity_rules.of_clients(clients, host, self.groups)  # the role's default
         if host in self.groups.get("postgres_clients", ()):
             own = self._variables(host, "postgres_client")["postgres_client_identities"]
             refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]
-            expectations.from_inventory(servers, own, clients=clients, refused=refused)
+            expectations.from_inventory(servers, own, clients=clients, refused=refused, groups=self.groups)
         return self._of_revoked(host)
 
     def _of_revoked(self, host: str) -> list[str]:

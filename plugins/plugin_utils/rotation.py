@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 AUTHORITIES = ("server", "client")
 SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
@@ -200,18 +201,21 @@ def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
 def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     """Name servers that no identity has reached, and identities that have reached none, by a new connection.
 
-    Reached is a server that has shown its own certificate on a connection: a name alone may lead to another one. A
-    server that nobody can connect to, since it has nothing but a wildcard for a name, is proven by its own handshake.
+    A server that no identity is for is proven by its own handshake alone, and so is one that nobody can connect to,
+    since it has nothing but a wildcard for a name. Reached is a server that has shown its own certificate on a
+    connection: a name alone may lead to another one.
     """
     expected = [(host, one) for host in groups.get(CLIENTS, ()) for one in _expected(hostvars[host])]
-    identities = [
-        (host, one.os_user, one.role)
+    graph = Graph(groups)
+    declared = [
+        (host, one)
         for host in groups.get(CLIENTS, ())
-        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), graph=graph)
     ]
+    identities = [(host, one.os_user, one.role) for host, one in declared]
+    theirs = frozenset(server for _host, one in declared for server in one.servers)
     tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
-    if identities:
-        yield from _unreached(groups.get(SERVERS, ()), expected, tried)
+    yield from _unreached([one for one in groups.get(SERVERS, ()) if one in theirs], expected, tried)
     yield from _unconnected(identities, expected, has_servers=bool(tried))
 
 
@@ -267,7 +271,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     declared = {
         f"{host}/{one.os_user}/{one.role}"
         for host in groups.get(CLIENTS, ())
-        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), "")
+        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or ())
     } | set(groups.get(SERVERS, ()))
     if "root" not in result:
         return [str(result.get("msg"))]

@@ -5,34 +5,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups
 
 
-def client_serials(hostvars: Mapping[str, Mapping[str, Any]], clients: Iterable[str]) -> dict[str, list[str]]:
-    """Return the serial numbers of the certificates that ``clients`` have, a list for each role.
+def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) -> dict[str, dict[str, list[str]]]:
+    """Return for each server the serial numbers of the certificates of its clients, a list for each role.
 
-    A role is left out if one of its hosts gave no answer: then nobody knows which of its certificates are old.
+    A role is left out at a server if one of its hosts gave no answer: then nobody knows which are old.
     """
-    found: dict[str, list[str]] = {}
+    graph = Graph(groups)
+    found: dict[str, dict[str, list[str]]] = {server: {} for server in groups.get(SERVERS, ())}
     unknown = set()
-    for host in clients:
-        variables = hostvars[host]
-        declared = {str(one["role"]) for one in variables.get("postgres_client_identities") or ()}
-        newest = (
-            results.listed(variables),
-            results.installed(variables, "client"),
-            results.converged(variables, "client"),
-        )
-        known = next((one for one in newest if "identities" in one), None)
+    for host in groups.get(CLIENTS, ()):
+        servers: dict[str, set[str]] = {}
+        for one in hostvars[host].get("postgres_client_identities") or ():
+            servers.setdefault(str(one["role"]), set()).update(graph.servers_of(one))
+        known = _known(hostvars[host])
         if known is None:
-            unknown |= declared
+            unknown |= {(server, role) for role, own in servers.items() for server in own}
             continue
-        for identity in known["identities"]:
-            if identity["role"] in declared and identity["serial"]:
-                found.setdefault(str(identity["role"]), []).append(str(identity["serial"]))
-    return {role: serials for role, serials in found.items() if role not in unknown}
+        for identity in known:
+            for server in servers.get(str(identity["role"]), ()) if identity["serial"] else ():
+                found[server].setdefault(str(identity["role"]), []).append(str(identity["serial"]))
+    return {
+        server: {role: serials for role, serials in roles.items() if (server, role) not in unknown}
+        for server, roles in found.items()
+    }
+
+
+def _known(variables: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+    """Return the newest that a client host has said of its identities; None where it has said nothing."""
+    newest = (
+        results.listed(variables),
+        results.installed(variables, "client"),
+        results.converged(variables, "client"),
+    )
+    known = next((one for one in newest if "identities" in one), None)
+    return None if known is None else known["identities"]
 
 
 def unrecorded(

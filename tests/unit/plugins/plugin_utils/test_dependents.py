@@ -60,3 +60,21 @@ def test_a_large_fleet_is_a_line() -> None:
         hostvars, {"postgres_servers": ["db1"], "postgres_clients": hosts}, ["db1"]
     ).splitlines()
     assert "app9 and 490 more (shop/app, alice/report) verify db1" in line
+
+
+def test_only_the_servers_of_an_identity_depend_on_it() -> None:
+    hostvars = {
+        "app1": {
+            "postgres_client_identities": [
+                {"role": "app", "os_user": "shop", "servers": ["shop"]},
+                {"role": "clerk", "os_user": "shop", "servers": ["billing1"]},
+            ]
+        }
+    }
+    groups = {"postgres_servers": ["db1", "db2", "billing1"], "postgres_clients": ["app1"], "shop": ["db1", "db2"]}
+    assert dependents.refusal(hostvars, groups, ["db2"]).splitlines()[1:-1] == [
+        "Not in --limit: app1 (shop/app) verify db2, whose certificates would go."
+    ]
+    assert dependents.refusal(hostvars, groups, ["db1", "db2", "app1"]).splitlines()[1:-1] == [
+        "In --limit: app1 (shop/clerk) would lose their certificates for billing1, which stay."
+    ]

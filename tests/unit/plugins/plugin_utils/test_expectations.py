@@ -410,3 +410,45 @@ def test_each_name_has_the_variable_that_it_comes_from() -> None:
     assert found["db1", "db1.example.com"] == "postgres_server_names"
     assert found["db1", "db.example.com"] == "postgres_server_extra_names"
     assert found["db2", "db2"].startswith("the default of postgres_server_names")
+
+
+SHOP_AND_BILLING = {"postgres_servers": ["shop1", "shop2", "billing1"], "shop": ["shop1", "shop2"]}
+CLUSTERS = [{"inventory_hostname": name} for name in SHOP_AND_BILLING["postgres_servers"]]
+SHOP_APP = {"role": "app", "os_user": "web", "servers": ["shop"]}
+CLERK = {"role": "clerk", "os_user": "web", "servers": ["billing1"]}
+
+
+def test_an_identity_tries_its_own_servers_alone() -> None:
+    found = expectations.from_inventory(CLUSTERS, [SHOP_APP, CLERK], groups=SHOP_AND_BILLING)
+    assert {(one.get("certificate_role", one["role"]), one["host"]) for one in found} == {
+        ("app", "shop1"),
+        ("app", "shop2"),
+        ("clerk", "billing1"),
+    }
+    foreign = [(one["role"], one["host"]) for one in found if one.get("kind") == "foreign_certificate"]
+    assert foreign == [("app", "shop1"), ("app", "shop2"), ("clerk", "billing1")], "every server once"
+    assert [one["host"] for one in found if one.get("kind") == "wrong_name"] == ["shop1"], "libpq once"
+
+
+def test_another_role_is_one_that_the_server_has() -> None:
+    clients = [{"postgres_client_identities": [SHOP_APP, CLERK, {**CLERK, "role": "audit"}]}]
+    found = expectations.from_inventory(CLUSTERS, [SHOP_APP, CLERK], clients=clients, groups=SHOP_AND_BILLING)
+    others = {one["host"]: one["role"] for one in found if one.get("kind") == "another_role"}
+    assert others == {"shop1": "postgres", "shop2": "postgres", "billing1": "audit"}
+
+
+def test_a_role_of_one_cluster_spares_that_of_another_nothing() -> None:
+    billing_app = {**SHOP_APP, "servers": ["billing1"]}
+    before = [{"postgres_client_identities": [SHOP_APP]}]
+    found = expectations.from_inventory(CLUSTERS, [billing_app], before=before, groups=SHOP_AND_BILLING)
+    assert {one["kind"] for one in found if "kind" in one} == set(REFUSALS)
+    again = expectations.from_inventory(CLUSTERS, [SHOP_APP], before=before, groups=SHOP_AND_BILLING)
+    assert "foreign_certificate" not in {one.get("kind") for one in again}
+
+
+def test_a_name_that_may_lead_to_a_server_of_others_is_skipped() -> None:
+    servers = [{**one, "postgres_server_extra_names": ["db.example.com"]} for one in CLUSTERS]
+    found = expectations.from_inventory(servers, [CLERK], groups=SHOP_AND_BILLING)
+    shared = [one for one in found if one["host"] == "db.example.com"]
+    assert [one["skip"] for one in shared] == ["it may lead to shop1, which is no server of it"]
+    assert {one["host"] for one in found if "skip" not in one} == {"billing1"}

@@ -117,5 +117,14 @@ def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> N
     hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "shop", "osuser": "shop"}]})
     (found,) = input_problems(hostvars, HOSTS, GROUPS)
     assert found == (
-        "app1: postgres_client_identities.osuser: there is no such key. Write one of databases, home, os_user, role."
+        "app1: postgres_client_identities.osuser: there is no such key. Write one of databases, home, os_user, role, "
+        "servers."
     )
+
+
+@pytest.mark.parametrize("named", ["shpo", "app1"])
+def test_servers_of_an_identity_that_do_not_exist_are_named(named: str) -> None:
+    hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "web", "servers": [named]}]})
+    found = input_problems(hostvars, ["app1"], GROUPS)
+    assert len(found) == 1
+    assert found[0].startswith(f"app1: postgres_client_identities[0].servers: '{named}' ")

@@ -21,25 +21,40 @@ def told(**found: str | None) -> dict[str, Any]:
     return {"identities": [{"role": role, "serial": serial} for role, serial in found.items()]}
 
 
+def of_db1(hostvars: dict[str, Any], clients: list[str]) -> dict[str, list[str]]:
+    """Return the serial numbers by role at a server that every identity is for."""
+    return serials.client_serials(hostvars, {"postgres_servers": ["db1"], "postgres_clients": clients})["db1"]
+
+
+def test_a_server_gets_the_serial_numbers_of_its_own_clients() -> None:
+    groups = {"postgres_servers": ["shop1", "billing1"], "postgres_clients": ["app1", "app2"]}
+    shop = {"postgres_client_identities": [{"role": "app", "os_user": "app", "servers": ["shop1"]}]}
+    billing = {"postgres_client_identities": [{"role": "app", "os_user": "app", "servers": ["billing1"]}]}
+    fleet = {"app1": {**host(told(app="1")), **shop}, "app2": {**host(told(app="2")), **billing}}
+    assert serials.client_serials(fleet, groups) == {"shop1": {"app": ["1"]}, "billing1": {"app": ["2"]}}
+    fleet["app2"] = billing  # which has told nothing
+    assert serials.client_serials(fleet, groups) == {"shop1": {"app": ["1"]}, "billing1": {}}
+
+
 def test_the_hosts_of_a_role_add_up() -> None:
     fleet = {"app1": host(told(app="1", batch="2"), "app", "batch"), "app2": host(told(app="3"), "app")}
-    assert serials.client_serials(fleet, ["app1", "app2"]) == {"app": ["1", "3"], "batch": ["2"]}
+    assert of_db1(fleet, ["app1", "app2"]) == {"app": ["1", "3"], "batch": ["2"]}
 
 
 def test_a_host_that_has_not_told_leaves_its_roles_out() -> None:
     for missing in (None, {"unreachable": True, "msg": "x"}):
         fleet = {"app1": host(told(app="1", batch="2"), "app", "batch"), "app2": host(missing, "app")}
-        assert serials.client_serials(fleet, ["app1", "app2"]) == {"batch": ["2"]}
+        assert of_db1(fleet, ["app1", "app2"]) == {"batch": ["2"]}
 
 
 def test_what_was_installed_counts_for_more_than_what_was_before() -> None:
     both = {**host(told(app="1"), "app"), **host(told(app="2"), "app", name="installed")}
-    assert serials.client_serials({"app1": both}, ["app1"]) == {"app": ["2"]}
+    assert of_db1({"app1": both}, ["app1"]) == {"app": ["2"]}
 
 
 def test_a_host_speaks_for_its_own_roles_alone() -> None:
     fleet = {"app1": host(told(app="1", boss="2"), "app"), "app2": host(told(boss=None), "boss")}
-    assert serials.client_serials(fleet, ["app1", "app2"]) == {"app": ["1"]}
+    assert of_db1(fleet, ["app1", "app2"]) == {"app": ["1"]}
 
 
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1"]}
