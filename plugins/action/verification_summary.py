@@ -23,7 +23,11 @@ class ActionModule(actions.Action):
         """Return the table with what is not verified below it, and what is wrong, by client host."""
         hostvars, groups, hosts = variables["hostvars"], variables["groups"], self.options["hosts"]
         verified = {host: results.verified(hostvars[host]) for host in variables["ansible_play_batch"]}
-        notes = [*gaps.nothing_verified(hostvars, groups, hosts, is_tried=True), *gaps.left_out(groups, hosts)]
+        notes = [
+            *gaps.nothing_verified(hostvars, groups, hosts, is_tried=True),
+            *gaps.left_out(groups, hosts),
+            *gaps.without_identities(hostvars, groups),
+        ]
         lines = report.table(verified, self.options["show"], notes)
         return {"changed": False, "lines": lines, "faults": _faults(verified, hostvars, groups)}
 

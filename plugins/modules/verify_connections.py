@@ -12,13 +12,14 @@ version_added: 0.1.0
 description:
   - Generates the list of connections for a client host on the controller. M(pgops.tls.connection_info) tries them on
     the client host.
-  - Every identity of a client host must reach every server by every name that is declared for the server's certificate.
-    It must reach one of them by its service, and the first identity of an OS user by libpq's default files.
-  - An identity that names V(replication) among its databases must get a physical replication connection to every
-    server. An identity that names nothing else makes only connections of this kind.
-  - If the role or the server's rules decide on a refusal, every server must refuse it to every identity. The default
-    rules name no address. A server with the default rules must refuse it to one client host that has the role.
-  - A foreign certificate depends on neither. Every server must refuse it to one identity of one client host.
+  - Every identity of a client host must reach each of its servers by every name that is declared for the server's
+    certificate. It must reach one of them by its service, and the first identity of an OS user by libpq's default
+    files.
+  - An identity that names V(replication) among its databases must get a physical replication connection to each of
+    its servers. An identity that names nothing else makes only connections of this kind.
+  - If the role or the server's rules decide on a refusal, each of its servers must refuse it to every identity. The
+    default rules name no address. A server with the default rules must refuse it to one client host that has the role.
+  - A foreign certificate depends on neither. Every server must refuse it to one identity that connects to the server.
   - On every client host, libpq must refuse a wrong name and a foreign root for one identity and one server.
   - A client host that failed earlier in the run tries nothing. The first of the other client hosts tries what does not
     depend on the client host.

@@ -9,8 +9,8 @@ from typing import Any, Collection, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph
 
-SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
 _NAMED = 5  # hosts in a list
 _REMEDY = (
     "If you have set it in group_vars beside a playbook that imports pgops.tls.site: variables there do not reach the "
@@ -55,6 +55,23 @@ def left_out(groups: Groups, hosts: Collection[str]) -> list[str]:
         *([f"connections from {listed(clients)}"] if clients else []),
     ]
     return [f"Not verified, because --limit leaves these hosts out: {', '.join(parts)}."] if parts else []
+
+
+def without_identities(hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return a line on the servers that no identity of the inventory is for, where there are identities."""
+    graph = Graph(groups)
+    theirs = {
+        server
+        for host in groups.get(CLIENTS, ())
+        for one in _identities(hostvars[host])
+        for server in graph.servers_of(one)
+    }
+    unused = [server for server in groups.get(SERVERS, ()) if server not in theirs]
+    line = (
+        f"Not verified, because no identity connects to these servers: {listed(unused)}. Name them in servers of an "
+        "identity in postgres_client_identities, if one does."
+    )
+    return [line] if theirs and unused else []
 
 
 def listed(hosts: Sequence[str]) -> str:

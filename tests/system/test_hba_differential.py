@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, regex_syntax
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, regex_syntax
 from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq
 from ansible_collections.pgops.tls.tests import hba_files
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
@@ -127,11 +127,11 @@ def judge(shared_cluster: Any) -> Iterator[Judge]:
         shared_cluster.stop()
 
 
-def ours(text: str, major: int, path: str, *, ident: bool) -> list[hba.Problem]:
-    return hba.problems(text, major, ident=ident, path=path, libraries=LIBRARIES)
+def ours(text: str, major: int, path: str, *, ident: bool) -> list[hba_grammar.Problem]:
+    return hba_grammar.problems(text, major, ident=ident, path=path, libraries=LIBRARIES)
 
 
-def lines_of(problems: list[hba.Problem], path: str, major: int) -> list[tuple[str, int]]:
+def lines_of(problems: list[hba_grammar.Problem], path: str, major: int) -> list[tuple[str, int]]:
     """Return the lines of problems as the server names them; that there is no rule at all is in no line."""
     return sorted(((one.file or path) if major >= 16 else "", one.line) for one in problems if one.line)
 

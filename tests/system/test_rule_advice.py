@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar
 from ansible_collections.pgops.tls.plugins.module_utils.server import visitors
 from ansible_collections.pgops.tls.tests.servers import HBA, Server
 from ansible_collections.pgops.tls.tests.troubleshooting import Site
@@ -93,7 +93,7 @@ def test_a_map_has_no_place_beside_a_password_and_the_name_has_to_be_the_role(si
     site.cluster.write("pg_ident.conf", "people app report\n")
     for method in ("trust", "scram-sha-256"):
         rule = f"hostssl all all all {method} clientcert=verify-full"
-        (problem,) = hba.problems(f"{rule} map=people", 17)
+        (problem,) = hba_grammar.problems(f"{rule} map=people", 17)
         assert problem.reason.endswith("With this method, the CN of a certificate must be the role")
         site.rules(f"{rule} map=people")
         assert site.connect(user="report") != "report", "the server keeps the rules that it had"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Callable, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, redaction
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, redaction
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import Line, Token
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.shadowed_rules import ANYWHERE, PLAIN, TLS, Order
@@ -63,7 +63,7 @@ def advice(
     rules: Sequence[Rule], maps: Sequence[tuple[str, Line]], major: int, *, has_ca: bool | None = None
 ) -> list[Advice]:
     """Return what there is to say of rules, for a server of version ``major``; see ``Site`` for the rest."""
-    site = Site(Order([rule for rule in rules if not hba.fault(rule, major)], major), maps, major, has_ca)
+    site = Site(Order([rule for rule in rules if not hba_grammar.fault(rule, major)], major), maps, major, has_ca)
     return [
         Advice(rule.file, rule.line.number, check.name, check.level, redaction.printable(reason), check.remedy)
         for position, rule in enumerate(site.order.rules)

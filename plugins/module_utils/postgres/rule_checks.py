@@ -15,9 +15,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import To
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule, read_all
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, redaction
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, redaction
 else:
-    hba = lazy_import("postgres.hba")
+    hba_grammar = lazy_import("postgres.hba_grammar")
     redaction = lazy_import("postgres.redaction")
 
 
@@ -26,7 +26,7 @@ def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool 
 
     ``source`` is where the text is from, ``path`` the file that it is for. Raises TlsError.
     """
-    for found in hba.problems(text, major, ident=ident, path=path):
+    for found in hba_grammar.problems(text, major, ident=ident, path=path):
         if found.line:  # 0: there is nothing in it, but there may be elsewhere
             raise TlsError(f"{found.file or source} line {found.line}: {found.reason}.", code="rules_faulty")
 

@@ -9,7 +9,7 @@ import re
 from typing import Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, hba_options, lexer
 
 _RULE_KEYS = ("type", "database", "user", "address", "method")
 _IDENT_KEYS = ("map", "system_user", "database_user")
@@ -73,7 +73,7 @@ def _refuse_other_options(kind: str, rule: Mapping[str, object], option: str) ->
 
 def _checked(line: str, option: str, *, ident: bool) -> str:
     """Return a line that at least one version takes. Raises TlsError."""
-    found = [hba.problems(line, major, ident=ident) for major in _VERSIONS]
+    found = [hba_grammar.problems(line, major, ident=ident) for major in _VERSIONS]
     if all(found):
         raise TlsError(f"{option}: {found[-1][0].reason}.", code="rules_faulty")
     return line

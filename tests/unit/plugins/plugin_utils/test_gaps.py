@@ -68,3 +68,14 @@ def test_a_limit_is_told_by_what_it_leaves_out() -> None:
 
 def test_many_hosts_are_counted() -> None:
     assert gaps.listed([f"db{number}" for number in range(9)]) == "db0, db1, db2, db3, db4 and 4 more"
+
+
+def test_servers_that_no_identity_is_for_are_named() -> None:
+    groups = {"postgres_servers": ["db1", "db2", "db3"], "postgres_clients": ["app1"]}
+    for servers, named in ((["db1"], "db2, db3"), (["db1", "db3"], "db2")):
+        hostvars = {"app1": {"postgres_client_identities": [{"role": "app", "os_user": "web", "servers": servers}]}}
+        (line,) = gaps.without_identities(hostvars, groups)
+        assert line.startswith(f"Not verified, because no identity connects to these servers: {named}. ")
+    everywhere = {"app1": {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}}
+    assert gaps.without_identities(everywhere, groups) == []
+    assert gaps.without_identities({"app1": {}}, groups) == [], "another line says so"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.clientcert_upgrade import upgraded
 
 REWRITTEN = {
@@ -57,7 +57,7 @@ UNCHANGED_LINES = [
 def test_a_value_of_before_14_becomes_what_it_means(line: str, major: int) -> None:
     assert upgraded(line, major) == REWRITTEN[line]
     assert upgraded(REWRITTEN[line], major) == REWRITTEN[line]
-    assert not hba.problems(REWRITTEN[line], 19) or "\\" in line
+    assert not hba_grammar.problems(REWRITTEN[line], 19) or "\\" in line
 
 
 @pytest.mark.parametrize("line", UNCHANGED_LINES)

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, redaction, regex_syntax, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    hba_grammar,
+    lexer,
+    redaction,
+    regex_syntax,
+    rule_text,
+)
 from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +49,7 @@ def test_lines_are_numbered_in_their_order_and_hold_something(text: str, major: 
 
 @given(ANY_HBA_FILE, MAJORS, st.booleans())
 def test_every_text_is_judged(text: str, major: int, ident: bool) -> None:
-    found = hba.problems(text, major, ident=ident)
+    found = hba_grammar.problems(text, major, ident=ident)
     lines = {line.number for line in lexer.read(text, major)}
     assert {one.line for one in found} <= lines
     assert all(one.reason and not one.file for one in found)

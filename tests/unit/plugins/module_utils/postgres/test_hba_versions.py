@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, hba_options, regex_syntax, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    hba_grammar,
+    hba_options,
+    regex_syntax,
+    rule_text,
+)
 
 ALL_VERSIONS = range(13, 20)
 
@@ -65,7 +70,7 @@ ALL_VERSIONS = range(13, 20)
     ],
 )
 def test_a_line_is_right_for_the_versions_that_take_it(line: str, majors: range | list[int]) -> None:
-    assert [major for major in ALL_VERSIONS if not hba.problems(line, major)] == list(majors)
+    assert [major for major in ALL_VERSIONS if not hba_grammar.problems(line, major)] == list(majors)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +85,14 @@ def test_a_line_is_right_for_the_versions_that_take_it(line: str, majors: range 
     ],
 )
 def test_a_mapping_is_right_for_the_versions_that_take_it(line: str, majors: range | list[int]) -> None:
-    assert [major for major in ALL_VERSIONS if not hba.problems(line, major, ident=True)] == list(majors)
+    assert [major for major in ALL_VERSIONS if not hba_grammar.problems(line, major, ident=True)] == list(majors)
 
 
 def test_every_bad_line_is_told_with_its_number_what_was_found_and_what_is_expected() -> None:
     text = (
         "host all all all md5\nhost all\n# x\nhost all all 10.0.0.0 md5\nlocal all all trust\nlocal all all nothing\n"
     )
-    assert hba.problems(text, 17) == [
+    assert hba_grammar.problems(text, 17) == [
         ("", 2, "the rule has no method: 'host all'. Expected host DATABASE USER ADDRESS METHOD"),
         ("", 4, "address '10.0.0.0' has no mask; expected 10.0.0.0/32, or a mask in the next field"),
         ("", 6, f"method 'nothing' is unknown. Expected one of {', '.join(hba_options.METHODS)}"),
@@ -96,10 +101,12 @@ def test_every_bad_line_is_told_with_its_number_what_was_found_and_what_is_expec
 
 def test_the_validators_of_the_server_are_the_ones_that_a_rule_may_name() -> None:
     line = "host all all all oauth issuer=i scope=s"
-    assert "needs the setting oauth_validator_libraries" in hba.problems(line, 18, libraries=[])[0].reason
-    assert hba.problems(line, 18, libraries=["one"]) == []
-    assert "needs validator, one of" in hba.problems(line, 18, libraries=["one", "two"])[0].reason
-    assert "validator=three, expected" in hba.problems(f"{line} validator=three", 18, libraries=["one"])[0].reason
+    assert "needs the setting oauth_validator_libraries" in hba_grammar.problems(line, 18, libraries=[])[0].reason
+    assert hba_grammar.problems(line, 18, libraries=["one"]) == []
+    assert "needs validator, one of" in hba_grammar.problems(line, 18, libraries=["one", "two"])[0].reason
+    assert (
+        "validator=three, expected" in hba_grammar.problems(f"{line} validator=three", 18, libraries=["one"])[0].reason
+    )
 
 
 def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> None:
@@ -111,21 +118,21 @@ def test_what_other_files_bring_in_is_judged_in_its_place(tmp_path: Path) -> Non
     (tmp_path / "loop.conf").write_text("include loop.conf\n")
     text = "local all @users peer\ninclude bad.conf\ninclude_dir rules\ninclude missing.conf\n"
     text += "include_if_exists missing.conf\n"
-    assert [(one.file, one.line) for one in hba.problems(text, 16, path=path)] == [
+    assert [(one.file, one.line) for one in hba_grammar.problems(text, 16, path=path)] == [
         (str(tmp_path / "bad.conf"), 2),
         ("", 4),
     ]
-    assert [one.line for one in hba.problems("local all @missing peer\n", 13, path=path)] == [1]
-    assert "more than 10 files lead to it" in hba.problems("include loop.conf\n", 16, path=path)[0].reason
-    assert hba.problems("include_if_exists missing.conf\n", 16, path=path) == [
+    assert [one.line for one in hba_grammar.problems("local all @missing peer\n", 13, path=path)] == [1]
+    assert "more than 10 files lead to it" in hba_grammar.problems("include loop.conf\n", 16, path=path)[0].reason
+    assert hba_grammar.problems("include_if_exists missing.conf\n", 16, path=path) == [
         ("", 0, "it has no rule, expected at least one")
     ]
-    assert hba.problems("", 16, path=path, ident=True) == []
+    assert hba_grammar.problems("", 16, path=path, ident=True) == []
 
 
 def test_a_pipe_in_place_of_an_included_file_is_a_problem_and_does_not_make_the_run_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.conf")
-    (found,) = hba.problems("include pipe.conf\n", 16, path=str(tmp_path / "pg_hba.conf"))
+    (found,) = hba_grammar.problems("include pipe.conf\n", 16, path=str(tmp_path / "pg_hba.conf"))
     assert "expected a regular file" in found.reason
 
 
@@ -137,7 +144,7 @@ def test_a_key_that_is_no_option_is_told_even_beside_a_password() -> None:
 
 def test_a_word_that_may_be_a_part_of_a_password_is_not_told() -> None:
     for rest in ("sesame", "sesame=x"):
-        (found,) = hba.problems(f"host all all all ldap ldapbasedn=x ldapbindpasswd=a {rest}", 15)
+        (found,) = hba_grammar.problems(f"host all all all ldap ldapbasedn=x ldapbindpasswd=a {rest}", 15)
         assert "sesame" not in found.reason
 
 

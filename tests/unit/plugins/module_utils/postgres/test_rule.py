@@ -10,7 +10,7 @@ import socket
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba, lexer, rule, rule_checks
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, hba_grammar, lexer, rule, rule_checks
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 
 LINK = socket.if_nameindex()[0][1]  # a network interface of this host
@@ -96,8 +96,8 @@ def test_a_zone_of_another_host_counts_as_one_where_that_makes_a_rule(mask: str)
     assert of(address, elsewhere=True).network is not None
     assert of("fe80::1%eth17", elsewhere=True).host == "fe80::1%eth17"
     assert of(f"::1%eth17{mask}", elsewhere=True).network is None  # which only an address of one link can have
-    assert not hba.problems(f"host all all {address} md5\n", 17)
-    assert hba.problems(f"host all all {address} md5\n", 17, path="/etc/postgresql/17/main/pg_hba.conf")
+    assert not hba_grammar.problems(f"host all all {address} md5\n", 17)
+    assert hba_grammar.problems(f"host all all {address} md5\n", 17, path="/etc/postgresql/17/main/pg_hba.conf")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba, lexer, rule, rule_advice
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, lexer, rule, rule_advice
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule_advice import Advice
 
 CLOSING = "hostnossl all all all reject\nhostnossl replication all all reject\n"
@@ -175,12 +175,12 @@ def test_a_name_in_another_encoding_can_be_printed() -> None:
 
 @pytest.mark.parametrize(("value", "remedy"), [("1", "Write clientcert=verify-ca"), ("0", "Leave it out")])
 def test_values_of_clientcert_that_are_gone_are_told_with_what_to_write_instead(value: str, remedy: str) -> None:
-    (problem,) = hba.problems(f"hostssl all all all md5 clientcert={value}", 14)
+    (problem,) = hba_grammar.problems(f"hostssl all all all md5 clientcert={value}", 14)
     assert f"{remedy}: this is how PostgreSQL 14 and later work" in problem.reason
-    (problem,) = hba.problems("hostssl all all all cert clientcert=1", 14)
+    (problem,) = hba_grammar.problems("hostssl all all all cert clientcert=1", 14)
     assert problem.reason.endswith("Leave it out")
 
 
 def test_a_map_that_a_method_cannot_have_is_told_with_what_holds_instead() -> None:
-    (problem,) = hba.problems("hostssl all all all scram-sha-256 clientcert=verify-full map=people", 17)
+    (problem,) = hba_grammar.problems("hostssl all all all scram-sha-256 clientcert=verify-full map=people", 17)
     assert problem.reason.endswith("With this method, the CN of a certificate must be the role")
