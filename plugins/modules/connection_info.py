@@ -30,7 +30,7 @@ extends_documentation_fragment:
 options:
   expectations:
     description:
-      - The connections to try. M(pgops.tls.verify_connections) generates the list from an inventory.
+      - The connections to try. M(pgops.tls.expected_connections) generates the list from an inventory.
     type: list
     elements: dict
     required: true
@@ -167,7 +167,7 @@ options:
     type: int
     default: 10
 seealso:
-  - module: pgops.tls.verify_connections
+  - module: pgops.tls.expected_connections
   - module: pgops.tls.probe_info
   - name: SSL support of libpq
     description: The rules by which libpq chooses and checks certificates.

@@ -10,7 +10,7 @@ module: verification_summary
 short_description: Sum up what the client hosts of a run have verified
 version_added: 0.1.0
 description:
-  - It runs on the controller, and reads the results of M(pgops.tls.verify_connections) that
+  - It runs on the controller, and reads the results of M(pgops.tls.connection_info) that
     P(pgops.tls.postgres_verify#role) has left on the hosts of the play. Set C(run_once) for it.
 extends_documentation_fragment:
   - pgops.tls.attributes
@@ -27,7 +27,7 @@ options:
     elements: str
     default: []
 seealso:
-  - module: pgops.tls.verify_connections
+  - module: pgops.tls.expected_connections
 author:
   - The pgops.tls authors (@pgops)
 """

@@ -23,7 +23,7 @@ one to every server, and all of its connections are of that kind when it names n
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Collection, Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
@@ -41,7 +41,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     server_of,
     usual_name,
 )
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Variables
 
 SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
@@ -49,131 +49,148 @@ _OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
 
 
-class Tried(NamedTuple):
-    """What other client hosts try in the same run: on which servers as which roles in which databases.
+class ClientHost(NamedTuple):
+    """A client host: its identities, its ``machine``, and how its connections are verified.
 
-    ``names``: they list the names that nobody can try. ``here``: the machines of all client hosts that try anything.
+    ``refused`` are the kinds of refusal to try, ``other_role`` is the role to ask for with another role's certificate
+    (default: some other role of the server, else the superuser).
     """
 
-    roles: frozenset[tuple[str, str, str]] = frozenset()
-    names: bool = False
-    here: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def servers(self) -> set[str]:
-        """Return the servers that some other client host tries."""
-        return {server for server, _role, _database in self.roles}
+    identities: Sequence[Identity]
+    machine: tuple[str, str]
+    refused: Sequence[str] = tuple(REFUSALS)
+    other_role: str = ""
 
 
-_NOTHING = Tried()
+class Planner:
+    """What the client hosts of a run try, one host after the other: what one of them tries, the next is spared.
 
-
-def from_inventory(
-    servers: Iterable[Mapping[str, Any]],
-    identities: Iterable[Mapping[str, Any]],
-    *,
-    clients: Iterable[Mapping[str, Any]] = (),
-    before: Iterable[Mapping[str, Any]] = (),
-    database: str = "postgres",
-    refused: Sequence[str] = tuple(REFUSALS),
-    other_role: str = "",
-    here: Mapping[str, Any] | None = None,
-    hosts: Sequence[str] = (),
-    groups: Groups | None = None,
-) -> list[dict[str, Any]]:
-    """Return the expectations of a client host with these ``identities``, as ``expectations`` makes them.
-
-    ``servers`` and ``clients`` are the variables of all server and all client hosts, ``before`` of those client hosts
-    that verify in the same run and come before this one, ``here`` of this one. ``hosts`` are those of the run, none
-    for all; ``groups`` those of the inventory, which identities may name as their servers. Raises TlsError for
-    variables that are useless, and when there are identities but no servers.
+    ``everybody`` are the identities of all client hosts, ``machines`` where those of the run are. A host that does not
+    try every kind of refusal spares the others nothing.
     """
-    clients = list(clients)
-    found = [server_of(host) for host in servers]
-    graph = Graph(groups if groups is not None else {SERVERS: [one.name for one in found]})
-    own = identities_of(identities, database, graph)
-    everybody = [
-        one for host in clients for one in identities_of(host.get("postgres_client_identities", ()), database, graph)
-    ]
-    if own and not found:
+
+    def __init__(self, fleet: Fleet, everybody: Iterable[Identity], machines: Iterable[tuple[str, str]]) -> None:
+        self._fleet = fleet
+        self._machines = frozenset(machines)
+        self._roles: dict[str, dict[str, Identity]] = {}  # of each server, with an identity that has it
+        self._named: dict[str, Identity] = {}  # roles of the whole inventory
+        for one in everybody:
+            self._named.setdefault(one.role, one)
+            for server in one.servers:
+                self._roles.setdefault(server, {}).setdefault(one.role, one)
+        self._tried: set[tuple[str, ...]] = set()  # what rules decide: server, role, database; all else: server
+        self._has_listed = False  # the names that nobody can try
+
+    def plan(self, host: ClientHost) -> list[dict[str, Any]]:
+        """Return what the next client host must try: what must work, and the refusals. Raises TlsError.
+
+        It is what module connection_info takes.
+        """
+        unknown = [kind for kind in host.refused if kind not in REFUSALS]
+        if unknown:
+            raise TlsError(
+                f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
+            )
+        refuse_no_servers(host.identities, self._fleet.servers)
+        fleet = self._fleet._replace(machine=host.machine)
+        firsts = {identity.os_user: identity for identity in reversed(host.identities)}
+        usual: dict[str, str | None] = {}
+        refusals = _Refusals(host, self._tried)
+        found = []
+        for identity in host.identities:
+            own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
+            for server in fleet.tried_by(identity):
+                if server.name not in usual:
+                    usual[server.name] = usual_name(server, fleet)
+                name = usual[server.name]
+                found += _by_every_name(identity, server, fleet)
+                owners = fleet.of(server, name) if name else ()
+                if name is None or owners[0] is not server or not _is_for(identity, owners):
+                    continue  # all of its names are shared, and another server has it, too
+                found += _by_usual_name(identity, owners, name, own_files)
+                found += refusals.at(identity, owners, name, self._other(identity, owners, host))
+                own_files = []
+        found += self._untried(host, fleet)
+        self._tried |= refusals.tried if set(host.refused) >= set(REFUSALS) else set()
+        return found
+
+    def _other(self, identity: Identity, owners: Sequence[Server], host: ClientHost) -> tuple[Identity, bool]:
+        """Return whom to pretend to be with the certificate of ``identity``, and whether these servers have the role.
+
+        It is a role of the same host if there is one.
+        """
+        own = [one for one in host.identities if one.role != identity.role and _is_for(one, owners)]
+        there = self._roles.get(owners[0].name, {})
+        wanted = host.other_role
+        if wanted and wanted != identity.role:
+            known = {one.role: one for one in reversed(host.identities)}
+            found = known.get(wanted) or self._named.get(wanted) or identity._replace(role=wanted)
+        else:
+            others = (one for one in there.values() if one.role != identity.role and _is_for(one, owners))
+            nobody = identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY)
+            found = own[0] if own else next(others, nobody)
+        return found, any(one.role == found.role for one in own) or found.role in there
+
+    def _untried(self, host: ClientHost, fleet: Fleet) -> list[dict[str, Any]]:
+        """Return a skipped check for each name that no client host of the run can try; once for the run."""
+        if self._has_listed or not host.identities:
+            return []
+        self._has_listed = True
+        machines = {*self._machines, host.machine}
+        return [
+            {**_common(host.identities[0], (server,), name), "expect": "accepted", "skip": why_untried(name)}
+            for server in fleet.servers
+            for name in server.names
+            if is_wildcard(name) or (is_loopback(name) and server.machine not in machines)
+        ]
+
+
+class _Refusals:
+    """What one client host tries to be refused, each thing once; ``before`` is what other client hosts have tried."""
+
+    def __init__(self, host: ClientHost, before: AbstractSet[tuple[str, ...]]) -> None:
+        self._refused, self._before = host.refused, before
+        self._of_libpq = set(_OF_LIBPQ)
+        self.tried: set[tuple[str, ...]] = set()
+
+    def at(
+        self, identity: Identity, owners: Sequence[Server], name: str, other: tuple[Identity, bool]
+    ) -> list[dict[str, Any]]:
+        """Return the refusals that an identity has to try by a name of servers.
+
+        The default rules decide of the fleet's roles alone; of another one, what stood in the file before.
+        """
+        by_role = {(one.name, identity.role, identity.database) for one in owners}
+        by_server = {(one.name,) for one in owners}
+        is_spared = other[1] and all(one.has_default_rules for one in owners) and by_role <= self._before
+        kinds = self._of_libpq | (set() if is_spared else set(_OF_RULES))
+        kinds |= {"foreign_certificate"} if by_server - self._before - self.tried else set()
+        self._of_libpq = set()
+        self.tried |= by_role | by_server
+        return _ruled_out(identity, owners, name, other[0], [kind for kind in self._refused if kind in kinds])
+
+
+def refuse_no_servers(identities: Sequence[Identity], servers: Sequence[object]) -> None:
+    """Raise TlsError for identities in an inventory without ``servers``."""
+    if identities and not servers:
         raise TlsError(
             "postgres_servers: expected the group of the PostgreSQL servers in the inventory, found no host in it. "
             "There is nothing to verify connections to.",
             code="servers_group_empty",
         )
-    run = frozenset(hosts)
-    elsewhere = [one for one in clients if not run or one.get("inventory_hostname") in run]
-    tried = _tried(before, database, graph)._replace(here=frozenset(map(machine_of, filter(has_identities, elsewhere))))
-    fleet = fleet_of(found, run, machine_of(here or {}))
-    return expectations(own, fleet, [*own, *everybody], refused, other_role, tried=tried)
 
 
-def expectations(
-    identities: Sequence[Identity],
-    fleet: Fleet,
-    everybody: Sequence[Identity],
-    refused: Sequence[str] = tuple(REFUSALS),
-    other_role: str = "",
-    *,
-    tried: Tried = _NOTHING,
-) -> list[dict[str, Any]]:
-    """Return what one client host must try: what must work, and the refusals.
-
-    ``everybody`` are the identities of all client hosts, ``refused`` the kinds of refusal to try, ``other_role`` the
-    role to ask for with another role's certificate (default: some other role of the fleet, else the superuser). The
-    result is what module connection_info takes, without what is ``tried`` elsewhere. Raises TlsError for an unknown
-    kind.
-    """
-    unknown = [kind for kind in refused if kind not in REFUSALS]
-    if unknown:
-        raise TlsError(
-            f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
-        )
-    firsts = {identity.os_user: identity for identity in reversed(identities)}
-    usual = [(server, usual_name(server, fleet)) for server in fleet.servers]
-    refusals = _Refusals(everybody, refused, other_role, tried)
-    found = []
-    for identity in identities:
-        own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
-        for server, name in usual:
-            if server.name not in identity.servers:
-                continue
-            found += _by_every_name(identity, server, fleet)
-            owners = fleet.of(server, name) if name else ()
-            if name is None or owners[0] is not server or not _is_for(identity, owners):
-                continue  # all of its names are shared, and another server has it, too
-            found += _by_usual_name(identity, owners, name, own_files)
-            found += refusals.at(identity, owners, name)
-            own_files = []
-    return found + (_untried(identities[0], fleet, tried) if identities and not tried.names else [])
-
-
-class _Refusals:
-    """What one client host tries to be refused, each thing once."""
-
-    def __init__(self, everybody: Sequence[Identity], refused: Sequence[str], other_role: str, tried: Tried) -> None:
-        self._everybody, self._refused, self._other_role, self._tried = everybody, refused, other_role, tried
-        self._of_libpq = set(_OF_LIBPQ)
-        self._covered = tried.servers
-
-    def at(self, identity: Identity, owners: Sequence[Server], name: str) -> list[dict[str, Any]]:
-        """Return the refusals that an identity has to try by a name of servers, and that nobody has tried before."""
-        other = _other(identity, owners, self._everybody, self._other_role)
-        names = {one.name for one in owners}
-        kinds = self._of_libpq | (set() if self._is_spared(identity, owners, other) else set(_OF_RULES))
-        kinds |= set() if self._covered.issuperset(names) else {"foreign_certificate"}
-        self._of_libpq = set()
-        self._covered |= names
-        return _ruled_out(identity, owners, name, other, [kind for kind in self._refused if kind in kinds])
-
-    def _is_spared(self, identity: Identity, owners: Sequence[Server], other: Identity) -> bool:
-        """Return whether another client host has tried what rules decide of a role.
-
-        The default rules decide of the fleet's roles alone; of another one, what stood in the file before.
-        """
-        role = (identity.role, identity.database)
-        is_tried = all(one.has_default_rules and (one.name, *role) in self._tried.roles for one in owners)
-        return is_tried and any(one.role == other.role and _is_for(one, owners) for one in self._everybody)
+def planner(
+    servers: Iterable[Variables], clients: Iterable[Variables], hosts: Collection[str], graph: Graph, database: str
+) -> Planner:
+    """Return what plans the connections of a run for ``hosts`` (none: for all), from the variables of all hosts."""
+    found = [server_of(host) for host in servers]
+    everybody, machines = [], set()
+    for host in clients:
+        everybody += identities_of(host.get("postgres_client_identities", ()), database, graph)
+        if has_identities(host) and (not hosts or host.get("inventory_hostname") in hosts):
+            machines.add(machine_of(host))
+    return Planner(fleet_of(found, frozenset(hosts), ("", "")), everybody, machines)
 
 
 def _is_for(identity: Identity, owners: Iterable[Server]) -> bool:
@@ -191,18 +208,6 @@ def _by_usual_name(
     return found
 
 
-def _tried(hosts: Iterable[Mapping[str, Any]], database: str, graph: Graph) -> Tried:
-    """Return what these client hosts try; one that does not try every kind of refusal counts for nothing."""
-    found = frozenset(
-        (server, one.role, one.database)
-        for host in hosts
-        if set(host.get("postgres_verify_refusals", REFUSALS)) >= set(REFUSALS)
-        for one in identities_of(host.get("postgres_client_identities", ()), database, graph)
-        for server in one.servers
-    )
-    return Tried(found, names=any(map(has_identities, hosts)))
-
-
 def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dict[str, Any]]:
     """Return what has to work by each name; one that may lead to a server of others is skipped."""
     found = []
@@ -215,16 +220,6 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
         others = [other.name for other in owners if other not in own]
         found.append({**one, "skip": f"it may lead to {others[0]}, which is no server of it"} if others else one)
     return found
-
-
-def _untried(identity: Identity, fleet: Fleet, tried: Tried) -> list[dict[str, Any]]:
-    """Return a skipped check for each name that no client host of the run can try."""
-    return [
-        {**_common(identity, (server,), name), "expect": "accepted", "skip": why_untried(name)}
-        for server in fleet.servers
-        for name in server.names
-        if is_wildcard(name) or (is_loopback(name) and server.machine not in {*tried.here, fleet.machine})
-    ]
 
 
 def why_untried(name: str) -> str:
@@ -266,12 +261,3 @@ def _common(identity: Identity, owners: Sequence[Server], name: str) -> dict[str
 def _target(database: str) -> dict[str, Any]:
     """Return the options that say what to connect to: a database, or replication as pg_hba.conf calls it."""
     return {"database": database, **({"replication": True} if database == REPLICATION else {})}
-
-
-def _other(identity: Identity, owners: Sequence[Server], everybody: Sequence[Identity], wanted: str) -> Identity:
-    """Return whom to pretend to be with the certificate of ``identity``: a role that these servers have."""
-    if wanted and wanted != identity.role:
-        known = (one for one in everybody if one.role == wanted)
-        return next(known, identity._replace(role=wanted))
-    others = (one for one in everybody if one.role != identity.role and _is_for(one, owners))
-    return next(others, identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names as x509_names
@@ -56,11 +56,20 @@ class Server(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """The servers that are tried, who owns each name and port, and the machine of the client host that tries them."""
+    """The servers that are tried, who owns each name and port, and the machine of the client host that tries them.
+
+    ``positions``: where in ``servers`` each of them is, by its name.
+    """
 
     servers: tuple[Server, ...]
     owners: Mapping[tuple[str, int], tuple[Server, ...]]
     machine: tuple[str, str]
+    positions: Mapping[str, int] = {}
+
+    def tried_by(self, identity: Identity) -> Iterator[Server]:
+        """Return the servers that an identity connects to, in their order."""
+        for position in sorted(self.positions[name] for name in identity.servers if name in self.positions):
+            yield self.servers[position]
 
     def of(self, server: Server, name: str) -> tuple[Server, ...]:
         """Return the servers that may answer by a name of this one, itself included; those that are tried first."""
@@ -83,7 +92,9 @@ def fleet_of(servers: Sequence[Server], hosts: Collection[str], machine: tuple[s
     for server in [*inside, *outside]:
         for key in {_key(name) for name in server.names}:
             found.setdefault((key, server.port), []).append(server)
-    return Fleet(inside or tuple(outside), {key: tuple(owners) for key, owners in found.items()}, machine)
+    tried = inside or tuple(outside)
+    positions = {server.name: position for position, server in enumerate(tried)}
+    return Fleet(tried, {key: tuple(owners) for key, owners in found.items()}, machine, positions)
 
 
 def identities_of(

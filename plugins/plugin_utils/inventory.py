@@ -17,10 +17,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     duplicates,
     expectations,
+    fleet,
     identity_rules,
     problems,
     unresolved,
 )
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -81,7 +83,7 @@ class Fleet:
     def _of_host(self, host: str) -> Iterator[str]:
         roles = [role for role, group in GROUPS.items() if group is None or host in self.groups.get(group, ())]
         yield from _misspelt([*self.hostvars[host], *self.everywhere])
-        given = {role: self._variables(host, role) for role in roles}
+        given = {role: self.variables(host, role) for role in roles}
         wrong = [message for role in roles for message in _of_wrong_type(role, given[role])]
         yield from wrong
         if not wrong:
@@ -97,20 +99,36 @@ class Fleet:
         return first.get("inventory_dir"), list(first.get("ansible_inventory_sources", ()))
 
     def _of_others(self, host: str) -> list[str]:
-        servers, clients = (self._of_group(name) for name in ("postgres_servers", "postgres_clients"))
         if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
-            identity_rules.of_clients(clients, host, self.groups)  # the role's default
+            self._refuse_bad_identities()  # the role's default
         if host in self.groups.get("postgres_clients", ()):
-            own = self._variables(host, "postgres_client")["postgres_client_identities"]
-            refused = self._variables(host, "postgres_verify")["postgres_verify_refusals"]
-            expectations.from_inventory(servers, own, clients=clients, refused=refused, groups=self.groups)
+            own = self.variables(host, "postgres_client")["postgres_client_identities"]
+            identities = fleet.identities_of(own, graph=self._graph)
+            expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
         return self._of_revoked(host)
+
+    @functools.cached_property
+    def _graph(self) -> Graph:
+        return Graph(self.groups)
+
+    def _refuse_bad_identities(self) -> None:
+        """Raise TlsError for an identity of any client host that no rule can be made for. It is looked for once."""
+        if self._identities_error is not None:
+            raise self._identities_error
+
+    @functools.cached_property
+    def _identities_error(self) -> TlsError | None:
+        try:
+            identity_rules.access(self.hostvars, self.groups)
+        except TlsError as error:
+            return error
+        return None
 
     def _of_revoked(self, host: str) -> list[str]:
         name = "postgres_ca_revoked"
         if name not in self.hostvars[host] and name not in self.everywhere:
             return []
-        return problems.of_revoked(self._variables(host, "postgres_ca")[name], self._roles, self._holders)
+        return problems.of_revoked(self.variables(host, "postgres_ca")[name], self._roles, self._holders)
 
     @functools.cached_property
     def _roles(self) -> dict[str, str]:
@@ -119,7 +137,7 @@ class Fleet:
         return {
             str(one["role"]): f"identity {one['os_user']}/{one['role']} of host {host}"
             for host in hosts
-            for one in self._variables(host, "postgres_client")["postgres_client_identities"]
+            for one in self.variables(host, "postgres_client")["postgres_client_identities"]
         }
 
     @functools.cached_property
@@ -129,14 +147,11 @@ class Fleet:
         identities = {
             host: "postgres_client_identities of that host"
             for host in clients
-            if self._variables(host, "postgres_client")["postgres_client_identities"]
+            if self.variables(host, "postgres_client")["postgres_client_identities"]
         }
         return {**identities, **dict.fromkeys(self.groups.get("postgres_servers", ()), "group postgres_servers")}
 
-    def _of_group(self, group: str) -> list[Mapping[str, Any]]:
-        return [self.hostvars[name] for name in self.groups.get(group, ())]
-
-    def _variables(self, host: str, role: str) -> dict[str, Any]:
+    def variables(self, host: str, role: str) -> dict[str, Any]:
         """Return the variables of a role for a host: what is set, else the default.
 
         The default, too, in place of what uses ``hostvars``: one such variable must not hide mistakes in the others.

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 SERVER_DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
 DB1_VARIABLES = {"inventory_hostname": "db1", "postgres_server_names": ["db1.example.com"]}
@@ -20,11 +21,34 @@ APP_OF_WWW = {"role": "app", "os_user": "www"}
 BATCH = {"role": "batch", "os_user": "www", "databases": ["jobs"]}
 
 
+def from_inventory(
+    servers: list[dict[str, Any]],
+    identities: list[dict[str, Any]],
+    *,
+    clients: Sequence[dict[str, Any]] = (),
+    before: Sequence[dict[str, Any]] = (),
+    here: dict[str, Any] | None = None,
+    hosts: Sequence[str] = (),
+    groups: dict[str, list[str]] | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Return what a client host tries after those ``before`` it; ``clients`` are the others of the inventory."""
+    graph = Graph(groups or {"postgres_servers": [one["inventory_hostname"] for one in servers]})
+    own = {"postgres_client_identities": identities, **(here or {})}
+    planner = expectations.planner(servers, [own, *clients], hosts, graph, "postgres")
+    found: list[dict[str, Any]] = []
+    for one in [*before, own]:
+        given = options if one is own else {"refused": one.get("postgres_verify_refusals", REFUSALS)}
+        who = fleet.identities_of(one.get("postgres_client_identities", ()), "postgres", graph)
+        found = planner.plan(expectations.ClientHost(who, fleet.machine_of(one), **given))
+    return found
+
+
 def made(
     servers: list[dict[str, Any]], identities: list[dict[str, Any]], **options: Any
 ) -> list[tuple[str, str, str, str]]:
     """Return (role, host, what, files or certificate) of each expectation."""
-    found = expectations.from_inventory(servers, identities, **options)
+    found = from_inventory(servers, identities, **options)
     return [
         (one["role"], one["host"], one.get("kind", one["expect"]), one.get("files", one.get("certificate_role", "")))
         for one in found
@@ -64,7 +88,7 @@ def test_what_depends_on_neither_is_refused_once_by_every_server_or_once_by_libp
 
 def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
     servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = expectations.from_inventory(servers, [APP_OF_WWW, BATCH, {"role": "report", "os_user": "alice"}])
+    found = from_inventory(servers, [APP_OF_WWW, BATCH, {"role": "report", "os_user": "alice"}])
     works = {
         (one["os_user"], one["role"], one["host"])
         for one in found
@@ -98,33 +122,31 @@ def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
 
 
 def test_a_wildcard_is_skipped_and_never_used_for_another_check() -> None:
-    found = expectations.from_inventory(
-        [{**DB1_VARIABLES, "postgres_server_names": ["*.example.com", "db1"]}], [APP_OF_WWW]
-    )
+    found = from_inventory([{**DB1_VARIABLES, "postgres_server_names": ["*.example.com", "db1"]}], [APP_OF_WWW])
     assert [one["host"] for one in found if "skip" in one] == ["*.example.com"]
     assert {one["host"] for one in found if "skip" not in one} == {"db1"}
 
 
 def test_a_server_that_has_nothing_but_a_wildcard_gives_one_skipped_check() -> None:
-    (only,) = expectations.from_inventory([{**DB1_VARIABLES, "postgres_server_names": ["*.example.com"]}], [APP_OF_WWW])
+    (only,) = from_inventory([{**DB1_VARIABLES, "postgres_server_names": ["*.example.com"]}], [APP_OF_WWW])
     assert only["skip"]
 
 
 def test_a_dns_name_is_preferred_to_an_address_for_refusals() -> None:
-    found = expectations.from_inventory(
+    found = from_inventory(
         [{**DB1_VARIABLES, "postgres_server_names": ["192.0.2.1", "2001:db8::1", "db1"]}], [APP_OF_WWW]
     )
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1"}
 
 
 def test_plaintext_is_skipped_where_the_server_allows_it() -> None:
-    found = expectations.from_inventory([{**DB1_VARIABLES, "postgres_server_plaintext": "allow"}], [APP_OF_WWW])
+    found = from_inventory([{**DB1_VARIABLES, "postgres_server_plaintext": "allow"}], [APP_OF_WWW])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
 def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database() -> None:
     clients = [{"postgres_client_identities": [APP_OF_WWW]}, {}, {"postgres_client_identities": [BATCH]}]
-    found = expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW], clients=clients)
+    found = from_inventory([DB1_VARIABLES], [APP_OF_WWW], clients=clients)
     (other,) = [one for one in found if one.get("kind") == "another_role"]
     assert (other["role"], other["database"], other["certificate_role"]) == ("batch", "jobs", "app")
 
@@ -139,7 +161,7 @@ def test_another_roles_certificate_asks_for_a_role_of_any_host_in_its_database()
     ],
 )
 def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wanted: str, other: str) -> None:
-    found = expectations.from_inventory([DB1_VARIABLES], identities, other_role=wanted)
+    found = from_inventory([DB1_VARIABLES], identities, other_role=wanted)
     assert next(one["role"] for one in found if one.get("kind") == "another_role") == other
 
 
@@ -178,23 +200,23 @@ def test_a_name_that_is_there_twice_is_tried_once() -> None:
 
 def test_an_identity_that_is_incomplete_is_named() -> None:
     with pytest.raises(TlsError, match=r"postgres_client_identities\[1\]: expected a dictionary with role and os_user"):
-        expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW, {"role": "x"}])
+        from_inventory([DB1_VARIABLES], [APP_OF_WWW, {"role": "x"}])
 
 
 def test_identities_without_servers_are_an_error_and_no_identities_are_none() -> None:
     with pytest.raises(TlsError, match="postgres_servers: expected the group"):
-        expectations.from_inventory([], [APP_OF_WWW])
-    assert expectations.from_inventory([], []) == []
+        from_inventory([], [APP_OF_WWW])
+    assert from_inventory([], []) == []
 
 
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(TlsError, match="'plain' is none of plaintext, no_certificate"):
-        expectations.from_inventory([DB1_VARIABLES], [APP_OF_WWW], refused=["plain"])
+        from_inventory([DB1_VARIABLES], [APP_OF_WWW], refused=["plain"])
 
 
 def kinds_after(server: dict[str, Any], before: dict[str, Any], **options: Any) -> list[str]:
     """Return what a client host with the identities app and batch tries to be refused, after another one."""
-    found = expectations.from_inventory([server], [APP_OF_WWW, BATCH], before=[before], **options)
+    found = from_inventory([server], [APP_OF_WWW, BATCH], before=[before], **options)
     return [
         f"{one['certificate_role'] if 'certificate_role' in one else one['role']} {one['kind']}"
         for one in found
@@ -241,9 +263,7 @@ def test_a_client_host_that_tries_less_or_nothing_spares_the_next_nothing() -> N
 
 def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
     standby = {"role": "standby", "os_user": "postgres", "databases": ["replication"]}
-    found = expectations.from_inventory(
-        [DB1_VARIABLES], [standby], clients=[{"postgres_client_identities": [APP_OF_WWW]}]
-    )
+    found = from_inventory([DB1_VARIABLES], [standby], clients=[{"postgres_client_identities": [APP_OF_WWW]}])
     as_app = [one for one in found if one["role"] == "app"]
     assert [one["kind"] for one in as_app] == ["another_role"]
     assert "replication" not in as_app[0]
@@ -254,7 +274,7 @@ def test_an_identity_of_replication_alone_makes_no_other_connections() -> None:
 def test_an_identity_of_replication_and_a_database_replicates_once_from_every_server() -> None:
     both = {"role": "app", "os_user": "www", "databases": ["replication", "shop"]}
     servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = expectations.from_inventory(servers, [both])
+    found = from_inventory(servers, [both])
     replicating = [one for one in found if one.get("replication")]
     assert [(one["host"], one["expect"]) for one in replicating] == [
         ("db1.example.com", "accepted"),
@@ -277,7 +297,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 def by_loopback(here: str, *identities: dict[str, Any], **options: Any) -> list[tuple[str, str, bool]]:
     """Return server and name of each loopback row of a client host, and whether it is skipped."""
-    found = expectations.from_inventory([LOCAL1, LOCAL2], identities, here={"inventory_hostname": here}, **options)
+    found = from_inventory([LOCAL1, LOCAL2], identities, here={"inventory_hostname": here}, **options)
     return [(one["server"], one["host"], "skip" in one) for one in found if one["host"] in LOOPBACK]
 
 
@@ -304,14 +324,10 @@ def test_loopback_names_are_tried_from_their_server_and_nowhere_else() -> None:
 def test_one_machine_under_two_names_is_one_machine() -> None:
     host = {"ansible_host": "192.0.2.7", "ansible_port": 22}
     for same in (host, {"ansible_connection": "local"}):
-        found = expectations.from_inventory(
-            [{**LOCAL1, **same}], [APP_OF_WWW], here={"inventory_hostname": "app1", **same}
-        )
+        found = from_inventory([{**LOCAL1, **same}], [APP_OF_WWW], here={"inventory_hostname": "app1", **same})
         assert "localhost" in {one["host"] for one in found if "skip" not in one}
     for other in ({**host, "ansible_port": 2222}, {"ansible_host": "192.0.2.8"}, {}):
-        found = expectations.from_inventory(
-            [{**LOCAL1, **host}], [APP_OF_WWW], here={"inventory_hostname": "app1", **other}
-        )
+        found = from_inventory([{**LOCAL1, **host}], [APP_OF_WWW], here={"inventory_hostname": "app1", **other})
         assert not LOOPBACK & {one["host"] for one in found if "skip" not in one}
 
 
@@ -343,7 +359,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
         {"inventory_hostname": name, "postgres_server_extra_names": ["db.example.com"], **certificate(serial)}
         for name, serial in (("db1", "a1"), ("db2", "b2"))
     ]
-    found = expectations.from_inventory(servers, [APP_OF_WWW])
+    found = from_inventory(servers, [APP_OF_WWW])
     (shared,) = [one for one in found if one["host"] == "db.example.com"]
     assert shared["server"] == "db1, db2"
     start, names = "2026-01-01T00:00:00Z", ["db.example.com"]
@@ -353,7 +369,7 @@ def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() ->
     ]
     assert {one["host"] for one in found if one["expect"] == "refused"} == {"db1", "db2"}, "names of their own"
     elsewhere = [servers[0], {**servers[1], "postgres_server_port": 5433}]
-    found = expectations.from_inventory(elsewhere, [APP_OF_WWW])
+    found = from_inventory(elsewhere, [APP_OF_WWW])
     assert [one["server"] for one in found if one["host"] == "db.example.com"] == ["db1", "db2"]
 
 
@@ -361,11 +377,11 @@ def test_servers_that_share_all_names_are_refused_once_and_no_rule_of_one_alone_
     servers: list[dict[str, Any]] = [
         {"inventory_hostname": name, "postgres_server_names": ["db.example.com"]} for name in ("db1", "db2")
     ]
-    found = expectations.from_inventory(servers, [APP_OF_WWW])
+    found = from_inventory(servers, [APP_OF_WWW])
     assert {one["server"] for one in found} == {"db1, db2"}
     assert len([one for one in found if one.get("kind") == "plaintext"]) == 1
     servers[1]["postgres_server_plaintext"] = "allow"
-    found = expectations.from_inventory(servers, [APP_OF_WWW])
+    found = from_inventory(servers, [APP_OF_WWW])
     assert [one["kind"] for one in found if "skip" in one] == ["plaintext"]
 
 
@@ -382,9 +398,9 @@ def test_the_certificate_that_counts_is_the_one_after_this_run() -> None:
 
 def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_all() -> None:
     servers = [DB1_VARIABLES, {"inventory_hostname": "db2", "postgres_server_extra_names": ["db1.example.com"]}]
-    found = expectations.from_inventory(servers, [APP_OF_WWW], hosts=["db2", "app1"])
+    found = from_inventory(servers, [APP_OF_WWW], hosts=["db2", "app1"])
     assert {one["server"] for one in found} == {"db2", "db2, db1"}, "who may answer does not depend on the limit"
-    found = expectations.from_inventory([DB1_VARIABLES, {"inventory_hostname": "db2"}], [APP_OF_WWW], hosts=["app1"])
+    found = from_inventory([DB1_VARIABLES, {"inventory_hostname": "db2"}], [APP_OF_WWW], hosts=["app1"])
     assert {one["server"] for one in found} == {"db1", "db2"}
 
 
@@ -400,7 +416,7 @@ def test_a_run_for_some_hosts_tries_their_servers_and_a_run_for_clients_alone_al
 def test_a_password_may_be_asked_for_where_rules_of_the_inventory_say_so(
     variables: dict[str, Any], may_ask: bool
 ) -> None:
-    found = expectations.from_inventory([{**DB1_VARIABLES, **variables}], [APP_OF_WWW])
+    found = from_inventory([{**DB1_VARIABLES, **variables}], [APP_OF_WWW])
     assert {one.get("asks_for_password", False) for one in found} == {may_ask}
 
 
@@ -419,7 +435,7 @@ CLERK = {"role": "clerk", "os_user": "web", "servers": ["billing1"]}
 
 
 def test_an_identity_tries_its_own_servers_alone() -> None:
-    found = expectations.from_inventory(CLUSTERS, [SHOP_APP, CLERK], groups=SHOP_AND_BILLING)
+    found = from_inventory(CLUSTERS, [SHOP_APP, CLERK], groups=SHOP_AND_BILLING)
     assert {(one.get("certificate_role", one["role"]), one["host"]) for one in found} == {
         ("app", "shop1"),
         ("app", "shop2"),
@@ -432,7 +448,7 @@ def test_an_identity_tries_its_own_servers_alone() -> None:
 
 def test_another_role_is_one_that_the_server_has() -> None:
     clients = [{"postgres_client_identities": [SHOP_APP, CLERK, {**CLERK, "role": "audit"}]}]
-    found = expectations.from_inventory(CLUSTERS, [SHOP_APP, CLERK], clients=clients, groups=SHOP_AND_BILLING)
+    found = from_inventory(CLUSTERS, [SHOP_APP, CLERK], clients=clients, groups=SHOP_AND_BILLING)
     others = {one["host"]: one["role"] for one in found if one.get("kind") == "another_role"}
     assert others == {"shop1": "postgres", "shop2": "postgres", "billing1": "audit"}
 
@@ -440,15 +456,15 @@ def test_another_role_is_one_that_the_server_has() -> None:
 def test_a_role_of_one_cluster_spares_that_of_another_nothing() -> None:
     billing_app = {**SHOP_APP, "servers": ["billing1"]}
     before = [{"postgres_client_identities": [SHOP_APP]}]
-    found = expectations.from_inventory(CLUSTERS, [billing_app], before=before, groups=SHOP_AND_BILLING)
+    found = from_inventory(CLUSTERS, [billing_app], before=before, groups=SHOP_AND_BILLING)
     assert {one["kind"] for one in found if "kind" in one} == set(REFUSALS)
-    again = expectations.from_inventory(CLUSTERS, [SHOP_APP], before=before, groups=SHOP_AND_BILLING)
+    again = from_inventory(CLUSTERS, [SHOP_APP], before=before, groups=SHOP_AND_BILLING)
     assert "foreign_certificate" not in {one.get("kind") for one in again}
 
 
 def test_a_name_that_may_lead_to_a_server_of_others_is_skipped() -> None:
     servers = [{**one, "postgres_server_extra_names": ["db.example.com"]} for one in CLUSTERS]
-    found = expectations.from_inventory(servers, [CLERK], groups=SHOP_AND_BILLING)
+    found = from_inventory(servers, [CLERK], groups=SHOP_AND_BILLING)
     shared = [one for one in found if one["host"] == "db.example.com"]
     assert [one["skip"] for one in shared] == ["it may lead to shop1, which is no server of it"]
     assert {one["host"] for one in found if "skip" not in one} == {"billing1"}

@@ -1,17 +1,17 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of action verify_connections."""
+"""Documentation of action expected_connections."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: verify_connections
-short_description: Try the connections that the inventory promises, and those that it rules out
+module: expected_connections
+short_description: List the connections that each client host has to try, and those that must be refused
 version_added: 0.1.0
 description:
-  - Generates the list of connections for a client host on the controller. M(pgops.tls.connection_info) tries them on
-    the client host.
+  - Generates the lists of connections of all client hosts of the play, on the controller. Set C(run_once) for it.
+    M(pgops.tls.connection_info) tries the connections on each client host.
   - Every identity of a client host must reach each of its servers by every name that is declared for the server's
     certificate. It must reach one of them by its service, and the first identity of an OS user by libpq's default
     files.
@@ -39,11 +39,6 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
 options:
-  identities:
-    description: O(pgops.tls.postgres_client#role:main:postgres_client_identities) of the client host.
-    type: list
-    elements: dict
-    required: true
   database:
     description: The database to connect to as an identity that names none.
     type: str
@@ -66,10 +61,6 @@ options:
     type: list
     elements: str
     default: []
-  connect_timeout:
-    description: Seconds until a connection attempt fails.
-    type: int
-    default: 10
 seealso:
   - module: pgops.tls.connection_info
 author:
@@ -77,28 +68,28 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Verify from every client host that it reaches every server, and that nothing else is let in
-  pgops.tls.verify_connections:
-    identities: "{{ postgres_client_identities }}"
+- name: List the connections of all client hosts
+  run_once: true
+  pgops.tls.expected_connections:
     refused: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
+  register: expected
+
+- name: Verify from every client host that it reaches its servers, and that nothing else is let in
+  pgops.tls.connection_info:
+    expectations: "{{ expected.hosts[inventory_hostname] }}"
   become: true
-  register: verified
 """
 
 RETURN = r"""
-checks:
-  description: What became of each connection, as RV(pgops.tls.connection_info#module:checks).
-  returned: always
-  type: list
-  elements: dict
-deviations:
-  description: A sentence for each connection that was not as expected.
-  returned: always
-  type: list
-  elements: str
+hosts:
+  description:
+    - By client host, what M(pgops.tls.connection_info) takes as O(pgops.tls.connection_info#module:expectations).
+    - Client hosts that failed earlier in the run are missing.
+  returned: success
+  type: dict
 code:
   description: A word for the kind of failure, for programs.
   returned: failure
   type: str
-  sample: connections_not_as_expected
+  sample: servers_group_empty
 """
