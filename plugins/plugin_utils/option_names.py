@@ -23,6 +23,7 @@ def named(role: str) -> ContextManager[None]:
 @functools.lru_cache(maxsize=None)
 def of_role(role: str) -> Mapping[str, str]:
     """Return the variables of a role by the options that it gives their values to, as the role's ``vars`` have them."""
-    text = (_ROLES / role / "vars" / "main.yml").read_text(encoding="utf-8")
-    found: Mapping[str, str] = yaml_load(text).get(f"__{role}_option_names", {})
+    path = _ROLES / role / "vars" / "main.yml"
+    variables = yaml_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: Mapping[str, str] = variables.get(f"__{role}_option_names", {})
     return found

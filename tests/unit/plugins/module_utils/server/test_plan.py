@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration
-from ansible_collections.pgops.tls.plugins.module_utils.server import plan, target
+from ansible_collections.pgops.tls.plugins.module_utils.server import difference, plan, target
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     CERTIFICATE,
     CONF,
@@ -351,3 +351,41 @@ def test_the_leaf_of_a_chain_is_its_first_certificate(desk: Desk) -> None:
     chain = desk.chain()
     assert leaf_of(chain.encode()) == certificate.read_pem(chain, "chain")[0]
     assert [leaf_of(damaged) for damaged in (None, b"", b"garbage")] == [None, None, None]
+
+
+def headers(found: list[dict[str, str]]) -> list[str]:
+    return [one["before_header"] for one in found]
+
+
+def test_the_difference_has_an_entry_for_each_thing_that_changes(desk: Desk) -> None:
+    there = desk.found()
+    leaf, conf = leaf_of(there.generation.get(CERTIFICATE)), "ssl = 'on'\n"
+    nothing = desk.plan(there)
+    assert difference.of_plan(nothing, desk.target(), leaf, conf) == []
+    other_conf = difference.of_plan(nothing, desk.target(), leaf, "ssl = 'off'\n")
+    assert [(one["before_header"], one["before"], one["after"]) for one in other_conf] == [
+        ("ssl.conf", "ssl = 'off'\n", conf)
+    ]
+    everything = desk.plan(there._replace(config="", hba=""), renew=True)
+    found = difference.of_plan(everything, desk.target(renew=True), leaf, conf)
+    assert headers(found) == ["server.crt", "postgresql.conf", "pg_hba.conf"]
+    assert "names: db1.example" in found[0]["before"]
+    assert "to be issued, because: forced" in found[0]["after"]
+
+
+def test_the_difference_shows_a_certificate_that_was_received_and_none_as_nothing(desk: Desk) -> None:
+    chain = desk.chain()
+    wanted = desk.target(renew=True, certificate=chain)
+    (entry, *_rest) = difference.of_plan(desk.plan(desk.found(), renew=True), wanted, None, "")
+    assert entry["before"] == ""
+    assert entry["after"] == difference.described(certificate.read_pem(chain, "chain")[0])
+
+
+def test_the_difference_of_a_roll_back_shows_the_certificate_if_it_is_another_one(desk: Desk) -> None:
+    chain = desk.chain()
+    leaf = certificate.read_pem(chain, "chain")[0]
+    back = desk.plan(desk.found())._replace(left="0007")
+    target_of = desk.target(certificate=chain)
+    assert headers(difference.of_plan(back, target_of, leaf, target_of.ssl_conf)) == []
+    other = certificate.read_pem(desk.chain(), "chain")[0]
+    assert headers(difference.of_plan(back, target_of, other, target_of.ssl_conf)) == ["server.crt"]
