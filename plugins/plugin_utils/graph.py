@@ -28,8 +28,13 @@ class Graph:
         self._servers = frozenset(groups.get(SERVERS, ()))
         self._found: dict[tuple[str, ...], frozenset[str]] = {}
 
-    def servers_of(self, identity: Mapping[str, Any], option: str = _KEY) -> frozenset[str]:
+    def servers_of(self, identity: object, option: str = _KEY) -> frozenset[str]:
         """Return the names of the servers that an identity is for. Raises TlsError, naming ``option``."""
+        if not isinstance(identity, Mapping):
+            raise TlsError(
+                f"{option}: expected dictionaries with role and os_user, found {shown(identity)}.",
+                code="identity_not_dictionary",
+            )
         named = identity.get("servers")
         if named is None:
             return self._servers
@@ -44,14 +49,10 @@ class Graph:
             self._found[key] = frozenset(server for name in key for server in self._named(name, option))
         return self._found[key]
 
-    def is_for(self, identity: Mapping[str, Any], server: str) -> bool:
-        """Return whether an identity connects to a server."""
-        return server in self.servers_of(identity)
-
     def identities_of(self, server: str, hosts: Iterable[Variables]) -> list[Mapping[str, Any]]:
         """Return the identities of these hosts' variables that connect to a server."""
         declared = (one for host in hosts for one in host.get(_KEY) or ())
-        return [one for one in declared if not isinstance(one, Mapping) or self.is_for(one, server)]
+        return [one for one in declared if server in self.servers_of(one)]
 
     def _named(self, name: str, option: str) -> Iterable[str]:
         """Return the servers that a name stands for: a group's, or a host."""

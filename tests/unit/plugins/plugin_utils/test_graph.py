@@ -53,6 +53,11 @@ def test_what_names_no_server_is_refused_with_the_nearest_names(named: Any, mess
         Graph(GROUPS).servers_of({"servers": named})
 
 
+def test_an_identity_that_is_no_dictionary_is_refused() -> None:
+    with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
+        Graph(GROUPS).identities_of("shop1", [{"postgres_client_identities": ["app"]}])
+
+
 def test_a_server_gets_the_identities_that_are_for_it() -> None:
     shop, both = {"role": "app", "servers": ["shop"]}, {"role": "report"}
     hosts = [{"postgres_client_identities": [shop, both]}, {}]
