@@ -29,7 +29,7 @@ options:
     required: true
   answers:
     description:
-      - Results of M(ansible.builtin.stat) for C(current) in each of RV(directories), which is the C(item) of each.
+      - Results of C(ansible.builtin.stat) for C(current) in each of RV(directories), which is the C(item) of each.
       - Hosts that could not be asked are warned of.
     type: list
     elements: dict
