@@ -147,7 +147,7 @@ def test_a_journal_made_up_by_the_user_is_carried_out_with_the_users_rights(clie
     change = {"path": str(victim), "before": {"kind": "absent"}, "written": {"kind": "file"}, "aside": None}
     text = json.dumps({"previous": "0001", "staged": None, "changes": [change]})
     alice.write(".postgresql/pgops/journal.json", text, 0o600)
-    with pytest.raises(TlsError, match=f"victim: Permission denied.*for OS user '{alice.name}'"):
+    with pytest.raises(TlsError, match=f"victim: Permission denied.*of OS user '{alice.name}'"):
         clients.call()
     assert victim.read_text() == "root's"
 
