@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, identity_rules
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import with_servers
 
 
 class ActionModule(actions.Action):
@@ -17,5 +18,6 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Return rules and identities by server. Raises TlsError for an identity that cannot be."""
-        found = identity_rules.access(variables["hostvars"], variables["groups"], self.options["hosts"])
+        groups = with_servers(variables["groups"], variables["ansible_play_hosts_all"])
+        found = identity_rules.access(variables["hostvars"], groups, self.options["hosts"])
         return {"changed": False, "servers": found}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import with_servers
 
 
 class ActionModule(actions.Action):
@@ -15,4 +16,5 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: actions.Variables) -> dict[str, Any]:
         """Return the serial numbers by server and role."""
-        return {"changed": False, "serials": serials.client_serials(variables["hostvars"], variables["groups"])}
+        groups = with_servers(variables["groups"], variables["ansible_play_hosts_all"])
+        return {"changed": False, "serials": serials.client_serials(variables["hostvars"], groups)}

@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: By server of the group C(postgres_servers), its clients and the rules for them.
+  description: By server (hosts of the group C(postgres_servers) and of the play), its clients and the rules for them.
   returned: success
   type: dict
   contains:

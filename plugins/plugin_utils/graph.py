@@ -20,6 +20,11 @@ Groups = Mapping[str, Sequence[str]]
 Variables = Mapping[str, Any]
 
 
+def with_servers(groups: Groups, hosts: Iterable[str]) -> Groups:
+    """Return the groups with more hosts among the servers: a role alone may be for hosts of any group."""
+    return {**groups, SERVERS: list(dict.fromkeys([*groups.get(SERVERS, ()), *hosts]))}
+
+
 class Graph:
     """The servers of an inventory, and which of them an identity is for. Each list of names is looked up once."""
 

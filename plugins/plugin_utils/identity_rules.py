@@ -9,7 +9,14 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
 from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
+    CLIENTS,
+    SERVERS,
+    Graph,
+    Groups,
+    Variables,
+    with_servers,
+)
 
 
 def of_clients(hosts: Iterable[Variables], server: str = "", groups: Groups | None = None) -> list[dict[str, Any]]:
@@ -18,7 +25,7 @@ def of_clients(hosts: Iterable[Variables], server: str = "", groups: Groups | No
     Only the identities for ``server`` count, if there is one; ``groups`` are those of the inventory.
     """
     if server:
-        return _of_identities(Graph(groups or {}).identities_of(server, hosts))
+        return _of_identities(Graph(with_servers(groups or {}, [server])).identities_of(server, hosts))
     return _of_identities([one for host in hosts for one in host.get("postgres_client_identities") or ()])
 
 

@@ -37,7 +37,7 @@ def test_another_superuser_may_manage_what_leaves_its_own_connection_alone(serve
     disk = server.disk()
     changes: list[dict[str, Any]] = [{"hba_mode": "replace"}, {"hba": "local all app md5\n" + HBA}]
     for change in changes:
-        with pytest.raises(TlsError, match="login_user is 'boss', the server runs as OS user"):
+        with pytest.raises(TlsError, match="login_user is 'boss', but the server runs as OS user"):
             server.converge(**change)
     assert server.disk() == disk
 

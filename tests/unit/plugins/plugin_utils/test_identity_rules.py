@@ -12,6 +12,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.plugin_utils import identity_rules
 
 
+def test_a_server_outside_of_the_group_gets_the_rules_of_all_that_name_no_server() -> None:
+    clients = [{"postgres_client_identities": [{"role": "app"}, {"role": "clerk", "servers": ["db1"]}]}]
+    found = identity_rules.of_clients(clients, "other", {"postgres_servers": ["db1"], "postgres_clients": ["app1"]})
+    assert [one["user"] for one in found] == ["app"]
+
+
 def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
     hosts: list[dict[str, Any]] = [
         {
