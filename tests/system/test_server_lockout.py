@@ -56,7 +56,7 @@ def test_a_line_on_disk_that_would_lock_this_module_out_at_the_next_reload(
 ) -> None:
     managed.cluster.write("pg_hba.conf", line + "\n")  # the server has not loaded that yet
     refused(managed, decides.format(account=managed.cluster.account))
-    refused(managed, "Write a rule for it before that one: local all postgres peer", on_lockout="allow")
+    refused(managed, "Add a rule for it before that one: local all postgres peer", on_lockout="allow")
 
 
 def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_they_are_written(managed: Server) -> None:

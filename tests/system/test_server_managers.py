@@ -20,24 +20,24 @@ def patroni(server: Server) -> str:
     data = server.cluster.data
     server.cluster.write("postgresql.base.conf", (data / "postgresql.conf").read_bytes())
     server.cluster.write("postgresql.conf", f"{HEADER}include 'postgresql.base.conf'\n\ncluster_name = 'shop'\n")
-    return f"{data}/postgresql.conf line 2: '# It will be overwritten by Patroni!'. Patroni makes"
+    return f"{data}/postgresql.conf line 2: '# It will be overwritten by Patroni!'. Patroni rewrites"
 
 
 def patroni_rules(server: Server) -> str:
     path = server.cluster.data / "pg_hba.conf"
     server.cluster.write("pg_hba.conf", HEADER + path.read_text())
-    return f"{path} line 2: '# It will be overwritten by Patroni!'. Patroni makes"
+    return f"{path} line 2: '# It will be overwritten by Patroni!'. Patroni rewrites"
 
 
 def cloud_native(server: Server) -> str:
     server.cluster.write("custom.conf", "")
     server.cluster.append("postgresql.conf", "# load CloudNativePG custom configuration\ninclude 'custom.conf'\n")
-    return "'# load CloudNativePG custom configuration'. CloudNativePG makes"
+    return "'# load CloudNativePG custom configuration'. CloudNativePG rewrites"
 
 
 def stolon(server: Server) -> str:
     (server.cluster.home / "keeperstate").write_text("{}")
-    return f"{server.cluster.home}/keeperstate. Stolon makes"
+    return f"{server.cluster.home}/keeperstate. Stolon rewrites"
 
 
 @pytest.mark.parametrize("made", [patroni, patroni_rules, cloud_native, stolon])
