@@ -46,7 +46,4 @@ def access(
 
 def _of_identities(identities: Sequence[Any]) -> list[dict[str, Any]]:
     with option_names.named("postgres_server"):
-        found = client_rules.databases([identities])
-    return [
-        {"database": names, "user": client_rules.literally(role), "method": "cert"} for role, names in found.items()
-    ]
+        return client_rules.rules(identities)

@@ -33,6 +33,12 @@ def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
     return {role: _listed(set(names)) for role, names in sorted(found.items())}
 
 
+def rules(identities: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return one rule of method cert for each role of the identities, as filter hba_rule takes it. Raises TlsError."""
+    found = databases([identities])
+    return [{"database": names, "user": literally(role), "method": "cert"} for role, names in found.items()]
+
+
 def _listed(names: set[str]) -> list[str]:
     """Return databases for a rule; ``all`` stands for every one, but not for replication."""
     return sorted(names & {"all", "replication"} if "all" in names else names)

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, rule_text
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
-from ansible_collections.pgops.tls.plugins.plugin_utils import identity_rules
 
 NO_PATHS = {"pg_hba.conf": "/nowhere/pg_hba.conf", "pg_ident.conf": "/nowhere/pg_ident.conf"}
 
@@ -15,7 +14,7 @@ NO_PATHS = {"pg_hba.conf": "/nowhere/pg_hba.conf", "pg_ident.conf": "/nowhere/pg
 @pytest.mark.parametrize("role", ["app", "all", "+staff", "@file", 'Role "x"', "o'neill"])
 def test_a_role_is_let_in_by_the_rule_that_is_made_for_it_and_by_no_other(role: str) -> None:
     clients = [{"role": role, "os_user": "app"}]
-    (rule,) = identity_rules.of_clients([{"postgres_client_identities": clients}])
+    (rule,) = client_rules.rules(clients)
     lockout.refuse_to_forget(clients, lockout.files(rule_text.rule_line(rule), "", NO_PATHS, 15), 15)
     others = lockout.files("hostssl all somebody all cert\n", "", NO_PATHS, 15)
     with pytest.raises(TlsError, match="accepts the certificates") as failure:
