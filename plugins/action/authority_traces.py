@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, traces
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -20,7 +21,7 @@ class ActionModule(actions.Action):
         "answers": {"type": "list", "elements": "dict", "default": []},
     }
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return where to look. Raises TlsError where the answers show that no authorities may be made."""
         refusal = traces.refusal(self.options["answers"], self.options["directory"], self.options["host"])
         if refusal:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, dependents, inventory, unresolved
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -16,7 +17,7 @@ class ActionModule(actions.Action):
 
     OPTIONS: ClassVar[actions.Specification] = {"leaving": {"type": "list", "elements": "str", "default": []}}
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return an empty result where all is right. Raises TlsError with a line for each problem."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         everywhere = self._set_by_playbook(variables, hostvars[variables["inventory_hostname"]])
@@ -28,7 +29,7 @@ class ActionModule(actions.Action):
             raise TlsError(refusal, code="host_has_dependents")
         return {"changed": False}
 
-    def _set_by_playbook(self, variables: actions.Variables, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _set_by_playbook(self, variables: Variables, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the roles' variables that this task sees and the inventory does not have, or not with this value."""
         seen = {}
         for name in variables:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, identity_rules
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import with_servers
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables, with_servers
 
 
 class ActionModule(actions.Action):
@@ -16,7 +16,7 @@ class ActionModule(actions.Action):
 
     OPTIONS: ClassVar[actions.Specification] = {"hosts": {"type": "list", "elements": "str", "default": []}}
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return rules and identities by server. Raises TlsError for an identity that cannot be."""
         groups = with_servers(variables["groups"], variables["ansible_play_hosts_all"])
         found = identity_rules.access(variables["hostvars"], groups, self.options["hosts"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, requests
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -18,7 +19,7 @@ class ActionModule(actions.Action):
         "identities": {"type": "list", "elements": "dict", "required": True},
     }
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the requests of the host. Raises TlsError for one that is not in its identities."""
         found = requests.complete(self.options["requests"], self.options["identities"], variables["inventory_hostname"])
         return {"changed": False, "requests": found}

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, serials
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import with_servers
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables, with_servers
 
 
 class ActionModule(actions.Action):
     """The action of this file."""
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the serial numbers by server and role."""
         groups = with_servers(variables["groups"], variables["ansible_play_hosts_all"])
         return {"changed": False, "serials": serials.client_serials(variables["hostvars"], groups)}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -16,7 +17,7 @@ class ActionModule(actions.Action):
 
     OPTIONS: ClassVar[actions.Specification] = {"refused": {"type": "dict", "required": True}}
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Raise TlsError with a line for each certificate that nobody would accept any more."""
         lines = rotation.consequences(self.options["refused"], variables["hostvars"], variables["groups"])
         raise TlsError("\n".join(lines), code="certificates_would_be_refused")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Iterator, Mapping
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, expectations, fleet, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.role_variables import RoleVariables
 
 
@@ -22,7 +22,7 @@ class ActionModule(actions.Action):
         "hosts": {"type": "list", "elements": "str", "default": []},
     }
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the connections by client host. Raises TlsError for variables that are useless."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         graph = Graph(groups)
@@ -34,7 +34,7 @@ class ActionModule(actions.Action):
         return {"changed": False, "hosts": found, "_ansible_verbose_override": True}  # too long for anybody to read
 
     def _client_hosts(
-        self, variables: actions.Variables, known: Mapping[str, Mapping[str, Any]], graph: Graph
+        self, variables: Variables, known: Mapping[str, Mapping[str, Any]], graph: Graph
     ) -> Iterator[tuple[str, expectations.ClientHost]]:
         """Give the client hosts of the play that try anything: one that failed before does not."""
         seen = {f"postgres_verify_{name}": self.options[key] for name, key in _VARIABLES.items()}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -21,7 +22,7 @@ class ActionModule(actions.Action):
         "prove": {"type": "bool", "default": False},
     }
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return why the run cannot replace a root, and the step that comes next; fail for what must be proven."""
         tags = [*variables.get("ansible_run_tags", ()), *variables.get("ansible_skip_tags", ())]
         hosts, groups = variables["ansible_play_hosts_all"], variables["groups"]
@@ -30,7 +31,7 @@ class ActionModule(actions.Action):
             self._prove(variables)
         return {"changed": False, "refusals": refusals, **_step(variables, self.options)}
 
-    def _prove(self, variables: actions.Variables) -> None:
+    def _prove(self, variables: Variables) -> None:
         """Raise TlsError for what this run has not proven of the hosts of the inventory."""
         is_verified = not self._task.check_mode  # else there were no connections to try
         problems = rotation.unproven(variables["hostvars"], variables["groups"], is_verified=is_verified)
@@ -40,7 +41,7 @@ class ActionModule(actions.Action):
             )
 
 
-def _step(variables: actions.Variables, options: Mapping[str, Any]) -> dict[str, Any]:
+def _step(variables: Variables, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the next step and who it concerns; nothing before the run has learned the authorities.
 
     Until then the inventory has not been checked either.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -15,7 +16,7 @@ class ActionModule(actions.Action):
 
     OPTIONS: ClassVar[actions.Specification] = {"is_verified": {"type": "bool", "default": True}}
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the summary, and the certificates in use that the ledger does not hold."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         issued = (variables.get("postgres_ca_result") or {}).get("issued")

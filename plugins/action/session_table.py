@@ -9,12 +9,14 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.report import tables
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
     """The action of this file."""
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Show a line for each session."""
         hosts, hostvars = variables["ansible_play_hosts_all"], variables["hostvars"]
-        return actions.shown(tables.session_lines({host: results.sessions(hostvars[host]) for host in hosts}))
+        lines = tables.session_lines({host: results.sessions(hostvars[host]) for host in hosts})
+        return {"msg": lines, "_ansible_verbose_always": True}  # shown as module debug does it

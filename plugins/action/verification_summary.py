@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, fleet, gaps, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
 class ActionModule(actions.Action):
@@ -19,7 +20,7 @@ class ActionModule(actions.Action):
         "hosts": {"type": "list", "elements": "str", "default": []},
     }
 
-    def answer(self, variables: actions.Variables) -> dict[str, Any]:
+    def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the table with what is not verified below it, and what is wrong, by client host."""
         hostvars, groups, hosts = variables["hostvars"], variables["groups"], self.options["hosts"]
         verified = {host: results.verified(hostvars[host]) for host in variables["ansible_play_batch"]}

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping, Sequence
+from typing import Any, ClassVar, Mapping
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
-Variables = Mapping[str, Any]
 Specification = Mapping[str, Mapping[str, Any]]
 
 
@@ -35,8 +35,3 @@ class Action(ActionBase):  # type: ignore[misc]
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the keys of the result. ``variables`` are those of the task. Raises TlsError to fail the task."""
         raise NotImplementedError
-
-
-def shown(lines: Sequence[str]) -> dict[str, Any]:
-    """Return a result that Ansible shows at any verbosity, as it does with module debug."""
-    return {"msg": list(lines), "_ansible_verbose_always": True}

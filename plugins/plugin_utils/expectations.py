@@ -129,7 +129,7 @@ class Planner:
             others = (one for one in there.values() if one.role != identity.role and _is_for(one, owners))
             nobody = identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY)
             found = own[0] if own else next(others, nobody)
-        return found, any(one.role == found.role for one in own) or found.role in there
+        return found, found.role in there
 
     def _untried(self, host: ClientHost, fleet: Fleet) -> list[dict[str, Any]]:
         """Return a skipped check for each name that no client host of the run can try; once for the run."""
@@ -209,7 +209,7 @@ def _by_usual_name(
 
 
 def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dict[str, Any]]:
-    """Return what has to work by each name; one that may lead to a server of others is skipped."""
+    """Return what must work by each name; a name that may lead to a server of others is skipped."""
     found = []
     for name in server.names:
         owners = fleet.of(server, name) if fleet.can_try(server, name) else ()
@@ -218,7 +218,9 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
             continue
         one = {**_common(identity, owners, name), "expect": "accepted"}
         others = [other.name for other in owners if other not in own]
-        found.append({**one, "skip": f"it may lead to {others[0]}, which is no server of it"} if others else one)
+        found.append(
+            {**one, "skip": f"it may lead to {others[0]}, which this identity does not use"} if others else one
+        )
     return found
 
 

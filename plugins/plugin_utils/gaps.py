@@ -9,16 +9,13 @@ from typing import Any, Collection, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 _NAMED = 5  # hosts in a list
 _REMEDY = (
     "If you have set it in group_vars beside a playbook that imports pgops.tls.site: variables there do not reach the "
     "playbooks of this collection. Move them to group_vars of the inventory (beside the inventory file)."
 )
-
-Hostvars = Mapping[str, Mapping[str, Any]]
-Groups = Mapping[str, Sequence[str]]
 
 
 def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str], *, is_tried: bool) -> list[str]:

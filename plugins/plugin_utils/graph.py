@@ -18,6 +18,7 @@ _KEY = "postgres_client_identities"
 
 Groups = Mapping[str, Sequence[str]]
 Variables = Mapping[str, Any]
+Hostvars = Mapping[str, Variables]
 
 
 def with_servers(groups: Groups, hosts: Iterable[str]) -> Groups:

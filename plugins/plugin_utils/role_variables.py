@@ -32,5 +32,5 @@ class RoleVariables:
     def of(self, host: str) -> dict[str, Any]:
         """Return the variables on a host, by their names."""
         own = self._hostvars[host]
-        defaults = {name: one["default"] for name, one in self._arguments.items() if "default" in one}
+        defaults = {name: one.get("default") for name, one in self._arguments.items()}
         return {**defaults, **{name: own[name] for name in self._arguments if name in own}, **self._everywhere}

@@ -16,10 +16,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 AUTHORITIES = ("server", "client")
-SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
 _DAY = 86400
 # The phases in their order, and what an authority is in that has gone through one
@@ -37,9 +36,7 @@ _IN_WORDS = {
     "retiring": "the old root is no longer trusted, {newest} is the only one",
 }
 
-Hostvars = Mapping[str, Mapping[str, Any]]
 Expected = Sequence["tuple[str, Mapping[str, Any]]"]  # (client host, check)
-Groups = Mapping[str, Sequence[str]]
 
 
 class Step(NamedTuple):

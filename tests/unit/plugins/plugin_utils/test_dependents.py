@@ -75,6 +75,7 @@ def test_only_the_servers_of_an_identity_depend_on_it() -> None:
     assert dependents.refusal(hostvars, groups, ["db2"]).splitlines()[1:-1] == [
         "Not in --limit: app1 (shop/app) verify db2, whose certificates would go."
     ]
+    assert "(shop/app) verify db1, db2, whose" in dependents.refusal(hostvars, groups, ["db1", "db2", "billing1"])
     assert dependents.refusal(hostvars, groups, ["db1", "db2", "app1"]).splitlines()[1:-1] == [
         "In --limit: app1 (shop/clerk) would lose their certificates for billing1, which stay."
     ]

@@ -466,5 +466,15 @@ def test_a_name_that_may_lead_to_a_server_of_others_is_skipped() -> None:
     servers = [{**one, "postgres_server_extra_names": ["db.example.com"]} for one in CLUSTERS]
     found = from_inventory(servers, [CLERK], groups=SHOP_AND_BILLING)
     shared = [one for one in found if one["host"] == "db.example.com"]
-    assert [one["skip"] for one in shared] == ["it may lead to shop1, which is no server of it"]
+    assert [one["skip"] for one in shared] == ["it may lead to shop1, which this identity does not use"]
     assert {one["host"] for one in found if "skip" not in one} == {"billing1"}
+
+
+def test_a_client_host_outside_of_the_run_tries_no_loopback_name_of_its_machine() -> None:
+    machine = {"ansible_host": "192.0.2.7"}
+    clients = [{"inventory_hostname": "app9", "postgres_client_identities": [APP_OF_WWW], **machine}]
+    for hosts, skipped in ((["app1", "db1"], {"localhost", "127.0.0.1"}), (["app1", "db1", "app9"], set())):
+        found = from_inventory(
+            [{**LOCAL1, **machine}], [APP_OF_WWW], clients=clients, here={"inventory_hostname": "app1"}, hosts=hosts
+        )
+        assert {one["host"] for one in found if "skip" in one} == skipped

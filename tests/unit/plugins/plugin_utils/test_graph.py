@@ -46,11 +46,13 @@ def test_groups_and_hosts_stand_for_their_servers(named: Any, found: set[str]) -
         (["shpo"], r"'shpo' is no group or host of the inventory\. Name groups or hosts with servers, such as shop"),
         (["app1"], r"'app1' has no host in group postgres_servers\. Name groups or hosts with servers, such as"),
         (["ungrouped"], r"'ungrouped' has no host in group postgres_servers"),
+        (["postgres_client"], r"'postgres_client' is no group or host of the inventory"),
     ],
 )
 def test_what_names_no_server_is_refused_with_the_nearest_names(named: Any, message: str) -> None:
-    with pytest.raises(TlsError, match=message):
+    with pytest.raises(TlsError, match=message) as failure:
         Graph(GROUPS).servers_of({"servers": named})
+    assert not {"ungrouped.", "postgres_clients."} & set(failure.value.message.split()), "they have no servers"
 
 
 def test_an_identity_that_is_no_dictionary_is_refused() -> None:

@@ -40,3 +40,18 @@ def test_the_clients_of_the_inventory_get_one_rule_for_each_role() -> None:
         TlsError, match=r"^postgres_client_identities: expected dictionaries with role and os_user, found 'app'"
     ):
         identity_rules.of_clients([{"postgres_client_identities": ["app"]}])
+
+
+def test_each_server_gets_the_identities_for_it_and_only_those_of_the_chosen_hosts() -> None:
+    groups = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2", "idle"]}
+    app, clerk = {"role": "app", "os_user": "a"}, {"role": "clerk", "os_user": "b", "servers": ["db2"]}
+    hostvars: dict[str, dict[str, Any]] = {
+        "app1": {"postgres_client_identities": [app]},
+        "app2": {"postgres_client_identities": [clerk]},
+        "idle": {},
+    }
+    found = identity_rules.access(hostvars, groups)
+    assert {server: one["clients"] for server, one in found.items()} == {"db1": [app], "db2": [app, clerk]}
+    assert [rule["user"] for rule in found["db2"]["rules"]] == ["app", "clerk"]
+    chosen = identity_rules.access(hostvars, groups, ["app2"])
+    assert {server: one["clients"] for server, one in chosen.items()} == {"db1": [], "db2": [clerk]}
