@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, fleet, gaps, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Groups, Hostvars, Variables
 
 
 class ActionModule(actions.Action):
@@ -33,9 +33,7 @@ class ActionModule(actions.Action):
         return {"changed": False, "lines": lines, "faults": _faults(verified, hostvars, groups)}
 
 
-def _faults(
-    verified: Mapping[str, Mapping[str, Any]], hostvars: gaps.Hostvars, groups: gaps.Groups
-) -> dict[str, list[str]]:
+def _faults(verified: Mapping[str, Mapping[str, Any]], hostvars: Hostvars, groups: Groups) -> dict[str, list[str]]:
     """Return a sentence for each cause, by client host. What is wrong with servers that failed before is known."""
     if all(one.get("deviations") == [] for one in verified.values()):
         return {}

@@ -218,9 +218,8 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
             continue
         one = {**_common(identity, owners, name), "expect": "accepted"}
         others = [other.name for other in owners if other not in own]
-        found.append(
-            {**one, "skip": f"it may lead to {others[0]}, which this identity does not use"} if others else one
-        )
+        skip = {"skip": f"it may lead to {others[0]}, which this identity does not use"} if others else {}
+        found.append({**one, **skip})
     return found
 
 
