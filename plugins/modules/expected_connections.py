@@ -38,6 +38,7 @@ description:
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
+  - pgops.tls.limit
 options:
   database:
     description: The database to connect to as an identity that names none.
@@ -54,13 +55,6 @@ options:
       - By default another role of the inventory, and V(postgres) if there is no other.
     type: str
     default: ""
-  hosts:
-    description:
-      - The hosts of the run, where C(--limit) leaves some out. Servers that are not among them are not tried, unless no
-        server is among them.
-    type: list
-    elements: str
-    default: []
 seealso:
   - module: pgops.tls.connection_info
 author:

@@ -15,17 +15,13 @@ description:
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info
+  - pgops.tls.limit
 options:
   show:
     description: V(all) shows every connection, V(problems) those that are not as expected or were skipped.
     type: str
     choices: [all, problems]
     default: all
-  hosts:
-    description: The hosts of the run, where C(--limit) leaves some out.
-    type: list
-    elements: str
-    default: []
 seealso:
   - module: pgops.tls.expected_connections
 author:
