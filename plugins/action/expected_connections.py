@@ -49,7 +49,7 @@ class ActionModule(actions.Action):
                 host,
                 expectations.ClientHost(
                     fleet.identities_of(declared, given["postgres_verify_database"], graph),
-                    fleet.machine_of(own),
+                    fleet.host_of(own),
                     given["postgres_verify_refusals"],
                     given["postgres_verify_other_role"],
                 ),

@@ -28,6 +28,7 @@ class ActionModule(actions.Action):
             *gaps.nothing_verified(hostvars, groups, hosts, is_tried=True),
             *gaps.left_out(groups, hosts),
             *gaps.without_identities(hostvars, groups),
+            *gaps.unreached(hostvars, groups),
         ]
         lines = report.table(verified, self.options["show"], notes)
         return {"changed": False, "lines": lines, "faults": _faults(verified, hostvars, groups)}

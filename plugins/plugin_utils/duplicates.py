@@ -67,7 +67,7 @@ def _first(variables: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _server(variables: Mapping[str, Any]) -> Iterator[_Shared]:
-    port = int(variables.get("postgres_server_port", 5432))
+    port = str(variables.get("postgres_server_port", 5432))  # outside of the run it may be anything
     yield _Shared(
         ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
         f"one PostgreSQL server (port {port})",

@@ -13,9 +13,10 @@ Each is tried as often as what it depends on differs, since every connection cos
   is the right one shows in what is accepted;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
 
-A name that several servers share, with the same port, is tried once by each identity: any of them may answer. A
-loopback name or address leads to the machine that asks for it, so it is tried from the server's own machine alone.
-Names that nobody can try are listed as skipped, once for each server.
+A name that several servers share, with the same port, is tried once by each identity: any of them may answer. A name
+is tried from the hosts in its ``from``. A loopback name or address leads to the machine that asks for it, so without
+``from`` it is tried from the server's own machine alone. Names that nobody can try are listed as skipped, once for
+each server, and so is a server for each identity whose host can try none of its names.
 
 An identity that names ``replication`` among its databases makes physical replication connections, as a standby does:
 one to every server, and all of its connections are of that kind when it names no other database.
@@ -23,25 +24,27 @@ one to every server, and all of its connections are of that kind when it names n
 
 from __future__ import annotations
 
-from typing import AbstractSet, Any, Collection, Iterable, NamedTuple, Sequence
+from typing import AbstractSet, Any, Collection, Container, Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
+from ansible_collections.pgops.tls.plugins.plugin_utils import untried
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     REPLICATION,
     Fleet,
+    Host,
     Identity,
     Server,
+    can_try,
     fleet_of,
     has_identities,
+    host_of,
     identities_of,
-    is_loopback,
-    is_wildcard,
-    machine_of,
     server_of,
     usual_name,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
@@ -50,14 +53,14 @@ _OF_RULES = ("plaintext", "no_certificate", "another_role")
 
 
 class ClientHost(NamedTuple):
-    """A client host: its identities, its ``machine``, and how its connections are verified.
+    """A client host: its identities, what tells it from others, and how its connections are verified.
 
     ``refused`` are the kinds of refusal to try, ``other_role`` is the role to ask for with another role's certificate
     (default: some other role of the server, else the superuser).
     """
 
     identities: Sequence[Identity]
-    machine: tuple[str, str]
+    host: Host
     refused: Sequence[str] = tuple(REFUSALS)
     other_role: str = ""
 
@@ -65,13 +68,17 @@ class ClientHost(NamedTuple):
 class Planner:
     """What the client hosts of a run try, one host after the other: what one of them tries, the next is spared.
 
-    ``everybody`` are the identities of all client hosts, ``machines`` where those of the run are. A host that does not
-    try every kind of refusal spares the others nothing.
+    ``everybody`` are the identities of all client hosts, ``trying`` those of the run and who connects from them. A host
+    that does not try every kind of refusal spares the others nothing.
     """
 
-    def __init__(self, fleet: Fleet, everybody: Iterable[Identity], machines: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, fleet: Fleet, everybody: Iterable[Identity], trying: Iterable[tuple[Host, Sequence[Identity]]]
+    ) -> None:
         self._fleet = fleet
-        self._machines = frozenset(machines)
+        self._trying = untried.Trying()
+        for host, identities in trying:
+            self._trying.add(host, identities)
         self._roles: dict[str, dict[str, Identity]] = {}  # of each server, with an identity that has it
         self._named: dict[str, Identity] = {}  # roles of the whole inventory
         for one in everybody:
@@ -92,9 +99,9 @@ class Planner:
                 f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
             )
         refuse_no_servers(host.identities, self._fleet.servers)
-        fleet = self._fleet._replace(machine=host.machine)
+        fleet = self._fleet._replace(host=host.host)
         firsts = {identity.os_user: identity for identity in reversed(host.identities)}
-        usual: dict[str, str | None] = {}
+        usual: dict[str, Name | None] = {}
         refusals = _Refusals(host, self._tried)
         found = []
         for identity in host.identities:
@@ -103,14 +110,17 @@ class Planner:
                 if server.name not in usual:
                     usual[server.name] = usual_name(server, fleet)
                 name = usual[server.name]
+                if name is None:
+                    found += self._by_no_name(identity, server)
+                    continue
                 found += _by_every_name(identity, server, fleet)
-                owners = fleet.of(server, name) if name else ()
-                if name is None or owners[0] is not server or not _is_for(identity, owners):
+                owners = fleet.of(server, name)
+                if owners[0] is not server or not _is_for(identity, owners):
                     continue  # all of its names are shared, and another server has it, too
                 found += _by_usual_name(identity, owners, name, own_files)
                 found += refusals.at(identity, owners, name, self._other(identity, owners, host))
                 own_files = []
-        found += self._untried(host, fleet)
+        found += self._untried(host, {(one["server"], one["host"]) for one in found if "skip" in one})
         self._tried |= refusals.tried if set(host.refused) >= set(REFUSALS) else set()
         return found
 
@@ -131,17 +141,31 @@ class Planner:
             found = own[0] if own else next(others, nobody)
         return found, found.role in there
 
-    def _untried(self, host: ClientHost, fleet: Fleet) -> list[dict[str, Any]]:
-        """Return a skipped check for each name that no client host of the run can try; once for the run."""
+    def _by_no_name(self, identity: Identity, server: Server) -> list[dict[str, Any]]:
+        """Return a skipped check for a server that the client host can try by none of its names."""
+        if not server.names:
+            return []
+        first = server.names[0]
+        is_tried = any(self._trying.can_any(server, name) for name in server.names)
+        why = "this client host can reach the server by none of its names" if is_tried else untried.why(first)
+        return [{**_common(identity, (server,), first), "expect": "accepted", "skip": why}]
+
+    def _untried(self, host: ClientHost, listed: Container[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return a skipped check for each name that no client host of the run can try; once for the run.
+
+        ``listed`` are servers and names that have one.
+        """
         if self._has_listed or not host.identities:
             return []
         self._has_listed = True
-        machines = {*self._machines, host.machine}
+        self._trying.add(host.host, host.identities)
         return [
-            {**_common(host.identities[0], (server,), name), "expect": "accepted", "skip": why_untried(name)}
-            for server in fleet.servers
+            {**_common(host.identities[0], (server,), name), "expect": "accepted", "skip": untried.why(name)}
+            for server in self._fleet.servers
             for name in server.names
-            if is_wildcard(name) or (is_loopback(name) and server.machine not in machines)
+            if untried.is_limited(name)
+            and (server.name, name.text) not in listed
+            and not self._trying.can_any(server, name)
         ]
 
 
@@ -154,7 +178,7 @@ class _Refusals:
         self.tried: set[tuple[str, ...]] = set()
 
     def at(
-        self, identity: Identity, owners: Sequence[Server], name: str, other: tuple[Identity, bool]
+        self, identity: Identity, owners: Sequence[Server], name: Name, other: tuple[Identity, bool]
     ) -> list[dict[str, Any]]:
         """Return the refusals that an identity has to try by a name of servers.
 
@@ -184,13 +208,14 @@ def planner(
     servers: Iterable[Variables], clients: Iterable[Variables], hosts: Collection[str], graph: Graph, database: str
 ) -> Planner:
     """Return what plans the connections of a run for ``hosts`` (none: for all), from the variables of all hosts."""
-    found = [server_of(host) for host in servers]
-    everybody, machines = [], set()
+    found = [server_of(host, graph) for host in servers]
+    everybody, trying = [], []
     for host in clients:
-        everybody += identities_of(host.get("postgres_client_identities", ()), database, graph)
+        identities = identities_of(host.get("postgres_client_identities", ()), database, graph)
+        everybody += identities
         if has_identities(host) and (not hosts or host.get("inventory_hostname") in hosts):
-            machines.add(machine_of(host))
-    return Planner(fleet_of(found, frozenset(hosts), ("", "")), everybody, machines)
+            trying.append((host_of(host), identities))
+    return Planner(fleet_of(found, frozenset(hosts)), everybody, trying)
 
 
 def _is_for(identity: Identity, owners: Iterable[Server]) -> bool:
@@ -198,7 +223,7 @@ def _is_for(identity: Identity, owners: Iterable[Server]) -> bool:
 
 
 def _by_usual_name(
-    identity: Identity, owners: Sequence[Server], name: str, own_files: Sequence[str]
+    identity: Identity, owners: Sequence[Server], name: Name, own_files: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return what must work by one name of a server: replication, and each of the client's own files."""
     common = _common(identity, owners, name)
@@ -212,7 +237,7 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
     """Return what must work by each name; a name that may lead to a server of others is skipped."""
     found = []
     for name in server.names:
-        owners = fleet.of(server, name) if fleet.can_try(server, name) else ()
+        owners = fleet.of(server, name) if can_try(fleet.host, server, name) else ()
         own = [one for one in owners if one.name in identity.servers]
         if not own or own[0] is not server:
             continue
@@ -223,15 +248,8 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
     return found
 
 
-def why_untried(name: str) -> str:
-    """Return why no client host connects by a name, '' if one can."""
-    if is_wildcard(name):
-        return "nobody connects to a wildcard"
-    return "only this server itself can reach it, and has no client identity" if is_loopback(name) else ""
-
-
 def _ruled_out(
-    identity: Identity, owners: Sequence[Server], name: str, other: Identity, kinds: Sequence[str]
+    identity: Identity, owners: Sequence[Server], name: Name, other: Identity, kinds: Sequence[str]
 ) -> list[dict[str, Any]]:
     found = []
     for kind in kinds:
@@ -245,13 +263,13 @@ def _ruled_out(
     return found
 
 
-def _common(identity: Identity, owners: Sequence[Server], name: str) -> dict[str, Any]:
+def _common(identity: Identity, owners: Sequence[Server], name: Name) -> dict[str, Any]:
     return {
         "server": ", ".join(one.name for one in owners),
         "certificates": [one.certificate for one in owners],
         **({"asks_for_password": True} if any(one.asks_for_password for one in owners) else {}),
-        "host": name,
-        "port": owners[0].port,
+        "host": name.text,
+        "port": name.port,
         "os_user": identity.os_user,
         **({"home": identity.home} if identity.home else {}),
         "role": identity.role,

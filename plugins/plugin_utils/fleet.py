@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names as x509_names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
-from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils import results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
 _WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
-_LOOPBACK_V6, _MAPPED = bytes(15) + b"\1", bytes(10) + b"\xff\xff"
-_LOOPBACK = ("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 # Words of pg_hba.conf that stand for databases, instead of naming one
 REPLICATION = "replication"
 _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", REPLICATION)
@@ -39,15 +36,14 @@ class Identity(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A server of the inventory: its name there, the names and port clients use, whether it refuses plaintext.
+    """A server of the inventory: its name there, the names that clients use, whether it refuses plaintext.
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
     """
 
     name: str
-    names: tuple[str, ...]
-    port: int
+    names: tuple[Name, ...]
     rejects_plaintext: bool
     has_default_rules: bool
     asks_for_password: bool = False
@@ -55,46 +51,60 @@ class Server(NamedTuple):
     certificate: Mapping[str, Any] = {}
 
 
+class Host(NamedTuple):
+    """A client host: its name in the inventory, and the machine that it is on."""
+
+    name: str = ""
+    machine: tuple[str, str] = ("", "")
+
+
 class Fleet(NamedTuple):
-    """The servers that are tried, who owns each name and port, and the machine of the client host that tries them.
+    """The servers that are tried, who has each name and port, and the client host that tries them.
 
     ``positions``: where in ``servers`` each of them is, by its name.
     """
 
     servers: tuple[Server, ...]
-    owners: Mapping[tuple[str, int], tuple[Server, ...]]
-    machine: tuple[str, str]
-    positions: Mapping[str, int] = {}
+    owners: Mapping[tuple[str, int], Sequence[tuple[Server, Name]]]
+    positions: Mapping[str, int]
+    host: Host = Host()
 
     def tried_by(self, identity: Identity) -> Iterator[Server]:
         """Return the servers that an identity connects to, in their order."""
         for position in sorted(self.positions[name] for name in identity.servers if name in self.positions):
             yield self.servers[position]
 
-    def of(self, server: Server, name: str) -> tuple[Server, ...]:
+    def of(self, server: Server, name: Name) -> tuple[Server, ...]:
         """Return the servers that may answer by a name of this one, itself included; those that are tried first."""
-        return (server,) if is_loopback(name) else self.owners[_key(name), server.port]
+        owners = self.owners[name.key]
+        if len(owners) == 1 or (name.sources is None and name.is_for_self):
+            return (server,)
+        return tuple(one for one, its in owners if one is server or can_try(self.host, one, its))
 
-    def can_try(self, server: Server, name: str) -> bool:
-        """Return whether this client host can connect by a name of a server."""
-        return not is_wildcard(name) and (not is_loopback(name) or server.machine == self.machine)
+
+def can_try(host: Host, server: Server, name: Name) -> bool:
+    """Return whether a client host can connect by a name of a server."""
+    if server_names.is_wildcard(name.text):
+        return False
+    if name.is_for_self and host.machine == server.machine:
+        return True
+    return not name.is_for_self if name.sources is None else host.name in name.sources
 
 
-def fleet_of(servers: Sequence[Server], hosts: Collection[str], machine: tuple[str, str]) -> Fleet:
-    """Return the fleet as a client host on ``machine`` sees it, in a run for ``hosts`` (none: for all).
+def fleet_of(servers: Sequence[Server], hosts: Collection[str]) -> Fleet:
+    """Return the fleet in a run for ``hosts`` (none: for all).
 
     Servers outside the run are not tried, unless it is for no server at all: then nothing else could show that the
     client's certificate works.
     """
     inside = tuple(one for one in servers if one.name in hosts)
     outside = [one for one in servers if one.name not in hosts]
-    found: dict[tuple[str, int], list[Server]] = {}
+    found: dict[tuple[str, int], list[tuple[Server, Name]]] = {}
     for server in [*inside, *outside]:
-        for key in {_key(name) for name in server.names}:
-            found.setdefault((key, server.port), []).append(server)
+        for name in server.names:
+            found.setdefault(name.key, []).append((server, name))
     tried = inside or tuple(outside)
-    positions = {server.name: position for position, server in enumerate(tried)}
-    return Fleet(tried, {key: tuple(owners) for key, owners in found.items()}, machine, positions)
+    return Fleet(tried, found, {server.name: position for position, server in enumerate(tried)})
 
 
 def identities_of(
@@ -120,18 +130,16 @@ def identities_of(
     return found
 
 
-def server_of(variables: Mapping[str, Any]) -> Server:
-    """Return the server that a host's variables describe.
+def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Server:
+    """Return the server that a host's variables describe. Raises TlsError for a name that is not declared well.
 
     The defaults are those of role postgres_server, which another host cannot see (a test keeps the two alike).
     """
     name = str(variables["inventory_hostname"])
-    given = [*variables.get("postgres_server_names", [name]), *variables.get("postgres_server_extra_names", [])]
-    names = tuple(dict.fromkeys(map(str, given)))
+    names = server_names.of(variables, graph)
     return Server(
         name=name,
         names=names,
-        port=int(variables.get("postgres_server_port", 5432)),
         rejects_plaintext=variables.get("postgres_server_plaintext", "reject") == "reject",
         has_default_rules=not any(one in variables for one in _RULES),
         asks_for_password=_asks_for_password(variables),
@@ -142,16 +150,11 @@ def server_of(variables: Mapping[str, Any]) -> Server:
 
 def origins(variables: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     """Return the variable that each name of each server (both of them: the key) comes from."""
-    found = {}
-    for host in variables:
-        server = str(host["inventory_hostname"])
-        default = "the default of postgres_server_names, which is the inventory's name,"
-        own = "postgres_server_names" if "postgres_server_names" in host else default
-        for name in host.get("postgres_server_extra_names", ()):
-            found[server, str(name)] = "postgres_server_extra_names"
-        for name in host.get("postgres_server_names", [server]):
-            found[server, str(name)] = own
-    return found
+    return {
+        (str(host["inventory_hostname"]), name): variable
+        for host in variables
+        for name, variable in server_names.origins(host).items()
+    }
 
 
 def _asks_for_password(variables: Mapping[str, Any]) -> bool:
@@ -170,6 +173,11 @@ def machine_of(variables: Mapping[str, Any]) -> tuple[str, str]:
     return (str(name), str(variables.get("ansible_port") or ""))
 
 
+def host_of(variables: Mapping[str, Any]) -> Host:
+    """Return the client host that a host's variables describe."""
+    return Host(str(variables.get("inventory_hostname") or ""), machine_of(variables))
+
+
 def known_certificate(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what module server has said of a server's certificate in this run; nothing where it has not."""
     asked = results.converged(variables, "server")
@@ -182,16 +190,17 @@ def has_identities(variables: Mapping[str, Any]) -> bool:
     return bool(variables.get("postgres_client_identities"))
 
 
-def usual_name(server: Server, fleet: Fleet) -> str | None:
-    """Return the name for checks that need one, if the client host can try any.
+def usual_name(server: Server, fleet: Fleet) -> Name | None:
+    """Return the name for checks that need one, if the client host can try any: the first without drawbacks.
 
     It is a DNS name rather than an address, which libpq before 15 cannot verify, and one that leads to this server
     alone.
     """
-    usable = [name for name in server.names if fleet.can_try(server, name)]
+    usable = [name for name in server.names if can_try(fleet.host, server, name)]
 
-    def drawbacks(name: str) -> tuple[bool, bool, bool]:
-        return packed_address(name) is not None, is_loopback(name), len(fleet.of(server, name)) > 1
+    def drawbacks(name: Name) -> tuple[bool, bool, bool]:
+        is_address = packed_address(name.text) is not None
+        return is_address, server_names.is_loopback(name.text), len(fleet.of(server, name)) > 1
 
     return min(usable, key=drawbacks, default=None)
 
@@ -206,33 +215,7 @@ def _database(identity: Mapping[str, Any], default: str) -> str:
     return REPLICATION if list(identity.get("databases") or ()) == [REPLICATION] else default
 
 
-def _certificate(name: str, names: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
+def _certificate(name: str, names: Iterable[Name], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return a server that may answer and what is known of its certificate, as module connection_info takes it."""
     facts = {key: known[key] for key in ("serial", "not_before") if key in known}
-    return {"server": name, "names": sorted(set(map(_key, names))), **facts}
-
-
-@functools.lru_cache(maxsize=None)
-def _key(name: str) -> str:
-    """Return a name as a certificate holds it; what is none is refused elsewhere."""
-    try:
-        return x509_names.parse(name, "name").value
-    except TlsError:
-        return name
-
-
-def is_wildcard(name: str) -> bool:
-    """Return whether a name is for certificates alone: nobody connects to a wildcard."""
-    return name.startswith("*")
-
-
-@functools.lru_cache(maxsize=None)
-def is_loopback(name: str) -> bool:
-    """Return whether a name or address leads to the very machine that asks for it."""
-    packed = packed_address(name)
-    if packed is not None:
-        is_v4 = len(packed) == 4 or packed.startswith(_MAPPED)
-        return packed[-4] == 127 if is_v4 else packed == _LOOPBACK_V6
-    labels = _key(name).split(".")
-    is_usual = labels[0] in _LOOPBACK and labels[1:] in ([], ["localdomain"])
-    return is_usual or labels[-1] == "localhost"  # RFC 6761
+    return {"server": name, "names": sorted({server_names.canonical(one.text) for one in names}), **facts}

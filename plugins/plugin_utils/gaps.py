@@ -12,6 +12,10 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import results
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 _NAMED = 5  # hosts in a list
+_NO_NAME = (
+    "Give each server a name that its clients can reach, in postgres_server_names or postgres_server_extra_names. If a "
+    "name has from, list the client hosts there that can reach it."
+)
 _REMEDY = (
     "If you have set it in group_vars beside a playbook that imports pgops.tls.site: variables there do not reach the "
     "playbooks of this collection. Move them to group_vars of the inventory (beside the inventory file)."
@@ -30,14 +34,25 @@ def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str],
     verifying = [one for one in clients if (not hosts or one in hosts) and _identities(hostvars[one])]
     if not verifying:
         return ["No connection was verified: --limit leaves out every host that has postgres_client_identities."]
-    checks = [one for host in verifying for one in results.verified(hostvars[host]).get("checks", ())]
+    verified = [results.verified(hostvars[host]) for host in verifying]
+    checks = [check for one in verified for check in one.get("checks", ())]
+    if hosts and not checks and all("checks" in one for one in verified):
+        why = f"the identities of {listed(verifying)} connect to no server in --limit"
+        return [f"WARNING: no connection was verified: {why}. Add their servers to it."]
     if not checks or any(one["status"] != verdicts.SKIPPED for one in checks):
         return []
     reasons = "; ".join(dict.fromkeys(one["reason"] for one in checks))
-    remedy = (
-        "Give each server a name that its clients can reach, in postgres_server_names or postgres_server_extra_names."
-    )
-    return [f"WARNING: no connection was verified: all were skipped ({reasons}). {remedy}"]
+    return [f"WARNING: no connection was verified: all were skipped ({reasons}). {_NO_NAME}"]
+
+
+def unreached(hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return a line on the servers that some identity is for, but no client host could try by any of their names."""
+    checks = [one for host in groups.get(CLIENTS, ()) for one in results.verified(hostvars[host]).get("checks", ())]
+    tried = {server for one in checks if one["status"] != verdicts.SKIPPED for server in one["servers"]}
+    skipped = dict.fromkeys(server for one in checks for server in one["servers"] if server not in tried)
+    if not tried or not skipped:
+        return []  # of nothing at all another line says why
+    return [f"Not verified, because all connections to these servers were skipped: {listed(list(skipped))}. {_NO_NAME}"]
 
 
 def left_out(groups: Groups, hosts: Collection[str]) -> list[str]:

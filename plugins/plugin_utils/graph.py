@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -33,6 +34,7 @@ class Graph:
         self._groups = groups
         self._servers = frozenset(groups.get(SERVERS, ()))
         self._found: dict[tuple[str, ...], frozenset[str]] = {}
+        self._hosts: dict[tuple[str, ...], frozenset[str]] = {}
 
     def servers_of(self, identity: object, option: str = _KEY) -> frozenset[str]:
         """Return the names of the servers that an identity is for. Raises TlsError, naming ``option``."""
@@ -55,6 +57,13 @@ class Graph:
             self._found[key] = frozenset(server for name in key for server in self._named(name, option))
         return self._found[key]
 
+    def hosts_of(self, names: Iterable[str], option: str) -> frozenset[str]:
+        """Return the hosts that names of groups and hosts stand for. Raises TlsError, naming ``option``."""
+        key = tuple(names)
+        if key not in self._hosts:
+            self._hosts[key] = frozenset(host for name in key for host in self._any_of(name, option))
+        return self._hosts[key]
+
     def identities_of(self, server: str, hosts: Iterable[Variables]) -> list[Mapping[str, Any]]:
         """Return the identities of these hosts' variables that connect to a server."""
         declared = (one for host in hosts for one in host.get(_KEY) or ())
@@ -70,6 +79,25 @@ class Graph:
         if is_known:
             fault = f"{option}.servers: {shown(name)} has no host in group {SERVERS}."
         raise TlsError(fault, remedy=self._remedy(name), code="identity_servers_unknown")
+
+    def _any_of(self, name: str, option: str) -> Iterable[str]:
+        """Return the hosts that a name stands for, servers or not."""
+        if name in self._groups:
+            return self._groups[name]
+        if name in self._every_host:
+            return [name]
+        near = difflib.get_close_matches(name, sorted({*self._groups, *self._every_host}), n=3)
+        raise TlsError(
+            f"{option}: {shown(name)} is no group or host of the inventory.",
+            remedy=f"Name groups or hosts of the inventory, such as {', '.join(near)}."
+            if near
+            else "Name groups or hosts of the inventory.",
+            code="name_from_unknown",
+        )
+
+    @functools.cached_property
+    def _every_host(self) -> frozenset[str]:
+        return frozenset(host for members in self._groups.values() for host in members)
 
     def _remedy(self, name: str) -> str:
         groups = [group for group, hosts in self._groups.items() if self._servers.intersection(hosts)]

@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     fleet,
     identity_rules,
     problems,
+    server_names,
     unresolved,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
@@ -65,6 +66,7 @@ class Fleet:
             self._collected(hosts, self._of_host)
             or self._collected(hosts, self._of_others)
             or duplicates.problems(self.hostvars, self.groups, hosts)
+            or self._shared_names(hosts)
         )
 
     def _collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
@@ -105,7 +107,35 @@ class Fleet:
             own = self.variables(host, "postgres_client")["postgres_client_identities"]
             identities = fleet.identities_of(own, graph=self._graph)
             expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
-        return self._of_revoked(host)
+        return [*self._of_revoked(host), *self._of_names(host)]
+
+    @functools.cached_property
+    def _names(self) -> dict[str, tuple[server_names.Name, ...] | TlsError]:
+        """Return the names of each server, or what is wrong with them; nothing where another check says more."""
+        found: dict[str, tuple[server_names.Name, ...] | TlsError] = {}
+        for host in self.groups.get("postgres_servers", ()):
+            try:
+                found[host] = server_names.of(self._declared_names(host), self._graph)
+            except TlsError as error:
+                found[host] = error
+            except (TypeError, ValueError, *UNRESOLVED):
+                continue
+        return found
+
+    def _declared_names(self, host: str) -> dict[str, Any]:
+        given: dict[str, Any] = {"inventory_hostname": host}
+        for source in (self.hostvars[host], self.everywhere):
+            given.update({name: source[name] for name in server_names.VARIABLES if name in source})
+        return given
+
+    def _of_names(self, host: str) -> list[str]:
+        found = self._names.get(host)
+        return [found.message] if isinstance(found, TlsError) else []
+
+    def _shared_names(self, hosts: list[str]) -> list[str]:
+        """Return a sentence for each name that several servers have by mistake."""
+        names = {host: one for host, one in self._names.items() if not isinstance(one, TlsError)}
+        return server_names.problems(names, hosts)
 
     @functools.cached_property
     def _graph(self) -> Graph:

@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     settings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, places
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, places, server_names
 
 Check = Callable[[], object]
 _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
@@ -29,8 +29,8 @@ _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
 _LISTS = (
     _REVOKED,
     _HOLDERS,
-    "postgres_server_names",
-    "postgres_server_extra_names",
+    server_names.NAMES,
+    server_names.EXTRA_NAMES,
     "postgres_server_hba",
     "postgres_server_ident",
     "postgres_client_identities",
@@ -118,8 +118,10 @@ def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(names.refuse_port, int(variables.get("postgres_server_port", 5432)), "postgres_server_port")
-    declared = [*variables["postgres_server_names"], *variables["postgres_server_extra_names"]]
-    yield functools.partial(names.parse_all, declared, "postgres_server_names")
+    for option in (server_names.NAMES, server_names.EXTRA_NAMES):
+        for number, one in enumerate(variables[option]):
+            yield functools.partial(server_names.parse, one, f"{option}[{number}]")
+    yield functools.partial(_names, [*variables[server_names.NAMES], *variables[server_names.EXTRA_NAMES]])
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
     for number, rule in enumerate(variables["postgres_server_hba"]):
@@ -130,6 +132,14 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
     yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
+
+
+def _names(declared: Sequence[object]) -> None:
+    """Refuse what is no name; other checks report elements that have none."""
+    texts = [one.get("name") if isinstance(one, Mapping) else one for one in declared]
+    found = [one for one in texts if isinstance(one, str) and one]
+    if found or not declared:
+        names.parse_all(found, server_names.NAMES)
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:

@@ -20,6 +20,7 @@ HINTS = {
     ),
     _UNRESOLVED: "The client host must know this name (DNS, /etc/hosts).",
 }
+_UNUSED = "If no client uses the name, remove it there. If only some do, list them in from of the name."
 HEADINGS = ("CLIENT", "ROLE", "SERVER", "NAME", "EXPECTED", "RESULT", "PROTOCOL", "CIPHER OR REASON")
 
 
@@ -89,7 +90,7 @@ def _cause(alike: Sequence[Mapping[str, Any]], origins: Mapping[tuple[str, str],
     if _UNRESOLVED in first["reason"]:
         sources = {one: origins[one, first["host"]] for one in first["servers"] if (one, first["host"]) in origins}
         hints += [f"It comes from {source} of {server}." for server, source in sources.items()]
-        hints += ["If no client uses the name, remove it there."] if sources else []
+        hints += [_UNUSED] if sources else []
     return " ".join([f"{sentence(first)}{others}", *hints])
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 SERVER_DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
@@ -40,7 +40,7 @@ def from_inventory(
     for one in [*before, own]:
         given = options if one is own else {"refused": one.get("postgres_verify_refusals", REFUSALS)}
         who = fleet.identities_of(one.get("postgres_client_identities", ()), "postgres", graph)
-        found = planner.plan(expectations.ClientHost(who, fleet.machine_of(one), **given))
+        found = planner.plan(expectations.ClientHost(who, fleet.host_of(one), **given))
     return found
 
 
@@ -187,9 +187,8 @@ def test_the_defaults_are_those_of_the_role_of_the_servers() -> None:
     defaults = yaml.safe_load(SERVER_DEFAULTS.read_text())
     found = fleet.server_of({"inventory_hostname": "db1"})
     assert defaults["postgres_server_names"] == ["{{ inventory_hostname }}"]
-    assert found.names == ("db1",)
+    assert found.names == (server_names.Name("db1", defaults["postgres_server_port"]),)
     assert defaults["postgres_server_extra_names"] == []
-    assert found.port == defaults["postgres_server_port"]
     assert found.rejects_plaintext == (defaults["postgres_server_plaintext"] == "reject")
 
 
@@ -351,7 +350,7 @@ def test_one_machine_under_two_names_is_one_machine() -> None:
     ],
 )
 def test_what_leads_to_the_machine_that_asks(name: str, is_loopback: bool) -> None:
-    assert fleet.is_loopback(name) == is_loopback
+    assert server_names.is_loopback(name) == is_loopback
 
 
 def test_a_name_that_servers_share_is_tried_once_and_any_of_them_may_answer() -> None:

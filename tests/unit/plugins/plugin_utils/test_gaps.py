@@ -66,6 +66,27 @@ def test_a_limit_is_told_by_what_it_leaves_out() -> None:
     ], "of a run for no server all are tried"
 
 
+def test_a_limit_without_the_servers_of_its_identities_verifies_nothing() -> None:
+    found = said(fleet(app1=checked()), hosts=["app1", "db2"])
+    assert found == (
+        "WARNING: no connection was verified: the identities of app1 connect to no server in --limit. Add their "
+        "servers to it."
+    )
+    assert not said(fleet(), hosts=["app1", "db2"]), "it failed, and a failure is told elsewhere"
+
+
+def test_servers_that_nobody_could_try_are_named_with_the_remedy() -> None:
+    def unreached(*statuses: tuple[str, str]) -> list[str]:
+        checks = [{"status": status, "servers": [server], "reason": ""} for server, status in statuses]
+        return gaps.unreached({"app1": {"postgres_verify_result": {"checks": checks}}, "app2": {}}, GROUPS)
+
+    (line,) = unreached(("db1", "ok"), ("db1", "skipped"), ("db2", "skipped"), ("db2", "skipped"))
+    assert line.startswith("Not verified, because all connections to these servers were skipped: db2. Give each server")
+    assert line.endswith("If a name has from, list the client hosts there that can reach it.")
+    assert unreached(("db1", "deviation"), ("db1", "skipped")) == []
+    assert unreached(("db1", "skipped")) == [], "the warning about all of them says so"
+
+
 def test_many_hosts_are_counted() -> None:
     assert gaps.listed([f"db{number}" for number in range(9)]) == "db0, db1, db2, db3, db4 and 4 more"
 

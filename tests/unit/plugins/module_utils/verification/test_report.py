@@ -168,7 +168,8 @@ def test_a_name_that_nobody_resolves_is_told_with_the_variable_that_it_comes_fro
     (found,) = report.deviations(bad, origins={("db1", "db.example.com"): "postgres_server_extra_names"})
     assert found.endswith(
         "Name or service not known. The client host must know this name (DNS, /etc/hosts). It comes from "
-        "postgres_server_extra_names of db1. If no client uses the name, remove it there."
+        "postgres_server_extra_names of db1. If no client uses the name, remove it there. If only some do, list them "
+        "in from of the name."
     )
 
 
