@@ -120,6 +120,17 @@ VARIABLES = [
         if name != "template"
     ),
     *(
+        Bad(f"name {element}", "server", {"postgres_server_extra_names": [element]}, rf"extra_names\[0\]{message}")
+        for element, message in [
+            ({"nmae": "db"}, r": there is no key 'nmae'\. Write name\."),
+            ({"port": 6432}, ": found .* expected a DNS name or an IP address in its key name"),
+            ({"name": "db", "port": 65536}, r"\.port: found 65536, expected a TCP port, 1 to 65535"),
+            ({"name": "db", "port": "x"}, r"\.port: found 'x', expected a number, 1 to 65535"),
+            ({"name": "db", "from": "app1"}, r"\.from: found 'app1', expected a list of groups or hosts"),
+            ({"name": "db", "shared": 1}, r"\.shared: found 1, expected true or false"),
+        ]
+    ),
+    *(
         Bad(f"role: {name}", "client", {"postgres_client_identities": [{"role": STRANGE[name], "os_user": "a"}]}, ROLE)
         for name in NO_ROLES
     ),

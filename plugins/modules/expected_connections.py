@@ -25,10 +25,12 @@ description:
     depend on the client host.
   - Several servers may have the same name and port (an alias, a virtual address, a load balancer). Each identity tries
     such a name once. Any of these servers may answer, and the result says which one did.
-  - Loopback names (V(localhost), V(127.0.0.1), V(::1)) are tried only from the server's own machine, if a client host
-    with identities runs on it. A client host runs on the machine of a server if both have the same name in the
-    inventory, the same C(ansible_host) and C(ansible_port), or a local connection.
-  - Wildcard names, and loopback names that no client host can try, are listed as skipped, once for each server.
+  - A name with C(from) is tried only from the client hosts in it, and a name with C(port) only on that port.
+  - Loopback names (V(localhost), V(127.0.0.1), V(::1)) without C(from) are tried only from the server's own machine, if
+    a client host with identities runs on it. A client host runs on the machine of a server if both have the same name
+    in the inventory, the same C(ansible_host) and C(ansible_port), or a local connection.
+  - Names that no client host can try are listed as skipped, once for each server. For each identity, so are servers
+    that its client host can reach by none of their names.
   - The server that answers must show the certificate that M(pgops.tls.server) has reported in the same run, if
     P(pgops.tls.postgres_server#role) has run.
   - These variables of a server count. O(pgops.tls.postgres_server#role:main:postgres_server_names),

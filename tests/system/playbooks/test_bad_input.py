@@ -179,6 +179,14 @@ def test_a_lifetime_that_is_none_is_refused(site: Any) -> None:
         ({"postgres_server_names": ["1.2.3.400"]}, r"postgres_server_names: '1\.2\.3\.400' is neither"),
         ({"postgres_server_extra_names": ["a b"]}, r"postgres_server_names: 'a b' is neither"),
         ({"postgres_server_names": "db"}, r"postgres_server_names: expected a list, found a text"),
+        (
+            {"postgres_server_extra_names": [{"name": "db", "port": 0}]},
+            r"postgres_server_extra_names\[0\]\.port: found 0, expected a TCP port, 1 to 65535",
+        ),
+        (
+            {"postgres_server_extra_names": ["a", {"name": "db", "from": ["ap1"]}]},
+            r"db1: postgres_server_extra_names\[1\]\.from: 'ap1' is no group or host .*, such as app1",
+        ),
         ({"postgres_server_ssl": "ssl_ciphers=x"}, r"postgres_server_ssl: expected a dictionary, found a text"),
         ({"postgres_server_hba": None}, r"postgres_server_hba: expected a list, found nothing"),
         ({"postgres_server_names": []}, r"postgres_server_names: no names were given\. .* needs at least one"),
@@ -432,6 +440,17 @@ def test_one_mistake_among_many_hosts_stops_the_run_before_anything_changes(site
     inventory = site.inventory()
     inventory["postgres_servers"]["hosts"]["db2"] = {**server(inventory), "postgres_server_names": ["db+2"]}
     refused(site, r"db2: postgres_server_names: 'db\+2' is neither a DNS name nor an IP address", inventory=inventory)
+
+
+def test_a_name_that_two_servers_have_by_mistake_stops_the_run_before_anything_changes(site: Any) -> None:
+    inventory = site.inventory()
+    server(inventory)["postgres_server_extra_names"] = [{"name": "db.example.com", "shared": True}]
+    more = {"postgres_server_port": 1, "postgres_server_names": [{"name": "DB.example.com", "port": site.cluster.port}]}
+    inventory["postgres_servers"]["hosts"]["db2"] = {**server(inventory), **more, "postgres_server_extra_names": []}
+    message = (
+        rf"db1, db2: 'db\.example\.com', port {site.cluster.port}, is a name of each of these 2 servers\. .* for db2\."
+    )
+    refused(site, message, "--limit", "db1", inventory=inventory)
 
 
 def test_a_mistake_beside_an_import_of_the_playbook_is_found(site: Any) -> None:

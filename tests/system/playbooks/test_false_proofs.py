@@ -72,7 +72,7 @@ def fleet(site: Any, second: Any) -> dict[str, Any]:
         name: {
             "postgres_server_port": cluster.port,
             "postgres_server_names": [f"{name}.test", "localhost"],
-            "postgres_server_extra_names": ["db.test"],
+            "postgres_server_extra_names": [{"name": "db.test", "shared": True}],
             "postgres_server_login_unix_socket": cluster.socket_directory,
             "postgres_server_directory": str(cluster.home / "tls"),
         }

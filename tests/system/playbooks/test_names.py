@@ -1,0 +1,111 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server behind another port for one client host: each tries the names that it can reach, where it can reach them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from ansible_collections.pgops.tls.tests.relays import Relay
+
+
+class Row(NamedTuple):
+    """The cells of a line of the table that are looked at."""
+
+    client: str
+    server: str
+    name: str
+    wanted: str
+    result: str
+    reason: str
+
+
+@pytest.fixture
+def relay(shared_cluster: Any) -> Iterator[Relay]:
+    """Forward another port to the server, as address translation does."""
+    with Relay([("127.0.0.1", shared_cluster.port)]).leading() as leading:
+        yield leading
+
+
+@pytest.fixture(scope="module")
+def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
+    """Make a server with two roles, and their OS users."""
+    shared_cluster.psql("CREATE ROLE app LOGIN; CREATE ROLE other LOGIN")
+    return site_on(shared_cluster)
+
+
+def fleet(site: Any, *names: object) -> dict[str, Any]:
+    """Return an inventory with a server that has these names, and two client hosts, the second in group far."""
+    found: dict[str, Any] = site.inventory()
+    found["postgres_servers"]["hosts"]["db1"]["postgres_server_names"] = list(names)
+    one, two = (
+        {"postgres_client_identities": [{"role": role, "os_user": user}]}
+        for role, user in zip(("app", "other"), site.os_users)
+    )
+    found["postgres_clients"]["hosts"] = {"app1": one, "app2": two}
+    found["far"] = {"hosts": {"app2": {}}}
+    return found
+
+
+def rows(output: str) -> list[Row]:
+    """Return the table in Ansible's output."""
+    lines = [line.strip().strip('",') for line in output.splitlines()]
+    cells = [re.split(r" {2,}", line) for line in lines if re.match(r"app[12] .*:\d+ +(accepted|refused)", line)]
+    return [Row(one[0], *one[2:6], one[7]) for one in cells]
+
+
+def names_in_use(site: Any) -> str:
+    """Return the names in the certificate of the server."""
+    path = site.cluster.home / "tls" / "current" / "server.crt"
+    command = ["openssl", "x509", "-in", str(path), "-noout", "-ext", "subjectAltName"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: Any, relay: Relay) -> None:
+    names = (
+        {"name": "localhost", "from": ["app1"]},
+        {"name": "localhost", "port": relay.port, "from": ["far"]},
+        {"name": "retired.invalid", "from": []},
+    )
+    done = site.run(inventory=fleet(site, *names))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = rows(done.stdout)
+    tried = {(one.client, one.server, one.name, one.result) for one in found if one.result != "skipped"}
+    near, far = f"localhost:{site.cluster.port}", f"localhost:{relay.port}"
+    assert tried == {("app1", "db1", near, "ok"), ("app2", "db1", far, "ok")}
+    wanted = [one.wanted for one in found if one.client == "app2"]
+    assert {"accepted", "accepted, service", "accepted, default files", "refused: plaintext"} <= set(wanted)
+    assert len(relay.led_to) >= len(wanted) - 1, "libpq alone refuses a foreign root, and it connects for that, too"
+    (skipped,) = [one for one in found if one.result == "skipped"]
+    assert skipped.name == f"retired.invalid:{site.cluster.port}"
+    assert skipped.reason == "its from is empty: no client host connects by this name"
+    assert {"DNS:localhost", "DNS:retired.invalid"} <= set(re.findall(r"DNS:[^,\s]+", names_in_use(site)))
+
+    before = site.files()
+    again = site.run(inventory=fleet(site, *names))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert site.files() == before, "a second run changes nothing"
+    moved = site.run(inventory=fleet(site, "localhost", {"name": "retired.invalid", "from": []}))
+    assert moved.returncode == 0, moved.stdout + moved.stderr
+    assert site.files() == before, "neither do port and from: the certificate is the same"
+
+
+def test_a_client_host_that_reaches_no_name_is_told_and_fails_nothing(site: Any) -> None:
+    done = site.run(inventory=fleet(site, {"name": "localhost", "from": ["app1"]}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = [one for one in rows(done.stdout) if one.client == "app2"]
+    assert (row.server, row.wanted, row.result) == ("db1", "accepted", "skipped")
+    assert row.reason == "this client host can reach the server by none of its names"
+
+
+def test_a_run_in_which_from_leaves_out_everybody_warns_in_table_and_summary(site: Any) -> None:
+    done = site.run(inventory=fleet(site, {"name": "localhost", "from": []}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    warning = "WARNING: no connection was verified: all were skipped (its from is empty: no client host connects by"
+    assert done.stdout.count(warning) == 2, done.stdout
+    assert "If a name has from, list the client hosts there that can reach it." in done.stdout
