@@ -49,9 +49,10 @@ options:
     description: The passphrase of the authorities' private keys, if they are encrypted.
     type: str
   authority:
-    description: The authority that signs. V(server) issues certificates only for servers, V(client) only for clients.
+    description:
+      - The name of the authority that signs. V(server) issues certificates only for servers, V(client) and all others
+        only for clients.
     type: str
-    choices: [server, client]
     required: true
   lifetime:
     description:
@@ -73,6 +74,9 @@ options:
         description: Key of the certificate in the results. Each id must be unique.
         type: str
         required: true
+      authority:
+        description: The name of the authority that signs this request, if it is another one than O(authority).
+        type: str
       csr:
         description:
           - The certificate request in PEM. Its key may be of type P-256, P-384, Ed25519, or RSA with 2048 bits or more.
@@ -87,7 +91,7 @@ options:
       role:
         description:
           - The role that a client logs in as, 1 to 63 bytes. It becomes the common name of the certificate.
-          - Required for O(authority=client), and refused otherwise.
+          - Required for client authorities, and refused otherwise.
         type: str
       reasons:
         description: Why the certificate is needed, for the ledger.
@@ -178,6 +182,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secre
 
 REQUEST = {
     "id": {"type": "str", "required": True},
+    "authority": {"type": "str"},
     "csr": {"type": "str"},
     "names": {"type": "list", "elements": "str"},
     "role": {"type": "str"},
@@ -191,7 +196,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "passphrase": {"type": "str", "no_log": True},
-            "authority": {"type": "str", "choices": ["server", "client"], "required": True},
+            "authority": {"type": "str", "required": True},
             "lifetime": {"type": "str", "default": "90d"},
             # as a whole: of a list Ansible logs a text in which it does not find a csr that it is to hide
             "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST, "no_log": True},

@@ -3,18 +3,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keep a server CA and a client CA for PostgreSQL."""
+"""Keep a server CA and client CAs for PostgreSQL."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_authority
-short_description: Keep a server CA and a client CA for PostgreSQL
+short_description: Keep a server CA and client CAs for PostgreSQL
 version_added: 0.1.0
 description:
-  - Creates and maintains two separate certificate authorities. The server CA issues the certificates of PostgreSQL
-    servers, the client CA those of roles that log in. PostgreSQL trusts every CA in C(ssl_ca_file) for logins, so a
+  - Creates and maintains separate certificate authorities. The server CA issues the certificates of PostgreSQL
+    servers, a client CA those of roles that log in. PostgreSQL trusts every CA in C(ssl_ca_file) for logins, so a
     server's certificate must never be accepted as a client's.
+  - A role's name means something within one cluster only. Clusters that must not accept each other's certificates have
+    client CAs of their own. See O(clients).
   - Each has a root and, below it, an issuing CA that signs all certificates. Clients and servers trust the roots.
     Roots are valid for 10 years. Issuing CAs are valid for 5 years, because their keys are in daily use.
   - Call it on one host, the CA host, before M(pgops.tls.certificate). Role P(pgops.tls.postgres_ca#role) does it.
@@ -47,18 +49,27 @@ options:
     description:
       - Absolute path of the directory of the authorities. It is created with mode V(0700) if it is missing.
       - It contains plain files that you can keep in a git repository if the keys are encrypted,
-        C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client), and
-        C(ledger.jsonl), the record of all issued certificates.
+        C(server/0001/root.crt), C(root.key), C(issuing.crt), C(issuing.key), the same below C(client) and below each
+        other name in O(clients), and C(ledger.jsonl), the record of all issued certificates.
       - Back it up. It cannot be recreated, and every server and client would need trust in new authorities.
       - You may keep the file C(root.key) of each authority elsewhere. Bring it back to the folder with the highest
         number for one run in the last half year of an issuing CA, and for O(phase=stage).
       - Replacements add folders with higher numbers, C(staged), C(retiring) and C(retired).
     type: path
     required: true
+  clients:
+    description:
+      - The names of the client authorities that the fleet needs. A missing one is created, also in an existing
+        directory.
+      - Authorities in O(directory) that are not in this list are kept, renewed and returned, too.
+      - Up to 30 lower-case letters, digits and hyphens, the first a letter. V(server) is not allowed.
+    type: list
+    elements: str
+    default: [client]
   create:
     description:
-      - Whether to create missing authorities. V(false) fails and lists them in RV(missing), so that you can first
-        check whether hosts have certificates from other authorities.
+      - Whether to create the authorities if the directory has none. V(false) fails and lists them in RV(missing), so
+        that you can first check whether hosts have certificates from other authorities.
     type: bool
     default: true
   passphrase:
@@ -108,34 +119,31 @@ options:
     choices: [stage, switch, retire, finish]
   rotate:
     description:
-      - The authorities that O(phase) applies to, by default both. Without O(phase), the authorities whose O(key_type)
-        may differ until a new one is staged, by default none.
+      - The names of the authorities that O(phase) applies to, by default all. Without O(phase), the authorities whose
+        O(key_type) may differ until a new one is staged, by default none.
     type: list
     elements: str
-    choices: [server, client]
     default: []
   certificates_in_use:
     description:
       - The certificates of hosts and identities that this run has seen in use, for O(phase). They prove that all hosts
         are ready for it.
-    type: dict
-    default: {}
+    type: list
+    elements: dict
+    default: []
     suboptions:
-      server: &certificates_in_use
-        description: Those of this authority.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          id:
-            description: The id with which the certificate was issued.
-            type: str
-            required: true
-          serial:
-            description: Its serial number in hexadecimal.
-            type: str
-            required: true
-      client: *certificates_in_use
+      authority: &authority_name
+        description: The name of the authority that issued the certificate.
+        type: str
+        required: true
+      id:
+        description: The id with which the certificate was issued.
+        type: str
+        required: true
+      serial:
+        description: Its serial number in hexadecimal.
+        type: str
+        required: true
   outside_holders:
     description:
       - Holders of certificates outside the inventory, where no run sees them, for O(phase). M(pgops.tls.certificate)
@@ -146,11 +154,7 @@ options:
     elements: dict
     default: []
     suboptions:
-      authority:
-        description: Which authority signed the certificate.
-        type: str
-        choices: [server, client]
-        required: true
+      authority: *authority_name
       id:
         description: The id with which it was signed.
         type: str
@@ -178,33 +182,28 @@ options:
       - Certificates that hosts have in use. Those that are missing from the ledger are added to it, with a warning, as
         after a restore from an older backup. RV(issued) lists the certificates in the ledger.
       - A certificate that no trusted authority in O(directory) has signed is ignored.
-    type: dict
-    default: {}
+    type: list
+    elements: dict
+    default: []
     suboptions:
-      server: &unrecorded
-        description: Those of this authority.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          id:
-            description: The id with which it was signed.
-            type: str
-            required: true
-          certificate:
-            description: The certificate (PEM).
-            type: str
-            required: true
-      client: *unrecorded
+      authority: *authority_name
+      id:
+        description: The id with which it was signed.
+        type: str
+        required: true
+      certificate:
+        description: The certificate (PEM).
+        type: str
+        required: true
   drop:
     description:
-      - The authority, in an emergency, whose root must no longer be trusted, for example because its key was stolen.
+      - The name of the authority, in an emergency, whose root must no longer be trusted, for example because its key
+        was stolen.
       - Fails and lists in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
         takes its place, and the old one is no longer in any list of trusted authorities.
       - Hosts trust the old root until a run reaches them. Playbook C(pgops.tls.drop_ca) does all of this. Afterwards
         the authority is in the same state as after V(retire), and O(phase=finish) removes the keys.
     type: str
-    choices: [server, client]
   drop_confirmed:
     description:
       - The common name of the root that O(drop) should drop, or its last word. A root that was already dropped is no
@@ -213,7 +212,7 @@ options:
   revoked:
     description:
       - What to revoke. Each entry has exactly one of O(revoked[].role), O(revoked[].host) and O(revoked[].serial).
-      - The first entry permanently enables certificate revocation lists (CRLs) for both authorities, as
+      - The first entry permanently enables certificate revocation lists (CRLs) for all authorities, as
         RV(authorities.server.crls) and RV(authorities.client.crls). Before the first revocation there are none.
       - Revoked certificates are recorded in C(revoked.jsonl). They stay revoked and on the lists, even if you remove
         the entry, so no list ever revokes less than the previous one.
@@ -227,7 +226,7 @@ options:
     default: []
     suboptions:
       role:
-        description: Revokes all certificates of a role.
+        description: Revokes all certificates of a role, those of one client authority with O(revoked[].authority).
         type: str
       host:
         description:
@@ -241,10 +240,10 @@ options:
         type: str
       authority:
         description:
-          - Which authority signed the certificate with this serial number.
-          - Needed only if C(ledger.jsonl) does not contain it, as after a restore from an older backup.
+          - The name of the client authority whose certificates of O(revoked[].role) to revoke, by default all.
+          - The name of the authority that signed the certificate with O(revoked[].serial). Needed only if
+            C(ledger.jsonl) does not contain it, as after a restore from an older backup.
         type: str
-        choices: [server, client]
       reason:
         description: The reason, for readers of the list.
         type: str
@@ -265,16 +264,22 @@ EXAMPLES = r"""
   run_once: true
   register: ca
 
+- name: Keep a client authority of its own for the cluster billing, too
+  pgops.tls.certificate_authority:
+    directory: "{{ inventory_dir }}/postgres-ca"
+    passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
+    clients: [client, billing]
+  delegate_to: localhost
+  run_once: true
+
 - name: Stage new roots, after a run in which all hosts were seen
   pgops.tls.certificate_authority:
     directory: "{{ inventory_dir }}/postgres-ca"
     passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
     phase: stage
     certificates_in_use:
-      server:
-        - {id: db1, serial: 2c5ac6f1d90e73b2a4}
-      client:
-        - {id: app1/www/orders, serial: 5ac6f1d90e73b2a42c}
+      - {authority: server, id: db1, serial: 2c5ac6f1d90e73b2a4}
+      - {authority: client, id: app1/www/orders, serial: 5ac6f1d90e73b2a42c}
   delegate_to: localhost
   run_once: true
 
@@ -342,7 +347,7 @@ made:
   elements: str
   sample: [server, client]
 authorities:
-  description: Both authorities.
+  description: The authorities by name, the server CA as V(server).
   returned: success
   type: dict
   contains:
@@ -399,7 +404,7 @@ authorities:
           type: str
           sample: "2031-11-20T02:05:00Z"
     client:
-      description: The authority of clients.
+      description: A client authority. Each has a key of its name.
       type: dict
       contains: *authority
 issued:
@@ -440,25 +445,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 
-IN_USE = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {"id": {"type": "str", "required": True}, "serial": {"type": "str", "required": True}},
-}
-OUTSIDE = {
-    "authority": {"type": "str", "choices": ["server", "client"], "required": True},
-    **{name: {"type": "str", "required": True} for name in ("id", "until", "by")},
-}
-UNRECORDED = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {
-        "id": {"type": "str", "required": True},
-        "certificate": {"type": "str", "required": True},
-    },
-}
+
+def _list_of(*names: str) -> dict[str, Any]:
+    """Return an option that is a list of dictionaries with texts, all of them required."""
+    texts = {name: {"type": "str", "required": True} for name in names}
+    return {"type": "list", "elements": "dict", "default": [], "options": texts}
 
 
 REVOKED = {
@@ -469,7 +460,7 @@ REVOKED = {
         "role": {"type": "str"},
         "host": {"type": "str"},
         "serial": {"type": "str"},
-        "authority": {"type": "str", "choices": ["server", "client"]},
+        "authority": {"type": "str"},
         "reason": {
             "type": "str",
             "choices": list(revocation_entries.REASONS),
@@ -483,23 +474,19 @@ def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
         "directory": {"type": "path", "required": True},
+        "clients": {"type": "list", "elements": "str", "default": [profiles.CLIENT]},
         "create": {"type": "bool", "default": True},
         "passphrase": {"type": "str", "no_log": True},
         "key_type": {"type": "str", "choices": list(profiles.AUTHORITY_KEY_TYPES), "default": "P-256", "no_log": False},
         "certificate_lifetime": {"type": "str"},
         "phase": {"type": "str", "choices": ["stage", "switch", "retire", "finish"]},
-        "rotate": {"type": "list", "elements": "str", "choices": ["server", "client"], "default": []},
-        "certificates_in_use": {"type": "dict", "default": {}, "options": {"server": IN_USE, "client": IN_USE}},
-        "outside_holders": {"type": "list", "elements": "dict", "default": [], "options": OUTSIDE},
+        "rotate": {"type": "list", "elements": "str", "default": []},
+        "certificates_in_use": _list_of("authority", "id", "serial"),
+        "outside_holders": _list_of("authority", "id", "until", "by"),
         "outside_trust": {"type": "list", "elements": "str", "default": []},
-        # as a whole: of a dictionary Ansible logs a text in which it does not find what is to be hidden within
-        "unrecorded": {
-            "type": "dict",
-            "default": {},
-            "options": {"server": UNRECORDED, "client": UNRECORDED},
-            "no_log": True,
-        },
-        "drop": {"type": "str", "choices": ["server", "client"]},
+        # as a whole: of a list Ansible logs a text in which it does not find what is to be hidden within
+        "unrecorded": {**_list_of("authority", "id", "certificate"), "no_log": True},
+        "drop": {"type": "str"},
         "drop_confirmed": {"type": "str"},
         "revoked": REVOKED,
         **options.ARGUMENT,
@@ -510,8 +497,8 @@ def wish(given: dict[str, Any]) -> keeping.Wish:
     """Return what the options ask for."""
     change = planning.Change(
         given["phase"] or "",
-        given["rotate"] or (list(profiles.PURPOSES) if given["phase"] else []),
-        given["certificates_in_use"],
+        given["rotate"],
+        _by_authority(given["certificates_in_use"]),
         given["drop"] or "",
         given["drop_confirmed"] or "",
         given["outside_holders"],
@@ -524,9 +511,18 @@ def wish(given: dict[str, Any]) -> keeping.Wish:
         given["certificate_lifetime"] or "",
         given["revoked"],
         change,
-        {name: certificates or [] for name, certificates in given["unrecorded"].items()},
+        _by_authority(given["unrecorded"]),
         creates=given["create"],
+        clients=given["clients"],
     )
+
+
+def _by_authority(items: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    """Return the items by the names of their authorities."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for item in items:
+        found.setdefault(item["authority"], []).append(item)
+    return found
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
@@ -39,6 +39,7 @@ class Live(NamedTuple):
 def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Return the newest certificate of each identity, by authority and id, as the ledger has it.
 
+    An identity that has moved to another client authority has one there, and its last one from before does not count.
     Raises TlsError for a damaged ledger, OSError.
     """
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -47,7 +48,10 @@ def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
         # By its own date, and not by its place: a line that was lost is put back at the end.
         if str(line.get("not_before", "")) >= str(before.get("not_before", "")):
             found[line["authority"], line["id"]] = line
-    return found
+    last: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for line in sorted(found.values(), key=lambda one: str(one.get("not_before", ""))):
+        last[profiles.purpose(line["authority"]), line["id"]] = line
+    return {(line["authority"], line["id"]): line for line in last.values()}
 
 
 def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:

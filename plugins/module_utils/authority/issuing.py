@@ -68,7 +68,7 @@ class Generation(NamedTuple):
 
 
 class Authority(NamedTuple):
-    """A generation of the server CA or the client CA with its keys. ``root_key`` is None once it is written."""
+    """A generation of an authority with its keys. ``root_key`` is None once it is written."""
 
     name: str
     root: Certificate
@@ -130,11 +130,11 @@ class Issuer:
 
 
 def new_authority(name: str, key_type: str, now: int) -> Authority:
-    """Return a new root and, below it, a new issuing CA, in memory. ``name`` is ``server`` or ``client``."""
+    """Return a new root and, below it, a new issuing CA, in memory."""
     key = keys.new_key(key_type)
     root_name = _authority_name(f"PostgreSQL {name} root CA", key)
     validity = Validity(now - profiles.BACKDATED, now + profiles.ROOT_LIFE)
-    extensions = _extensions(profiles.ROOT, profiles.PURPOSES[name], key.public_key())
+    extensions = _extensions(profiles.ROOT, profiles.purpose(name), key.public_key())
     der = Issuer(root_name, key).sign(root_name, key.public_key(), validity, extensions)
     return below(name, certificate.read_der(der, _MADE), key, now)
 
@@ -146,7 +146,7 @@ def below(name: str, root: Certificate, root_key: keys.AuthorityKey, now: int) -
         _authority_name(f"PostgreSQL {name} issuing CA", key),
         key.public_key(),
         Validity(now - profiles.BACKDATED, min(now + profiles.ISSUING_LIFE, root.not_after)),
-        _extensions(profiles.ISSUING, profiles.PURPOSES[name], key.public_key()),
+        _extensions(profiles.ISSUING, profiles.purpose(name), key.public_key()),
     )
     issuing = certificate.read_der(der, _MADE)
     lists = (

@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     lifetimes,
     lineage,
     location,
+    missing,
     planning,
     profiles,
     rollover,
@@ -42,7 +43,8 @@ class Wish(NamedTuple):
     ``lifetime`` is that of the certificates to issue, such as ``90d``; '' leaves it open.
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
     ``unrecorded`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
-    ``creates`` False: authorities that are missing are an error.
+    ``creates`` False: a directory without authorities is an error. ``clients`` names the client authorities that are
+    needed. Others that exist are kept, too.
     """
 
     directory: str
@@ -53,6 +55,12 @@ class Wish(NamedTuple):
     change: planning.Change = planning.Change()
     unrecorded: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     creates: bool = True
+    clients: Sequence[str] = (profiles.CLIENT,)
+
+    @property
+    def authorities(self) -> list[str]:
+        """Return the authorities that are needed."""
+        return list(dict.fromkeys([profiles.SERVER, *self.clients]))
 
 
 class KeepingResult(NamedTuple):
@@ -132,7 +140,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         draft = _draft(wish, now)
         made = draft.made if is_dry else _write(wish, draft)
         issued = _issued(wish.directory, now)
-    lineages = {name: {**draft.plan.after, **made}[name] for name in profiles.PURPOSES}
+    lineages = _ordered({**draft.plan.after, **made})
     lists, revoked = draft.lists, draft.revoked
     return KeepingResult(
         lineages,
@@ -151,13 +159,23 @@ def _check_wish(wish: Wish) -> None:
     location.check_path(wish.directory)
     keys.check_passphrase(wish.passphrase)
     keys.check_type(wish.key_type)
+    for name in wish.clients:
+        profiles.check_client_authority(name, option("clients"))
     if wish.lifetime:
         durations.seconds(wish.lifetime, lifetimes.LIFETIME)
 
 
+def _ordered(lineages: Mapping[str, Lineage]) -> dict[str, Lineage]:
+    """Return authorities in the order in which people read them: the servers', the usual clients', then all others."""
+    first = (profiles.SERVER, profiles.CLIENT)
+    names = [*(name for name in first if name in lineages), *sorted(set(lineages).difference(first))]
+    return {name: lineages[name] for name in names}
+
+
 def _refuse_unfit_place(wish: Wish) -> None:
     """Raise TlsError when the directory does not exist, and new authorities in it cannot be what is wished."""
-    _refuse_to_create(wish, list(profiles.PURPOSES))
+    if not wish.creates:
+        missing.refuse_to_create(wish.directory, wish.authorities)
     lifetimes.refuse_to_outlive("an issuing CA", profiles.ISSUING_LIFE, wish.lifetime, lifetimes.LIFETIME)
     location.check_writable(wish.directory)
     keys.check_encryption(wish.passphrase)
@@ -166,17 +184,18 @@ def _refuse_unfit_place(wish: Wish) -> None:
 def _draft(wish: Wish, now: int) -> Draft:
     """Read what exists and decide what to do. The caller holds the lock of the directory. Raises TlsError, OSError."""
     found = _read_all(wish)
-    missing = [name for name in profiles.PURPOSES if name not in found]
-    _refuse_to_replace_what_is_lost(wish.directory, missing)
-    _refuse_to_create(wish, missing)
+    absent = [name for name in wish.authorities if name not in found]
+    missing.refuse_to_replace_what_is_lost(wish.directory, absent, found)
+    if profiles.SERVER in absent and not wish.creates:
+        missing.refuse_to_create(wish.directory, absent)
     lost = seen.look(wish.directory, wish.unrecorded, found, now)
     revoked = _revoked(wish, found, now)
     plan = _plan(wish, found, revoked, now)
-    if missing or plan.steps:
+    if absent or plan.steps:
         location.check_writable(wish.directory)
         keys.check_encryption(wish.passphrase)
-    loose = [path for name in profiles.PURPOSES for path in store.loose_keys(wish.directory, name)]
-    made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in missing}
+    loose = [path for name in found for path in store.loose_keys(wish.directory, name)]
+    made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in absent}
     _check([*plan.after.values(), *made.values()], wish, now)
     return Draft(found, made, lost, loose, plan, revoked, _lists(wish, revoked, found, now))
 
@@ -210,6 +229,7 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
     found = None
     if wish.revoked or is_recorded:
         wanted = revocation_entries.parse(wish.revoked, option("revoked"))
+        revocation_entries.refuse_unknown_authority(wanted, [*wish.authorities, *lineages], option("revoked"))
         found = revocation.look(wish.directory, wanted, option("revoked"), now)
     if not is_recorded:
         listed = crl.listed({name: one.trusted for name, one in lineages.items()})
@@ -229,8 +249,9 @@ def _lists(
 
 
 def _read_all(wish: Wish) -> dict[str, Lineage]:
-    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in profiles.PURPOSES}
-    return {name: one for name, one in found.items() if one is not None}
+    names = dict.fromkeys([*wish.authorities, *store.names(wish.directory)])
+    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in names}
+    return _ordered({name: one for name, one in found.items() if one is not None})
 
 
 def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
@@ -263,31 +284,4 @@ def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
                 "authority, with ansible-playbook pgops.tls.rotate_ca. Nothing was changed."
             ),
             code="key_type_changed",
-        )
-
-
-def _refuse_to_replace_what_is_lost(directory: str, missing: list[str]) -> None:
-    if missing and ledger.exists(directory):
-        raise TlsError(
-            f"{os.path.join(directory, missing[0])}: the {missing[0]} CA is missing, although "
-            f"{os.path.join(directory, ledger.FILE)} says that this directory has issued certificates.",
-            remedy=(
-                "Nobody would trust a new one in its place: restore the directory from its backup, or name another one "
-                "for new authorities."
-            ),
-            code="authority_lost",
-        )
-
-
-def _refuse_to_create(wish: Wish, missing: list[str]) -> None:
-    if missing and not wish.creates:
-        raise TlsError(
-            f"{wish.directory}: expected the authorities of this fleet, but found no {' CA and no '.join(missing)} CA. "
-            "Nothing was changed.",
-            remedy=(
-                f"Set {option('directory')} to where they are, on the host that has them, or restore the directory "
-                "from its backup."
-            ),
-            code="authority_missing",
-            missing=missing,
         )

@@ -73,6 +73,12 @@ def exists(directory: str) -> bool:
         return False
 
 
+def has_issued(directory: str, authority: str) -> bool:
+    """Return whether the ledger holds a certificate of an authority. Raises TlsError, OSError."""
+    lines = matching(directory, [f'"authority": {json.dumps(authority)}'.encode()])
+    return any(line["authority"] == authority for line in lines)
+
+
 def unexpired(directory: str, now: int) -> dict[str, list[str]]:
     """Return the serial numbers of the certificates that have not ended ``now`` (Unix seconds), by authority.
 

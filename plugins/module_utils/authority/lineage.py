@@ -18,7 +18,7 @@ PHASES = (STEADY, STAGED, SWITCHED, RETIRING)
 
 
 class Lineage(NamedTuple):
-    """The generations of the server CA or the client CA.
+    """The generations of an authority.
 
     ``authority`` is the one that issues, with its key. ``numbered`` are the trusted ones that issue or have issued,
     oldest first; the last of them is that one. ``retiring`` are no longer trusted. ``is_successor``: its root took the
@@ -33,7 +33,7 @@ class Lineage(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return ``server`` or ``client``."""
+        """Return the name of the authority."""
         return self.authority.name
 
     @property

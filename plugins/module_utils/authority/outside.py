@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, SERVER_AUTH
 
 NONE = "none"
 _KEYS = ("authority", "id", "until", "by")
@@ -26,8 +27,8 @@ _DAY = 86400
 _TOLD = 8  # certificates that a message names
 # Where copies of the roots of an authority are usually found
 _PLACES: Mapping[str, str] = {
-    profiles.SERVER: "sslrootcert and truststores of clients, server_tls_ca_file of poolers, partners, bundles",
-    profiles.CLIENT: "client_tls_ca_file of poolers, ssl_ca_file of other servers, proxies, partners, bundles",
+    SERVER_AUTH: "sslrootcert and truststores of clients, server_tls_ca_file of poolers, partners, bundles",
+    CLIENT_AUTH: "client_tls_ca_file of poolers, ssl_ca_file of other servers, proxies, partners, bundles",
 }
 
 
@@ -76,7 +77,7 @@ def parse_one(item: Mapping[str, Any], number: int) -> Holder:
                 f"{place}.{key}: found {shown(item.get(key))}, expected {_EXPECTED[key]}.",
                 code="outside_holder_invalid",
             )
-    if texts["authority"] not in profiles.PURPOSES:
+    if not profiles.is_authority_name(texts["authority"]):
         raise TlsError(
             f"{place}.authority: found {shown(texts['authority'])}, expected {_EXPECTED['authority']}.",
             code="outside_holder_invalid",
@@ -92,7 +93,7 @@ def parse_one(item: Mapping[str, Any], number: int) -> Holder:
 
 
 _EXPECTED: Mapping[str, str] = {
-    "authority": "server or client: which authority signed the certificate",
+    "authority": "the name of the authority that signed the certificate, such as server or client",
     "id": "the id by which the certificate was signed, as ledger.jsonl has it",
     "until": "the last day on which it counts, such as 2027-02-28",
     "by": "who answers for it",
@@ -165,7 +166,7 @@ def _question(found: Lineage) -> str:
     return (
         f"From then on, whatever trusts {', '.join(map(repr, old))} but not {new.root.common_name!r} "
         f"({new.folder}/root.crt) refuses every {found.name} certificate. No run sees copies outside the inventory: "
-        f"{_PLACES[found.name]}."
+        f"{_PLACES[profiles.purpose(found.name)]}."
     )
 
 

@@ -24,10 +24,10 @@ else:
 class Change(NamedTuple):
     """What to do with the root of an authority; by default nothing, and the clock decides.
 
-    ``phase`` of the replacement of the roots of ``rotate``; ``in_use`` are the certificates that this run has seen, by
-    authority, {id, serial}. ``outside`` are holders that no run reaches, as the inventory names them; ``trust`` answers
-    for copies of roots that no run sees. ``drop`` is the authority whose root named ``confirmed`` is to be dropped at
-    once.
+    ``phase`` of the replacement of the roots of ``rotate`` (none: of all authorities); ``in_use`` are the certificates
+    that this run has seen, by authority, {id, serial}. ``outside`` are holders that no run reaches, as the inventory
+    names them; ``trust`` answers for copies of roots that no run sees. ``drop`` is the authority whose root named
+    ``confirmed`` is to be dropped at once.
     """
 
     phase: str = ""
@@ -69,8 +69,9 @@ def make(
         root = dropping.named(found[change.drop], change.confirmed)
         _add(plan, dropping.steps(found[change.drop], root, place, now))
     elif change.phase:
-        _refuse_missing(found, change.rotate, "phase")
-        due = [name for name in change.rotate if rollover.is_due(found[name], change.phase)]
+        rotate = change.rotate or list(found)
+        _refuse_missing(found, rotate, "phase")
+        due = [name for name in rotate if rollover.is_due(found[name], change.phase)]
         if due:
             newest = barrier.newest(place.directory)
             outside.refuse_unknown(holders, newest)
@@ -126,7 +127,11 @@ def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: 
     for name in names:
         if name not in found:
             raise TlsError(
-                f"{option}: there is no {name} CA yet.",
-                remedy="Make the authorities first, by a run without this option.",
+                f"{option}: there is no {name} CA in this directory, which has {_listed(found)}.",
+                remedy="Correct the name. An authority that is needed is made by a run without this option.",
                 code="authority_missing",
             )
+
+
+def _listed(found: Mapping[str, Lineage]) -> str:
+    return ", ".join(f"the {name} CA" for name in found) or "no authorities yet"

@@ -5,20 +5,46 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.durations import UNITS
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, SERVER_AUTH
 
 SERVER, CLIENT = "server", "client"
-# The one purpose of the certificates of each authority. PostgreSQL takes a certificate without any for a client's.
-PURPOSES = {SERVER: SERVER_AUTH, CLIENT: CLIENT_AUTH}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")  # of a folder, and part of a common name
 # No Ed25519: under an Ed25519 issuer, SCRAM's channel binding fails in PostgreSQL and libpq.
 AUTHORITY_KEY_TYPES = ("P-256", "P-384", "RSA-3072", "RSA-4096")
 LEAF_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 SMALLEST_LEAF_RSA = 2048  # bits; OpenSSL's default security level refuses less
 # A host whose clock is a little behind must not find a certificate that starts in its future.
 BACKDATED = 5 * UNITS["m"]
+
+
+def purpose(authority: str) -> str:
+    """Return the one purpose of an authority's certificates, as the OID of an extended key usage.
+
+    PostgreSQL takes a certificate without any for a client's.
+    """
+    return SERVER_AUTH if authority == SERVER else CLIENT_AUTH
+
+
+def check_client_authority(name: object, option: str) -> str:
+    """Return the name of a client authority. Raises TlsError, naming ``option``, for text that cannot be one."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == SERVER:
+        raise TlsError(
+            f"{option}: found {shown(name)}, expected the name of a client authority: up to 30 lower-case letters, "
+            f"digits and hyphens, the first a letter. {SERVER} is the authority of servers.",
+            remedy=f"Use a name such as {CLIENT} or billing.",
+            code="authority_name_invalid",
+        )
+    return name
+
+
+def is_authority_name(name: str) -> bool:
+    """Return whether an authority may have this name."""
+    return bool(_NAME.fullmatch(name))
 
 
 class Profile(NamedTuple):

@@ -33,8 +33,9 @@ LONGEST_ROLE = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN); always f
 
 
 class Request(NamedTuple):
-    """One certificate to issue. ``public_key`` is None as long as there is no CSR (check mode)."""
+    """One certificate to issue, by ``authority``. ``public_key`` is None as long as there is no CSR (check mode)."""
 
+    authority: str
     id: str
     holder: Holder
     reasons: tuple[str, ...]
@@ -51,7 +52,8 @@ def parse_all(
 ) -> tuple[list[Request], dict[str, str]]:
     """Return the requests that are right, in their order, and what is wrong with the others, by their ids.
 
-    A dry run needs no CSR. Raises TlsError for ids by which certificates could not be returned.
+    ``authority`` signs those that name no other. A dry run needs no CSR. Raises TlsError for ids by which certificates
+    could not be returned.
     """
     found: dict[str, Request] = {}
     refused: dict[str, str] = {}
@@ -64,7 +66,7 @@ def parse_all(
                 code="request_id_duplicate",
             )
         try:
-            request = parse(authority, item)
+            request = parse(str(item.get("authority") or authority), item)
             if request.public_key is None and not is_dry:
                 raise TlsError(
                     f"requests[{identity}].csr: expected a certificate request in PEM, found nothing.",
@@ -84,7 +86,7 @@ def parse(authority: str, item: Mapping[str, Any]) -> Request:
     holder = _server(item, option) if authority == profiles.SERVER else _client(item, option)
     csr = item.get("csr")
     key = leaf_key(str(csr), f"{option}.csr") if csr else None
-    return Request(identity, holder, tuple(item.get("reasons") or ()), key)
+    return Request(authority, identity, holder, tuple(item.get("reasons") or ()), key)
 
 
 def _identity(item: Mapping[str, Any]) -> str:

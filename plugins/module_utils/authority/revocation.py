@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 
 UNKNOWN = ""  # in place of what a certificate is for, and of its issuer, where the ledger does not know it
 _TOLD = 8  # serial numbers that a message lists
+_Key = tuple[str, str, str]
 _KEPT = ("serial", "authority", "id", "subject", "not_after", "issuer")  # of a line of the ledger
 
 
@@ -93,7 +94,7 @@ def _added(
 
 def _issued(
     directory: str, entries: Sequence[Entry], ended: Sequence[Mapping[str, Any]]
-) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+) -> dict[_Key, list[Mapping[str, Any]]]:
     """Return what was issued that each entry is about, by the keys of the entries: from the ledger, else the record."""
     lines = ledger.matching(directory, [needle for one in entries for needle in one.needles()])
     issued = _by_key(lines, entries)
@@ -209,17 +210,18 @@ def _in_words(line: Mapping[str, Any]) -> str:
     )
 
 
-def _keys(line: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return by what an entry may mean a line of the ledger, or of the record: its kind and its value."""
-    found = [("serial", line["serial"]), ("host", line["id"].partition("/")[0])]
-    return [*found, ("role", line["subject"])] if line["authority"] == profiles.CLIENT else found
+def _keys(line: Mapping[str, Any]) -> list[_Key]:
+    """Return by what an entry may mean a line of the ledger, or of the record: kind, value, and a role's authority."""
+    found = [("serial", line["serial"], ""), ("host", line["id"].partition("/")[0], "")]
+    if line["authority"] == profiles.SERVER:
+        return found
+    role = line["subject"]
+    return [*found, ("role", role, ""), ("role", role, line["authority"])]
 
 
-def _by_key(
-    lines: Iterable[Mapping[str, Any]], entries: Sequence[Entry]
-) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+def _by_key(lines: Iterable[Mapping[str, Any]], entries: Sequence[Entry]) -> dict[_Key, list[Mapping[str, Any]]]:
     """Return the lines that each entry is about, by the keys of the entries."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {entry.key: [] for entry in entries}
+    found: dict[_Key, list[Mapping[str, Any]]] = {entry.key: [] for entry in entries}
     for line in lines:
         for key in _keys(line):
             if key in found:
@@ -227,7 +229,7 @@ def _by_key(
     return found
 
 
-def _add_of_same_key(directory: str, issued: dict[tuple[str, str], list[Mapping[str, Any]]]) -> None:
+def _add_of_same_key(directory: str, issued: dict[_Key, list[Mapping[str, Any]]]) -> None:
     """Add what else was issued for the key of a certificate that is named by its serial number.
 
     The holder of that key can use all of them, and clients keep their key from one certificate to the next.

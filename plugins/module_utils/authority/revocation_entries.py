@@ -29,7 +29,8 @@ _LONGEST = 253  # characters of a value in messages, as many as a host's name ma
 class Entry(NamedTuple):
     """What the inventory wants revoked: all of a role's or a host's certificates, or one by its serial number.
 
-    ``authority`` has issued the certificate with this serial number, in case that the ledger does not know it.
+    ``authority`` has issued the certificate with this serial number, in case that the ledger does not know it. Of a
+    role it names the client authority whose certificates are meant ('': of all).
     """
 
     kind: str
@@ -40,12 +41,13 @@ class Entry(NamedTuple):
     def in_words(self) -> str:
         """Return the entry as it is written; a value that is too long for a role or a host is cut."""
         value = self.value if len(self.value) <= _LONGEST else f"{self.value[:_LONGEST]}..."
-        return f"{self.kind}: {value}"
+        whose = f" of the {self.authority} CA" if self.authority and self.kind == "role" else ""
+        return f"{self.kind}: {value}{whose}"
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Return what this entry and the lines that it is about have in common, see ``_keys``."""
-        return self.kind, self.value
+    def key(self) -> tuple[str, str, str]:
+        """Return what this entry and the lines that it is about have in common, see ``revocation._keys``."""
+        return self.kind, self.value, self.authority if self.kind == "role" else ""
 
     def needles(self) -> list[bytes]:
         """Return texts of which each line of the ledger that this entry is about holds one."""
@@ -82,9 +84,10 @@ def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
             code="revocation_entry_invalid",
         )
     authority = str(item.get("authority") or "")
-    if authority and (kind != "serial" or authority not in profiles.PURPOSES):
+    if authority and (kind == "host" or not profiles.is_authority_name(authority)):
         raise TlsError(
-            f"{option}.authority: found {shown(authority)}, expected server or client, beside a serial.",
+            f"{option}.authority: found {shown(authority)}, expected the name of an authority, such as server or "
+            "client, beside a serial or a role.",
             code="revocation_entry_invalid",
         )
     text = _serial(value, f"{option}.serial") if kind == "serial" else str(value)
@@ -93,6 +96,18 @@ def parse_one(item: Mapping[str, Any], option: str, number: int) -> Entry:
             f"{option}.{kind}: found {shown(value)}, expected the name of a {kind}.", code="revocation_entry_invalid"
         )
     return Entry(kind, text, str(reason), authority)
+
+
+def refuse_unknown_authority(entries: Sequence[Entry], known: Sequence[str], option: str) -> None:
+    """Raise TlsError for an entry that names an authority which is not ``known``."""
+    for entry in entries:
+        if entry.authority and entry.authority not in known:
+            raise TlsError(
+                f"{option}: {entry.kind}: {entry.value}: found authority {shown(entry.authority)}, expected one of "
+                f"{', '.join(dict.fromkeys(known))}.",
+                remedy="Correct the name. Nothing was changed.",
+                code="authority_unknown",
+            )
 
 
 def _serial(value: object, option: str) -> str:

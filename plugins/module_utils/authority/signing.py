@@ -29,7 +29,10 @@ LEAST_SHARE = 1 / 3
 
 
 class Order(NamedTuple):
-    """What to sign. ``requests`` are as the inventory has them; ``lifetime`` is a duration such as ``90d``."""
+    """What to sign. ``requests`` are as the inventory has them; ``lifetime`` is a duration such as ``90d``.
+
+    ``authority`` signs the requests that name no other.
+    """
 
     directory: str
     passphrase: str | None
@@ -63,33 +66,54 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     if not wanted:
         return SigningResult({}, refused, "", [], [])
-    changes = [f"issue a {order.authority} certificate for {request.in_words()}" for request in wanted]
+    changes = [f"issue a {request.authority} certificate for {request.in_words()}" for request in wanted]
     with location.opened(order.directory):
-        found = lineage.read(order.directory, order.authority, order.passphrase)
-        if found is None and is_dry:
+        found = _authorities(order, wanted)
+        if is_dry and len(found) < len({request.authority for request in wanted}):
             return SigningResult({}, refused, "", changes, [])  # an earlier task of the same run would have made it
-        if found is None:
-            raise TlsError(
-                f"{order.directory}: there is no {order.authority} CA in this directory, expected one.",
-                remedy="Make it with the module pgops.tls.certificate_authority, or correct the option directory.",
-                code="authority_missing",
-            )
-        authority = found.authority
+        _refuse_missing(order, wanted, found)
         ledger.check_writable(order.directory)
-        lifetimes.check_time(found, now)
-        validity, warnings = _validity(found, lifetime, order.lifetime, now)
-        not_after = clock.instant(validity.not_after)
+        lives = {name: _life(one, lifetime, order.lifetime, now) for name, one in found.items()}
+        warnings = [warning for life in lives.values() for warning in life.warnings]
+        not_after = clock.instant(min(life.validity.not_after for life in lives.values()))
         if is_dry:
             return SigningResult({}, refused, not_after, changes, warnings)
-        leaves = _leaves(authority, wanted, validity)
-        ledger.append(order.directory, [_line(order.authority, *pair, now) for pair in zip(wanted, leaves)])
-    above = lineage.pem(found.chain)
-    chains = {request.id: ssl.DER_cert_to_PEM_cert(leaf) + above for request, leaf in zip(wanted, leaves)}
+        leaves = _leaves(wanted, found, lives)
+        ledger.append(order.directory, [_line(*pair, now) for pair in zip(wanted, leaves)])
+    above = {name: lineage.pem(one.chain) for name, one in found.items()}
+    chains = {
+        request.id: ssl.DER_cert_to_PEM_cert(leaf) + above[request.authority] for request, leaf in zip(wanted, leaves)
+    }
     return SigningResult(chains, refused, not_after, changes, warnings)
 
 
-def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[issuing.Validity, list[str]]:
+class _Life(NamedTuple):
+    """The life of new leaves of an authority, and what to warn of."""
+
+    validity: issuing.Validity
+    warnings: list[str]
+
+
+def _authorities(order: Order, wanted: Sequence[requests.Request]) -> dict[str, Lineage]:
+    """Return the authorities of requests that exist, by name. Raises TlsError, OSError."""
+    names = dict.fromkeys(request.authority for request in wanted)
+    found = {name: lineage.read(order.directory, name, order.passphrase) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _refuse_missing(order: Order, wanted: Sequence[requests.Request], found: Mapping[str, Lineage]) -> None:
+    missing = next((request.authority for request in wanted if request.authority not in found), None)
+    if missing is not None:
+        raise TlsError(
+            f"{order.directory}: there is no {missing} CA in this directory, expected one.",
+            remedy="Make it with the module pgops.tls.certificate_authority, or correct the option directory.",
+            code="authority_missing",
+        )
+
+
+def _life(found: Lineage, lifetime: int, written: str, now: int) -> _Life:
     """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
+    lifetimes.check_time(found, now)
     lifetimes.check_lifetime(found.authority, written, "lifetime")
     issuer = found.authority.issuing
     left = issuer.not_after - now
@@ -103,25 +127,31 @@ def _validity(found: Lineage, lifetime: int, written: str, now: int) -> tuple[is
         )
     start = max(now - profiles.BACKDATED, issuer.not_before)
     if now + lifetime <= issuer.not_after:
-        return issuing.Validity(start, now + lifetime), []
+        return _Life(issuing.Validity(start, now + lifetime), [])
     warning = (
         f"New certificates end on {end}, in {durations.in_words(left)}, and not after {written}: the {name} ends then. "
         f"{renewing.remedy(found)}"
     )
-    return issuing.Validity(start, issuer.not_after), [warning]
+    return _Life(issuing.Validity(start, issuer.not_after), [warning])
 
 
 def _leaves(
-    authority: issuing.Authority, wanted: Sequence[requests.Request], validity: issuing.Validity
+    wanted: Sequence[requests.Request], found: Mapping[str, Lineage], lives: Mapping[str, _Life]
 ) -> list[bytes]:
-    issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
-    purpose = profiles.PURPOSES[authority.name]
+    """Return the leaves of all requests, in their order. What an issuer's signatures have in common is made once."""
+    issuers = {name: issuing.Issuer.of(one.authority.issuing, one.authority.issuing_key) for name, one in found.items()}
     return [
-        issuing.new_leaf(issuer, purpose, request.holder, request.public_key, validity)
+        issuing.new_leaf(
+            issuers[request.authority],
+            profiles.purpose(request.authority),
+            request.holder,
+            request.public_key,
+            lives[request.authority].validity,
+        )
         for request in wanted
         if request.public_key is not None
     ]
 
 
-def _line(authority: str, request: requests.Request, der: bytes, now: int) -> dict[str, Any]:
-    return ledger.entry(authority, request.id, certificate.read_der(der, request.id), request.reasons, now)
+def _line(request: requests.Request, der: bytes, now: int) -> dict[str, Any]:
+    return ledger.entry(request.authority, request.id, certificate.read_der(der, request.id), request.reasons, now)

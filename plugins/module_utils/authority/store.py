@@ -6,7 +6,7 @@
 ::
 
     DIRECTORY/server/0001/{root.crt,root.key,issuing.crt,issuing.key}    the server CA
-    DIRECTORY/client/0001/{...}                                          the client CA
+    DIRECTORY/client/0001/{...}                                          a client CA; each has a folder of its name
     DIRECTORY/ledger.jsonl                                               what they issued
     DIRECTORY/revoked.jsonl                                              what of it is revoked, from the first time on
 
@@ -52,6 +52,21 @@ def folders(directory: str, name: str) -> Folders:
     )
 
 
+def names(directory: str) -> list[str]:
+    """Return the authorities in a directory, sorted by their names. Raises OSError."""
+    try:
+        found = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    return [name for name in found if profiles.is_authority_name(name) and _has_generations(directory, name)]
+
+
+def _has_generations(directory: str, name: str) -> bool:
+    found = folders(directory, name)
+    places = (*found.numbered, *found.retiring, *([found.staged] if found.staged else []))
+    return any(os.path.exists(os.path.join(place, "issuing.crt")) for place in places)
+
+
 def _numbered(parent: str) -> tuple[str, ...]:
     try:
         found = [entry for entry in os.listdir(parent) if _NUMBERED.fullmatch(entry)]
@@ -91,7 +106,7 @@ def read_public(folder: str, name: str) -> issuing.Generation:
             remedy="The files of two authorities were mixed up: restore this folder from its backup.",
             code="authority_files_mixed",
         )
-    if issued.extended_key_usage != (profiles.PURPOSES[name],):
+    if issued.extended_key_usage != (profiles.purpose(name),):
         raise TlsError(
             f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose.",
             remedy="The folders of two authorities were mixed up: restore them from their backup.",

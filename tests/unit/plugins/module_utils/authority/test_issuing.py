@@ -23,7 +23,8 @@ class Fleet:
     def __init__(self, folder: Path, key_type: str, leaf_key: Any) -> None:
         self.folder, self.leaf_key = folder, leaf_key
         self.now = int(time.time())  # GnuTLS and Python take no other clock
-        self.authorities = {name: issuing.new_authority(name, key_type, self.now) for name in profiles.PURPOSES}
+        names = (profiles.SERVER, profiles.CLIENT)
+        self.authorities = {name: issuing.new_authority(name, key_type, self.now) for name in names}
         self.leaves = {name: self._leaf(authority) for name, authority in self.authorities.items()}
         for name, authority in self.authorities.items():
             self.write(f"{name}-root.pem", authority.root.pem)
@@ -43,7 +44,7 @@ class Fleet:
             holder = issuing.Holder("orders", [])
         validity = issuing.Validity(self.now - 300, self.now + 90 * DAY)
         issuer = issuing.Issuer.of(authority.issuing, authority.issuing_key)
-        purpose = profiles.PURPOSES[authority.name]
+        purpose = profiles.purpose(authority.name)
         return certificate.read_der(
             issuing.new_leaf(issuer, purpose, holder, self.leaf_key.public_key(), validity), "leaf"
         )
@@ -247,7 +248,7 @@ def test_signatures_of_rsa_and_ecdsa_are_told_apart(server_ca: issuing.Authority
 def _leaf(authority: issuing.Authority, key: Any, holder: issuing.Holder, now: int) -> x509.Certificate:
     der = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
-        profiles.PURPOSES[authority.name],
+        profiles.purpose(authority.name),
         holder,
         key.public_key(),
         issuing.Validity(now, now + DAY),

@@ -171,7 +171,7 @@ def test_a_holder_that_nobody_in_the_ledger_is_stops_a_phase_with_the_nearest(
         ("pooler1", "expected a dictionary with authority, id, until, by"),
         ({"id": ""}, r"\.id: found .*, expected the id by which"),
         ({"by": None}, r"\.by: found .*, expected who answers for it"),
-        ({"authority": "both"}, r"\.authority: found 'both', expected server or client"),
+        ({"authority": "Both"}, r"\.authority: found 'Both', expected the name of the authority"),
         ({"until": "31.12.2026"}, r"\.until: found '31\.12\.2026', expected the last day"),
         ({"until": "2026-13-01"}, r"\.until: found '2026-13-01', expected the last day"),
     ],

@@ -236,7 +236,7 @@ def test_a_root_does_not_retire_as_long_as_somebody_has_a_certificate_from_below
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_authorities_that_do_not_exist_have_no_phase(tmp_path: Path, now: int, csr: str, phase: str) -> None:
-    with pytest.raises(TlsError, match="phase: there is no server CA yet"):
+    with pytest.raises(TlsError, match="phase: there is no server CA in this directory, which has no auth"):
         Fleet(tmp_path / "ca", now, csr).step(phase)
 
 

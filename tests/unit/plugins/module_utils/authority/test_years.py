@@ -94,7 +94,7 @@ class Fleet:
     def _reasons(self, name: str, id_: str, done: keeping.KeepingResult) -> list[str]:
         leaf = self.leaves[name][id_]
         names, role = (parse_all([id_], "names"), None) if name == "server" else ((), id_.rpartition("/")[2])
-        wish = spec.Spec(role, names, "P-256", profiles.PURPOSES[name], done.lineages[name].issuing)
+        wish = spec.Spec(role, names, "P-256", profiles.purpose(name), done.lineages[name].issuing)
         reasons = due.reasons(leaf, wish, self.now)
         if f"{leaf.serial:x}" in done.revoked.get(name, ()):
             reasons.append("revoked")

@@ -26,7 +26,7 @@ def authority() -> issuing.Authority:
 def leaf(authority: issuing.Authority) -> Certificate:
     der = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
-        profiles.PURPOSES["server"],
+        profiles.purpose("server"),
         issuing.Holder("db1.example", CERTIFICATE_NAMES),
         ec.generate_private_key(ec.SECP256R1()).public_key(),
         issuing.Validity(START, END),

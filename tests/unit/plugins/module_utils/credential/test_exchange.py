@@ -32,7 +32,7 @@ def keys(tmp_path: Path) -> exchange.Keys:
 def issued(request: str, role: str = "app", age: int = 0) -> certificate.Certificate:
     leaf = issuing.new_leaf(
         issuing.Issuer.of(AUTHORITY.issuing, AUTHORITY.issuing_key),
-        profiles.PURPOSES["client"],
+        profiles.purpose("client"),
         issuing.Holder(role, ()),
         x509.load_pem_x509_csr(request.encode()).public_key(),
         issuing.Validity(NOW - age, NOW - age + 90 * DAY),
