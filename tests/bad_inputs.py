@@ -389,7 +389,9 @@ OPTIONS = [
         {"directory": "/proc/ca"},
         "/proc.*xpected a directory",
     ),
-    Bad("authority", "certificate", {"authority": "both"}, "authority must be one of"),
+    Bad(
+        "authority", "certificate", {"authority": "Both"}, "authority: found 'Both', expected the name of an authority"
+    ),
     Bad(
         "revoked: never issued",
         "certificate_authority",
@@ -405,13 +407,13 @@ OPTIONS = [
     Bad(
         "outside_holders: no authority",
         "certificate_authority",
-        {"outside_holders": [{"authority": "both", "id": "pooler1", "until": "2027-01-01", "by": "dba team"}]},
-        "authority must be one of: server, client",
+        {"outside_holders": [{"authority": "Both", "id": "pooler1", "until": "2027-01-01", "by": "dba team"}]},
+        "authority: found 'Both', expected the name of the authority",
     ),
     Bad(
         "unrecorded: no id",
         "certificate_authority",
-        {"unrecorded": {"server": [{"certificate": "x"}]}},
+        {"unrecorded": [{"authority": "server", "certificate": "x"}]},
         r"\bid found in unrecorded",
     ),
     Bad("revoked: nothing", "certificate_authority", {"revoked": [{}]}, r"revoked\[0\]: expected exactly"),
@@ -422,12 +424,24 @@ OPTIONS = [
         {"phase": "retire"},
         "retire is not next .* stage comes first",
     ),
-    Bad("an unknown authority", "certificate_authority", {"phase": "stage", "rotate": ["both"]}, "rotate must be one"),
+    Bad(
+        "an unknown authority",
+        "certificate_authority",
+        {"phase": "stage", "rotate": ["both"]},
+        "phase: there is no both CA in this directory, which has the server CA, the client CA",
+    ),
+    Bad("a client authority of servers", "certificate_authority", {"clients": ["server"]}, "clients: found 'server'"),
+    Bad(
+        "revoked: an authority that does not exist",
+        "certificate_authority",
+        {"revoked": [{"serial": "1", "authority": "both"}]},
+        "revoked: serial: 1: found authority 'both', expected one of server, client",
+    ),
     Bad("a phase in an emergency", "certificate_authority", {"phase": "stage", "drop": "client"}, "mutually exclusive"),
     Bad(
         "certificates in use: no serial",
         "certificate_authority",
-        {"certificates_in_use": {"server": [{"id": "db1"}]}},
+        {"certificates_in_use": [{"authority": "server", "id": "db1"}]},
         "missing .* serial",
     ),
     Bad("no root to drop", "certificate_authority", {"drop": "client"}, "To do it, confirm the root by its name"),

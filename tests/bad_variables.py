@@ -85,10 +85,10 @@ VARIABLES = [
     ),
     Bad("outside holders: a text", "server", {"postgres_ca_outside_holders": "pooler1"}, "postgres_ca_outside_holders"),
     Bad(
-        "revoked: an authority without a serial",
+        "revoked: an authority of a host",
         "server",
-        {"postgres_ca_revoked": [{"role": "gone", "authority": "client"}]},
-        r"postgres_ca_revoked\[0\]\.authority: found 'client', expected server or client, beside a serial",
+        {"postgres_ca_revoked": [{"host": "gone", "authority": "client"}]},
+        r"postgres_ca_revoked\[0\]\.authority: found 'client', .* beside a serial or a role",
     ),
     Bad("revoked: a text", "server", {"postgres_ca_revoked": "app"}, "postgres_ca_revoked"),
     Bad("revoked: an unknown key", "server", {"postgres_ca_revoked": [{"user": "app"}]}, "there is no such key"),

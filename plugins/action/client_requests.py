@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, requests
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
@@ -17,9 +18,11 @@ class ActionModule(actions.Action):
     OPTIONS: ClassVar[actions.Specification] = {
         "requests": {"type": "list", "elements": "dict", "required": True},
         "identities": {"type": "list", "elements": "dict", "required": True},
+        "authority": {"type": "str", "default": profiles.CLIENT},
     }
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the requests of the host. Raises TlsError for one that is not in its identities."""
-        found = requests.complete(self.options["requests"], self.options["identities"], variables["inventory_hostname"])
+        asked, declared, authority = (self.options[name] for name in ("requests", "identities", "authority"))
+        found = requests.complete(asked, declared, variables["inventory_hostname"], authority)
         return {"changed": False, "requests": found}

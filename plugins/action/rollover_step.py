@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, Mapping
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -18,7 +20,7 @@ class ActionModule(actions.Action):
 
     OPTIONS: ClassVar[actions.Specification] = {
         "phase": {"type": "str", "default": ""},
-        "rotate": {"type": "list", "elements": "str", "default": list(rotation.AUTHORITIES)},
+        "rotate": {"type": "list", "elements": "str", "default": []},
         "prove": {"type": "bool", "default": False},
     }
 
@@ -26,10 +28,12 @@ class ActionModule(actions.Action):
         """Return why the run cannot replace a root, and the step that comes next; fail for what must be proven."""
         tags = [*variables.get("ansible_run_tags", ()), *variables.get("ansible_skip_tags", ())]
         hosts, groups = variables["ansible_play_hosts_all"], variables["groups"]
-        refusals = rotation.refusals(hosts, groups, tags, self.options["phase"], self.options["rotate"])
+        known = _known(variables)
+        refusals = rotation.wrong(self.options["phase"], self.options["rotate"], known)
+        refusals += rotation.refusals(hosts, groups, tags)
         if self.options["prove"]:
             self._prove(variables)
-        return {"changed": False, "refusals": refusals, **_step(variables, self.options)}
+        return {"changed": False, "refusals": refusals, "known": known, **_step(variables, self.options)}
 
     def _prove(self, variables: Variables) -> None:
         """Raise TlsError for what this run has not proven of the hosts of the inventory."""
@@ -39,6 +43,14 @@ class ActionModule(actions.Action):
             raise TlsError(
                 "\n".join(["No phase begins, because not everything is proven.", *problems]), code="rollover_not_proven"
             )
+
+
+def _known(variables: Variables) -> list[str]:
+    """Return the authorities: those that there are or, before the run has learned them, those that servers need."""
+    found = variables.get("postgres_ca_authorities")  # a fact of role postgres_ca
+    if found:
+        return list(found)
+    return [profiles.SERVER, *Trust.of_fleet(variables["hostvars"], variables["groups"]).names]
 
 
 def _step(variables: Variables, options: Mapping[str, Any]) -> dict[str, Any]:

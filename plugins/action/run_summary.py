@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, moves, serials
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -23,4 +23,10 @@ class ActionModule(actions.Action):
         lines = failures.summary(
             hostvars, variables["ansible_play_hosts_all"], groups, is_verified=self.options["is_verified"]
         )
-        return {"changed": False, "lines": lines, "unrecorded": serials.unrecorded(hostvars, groups, issued)}
+        moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
+        return {
+            "changed": False,
+            "lines": [*lines, *(one.line for one in moving if one.objection)],
+            "moved": [one.server for one in moving if not one.objection],
+            "unrecorded": serials.unrecorded(hostvars, groups, issued),
+        }

@@ -102,6 +102,11 @@ options:
         description: Roles of this collection use it. This module ignores it.
         type: list
         elements: str
+      authority:
+        description:
+          - The name of the client authority in O(other_authorities) that issues its certificate. By default it is the
+            authority of O(issuing).
+        type: str
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -140,6 +145,32 @@ options:
     type: list
     elements: str
     default: []
+  other_authorities:
+    description:
+      - Client authorities beside that of O(issuing), O(trusted_clients) and O(revoked). An identity that is in
+        O(identities[].authority) of another one moves to it with its next certificate, which is due at once.
+      - List every authority that issued a certificate in use on this host. A certificate of an unknown one is an error.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+        required: true
+      issuing:
+        description: See O(issuing).
+        type: str
+        required: true
+      trusted_clients:
+        description: See O(trusted_clients).
+        type: str
+        required: true
+      revoked:
+        description: See O(revoked).
+        type: list
+        elements: str
+        default: []
   certificates:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
@@ -330,7 +361,7 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 }
 
 # Options with certificates and lists; a private key among them would be logged
-PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates")
+PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities")
 
 
 def argument_spec() -> dict[str, Any]:
@@ -341,6 +372,13 @@ def argument_spec() -> dict[str, Any]:
         "home": {"type": "path"},
         "databases": {"type": "list", "elements": "str", "default": []},
         "servers": {"type": "list", "elements": "str"},
+        "authority": {"type": "str"},
+    }
+    client_authority = {
+        "name": {"type": "str", "required": True},
+        "issuing": {"type": "str", "required": True},
+        "trusted_clients": {"type": "str", "required": True},
+        "revoked": {"type": "list", "elements": "str", "default": []},
     }
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
@@ -351,6 +389,13 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
+        "other_authorities": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": client_authority,
+            "no_log": True,
+        },
         "certificates": {"type": "dict", "default": {}, "no_log": True},
         "renew": {"type": "bool", "default": False},
         "new_keys": {"type": "bool", "default": False, "no_log": False},

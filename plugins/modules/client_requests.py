@@ -26,6 +26,10 @@ options:
     type: list
     elements: dict
     required: true
+  authority:
+    description: The client authority that signs for the identities that name no other.
+    type: str
+    default: client
 seealso:
   - module: pgops.tls.client
   - module: pgops.tls.certificate

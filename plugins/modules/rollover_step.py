@@ -30,7 +30,7 @@ options:
     description: O(pgops.tls.postgres_ca#role:rotate:postgres_ca_rotate)
     type: list
     elements: str
-    default: [server, client]
+    default: []
   prove:
     description:
       - Whether to fail unless this run has proven everything. The message has a sentence for each missing proof, with
@@ -61,11 +61,17 @@ refusals:
   elements: str
 certificates_in_use:
   description:
-    - Whose certificates this run has seen in use. By authority, C(server) and C(client), a dictionary with C(id) and
-      C(serial) for each.
+    - The certificates that this run has seen in use, each a dictionary with C(authority), C(id) and C(serial).
     - It is for the option O(pgops.tls.certificate_authority#module:certificates_in_use).
   returned: once the run has learned the authorities
-  type: dict
+  type: list
+  elements: dict
+known:
+  description: The names of all authorities. Before the run has learned them, of those that the servers need.
+  returned: success
+  type: list
+  elements: str
+  sample: [server, client, billing]
 phase:
   description: V(stage), V(switch), V(retire) or V(finish). Empty if no phase is left.
   returned: once the run has learned the authorities

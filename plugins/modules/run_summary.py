@@ -48,6 +48,14 @@ lines:
   returned: success
   type: list
   elements: str
+moved:
+  description:
+    - The servers that still trust a former client authority, although this run has proven that all of their clients
+      have certificates of the new one.
+    - P(pgops.tls.postgres_server#role) ends that trust with its entry point C(end_trust).
+  returned: success
+  type: list
+  elements: str
 unrecorded:
   description:
     - The certificates in use that are missing from the ledger, as after a restore from an older backup. By authority,

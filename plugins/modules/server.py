@@ -132,6 +132,27 @@ options:
       - A self-signed client certificate works as well, for its own holder alone.
     type: str
     default: ''
+  former_authorities:
+    description:
+      - Client authorities that the server may trust from before, and that are not in O(trusted_clients). Those that
+        are in its C(ssl_ca_file) stay there, so that clients that have not moved yet can log in. RV(still_trusted)
+        names them. Leave one out to end the trust in it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name, for the result.
+        type: str
+        required: true
+      trusted_clients:
+        description: See O(trusted_clients).
+        type: str
+        required: true
+      crls:
+        description: See O(crls).
+        type: str
+        default: ''
   crls:
     description:
       - PEM certificate revocation lists (CRLs) for C(ssl_crl_file), of each of the authorities in O(trusted_clients).
@@ -257,6 +278,12 @@ reasons:
   type: list
   elements: str
   sample: ["san_missing: db2.example.com"]
+still_trusted:
+  description: The names in O(former_authorities) of client authorities that the server still trusts.
+  returned: success, if there are any
+  type: list
+  elements: str
+  sample: [client]
 next_run:
   description: What a later call with O(state=present) would change, in words.
   returned: success, with O(state=previous)
@@ -359,7 +386,19 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 }
 
 # Options with certificates and lists; a private key among them would be logged
-PEM = ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "crls", "certificate")
+PEM = ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "former_authorities", "crls", "certificate")
+
+FORMER_AUTHORITIES: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "no_log": True,
+    "options": {
+        "name": {"type": "str", "required": True},
+        "trusted_clients": {"type": "str", "required": True},
+        "crls": {"type": "str", "default": ""},
+    },
+}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -377,6 +416,7 @@ def argument_spec() -> dict[str, Any]:
         "issuing": {"type": "str", "required": True, "no_log": True},
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
         "extra_trusted_clients": {"type": "str", "default": "", "no_log": True},
+        "former_authorities": FORMER_AUTHORITIES,
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str", "no_log": True},
@@ -407,6 +447,8 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
         if outcome.request is not None or not outcome.changes
         else difference.of_plan(outcome.plan, outcome.target, outcome.leaf_before, outcome.ssl_conf_before),
     }
+    if outcome.target.still_trusted:
+        facts["still_trusted"] = list(outcome.target.still_trusted)
     if outcome.next_run is not None:
         facts["next_run"] = outcome.next_run
     if outcome.request is not None:

@@ -23,6 +23,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     server_names,
     unresolved,
 )
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from jinja2 import Undefined, UndefinedError
 
@@ -106,6 +107,8 @@ class Fleet:
         if host in self.groups.get("postgres_clients", ()):
             own = self.variables(host, "postgres_client")["postgres_client_identities"]
             identities = fleet.identities_of(own, graph=self._graph)
+            for number, one in enumerate(own):
+                self._trust.of(one, f"postgres_client_identities[{number}]")
             expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
         return [*self._of_revoked(host), *self._of_names(host)]
 
@@ -138,6 +141,10 @@ class Fleet:
         return server_names.problems(names, hosts)
 
     @functools.cached_property
+    def _trust(self) -> Trust:
+        return Trust.of_fleet(self.hostvars, self.groups)
+
+    @functools.cached_property
     def _graph(self) -> Graph:
         return Graph(self.groups)
 
@@ -158,28 +165,21 @@ class Fleet:
         name = "postgres_ca_revoked"
         if name not in self.hostvars[host] and name not in self.everywhere:
             return []
-        return problems.of_revoked(self.variables(host, "postgres_ca")[name], self._roles, self._holders)
+        return problems.of_revoked(self.variables(host, "postgres_ca")[name], self._holders)
 
     @functools.cached_property
-    def _roles(self) -> dict[str, str]:
-        """Return all roles that have certificates, with the identity that says so."""
-        hosts = self.groups.get("postgres_clients", ())
-        return {
-            str(one["role"]): f"identity {one['os_user']}/{one['role']} of host {host}"
-            for host in hosts
-            for one in self.variables(host, "postgres_client")["postgres_client_identities"]
-        }
-
-    @functools.cached_property
-    def _holders(self) -> dict[str, str]:
-        """Return all hosts that have certificates, with what says so."""
-        clients = self.groups.get("postgres_clients", ())
-        identities = {
-            host: "postgres_client_identities of that host"
-            for host in clients
-            if self.variables(host, "postgres_client")["postgres_client_identities"]
-        }
-        return {**identities, **dict.fromkeys(self.groups.get("postgres_servers", ()), "group postgres_servers")}
+    def _holders(self) -> dict[tuple[str, str, str], str]:
+        """Return the roles and hosts that have certificates, by the keys of entries that revoke, and what says so."""
+        found: dict[tuple[str, str, str], str] = {}
+        for host in self.groups.get("postgres_clients", ()):
+            for one in self.variables(host, "postgres_client")["postgres_client_identities"]:
+                role = str(one["role"])
+                keys = (("role", role, ""), ("role", role, self._trust.of(one)))
+                found.update(dict.fromkeys(keys, f"identity {one['os_user']}/{role} of host {host}"))
+                found["host", host, ""] = "postgres_client_identities of that host"
+        for host in self.groups.get("postgres_servers", ()):
+            found["host", host, ""] = "group postgres_servers"
+        return found
 
     def variables(self, host: str, role: str) -> dict[str, Any]:
         """Return the variables of a role for a host: what is set, else the default.

@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     settings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, places, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, option_names, places, server_names
 
 Check = Callable[[], object]
 _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
@@ -71,14 +71,14 @@ def of_places(variables: Mapping[str, Any], inventory_dir: str | None, sources: 
     return _failures(iter(checks))
 
 
-def of_revoked(items: Sequence[Any], roles: Mapping[str, str], hosts: Mapping[str, str]) -> list[str]:
+def of_revoked(items: Sequence[Any], holders: Mapping[tuple[str, str, str], str]) -> list[str]:
     """Return a sentence for each entry that revokes what the inventory still gives certificates to.
 
-    ``roles`` and ``hosts`` are those that it does, each with where it says so.
+    ``holders`` are those that it does, by the keys of such entries, each with where it says so.
     """
     found = []
     for number, entry in enumerate(revocation_entries.parse(items, _REVOKED)):
-        place = {"role": roles, "host": hosts}.get(entry.kind, {}).get(entry.value)
+        place = holders.get(entry.key)
         if place is not None:
             found.append(
                 f"{_REVOKED}[{number}]: {entry.kind} {entry.value!r} must have no valid certificate, "
@@ -122,6 +122,7 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         for number, one in enumerate(variables[option]):
             yield functools.partial(server_names.parse, one, f"{option}[{number}]")
     yield functools.partial(_names, [*variables[server_names.NAMES], *variables[server_names.EXTRA_NAMES]])
+    yield functools.partial(client_authorities.of_server, variables)
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
     for number, rule in enumerate(variables["postgres_server_hba"]):

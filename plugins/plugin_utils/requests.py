@@ -12,12 +12,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 
 def complete(
-    asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str
+    asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str, authority: str
 ) -> list[dict[str, Any]]:
     """Return the requests that a host ``asked`` for, with ids that are unique in the fleet and the inventory's roles.
 
-    Of what the host says only the CSR ('' in check mode) and the reasons are taken. Raises TlsError when it asks for
-    an identity that the inventory does not give it.
+    ``authority`` signs for the identities that name no other. Of what the host says only the CSR ('' in check mode) and
+    the reasons are taken. Raises TlsError when it asks for an identity that the inventory does not give it.
     """
     known = {identity.id: identity for identity in identities.parse(declared)}
     foreign = [one["id"] for one in asked if one["id"] not in known]
@@ -30,6 +30,7 @@ def complete(
     return [
         {
             "id": f"{host}/{one['id']}",
+            "authority": known[one["id"]].authority or authority,
             "role": known[one["id"]].role,
             "csr": one.get("csr") or "",
             "reasons": list(one["reasons"]),

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
-AUTHORITIES = ("server", "client")
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
 _DAY = 86400
 # The phases in their order, and what an authority is in that has gone through one
@@ -47,17 +48,22 @@ class Step(NamedTuple):
     message: list[str]
 
 
-def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str], wanted: str, rotate: Any) -> list[str]:
-    """Return why a run with these options cannot replace a root: it would leave hosts behind, or prove nothing.
+def wrong(wanted: str, rotate: Any, known: Collection[str]) -> list[str]:
+    """Return what is wrong with a phase, and with authorities of which ``known`` are all; see ``next_step``."""
+    try:
+        _check(wanted, named(rotate), known)
+    except TlsError as error:
+        return [error.message]
+    return []
 
-    ``hosts`` are those of the run, ``tags`` what is behind ``--tags`` and ``--skip-tags``. See ``next_step``, too.
+
+def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str]) -> list[str]:
+    """Return why a run for these hosts cannot replace a root: it would leave hosts behind, or prove nothing.
+
+    ``tags`` are what is behind ``--tags`` and ``--skip-tags``.
     """
     left_out = [host for host in everybody(groups) if host not in set(hosts)]
     found = []
-    try:
-        _check(wanted, named(rotate))
-    except TlsError as error:
-        found.append(error.message)
     if left_out:
         found.append(
             f"--limit: {_listed(left_out)} would be left behind, and a later phase would shut out hosts that are left "
@@ -77,19 +83,19 @@ def everybody(groups: Groups) -> list[str]:
 
 
 def named(rotate: Any) -> list[str]:
-    """Return the authorities that a variable names, which behind ``-e`` is a text."""
-    return [one.strip() for one in rotate.split(",")] if isinstance(rotate, str) else list(rotate or ())
+    """Return the authorities that a variable names, which behind ``-e`` is a text; [] for all."""
+    return [one.strip() for one in rotate.split(",")] if rotate and isinstance(rotate, str) else list(rotate or ())
 
 
-def _check(wanted: str, names: Sequence[str]) -> None:
+def _check(wanted: str, names: Sequence[str], known: Collection[str]) -> None:
     if wanted and wanted not in PHASES:
         raise TlsError(
             f"postgres_ca_phase: expected {', '.join(PHASES)}, or nothing for all, found {shown(wanted)}.",
             code="phase_unknown",
         )
-    if not names or any(one not in AUTHORITIES for one in names):
+    if any(one not in known for one in names):
         raise TlsError(
-            f"postgres_ca_rotate: expected a list of server and client, found {shown(list(names))}.",
+            f"postgres_ca_rotate: expected a list of {', '.join(known)}, found {shown(list(names))}.",
             code="authority_unknown",
         )
 
@@ -101,8 +107,8 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     is past the phase is left out, and the module refuses one that has not reached it. Raises TlsError for unknown
     words.
     """
-    names = named(rotate)
-    _check(wanted, names)
+    names = named(rotate) or list(authorities)
+    _check(wanted, names, authorities)
     left = _left(authorities, names, now)
     phase = wanted or next((one for one in PHASES if one in left.values()), "")
     if wanted:
@@ -152,18 +158,22 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
     return [f"{one} continues by one phase, {PLAYBOOK} to the end."]
 
 
-def certificates_in_use(hostvars: Hostvars, groups: Groups) -> dict[str, list[dict[str, str]]]:
-    """Return whose certificate was seen in use in this run, and its serial number in hexadecimal, by authority."""
+def certificates_in_use(hostvars: Hostvars, groups: Groups) -> list[dict[str, str]]:
+    """Return whose certificate was seen in use in this run, its authority, and its serial number in hexadecimal."""
+    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
     servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
     clients = [
         (f"{host}/{one['id']}", one)
         for host in groups.get(CLIENTS, ())
         for one in results.last(hostvars[host], "client").get("identities") or ()
     ]
-    return {
-        name: [{"id": str(id_), "serial": str(one["serial"])} for id_, one in found if one and one.get("serial")]
-        for name, found in (("server", servers), ("client", clients))
-    }
+    found = [(profiles.SERVER, *one) for one in servers]
+    found += [(authorities.get(id_, profiles.CLIENT), id_, one) for id_, one in clients]
+    return [
+        {"authority": name, "id": str(id_), "serial": str(one["serial"])}
+        for name, id_, one in found
+        if one and one.get("serial")
+    ]
 
 
 def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) -> list[str]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups
 
 
@@ -51,20 +53,19 @@ def unrecorded(
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
     issued: Mapping[str, Sequence[str]] | None,
-) -> dict[str, list[dict[str, str]]]:
-    """Return the certificates that hosts had when this run came, and the ledger does not hold; {} when there are none.
+) -> list[dict[str, str]]:
+    """Return the certificates that hosts had when this run came, and the ledger does not hold; [] when there are none.
 
     ``issued`` are the serial numbers in the ledger by authority, as the run began; None when it has not learned them.
     Ids are made from the inventory: a host cannot speak for another one.
     """
     if issued is None:
-        return {}
-    found = {}
-    for name, shown in (("server", _of_servers(hostvars, groups)), ("client", _of_clients(hostvars, groups))):
-        known = frozenset(issued.get(name) or ())
-        lost = [{"id": id_, "certificate": str(one["pem"])} for id_, one in shown if str(one["serial"]) not in known]
-        found.update({name: lost} if lost else {})
-    return found
+        return []
+    servers = frozenset(issued.get(SERVER) or ())
+    clients = frozenset(serial for name, all_ in issued.items() if name != SERVER for serial in all_)
+    lost = [(SERVER, *one) for one in _of_servers(hostvars, groups) if str(one[1]["serial"]) not in servers]
+    lost += [one for one in _of_clients(hostvars, groups) if str(one[2]["serial"]) not in clients]
+    return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]
 
 
 def _of_servers(
@@ -78,8 +79,9 @@ def _of_servers(
 
 def _of_clients(
     hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
     for host in groups.get("postgres_clients", ()):
         for one in results.converged(hostvars[host], "client").get("identities") or ():
             if one["serial"]:
-                yield f"{host}/{one['id']}", one
+                yield authorities.get(f"{host}/{one['id']}", CLIENT), f"{host}/{one['id']}", one

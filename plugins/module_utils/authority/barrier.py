@@ -44,14 +44,11 @@ def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
     """
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for line in ledger.matching(directory, [b"{"]):
-        before = found.get((line["authority"], line["id"]), {})
+        key = profiles.purpose(line["authority"]), line["id"]
         # By its own date, and not by its place: a line that was lost is put back at the end.
-        if str(line.get("not_before", "")) >= str(before.get("not_before", "")):
-            found[line["authority"], line["id"]] = line
-    last: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for line in sorted(found.values(), key=lambda one: str(one.get("not_before", ""))):
-        last[profiles.purpose(line["authority"]), line["id"]] = line
-    return {(line["authority"], line["id"]): line for line in last.values()}
+        if str(line.get("not_before", "")) >= str(found.get(key, {}).get("not_before", "")):
+            found[key] = line
+    return {(line["authority"], line["id"]): line for line in found.values()}
 
 
 def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[str]], now: int) -> list[Live]:

@@ -47,6 +47,15 @@ def is_authority_name(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
+def check_authority(name: str, option: str) -> None:
+    """Raise TlsError, naming ``option``, for text that cannot be the name of an authority."""
+    if not is_authority_name(name):
+        raise TlsError(
+            f"{option}: found {shown(name)}, expected the name of an authority, such as {SERVER} or {CLIENT}.",
+            code="authority_name_invalid",
+        )
+
+
 class Profile(NamedTuple):
     """One kind of certificate. ``path_length`` counts the CAs that may stand below it; None in a leaf."""
 

@@ -83,6 +83,7 @@ def parse(authority: str, item: Mapping[str, Any]) -> Request:
     """Return one request. Raises TlsError for whatever is wrong with it."""
     identity = _identity(item)
     option = f"requests[{identity}]"
+    profiles.check_authority(authority, f"{option}.authority")
     holder = _server(item, option) if authority == profiles.SERVER else _client(item, option)
     csr = item.get("csr")
     key = leaf_key(str(csr), f"{option}.csr") if csr else None

@@ -63,6 +63,7 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     location.check_path(order.directory)
     keys.check_passphrase(order.passphrase)
     lifetime = durations.seconds(order.lifetime, "lifetime")
+    profiles.check_authority(order.authority, "authority")
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     if not wanted:
         return SigningResult({}, refused, "", [], [])

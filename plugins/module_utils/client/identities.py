@@ -19,13 +19,15 @@ _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles'
 class Identity(NamedTuple):
     """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE.
 
-    ``home`` replaces the OS user's home directory, if it is not ''.
+    ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
+    certificate, if it is another than that of most identities of the host.
     """
 
     role: str
     os_user: str
     databases: tuple[str, ...] = ()
     home: str = ""
+    authority: str = ""
 
     @property
     def id(self) -> str:
@@ -48,6 +50,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         os_user=_name(item.get("os_user"), f"{source}.os_user"),
         databases=_databases(item.get("databases"), f"{source}.databases"),
         home=_home(item.get("home"), f"{source}.home"),
+        authority=str(item.get("authority") or ""),
     )
     for other in before:
         if identity.id == other.id:

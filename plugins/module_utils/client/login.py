@@ -13,14 +13,17 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 
 
-def rehearse(directory: str, target: Target) -> None:
-    """Log in with the certificate in a directory, at a server in memory that trusts the roots of ``trusted_clients``.
+def rehearse(directory: str, target: Target, authority: str | None = None) -> None:
+    """Log in with the certificate in a directory, at a server in memory that trusts the roots of a client authority.
+
+    ``authority`` is its name, '' for the usual one; None trusts those of all.
 
     OpenSSL's server side checks chain, dates, purpose (clientAuth) and key. The server shows the same pair, because the
     client does not verify it here: this tests the client's certificate. Raises TlsError.
     """
     pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
-    roots = "".join(one.pem for one in target.trusted_clients if one.is_self_issued)
+    trusted = target.authorities.values() if authority is None else [target.authorities[authority]]
+    roots = "".join(root.pem for one in trusted for root in one.roots)
     server = rehearsal.server_context(pair, roots)
     server.verify_mode = ssl.CERT_REQUIRED
     client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)

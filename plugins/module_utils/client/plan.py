@@ -89,11 +89,11 @@ def leaves(found: HomeFiles) -> dict[str, Certificate]:
     return {role: credential.leaf for role, credential in credentials.items() if credential}
 
 
-def fitted(credential: Credential, target: Target, now: int) -> Credential:
-    """Return a credential whose chain is accepted by every server that trusts the target's authorities for logins."""
-    roots = [one for one in target.trusted_clients if one.is_self_issued]
+def fitted(credential: Credential, identity: Identity, target: Target, now: int) -> Credential:
+    """Return a credential whose chain is accepted by every server that trusts the identity's authority for logins."""
+    authority = target.authorities[identity.authority]
     chain = read_pem(credential.chain.decode("ascii", "replace"), CERTIFICATE)
-    coming = chains.fitting(chain, target.issuing, roots, now)
+    coming = chains.fitting(chain, authority.issuing, authority.roots, now)
     return credential if coming == chain else credential._replace(chain=chains.pem(coming))
 
 
@@ -104,7 +104,7 @@ def shortened(
     changes = []
     for one in identities:
         credential = None if needed.get(one.role) else installed(found, one.role)
-        coming = fitted(credential, target, now) if credential is not None else None
+        coming = fitted(credential, one, target, now) if credential is not None else None
         if credential is not None and coming is not None and coming is not credential:
             before, after = (read_pem(each.chain.decode("ascii"), CERTIFICATE) for each in (credential, coming))
             changes.append(f"{one.id}: {CERTIFICATE} {chains.difference(before, after)}")
@@ -141,7 +141,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     credential = installed(found, identity.role)
     if credential is not None and not (target.renew and target.renew_to_new_root):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
-        due.refuse_another_root(chain, place, target.offer, now)
+        due.refuse_another_root(chain, place, target.offer(identity), now)
 
 
 def came(identity: Identity, found: HomeFiles, target: Target) -> bool:

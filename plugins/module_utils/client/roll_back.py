@@ -99,15 +99,16 @@ class RollBack(Transaction):
                     code="generation_file_missing",
                 )
             rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
-            rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", self.target.revoked)
+            revoked = self.target.authorities[one.authority].revoked
+            rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", revoked)
             self._rehearse(one, self.home.store.path(name))
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains to restore, without authorities that may no longer be trusted."""
-        credentials = {role: planning.installed(coming, role) for role in self.roles}
+        credentials = {one: planning.installed(coming, one.role) for one in self.identities}
         return {
-            f"{role}/{CERTIFICATE}": planning.fitted(credential, self.declared, self.now).chain
-            for role, credential in credentials.items()
+            f"{one.role}/{CERTIFICATE}": planning.fitted(credential, one, self.declared, self.now).chain
+            for one, credential in credentials.items()
             if credential
         }
 

@@ -34,44 +34,62 @@ else:
     revocations = lazy_import("x509.revocations")
 
 
+class Authority(NamedTuple):
+    """A client authority: what issues, first the one that issues now, what servers trust, and revoked serial numbers.
+
+    ``trusted`` has its roots among it.
+    """
+
+    issuing: list[Certificate]
+    trusted: list[Certificate]
+    revoked: Sequence[str] = ()
+
+    @property
+    def roots(self) -> list[Certificate]:
+        """Return the roots that servers trust."""
+        return [one for one in self.trusted if one.is_self_issued]
+
+
 class Target(NamedTuple):
     """The declared state of all clients of one host. ``certificates`` are the received chains, by identity.
 
     ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
-    lists; ``revoked`` are serial numbers of clients' certificates.
+    lists. ``authorities`` are the client authorities by name; '' is that of identities which name none.
     """
 
     identities: list[Identity]
     key_type: str
     roots: list[Certificate]
-    issuing: list[Certificate]
-    trusted_clients: list[Certificate]
+    authorities: Mapping[str, Authority]
     certificates: Mapping[str, list[Certificate]]
     renew: bool
     new_keys: bool
     renew_before: int | None
     renew_to_new_root: bool = True
     crls: str = ""
-    revoked: Sequence[str] = ()
     own_crls: str = ""
 
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity must be."""
+        authority = self.authorities[identity.authority]
         return Spec(
             common_name=identity.role,
             names=[],
             key_type=self.key_type,
             extended_key_usage=CLIENT_AUTH,
-            issuing=self.issuing,
+            issuing=authority.issuing,
             renew_before=self.renew_before,
             forced=forced,
-            revoked=self.revoked,
+            revoked=authority.revoked,
         )
 
-    @property
-    def offer(self) -> Offer:
-        """Return the authority that would issue certificates, and the authorities that servers trust for logins."""
-        return Offer(self.issuing, self.trusted_clients)
+    def offer(self, identity: Identity) -> Offer:
+        """Return the authority that would issue a certificate, and all that servers trust for logins.
+
+        An identity may move from one of them to another.
+        """
+        trusted = [one for each in self.authorities.values() for one in each.trusted]
+        return Offer(self.authorities[identity.authority].issuing, trusted)
 
 
 def read(options: Mapping[str, Any], now: int) -> Target:
@@ -83,16 +101,37 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         identities=declared,
         key_type=options["key_type"],
         roots=_with_root(options["roots"], "roots", now),
-        issuing=authorities(options["issuing"], "issuing"),
-        trusted_clients=_with_root(options["trusted_clients"], "trusted_clients", now),
+        authorities=_authorities(options, declared, now),
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
         new_keys=bool(options.get("new_keys")),
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         renew_to_new_root=bool(options.get("renew_to_new_root", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
-        revoked=serials(options.get("revoked") or (), "revoked"),
         own_crls=options.get("crls") or "",
+    )
+
+
+def _authorities(options: Mapping[str, Any], declared: Sequence[Identity], now: int) -> dict[str, Authority]:
+    """Return the client authorities by name, '' for the usual one. Raises TlsError."""
+    found = {"": _authority(options, "", now)}
+    for number, one in enumerate(options.get("other_authorities") or ()):
+        found[str(one["name"])] = _authority(one, f"other_authorities[{number}].", now)
+    unknown = [one for one in declared if one.authority not in found]
+    if unknown:
+        raise TlsError(
+            f"identities: {unknown[0].id} has the authority {shown(unknown[0].authority)}, which is not in "
+            f"other_authorities. Expected one of: {', '.join(filter(None, found)) or 'none'}.",
+            code="authority_unknown",
+        )
+    return found
+
+
+def _authority(options: Mapping[str, Any], place: str, now: int) -> Authority:
+    return Authority(
+        authorities(options["issuing"], f"{place}issuing"),
+        _with_root(options["trusted_clients"], f"{place}trusted_clients", now),
+        serials(options.get("revoked") or (), f"{place}revoked"),
     )
 
 

@@ -228,11 +228,11 @@ class Transaction:
         if identity.role in plan.reasons:
             installed = planning.installed(found, identity.role)
             received = requests.received(identity, installed, self.home, self.target, self.now)
-            return planning.fitted(received, self.target, self.now)
+            return planning.fitted(received, identity, self.target, self.now)
         credential = planning.installed(found, identity.role)
         if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
-        return planning.fitted(credential, self.target, self.now)
+        return planning.fitted(credential, identity, self.target, self.now)
 
     def _stage(self, credentials: dict[str, Credential], left: str) -> str:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
@@ -260,7 +260,7 @@ class Transaction:
 
     def _rehearse(self, identity: Identity, directory: str) -> None:
         try:
-            login.rehearse(os.path.join(directory, identity.role), self.target)
+            login.rehearse(os.path.join(directory, identity.role), self.target, identity.authority)
         except TlsError as error:
             raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 

@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     CONF,
     KEY,
     MODES,
+    TRUSTED,
     Found,
     leaf_of,
 )
@@ -28,6 +29,10 @@ class Look:
     def __init__(self, store: GenerationStore, texts: Texts) -> None:
         self.store = store
         self.texts = texts
+
+    def trusting(self, target: Target) -> Target:
+        """Return a target with the former client authorities that the server trusts now."""
+        return target.with_former(self.read(self.store.current(), TRUSTED))
 
     def found(self, current: str | None, target: Target, state: ServerState, served: str) -> Found:
         """Return what there is with this generation in use. ``served`` is the fingerprint of the leaf that is shown."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -31,13 +31,21 @@ else:
     revocations = lazy_import("x509.revocations")
 
 
+class Former(NamedTuple):
+    """A client authority that the server may still trust, since its clients have not moved away from it yet."""
+
+    name: str
+    trusted: list[Certificate]
+    crls: str
+
+
 class Target(NamedTuple):
     """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
 
     ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those that are not this collection's. ``crls``
     are their lists of revoked certificates, '' while nothing is revoked, ``own_crls`` this collection's lists;
     ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
-    one before.
+    one before. Of the ``former`` client authorities those stay trusted that the server trusts now, ``still_trusted``.
     """
 
     directory: str
@@ -65,6 +73,8 @@ class Target(NamedTuple):
     host: str
     former_host: str
     own_crls: str = ""
+    former: Sequence[Former] = ()
+    still_trusted: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:
@@ -84,6 +94,19 @@ class Target(NamedTuple):
         """Return the same for a server of version ``major``: settings under the names that it has. Raises TlsError."""
         text = settings.fitted(self.ssl_conf, major)
         return self._replace(ssl_conf=text, settings=settings.parse(text))
+
+    def with_former(self, deployed: bytes | None) -> Target:
+        """Return the same, with trust in those former authorities that are in the ``deployed`` file of trusted ones."""
+        known = {one.der for one in certificate.read_chain(deployed, "trusted authorities")}
+        known -= {one.der for one in self.extra_trusted}
+        kept = [one for one in self.former if known.intersection(each.der for each in one.trusted)]
+        lists = "".join(one.crls for one in kept) if self.crls else ""
+        return self._replace(
+            trusted_clients=self.trusted_clients + "".join(plain_pem(one.trusted) for one in kept),
+            crls=self.crls + lists,
+            own_crls=self.own_crls + lists,
+            still_trusted=tuple(one.name for one in kept),
+        )
 
     @property
     def offer(self) -> Offer:
@@ -126,7 +149,14 @@ def read(options: dict[str, Any]) -> Target:
         host=options["host"],
         former_host=options["former_host"],
         own_crls=options["crls"],
+        former=[_former(one, number) for number, one in enumerate(options.get("former_authorities") or ())],
     )
+
+
+def _former(item: dict[str, Any], number: int) -> Former:
+    place = f"former_authorities[{number}]"
+    certificate.refuse_private_key(item["crls"], f"{place}.crls")
+    return Former(item["name"], authorities(item["trusted_clients"], f"{place}.trusted_clients"), item["crls"])
 
 
 def _directory(options: dict[str, Any]) -> str:

@@ -75,10 +75,10 @@ class Transaction:
         self.now = now
         self.store = GenerationStore(target.directory, administrator.account.owner)
         self.state = state.inspect(administrator)
-        self.target = target.for_version(self.state.major)
         interference.refuse_foreign_paths(self.state.value("data_directory"), administrator)
         self.texts = Texts(self.state, administrator.account)
         self.look = Look(self.store, self.texts)
+        self.target = self.look.trusting(target.for_version(self.state.major))
         self.journal = Journal(self.store, self.texts.rooted)
         self.management = Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)

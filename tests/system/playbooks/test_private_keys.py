@@ -60,7 +60,7 @@ def given(option: str) -> Any:
         "crls": "{{ list }}{{ key }}",
         "certificates": {"nobody/app": MIXED},
         "requests": [{"id": "db1", "names": ["db1"], "csr": MIXED}],
-        "unrecorded": {"server": [{"id": "db1", "certificate": MIXED}]},
+        "unrecorded": [{"authority": "server", "id": "db1", "certificate": MIXED}],
     }.get(option, MIXED)
 
 

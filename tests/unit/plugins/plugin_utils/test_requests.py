@@ -12,16 +12,23 @@ DECLARED = [{"role": "app", "os_user": "alice"}, {"role": "app", "os_user": "bob
 
 def test_ids_get_the_name_of_the_host_and_roles_come_from_the_inventory() -> None:
     asked = [{"id": "bob/app", "role": "postgres", "csr": "CSR", "reasons": ["forced"], "names": ["evil.example"]}]
-    assert requests.complete(asked, DECLARED, "web1") == [
-        {"id": "web1/bob/app", "role": "app", "csr": "CSR", "reasons": ["forced"]}
+    assert requests.complete(asked, DECLARED, "web1", "client") == [
+        {"id": "web1/bob/app", "authority": "client", "role": "app", "csr": "CSR", "reasons": ["forced"]}
     ]
 
 
+def test_an_identity_may_name_another_authority() -> None:
+    declared = [DECLARED[0], {**DECLARED[1], "authority": "billing"}]
+    asked = [{"id": f"{user}/app", "reasons": []} for user in ("alice", "bob")]
+    found = requests.complete(asked, declared, "web1", "client")
+    assert [one["authority"] for one in found] == ["client", "billing"]
+
+
 def test_check_mode_has_no_csr() -> None:
-    assert requests.complete([{"id": "bob/app", "reasons": []}], DECLARED, "web1")[0]["csr"] == ""
+    assert requests.complete([{"id": "bob/app", "reasons": []}], DECLARED, "web1", "client")[0]["csr"] == ""
 
 
 @pytest.mark.parametrize("identity", ["alice/postgres", "app", "alice/app/x", "web2/alice/app"])
 def test_a_host_that_asks_for_what_is_not_its_own_is_refused(identity: str) -> None:
     with pytest.raises(TlsError, match=f"web1 asks for a certificate for '{identity}'"):
-        requests.complete([{"id": identity, "role": "app", "csr": "CSR", "reasons": []}], DECLARED, "web1")
+        requests.complete([{"id": identity, "role": "app", "csr": "CSR", "reasons": []}], DECLARED, "web1", "client")

@@ -103,21 +103,27 @@ def test_the_message_says_where_each_authority_is_and_how_to_go_on() -> None:
     assert "Nothing is left to do." in rotation.next_step(done, "", BOTH, NOW).message[-1]
 
 
-@pytest.mark.parametrize(("wanted", "rotate"), [("stages", BOTH), ("", "servers"), ("", []), ("", None)])
+@pytest.mark.parametrize(("wanted", "rotate"), [("stages", BOTH), ("", "servers"), ("", ["server", "billing"])])
 def test_other_words_are_refused_before_anything_and_later_too(wanted: str, rotate: Any) -> None:
-    hosts = ["db1", "db2", "app1"]
-    assert len(rotation.refusals(hosts, GROUPS, [], wanted, rotate)) == 1
+    assert len(rotation.wrong(wanted, rotate, BOTH)) == 1
     with pytest.raises(TlsError, match=r"postgres_ca_(phase|rotate): expected"):
         step(authority("steady"), authority("steady"), wanted, rotate)
 
 
+@pytest.mark.parametrize("rotate", ["", [], None, "server, client, billing"])
+def test_without_names_it_is_for_all_authorities(rotate: Any) -> None:
+    made = dict.fromkeys([*BOTH, "billing"], authority("steady", NOW - 60))
+    assert rotation.wrong("", rotate, made) == []
+    assert rotation.next_step(made, "", rotate, NOW).authorities == [*BOTH, "billing"]
+
+
 def test_hosts_that_are_left_out_and_tags_are_refused() -> None:
     hosts = ["db1", "db2", "app1"]
-    assert rotation.refusals(hosts, GROUPS, ["all"], "", BOTH) == []
-    (limit,) = rotation.refusals(["db1", "app1"], GROUPS, ["all"], "", "server, client")
+    assert rotation.refusals(hosts, GROUPS, ["all"]) == []
+    (limit,) = rotation.refusals(["db1", "app1"], GROUPS, ["all"])
     assert limit.startswith("--limit: db2 would be left behind")
     for tags in (["all", "verify"], ["verify"]):
-        (tagged,) = rotation.refusals(hosts, GROUPS, tags, "", BOTH)
+        (tagged,) = rotation.refusals(hosts, GROUPS, tags)
         assert "Run this without tags" in tagged
 
 
@@ -147,10 +153,12 @@ def fleet() -> dict[str, dict[str, Any]]:
 
 def test_holders_are_those_whose_certificates_were_seen_the_newest_last(fleet: dict[str, Any]) -> None:
     fleet["app1"]["postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
-    assert rotation.certificates_in_use(fleet, GROUPS) == {
-        "server": [{"id": "db1", "serial": "0a1"}, {"id": "db2", "serial": "b2"}],
-        "client": [{"id": "app1/web/app", "serial": "1e"}, {"id": "db2/postgres/standby", "serial": "2f"}],
-    }
+    assert rotation.certificates_in_use(fleet, GROUPS) == [
+        {"authority": "server", "id": "db1", "serial": "0a1"},
+        {"authority": "server", "id": "db2", "serial": "b2"},
+        {"authority": "client", "id": "app1/web/app", "serial": "1e"},
+        {"authority": "client", "id": "db2/postgres/standby", "serial": "2f"},
+    ]
 
 
 def test_a_fleet_that_is_proven_has_nothing_unproven(fleet: dict[str, Any]) -> None:

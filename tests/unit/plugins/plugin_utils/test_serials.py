@@ -77,16 +77,25 @@ def fleet() -> dict[str, dict[str, Any]]:
 
 
 def test_what_is_in_the_ledger_is_not_unrecorded_nor_what_this_run_has_signed() -> None:
-    assert serials.unrecorded(fleet(), GROUPS, {"server": ["a1"], "client": ["1e", "ff"]}) == {}
+    assert serials.unrecorded(fleet(), GROUPS, {"server": ["a1"], "client": ["1e", "ff"]}) == []
+    assert serials.unrecorded(fleet(), GROUPS, {"server": ["a1"], "billing": ["1e"]}) == [], "before a move"
 
 
 def test_what_the_ledger_does_not_hold_is_told_by_the_name_of_the_inventory() -> None:
-    assert serials.unrecorded(fleet(), GROUPS, {"client": ["a1"]}) == {
-        "server": [{"id": "db1", "certificate": "PEM a1"}],
-        "client": [{"id": "app1/shop/app", "certificate": "PEM 1e"}],
-    }
+    assert serials.unrecorded(fleet(), GROUPS, {"client": ["a1"]}) == [
+        {"authority": "server", "id": "db1", "certificate": "PEM a1"},
+        {"authority": "client", "id": "app1/shop/app", "certificate": "PEM 1e"},
+    ]
+
+
+def test_a_certificate_that_the_ledger_does_not_hold_is_of_the_authority_of_its_servers() -> None:
+    known = fleet()
+    known["db2"]["postgres_server_client_authority"] = "billing"
+    known["app1"]["postgres_client_identities"] = [{"role": "app", "os_user": "shop", "servers": ["db2"]}]
+    (lost,) = serials.unrecorded(known, GROUPS, {"server": ["a1"]})
+    assert (lost["authority"], lost["id"]) == ("billing", "app1/shop/app")
 
 
 def test_a_run_that_has_not_asked_the_authorities_knows_nothing() -> None:
-    assert serials.unrecorded(fleet(), GROUPS, None) == {}
-    assert serials.unrecorded({}, {}, {}) == {}
+    assert serials.unrecorded(fleet(), GROUPS, None) == []
+    assert serials.unrecorded({}, {}, {}) == []

@@ -127,7 +127,8 @@ def test_a_request_for_an_authority_that_does_not_exist_stops_all_before_any_is_
         ca.sign(*asked)
     assert not (ca.directory / "ledger.jsonl").exists()
     dry = ca.sign(*asked, is_dry=True)
-    assert len(dry.changes) == 2 and "issue a billing certificate for b: role app" in dry.changes
+    assert len(dry.changes) == 2
+    assert "issue a billing certificate for b: role app" in dry.changes
 
 
 def test_the_last_certificate_before_a_move_holds_no_rollover_back(ca: Authorities) -> None:

@@ -1,0 +1,128 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which client authority each server trusts for logins, and so, which one each identity has its certificate from."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Iterable, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
+    CLIENTS,
+    SERVERS,
+    Graph,
+    Groups,
+    Hostvars,
+    Variables,
+)
+
+VARIABLE = "postgres_server_client_authority"
+_IDENTITIES = "postgres_client_identities"
+
+
+class Own(NamedTuple):
+    """The identities of a client host, and the name of the authority of those that have none in ``authority``."""
+
+    authority: str
+    identities: list[dict[str, Any]]
+
+
+def of_server(variables: Variables) -> str:
+    """Return the client authority that a server trusts. Raises TlsError for text that is no name."""
+    return profiles.check_client_authority(variables.get(VARIABLE, profiles.CLIENT), VARIABLE)
+
+
+class Trust:
+    """Which client authority servers trust: the ``usual`` one, but for those servers that are in ``exceptions``.
+
+    Few servers differ, so this stays small in a fleet of any size.
+    """
+
+    def __init__(self, usual: str, exceptions: Mapping[str, str], groups: Groups) -> None:
+        self.usual = usual
+        self.exceptions = exceptions
+        self._groups = groups
+
+    @classmethod
+    def of_fleet(cls, hostvars: Hostvars, groups: Groups) -> Trust:
+        """Return what the variables of an inventory's servers say. Raises TlsError."""
+        servers = {server: of_server(hostvars[server]) for server in groups.get(SERVERS, ())}
+        usual = min(servers.values(), key=_order, default=profiles.CLIENT)
+        return cls(usual, {server: name for server, name in servers.items() if name != usual}, groups)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the authorities that the servers need."""
+        return [self.usual, *sorted(set(self.exceptions.values()))]
+
+    def of_server(self, server: str) -> str:
+        """Return the authority that a server trusts."""
+        return self.exceptions.get(server, self.usual)
+
+    @functools.cached_property
+    def _graph(self) -> Graph:
+        return Graph(self._groups)
+
+    def of(self, identity: Mapping[str, Any], option: str = _IDENTITIES) -> str:
+        """Return the authority of an identity's certificate. Raises TlsError, naming ``option``, for several."""
+        if not self.exceptions:
+            return self.usual
+        found: dict[str, str] = {}
+        for server in sorted(self._graph.servers_of(identity, option)):
+            found.setdefault(self.of_server(server), server)
+        if len(found) > 1:
+            trusting = " and ".join(f"{name} ({server})" for name, server in found.items())
+            raise TlsError(
+                f"{option}.servers: the servers of identity {identity.get('os_user')}/{identity.get('role')} trust "
+                f"different client authorities, {trusting}. A certificate is from one of them.",
+                remedy=f"Make it one identity for each authority, with its servers in servers (see {VARIABLE}).",
+                code="identity_servers_of_two_authorities",
+            )
+        return next(iter(found), self.usual)
+
+    def by_id(self, hostvars: Hostvars) -> dict[str, str]:
+        """Return the authority of each identity of the inventory, by the id (HOST/OS_USER/ROLE) of its certificate."""
+        return {
+            f"{host}/{one['os_user']}/{one['role']}": self.of(one)
+            for host in self._groups.get(CLIENTS, ())
+            for one in hostvars[host].get(_IDENTITIES) or ()
+        }
+
+    def own(self, identities: Iterable[Mapping[str, Any]]) -> Own:
+        """Return the identities of one host as module client takes them: each names its authority, if it differs."""
+        found = [(dict(one), self.of(one)) for one in identities]
+        usual = min((name for _one, name in found), key=_order, default=profiles.CLIENT)
+        return Own(usual, [one if name == usual else {**one, "authority": name} for one, name in found])
+
+
+def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the client authorities beside one of them, as role postgres_ca knows them, by name."""
+    return [(name, found) for name, found in authorities.items() if name not in (profiles.SERVER, own)]
+
+
+def as_former(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
+    """Return the authorities that a server of authority ``own`` may trust from before, as module server takes them."""
+    return [
+        {"name": name, "trusted_clients": found["bundle"], "crls": found["crls"]}
+        for name, found in others(authorities, own)
+    ]
+
+
+def as_others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
+    """Return the authorities beside ``own``, as module client takes them."""
+    return [
+        {
+            "name": name,
+            "issuing": found["issuing"],
+            "trusted_clients": found["bundle"],
+            "revoked": found["revoked"],
+        }
+        for name, found in others(authorities, own)
+    ]
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return name != profiles.CLIENT, name
