@@ -67,7 +67,8 @@ options:
     default: present
   identities:
     description:
-      - Who logs in as which role. The first identity of an OS user gets libpq's default file names.
+      - Who logs in as which role. The first identity of an OS user gets libpq's default file names, unless one of them
+        says otherwise with O(identities[].default_files).
       - An impossible identity (no such OS user, no home directory, somebody else's files in its place) stops the call
         before the files of any OS user change.
       - If you remove an identity, its key and certificate are removed, as long as its OS user has another identity. If
@@ -107,6 +108,16 @@ options:
           - The name of the client authority in O(other_authorities) that issues its certificate. By default it is the
             authority of O(issuing).
         type: str
+      default_files:
+        description:
+          - Whether the files of this identity get the names in C(~/.postgresql) that libpq reads by default.
+          - V(false) keeps these names free. Services and programs that name the files still work. Links that this
+            module created earlier are removed, and files that were kept as C(NAME.before-pgops) get their names back.
+            If the OS user has several identities, V(false) for one of them counts for all, unless another one has
+            V(true).
+          - V(true) takes the files of this identity, even if it is not the first one of the OS user.
+          - By default the files are those of the first identity. But see O(known_servers).
+        type: bool
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -171,6 +182,18 @@ options:
         type: list
         elements: str
         default: []
+  known_servers:
+    description:
+      - Names and addresses of all servers that are managed together.
+      - If C(~/.pgpass) or a service written by hand in C(~/.pg_service.conf) names another server, this OS user's
+        programs would use files at libpq's default names for that server, too. So before these files appear for the
+        first time, the module fails, and changes nothing on the host. Set O(identities[].default_files) to say what
+        you want.
+      - Wildcard hosts in C(~/.pgpass), directories of sockets, and services that name all three files or use no TLS do
+        not count.
+      - By default the module does not look into these files.
+    type: list
+    elements: str
   certificates:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
@@ -373,6 +396,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "str", "default": []},
         "servers": {"type": "list", "elements": "str"},
         "authority": {"type": "str"},
+        "default_files": {"type": "bool"},
     }
     client_authority = {
         "name": {"type": "str", "required": True},
@@ -397,6 +421,7 @@ def argument_spec() -> dict[str, Any]:
             "no_log": True,
         },
         "certificates": {"type": "dict", "default": {}, "no_log": True},
+        "known_servers": {"type": "list", "elements": "str"},
         "renew": {"type": "bool", "default": False},
         "new_keys": {"type": "bool", "default": False, "no_log": False},
         "renew_to_new_root": {"type": "bool", "default": True},

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import AbstractSet, Any, Collection, Container, Iterable, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import untried
@@ -100,12 +101,12 @@ class Planner:
             )
         refuse_no_servers(host.identities, self._fleet.servers)
         fleet = self._fleet._replace(host=host.host)
-        firsts = {identity.os_user: identity for identity in reversed(host.identities)}
+        holders = default_holders(host.identities)
         usual: dict[str, Name | None] = {}
         refusals = _Refusals(host, self._tried)
         found = []
         for identity in host.identities:
-            own_files = ["service", *(["default"] if firsts[identity.os_user] == identity else [])]
+            own_files = ["service", *(["default"] if holders[identity.os_user] == identity else [])]
             for server in fleet.tried_by(identity):
                 if server.name not in usual:
                     usual[server.name] = usual_name(server, fleet)

@@ -24,7 +24,7 @@ class Identity(NamedTuple):
     """A role that an OS user of the client host has a certificate for, and the database to connect to.
 
     ``replicates``: it makes physical replication connections, too. ``servers``: the servers that it is for, by their
-    names in the inventory.
+    names in the inventory. ``default_files``: whether its files get libpq's default names, None if nothing says so.
     """
 
     role: str
@@ -33,6 +33,7 @@ class Identity(NamedTuple):
     home: str = ""
     replicates: bool = False
     servers: frozenset[str] = frozenset()
+    default_files: bool | None = None
 
 
 class Server(NamedTuple):
@@ -126,7 +127,8 @@ def identities_of(
         database = _database(one, default_database)
         replicates = REPLICATION in (one.get("databases") or ())
         servers = graph.servers_of(one, f"postgres_client_identities[{number}]") if graph else frozenset()
-        found.append(Identity(str(one["role"]), str(one["os_user"]), database, home, replicates, servers))
+        own, default_files = (str(one["role"]), str(one["os_user"])), one.get("default_files")
+        found.append(Identity(*own, database, home, replicates, servers, default_files))
     return found
 
 
@@ -146,6 +148,15 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         machine=machine_of(variables),
         certificate=_certificate(name, names, known_certificate(variables)),
     )
+
+
+def known_names(variables: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return everything that leads to a server of the inventory: its names, and where Ansible connects to."""
+    found: dict[str, None] = {}
+    for host in variables:
+        also = (host["inventory_hostname"], host.get("ansible_host") or "")
+        found.update(dict.fromkeys([*(name.text for name in server_names.of(host)), *map(str, also)]))
+    return [name for name in found if name]
 
 
 def origins(variables: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

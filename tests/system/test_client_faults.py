@@ -261,6 +261,21 @@ def one_identity_less(clients: Clients, user: User) -> dict[str, Any]:
     return {"identities": identities}
 
 
+def without_default_files(clients: Clients) -> list[dict[str, Any]]:
+    return [{**one, "default_files": False} for one in clients.options["identities"]]
+
+
+def default_files_go(clients: Clients, user: User) -> dict[str, Any]:
+    """Files of others, which were kept, come back."""
+    clients.call(**take_over(clients, user))
+    return {"identities": without_default_files(clients)}
+
+
+def default_files_come(clients: Clients, _user: User) -> dict[str, Any]:
+    clients.converge(identities=without_default_files(clients))
+    return {"identities": clients.options["identities"]}
+
+
 def recovery(clients: Clients, user: User) -> dict[str, Any]:
     """Leave what a run left that was killed right before its end: it is undone first, and then done."""
     options = take_over(clients, user)
@@ -278,6 +293,8 @@ SCENARIOS = {
     "first revocation": first_revocation,
     "one more identity": one_more_identity,
     "one identity less": one_identity_less,
+    "default files go": default_files_go,
+    "default files come": default_files_come,
     "recovery": recovery,
 }
 

@@ -12,7 +12,6 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
-from ansible_collections.pgops.tls.plugins.module_utils.client.plan import REMOVED
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
@@ -169,11 +168,16 @@ def _links(outcome: UserOutcome) -> tuple[str, str]:
         name, found = os.path.basename(path), outcome.found.links[path]
         if found is None:
             coming.append(name)
-        elif to == REMOVED:
-            going.append(name)
         else:
             before += f"{name}: {found or 'a file that is not ours'}\n"
             after += f"{name}: {to}\n"
+    for path, kept in outcome.plan.former.items():
+        name = os.path.basename(path)
+        if kept is None:
+            going.append(name)
+        else:
+            before += f"{name}: {outcome.found.links[path]}\n"
+            after += f"{name}: {os.path.basename(kept)}\n"
     return (
         (f"links {', '.join(going)}\n" if going else "") + before,
         (f"links {', '.join(coming)}\n" if coming else "") + after,

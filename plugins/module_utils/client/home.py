@@ -52,6 +52,7 @@ class Home:
         self.store = GenerationStore(os.path.join(self.directory, "pgops"), user.owner, DIRECTORY_MODE)
         self.revocations = os.path.join(self.directory, LISTS)
         self.service_file = os.path.join(user.home, ".pg_service.conf")
+        self.password_file = os.path.join(user.home, ".pgpass")
 
     def current(self, *parts: str) -> str:
         """Return the stable path of a file in the generation in use."""
@@ -62,6 +63,15 @@ class Home:
         # In this order: libpq works without a certificate, but a certificate without its key breaks every connection.
         targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
         return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
+
+    def links(self) -> dict[str, str | None]:
+        """Return what is at the default names, as ``HomeFiles`` has it."""
+        return {path: _link(path) for path in self.default_links("role")}
+
+    def former_files(self) -> dict[str, str | None]:
+        """Return the links of ours, each with the file that was there before and is kept (None: there was none)."""
+        # A certificate without its key breaks every connection, so it comes first: it is removed first.
+        return {path: kept_name(path) for path, to in sorted(self.links().items()) if to}
 
     def is_set_up(self) -> bool:
         """Return whether the directory of the generations exists."""
@@ -114,7 +124,7 @@ class Home:
             contents=contents,
             faults=faults,
             directories=self._directories_with_wrong_mode(generation),
-            links={path: _link(path) for path in self.default_links("role")},
+            links=self.links(),
             service=files.read(self.service_file),
         )
 

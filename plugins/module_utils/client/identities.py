@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -20,7 +20,8 @@ class Identity(NamedTuple):
     """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE.
 
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
-    certificate, if it is another than that of most identities of the host.
+    certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
+    names that libpq reads by default; None if nothing says so.
     """
 
     role: str
@@ -28,11 +29,38 @@ class Identity(NamedTuple):
     databases: tuple[str, ...] = ()
     home: str = ""
     authority: str = ""
+    default_files: bool | None = None
 
     @property
     def id(self) -> str:
         """Return the name of this identity in requests and certificates."""
         return f"{self.os_user}/{self.role}"
+
+
+class Declared(Protocol):
+    """What is known of an identity, here and on the controller, to tell who has libpq's default files."""
+
+    @property
+    def os_user(self) -> str:
+        """Return the OS user's name."""
+
+    @property
+    def default_files(self) -> bool | None:
+        """Return whether it has them; None if nothing says so."""
+
+
+_Any = TypeVar("_Any", bound=Declared)
+
+
+def default_holders(identities: Iterable[_Any]) -> dict[str, _Any | None]:
+    """Return by OS user which of its identities has libpq's default files, None if none has.
+
+    It is the one that says so. Where none of an OS user says anything, it is the first.
+    """
+    said: dict[str, dict[bool | None, _Any]] = {}
+    for one in identities:
+        said.setdefault(one.os_user, {}).setdefault(one.default_files, one)
+    return {user: own.get(True) or (None if False in own else own[None]) for user, own in said.items()}
 
 
 def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> list[Identity]:
@@ -51,6 +79,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         databases=_databases(item.get("databases"), f"{source}.databases"),
         home=_home(item.get("home"), f"{source}.home"),
         authority=str(item.get("authority") or ""),
+        default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
     )
     for other in before:
         if identity.id == other.id:
@@ -59,6 +88,13 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
                 "the same files.",
                 remedy="Keep one of them.",
                 code="identity_duplicate",
+            )
+        if identity.os_user == other.os_user and identity.default_files and other.default_files:
+            raise TlsError(
+                f"{source}.default_files: true for the roles {other.role!r} and {identity.role!r} of OS user "
+                f"{identity.os_user!r}, but there is one file of each name.",
+                remedy="Set it for one of them.",
+                code="default_files_twice",
             )
         if identity.home and other.os_user != identity.os_user and _same_path(other.home, identity.home):
             raise TlsError(
@@ -123,6 +159,12 @@ def _home(value: object, source: str) -> str:
             f"{source}: found {shown(value)}, expected the absolute path of a directory that the OS user owns.",
             code="home_invalid",
         )
+    return value
+
+
+def _yes_or_no(value: object, source: str) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TlsError(f"{source}: found {shown(value)}, expected true or false.", code="boolean_invalid")
     return value
 
 

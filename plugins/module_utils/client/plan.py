@@ -26,8 +26,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
 
-REMOVED = "removed"  # in the links of a plan: there will be no link
-
 
 class Credential(NamedTuple):
     """A chain (leaf first) and its private key, as bytes of PEM files, and the leaf that was read from the chain."""
@@ -38,11 +36,15 @@ class Credential(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the files outside the generations must be: the default links, and the service file (path, bytes)."""
+    """What the files outside the generations must be: the default links, and the service file (path, bytes).
+
+    ``former``: links that go, each with the file that comes back (None: there was none).
+    """
 
     links: Mapping[str, str]
     service_path: str
     service: bytes
+    former: Mapping[str, str | None] = {}
 
 
 class Needs(NamedTuple):
@@ -61,7 +63,7 @@ class Plan(NamedTuple):
 
     ``reasons`` say, by role, why a certificate is needed; ``waiting`` are those that have none yet. ``generation`` is
     whether a new generation is needed, ``changes`` everything in words. ``left``: the generation that is rolled back
-    from, '' for any other change.
+    from, '' for any other change. ``former``: links that go, as in a layout.
     """
 
     reasons: Mapping[str, list[str]]
@@ -72,6 +74,7 @@ class Plan(NamedTuple):
     directories: list[str]
     changes: list[str]
     left: str = ""
+    former: Mapping[str, str | None] = {}
 
 
 def installed(found: HomeFiles, role: str) -> Credential | None:
@@ -186,6 +189,7 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     service = layout.service if layout.service != found.service else None
     changes += [found.directories[path] for path in directories]
     changes += [_link_in_words(path, to, found.links.get(path)) for path, to in links.items()]
+    changes += former_in_words(layout.former)
     if service is not None:
         changes.append(f"{layout.service_path}: services {', '.join(one.role for one in identities)}")
     return Plan(
@@ -196,7 +200,16 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
         service=service,
         directories=directories,
         changes=changes,
+        former=layout.former,
     )
+
+
+def former_in_words(former: Mapping[str, str | None]) -> list[str]:
+    """Return what happens to links that go, in words."""
+    return [
+        f"{path}: {f'{os.path.basename(kept)} is back' if kept else 'the link is removed'}"
+        for path, kept in former.items()
+    ]
 
 
 def trust(target: Target) -> bytes:

@@ -9,9 +9,9 @@ import os
 import shutil
 from typing import NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import default_files, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles, kept_name
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -63,19 +63,13 @@ class Removal(Transaction):
             return self._outcome(found, steps, [*recovered, *self._in_words(steps)])
 
     def _steps(self, found: HomeFiles) -> _Steps:
-        # A certificate without its key breaks every connection, so it is removed first.
-        links = {path: kept_name(path) for path in sorted(found.links) if found.links[path]}
         parts = service_file.split(found.service or b"", self.home.service_file)
-        return _Steps(links, parts.before + parts.after if parts.block else None)
+        return _Steps(self.home.former_files(), parts.before + parts.after if parts.block else None)
 
     def _take(self, steps: _Steps) -> None:
         try:
             self.journal.begin(None)
-            for path, kept in steps.links.items():
-                if kept is None:
-                    self.journal.remove(path)
-                else:
-                    self.journal.put_back(path, kept)
+            default_files.give_back(steps.links, self.journal)
             if steps.service:
                 self.journal.put_file(self.home.service_file, steps.service)
             elif steps.service is not None:
@@ -85,15 +79,11 @@ class Removal(Transaction):
             raise self._rolled_back(error, None) from error
 
     def _in_words(self, steps: _Steps) -> list[str]:
-        words = [
-            f"{path}: {f'{os.path.basename(kept)} is back' if kept else 'the link is removed'}"
-            for path, kept in steps.links.items()
-        ]
+        words = planning.former_in_words(steps.links)
         if steps.service is not None:
             words.append(f"{self.home.service_file}: the services of this collection are removed")
         return [*words, f"{self.home.store.directory}: removed"]
 
     def _outcome(self, found: HomeFiles, steps: _Steps, changes: list[str]) -> UserOutcome:
-        links = {path: os.path.basename(kept) if kept else planning.REMOVED for path, kept in steps.links.items()}
-        plan = planning.Plan({}, [], False, links, steps.service, [], changes)
+        plan = planning.Plan({}, [], False, {}, steps.service, [], changes, former=steps.links)
         return UserOutcome(plan, bool(changes), changes, [], planning.leaves(found), {}, found)

@@ -55,6 +55,8 @@ class Target(NamedTuple):
 
     ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
     lists. ``authorities`` are the client authorities by name; '' is that of identities which name none.
+    ``known_servers``: names and addresses of all servers that are managed together, None if no other server is a reason
+    to stop.
     """
 
     identities: list[Identity]
@@ -68,6 +70,7 @@ class Target(NamedTuple):
     renew_to_new_root: bool = True
     crls: str = ""
     own_crls: str = ""
+    known_servers: Sequence[str] | None = None
 
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity must be."""
@@ -109,6 +112,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         renew_to_new_root=bool(options.get("renew_to_new_root", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
         own_crls=options.get("crls") or "",
+        known_servers=options.get("known_servers"),
     )
 
 

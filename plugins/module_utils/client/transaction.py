@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import login, requests, service_file, warnings
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client.default_files import give_back, refuse_servers_outside
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Home, HomeFiles
-from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -61,12 +62,14 @@ class Transaction:
         self.target = target
         self.now = now
         self.home = Home(user)
+        self.default = default_holders(identities)[user.name]
         self.journal = Journal(self.home.store)
         self.notes: list[str] = []  # of a damaged journal
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before anything is changed."""
         self.home.refuse_unfit(has_lists=bool(self.target.crls))
+        refuse_servers_outside(self.home, self.identities, self.target.known_servers)
         self._layout(files.read(self.home.service_file))
         self._refuse_other_authorities()
 
@@ -98,7 +101,7 @@ class Transaction:
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
-        is_elsewhere = bool(self.identities[0].home)  # where libpq does not look by default
+        is_elsewhere = self.default is None or bool(self.default.home)  # where libpq does not look by default
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
 
@@ -193,11 +196,12 @@ class Transaction:
 
     def _layout(self, service: bytes | None) -> Layout:
         path, has_lists = self.home.service_file, bool(self.target.crls)
-        links = self.home.default_links(self.identities[0].role)
+        links = self.home.default_links(self.default.role) if self.default else {}
         return Layout(
             links={path: to for path, to in links.items() if has_lists or path != self.home.revocations},
             service_path=path,
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
+            former={} if self.default else self.home.former_files(),
         )
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
@@ -254,9 +258,11 @@ class Transaction:
         for path, to in plan.links.items():
             if path not in early:
                 self.journal.put_link(path, to, places.free_name(path) if found.links[path] == "" else None)
+        give_back(plan.former, self.journal)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
-        login.rehearse(self.home.directory, self.target)
+        in_use = self.home.directory if self.default else self.home.current(self.identities[0].role)
+        login.rehearse(in_use, self.target)
 
     def _rehearse(self, identity: Identity, directory: str) -> None:
         try:

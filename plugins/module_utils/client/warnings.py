@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import default_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -23,7 +24,7 @@ def of_news(home: Home, found: HomeFiles, target: Target) -> list[str]:
     """Return what libpq uses by default from now on, even for unrelated servers."""
     has_first_lists = bool(target.crls) and LISTS not in found.contents
     return [
-        *([_of_default_names(home)] if found.generation is None else []),
+        *([_of_default_names(home)] if default_files.appear(found) else []),
         *([_of_first_lists(home)] if has_first_lists else []),
     ]
 
@@ -52,8 +53,8 @@ def _of_default_names(home: Home) -> str:
         "time from this collection. Its programs use them for every server, even outside the inventory. "
         "If root.crt has no CA of such a server, sslmode=require fails, and sslmode=prefer (the default) falls "
         f"back to plaintext. Add the CAs of such servers to {option('roots')}. A server that asks for a "
-        "certificate of another CA refuses this one: name the old files in those connections. Or set home of the "
-        "identity to a directory of its own, which libpq does not read by default."
+        "certificate of another CA refuses this one: name the old files in those connections. Or set "
+        "default_files of the identity to false: the default names stay free, and its services work."
     )
 
 

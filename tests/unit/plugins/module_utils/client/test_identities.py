@@ -126,3 +126,40 @@ def test_another_home_is_taken_as_it_is_and_has_to_be_the_same_for_all_identitie
         identities.accounts(identities.parse(items))
     with pytest.raises(TlsError, match=r"identities\[0\]\.home: found 'keys', expected the absolute path"):
         identities.parse([{"role": "app", "os_user": "root", "home": "keys"}])
+
+
+@pytest.mark.parametrize("value", ["yes", "", 1, []])
+def test_default_files_are_said_by_true_or_false(value: Any) -> None:
+    with pytest.raises(TlsError, match=r"identities\[0\]\.default_files: found .*, expected true or false"):
+        identities.parse([declared(default_files=value)])
+
+
+def test_default_files_of_two_identities_are_refused() -> None:
+    own = [declared(role, default_files=True) for role in ("app", "other")]
+    message = r"identities\[1\]\.default_files: true for the roles 'app' and 'other' of OS user 'alice'"
+    with pytest.raises(TlsError, match=message):
+        identities.parse(own)
+    assert len(identities.parse([own[0], {**own[1], "os_user": "bob"}])) == 2
+
+
+HOLDERS = {
+    (None,): 0,
+    (None, None): 0,
+    (True, None): 0,
+    (None, True): 1,
+    (False, True): 1,
+    (True, False): 0,
+    (False,): None,
+    (False, None): None,
+    (None, False): None,
+    (False, False): None,
+}
+
+
+@pytest.mark.parametrize("said", HOLDERS)
+def test_who_has_the_default_files(said: tuple[bool | None, ...]) -> None:
+    other = identities.Identity("other", "bob")
+    own = [identities.Identity(f"role{number}", "alice", default_files=one) for number, one in enumerate(said)]
+    place = HOLDERS[said]
+    expected = None if place is None else own[place]
+    assert identities.default_holders([*own, other]) == {"alice": expected, "bob": other}
