@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
+from ansible import context
+from ansible.utils.display import Display
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, dependents, inventory, unresolved
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    actions,
+    beside_playbook,
+    dependents,
+    inventory,
+    unresolved,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -21,7 +29,12 @@ class ActionModule(actions.Action):
         """Return an empty result where all is right. Raises TlsError with a line for each problem."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         everywhere = self._set_by_playbook(variables, hostvars[variables["inventory_hostname"]])
-        problems = inventory.Fleet(hostvars, groups, everywhere).problems(variables["ansible_play_hosts_all"])
+        fleet = inventory.Fleet(hostvars, groups, everywhere)
+        started, sources = context.CLIARGS.get("args", ()), variables["ansible_inventory_sources"]
+        run = beside_playbook.Run(started, sources, variables["playbook_dir"])
+        for warning in beside_playbook.warnings(run, fleet, self._loader):
+            Display().warning(warning)  # also where a problem ends the run
+        problems = fleet.problems(variables["ansible_play_hosts_all"])
         if problems:
             raise TlsError("\n".join(problems), code="variables_invalid")
         refusal = dependents.refusal(hostvars, groups, self.options["leaving"]) if self.options["leaving"] else ""

@@ -15,6 +15,8 @@ description:
   - A host counts as a server if it is in the group C(postgres_servers), and as a client host if it is in
     C(postgres_clients).
   - Variables that a playbook sets for all hosts count, too. Set C(run_once) for it.
+  - It warns about variables of roles in C(group_vars) and C(host_vars) beside the started playbook that the run does
+    not use. Ansible does not read variables beside a playbook that imports another one.
 extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.info

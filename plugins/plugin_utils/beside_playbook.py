@@ -1,0 +1,75 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of this collection that a run does not use, because they are beside a playbook that imports another one.
+
+Ansible reads ``group_vars`` and ``host_vars`` beside the inventory, and beside the file that the plays are in.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible.errors import AnsibleError
+from ansible_collections.pgops.tls.plugins.plugin_utils.inventory import Fleet, is_in_effect, is_of_a_role
+
+
+class Run(NamedTuple):
+    """The playbooks of the command line, the inventories, and the directory of the playbook that has the play."""
+
+    started: Sequence[str]
+    sources: Sequence[str]
+    playbook_dir: str
+
+
+def warnings(run: Run, fleet: Fleet, loader: Any) -> list[str]:
+    """Return a sentence for each file with variables that are not in effect. ``loader`` reads files as Ansible does."""
+    return [
+        f"{path} sets {', '.join(names)}, but this run does not use it: Ansible does not read variables beside a "
+        "playbook that imports another one. Move them to group_vars or host_vars beside the inventory."
+        for directory in _unread(run)
+        for path, names in _variables(directory, fleet, loader)
+    ]
+
+
+def _unread(run: Run) -> list[str]:
+    """Return the directories of started playbooks from which Ansible takes no variables for this play."""
+    own = {os.path.realpath(run.playbook_dir)}
+    for source in run.sources:
+        path = os.path.realpath(source)
+        own.add(path if os.path.isdir(path) else os.path.dirname(path))
+    paths = [os.path.abspath(one) for one in run.started if os.path.isfile(one)]  # others are names in a collection
+    directories = dict.fromkeys(map(os.path.dirname, paths))
+    return [one for one in directories if os.path.realpath(one) not in own]
+
+
+def _variables(directory: str, fleet: Fleet, loader: Any) -> Iterator[tuple[str, list[str]]]:
+    """Return the files of variables in a directory with the names of those that do not count."""
+    hosts = {host: [host] for host in fleet.groups.get("all", ())}
+    places: Mapping[str, Mapping[str, Sequence[str]]] = {"group_vars": fleet.groups, "host_vars": hosts}
+    for folder, members in places.items():
+        path = os.path.join(directory, folder)
+        entries = sorted(os.listdir(path)) if os.path.isdir(path) else []
+        for name in dict.fromkeys(os.path.splitext(entry)[0] if entry not in members else entry for entry in entries):
+            for file in loader.find_vars_files(path, name) if members.get(name) else ():
+                names = _without_effect(_content(file, loader), members[name], fleet)
+                if names:
+                    yield os.fsdecode(file), names
+
+
+def _without_effect(given: Mapping[str, Any], hosts: Sequence[str], fleet: Fleet) -> list[str]:
+    return [
+        name
+        for name, value in given.items()
+        if is_of_a_role(str(name)) and not all(is_in_effect(fleet, host, name, value) for host in hosts)
+    ]
+
+
+def _content(path: str, loader: Any) -> Mapping[str, Any]:
+    """Return the variables of a file; none if it cannot be read, since nobody needs it."""
+    try:
+        found = loader.load_from_file(os.fsdecode(path))
+    except AnsibleError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
