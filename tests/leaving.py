@@ -153,6 +153,12 @@ def _gets_files_at_default_names(fleet: Any) -> None:
     fleet.heed(convergence.converge(wanted, servers.TODAY, float(servers.TODAY), check_mode=True).warnings)
 
 
+@PROVOKED_BY_LEAVING.of("also connects to servers outside the inventory")
+def _also_connects_elsewhere(fleet: Any) -> None:
+    fleet.alice.write(".pgpass", "old.example.com:*:*:*:secret\n", 0o600)
+    fleet.hear(lambda: fleet.clients.call(known_servers=["db1.example.com"]))
+
+
 @PROVOKED_BY_LEAVING.of("by its own settings the server would still use that file")
 def _by_its_own_settings(fleet: Any) -> None:
     settings = {"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}

@@ -20,7 +20,7 @@ description:
     names in C(~/.postgresql). Each role is also a service of the same name in C(~/.pg_service.conf), for
     C(service=ROLE).
   - libpq uses files at its default names for every server. When they appear for the first time, a warning says what
-    that means for servers outside the inventory, in check mode too.
+    that means for servers outside the inventory, in check mode too. O(identities[].default_files) keeps the names free.
   - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
     in memory. One rename switches to it. If anything fails, the previous files are restored. If a run is interrupted,
     the next run undoes it.
