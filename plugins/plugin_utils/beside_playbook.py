@@ -12,7 +12,7 @@ import os
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible.errors import AnsibleError
-from ansible_collections.pgops.tls.plugins.plugin_utils.inventory import Fleet, is_in_effect, is_of_a_role
+from ansible_collections.pgops.tls.plugins.plugin_utils.inventory import Fleet, known_variables, set_by_playbook
 
 
 class Run(NamedTuple):
@@ -59,11 +59,14 @@ def _variables(directory: str, fleet: Fleet, loader: Any) -> Iterator[tuple[str,
 
 
 def _without_effect(given: Mapping[str, Any], hosts: Sequence[str], fleet: Fleet) -> list[str]:
-    return [
-        name
-        for name, value in given.items()
-        if is_of_a_role(str(name)) and not all(is_in_effect(fleet, host, name, value) for host in hosts)
-    ]
+    """Return the names of variables that some host has not, or not with this value."""
+    own = {name: value for name, value in given.items() if name in known_variables() and name not in fleet.everywhere}
+    return [name for name, value in own.items() if not all(_has(fleet.hostvars[host], name, value) for host in hosts)]
+
+
+def _has(variables: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Return whether a host's variables have this value. Of a template only the name counts."""
+    return name in variables and ("{{" in str(value) or not set_by_playbook({name: value}, variables))
 
 
 def _content(path: str, loader: Any) -> Mapping[str, Any]:

@@ -275,27 +275,14 @@ def _clear(message: str) -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def _known() -> tuple[str, ...]:
+def known_variables() -> tuple[str, ...]:
     """Return the names of all variables of roles, and of facts that look like some."""
     return (*_OTHERS, *(name for role in GROUPS for one in _entry_points(role).values() for name in one["options"]))
 
 
-def is_of_a_role(name: str) -> bool:
-    """Return whether a role of this collection has a variable of this name."""
-    return name.startswith(PREFIXES) and name in _known()
-
-
-def is_in_effect(fleet: Fleet, host: str, name: str, value: Any) -> bool:
-    """Return whether a host has this value of a variable. Of a template only the name counts."""
-    given = fleet.hostvars[host]
-    if name in fleet.everywhere:
-        return True  # by the command line or the playbook, which go before what is beside it
-    return name in given and ("{{" in str(value) or not _differs(given, name, value))
-
-
 def _misspelt(names: Iterable[str]) -> Iterator[str]:
     """Name variables that are almost, but not quite, one of a role: Ansible would ignore them in silence."""
-    known = _known()
+    known = known_variables()
     for name in names:
         if name.startswith(PREFIXES) and name not in known:
             for meant in difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
