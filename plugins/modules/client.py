@@ -387,17 +387,20 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities")
 
 
+# The options of an identity
+IDENTITY: dict[str, dict[str, Any]] = {
+    "role": {"type": "str", "required": True},
+    "os_user": {"type": "str", "required": True},
+    "home": {"type": "path"},
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "servers": {"type": "list", "elements": "str"},
+    "authority": {"type": "str"},
+    "default_files": {"type": "bool"},
+}
+
+
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
-    identity = {
-        "role": {"type": "str", "required": True},
-        "os_user": {"type": "str", "required": True},
-        "home": {"type": "path"},
-        "databases": {"type": "list", "elements": "str", "default": []},
-        "servers": {"type": "list", "elements": "str"},
-        "authority": {"type": "str"},
-        "default_files": {"type": "bool"},
-    }
     client_authority = {
         "name": {"type": "str", "required": True},
         "issuing": {"type": "str", "required": True},
@@ -406,7 +409,7 @@ def argument_spec() -> dict[str, Any]:
     }
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
-        "identities": {"type": "list", "elements": "dict", "required": True, "options": identity},
+        "identities": {"type": "list", "elements": "dict", "required": True, "options": IDENTITY},
         **spec.OPTIONS,
         "roots": {"type": "str", "required": True, "no_log": True},
         "issuing": {"type": "str", "required": True, "no_log": True},
