@@ -170,7 +170,7 @@ def unshared(names: Mapping[str, Iterable[Name]]) -> Iterator[tuple[Name, list[s
                 found.setdefault(name.key, []).append((server, name))
     for owners in found.values():
         alone = [server for server, name in owners if not name.is_shared]
-        if len(owners) > 1 and alone and _overlap([name for _server, name in owners]):
+        if len(owners) > 1 and _overlap([name for _server, name in owners]):
             yield owners[0][1], [server for server, _name in owners], alone
 
 

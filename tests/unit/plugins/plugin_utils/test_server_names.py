@@ -153,6 +153,20 @@ def test_a_name_that_is_shared_or_leads_each_client_to_one_server_is_none(one: o
     assert mistakes(one, other) == []
 
 
+def test_of_three_servers_two_may_share_a_name_that_leads_others_to_the_third() -> None:
+    near = {"name": DB, "shared": True, "from": ["apps"]}
+    names = [names_of(one) for one in (near, near, {"name": DB, "from": ["web1"]}, {"name": DB, "from": ["app2"]})]
+    assert list(server_names.unshared(dict(zip("abc", names)))) == []
+    (found,) = server_names.unshared(dict(zip("abcd", names)))
+    assert found[1:] == (["a", "b", "c", "d"], ["c", "d"])
+
+
+def test_a_server_without_any_name_is_a_mistake() -> None:
+    hostvars = {"db1": {"inventory_hostname": "db1", "postgres_server_names": []}}
+    (found,) = inventory.Fleet(hostvars, {"postgres_servers": ["db1"]}, {}).problems(["db1"])
+    assert found.startswith("db1: postgres_server_names: no names were given.")
+
+
 def test_the_servers_that_do_not_say_that_they_share_a_name_are_told_in_a_run_for_one_of_them() -> None:
     shared = {"name": DB, "shared": True}
     (found,) = mistakes(DB, shared, "db2")
@@ -215,6 +229,26 @@ def test_self_is_the_machine_of_the_server_and_from_takes_the_place_of_what_loop
     db1 = server("db1", {"name": "socket", "from": ["self"]}, {"name": "localhost", "port": 6432, "from": ["web1"]}, DB)
     assert tried([db1], "app1", app1="db1") == [("db1", "socket", PORT, ""), ("db1", DB, PORT, "")]
     assert [one[1] for one in tried([db1], "web1", app1="db1")] == ["localhost", DB]
+
+
+def test_a_loopback_name_leads_to_the_server_of_this_machine_that_is_meant() -> None:
+    servers = [{**server(name, "localhost"), "ansible_host": "app1"} for name in ("db1", "db2")]
+    assert [one[0] for one in tried(servers, "app1")] == ["db1", "db2"]
+
+
+def test_a_host_that_does_not_connect_to_a_server_tries_none_of_its_names() -> None:
+    graph, db2 = Graph(GROUPS), server("db2", "db2", {"name": "own", "from": ["app2"]})
+    clients = [
+        {
+            "inventory_hostname": host,
+            "postgres_client_identities": [{"role": "app", "os_user": "www", "servers": servers}],
+        }
+        for host, servers in (("app1", ["db1", "db2"]), ("app2", ["db1"]))
+    ]
+    planner = expectations.planner([server("db1", "db1"), db2], clients, [], graph, "postgres")
+    who = fleet.identities_of(clients[0]["postgres_client_identities"], "postgres", graph)
+    found = planner.plan(expectations.ClientHost(who, fleet.Host("app1"), refused=[]))
+    assert [one["host"] for one in found if "skip" in one] == ["own"]
 
 
 def test_what_nobody_can_try_is_listed_once_with_the_reason() -> None:
