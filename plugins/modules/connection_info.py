@@ -47,11 +47,20 @@ options:
           - V(plaintext) uses C(sslmode=disable).
           - V(no_certificate) presents no client certificate.
           - V(foreign_certificate) presents a certificate with the right common name, signed by a throw-away authority.
+          - V(another_authority) presents the identity's own certificate to a server that trusts another client
+            authority. It counts if the same certificate is accepted by another server in the same call.
           - V(another_role) presents the certificate of O(expectations[].certificate_role).
           - V(wrong_name) connects to the server's address under a name that no server has.
           - V(foreign_root) trusts the throw-away authority instead of the server's.
         type: str
-        choices: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
+        choices:
+          - plaintext
+          - no_certificate
+          - foreign_certificate
+          - another_authority
+          - another_role
+          - wrong_name
+          - foreign_root
       server:
         description:
           - The server's name in the report. By default the servers of O(expectations[].certificates), otherwise

@@ -67,7 +67,7 @@ EXAMPLES = r"""
 - name: List the connections of all client hosts
   run_once: true
   pgops.tls.expected_connections:
-    refused: [plaintext, no_certificate, foreign_certificate, another_role, wrong_name, foreign_root]
+    refused: [plaintext, no_certificate, foreign_certificate, another_role, another_authority]
   register: expected
 
 - name: Verify from every client host that it reaches its servers, and that nothing else is let in

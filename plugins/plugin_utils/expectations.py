@@ -11,6 +11,8 @@ Each is tried as often as what it depends on differs, since every connection cos
 - a foreign certificate once to every server from any client host: it is refused before the role is known;
 - a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;
+- a certificate of one client authority once at a server that trusts another one, for each two of them, from a client
+  host that has identities of both: that it reaches the server is shown by the other identity;
 - an identity's service and an OS user's default files once each: they say nothing of a server.
 
 A name that several servers share, with the same port, is tried once by each identity: any of them may answer. A name
@@ -30,6 +32,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import untried
+from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossing, Crossings
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     REPLICATION,
     Fleet,
@@ -51,6 +54,7 @@ SUPERUSER = "postgres"  # exists on every server: a certificate of the only role
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
 _OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
+_ANOTHER_AUTHORITY = "another_authority"
 
 
 class ClientHost(NamedTuple):
@@ -87,6 +91,7 @@ class Planner:
             for server in one.servers:
                 self._roles.setdefault(server, {}).setdefault(one.role, one)
         self._tried: set[tuple[str, ...]] = set()  # what rules decide: server, role, database; all else: server
+        self._crossed: set[tuple[str, str]] = set()  # of a certificate and of a server, by their client authorities
         self._has_listed = False  # the names that nobody can try
 
     def plan(self, host: ClientHost) -> list[dict[str, Any]]:
@@ -103,7 +108,7 @@ class Planner:
         fleet = self._fleet._replace(host=host.host)
         holders = default_holders(host.identities)
         usual: dict[str, Name | None] = {}
-        refusals = _Refusals(host, self._tried)
+        refusals, crossings = _Refusals(host, self._tried), Crossings()
         found = []
         for identity in host.identities:
             own_files = ["service", *(["default"] if holders[identity.os_user] == identity else [])]
@@ -118,9 +123,13 @@ class Planner:
                 owners = fleet.of(server, name)
                 if owners[0] is not server or not _is_for(identity, owners):
                     continue  # all of its names are shared, and another server has it, too
+                if len(owners) == 1:
+                    crossings.note(identity, server, name)
                 found += _by_usual_name(identity, owners, name, own_files)
                 found += refusals.at(identity, owners, name, self._other(identity, owners, host))
                 own_files = []
+        if _ANOTHER_AUTHORITY in host.refused:
+            found += [_crossed(one) for one in crossings.untried(self._crossed)]
         found += self._untried(host, {(one["server"], one["host"]) for one in found if "skip" in one})
         self._tried |= refusals.tried if set(host.refused) >= set(REFUSALS) else set()
         return found
@@ -262,6 +271,13 @@ def _ruled_out(
             one["skip"] = "postgres_server_plaintext of this server allows it"
         found.append(one)
     return found
+
+
+def _crossed(one: Crossing) -> dict[str, Any]:
+    """Return what must be refused of an identity whose certificate is of another client authority."""
+    identity = one.there._replace(os_user=one.identity.os_user, home=one.identity.home, role=one.identity.role)
+    common = {**_common(identity, (one.server,), one.name), "asks_for_password": False}
+    return {**common, "expect": "refused", "kind": _ANOTHER_AUTHORITY}
 
 
 def _common(identity: Identity, owners: Sequence[Server], name: Name) -> dict[str, Any]:

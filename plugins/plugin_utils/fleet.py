@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
-from ansible_collections.pgops.tls.plugins.plugin_utils import results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
@@ -41,6 +42,7 @@ class Server(NamedTuple):
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
+    ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Server(NamedTuple):
     asks_for_password: bool = False
     machine: tuple[str, str] = ("", "")
     certificate: Mapping[str, Any] = {}
+    authority: str = profiles.CLIENT
+    still_trusted: tuple[str, ...] = ()
 
 
 class Host(NamedTuple):
@@ -147,6 +151,8 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         asks_for_password=_asks_for_password(variables),
         machine=machine_of(variables),
         certificate=_certificate(name, names, known_certificate(variables)),
+        authority=client_authorities.of_server(variables),
+        still_trusted=tuple(results.last(variables, "server").get("still_trusted") or ()),
     )
 
 

@@ -103,18 +103,32 @@ def _login(check: Check) -> list[tuple[str, str, str, str]]:
 
 
 def _proven(checks: Sequence[Check]) -> list[Check]:
-    """Return the checks, with a refusal counted only where the connection that differs in one thing works."""
-    works = {
-        check.expectation.proof: check.verdict
+    """Return the checks, with a refusal counted only where the connection that differs in one thing works.
+
+    Of a certificate of another client authority that is the certificate alone: it works at some other server.
+    """
+    accepted = [
+        check
         for check in reversed(checks)
         if check.expectation.expect == "accepted" and check.expectation.files == "named"
-    }
+    ]
+    works: dict[tuple[object, ...], Verdict] = {check.expectation.proof: check.verdict for check in accepted}
+    works.update(
+        (check.expectation.holder, check.verdict)
+        for check in accepted
+        if check.verdict.status in (verdicts.OK, verdicts.PROMPT)
+    )
     return [
-        check._replace(verdict=verdicts.with_proof(check.verdict, works.get(check.expectation.proof)))
+        check._replace(verdict=verdicts.with_proof(check.verdict, works.get(_proof(check.expectation))))
         if check.expectation.expect == "refused" and not was_accepted(check)
         else check
         for check in checks
     ]
+
+
+def _proof(one: Expectation) -> tuple[object, ...]:
+    """Return what a refusal has in common with the connection that shows it to be meant."""
+    return one.holder if one.kind == "another_authority" else one.proof
 
 
 def was_accepted(check: Check) -> bool:

@@ -56,6 +56,11 @@ class Expectation(NamedTuple):
         """Return what a refusal and the connection that shows it to be meant have in common."""
         return (self.os_user, self.host, self.hostaddr, self.port, self.certificate_role)
 
+    @property
+    def holder(self) -> tuple[str, str]:
+        """Return whose certificate is shown."""
+        return (self.os_user, self.certificate_role)
+
 
 def read(options: Mapping[str, Any], option: str) -> Expectation:
     """Return the expectation that an item of ``expectations`` describes. Raises TlsError, naming ``option``."""

@@ -39,6 +39,7 @@ _REJECTS = r"pg_hba\.conf rejects (replication )?connection for host"
 _NO_CERTIFICATE = Reason("the server asked for a client certificate", r"connection requires a valid client certificate")
 # With TLS 1.3 the server refuses after the client's part of the handshake is over: its closing of the connection may
 # overtake the alert that says why.
+_UNKNOWN_CA = Reason("the server does not know the CA", r"SSL error: .*alert unknown ca")
 _BROKEN = Reason(
     "the server broke the connection after it saw the certificate",
     r"(server closed the connection unexpectedly"
@@ -66,10 +67,15 @@ REFUSALS: Mapping[str, Refusal] = {
         "certificate of a foreign CA",
         {"sslcert": "{foreign_certificate}", "sslkey": "{foreign_key}"},
         (
-            Reason("the server does not know the CA", r"SSL error: .*alert unknown ca"),
+            _UNKNOWN_CA,
             _NO_CERTIFICATE,
             _BROKEN,
         ),
+    ),
+    "another_authority": Refusal(
+        "certificate of another client authority",
+        {},  # the expectation itself has the identity of another server
+        (_UNKNOWN_CA, _BROKEN),  # libpq sends it, whichever authorities the server asks for
     ),
     "another_role": Refusal(
         "another role's certificate",

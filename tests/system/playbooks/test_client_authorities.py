@@ -141,6 +141,8 @@ def test_no_connection_fails_on_the_way_back_and_there_again(
 def test_the_next_run_changes_nothing(site: Any, inventory: dict[str, Any]) -> None:
     before = site.files()
     output = well(site.run(inventory=inventory))
+    refused = re.findall(r"(db\d) +\S+ +refused: certificate of another client authority +(\w+)", output)
+    assert sorted(refused) == [("db1", "ok"), ("db2", "ok")]
     assert re.findall(r"changed=([1-9]\d*)", output) == []
     assert site.files() == before
 
@@ -150,6 +152,15 @@ def test_a_certificate_of_one_does_not_log_in_at_a_server_of_the_other(site: Any
         done = connect(site, number, port, database)
         assert done.returncode == 2
         assert "unknown ca" in done.stderr, "and this is why, although the role exists there"
+
+
+def test_a_server_that_lets_in_certificates_of_the_other_is_found(site: Any, inventory: dict[str, Any]) -> None:
+    extra = "".join((site.authorities / "client/0001" / name).read_text() for name in ("issuing.crt", "root.crt"))
+    inventory["postgres_servers"]["hosts"]["db2"]["postgres_server_extra_trusted_clients"] = extra
+    done = site.run(inventory=inventory)
+    assert done.returncode == 2
+    assert "to server db2 by name localhost" in done.stdout
+    assert "expected refused: certificate of another client authority; it was accepted" in done.stdout
 
 
 def test_one_authority_is_replaced_alone(site: Any, billing: Any, inventory: dict[str, Any]) -> None:

@@ -456,9 +456,30 @@ def test_a_role_of_one_cluster_spares_that_of_another_nothing() -> None:
     billing_app = {**SHOP_APP, "servers": ["billing1"]}
     before = [{"postgres_client_identities": [SHOP_APP]}]
     found = from_inventory(CLUSTERS, [billing_app], before=before, groups=SHOP_AND_BILLING)
-    assert {one["kind"] for one in found if "kind" in one} == set(REFUSALS)
+    assert {one["kind"] for one in found if "kind" in one} == set(REFUSALS) - {"another_authority"}
     again = from_inventory(CLUSTERS, [SHOP_APP], before=before, groups=SHOP_AND_BILLING)
     assert "foreign_certificate" not in {one.get("kind") for one in again}
+
+
+def across(*identities: dict[str, Any], before: list[dict[str, Any]] | None = None, **billing: Any) -> list[str]:
+    """Return which certificates must be refused by which servers, where billing1 trusts an authority of its own."""
+    own = {"postgres_server_client_authority": "billing", **billing}
+    servers = [{**one, **own} if one["inventory_hostname"] == "billing1" else one for one in CLUSTERS]
+    found = from_inventory(servers, list(identities), before=before or [], groups=SHOP_AND_BILLING)
+    crossed = [one for one in found if one.get("kind") == "another_authority"]
+    assert all(one["role"] == one.get("certificate_role", one["role"]) for one in crossed)
+    return [f"{one['os_user']}/{one['role']} at {one['server']} in {one['database']}" for one in crossed]
+
+
+def test_a_certificate_of_each_client_authority_is_tried_at_a_server_of_the_other_by_a_host_that_has_both() -> None:
+    shop, clerk = f"{SHOP_APP['os_user']}/{SHOP_APP['role']}", f"{CLERK['os_user']}/{CLERK['role']}"
+    assert across(SHOP_APP) == []
+    found = across(SHOP_APP, CLERK)
+    assert [one.partition(" in ")[0] for one in found] == [f"{shop} at billing1", f"{clerk} at shop1"]
+    assert across(SHOP_APP, CLERK, before=[{"postgres_client_identities": [SHOP_APP, CLERK]}]) == []
+    assert across(SHOP_APP, CLERK, postgres_server_client_authority="client") == []
+    moving = {"postgres_server_converged": {"still_trusted": ["client"]}}
+    assert [one.partition(" in ")[0] for one in across(SHOP_APP, CLERK, **moving)] == [f"{clerk} at shop1"]
 
 
 def test_a_name_that_may_lead_to_a_server_of_others_is_skipped() -> None:
