@@ -29,6 +29,7 @@ class ActionModule(actions.Action):
             *gaps.left_out(groups, hosts),
             *gaps.without_identities(hostvars, groups),
             *gaps.unreached(hostvars, groups),
+            *gaps.authorities_apart(hostvars, groups),
         ]
         lines = report.table(verified, self.options["show"], notes)
         return {"changed": False, "lines": lines, "faults": _faults(verified, hostvars, groups)}

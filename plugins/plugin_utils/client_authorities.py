@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
@@ -82,6 +83,16 @@ class Trust:
                 code="identity_servers_of_two_authorities",
             )
         return next(iter(found), self.usual)
+
+    def apart(self, hostvars: Hostvars) -> list[tuple[str, str]]:
+        """Return the pairs of authorities of which no client host has identities of both, so that none can try them."""
+        if not self.exceptions:
+            return []
+        together = set()
+        for host in self._groups.get(CLIENTS, ()):
+            own = {self.of(one) for one in hostvars[host].get(_IDENTITIES) or ()}
+            together |= {(one, other) for one in own for other in own}
+        return [pair for pair in itertools.combinations(self.names, 2) if pair not in together]
 
     def by_id(self, hostvars: Hostvars) -> dict[str, str]:
         """Return the authority of each identity of the inventory, by the id (HOST/OS_USER/ROLE) of its certificate."""

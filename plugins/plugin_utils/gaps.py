@@ -9,6 +9,7 @@ from typing import Any, Collection, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 _NAMED = 5  # hosts in a list
@@ -84,6 +85,15 @@ def without_identities(hostvars: Hostvars, groups: Groups) -> list[str]:
         "identity in postgres_client_identities, if one does."
     )
     return [line] if theirs and unused else []
+
+
+def authorities_apart(hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return a line on the client authorities whose certificates no client host can try at servers of each other."""
+    return [
+        f"Not verified, because no client host has identities of both: that servers of client authority {one} refuse "
+        f"certificates of {other}, and the other way around."
+        for one, other in Trust.of_fleet(hostvars, groups).apart(hostvars)
+    ]
 
 
 def listed(hosts: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, gaps
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 
 GROUPS = {
@@ -81,6 +81,17 @@ def test_most_identities_of_a_host_name_no_authority() -> None:
     assert trust.own(declared[::2]).authority == "billing"
     assert trust.own([]) == ("client", [])
     assert "authority" not in declared[0], "what the inventory says stays as it is"
+
+
+def test_authorities_that_no_client_host_has_both_of_cannot_be_tried_at_each_others_servers() -> None:
+    known = fleet(billing1="billing", hr1="hr")
+    known["app1"]["postgres_client_identities"] = [identity("billing"), identity("shop", role="b")]
+    assert Trust.of_fleet(known, GROUPS).apart(known) == [("client", "hr"), ("billing", "hr")]
+    first, _second = gaps.authorities_apart(known, GROUPS)
+    assert first.endswith(
+        "that servers of client authority client refuse certificates of hr, and the other way around."
+    )
+    assert gaps.authorities_apart(fleet(), GROUPS) == []
 
 
 def test_the_id_of_a_certificate_leads_to_its_authority() -> None:
