@@ -62,6 +62,7 @@ def test_a_directory_of_inventories_has_its_authorities_beside_it(site: Any) -> 
     assert [path.name for path in (site.directory / "inventories/prod").iterdir()] == ["hosts.yml"]
 
 
+@ONLY_THOROUGH
 def test_authorities_that_are_inside_already_stay_in_use_until_they_are_moved(site: Any) -> None:
     written(site, "prod/hosts.yml")
     before, after = site.directory / "prod/postgres-ca", site.directory / "prod-postgres-ca"
@@ -183,6 +184,7 @@ def test_a_first_run_names_hosts_that_could_not_be_asked_and_makes_nothing_if_no
 # What the inventory says
 
 
+@ONLY_THOROUGH
 def test_the_line_that_the_documentation_shows_reads_the_file(site: Any) -> None:
     well(site.run(*AUTHORITIES_ONLY))
     wanted = {}

@@ -389,3 +389,37 @@ def test_the_difference_of_a_roll_back_shows_the_certificate_if_it_is_another_on
     assert headers(difference.of_plan(back, target_of, leaf, target_of.ssl_conf)) == []
     other = certificate.read_pem(desk.chain(), "chain")[0]
     assert headers(difference.of_plan(back, target_of, other, target_of.ssl_conf)) == ["server.crt"]
+
+
+# Client authorities from before
+
+
+def moving(desk: Desk, **options: Any) -> target.Target:
+    """Return the target of a server whose clients move from ``other`` to ``client``."""
+    former = {"name": "other", "trusted_clients": desk.other.root.pem, "crls": "list of other\n"}
+    return desk.target(former_authorities=[former], **options)
+
+
+def test_a_former_authority_stays_trusted_where_the_server_trusts_it(desk: Desk) -> None:
+    deployed = (desk.client.root.pem + desk.other.root.pem).encode()
+    found = moving(desk).with_former(deployed)
+    assert found.still_trusted == ("other",)
+    assert found.trusted_clients == desk.client.root.pem + desk.other.root.pem
+    assert found.crls == "", "as long as no lists are in use"
+    lists = moving(desk, crls="own list\n").with_former(deployed)
+    assert (lists.crls, lists.own_crls) == ("own list\nlist of other\n",) * 2
+
+
+@pytest.mark.parametrize("deployed", [None, b"", b"damaged", "the new one alone"])
+def test_one_that_the_server_does_not_trust_is_never_added(desk: Desk, deployed: Any) -> None:
+    content = desk.client.root.pem.encode() if isinstance(deployed, str) else deployed
+    found = moving(desk).with_former(content)
+    assert found.still_trusted == ()
+    assert found.trusted_clients == desk.client.root.pem
+
+
+def test_one_that_is_trusted_by_declaration_is_no_former_one(desk: Desk) -> None:
+    extra = moving(desk, extra_trusted_clients=desk.other.root.pem)
+    found = extra.with_former(extra.trusted_clients.encode())
+    assert found.still_trusted == ()
+    assert found.trusted_clients == desk.client.root.pem + desk.other.root.pem
