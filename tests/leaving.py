@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import removal as
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
-from ansible_collections.pgops.tls.plugins.plugin_utils import dependents
+from ansible_collections.pgops.tls.plugins.plugin_utils import dependents, first_set_up
 from ansible_collections.pgops.tls.tests import clients, loops, servers
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA
 from ansible_collections.pgops.tls.tests.troubleshooting import Provocations
@@ -151,6 +151,12 @@ def _its_log_cannot_be_read(fleet: Any) -> None:
 def _gets_files_at_default_names(fleet: Any) -> None:
     wanted = client_target.read(fleet.clients.options, servers.TODAY)
     fleet.heed(convergence.converge(wanted, servers.TODAY, float(servers.TODAY), check_mode=True).warnings)
+
+
+@PROVOKED_BY_LEAVING.of("These defaults count, because the inventory does not set the variables")
+def _defaults_of_a_first_set_up(fleet: Any) -> None:
+    hostvars = {"db1.example.com": {"postgres_server_converged": {"reasons": ["no_certificate"]}}}
+    fleet.heed(first_set_up.warnings(hostvars, hostvars))
 
 
 @PROVOKED_BY_LEAVING.of("also connects to servers outside the inventory")

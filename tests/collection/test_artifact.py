@@ -127,14 +127,15 @@ def test_an_execution_environment_gets_what_the_controller_needs(user: User, run
     }
 
 
-def test_the_installed_playbook_does_the_whole_job_and_warns_of_the_default_names_alone(
+def test_the_installed_playbook_does_the_whole_job_and_warns_of_what_is_new_alone(
     user: User, host: Callable[..., str]
 ) -> None:
     first = user.ansible("playbook", "--inventory=inventory.json", "pgops.tls.site")
     again = user.ansible("playbook", "--inventory=inventory.json", "--check", "--diff", "pgops.tls.site")
     assert "changed=0" not in first
     assert "changed=0" in again
-    assert first.count("WARNING") == 1, first
+    assert first.count("WARNING") == 2, first
+    assert "These defaults count, because the inventory does not set the variables" in " ".join(first.split())
     assert "gets files at libpq's default names, for the first time" in " ".join(first.split())
     assert "WARNING" not in again, again
     target = "host=localhost user=app dbname=postgres sslmode=verify-full"

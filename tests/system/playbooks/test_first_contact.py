@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,20 @@ def test_an_os_user_who_connects_elsewhere_stops_its_host_until_default_files_is
     assert re.search(r"(\d+) connections from 1 client hosts: \1 as expected", done.stdout), done.stdout
     assert os.listdir(home / ".postgresql") == ["pgops"]
     password_file.unlink()
+
+
+def test_the_first_set_up_of_a_server_names_the_defaults_that_count(site: Any) -> None:
+    shutil.rmtree(site.cluster.home / "tls", ignore_errors=True)
+    inventory = site.inventory()
+    server = inventory["postgres_servers"]["hosts"]["db1"]
+    del server["postgres_server_names"]
+    done = said(site.run("--check", "--limit", "db1", inventory=inventory))
+    assert "First set-up of db1. These defaults count" in done
+    for meaning in ("plaintext is reject: ", "hba has a certificate rule ", "names is the name in the inventory: "):
+        assert f"postgres_server_{meaning}" in done
+    server.update(postgres_server_plaintext="allow", postgres_server_hba=[])
+    done = said(site.run("--check", "--limit", "db1", inventory=inventory, postgres_server_names=["localhost"]))
+    assert "First set-up" not in done
 
 
 def test_variables_beside_a_playbook_that_imports_the_collection_are_named(site: Any, tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
 
 
 def changes(done: subprocess.CompletedProcess[str], *, first: bool = False) -> dict[str, int]:
-    """Return how many tasks changed each host, of a run that went well without a warning but that of the ``first``."""
+    """Return how many tasks changed each host, of a run that went well without a warning but those of the ``first``."""
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
-    assert output.count("WARNING") == first, output
+    assert output.count("WARNING") == 2 * first, output
+    assert ("First set-up of db1. These defaults count" in " ".join(output.split())) is first
     assert ("gets files at libpq's default names, for the first time" in " ".join(output.split())) is first
     assert "Say what failed" not in output, output
     recap = re.findall(r"^(\S+) +: .*changed=(\d+) ", done.stdout, re.MULTILINE)
