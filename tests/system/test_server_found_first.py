@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -167,3 +168,16 @@ def test_a_server_that_was_set_up_for_another_name_of_the_inventory_is_refused(m
     assert managed.converge(host="pg1").changes == managed.converge().changes == []
     refused(managed, "set up as host 'pg1'", host="db1")
     managed.restart()
+
+
+def test_a_server_that_uses_the_directory_of_another_name_of_the_inventory_is_refused(managed: Server) -> None:
+    managed.settle(host="db1", renew=True)
+    elsewhere = dataclasses.replace(managed, directory=managed.cluster.home / "elsewhere")
+    told = f"{managed.directory}/current/ssl.conf: this server was set up as host 'db1' of the inventory, and this run"
+    refused(elsewhere, told, host="pg1")
+    assert not (elsewhere.directory / "current").exists()
+    elsewhere.settle(host="db1")
+    assert elsewhere.settle(host="pg1", former_host="db1", renew=True).changes, "moved, then renamed"
+    assert elsewhere.converge(host="pg1").changes == [], "the directory that is no longer in use says nothing"
+    refused(managed, f"{elsewhere.directory}/current/ssl.conf: this server was set up as host 'pg1'", host="db1")
+    elsewhere.restart()

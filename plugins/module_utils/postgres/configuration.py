@@ -70,6 +70,12 @@ def without_include(text: str) -> str:
     return re.sub(r"^include_if_exists '[^'\n]*'  # pgops\.tls\r?(?:\n|\Z)", "", text, flags=re.MULTILINE)
 
 
+def included(text: str) -> str:
+    """Return where the last of our lines in postgresql.conf leads, '' if there is none: it wins over the others."""
+    found = re.findall(r"^include_if_exists '([^'\n]*)'  # pgops\.tls\r?$", text, flags=re.MULTILINE)
+    return str(found[-1]) if found else ""
+
+
 def includes(text: str) -> str:
     """Return the lines of postgresql.conf that are ours, each with its number: the later, the stronger."""
     numbered = enumerate(text.split("\n"), start=1)

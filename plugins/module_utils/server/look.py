@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder, interference
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
@@ -37,11 +40,12 @@ class Look:
     def found(self, current: str | None, target: Target, state: ServerState, served: str) -> Found:
         """Return what there is with this generation in use. ``served`` is the fingerprint of the leaf that is shown."""
         contents = {name: self.read(current, name) for name in MODES}
+        config = self.texts.read("postgresql.conf")
         generation = {name: content for name, content in contents.items() if content is not None}
         return Found(
             generation=generation,
-            repairs=interference.repairs(self.store, current, generation) + self._renamed(current, target),
-            config=self.texts.read("postgresql.conf"),
+            repairs=interference.repairs(self.store, current, generation) + self._renamed(current, target, config),
+            config=config,
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=served,
@@ -88,7 +92,12 @@ class Look:
         except PermissionError:
             return None
 
-    def _renamed(self, current: str | None, target: Target) -> list[str]:
+    def _renamed(self, current: str | None, target: Target, config: str) -> list[str]:
+        """Return the change of the host's name. The server may use the directory of another host instead of ours."""
+        used = configuration.included(config)
+        if used not in ("", f"{target.directory}/current/{CONF}"):
+            with contextlib.suppress(OSError):
+                holder.renamed(files.read(used), target.host, target.former_host, used)
         return holder.renamed(self._as_is(current, CONF), target.host, target.former_host, target.directory)
 
     def _unfit(self, current: str | None, target: Target) -> str:
