@@ -131,6 +131,22 @@ VARIABLES = [
         ]
     ),
     *(
+        Bad(
+            f"default_files: {said}",
+            "client",
+            {
+                "postgres_client_identities": [
+                    {"role": f"role{number}", "os_user": "a", "default_files": one} for number, one in enumerate(said)
+                ]
+            },
+            message,
+        )
+        for said, message in [
+            (("sometimes",), "default_files"),
+            ((True, True), r"identities\[1\]\.default_files: true for the roles 'role0' and 'role1' of OS user 'a'"),
+        ]
+    ),
+    *(
         Bad(f"role: {name}", "client", {"postgres_client_identities": [{"role": STRANGE[name], "os_user": "a"}]}, ROLE)
         for name in NO_ROLES
     ),

@@ -111,6 +111,27 @@ def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_defaul
     ]
 
 
+@pytest.mark.parametrize(
+    ("app", "batch", "expected"), [(False, None, []), (None, True, ["batch"]), (True, False, ["app"])]
+)
+def test_default_files_are_tried_for_the_identity_that_has_them(
+    app: bool | None, batch: bool | None, expected: list[str]
+) -> None:
+    identities = [{**APP_OF_WWW, "default_files": app}, {**BATCH, "default_files": batch}]
+    found = made([DB1_VARIABLES], identities, refused=[])
+    assert [one[0] for one in found if one[3] == "default"] == expected
+
+
+def test_the_known_names_of_servers_are_those_of_clients_the_inventory_and_ansible() -> None:
+    aliases = [{"name": "alias.example.com", "port": 6432, "from": ["nobody"]}, "192.0.2.1"]
+    servers = [
+        {"inventory_hostname": "db1", "postgres_server_extra_names": aliases},
+        {"inventory_hostname": "db2", "postgres_server_names": ["db2.example.com"], "ansible_host": "192.0.2.2"},
+    ]
+    known = fleet.known_names(servers)
+    assert known == ["db1", "alias.example.com", "192.0.2.1", "db2.example.com", "db2", "192.0.2.2"]
+
+
 def test_a_service_is_tried_with_the_first_server_that_has_a_name() -> None:
     found = made(
         [{**DB1_VARIABLES, "postgres_server_names": ["*.example.com"]}, {"inventory_hostname": "db2"}], [APP_OF_WWW]
