@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Callable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import destinations, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import destinations
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -44,7 +44,7 @@ def refuse_servers_outside(home: Home, identities: Sequence[Identity], known: Se
         return
     named = [
         *_outside(home.password_file, destinations.of_password_file, known),
-        *_outside(home.service_file, lambda content: destinations.of_services(_by_hand(home, content)), known),
+        *_outside(home.service_file, destinations.of_services, known),
     ]
     if named:
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
@@ -68,8 +68,3 @@ def _outside(path: str, hosts: Callable[[bytes], list[str]], known: Sequence[str
     except OSError:
         return []  # libpq cannot read it either
     return [f"{host} ({os.path.basename(path)})" for host in destinations.outside(hosts(content), known)]
-
-
-def _by_hand(home: Home, content: bytes) -> bytes:
-    parts = service_file.split(content, home.service_file)
-    return parts.before + b"\n" + parts.after
