@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation, serials
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
@@ -62,5 +62,5 @@ def _step(variables: Variables, options: Mapping[str, Any]) -> dict[str, Any]:
     if not authorities:
         return {}
     step = rotation.next_step(authorities, options["phase"], options["rotate"], int(time.time()))
-    in_use = rotation.certificates_in_use(variables["hostvars"], variables["groups"])
+    in_use = serials.certificates_in_use(variables["hostvars"], variables["groups"])
     return {**step._asdict(), "certificates_in_use": in_use}

@@ -12,7 +12,10 @@ short_description: Make the rules of pg_hba.conf that let the clients of the inv
 version_added: 0.1.0
 positional: server, groups
 description:
-  - One rule for each role that some client host has a certificate for, with the databases of all its identities.
+  - One rule for each role that some client host logs in as, with the databases of all its identities. The method is
+    C(cert). For an identity with a password it is C(scram-sha-256), and for one with both C(scram-sha-256) with
+    C(clientcert=verify-full).
+  - A role with two logins for the same database is an error, because only the first rule would count.
 options:
   _input:
     description:

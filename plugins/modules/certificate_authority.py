@@ -141,7 +141,9 @@ options:
         type: str
         required: true
       serial:
-        description: Its serial number in hexadecimal.
+        description:
+          - Its serial number in hexadecimal. Empty if the holder no longer has a certificate, because it logs in by
+            password. Then a certificate of this id in the ledger does not stop the phase.
         type: str
         required: true
   outside_holders:

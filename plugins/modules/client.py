@@ -118,6 +118,18 @@ options:
           - V(true) takes the files of this identity, even if it is not the first one of the OS user.
           - By default the files are those of the first identity. But see O(known_servers).
         type: bool
+      login:
+        description:
+          - V(certificate) and V(both) give the identity a key and a certificate. With V(both), servers also ask for a
+            password.
+          - V(password) gives it the trusted roots and a service with C(sslmode=verify-full), and no key or certificate.
+            The module requests nothing for it. If the identity had a key and a certificate from this module, they are
+            removed.
+          - If the identity whose files get libpq's default names has V(password), there is no client certificate at
+            these names. Files that were kept as C(NAME.before-pgops) get their names back.
+        type: str
+        choices: [certificate, password, both]
+        default: certificate
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -312,7 +324,7 @@ next_run:
   elements: str
   sample: ["alice/reporting: new certificate (expires_in_12d)"]
 identities:
-  description: The identities and their certificates after the call.
+  description: The identities that have certificates, and these after the call. Those with V(password) are left out.
   returned: success
   type: list
   elements: dict
@@ -368,6 +380,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import removal, roll_back
@@ -396,6 +409,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "servers": {"type": "list", "elements": "str"},
     "authority": {"type": "str"},
     "default_files": {"type": "bool"},
+    "login": {"type": "str", "choices": list(logins.LOGINS), "default": logins.CERTIFICATE},
 }
 
 

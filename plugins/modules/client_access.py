@@ -46,7 +46,7 @@ servers:
       type: list
       elements: dict
     rules:
-      description: One rule for each role, for P(pgops.tls.hba_rule#filter), sorted by role.
+      description: One rule for each role and login, for P(pgops.tls.hba_rule#filter), sorted by role.
       type: list
       elements: dict
 code:

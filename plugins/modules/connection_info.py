@@ -144,6 +144,14 @@ options:
             is missing.
         type: bool
         default: false
+      needs_password:
+        description:
+          - Whether the server must ask for a password. If it accepts the connection without asking (C(trust), for
+            example), this is a deviation.
+          - A connection may end at the password prompt, as with O(expectations[].asks_for_password). With
+            O(expectations[].certificate=none), no other connection counts.
+        type: bool
+        default: false
       certificates:
         description:
           - The servers that may answer and their certificates. Several servers may share a name (an alias, a virtual
@@ -220,7 +228,8 @@ checks:
     status:
       description:
         - V(ok) if it is as expected, V(deviation) if not, V(skipped) if it cannot be tried.
-        - V(prompt) if it is as expected up to the password prompt. See O(expectations[].asks_for_password).
+        - V(prompt) if it is as expected up to the password prompt. See O(expectations[].asks_for_password)
+          and O(expectations[].needs_password).
         - V(unproven) if a refusal was expected, but the same connection with the right parameters fails, too.
       type: str
     reason:
@@ -335,6 +344,7 @@ EXPECTATION = {
     },
     "skip": {"type": "str"},
     "asks_for_password": {"type": "bool", "default": False, "no_log": False},
+    "needs_password": {"type": "bool", "default": False, "no_log": False},
     "certificates": {
         "type": "list",
         "elements": "dict",

@@ -211,7 +211,8 @@ options:
   on_lockout:
     description:
       - V(refuse) stops before any change if new rules would refuse a client that is connected now, or if no rule
-        accepts the certificate of one of O(clients).
+        lets one of O(clients) in by its C(login). That is a rule that accepts its certificate, that asks for a
+        password, or that asks for both.
       - A session counts if its role may log in, the current rules accept it, and the new ones refuse it. A session
         that showed no certificate counts as one of a client without a certificate.
       - V(allow) skips these checks. Rules that would lock out this module's own connection are always refused.
@@ -220,10 +221,10 @@ options:
     default: refuse
   clients:
     description:
-      - Who has a certificate from the client authority and must be able to log in with it. Without O(hba) this is not
-        checked.
-      - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities). This module uses C(role)
-        and C(databases).
+      - Who must be able to log in, with a certificate from the client authority, a password, or both. Without O(hba)
+        this is not checked.
+      - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities). This module uses C(role),
+        C(databases) and C(login).
       - With O(state=absent), who loses such a certificate in the same run. Live sessions with that certificate do not
         stop the removal.
     type: list

@@ -11,6 +11,7 @@ from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -68,8 +69,11 @@ class Trust:
         return Graph(self._groups)
 
     def of(self, identity: Mapping[str, Any], option: str = _IDENTITIES) -> str:
-        """Return the authority of an identity's certificate. Raises TlsError, naming ``option``, for several."""
-        if not self.exceptions:
+        """Return the authority of an identity's certificate. Raises TlsError, naming ``option``, for several.
+
+        An identity with a password has no certificate, so its servers may trust any.
+        """
+        if not self.exceptions or not has_certificate(identity):
             return self.usual
         found: dict[str, str] = {}
         for server in sorted(self._graph.servers_of(identity, option)):

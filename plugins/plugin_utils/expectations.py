@@ -20,19 +20,22 @@ is tried from the hosts in its ``from``. A loopback name or address leads to the
 ``from`` it is tried from the server's own machine alone. Names that nobody can try are listed as skipped, once for
 each server, and so is a server for each identity whose host can try none of its names.
 
+An identity with a password shows no certificate, so of the refusals only plaintext, a wrong name and a foreign root
+concern it. Nobody pretends to be its role: who has its password is let in, whatever certificate comes with it.
+
 An identity that names ``replication`` among its databases makes physical replication connections, as a standby does:
 one to every server, and all of its connections are of that kind when it names no other database.
 """
 
 from __future__ import annotations
 
-from typing import AbstractSet, Any, Collection, Container, Iterable, NamedTuple, Sequence
+from typing import Any, Collection, Container, Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import untried
-from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossing, Crossings
+from ansible_collections.pgops.tls.plugins.plugin_utils import refusals, untried
+from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossings
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     REPLICATION,
     Fleet,
@@ -48,13 +51,11 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     usual_name,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.refusals import common, target
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
 _NOBODY = "pgops_nobody"  # for a fleet whose only identity is the superuser; certificates are judged before roles
-_OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
-_OF_RULES = ("plaintext", "no_certificate", "another_role")
-_ANOTHER_AUTHORITY = "another_authority"
 
 
 class ClientHost(NamedTuple):
@@ -88,7 +89,7 @@ class Planner:
         self._named: dict[str, Identity] = {}  # roles of the whole inventory
         for one in everybody:
             self._named.setdefault(one.role, one)
-            for server in one.servers:
+            for server in one.servers if one.has_certificate else ():
                 self._roles.setdefault(server, {}).setdefault(one.role, one)
         self._tried: set[tuple[str, ...]] = set()  # what rules decide: server, role, database; all else: server
         self._crossed: set[tuple[str, str]] = set()  # of a certificate and of a server, by their client authorities
@@ -108,7 +109,7 @@ class Planner:
         fleet = self._fleet._replace(host=host.host)
         holders = default_holders(host.identities)
         usual: dict[str, Name | None] = {}
-        refusals, crossings = _Refusals(host, self._tried), Crossings()
+        own_refusals, crossings = refusals.Refusals(host.refused, self._tried), Crossings()
         found = []
         for identity in host.identities:
             own_files = ["service", *(["default"] if holders[identity.os_user] == identity else [])]
@@ -123,15 +124,15 @@ class Planner:
                 owners = fleet.of(server, name)
                 if owners[0] is not server or not _is_for(identity, owners):
                     continue  # all of its names are shared, and another server has it, too
-                if len(owners) == 1:
+                if len(owners) == 1 and identity.has_certificate:
                     crossings.note(identity, server, name)
                 found += _by_usual_name(identity, owners, name, own_files)
-                found += refusals.at(identity, owners, name, self._other(identity, owners, host))
+                found += own_refusals.at(identity, owners, name, self._other(identity, owners, host))
                 own_files = []
-        if _ANOTHER_AUTHORITY in host.refused:
-            found += [_crossed(one) for one in crossings.untried(self._crossed)]
+        if refusals.ANOTHER_AUTHORITY in host.refused:
+            found += [refusals.crossed(one) for one in crossings.untried(self._crossed)]
         found += self._untried(host, {(one["server"], one["host"]) for one in found if "skip" in one})
-        self._tried |= refusals.tried if set(host.refused) >= set(REFUSALS) else set()
+        self._tried |= own_refusals.tried if set(host.refused) >= set(REFUSALS) else set()
         return found
 
     def _other(self, identity: Identity, owners: Sequence[Server], host: ClientHost) -> tuple[Identity, bool]:
@@ -139,7 +140,8 @@ class Planner:
 
         It is a role of the same host if there is one.
         """
-        own = [one for one in host.identities if one.role != identity.role and _is_for(one, owners)]
+        certified = (one for one in host.identities if one.has_certificate)
+        own = [one for one in certified if one.role != identity.role and _is_for(one, owners)]
         there = self._roles.get(owners[0].name, {})
         wanted = host.other_role
         if wanted and wanted != identity.role:
@@ -158,7 +160,7 @@ class Planner:
         first = server.names[0]
         is_tried = any(self._trying.can_any(server, name) for name in server.names)
         why = "this client host can reach the server by none of its names" if is_tried else untried.why(first)
-        return [{**_common(identity, (server,), first), "expect": "accepted", "skip": why}]
+        return [{**common(identity, (server,), first), "expect": "accepted", "skip": why}]
 
     def _untried(self, host: ClientHost, listed: Container[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return a skipped check for each name that no client host of the run can try; once for the run.
@@ -170,38 +172,13 @@ class Planner:
         self._has_listed = True
         self._trying.add(host.host, host.identities)
         return [
-            {**_common(host.identities[0], (server,), name), "expect": "accepted", "skip": untried.why(name)}
+            {**common(host.identities[0], (server,), name), "expect": "accepted", "skip": untried.why(name)}
             for server in self._fleet.servers
             for name in server.names
             if untried.is_limited(name)
             and (server.name, name.text) not in listed
             and not self._trying.can_any(server, name)
         ]
-
-
-class _Refusals:
-    """What one client host tries to be refused, each thing once; ``before`` is what other client hosts have tried."""
-
-    def __init__(self, host: ClientHost, before: AbstractSet[tuple[str, ...]]) -> None:
-        self._refused, self._before = host.refused, before
-        self._of_libpq = set(_OF_LIBPQ)
-        self.tried: set[tuple[str, ...]] = set()
-
-    def at(
-        self, identity: Identity, owners: Sequence[Server], name: Name, other: tuple[Identity, bool]
-    ) -> list[dict[str, Any]]:
-        """Return the refusals that an identity has to try by a name of servers.
-
-        The default rules decide of the fleet's roles alone; of another one, what stood in the file before.
-        """
-        by_role = {(one.name, identity.role, identity.database) for one in owners}
-        by_server = {(one.name,) for one in owners}
-        is_spared = other[1] and all(one.has_default_rules for one in owners) and by_role <= self._before
-        kinds = self._of_libpq | (set() if is_spared else set(_OF_RULES))
-        kinds |= {"foreign_certificate"} if by_server - self._before - self.tried else set()
-        self._of_libpq = set()
-        self.tried |= by_role | by_server
-        return _ruled_out(identity, owners, name, other[0], [kind for kind in self._refused if kind in kinds])
 
 
 def refuse_no_servers(identities: Sequence[Identity], servers: Sequence[object]) -> None:
@@ -236,10 +213,10 @@ def _by_usual_name(
     identity: Identity, owners: Sequence[Server], name: Name, own_files: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return what must work by one name of a server: replication, and each of the client's own files."""
-    common = _common(identity, owners, name)
-    found = [{**common, "expect": "accepted", "files": one} for one in own_files]
+    shared = common(identity, owners, name)
+    found = [{**shared, "expect": "accepted", "files": one} for one in own_files]
     if identity.replicates and identity.database != REPLICATION:
-        found.insert(0, {**common, **_target(REPLICATION), "expect": "accepted"})
+        found.insert(0, {**shared, **target(REPLICATION), "expect": "accepted"})
     return found
 
 
@@ -251,49 +228,8 @@ def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dic
         own = [one for one in owners if one.name in identity.servers]
         if not own or own[0] is not server:
             continue
-        one = {**_common(identity, owners, name), "expect": "accepted"}
+        one = {**common(identity, owners, name), "expect": "accepted"}
         others = [other.name for other in owners if other not in own]
         skip = {"skip": f"it may lead to {others[0]}, which this identity does not use"} if others else {}
         found.append({**one, **skip})
     return found
-
-
-def _ruled_out(
-    identity: Identity, owners: Sequence[Server], name: Name, other: Identity, kinds: Sequence[str]
-) -> list[dict[str, Any]]:
-    found = []
-    for kind in kinds:
-        one = {**_common(identity, owners, name), "expect": "refused", "kind": kind}
-        if kind == "another_role":
-            one.pop("replication", None)
-            one.update(role=other.role, certificate_role=identity.role, **_target(other.database))
-        if kind == "plaintext" and not all(owner.rejects_plaintext for owner in owners):
-            one["skip"] = "postgres_server_plaintext of this server allows it"
-        found.append(one)
-    return found
-
-
-def _crossed(one: Crossing) -> dict[str, Any]:
-    """Return what must be refused of an identity whose certificate is of another client authority."""
-    identity = one.there._replace(os_user=one.identity.os_user, home=one.identity.home, role=one.identity.role)
-    common = {**_common(identity, (one.server,), one.name), "asks_for_password": False}
-    return {**common, "expect": "refused", "kind": _ANOTHER_AUTHORITY}
-
-
-def _common(identity: Identity, owners: Sequence[Server], name: Name) -> dict[str, Any]:
-    return {
-        "server": ", ".join(one.name for one in owners),
-        "certificates": [one.certificate for one in owners],
-        **({"asks_for_password": True} if any(one.asks_for_password for one in owners) else {}),
-        "host": name.text,
-        "port": name.port,
-        "os_user": identity.os_user,
-        **({"home": identity.home} if identity.home else {}),
-        "role": identity.role,
-        **_target(identity.database),
-    }
-
-
-def _target(database: str) -> dict[str, Any]:
-    """Return the options that say what to connect to: a database, or replication as pg_hba.conf calls it."""
-    return {"database": database, **({"replication": True} if database == REPLICATION else {})}

@@ -9,6 +9,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Seq
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
@@ -22,10 +23,11 @@ _DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", REPLICATION)
 
 
 class Identity(NamedTuple):
-    """A role that an OS user of the client host has a certificate for, and the database to connect to.
+    """A role that an OS user of the client host logs in as, and the database to connect to.
 
     ``replicates``: it makes physical replication connections, too. ``servers``: the servers that it is for, by their
     names in the inventory. ``default_files``: whether its files get libpq's default names, None if nothing says so.
+    ``login`` is one of ``logins.LOGINS``.
     """
 
     role: str
@@ -35,6 +37,18 @@ class Identity(NamedTuple):
     replicates: bool = False
     servers: frozenset[str] = frozenset()
     default_files: bool | None = None
+    login: str = logins.CERTIFICATE
+
+    @property
+    def has_certificate(self) -> bool:
+        """Return whether it shows a certificate."""
+        return self.login != logins.PASSWORD
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """Return what its connections show and what servers must ask for, as module connection_info takes it."""
+        needs = {} if self.login == logins.CERTIFICATE else {"needs_password": True}
+        return needs if self.has_certificate else {"certificate": "none", **needs}
 
 
 class Server(NamedTuple):
@@ -130,9 +144,11 @@ def identities_of(
         home = str(one.get("home") or "")
         database = _database(one, default_database)
         replicates = REPLICATION in (one.get("databases") or ())
-        servers = graph.servers_of(one, f"postgres_client_identities[{number}]") if graph else frozenset()
+        option = f"postgres_client_identities[{number}]"
+        servers = graph.servers_of(one, option) if graph else frozenset()
         own, default_files = (str(one["role"]), str(one["os_user"])), one.get("default_files")
-        found.append(Identity(*own, database, home, replicates, servers, default_files))
+        login = logins.login_of(one, option)
+        found.append(Identity(*own, database, home, replicates, servers, default_files, login))
     return found
 
 

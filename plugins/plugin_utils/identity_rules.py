@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, lexer, logins, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
 from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
@@ -18,9 +20,12 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     with_servers,
 )
 
+_HBA, _MODE = "postgres_server_hba", "postgres_server_hba_mode"
+_TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
+
 
 def of_clients(hosts: Iterable[Variables], server: str = "", groups: Groups | None = None) -> list[dict[str, Any]]:
-    """Return one rule of method cert for each role in the hosts' postgres_client_identities. Raises TlsError.
+    """Return one rule for each role and login in the hosts' postgres_client_identities. Raises TlsError.
 
     Only the identities for ``server`` count, if there is one; ``groups`` are those of the inventory.
     """
@@ -41,9 +46,29 @@ def access(
             for identity in hostvars[host].get("postgres_client_identities") or ():
                 for server in graph.servers_of(identity):
                     found[server].append(identity)
-    return {server: {"clients": own, "rules": _of_identities(own)} for server, own in found.items()}
+    return {
+        server: {"clients": own, "rules": _of_identities(own, are_used=_HBA not in hostvars[server])}
+        for server, own in found.items()
+    }
 
 
-def _of_identities(identities: Sequence[Any]) -> list[dict[str, Any]]:
+def refuse_useless(variables: Mapping[str, Any], identities: Iterable[Any]) -> None:
+    """Raise TlsError where a server's own rules do not ask identities with a password for what they log in with.
+
+    Identities with a certificate alone are left to the server, which knows more rules than its ``variables``.
+    """
+    if variables.get("postgres_server_on_lockout") == "allow" or variables.get(_TEMPLATE) != _OWN_TEMPLATE:
+        return
     with option_names.named("postgres_server"):
+        asked = [one for one in identities if logins.login_of(one, option("clients")) != logins.CERTIFICATE]
+        text = "\n".join(rule_text.rule_line(rule) for rule in variables[_HBA]) if asked else ""
+        after = lockout.files(text, "", dict.fromkeys(("pg_hba.conf", "pg_ident.conf"), _HBA), lexer.NEWEST)
+        lockout.refuse_to_forget(asked, after, lexer.NEWEST, is_whole=variables.get(_MODE) == "replace")
+
+
+def _of_identities(identities: Sequence[Any], *, are_used: bool = True) -> list[dict[str, Any]]:
+    """Return the rules; those that are not used, because a server has rules of its own, may contradict each other."""
+    with option_names.named("postgres_server"):
+        if are_used:
+            client_rules.refuse_two_logins(identities)
         return client_rules.rules(identities)

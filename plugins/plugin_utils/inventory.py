@@ -14,6 +14,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     duplicates,
     expectations,
@@ -102,8 +103,8 @@ class Fleet:
         return first.get("inventory_dir"), list(first.get("ansible_inventory_sources", ()))
 
     def _of_others(self, host: str) -> list[str]:
-        if host in self.groups.get("postgres_servers", ()) and "postgres_server_hba" not in self.hostvars[host]:
-            self._refuse_bad_identities()  # the role's default
+        if host in self.groups.get("postgres_servers", ()):
+            self._refuse_bad_rules(host)
         if host in self.groups.get("postgres_clients", ()):
             own = self.variables(host, "postgres_client")["postgres_client_identities"]
             identities = fleet.identities_of(own, graph=self._graph)
@@ -148,18 +149,22 @@ class Fleet:
     def _graph(self) -> Graph:
         return Graph(self.groups)
 
-    def _refuse_bad_identities(self) -> None:
-        """Raise TlsError for an identity of any client host that no rule can be made for. It is looked for once."""
-        if self._identities_error is not None:
-            raise self._identities_error
+    def _refuse_bad_rules(self, host: str) -> None:
+        """Raise TlsError where no default rules can be made, or rules of the server's own are no use to identities."""
+        found, error = self._access
+        if "postgres_server_hba" in self.hostvars[host]:
+            clients = found[host]["clients"] if host in found else ()
+            identity_rules.refuse_useless(self.variables(host, "postgres_server"), clients)
+        elif error is not None:
+            raise error
 
     @functools.cached_property
-    def _identities_error(self) -> TlsError | None:
+    def _access(self) -> tuple[Mapping[str, Any], TlsError | None]:
+        """Return the identities of each server, and what is wrong with identities of any client host. Done once."""
         try:
-            identity_rules.access(self.hostvars, self.groups)
+            return identity_rules.access(self.hostvars, self.groups), None
         except TlsError as error:
-            return error
-        return None
+            return {}, error
 
     def _of_revoked(self, host: str) -> list[str]:
         name = "postgres_ca_revoked"
@@ -172,7 +177,8 @@ class Fleet:
         """Return the roles and hosts that have certificates, by the keys of entries that revoke, and what says so."""
         found: dict[tuple[str, str, str], str] = {}
         for host in self.groups.get("postgres_clients", ()):
-            for one in self.variables(host, "postgres_client")["postgres_client_identities"]:
+            identities = self.variables(host, "postgres_client")["postgres_client_identities"]
+            for one in filter(has_certificate, identities):
                 role = str(one["role"])
                 keys = (("role", role, ""), ("role", role, self._trust.of(one)))
                 found.update(dict.fromkeys(keys, f"identity {one['os_user']}/{role} of host {host}"))

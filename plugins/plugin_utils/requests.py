@@ -17,14 +17,16 @@ def complete(
     """Return the requests that a host ``asked`` for, with ids that are unique in the fleet and the inventory's roles.
 
     ``authority`` signs for the identities that name no other. Of what the host says only the CSR ('' in check mode) and
-    the reasons are taken. Raises TlsError when it asks for an identity that the inventory does not give it.
+    the reasons are taken. Raises TlsError when it asks for an identity that the inventory does not give it, or that has
+    no certificate.
     """
-    known = {identity.id: identity for identity in identities.parse(declared)}
+    known = {identity.id: identity for identity in identities.parse(declared) if identity.has_certificate}
     foreign = [one["id"] for one in asked if one["id"] not in known]
     if foreign:
         raise TlsError(
-            f"{host} asks for a certificate for {foreign[0]!r}, which is none of its identities in the inventory "
-            f"({', '.join(known) or 'it has none'}). Nothing is signed for it; see what runs on that host.",
+            f"{host} asks for a certificate for {foreign[0]!r}, which is none of its identities with a certificate in "
+            f"the inventory ({', '.join(known) or 'it has none'}). Nothing is signed for it; see what runs on that "
+            "host.",
             code="request_not_an_identity",
         )
     return [

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results, serials
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
@@ -158,24 +156,6 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
     return [f"{one} continues by one phase, {PLAYBOOK} to the end."]
 
 
-def certificates_in_use(hostvars: Hostvars, groups: Groups) -> list[dict[str, str]]:
-    """Return whose certificate was seen in use in this run, its authority, and its serial number in hexadecimal."""
-    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
-    servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
-    clients = [
-        (f"{host}/{one['id']}", one)
-        for host in groups.get(CLIENTS, ())
-        for one in results.last(hostvars[host], "client").get("identities") or ()
-    ]
-    found = [(profiles.SERVER, *one) for one in servers]
-    found += [(authorities.get(id_, profiles.CLIENT), id_, one) for id_, one in clients]
-    return [
-        {"authority": name, "id": str(id_), "serial": str(one["serial"])}
-        for name, id_, one in found
-        if one and one.get("serial")
-    ]
-
-
 def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) -> list[str]:
     """Return a sentence for everything that this run has not proven of the servers and clients of the inventory.
 
@@ -280,14 +260,17 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
         for host in groups.get(CLIENTS, ())
         for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or ())
     } | set(groups.get(SERVERS, ()))
+    passwords = set(serials.by_password(hostvars, groups.get(CLIENTS, ())))
     if "root" not in result:
         return [str(result.get("msg"))]
     lost = [one for one in result["breaks"] if one["id"] not in declared]
-    replaced = [one for one in result["breaks"] if one["id"] in declared]
+    replaced = [one for one in result["breaks"] if one["id"] in declared - passwords]
+    unused = [one for one in result["breaks"] if one["id"] in passwords]
     return [
         str(result["consequence"]),
         *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out permanently" for one in lost),
         *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
+        *(f"{one['id']}, until {one['not_after']}: not in use, because it logs in by password" for one in unused),
         f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",
     ]
 

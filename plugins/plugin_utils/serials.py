@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups
@@ -23,7 +24,7 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
     unknown = set()
     for host in groups.get(CLIENTS, ()):
         servers: dict[str, set[str]] = {}
-        for one in hostvars[host].get("postgres_client_identities") or ():
+        for one in filter(has_certificate, hostvars[host].get("postgres_client_identities") or ()):
             servers.setdefault(str(one["role"]), set()).update(graph.servers_of(one))
         known = _known(hostvars[host])
         if known is None:
@@ -36,6 +37,39 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
         server: {role: serials for role, serials in roles.items() if (server, role) not in unknown}
         for server, roles in found.items()
     }
+
+
+def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) -> list[dict[str, str]]:
+    """Return whose certificate was seen in use in this run, its authority, and its serial number in hexadecimal.
+
+    The serial number is '' for an identity that has none any more, since it logs in by password.
+    """
+    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
+    servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
+    clients = [
+        (f"{host}/{one['id']}", one)
+        for host in groups.get(CLIENTS, ())
+        for one in results.last(hostvars[host], "client").get("identities") or ()
+    ]
+    found = [(SERVER, *one) for one in servers]
+    found += [(authorities.get(id_, CLIENT), id_, one) for id_, one in clients]
+    answered = [host for host in groups.get(CLIENTS, ()) if "identities" in results.last(hostvars[host], "client")]
+    return [
+        *(
+            {"authority": name, "id": str(id_), "serial": str(one["serial"])}
+            for name, id_, one in found
+            if one and one.get("serial")
+        ),
+        *({"authority": CLIENT, "id": id_, "serial": ""} for id_ in by_password(hostvars, answered)),
+    ]
+
+
+def by_password(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> Iterator[str]:
+    """Give the ids of the identities of client hosts that have no certificate, as the ledger names their holders."""
+    for host in hosts:
+        for one in hostvars[host].get("postgres_client_identities") or ():
+            if not has_certificate(one):
+                yield f"{host}/{one['os_user']}/{one['role']}"
 
 
 def _known(variables: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:

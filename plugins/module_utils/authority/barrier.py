@@ -63,6 +63,15 @@ def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[st
     ]
 
 
+def still_held(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
+    """Return the certificates without those of identities that this run has seen without one: with no serial number.
+
+    Such an identity has none of any authority.
+    """
+    without = {one["id"] for all_ in in_use.values() for one in all_ if not one["serial"]}
+    return [one for one in found if one.id not in without]
+
+
 def refuse_unproven(
     found: Iterable[Live],
     in_use: Mapping[str, Sequence[Mapping[str, str]]],

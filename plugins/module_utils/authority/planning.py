@@ -75,7 +75,7 @@ def make(
         if due:
             newest = barrier.newest(place.directory)
             outside.refuse_unknown(holders, newest)
-            live = barrier.live(newest.values(), revoked, now)
+            live = barrier.still_held(barrier.live(newest.values(), revoked, now), change.in_use)
             _refuse_unsafe(change, [found[name] for name in due], live, found, holders)
             if change.phase in (rollover.STAGE, rollover.SWITCH) and not change.trust:
                 plan.warnings.append(outside.coming())

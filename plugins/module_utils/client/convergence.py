@@ -56,7 +56,8 @@ def converge(
     clock.refuse_skew(now, controller_time)
     if not target.identities:
         return Converged([], [])
-    find("openssl", "to make private keys and certificate requests")
+    if any(one.has_certificate for one in target.identities):
+        find("openssl", "to make private keys and certificate requests")
     transactions = [
         kind(user, [one for one in target.identities if one.os_user == name], target, now)
         for name, user in identities.accounts(target.identities).items()
@@ -115,7 +116,7 @@ def result(converged: Converged) -> dict[str, Any]:
 
 
 def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str, Any]]:
-    for one in transaction.identities:
+    for one in transaction.certified:
         leaf = outcome.after.get(one.role)
         yield {
             "id": one.id,
@@ -156,7 +157,7 @@ def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> t
     before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
     if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
         after = f"role: {role}\nto be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
-    if role not in [one.role for one in transaction.identities]:
+    if role not in [one.role for one in transaction.certified]:
         after = ""
     return ("", "") if before == after else (before, after)
 

@@ -11,6 +11,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeV
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
 _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
@@ -21,7 +22,7 @@ class Identity(NamedTuple):
 
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
-    names that libpq reads by default; None if nothing says so.
+    names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``.
     """
 
     role: str
@@ -30,6 +31,12 @@ class Identity(NamedTuple):
     home: str = ""
     authority: str = ""
     default_files: bool | None = None
+    login: str = logins.CERTIFICATE
+
+    @property
+    def has_certificate(self) -> bool:
+        """Return whether it gets a key and a certificate."""
+        return self.login != logins.PASSWORD
 
     @property
     def id(self) -> str:
@@ -80,6 +87,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         home=_home(item.get("home"), f"{source}.home"),
         authority=str(item.get("authority") or ""),
         default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
+        login=logins.login_of(item, source),
     )
     for other in before:
         if identity.id == other.id:

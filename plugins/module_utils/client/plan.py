@@ -238,9 +238,14 @@ def _other_contents(
     if found.generation is None:
         return [_trust_in_words(identities, target)]
     coming = lists(target).get(LISTS)
-    user, kept = identities[0].os_user, {one.role for one in identities if not needed.get(one.role)}
-    gone = sorted(set(found.roles()) - {one.role for one in identities})
-    changes = [f"{user}/{role}: no longer declared, its key and certificate are removed" for role in gone]
+    certified = {one.role for one in identities if one.has_certificate}
+    user, kept = identities[0].os_user, {role for role in certified if not needed.get(role)}
+    held = {os.path.dirname(path) for path in found.contents} - {""}
+    why = {one.role: "logs in by password" for one in identities}
+    changes = [
+        f"{user}/{role}: {why.get(role, 'no longer declared')}, its key and certificate are removed"
+        for role in sorted(held - certified)
+    ]
     if found.contents.get(TRUST) != trust(target):
         changes.append(_trust_in_words(identities, target))
     if found.contents.get(LISTS) != coming:

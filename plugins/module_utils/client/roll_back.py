@@ -31,7 +31,7 @@ class RollBack(Transaction):
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         super().__init__(user, identities, target, now)
         self.declared = target
-        self.roles = [one.role for one in identities]
+        self.roles = [one.role for one in self.certified]
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before any OS user of the host is rolled back."""
@@ -91,7 +91,7 @@ class RollBack(Transaction):
     def _refuse_unusable(self, coming: HomeFiles, name: str) -> None:
         """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
         rollback_checks.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
-        for one in self.identities:
+        for one in self.certified:
             credential = planning.installed(coming, one.role)
             if credential is None:
                 raise TlsError(
@@ -122,7 +122,7 @@ class RollBack(Transaction):
         """Return what changes. Raises TlsError when nothing does."""
         old, new = planning.leaves(found), planning.leaves(coming)
         changes = []
-        for one in self.identities:
+        for one in self.certified:
             paths = [os.path.join(one.role, file) for file in (CERTIFICATE, KEY)]
             if any(found.contents.get(path) != coming.contents.get(path) for path in paths):
                 before = f"{old[one.role].serial:x}" if one.role in old else "none"
@@ -140,7 +140,7 @@ class RollBack(Transaction):
     def _next_run(self, coming: HomeFiles) -> list[str]:
         """Return what the declared state will change after the roll-back, in words."""
         declared = self.declared._replace(renew=False, new_keys=False, certificates={})
-        needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.identities}
+        needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.certified}
         needs = planning.Needs(needed, [])
         return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes
 

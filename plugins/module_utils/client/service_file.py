@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 BEGIN = b"# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten"
 END = b"# END pgops.tls"
+_PAIR = (("cert", "crt"), ("key", "key"))
 
 
 class Parts(NamedTuple):
@@ -32,7 +33,10 @@ def render(identities: Sequence[Identity], current: str, *, has_lists: bool = Fa
 
     ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
     """
-    services = [_service(identity, current, has_lists=has_lists) for identity in identities]
+    has_default = any(one is not None and one.has_certificate for one in default_holders(identities).values())
+    services = [
+        _service(one, current, has_lists=has_lists, names_pair=one.has_certificate or has_default) for one in identities
+    ]
     return b"\n".join([BEGIN, *services, END]) + b"\n"
 
 
@@ -76,7 +80,8 @@ def names(block: str) -> list[str]:
     return re.findall(r"^\[(.*)\]$", block, re.MULTILINE)
 
 
-def _service(identity: Identity, current: str, *, has_lists: bool) -> bytes:
+def _service(identity: Identity, current: str, *, has_lists: bool, names_pair: bool) -> bytes:
+    """Return a service. Where ``names_pair`` names files that do not exist, libpq shows no default certificate."""
     lines = [
         f"[{identity.role}]",
         f"user={identity.role}",
@@ -84,9 +89,9 @@ def _service(identity: Identity, current: str, *, has_lists: bool) -> bytes:
         "sslmode=verify-full",
         f"sslrootcert={current}/root.crt",
         *([f"sslcrl={current}/root.crl"] if has_lists else []),
-        f"sslcert={current}/{identity.role}/postgresql.crt",
-        f"sslkey={current}/{identity.role}/postgresql.key",
     ]
+    if names_pair:
+        lines += [f"ssl{kind}={current}/{identity.role}/postgresql.{end}" for kind, end in _PAIR]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 

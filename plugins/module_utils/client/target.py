@@ -152,11 +152,11 @@ def _with_root(pem: str, option: str, now: int) -> list[Certificate]:
 
 
 def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[str, list[Certificate]]:
-    known = [identity.id for identity in declared]
+    known = [identity.id for identity in declared if identity.has_certificate]
     unknown = [name for name in certificates if name not in known]
     if unknown:
         raise TlsError(
-            f"certificates: {shown(unknown[0])} is not an identity (OS_USER/ROLE) of this host; "
+            f"certificates: {shown(unknown[0])} is not an identity (OS_USER/ROLE) of this host with a certificate; "
             f"expected one of: {', '.join(known) or 'none'}.",
             code="identity_unknown",
         )

@@ -59,6 +59,7 @@ class Transaction:
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         self.user = user
         self.identities = identities
+        self.certified = [one for one in identities if one.has_certificate]
         self.target = target
         self.now = now
         self.home = Home(user)
@@ -80,7 +81,7 @@ class Transaction:
         except (TlsError, OSError):
             return  # the run for this OS user reports it, and does not stop the others
         self._refuse_to_forget(found)
-        for one in self.identities:
+        for one in self.certified:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
 
     def _refuse_to_forget(self, found: HomeFiles) -> None:
@@ -174,11 +175,11 @@ class Transaction:
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self.home.found([one.role for one in self.identities])
-        needed = {one.role: self._reasons(one, found) for one in self.identities}
-        waiting = planning.unanswered(self.identities, needed, found, self.target)
+        needed = {one.role: self._reasons(one, found) for one in self.certified}
+        waiting = planning.unanswered(self.certified, needed, found, self.target)
         if self.target.certificates:  # the others keep their certificates until the next run
-            needed = {one.role: needed[one.role] for one in self.identities if planning.came(one, found, self.target)}
-        shortened = planning.shortened(self.identities, needed, found, self.target, self.now)
+            needed = {one.role: needed[one.role] for one in self.certified if planning.came(one, found, self.target)}
+        shortened = planning.shortened(self.certified, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
         if plan.generation and self.target.crls:
@@ -197,16 +198,18 @@ class Transaction:
     def _layout(self, service: bytes | None) -> Layout:
         path, has_lists = self.home.service_file, bool(self.target.crls)
         links = self.home.default_links(self.default.role) if self.default else {}
+        if self.default and not self.default.has_certificate:
+            links = {path: to for path, to in links.items() if os.path.basename(path) not in (CERTIFICATE, KEY)}
         return Layout(
             links={path: to for path, to in links.items() if has_lists or path != self.home.revocations},
             service_path=path,
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
-            former={} if self.default else self.home.former_files(),
+            former={path: kept for path, kept in self.home.former_files().items() if path not in links},
         )
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
-        credentials = {one.role: self._credential(one, found, plan) for one in self.identities}
+        credentials = {one.role: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
         staged = self._stage(credentials, plan.left) if plan.generation else None
@@ -222,10 +225,10 @@ class Transaction:
         """Remove what is no longer needed. What cannot be removed now is left to the next run."""
         with contextlib.suppress(OSError):
             self.home.store.prune()
-            for role in (one.role for one in self.identities):
-                key = files.read(self.home.store.pending_key(role))
-                if key is not None and key == files.read(self.home.current(role, KEY)):
-                    self.home.store.drop_pending_key(role)
+            for one in self.identities:
+                key = files.read(self.home.store.pending_key(one.role))
+                if key is not None and (not one.has_certificate or key == files.read(self.home.current(one.role, KEY))):
+                    self.home.store.drop_pending_key(one.role)
             self.home.store.drop_stale_keys(self.now)
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
@@ -243,7 +246,7 @@ class Transaction:
         store = self.home.store
         staged = store.stage(planning.contents(credentials, self.target), left)
         try:
-            for identity in self.identities:
+            for identity in self.certified:
                 self._rehearse(identity, store.path(staged))
         except Exception:
             store.discard(staged)
@@ -261,8 +264,10 @@ class Transaction:
         give_back(plan.former, self.journal)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
-        in_use = self.home.directory if self.default else self.home.current(self.identities[0].role)
-        login.rehearse(in_use, self.target)
+        if self.certified:
+            has_default = self.default is not None and self.default.has_certificate
+            in_use = self.home.directory if has_default else self.home.current(self.certified[0].role)
+            login.rehearse(in_use, self.target)
 
     def _rehearse(self, identity: Identity, directory: str) -> None:
         try:

@@ -5,19 +5,28 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import BOTH, CERTIFICATE, PASSWORD, login_of
+
+# What asks for a login, as a rule has it
+DEMANDS: Mapping[str, Mapping[str, str]] = {
+    CERTIFICATE: {"method": "cert"},
+    PASSWORD: {"method": "scram-sha-256"},
+    BOTH: {"method": "scram-sha-256", "clientcert": "verify-full"},
+}
 
 
-def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
-    """Return for each role in lists of identities the databases of all its identities; those without any: ``all``.
+def databases(identities: Iterable[Any]) -> dict[tuple[str, str], list[str]]:
+    """Return for each role and login the databases of all identities that have them; those without any: ``all``.
 
     Raises TlsError for an identity without a role.
     """
-    found: dict[str, list[str]] = {}
-    for identity in (one for identities in lists for one in identities or ()):
+    found: dict[tuple[str, str], list[str]] = {}
+    for identity in identities:
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
                 f"{option('clients')}: expected dictionaries with role and os_user, found {shown(identity)}.",
@@ -29,14 +38,48 @@ def databases(lists: Iterable[Iterable[Any] | None]) -> dict[str, list[str]]:
                 f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop].",
                 code="databases_invalid",
             )
-        found.setdefault(str(identity["role"]), []).extend(named)
-    return {role: _listed(set(names)) for role, names in sorted(found.items())}
+        login = login_of(identity, option("clients"))
+        found.setdefault((str(identity["role"]), login), []).extend(map(str, named))
+    return {who: _listed(set(names)) for who, names in sorted(found.items())}
 
 
 def rules(identities: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return one rule of method cert for each role of the identities, as filter hba_rule takes it. Raises TlsError."""
-    found = databases([identities])
-    return [{"database": names, "user": literally(role), "method": "cert"} for role, names in found.items()]
+    """Return one rule for each role and login of the identities, as filter hba_rule takes it. Raises TlsError."""
+    return [
+        {"database": names, "user": literally(role), **DEMANDS[login]}
+        for (role, login), names in databases(identities).items()
+    ]
+
+
+def refuse_two_logins(identities: Iterable[Any]) -> None:
+    """Raise TlsError for a role with two logins for one database: the first rule would decide on both."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for (role, login), names in databases(identities).items():
+        found.setdefault(role, []).append((login, names))
+    pairs = ((role, *pair) for role, own in found.items() for pair in itertools.combinations(own, 2))
+    for role, (login, names), (other, others) in pairs:
+        if _may_meet(set(names), set(others)):
+            raise TlsError(
+                f"{option('clients')}: role {shown(role)} has login {login} for {_in_words(names)} and login {other} "
+                f"for {_in_words(others)}. PostgreSQL uses the first rule that matches, so one of them would fail.",
+                remedy=f"Give the role one login, or different databases. Or write rules with addresses in "
+                f"{option('hba')}.",
+                code="two_logins",
+            )
+
+
+def _may_meet(names: set[str], others: set[str]) -> bool:
+    """Return whether two lists of databases may have one in common; words and patterns may stand for any."""
+    common, plain, other_plain = names & others, names - {"replication"}, others - {"replication"}
+    has_pattern = any(one in _WORDS or one.startswith(("/", "+", "@")) for one in plain | other_plain)
+    return bool(common) or (has_pattern and bool(plain) and bool(other_plain))
+
+
+_WORDS = ("all", "sameuser", "samerole", "samegroup")
+
+
+def _in_words(names: Iterable[str]) -> str:
+    return f"database {', '.join(names)}"
 
 
 def _listed(names: set[str]) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lockouts by new rules: of this module itself, of live sessions, and of clients whose certificate no rule accepts."""
+"""Lockouts by new rules: of this module itself, of live sessions, and of clients that no rule lets in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer, logins
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
@@ -48,6 +48,15 @@ class Files(NamedTuple):
         return access.answer(self.rules, self.maps, attempt, facts)
 
 
+class _Client(NamedTuple):
+    """A role that must get in by its login, a database, and what the files answer to it."""
+
+    role: str
+    login: str
+    database: str
+    answer: access.Answer
+
+
 def files(rules: str, maps: str, paths: Mapping[str, str], major: int) -> Files:
     """Return the files of these texts, and what they include, as a server of version ``major`` reads them."""
     return Files(
@@ -64,37 +73,60 @@ def refuse_new_rules(before: Files, after: Files, administrator: Administrator, 
         _refuse_to_shut_out(found["sessions"], before, after, facts)
 
 
-def refuse_to_forget(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> None:
-    """Refuse files without a rule that may accept the certificate of each of the ``clients``. Raises TlsError.
+def refuse_to_forget(clients: Iterable[Any], after: Files, major: int, *, is_whole: bool = True) -> None:
+    """Refuse files without a rule that may let each of the ``clients`` in by its login. Raises TlsError.
 
-    The server is not asked for groups: a role may be created, or join a group, after it has its certificate.
+    ``is_whole``: no other rules follow. The server is not asked for groups: a role may be created, or join a group,
+    after it has its certificate.
     """
-    answers = _answers(clients, after, major)
-    forgotten = [(role, name, answer) for role, name, answer in answers if not any(map(_takes, answer.decisions))]
+    forgotten = [
+        one
+        for one in _answers(clients, after, major)
+        if not any(map(_TAKES[one.login], one.answer.decisions))
+        and (is_whole or one.answer.decisions[-1].rule is not None)
+    ]
     if not forgotten:
         return
-    listed = "; ".join(f"{role} in database {name}: {_decided(answer)}" for role, name, answer in forgotten)
-    missing = "; ".join(
-        f"{{database: {name}, user: {_in_yaml(client_rules.literally(role))}, method: cert}}"
-        for role, name, _answer in forgotten
-    )
+    missing = "; ".join(map(_missing_rule, forgotten))
     raise TlsError(
-        f"No rule of pg_hba.conf accepts the certificates of these roles of {option('clients')}: {listed}. "
-        "Nothing was changed.",
+        f"{' '.join(_lacking(forgotten))} Nothing was changed.",
         remedy=f"Declare in {option('hba')}, before the rule that decides now: {missing}. If this server must not let "
         f"them in, set its {option('on_lockout')} to allow.",
         code="client_lockout",
-        forgotten_clients=[{"role": role, "database": name} for role, name, _answer in forgotten],
+        forgotten_clients=[{"role": one.role, "database": one.database} for one in forgotten],
     )
 
 
+def _lacking(forgotten: Sequence[_Client]) -> Iterable[str]:
+    """Say for each login which roles no rule lets in by it."""
+    for login, does in _DOES.items():
+        own = [one for one in forgotten if one.login == login]
+        listed = "; ".join(f"{one.role} in database {one.database}: {_decided(one.answer)}" for one in own)
+        if own:
+            yield f"No rule of pg_hba.conf {does.format(option('clients'))}: {listed}."
+
+
+# What a rule does for the roles of an option, by their login
+_DOES = {
+    logins.CERTIFICATE: "accepts the certificates of these roles of {}",
+    logins.PASSWORD: "asks these roles of {} (login: password) for a password",
+    logins.BOTH: "asks these roles of {} (login: both) for a certificate and a password",
+}
+
+
+def _missing_rule(client: _Client) -> str:
+    user = _in_yaml(client_rules.literally(client.role))
+    demand = ", ".join(f"{key}: {value}" for key, value in client_rules.DEMANDS[client.login].items())
+    return f"{{database: {client.database}, user: {user}, {demand}}}"
+
+
 def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[str]:
-    """Return a warning about the ``clients`` that need a password besides their certificate."""
+    """Return a warning about the ``clients`` that need a password besides their certificate, if they do not say so."""
     asking = [
-        (role, decision)
-        for role, _name, answer in _answers(clients, after, major)
-        for decision in answer.decisions
-        if _asks(decision)
+        (one.role, decision)
+        for one in _answers(clients, after, major)
+        for decision in one.answer.decisions
+        if one.login == logins.CERTIFICATE and _asks(decision)
     ]
     if not asking:
         return []
@@ -105,11 +137,14 @@ def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, maj
     return [f"{warning} {verified} To verify the whole login, put the password into .pgpass of each OS user first."]
 
 
-def _answers(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[tuple[str, str, access.Answer]]:
-    """Return the answer to a connection with its certificate, for each role of ``clients`` and each database."""
+def _answers(clients: Iterable[Any], after: Files, major: int) -> list[_Client]:
+    """Return the answer to a connection with what its login shows, for each role of ``clients`` and each database."""
     facts = Facts(major)
-    pairs = [(role, str(name)) for role, names in client_rules.databases([clients]).items() for name in names]
-    return [(role, name, after.answer(_of_client(role, name), facts)) for role, name in pairs]
+    return [
+        _Client(role, login, name, after.answer(_of_client(role, name, login), facts))
+        for (role, login), names in client_rules.databases(clients).items()
+        for name in names
+    ]
 
 
 def _asks(decision: access.Decision) -> bool:
@@ -175,15 +210,15 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     )
 
 
-def _of_client(role: str, database: str) -> access.Attempt:
-    """Return a connection of a client with its certificate, from any address."""
+def _of_client(role: str, database: str, login: str) -> access.Attempt:
+    """Return a connection of a client, with its certificate if it has one, from any address."""
     database = role if database == "sameuser" else database
     is_word = database in ("all", "samerole", "samegroup", "replication") or database.startswith(("/", "+", "@"))
     return access.Attempt(
         role,
         None if is_word else database,
         tls=True,
-        certificate=access.Certificate(role, f"CN={role}"),
+        certificate=login != logins.PASSWORD and access.Certificate(role, f"CN={role}"),
         is_replication=database == "replication",
     )
 
@@ -191,6 +226,21 @@ def _of_client(role: str, database: str) -> access.Attempt:
 def _takes(decision: access.Decision) -> bool:
     """Return whether a rule may accept a client by its certificate, alone or with a password."""
     return _asks(decision) or decision.verdict in (access.ACCEPTED, access.UNKNOWN)
+
+
+def _takes_password(decision: access.Decision) -> bool:
+    """Return whether a rule may ask a client for a password, alone or besides a certificate that it shows."""
+    method = decision.rule.method if decision.rule is not None else ""
+    is_asked = decision.verdict == access.ASKED and method in logins.PASSWORD_METHODS
+    return is_asked or decision.verdict == access.UNKNOWN
+
+
+def _takes_both(decision: access.Decision) -> bool:
+    """Return whether a rule may ask a client for its certificate and a password."""
+    return _takes_password(decision) and (decision.verdict == access.UNKNOWN or _asks(decision))
+
+
+_TAKES = {logins.CERTIFICATE: _takes, logins.PASSWORD: _takes_password, logins.BOTH: _takes_both}
 
 
 def _decided(answer: access.Answer) -> str:

@@ -144,7 +144,9 @@ class Client:
             if not fault:
                 is_answer, attempt = True, (yield from self._ask(connection, "replication" in parameters))
             is_asked = bool(fault and self.functions.PQconnectionNeedsPassword(connection))
-            return is_answer, attempt._replace(leaf=self.library.leaf(connection).hex(), wants_password=is_asked)
+            has_answered = bool(self.functions.PQconnectionUsedPassword(connection))
+            leaf = self.library.leaf(connection).hex()
+            return is_answer, attempt._replace(leaf=leaf, wants_password=is_asked, used_password=has_answered)
         finally:
             self.functions.PQfinish(connection)
 

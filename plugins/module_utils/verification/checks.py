@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Mapping, NamedTuple, Sequence
+from typing import Container, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
@@ -84,14 +84,17 @@ def _demanded(checks: Sequence[Check]) -> list[Check]:
     }
     return [
         check._replace(
-            verdict=verdicts.with_demand(
-                check.verdict, check.attempt.message, is_demanded=not demands.isdisjoint(_login(check))
-            )
+            verdict=verdicts.with_demand(check.verdict, check.attempt.message, is_demanded=_is_demanded(check, demands))
         )
         if check.attempt is not None
         else check
         for check in checks
     ]
+
+
+def _is_demanded(check: Check, demands: Container[tuple[str, str, str, str]]) -> bool:
+    """Return whether the server demands a certificate from who logs in, or need not."""
+    return check.expectation.certificate == "none" or any(one in demands for one in _login(check))
 
 
 def _login(check: Check) -> list[tuple[str, str, str, str]]:
@@ -140,8 +143,10 @@ def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, majo
     answer = identity.answer(_leaf(attempt.leaf), one.certificates)
     if one.expect == "refused":
         return verdicts.of_refused(attempt, one.kind, answer)
-    if attempt.wants_password and one.asks_for_password:
-        return verdicts.of_prompt(answer)
+    if attempt.wants_password and (one.asks_for_password or one.needs_password):
+        return verdicts.of_prompt(answer, with_certificate=one.certificate == "own")
+    if attempt.session is not None and one.needs_password and not attempt.used_password:
+        return verdicts.without_password(attempt.session, answer)
     return verdicts.of_accepted(attempt, presented, one.host, major, answer)
 
 

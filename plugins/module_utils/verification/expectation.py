@@ -35,6 +35,7 @@ class Expectation(NamedTuple):
     kind: str
     skip: str
     asks_for_password: bool
+    needs_password: bool
     certificates: tuple[identity.Known, ...]
 
     @property
@@ -81,6 +82,7 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
     defaults = {
         "replication": False,
         "asks_for_password": False,
+        "needs_password": False,
         "home": "",
         "hostaddr": "",
         "kind": "",

@@ -120,6 +120,7 @@ def _declare(functions: Any) -> Any:
         ("PQsslAttribute", c_char_p, c_void_p, c_char_p),
         ("PQsslStruct", c_void_p, c_void_p, c_char_p),
         ("PQconnectionNeedsPassword", c_int, c_void_p),
+        ("PQconnectionUsedPassword", c_int, c_void_p),
         ("PQerrorMessage", c_char_p, c_void_p),
         ("PQsendQuery", c_int, c_void_p, c_char_p),
         ("PQconsumeInput", c_int, c_void_p),

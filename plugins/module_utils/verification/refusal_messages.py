@@ -52,7 +52,7 @@ _BROKEN = Reason(
 REFUSALS: Mapping[str, Refusal] = {
     "plaintext": Refusal(
         "plaintext",
-        {"sslmode": "disable"},
+        {"sslmode": "disable", "passfile": "{absent}"},  # a password must not go over such a connection
         (
             Reason("no rule for plaintext", rf"{_NO_ENTRY} .*, (no encryption|SSL off)"),
             Reason("a rule rejects plaintext", rf"{_REJECTS} .*, (no encryption|SSL off)"),
@@ -86,6 +86,8 @@ REFUSALS: Mapping[str, Refusal] = {
                 r'(certificate|"trust") authentication failed for user',
             ),
             Reason("no rule for that role", rf"{_NO_ENTRY} .*, (SSL encryption|SSL on)"),
+            # With a password, its method is what the server names when the certificate is another role's
+            Reason("the server refused this certificate or that role's password", r"password authentication failed"),
             # Without a rule of its own the role may meet an older one, which wants its password and no certificate
             Reason("the server asks for that role's password", r"fe_sendauth: no password supplied"),
             Reason("a rule rejects that role", rf"{_REJECTS} .*, (SSL encryption|SSL on)"),

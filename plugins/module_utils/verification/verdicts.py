@@ -14,9 +14,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed
 
 # PROMPT: all is as expected up to the password prompt, and nobody has the password
 OK, PROMPT, DEVIATION, UNPROVEN, SKIPPED = "ok", "prompt", "deviation", "unproven", "skipped"
-_UP_TO_THE_PROMPT = (
-    "up to the password prompt: the server took the certificate, and .pgpass of this OS user has no password for it"
-)
+_UP_TO_THE_PROMPT = "up to the password prompt: {}, and .pgpass of this OS user has no password for it"
+_PROVEN = {True: "the server took the certificate", False: "TLS and the server's certificate are right"}
 _NOBODY = Answer()
 QUERY = (
     "SELECT s.ssl, s.version, s.cipher, s.client_serial, s.client_dn "
@@ -38,13 +37,14 @@ class Attempt(NamedTuple):
     """How a connection ended: with a session, or with libpq's error message (``message``).
 
     ``leaf`` is the certificate that the server has shown, DER in hexadecimal; ``wants_password``: it ended at the
-    server's question for a password, because there is none.
+    server's question for a password, because there is none; ``used_password``: the server has asked for one and got it.
     """
 
     session: Session | None
     message: str = ""
     leaf: str = ""
     wants_password: bool = False
+    used_password: bool = False
 
 
 class Verdict(NamedTuple):
@@ -87,14 +87,26 @@ def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq:
     return _of_session(attempt.session, presented, answer)
 
 
-def of_prompt(answer: Answer) -> Verdict:
-    """Judge a connection that ended at a prompt for a password, where rules may ask for one beside the certificate.
+def of_prompt(answer: Answer, *, with_certificate: bool = True) -> Verdict:
+    """Judge a connection that ended at a prompt for a password, where rules may ask for one.
 
-    It counts only where the same connection without a certificate is refused for that: see ``with_demand``.
+    ``with_certificate``: beside a certificate. Then it counts only where the same connection without a certificate is
+    refused for that: see ``with_demand``.
     """
     if answer.fault:
         return Verdict(DEVIATION, f"was answered {answer.fault}")
-    return Verdict(PROMPT, _UP_TO_THE_PROMPT, answer.server, answer.note)
+    return Verdict(PROMPT, _UP_TO_THE_PROMPT.format(_PROVEN[with_certificate]), answer.server, answer.note)
+
+
+def without_password(session: Session, answer: Answer) -> Verdict:
+    """Judge a connection that was accepted, but had to be asked for a password."""
+    return Verdict(
+        DEVIATION,
+        f"was accepted without a password ({described(session)}). The rule that decides must ask for one, such as by "
+        "method scram-sha-256",
+        answer.server,
+        answer.note,
+    )
 
 
 def with_demand(verdict: Verdict, message: str, *, is_demanded: bool) -> Verdict:

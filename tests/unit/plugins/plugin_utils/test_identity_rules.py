@@ -46,6 +46,8 @@ def test_each_server_gets_the_identities_for_it_and_only_those_of_the_chosen_hos
     groups = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2", "idle"]}
     app, clerk = {"role": "app", "os_user": "a"}, {"role": "clerk", "os_user": "b", "servers": ["db2"]}
     hostvars: dict[str, dict[str, Any]] = {
+        "db1": {},
+        "db2": {},
         "app1": {"postgres_client_identities": [app]},
         "app2": {"postgres_client_identities": [clerk]},
         "idle": {},

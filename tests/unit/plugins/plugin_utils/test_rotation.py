@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils import rotation, serials
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 
 BOTH = ["server", "client"]
@@ -153,7 +153,7 @@ def fleet() -> dict[str, dict[str, Any]]:
 
 def test_holders_are_those_whose_certificates_were_seen_the_newest_last(fleet: dict[str, Any]) -> None:
     fleet["app1"]["postgres_client_converged"]["identities"].append({"id": "web/new", "serial": None})
-    assert rotation.certificates_in_use(fleet, GROUPS) == [
+    assert serials.certificates_in_use(fleet, GROUPS) == [
         {"authority": "server", "id": "db1", "serial": "0a1"},
         {"authority": "server", "id": "db2", "serial": "b2"},
         {"authority": "client", "id": "app1/web/app", "serial": "1e"},

@@ -33,6 +33,7 @@ REAL_MESSAGES = [
     ("another_role", f"{AT}FATAL:  {REJECTED}SSL encryption"),
     ("another_role", f"{AT}FATAL:  {NO_RULE}SSL encryption"),
     ("another_role", f"{AT}fe_sendauth: no password supplied"),
+    ("another_role", f'{AT}FATAL:  password authentication failed for user "other"'),
     ("wrong_name", 'server certificate for "localhost" does not match host name "wrong.invalid"'),
     (
         "wrong_name",

@@ -155,3 +155,17 @@ def test_what_was_refused_counts_beside_a_connection_that_got_to_the_prompt() ->
     prompt = verdicts.of_prompt(Answer("db1"))
     assert verdicts.with_proof(Verdict("ok", "rejected"), prompt).status == "ok"
     assert verdicts.with_proof(Verdict("deviation", "failed for another reason"), prompt).status == "deviation"
+
+
+def test_a_prompt_without_a_certificate_says_what_it_proves() -> None:
+    assert verdicts.of_prompt(Answer("db1"), with_certificate=False).reason == (
+        "up to the password prompt: TLS and the server's certificate are right, and .pgpass of this OS user has no "
+        "password for it"
+    )
+    assert "the server took the certificate" in verdicts.of_prompt(Answer("db1")).reason
+
+
+def test_who_gets_in_without_being_asked_for_a_password_is_a_deviation() -> None:
+    found = verdicts.without_password(GOOD_SESSION, Answer("db1"))
+    assert (found.status, found.answered_by) == ("deviation", "db1")
+    assert found.reason.startswith("was accepted without a password (TLSv1.3 ")

@@ -1,0 +1,22 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which certificates of the ledger hold back a phase."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+
+APP = barrier.Live("client", "app1/shop/app", "a1", "2030-01-01T00:00:00Z", "key")
+SERVER = barrier.Live("server", "db1", "a2", "2030-01-01T00:00:00Z", "key")
+
+
+def test_a_certificate_whose_holder_was_seen_without_one_holds_back_nothing() -> None:
+    in_use = {"client": [{"id": APP.id, "serial": ""}], "server": []}
+    assert barrier.still_held([APP, SERVER], in_use) == [SERVER]
+    other = {"client": [{"id": "app1/shop/other", "serial": ""}, {"id": APP.id, "serial": "b3"}]}
+    assert barrier.still_held([APP, SERVER], other) == [APP, SERVER]
+    with pytest.raises(TlsError, match="app1/shop/app"):
+        barrier.refuse_unproven(barrier.still_held([APP], other), other, "switch")
