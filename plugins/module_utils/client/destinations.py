@@ -20,8 +20,8 @@ def of_password_file(content: bytes) -> list[str]:
     """Return the hosts of a ``.pgpass``, as libpq reads it; ``*`` stands for every host, and is none of them."""
     found = []
     for line in content.split(b"\n"):
-        match = None if line.startswith(b"#") else _PASSWORD_LINE.match(line)
-        if match:
+        match = _PASSWORD_LINE.match(line)
+        if match:  # of a comment, too: it begins with what is in no name
             found.append(re.sub(rb"\\(.)", rb"\1", match[1]))
     return _hosts(found)
 

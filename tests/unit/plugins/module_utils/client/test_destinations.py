@@ -12,6 +12,7 @@ PASSWORD_LINES = {
     b"db1.example.com:5432:shop:app:hunter2": ["db1.example.com"],
     b"*:*:*:app:hunter2": [],
     b"# db1:5432:shop:app:hunter2": [],
+    b"#db1:5432:shop:app:hunter2": [],
     b"192.0.2.7:*:*:*:a:b:c": ["192.0.2.7"],
     rb"\:\:1:5432:shop:app:hunter2": ["::1"],
     rb"2001\:db8\:\:7:5432:shop:app:hunter2": ["2001:db8::7"],
