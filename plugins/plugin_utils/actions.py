@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import remembered
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 Specification = Mapping[str, Mapping[str, Any]]
@@ -28,10 +29,16 @@ class Action(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, self.options = self.validate_argument_spec(dict(self.OPTIONS))
         try:
-            return {**result, **self.answer(task_vars or {})}
+            return {**result, **self.answer(_with_memory(task_vars or {}))}
         except TlsError as error:
             return {**result, "failed": True, **error.as_result()}
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the keys of the result. ``variables`` are those of the task. Raises TlsError to fail the task."""
         raise NotImplementedError
+
+
+def _with_memory(variables: Variables) -> Variables:
+    return (
+        {**variables, "hostvars": remembered.Hostvars(variables["hostvars"])} if "hostvars" in variables else variables
+    )

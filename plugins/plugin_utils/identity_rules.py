@@ -37,7 +37,10 @@ def of_clients(hosts: Iterable[Variables], server: str = "", groups: Groups | No
 def access(
     hostvars: Mapping[str, Variables], groups: Groups, clients: Iterable[str] = ()
 ) -> dict[str, dict[str, list[Any]]]:
-    """Return for each server the identities of ``clients`` (none: all client hosts), and the rules that they need."""
+    """Return for each server the identities of ``clients`` (none: all client hosts), and the rules that they need.
+
+    ``must_get_in`` are those that rules of the inventory must let in. The default rules are made from these identities.
+    """
     graph = Graph(groups)
     found: dict[str, list[Any]] = {server: [] for server in groups.get(SERVERS, ())}
     chosen = frozenset(clients)
@@ -47,7 +50,11 @@ def access(
                 for server in graph.servers_of(identity):
                     found[server].append(identity)
     return {
-        server: {"clients": own, "rules": _of_identities(own, are_used=_HBA not in hostvars[server])}
+        server: {
+            "clients": own,
+            "rules": _of_identities(own, are_used=_HBA not in hostvars[server]),
+            "must_get_in": own if {_HBA, _TEMPLATE}.intersection(hostvars[server]) else [],
+        }
         for server, own in found.items()
     }
 

@@ -113,12 +113,13 @@ def called(role: str) -> set[str]:
 
 
 def tasks(found: Any) -> Iterator[dict[str, Any]]:
-    """Return what is given to each call of a module of this collection: what the call and its block's defaults say."""
+    """Return what is given to each call of a module of this collection: what the call and its block's variables say."""
     for task in found:
-        defaults = task.get("module_defaults", {})
+        options_ = {key: value for key, value in task.get("vars", {}).items() if key.endswith("_options")}
         for inner in tasks([*task.get("block", []), *task.get("rescue", [])]):
             (name,) = (key for key in inner if key.startswith("pgops.tls."))
-            yield {name: {**defaults.get(name, {}), **(inner[name] or {})}}
+            role_options = options_.get(f"__postgres_{name.rpartition('.')[2]}_options", {})
+            yield {name: {**role_options, **(inner[name] or {})}}
         yield from ({key: value} for key, value in task.items() if key.startswith("pgops.tls."))
 
 

@@ -1,0 +1,46 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What actions share that run the module of their name on a host, with the options that a role has among its variables.
+
+Ansible starts a process for each task and host, and in each of them it would compile every template anew. What is
+imported here is imported once, before these processes start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.pgops.tls.plugins.plugin_utils.role_options import RoleOptions
+
+
+class ModuleAction(ActionBase):  # type: ignore[misc]
+    """An action that runs the module of its name. ``ROLE`` is the role that may give options by ``__ROLE_options``.
+
+    ``ONLY_WITH``: options that mean nothing unless another one is true. They are looked at only then.
+    """
+
+    _supports_check_mode = True
+    _supports_async = True
+    ROLE: ClassVar[str] = ""
+    ONLY_WITH: ClassVar[Mapping[str, str]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module's result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = {**self._options(task_vars or {}), **self._task.args}
+        is_async = self._task.async_val and not self._connection.has_native_async
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=is_async))
+        if Display().verbosity < 3:  # else Ansible shows it
+            result.pop("invocation", None)
+        return result
+
+    def _options(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the options that a role gives among the variables of the task."""
+        declared = variables.get(f"__{self.ROLE}_options", {})
+        role = RoleOptions(self.ROLE, variables, self._templar.template)
+        found = dict(role.given({name: text for name, text in declared.items() if name not in self.ONLY_WITH}))
+        late = {name: text for name, text in declared.items() if found.get(self.ONLY_WITH.get(name, ""))}
+        return {**found, **dict(role.given(late))}
