@@ -73,7 +73,7 @@ def test_which_one_has_to_be_said(site: Any) -> None:
     before = site.files()
     done = site.run(playbook=DROP)
     assert done.returncode == 2
-    assert "Say which one: -e postgres_ca_drop=server or client." in done.stdout
+    assert "Say which one: -e postgres_ca_drop=server, client or another authority." in done.stdout
     assert site.files() == before
 
 
