@@ -102,8 +102,9 @@ class RoleOptions:
 
     def _rendered(self, text: Any) -> Any:
         found = _RENDERED.fullmatch(text) if isinstance(text, str) else None
-        path = found and _ROLES / self._role / "templates" / (found["file"] or str(self._value(found["name"])))
-        if path is None or path.parent.name != "templates" or not path.is_file():
+        folder = _ROLES / self._role / "templates"
+        path = found and folder / (found["file"] or str(self._value(found["name"])))
+        if path is None or path.parent != folder or not path.is_file():  # else the file is the user's
             return self._template(text)
         template, names = _compiled(path)
         return template.render({name: self._value(name) for name in names})

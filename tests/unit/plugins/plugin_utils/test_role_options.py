@@ -53,10 +53,11 @@ def test_modules_get_the_options_that_ansible_would_give_them() -> None:
 
 
 def test_a_template_of_the_user_is_rendered_by_ansible(tmp_path: Any) -> None:
-    own = tmp_path / "own.j2"
-    own.write_text("ssl = {{ 'on' | upper }}\n")
+    own = tmp_path / "templates" / "own.j2"
+    own.parent.mkdir()
+    own.write_text("ssl = {{ {} | combine({'is': 'on'}) | dict2items | map(attribute='value') | first }}\n")
     ((found, expected),) = both([("postgres_server", f"{{postgres_server_ssl_template: {own}}}")])
-    assert found["ssl_conf"] == expected["ssl_conf"] == "ssl = ON\n"
+    assert found["ssl_conf"] == expected["ssl_conf"] == "ssl = on\n"
 
 
 def test_what_is_undefined_is_named_as_ansible_does() -> None:
@@ -72,6 +73,13 @@ def test_what_concerns_all_hosts_is_not_templated_for_each_of_them() -> None:
     options = role_options.RoleOptions("postgres_verify", variables, never)
     texts = {"own": "{{ all_hosts.hosts[inventory_hostname] }}", "none": "{{ empty or omit }}"}
     assert dict(options.given(texts)) == {"own": [1]}
+
+
+def test_a_default_that_does_more_than_name_variables_is_left_to_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(role_options, "_defaults", lambda _role: ["/{{ x | upper }}/{{ x }}", "/{{ x }}"])
+    for default, expected in (("/{{ x | upper }}/{{ x }}", "templated"), ("/{{ x }}", "/y")):
+        options = role_options.RoleOptions("postgres_client", {"own": default, "x": "y"}, lambda _value: "templated")
+        assert dict(options.given({"option": "{{ own }}"})) == {"option": expected}
 
 
 @pytest.mark.parametrize("value", ["{{ x }}", ["{% if x %}"], {"a": "{{ x }}"}, {"{{ x }}": 1}, object()])
