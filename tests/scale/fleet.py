@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -76,7 +75,8 @@ class Fleet:
     def prepare(self) -> None:
         """Write the inventory, and put a link to the stand-in in place of Python for each host."""
         (self.directory / "bin").mkdir(parents=True)
-        shutil.copy(HERE / "standin.pl", self.directory / "standin")
+        program = (HERE / "standin.pl").read_text(encoding="utf-8")
+        (self.directory / "standin").write_text(f"#!/usr/bin/perl\n{program}", encoding="utf-8")
         (self.directory / "standin").chmod(0o755)
         for host in (*self.servers, *self.clients):
             (self.directory / "bin" / host).symlink_to("../standin")

@@ -1,4 +1,3 @@
-#!/usr/bin/perl
 # In place of Python on a host that does not exist: it hands the module over to answers.py and prints what comes back.
 # Its own name is that of the host. Perl, because it starts faster than anything else that is on every machine.
 use strict;

@@ -41,7 +41,7 @@ def both(cases: list[tuple[str, str]]) -> list[tuple[dict[str, Any], Any]]:
     }
     done = subprocess.run(argv, input=json.dumps(cases), capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return [(found, expected) for found, expected in json.loads(done.stdout)]
+    return list(map(tuple, json.loads(done.stdout)))
 
 
 def test_modules_get_the_options_that_ansible_would_give_them() -> None:
