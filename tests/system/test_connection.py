@@ -48,7 +48,9 @@ def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: 
 def test_every_kind_is_refused_for_its_reason(client: Checker) -> None:
     kinds = [client.refuse(kind) for kind in REFUSAL_KINDS]
     found = client.verify(client.expect(), *kinds, client.refuse("another_role", role="other", certificate_role="app"))
-    assert [one["status"] for one in found] == ["ok"] * (len(REFUSAL_KINDS) + 2), report.table({"here": {"checks": found}})
+    assert [one["status"] for one in found] == ["ok"] * (len(REFUSAL_KINDS) + 2), report.table(
+        {"here": {"checks": found}}
+    )
     reasons = {one["wanted"]: one["reason"] for one in found}
     assert reasons["refused: plaintext"] == "a rule rejects plaintext"
     assert reasons["refused: no client certificate"] == "the server asked for a client certificate"

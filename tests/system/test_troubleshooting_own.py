@@ -25,7 +25,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as of_server
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.verification import checks, expectation, libpq, report
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, traces
+from ansible_collections.pgops.tls.plugins.plugin_utils import gaps, option_names, server_names, traces
 from ansible_collections.pgops.tls.tests import clients as client_side
 from ansible_collections.pgops.tls.tests import leaving
 from ansible_collections.pgops.tls.tests.clients import Clients, User
@@ -103,6 +103,18 @@ def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
     major = int(fleet.cluster.psql("SHOW server_version_num")) // 10000
     PROVOKED_OF_OURS[title](fleet)
     check(fleet, QUOTES_OF_OURS[title], major)
+
+
+@PROVOKED_OF_OURS.of("is a name of each of these ... servers")
+def _is_a_name_of_each_of_these_servers(fleet: Fleet) -> None:
+    own = [server_names.parse("shop-db.example.com", "names")]
+    fleet.heed(server_names.problems({"db1": own, "db2": own}, ["db1", "db2"]))
+
+
+@PROVOKED_OF_OURS.of("Not verified, because all connections to these servers were skipped")
+def _not_verified_because_all_connections_to_these(fleet: Fleet) -> None:
+    checks = [{"status": status, "servers": [name]} for name, status in (("db1", "ok"), ("db2", "skipped"))]
+    fleet.heed(gaps.unreached({"app1": {"postgres_verify_result": {"checks": checks}}}, {"postgres_clients": ["app1"]}))
 
 
 @PROVOKED_OF_OURS.of("another run has held the lock of this directory")
