@@ -107,7 +107,7 @@ def test_the_messages_of_ours_are_as_quoted(fleet: Fleet, title: str) -> None:
 
 @PROVOKED_OF_OURS.of("is a name of each of these ... servers")
 def _is_a_name_of_each_of_these_servers(fleet: Fleet) -> None:
-    own = [server_names.parse("shop-db.example.com", "names")]
+    own = [server_names.parse({"name": "shop-db.example.com", "port": 5432}, "names")]
     fleet.heed(server_names.problems({"db1": own, "db2": own}, ["db1", "db2"]))
 
 
