@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import loops
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import running_cluster
 
 ROLES = {"db1": ("app", "shop"), "db2": ("app", "billing")}  # and the database of each
@@ -163,6 +164,7 @@ def test_a_server_that_lets_in_certificates_of_the_other_is_found(site: Any, inv
     assert "expected refused: certificate of another client authority; it was accepted" in done.stdout
 
 
+@ONLY_THOROUGH
 def test_one_authority_is_replaced_alone(site: Any, billing: Any, inventory: dict[str, Any]) -> None:
     before = [issuer(site, number) for number in (0, 1)]
     inventory["all"]["vars"]["postgres_ca_outside_trust"] = "none"

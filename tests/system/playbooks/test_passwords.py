@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests.endings import refused, well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 REPORT = [{"ansible.builtin.import_playbook": "pgops.tls.report"}]
@@ -154,6 +155,7 @@ def test_an_unknown_login_is_named_with_what_is_allowed(fleet: Passwords) -> Non
     assert "value of login must be one of: certificate, password, both, got: passwd" in refused(done)
 
 
+@ONLY_THOROUGH
 def test_an_identity_changes_from_login_to_login_and_back(fleet: Passwords) -> None:
     fleet.know()
     for login, method in (
@@ -179,6 +181,7 @@ def test_with_both_the_certificate_is_proven_up_to_the_prompt(fleet: Passwords) 
     well(fleet.run("password"))
 
 
+@ONLY_THOROUGH
 def test_the_roots_are_replaced_in_a_fleet_with_passwords_although_one_had_a_certificate(fleet: Passwords) -> None:
     assert fleet.ledger("client") != [], "which nobody has any more"
     root = fleet.home / ".postgresql" / "root.crt"
