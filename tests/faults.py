@@ -224,12 +224,12 @@ def killed(number: int, action: Action) -> Injection:
         return injection
 
 
-def deaths(action: Action) -> Iterator[int]:
-    """Run an action again and again, each time dying one point later, until it gets through.
+def deaths(action: Action, step: int = 1) -> Iterator[int]:
+    """Run an action again and again, each time dying ``step`` points later, until it gets through.
 
     After each death it yields; the caller looks, and puts everything back for the next one.
     """
-    for number in itertools.count():
+    for number in itertools.count(0, step):
         died = killed(number, action)
         yield number
         if not died:

@@ -26,6 +26,7 @@ PHASES = ("stage", "switch", "retire", "finish")
 STEPS = ("stage", "switch", "retire", "retire", "finish")  # the calls that it takes: retire is two
 
 IS_THOROUGH = bool(os.environ.get("ALL_FAULTS"))  # as make test-all sets it
+STEP = 1 if IS_THOROUGH else 5  # from one point at which a long transaction dies, or fails, to the next
 ONLY_THOROUGH = pytest.mark.skipif(not IS_THOROUGH, reason="make test-all sets ALL_FAULTS: it takes a minute or more")
 
 RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)

@@ -27,7 +27,7 @@ from ansible_collections.pgops.tls.tests.clients import (
     used,
 )
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY
+from ansible_collections.pgops.tls.tests.shared import DAY, STEP
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -310,7 +310,7 @@ def test_a_death_while_a_key_is_made_keeps_everything_as_it_is(clients: Clients,
     clients.converge()
     saved = faults.everything(alice.home)
     before = used(alice)
-    for _number in faults.deaths(lambda: clients.call(new_keys=True)):
+    for _number in faults.deaths(lambda: clients.call(new_keys=True), STEP):
         assert used(alice) == before
         assert clients.converge(new_keys=True)["changed"]
         faults.put_back(alice.home, saved)

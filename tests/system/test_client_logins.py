@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, chains, identity, snapshot, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
+from ansible_collections.pgops.tls.tests.shared import STEP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 LOGINS = ("certificate", "password", "both")
@@ -150,7 +151,7 @@ def test_wherever_a_change_to_a_password_dies_the_next_run_goes_either_way(clien
     clients.converge()
     start, before = faults.everything(alice.home), used(alice)
     password = [login(alice, "app", "password")]
-    for number in faults.deaths(lambda: clients.call(identities=password)):
+    for number in faults.deaths(lambda: clients.call(identities=password), STEP):
         died = faults.everything(alice.home)
         clients.call(identities=password)
         assert pairs(alice) == [], number

@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.clients import Clients, User, copy, identity, new_key, snapshot, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
+from ansible_collections.pgops.tls.tests.shared import STEP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
@@ -130,7 +131,7 @@ def test_a_death_at_any_point_leaves_what_the_next_run_ends(clients: Clients, al
     after, saved = used(alice), alice.home.with_name("saved")
     copy(alice.home, saved)
     seen = []
-    for _number in faults.deaths(lambda: remove(clients)):
+    for _number in faults.deaths(lambda: remove(clients), STEP):
         copy(alice.home, alice.home.with_name("died"))
         remove(clients)
         assert home(alice) == before
@@ -140,7 +141,7 @@ def test_a_death_at_any_point_leaves_what_the_next_run_ends(clients: Clients, al
         clients.converge()
         seen.append(is_undone and used(alice) == after)
         copy(saved, alice.home)
-    assert seen.count(True) > 20, "before the end of the transaction the next run undoes it"
+    assert seen.count(True) > 20 // STEP, "before the end of the transaction the next run undoes it"
 
 
 def test_a_failing_operation_is_undone_at_once(clients: Clients, alice: User) -> None:

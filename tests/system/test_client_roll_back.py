@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, copy, identity, snapshot, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY
+from ansible_collections.pgops.tls.tests.shared import DAY, STEP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 OTHER_ROOT = issuing.new_authority("server", "P-256", TODAY).root.pem
@@ -166,7 +166,7 @@ def test_a_death_at_any_point_leaves_the_old_files_or_the_new_ones(clients: Clie
     after = in_use(alice)
     copy(saved, alice.home)
     seen = []
-    for _number in faults.deaths(clients.roll_back):
+    for _number in faults.deaths(clients.roll_back, STEP):
         copy(alice.home, alice.home.with_name("died"))
         clients.roll_back()  # the next roll-back continues with it
         assert in_use(alice) == after
@@ -179,7 +179,7 @@ def test_a_death_at_any_point_leaves_the_old_files_or_the_new_ones(clients: Clie
         assert leftovers(alice) == []
         copy(saved, alice.home)
     assert seen[-1]
-    assert seen.count(False) > 30
+    assert seen.count(False) > 30 // STEP
 
 
 def test_a_failing_operation_is_undone_at_once(clients: Clients, alice: User) -> None:
@@ -188,7 +188,7 @@ def test_a_failing_operation_is_undone_at_once(clients: Clients, alice: User) ->
     before, saved = in_use(alice), alice.home.with_name("saved")
     copy(alice.home, saved)
     undone = 0
-    for number in itertools.count():
+    for number in itertools.count(0, STEP):
         with faults.failing(number) as failed, contextlib.suppress(TlsError):
             clients.roll_back()
         if not failed:
@@ -196,7 +196,7 @@ def test_a_failing_operation_is_undone_at_once(clients: Clients, alice: User) ->
         undone += in_use(alice) == before
         assert not (alice.store / "journal.json").exists()
         copy(saved, alice.home)
-    assert undone > 20
+    assert undone > 20 // STEP
 
 
 def trust(user: User) -> dict[str, Any]:
