@@ -94,7 +94,7 @@ def ledger(site: Any) -> list[dict[str, str]]:
         (("--skip-tags", "verify"), "Run this without tags"),
         (("--tags", "verify"), "Run this without tags"),
         (("-e", "postgres_ca_phase=begin"), "postgres_ca_phase: expected stage, switch, retire, finish"),
-        (("-e", "postgres_ca_rotate=servers"), "postgres_ca_rotate: expected a list of server and client"),
+        (("-e", "postgres_ca_rotate=servers"), "postgres_ca_rotate: expected a list of server, client, found"),
     ],
 )
 def test_options_that_would_leave_hosts_behind_or_prove_nothing_stop_it_first(
