@@ -75,7 +75,8 @@ def test_variables_beside_a_playbook_that_imports_the_collection_are_named(site:
     playbook.write_text(json.dumps([{"ansible.builtin.import_playbook": "pgops.tls.site"}]))
     before = site.files()
     warning = f"{rules} sets postgres_server_hba, but this run does not use it"
-    assert warning in said(site.run("--check", "--tags", "none", playbook=str(playbook)))
+    output = said(site.run("--check", "--tags", "none", playbook=str(playbook)))
+    assert warning.replace(" ", "") in output.replace(" ", ""), "ansible-core 2.18 breaks long words of a warning"
     rules.write_text("my_own: 1\n")
     assert "but this run does not use it" not in said(site.run("--check", "--tags", "none", playbook=str(playbook)))
     assert site.files() == before
