@@ -28,8 +28,7 @@ FOUND = {
     "inventory_hostname": HOST,
     "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY},
     "__postgres_server_access": {"servers": {HOST: {"rules": [RULE], "must_get_in": [{"role": "app"}]}}},
-    "__postgres_client_trust": {"names": ["client"], "usual": "client", "exceptions": {}},
-    "__postgres_client_known": {"servers": HOST},
+    "__postgres_client_known": {"names": HOST, "authority": "client", "authorities": {}, "unready": []},
     "groups": {"postgres_servers": [HOST], "postgres_clients": []},
 }
 

@@ -45,10 +45,11 @@ class ActionModule(actions.Action):
                 continue
             given = roles.of(host)
             declared = own.get("postgres_client_identities", ())
+            identities = fleet.identities_of(declared, given["postgres_verify_database"], graph)
             yield (
                 host,
                 expectations.ClientHost(
-                    fleet.identities_of(declared, given["postgres_verify_database"], graph),
+                    fleet.as_held(identities, results.last(own, "client").get("identities") or ()),
                     fleet.host_of(own),
                     given["postgres_verify_refusals"],
                     given["postgres_verify_other_role"],

@@ -1,13 +1,14 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action that lists the names of all servers of the inventory, on the controller."""
+"""Action that says what client hosts need to know of all servers of the inventory, on the controller."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Variables
 
 
@@ -15,6 +16,17 @@ class ActionModule(actions.Action):
     """The action of this file."""
 
     def answer(self, variables: Variables) -> dict[str, Any]:
-        """Return the names in one text: each host gets it, and Ansible would look at each element of a list."""
-        hosts = [variables["hostvars"][host] for host in variables["groups"].get(SERVERS, ())]
-        return {"changed": False, "servers": ",".join(fleet.known_names(hosts))}
+        """Return names, authorities and who is not ready. Raises TlsError for text that is no name of an authority.
+
+        Names are one text: each host gets it, and Ansible would look at each element of a list.
+        """
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        servers = groups.get(SERVERS, ())
+        trust = Trust.of_fleet(hostvars, groups)
+        return {
+            "changed": False,
+            "names": ",".join(fleet.known_names(hostvars[host] for host in servers)),
+            "authority": trust.usual,
+            "authorities": trust.exceptions,
+            "unready": [host for host in servers if not results.is_ready(hostvars[host])],
+        }

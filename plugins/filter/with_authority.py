@@ -2,26 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filter that gives the identities of a client host the authorities that their certificates come from."""
+"""Filter that gives the identities of a client host what module client needs to know of their servers."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: with_authority
-short_description: Give identities the client authorities that their certificates come from
+short_description: Give identities the client authorities of their servers
 version_added: 0.1.0
 description:
   - An identity gets its certificate from the client authority that its servers trust.
+  - An identity with a server that this run has not brought to its declared state is marked. Module client then keeps
+    what the identity logs in with.
   - Fails for an identity whose servers trust different authorities.
-positional: trust, groups
+positional: servers, groups
 options:
   _input:
     description: The identities, as O(pgops.tls.postgres_client#role:main:postgres_client_identities) has them.
     type: list
     elements: dict
     required: true
-  trust:
-    description: The result of M(pgops.tls.client_authorities).
+  servers:
+    description: The result of M(pgops.tls.known_servers).
     type: dict
     required: true
   groups:
@@ -29,20 +31,20 @@ options:
     type: dict
     required: true
 seealso:
-  - module: pgops.tls.client_authorities
+  - module: pgops.tls.known_servers
   - module: pgops.tls.client
 author: The pgops.tls authors (@pgops)
 """
 
 EXAMPLES = r"""
-- name: Learn which client authority each server trusts
+- name: Learn what there is to know of the servers
   run_once: true
-  pgops.tls.client_authorities:
-  register: trust
+  pgops.tls.known_servers:
+  register: servers
 
 - name: Show which authority most identities of this host have their certificates from
   ansible.builtin.debug:
-    msg: "{{ (postgres_client_identities | pgops.tls.with_authority(trust, groups)).authority }}"
+    msg: "{{ (postgres_client_identities | pgops.tls.with_authority(servers, groups)).authority }}"
 """
 
 RETURN = r"""
@@ -55,7 +57,9 @@ _value:
       type: str
       sample: client
     identities:
-      description: The identities. Those of another authority have its name in C(authority).
+      description:
+        - The identities. Those of another authority have its name in C(authority). Those with a server that does not
+          follow in this run have C(servers_ready=false).
       type: list
       elements: dict
 """
@@ -66,9 +70,10 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import filters
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 
 
-def as_data(identities: Sequence[Mapping[str, Any]], trust: Mapping[str, Any], groups: Any) -> dict[str, Any]:
+def as_data(identities: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Any) -> dict[str, Any]:
     """Return the identities of a host, and their usual authority, as templates can use it."""
-    return Trust(trust["usual"], trust["exceptions"], groups).own(identities)._asdict()
+    trust = Trust(servers["authority"], servers["authorities"], groups)
+    return trust.own(identities, servers["unready"])._asdict()
 
 
 class FilterModule:

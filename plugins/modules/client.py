@@ -130,6 +130,14 @@ options:
         type: str
         choices: [certificate, password, both]
         default: certificate
+      servers_ready:
+        description:
+          - Whether all servers of the identity let it in by what is declared.
+          - With V(false) a valid certificate stays as it is if the identity should get one of another authority, or
+            log in by password. Otherwise a server that still trusts the former authority alone, or still asks for the
+            certificate, would refuse the client. A warning says so.
+        type: bool
+        default: true
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -344,6 +352,9 @@ identities:
     key:
       description: Path of the private key. Renewals do not change it.
       type: str
+    is_held:
+      description: Whether the certificate stays until the servers follow. See O(identities[].servers_ready).
+      type: bool
     serial:
       description: Serial number in hexadecimal. Null if there is no certificate yet.
       type: str
@@ -410,6 +421,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "authority": {"type": "str"},
     "default_files": {"type": "bool"},
     "login": {"type": "str", "choices": list(logins.LOGINS), "default": logins.CERTIFICATE},
+    "servers_ready": {"type": "bool", "default": True},
 }
 
 

@@ -43,16 +43,6 @@ names:
   type: list
   elements: str
   sample: [client, billing]
-usual:
-  description: The authority that servers trust which are not in RV(exceptions).
-  returned: success
-  type: str
-  sample: client
-exceptions:
-  description: The authorities of the other servers, by their names in the inventory.
-  returned: success
-  type: dict
-  sample: {billing1: billing}
 code:
   description: A word for the kind of failure, for programs.
   returned: failure

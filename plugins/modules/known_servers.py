@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: known_servers
-short_description: List the names and addresses of the inventory's servers
+short_description: Say what client hosts need to know of the inventory's servers
 version_added: 0.1.0
 description:
-  - For O(pgops.tls.client#module:known_servers). It contains the names in the inventory, the names that clients use,
-    and the addresses that Ansible uses, of all hosts in the group C(postgres_servers).
+  - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.with_authority#filter) and
+    M(pgops.tls.client).
   - It runs on the controller, and the result is the same for all hosts. Set C(run_once) for it.
 extends_documentation_fragment:
   - pgops.tls.attributes
@@ -23,16 +23,38 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Learn which servers the inventory knows
+- name: Learn what there is to know of the servers
   run_once: true
   pgops.tls.known_servers:
   register: known
 """
 
 RETURN = r"""
-servers:
-  description: Names and addresses, separated by commas.
+names:
+  description:
+    - The names in the inventory, the names that clients use, and the addresses that Ansible uses, separated by commas.
+    - It is for O(pgops.tls.client#module:known_servers).
   returned: success
   type: str
   sample: db1.example.com,192.0.2.11
+authority:
+  description: The client authority of the servers that are not in RV(authorities).
+  returned: success
+  type: str
+  sample: client
+authorities:
+  description: The client authorities of the other servers, by their names in the inventory.
+  returned: success
+  type: dict
+  sample: {billing1: billing}
+unready:
+  description: The servers that this run has not brought to their declared state. They failed, or are not part of it.
+  returned: success
+  type: list
+  elements: str
+code:
+  description: A word for the kind of failure, for programs.
+  returned: failure
+  type: str
+  sample: authority_name_invalid
 """

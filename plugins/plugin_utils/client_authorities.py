@@ -106,11 +106,25 @@ class Trust:
             for one in hostvars[host].get(_IDENTITIES) or ()
         }
 
-    def own(self, identities: Iterable[Mapping[str, Any]]) -> Own:
-        """Return the identities of one host as module client takes them: each names its authority, if it differs."""
-        found = [(dict(one), self.of(one)) for one in identities]
+    def own(self, identities: Iterable[Mapping[str, Any]], unready: Iterable[str] = ()) -> Own:
+        """Return the identities of one host as module client takes them.
+
+        Each names its authority, if it differs, and says if one of its servers is among those that are ``unready``.
+        """
+        found = [(one, self.of(one)) for one in identities]
         usual = min((name for _one, name in found), key=_order, default=profiles.CLIENT)
-        return Own(usual, [one if name == usual else {**one, "authority": name} for one, name in found])
+        waiting = frozenset(unready)
+        return Own(
+            usual,
+            [
+                {
+                    **one,
+                    **({"authority": name} if name != usual else {}),
+                    **({"servers_ready": False} if waiting and self._graph.servers_of(one) & waiting else {}),
+                }
+                for one, name in found
+            ],
+        )
 
 
 def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:

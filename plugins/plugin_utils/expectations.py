@@ -92,6 +92,7 @@ class Planner:
             for server in one.servers if one.has_certificate else ():
                 self._roles.setdefault(server, {}).setdefault(one.role, one)
         self._tried: set[tuple[str, ...]] = set()  # what rules decide: server, role, database; all else: server
+        self._ready = frozenset(one.name for one in fleet.servers if one.is_ready)  # else a certificate may be older
         self._crossed: set[tuple[str, str]] = set()  # of a certificate and of a server, by their client authorities
         self._has_listed = False  # the names that nobody can try
 
@@ -124,7 +125,7 @@ class Planner:
                 owners = fleet.of(server, name)
                 if owners[0] is not server or not _is_for(identity, owners):
                     continue  # all of its names are shared, and another server has it, too
-                if len(owners) == 1 and identity.has_certificate:
+                if len(owners) == 1 and identity.has_certificate and identity.servers <= self._ready:
                     crossings.note(identity, server, name)
                 found += _by_usual_name(identity, owners, name, own_files)
                 found += own_refusals.at(identity, owners, name, self._other(identity, owners, host))

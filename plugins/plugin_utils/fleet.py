@@ -56,7 +56,8 @@ class Server(NamedTuple):
 
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
-    ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move.
+    ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move, if
+    ``is_ready``: this run has brought it to what is declared.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Server(NamedTuple):
     certificate: Mapping[str, Any] = {}
     authority: str = profiles.CLIENT
     still_trusted: tuple[str, ...] = ()
+    is_ready: bool = False
 
 
 class Host(NamedTuple):
@@ -152,6 +154,18 @@ def identities_of(
     return found
 
 
+def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) -> list[Identity]:
+    """Return identities with a certificate in place of a password, if they keep theirs until their servers follow.
+
+    ``known`` are the identities in the last result of module client.
+    """
+    held = {(one["os_user"], one["role"]) for one in known if one["is_held"]}
+    return [
+        one._replace(login=logins.CERTIFICATE) if (one.os_user, one.role) in held and not one.has_certificate else one
+        for one in identities
+    ]
+
+
 def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Server:
     """Return the server that a host's variables describe. Raises TlsError for a name that is not declared well.
 
@@ -169,6 +183,7 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         certificate=_certificate(name, names, known_certificate(variables)),
         authority=client_authorities.of_server(variables),
         still_trusted=tuple(results.last(variables, "server").get("still_trusted") or ()),
+        is_ready=results.is_ready(variables),
     )
 
 

@@ -68,6 +68,10 @@ def _objections(hostvars: Hostvars, server: str, clients: Mapping[str, set[str]]
     for host, identities in clients.items():
         if not results.last(hostvars[host], "client"):
             yield f"this run learned nothing about client host {host}"
+        known = results.last(hostvars[host], "client").get("identities") or ()
+        for one in known:
+            if one["is_held"] and one["id"] in identities:
+                yield f"{host}/{one['id']} still uses its certificate from before"
         checks = [one for one in results.verified(hostvars[host]).get("checks", ()) if server in one["servers"]]
         if any(report.is_fault(one) for one in checks):
             yield f"connections from {host} were not as expected"

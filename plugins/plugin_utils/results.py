@@ -31,6 +31,12 @@ def last(variables: Variables, step: str) -> Result:
     return installed(variables, step) or converged(variables, step)
 
 
+def is_ready(variables: Variables) -> bool:
+    """Return whether this run has brought a server to what is declared: it is part of the run, and did not fail."""
+    found = (converged(variables, "server"), installed(variables, "server"))
+    return bool(found[0]) and not failed(variables, "server") and not any(one.get("unreachable") for one in found)
+
+
 def listed(variables: Variables) -> Result:
     """Return which certificates the clients of a host have, as the report has looked them up."""
     return _result(variables, "postgres_client_certificates")

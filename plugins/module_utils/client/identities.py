@@ -23,6 +23,7 @@ class Identity(NamedTuple):
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
     names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``.
+    ``servers_ready``: all of its servers let it in by what is declared.
     """
 
     role: str
@@ -32,6 +33,7 @@ class Identity(NamedTuple):
     authority: str = ""
     default_files: bool | None = None
     login: str = logins.CERTIFICATE
+    servers_ready: bool = True
 
     @property
     def has_certificate(self) -> bool:
@@ -88,6 +90,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         authority=str(item.get("authority") or ""),
         default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
         login=logins.login_of(item, source),
+        servers_ready=bool(item.get("servers_ready", True)),
     )
     for other in before:
         if identity.id == other.id:

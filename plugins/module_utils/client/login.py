@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 
 
@@ -31,3 +34,21 @@ def rehearse(directory: str, target: Target, authority: str | None = None) -> No
         rehearsal.check_revocations(client, target.crls, "crls")
     client.verify_mode = ssl.CERT_NONE
     rehearsal.handshake(server, client, None)
+
+
+def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
+    """Log in as ``rehearse`` does, with the files of an identity in a generation. Raises TlsError with its id."""
+    try:
+        rehearse(os.path.join(directory, identity.role), target, identity.authority)
+    except TlsError as error:
+        raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
+
+
+def faults(directories: Sequence[str], target: Target) -> list[str]:
+    """Return why the first of these certificates that cannot log in cannot, as a list; any authority will do."""
+    try:
+        for one in directories:
+            rehearse(one, target)
+    except TlsError as error:
+        return [error.message]
+    return []

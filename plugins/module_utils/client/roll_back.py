@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import login
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
@@ -101,7 +102,7 @@ class RollBack(Transaction):
             rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
             revoked = self.target.authorities[one.authority].revoked
             rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", revoked)
-            self._rehearse(one, self.home.store.path(name))
+            login.rehearse_of(one, self.home.store.path(name), self.target)
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains to restore, without authorities that may no longer be trusted."""

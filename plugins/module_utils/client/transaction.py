@@ -13,8 +13,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import holding, login, requests, service_file, warnings
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
-from ansible_collections.pgops.tls.plugins.module_utils.client import login, requests, service_file, warnings
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.default_files import give_back, refuse_servers_outside
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Home, HomeFiles
@@ -58,21 +58,36 @@ class Transaction:
 
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         self.user = user
-        self.identities = identities
-        self.certified = [one for one in identities if one.has_certificate]
         self.target = target
+        self._set_identities(identities, [])
         self.now = now
         self.home = Home(user)
-        self.default = default_holders(identities)[user.name]
         self.journal = Journal(self.home.store)
-        self.notes: list[str] = []  # of a damaged journal
+        self.notes: list[str] = []  # of a damaged journal, and of identities that are held
+
+    def _set_identities(self, identities: Sequence[Identity], held: Sequence[Identity]) -> None:
+        """Converge these identities. Those that are ``held`` wait for their servers, as they are."""
+        as_held = {one.role: one for one in held}
+        self.held = frozenset(as_held)
+        self.identities = [as_held.get(one.role, one) for one in identities]
+        self.certified = [one for one in self.identities if one.has_certificate]
+        self.default = default_holders(self.identities)[self.user.name]
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before anything is changed."""
         self.home.refuse_unfit(has_lists=bool(self.target.crls))
+        self._hold()
         refuse_servers_outside(self.home, self.identities, self.target.known_servers)
         self._layout(files.read(self.home.service_file))
         self._refuse_other_authorities()
+
+    def _hold(self) -> None:
+        """Leave identities as they are whose servers do not follow in this run."""
+        with contextlib.suppress(TlsError, OSError):  # the run for this OS user reports it
+            found = self.home.found([one.role for one in self.identities])
+            held = holding.held(self.identities, found, self.target, self.now)
+            self.notes += map(holding.in_words, held)
+            self._set_identities(self.identities, held)
 
     def _refuse_other_authorities(self) -> None:
         """Raise TlsError when an identity has a certificate of authorities that are replaced, or of older ones."""
@@ -155,11 +170,7 @@ class Transaction:
         """Raise TlsError unless the files are complete without their damaged journal; else note that for a warning."""
         found = self.home.found([])
         half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
-        try:
-            for role in found.roles():
-                login.rehearse(self.home.current(role), self.target)
-        except TlsError as error:
-            half.append(error.message)
+        half += login.faults([self.home.current(role) for role in found.roles()], self.target)
         if half:
             raise TlsError(
                 f"{damage} So it is unknown what an interrupted run changed, and these faults are left: "
@@ -187,10 +198,12 @@ class Transaction:
         return found, plan
 
     def _reasons(self, identity: Identity, found: HomeFiles) -> list[str]:
+        if identity.role in self.held:
+            return []
         reasons = planning.reasons(identity, found, self.target, self.now)
         if not reasons:
             try:
-                self._rehearse(identity, self.home.current())
+                login.rehearse_of(identity, self.home.current(), self.target)
             except TlsError as error:
                 reasons.append(due.unusable(error.message))
         return reasons
@@ -247,7 +260,7 @@ class Transaction:
         staged = store.stage(planning.contents(credentials, self.target), left)
         try:
             for identity in self.certified:
-                self._rehearse(identity, store.path(staged))
+                login.rehearse_of(identity, store.path(staged), self.target)
         except Exception:
             store.discard(staged)
             raise
@@ -264,16 +277,10 @@ class Transaction:
         give_back(plan.former, self.journal)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
-        if self.certified:
-            has_default = self.default is not None and self.default.has_certificate
-            in_use = self.home.directory if has_default else self.home.current(self.certified[0].role)
-            login.rehearse(in_use, self.target)
-
-    def _rehearse(self, identity: Identity, directory: str) -> None:
-        try:
-            login.rehearse(os.path.join(directory, identity.role), self.target, identity.authority)
-        except TlsError as error:
-            raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
+        if self.default is not None and self.default.has_certificate:
+            login.rehearse(self.home.directory, self.target, self.default.authority)
+        elif self.certified:
+            login.rehearse_of(self.certified[0], self.home.current(), self.target)
 
     def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
         """Restore the state before; return the reason of the failure, with the result of the roll-back."""

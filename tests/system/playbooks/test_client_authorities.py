@@ -123,6 +123,21 @@ def test_check_mode_shows_the_move_and_makes_no_authority(site: Any, inventory: 
     assert site.files() == before
 
 
+@pytest.mark.parametrize("how", ["left out", "failed"])
+def test_a_client_keeps_its_certificate_while_its_server_does_not_follow(
+    site: Any, billing: Any, inventory: dict[str, Any], how: str
+) -> None:
+    before = issuer(site, 1)
+    inventory["postgres_servers"]["hosts"]["db2"]["postgres_server_login_user"] = "nobody" if how == "failed" else ""
+    done = site.run(*(["--limit", "app1"] if how == "left out" else []), inventory=inventory)
+    assert (done.returncode == 0) == (how == "left out"), done.stdout
+    assert trusted(site, billing) == ["client"]
+    assert issuer(site, 1) == before
+    assert connect(site, 1, billing.port, "billing").stdout == "1\n"
+    told = " ".join((done.stdout + done.stderr).split())
+    assert f"{site.os_users[1]}/app: it keeps its certificate until all of its servers follow" in told
+
+
 def test_as_long_as_a_client_is_not_proven_the_server_trusts_both(
     site: Any, billing: Any, inventory: dict[str, Any]
 ) -> None:

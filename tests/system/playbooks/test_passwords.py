@@ -181,6 +181,15 @@ def test_with_both_the_certificate_is_proven_up_to_the_prompt(fleet: Passwords) 
     well(fleet.run("password"))
 
 
+def test_a_certificate_stays_as_long_as_the_server_asks_for_it(fleet: Passwords) -> None:
+    well(fleet.run("certificate"))
+    output = well(fleet.run("password", "--limit", "app1"))
+    assert fleet.pairs() == ["postgresql.crt", "postgresql.key"]
+    assert changed(output) == {"app1": 0}
+    well(fleet.run("password"))
+    assert fleet.pairs() == []
+
+
 @ONLY_THOROUGH
 def test_the_roots_are_replaced_in_a_fleet_with_passwords_although_one_had_a_certificate(fleet: Passwords) -> None:
     assert fleet.ledger("client") != [], "which nobody has any more"

@@ -485,7 +485,8 @@ def test_a_role_of_one_cluster_spares_that_of_another_nothing() -> None:
 def across(*identities: dict[str, Any], before: list[dict[str, Any]] | None = None, **billing: Any) -> list[str]:
     """Return which certificates must be refused by which servers, where billing1 trusts an authority of its own."""
     own = {"postgres_server_client_authority": "billing", **billing}
-    servers = [{**one, **own} if one["inventory_hostname"] == "billing1" else one for one in CLUSTERS]
+    done = {"postgres_server_converged": {"changed": False}}
+    servers = [{**done, **one, **(own if one["inventory_hostname"] == "billing1" else {})} for one in CLUSTERS]
     found = from_inventory(servers, list(identities), before=before or [], groups=SHOP_AND_BILLING)
     crossed = [one for one in found if one.get("kind") == "another_authority"]
     assert all(one["role"] == one.get("certificate_role", one["role"]) for one in crossed)
@@ -499,6 +500,8 @@ def test_a_certificate_of_each_client_authority_is_tried_at_a_server_of_the_othe
     assert [one.partition(" in ")[0] for one in found] == [f"{shop} at billing1", f"{clerk} at shop1"]
     assert across(SHOP_APP, CLERK, before=[{"postgres_client_identities": [SHOP_APP, CLERK]}]) == []
     assert across(SHOP_APP, CLERK, postgres_server_client_authority="client") == []
+    for unknown in ({"postgres_server_converged": {}}, {"postgres_server_failed": "x"}):
+        assert across(SHOP_APP, CLERK, **unknown) == [], "nobody knows whom it trusts, and whose certificate clerk has"
     moving = {"postgres_server_converged": {"still_trusted": ["client"]}}
     assert [one.partition(" in ")[0] for one in across(SHOP_APP, CLERK, **moving)] == [f"{clerk} at shop1"]
 

@@ -20,7 +20,7 @@ def check(role: str = "app", **changes: Any) -> dict[str, Any]:
 def client(*checks: dict[str, Any], servers: list[str] | None = None) -> dict[str, Any]:
     return {
         "postgres_client_identities": [{"role": "app", "os_user": "web", "servers": servers or ["db2"]}],
-        "postgres_client_converged": {"identities": [{"id": "web/app"}]},
+        "postgres_client_converged": {"identities": [{"id": "web/app", "is_held": False}]},
         "postgres_verify_result": {"checks": list(checks)},
     }
 
@@ -62,6 +62,11 @@ def test_what_the_server_said_last_counts(fleet: dict[str, Any]) -> None:
         ("app1", {"postgres_verify_failed": "x"}, "app1 failed in this run"),
         ("app1", {"postgres_client_converged": {"unreachable": True, "msg": "x"}}, "app1 failed in this run"),
         ("app1", {"postgres_client_converged": {}}, "this run learned nothing about client host app1"),
+        (
+            "app1",
+            {"postgres_client_converged": {"identities": [{"id": "web/app", "is_held": True}]}},
+            "app1/web/app still uses its certificate from before",
+        ),
         ("app1", {"postgres_verify_result": {}}, "app1/web/app has not connected to it in this run"),
         (
             "app1",
