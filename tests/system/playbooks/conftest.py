@@ -21,6 +21,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, PASSPHRASE, SITE
+from ansible_collections.pgops.tls.tests.system.conftest import running_cluster
+
+LOOPBACK = ("localhost", "127.0.0.1")
 
 
 def settings(directory: Path) -> dict[str, str]:
@@ -50,7 +53,7 @@ class Site:
 
     def inventory(self) -> dict[str, Any]:
         """Return the inventory, for tests to change."""
-        server = {"postgres_server_port": self.cluster.port, "postgres_server_names": ["localhost", "127.0.0.1"]}
+        server = {"postgres_server_port": self.cluster.port, "postgres_server_names": list(LOOPBACK)}
         client = {"postgres_client_identities": [{"role": "app", "os_user": self.os_users[0]}]}
         return {
             "all": {
@@ -65,6 +68,15 @@ class Site:
             },
             "postgres_servers": {"hosts": {"db1": server}},
             "postgres_clients": {"hosts": {"app1": client}},
+        }
+
+    def server_on(self, cluster: Any, *names: str) -> dict[str, Any]:
+        """Return the variables of another server on this machine. It answers by ``names``, or by loopback ones."""
+        return {
+            "postgres_server_port": cluster.port,
+            "postgres_server_names": list(names or LOOPBACK),
+            "postgres_server_login_unix_socket": cluster.socket_directory,
+            "postgres_server_directory": str(cluster.home / "tls"),
         }
 
     def run(
@@ -156,6 +168,13 @@ def site_on(os_users: tuple[list[str], Path], tmp_path_factory: pytest.TempPathF
         return Site(tmp_path_factory.mktemp("site"), cluster, names, homes)
 
     return made
+
+
+@pytest.fixture(scope="module")
+def billing(initialised: Path) -> Iterator[Any]:
+    """Run another cluster beside the first one, on a port of its own."""
+    with running_cluster(initialised) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

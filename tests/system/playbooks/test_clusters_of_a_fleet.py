@@ -6,19 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests.system.conftest import running_cluster
-
-
-@pytest.fixture(scope="module")
-def billing(initialised: Path) -> Iterator[Any]:
-    """Run another cluster beside the first one, on a port of its own."""
-    with running_cluster(initialised) as running:
-        yield running
+from ansible_collections.pgops.tls.tests import tables
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +26,7 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any, billing: Any) -> An
 def inventory(site: Any, billing: Any) -> dict[str, Any]:
     """Return an inventory with the groups shop and billing, of one server each."""
     found: dict[str, Any] = site.inventory()
-    second = {
-        "postgres_server_port": billing.port,
-        "postgres_server_names": ["localhost", "127.0.0.1"],
-        "postgres_server_login_unix_socket": billing.socket_directory,
-        "postgres_server_directory": str(billing.home / "tls"),
-    }
+    second = site.server_on(billing)
     first = found["postgres_servers"]["hosts"]["db1"]
     found["postgres_servers"] = {"children": {"shop": {"hosts": {"db1": first}}, "billing": {"hosts": {"db2": second}}}}
     user, other = site.os_users
@@ -54,18 +41,12 @@ def inventory(site: Any, billing: Any) -> dict[str, Any]:
     return found
 
 
-def rows(output: str) -> set[tuple[str, str, str]]:
-    """Return role, server and result of the lines of the table."""
-    cells = [re.split(r" {2,}", line.strip(' ",')) for line in output.splitlines() if '"app1 ' in line]
-    return {(row[1], row[2], row[5]) for row in cells}
-
-
 def test_each_role_is_let_in_and_tried_by_its_own_servers_alone(
     site: Any, inventory: dict[str, Any], billing: Any
 ) -> None:
     done = site.run(inventory=inventory)
     assert done.returncode == 0, done.stdout
-    found = rows(done.stdout)
+    found = {(row.role, row.server, row.result) for row in tables.rows(done.stdout)}
     assert {row for row in found if row[0] in ("app", "clerk")} == {("app", "db1", "ok"), ("clerk", "db2", "ok")}
     assert {row[1] for row in found} == {"db1", "db2"}
     rules = [(cluster.data / "pg_hba.conf").read_text() for cluster in (site.cluster, billing)]

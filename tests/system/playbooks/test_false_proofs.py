@@ -10,25 +10,15 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from ansible.plugins.connection import local
+from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.relays import Relay
 
 ALIAS = "127.0.0.3"
 HOSTS_FILE = f"127.0.0.1 db1.test\n127.0.0.2 db2.test\n{ALIAS} db.test\n"
-
-
-class Row(NamedTuple):
-    """The cells of a line of the table that are looked at."""
-
-    client: str
-    server: str
-    name: str
-    wanted: str
-    result: str
-    reason: str
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +60,8 @@ def fleet(site: Any, second: Any) -> dict[str, Any]:
     found["all"]["vars"]["ansible_connection"] = "machine"
     servers = {
         name: {
-            "postgres_server_port": cluster.port,
-            "postgres_server_names": [f"{name}.test", "localhost"],
+            **site.server_on(cluster, f"{name}.test", "localhost"),
             "postgres_server_extra_names": [{"name": "db.test", "shared": True}],
-            "postgres_server_login_unix_socket": cluster.socket_directory,
-            "postgres_server_directory": str(cluster.home / "tls"),
         }
         for name, cluster in (("db1", site.cluster), ("db2", second))
     }
@@ -93,28 +80,21 @@ def run(site: Any, *options: str, **given: Any) -> subprocess.CompletedProcess[s
     return done
 
 
-def rows(output: str) -> list[Row]:
-    """Return the table in Ansible's output."""
-    lines = [line.strip().strip('",') for line in output.splitlines()]
-    cells = [re.split(r" {2,}", line) for line in lines if re.match(r"(db1|app1) .*:\d+ +(accepted|refused)", line)]
-    return [Row(one[0], one[2], one[3].partition(":")[0], one[4], one[5], one[7]) for one in cells]
-
-
 def test_no_row_proves_what_was_not_reached(site: Any, shared_second_cluster: Any, relay: Relay) -> None:
     relay.moves_after = 1
     done = run(site, inventory=fleet(site, shared_second_cluster))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = rows(done.stdout)
-    aliases = [one for one in found if one.name == "db.test"]
+    found = tables.rows(done.stdout)
+    aliases = [one for one in found if one.host == "db.test"]
     assert relay.led_to == [0, 1]
     assert sorted(one.server for one in aliases) == ["db1", "db2"], aliases
     assert all(one.reason.endswith("this name is shared by db1, db2") for one in aliases)
-    loopback = [one for one in found if one.name == "localhost"]
+    loopback = [one for one in found if one.host == "localhost"]
     assert [(one.client, one.server, one.result) for one in loopback] == [
         ("db1", "db1", "ok"),
         ("db1", "db2", "skipped"),
     ]
-    others = {(one.client, one.server, one.name) for one in found if one not in [*aliases, *loopback]}
+    others = {(one.client, one.server, one.host) for one in found if one not in [*aliases, *loopback]}
     assert others == {(client, server, f"{server}.test") for client in ("db1", "app1") for server in ("db1", "db2")}
 
 
@@ -124,9 +104,9 @@ def test_a_limit_is_kept_on_both_ends_of_a_connection_and_the_table_says_what_is
     relay.moves_after = None
     done = run(site, "--limit", "postgres_servers:!db2", inventory=fleet(site, shared_second_cluster))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = rows(done.stdout)
+    found = tables.rows(done.stdout)
     assert {(one.client, one.server) for one in found} == {("db1", "db1")}
-    assert {one.name for one in found} == {"db1.test", "localhost", "db.test"}
+    assert {one.host for one in found} == {"db1.test", "localhost", "db.test"}
     assert (
         "Not verified, because --limit leaves these hosts out: connections to db2, connections from app1."
         in done.stdout

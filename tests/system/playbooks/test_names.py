@@ -8,21 +8,11 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.relays import Relay
-
-
-class Row(NamedTuple):
-    """The cells of a line of the table that are looked at."""
-
-    client: str
-    server: str
-    name: str
-    wanted: str
-    result: str
-    reason: str
 
 
 @pytest.fixture
@@ -52,13 +42,6 @@ def fleet(site: Any, *names: object) -> dict[str, Any]:
     return found
 
 
-def rows(output: str) -> list[Row]:
-    """Return the table in Ansible's output."""
-    lines = [line.strip().strip('",') for line in output.splitlines()]
-    cells = [re.split(r" {2,}", line) for line in lines if re.match(r"app[12] .*:\d+ +(accepted|refused)", line)]
-    return [Row(one[0], *one[2:6], one[7]) for one in cells]
-
-
 def names_in_use(site: Any) -> str:
     """Return the names in the certificate of the server."""
     path = site.cluster.home / "tls" / "current" / "server.crt"
@@ -74,7 +57,7 @@ def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: A
     )
     done = site.run(inventory=fleet(site, *names))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = rows(done.stdout)
+    found = tables.rows(done.stdout)
     tried = {(one.client, one.server, one.name, one.result) for one in found if one.result != "skipped"}
     near, far = f"localhost:{site.cluster.port}", f"localhost:{relay.port}"
     assert tried == {("app1", "db1", near, "ok"), ("app2", "db1", far, "ok")}
@@ -98,7 +81,7 @@ def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: A
 def test_a_client_host_that_reaches_no_name_is_told_and_fails_nothing(site: Any) -> None:
     done = site.run(inventory=fleet(site, {"name": "localhost", "from": ["app1"]}))
     assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = [one for one in rows(done.stdout) if one.client == "app2"]
+    (row,) = [one for one in tables.rows(done.stdout) if one.client == "app2"]
     assert (row.server, row.wanted, row.result) == ("db1", "accepted", "skipped")
     assert row.reason == "this client host can reach the server by none of its names"
 

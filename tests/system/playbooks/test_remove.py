@@ -30,10 +30,7 @@ class Fleet:
         found: dict[str, Any] = self.site.inventory()
         found["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"][0]["databases"] = ["postgres"]
         found["postgres_servers"]["hosts"]["db2"] = {
-            "postgres_server_port": self.second.cluster.port,
-            "postgres_server_names": ["localhost"],
-            "postgres_server_login_unix_socket": self.second.cluster.socket_directory,
-            "postgres_server_directory": str(self.second.cluster.home / "tls"),
+            **self.site.server_on(self.second.cluster, "localhost"),
             **(db2 or {}),
         }
         found["postgres_clients"]["hosts"].update(clients or {})
