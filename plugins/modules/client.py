@@ -100,7 +100,10 @@ options:
         elements: str
         default: []
       servers:
-        description: Roles of this collection use it. This module ignores it.
+        description:
+          - Groups and hosts of the inventory. Roles of this collection know which servers they are.
+          - This module uses the first of them to name the identity, if another identity of the OS user before it has
+            the same role. See RV(identities[].id).
         type: list
         elements: str
       authority:
@@ -313,7 +316,7 @@ requests:
   elements: dict
   contains:
     id:
-      description: OS_USER/ROLE.
+      description: See RV(identities[].id).
       type: str
     role:
       description: The role that the certificate is for.
@@ -338,7 +341,10 @@ identities:
   elements: dict
   contains:
     id:
-      description: OS_USER/ROLE.
+      description:
+        - OS_USER/NAME. The name is that of the identity's directory and service.
+        - It is the role. For a second identity of the OS user with the same role it is ROLE@SERVERS, with the first
+          element of O(identities[].servers).
       type: str
     role:
       description: The PostgreSQL role.

@@ -110,16 +110,23 @@ options:
       certificate_role:
         description: The role whose certificate is presented. By default O(expectations[].role).
         type: str
+      identity:
+        description:
+          - The name of the identity whose files and service are used. By default O(expectations[].certificate_role).
+          - It is the role, or ROLE@SERVERS. See RV(pgops.tls.client#module:identities[].id).
+        type: str
       files:
         description:
           - V(named) passes the paths of all files to libpq.
           - V(default) passes none, so the files in C(~/.postgresql) must be right.
-          - V(service) passes only a host, a port, a database and the service with the name of the role.
+          - V(service) passes only a host, a port, a database and the service of O(expectations[].identity).
         type: str
         choices: [named, default, service]
         default: named
       sslcert:
-        description: Path of the client certificate. By default the one that M(pgops.tls.client) keeps for the role.
+        description:
+          - Path of the client certificate. By default the one that M(pgops.tls.client) keeps for
+            O(expectations[].identity).
         type: path
       sslkey:
         description: Path of its private key. By default the one that M(pgops.tls.client) keeps for the role.
@@ -266,6 +273,9 @@ checks:
     role:
       description: The requested role.
       type: str
+    identity:
+      description: The name of the identity that connected. See O(expectations[].identity).
+      type: str
     protocol:
       description: Protocol of an accepted connection, empty otherwise.
       type: str
@@ -291,6 +301,7 @@ checks:
       port: 5432
       os_user: app
       role: app
+      identity: app
       protocol: ""
       cipher: ""
       client_dn: ""
@@ -333,6 +344,7 @@ EXPECTATION = {
     "home": {"type": "path"},
     "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
     "certificate_role": {"type": "str"},
+    "identity": {"type": "str"},
     "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},
     "sslcert": {"type": "path"},
     "sslkey": {"type": "path", "no_log": False},

@@ -10,6 +10,7 @@ import itertools
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
@@ -99,19 +100,20 @@ class Trust:
         return [pair for pair in itertools.combinations(self.names, 2) if pair not in together]
 
     def by_id(self, hostvars: Hostvars) -> dict[str, str]:
-        """Return the authority of each identity of the inventory, by the id (HOST/OS_USER/ROLE) of its certificate."""
+        """Return the authority of each identity of the inventory, by the id (HOST/OS_USER/NAME) of its certificate."""
+        declared = {host: hostvars[host].get(_IDENTITIES) or () for host in self._groups.get(CLIENTS, ())}
         return {
-            f"{host}/{one['os_user']}/{one['role']}": self.of(one)
-            for host in self._groups.get(CLIENTS, ())
-            for one in hostvars[host].get(_IDENTITIES) or ()
+            f"{host}/{id_}": self.of(one)
+            for host, own in declared.items()
+            for id_, one in zip(identities.ids(own), own)
         }
 
-    def own(self, identities: Iterable[Mapping[str, Any]], unready: Iterable[str] = ()) -> Own:
+    def own(self, declared: Iterable[Mapping[str, Any]], unready: Iterable[str] = ()) -> Own:
         """Return the identities of one host as module client takes them.
 
         Each names its authority, if it differs, and says if one of its servers is among those that are ``unready``.
         """
-        found = [(one, self.of(one)) for one in identities]
+        found = [(one, self.of(one)) for one in declared]
         usual = min((name for _one, name in found), key=_order, default=profiles.CLIENT)
         waiting = frozenset(unready)
         return Own(

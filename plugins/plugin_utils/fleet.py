@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import name_of, told_apart
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
@@ -27,7 +28,8 @@ class Identity(NamedTuple):
 
     ``replicates``: it makes physical replication connections, too. ``servers``: the servers that it is for, by their
     names in the inventory. ``default_files``: whether its files get libpq's default names, None if nothing says so.
-    ``login`` is one of ``logins.LOGINS``.
+    ``login`` is one of ``logins.LOGINS``. ``apart``: the first of the servers that it names, if that tells it from
+    another identity of its OS user with the same role.
     """
 
     role: str
@@ -38,6 +40,17 @@ class Identity(NamedTuple):
     servers: frozenset[str] = frozenset()
     default_files: bool | None = None
     login: str = logins.CERTIFICATE
+    apart: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name of its directory and its service."""
+        return name_of(self.role, self.apart)
+
+    @property
+    def id(self) -> str:
+        """Return what tells it from others of its host, as module client names it."""
+        return f"{self.os_user}/{self.name}"
 
     @property
     def has_certificate(self) -> bool:
@@ -135,7 +148,7 @@ def identities_of(
 
     Without a ``graph``, they have no servers.
     """
-    found = []
+    found: list[Identity] = []
     for number, one in enumerate(declared or ()):
         if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
             raise TlsError(
@@ -151,7 +164,22 @@ def identities_of(
         own, default_files = (str(one["role"]), str(one["os_user"])), one.get("default_files")
         login = logins.login_of(one, option)
         found.append(Identity(*own, database, home, replicates, servers, default_files, login))
-    return found
+    return [one._replace(apart=servers) for one, servers in zip(found, told_apart(declared or ()))]
+
+
+def refuse_overlap(identities: Iterable[Identity]) -> None:
+    """Raise TlsError for two identities of one role and OS user that connect to the same server."""
+    having: dict[tuple[str, str, str], Identity] = {}
+    for one in identities:
+        for server in sorted(one.servers):
+            other = having.setdefault((one.os_user, one.role, server), one)
+            if other != one:
+                raise TlsError(
+                    f"postgres_client_identities: {other.id} and {one.id} are the same role of the same OS user, and "
+                    f"both connect to {server}.",
+                    remedy="Name in servers of each its own servers, or make them one identity.",
+                    code="identity_servers_overlap",
+                )
 
 
 def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) -> list[Identity]:
@@ -159,9 +187,9 @@ def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) 
 
     ``known`` are the identities in the last result of module client.
     """
-    held = {(one["os_user"], one["role"]) for one in known if one["is_held"]}
+    held = {one["id"] for one in known if one["is_held"]}
     return [
-        one._replace(login=logins.CERTIFICATE) if (one.os_user, one.role) in held and not one.has_certificate else one
+        one._replace(login=logins.CERTIFICATE) if one.id in held and not one.has_certificate else one
         for one in identities
     ]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.plugin_utils import failures, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import of_server
@@ -51,13 +52,14 @@ def moves(hostvars: Hostvars, groups: Groups) -> list[Move]:
 
 
 def _clients(hostvars: Hostvars, groups: Groups, servers: Mapping[str, object]) -> dict[str, dict[str, set[str]]]:
-    """Return for each of these servers its client hosts, with the ids (OS_USER/ROLE) of their identities for it."""
+    """Return for each of these servers its client hosts, with the ids (OS_USER/NAME) of their identities for it."""
     graph = Graph(groups)
     found: dict[str, dict[str, set[str]]] = {server: {} for server in servers}
     for host in groups.get(CLIENTS, ()):
-        for one in hostvars[host].get("postgres_client_identities") or ():
+        declared = hostvars[host].get("postgres_client_identities") or ()
+        for id_, one in zip(identities.ids(declared), declared):
             for server in graph.servers_of(one).intersection(servers):
-                found[server].setdefault(host, set()).add(f"{one['os_user']}/{one['role']}")
+                found[server].setdefault(host, set()).add(id_)
     return found
 
 
@@ -65,20 +67,20 @@ def _objections(hostvars: Hostvars, server: str, clients: Mapping[str, set[str]]
     """Say what this run has not proven of a server and its clients."""
     for one in failures.failures(hostvars, [server, *clients]):
         yield f"{one.host} failed in this run"
-    for host, identities in clients.items():
+    for host, own in clients.items():
         if not results.last(hostvars[host], "client"):
             yield f"this run learned nothing about client host {host}"
         known = results.last(hostvars[host], "client").get("identities") or ()
         for one in known:
-            if one["is_held"] and one["id"] in identities:
+            if one["is_held"] and one["id"] in own:
                 yield f"{host}/{one['id']} still uses its certificate from before"
         checks = [one for one in results.verified(hostvars[host]).get("checks", ()) if server in one["servers"]]
         if any(report.is_fault(one) for one in checks):
             yield f"connections from {host} were not as expected"
         works = {
-            f"{one['os_user']}/{one['role']}"
+            f"{one['os_user']}/{one['identity']}"
             for one in checks
             if one["expect"] == "accepted" and one["status"] in (verdicts.OK, verdicts.PROMPT)
         }
-        for identity in sorted(identities - works):
+        for identity in sorted(own - works):
             yield f"{host}/{identity} has not connected to it in this run"

@@ -199,7 +199,7 @@ def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
         for host in groups.get(CLIENTS, ())
         for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), graph=graph)
     ]
-    identities = [(host, one.os_user, one.role) for host, one in declared]
+    identities = [(host, one.id) for host, one in declared]
     theirs = frozenset(server for _host, one in declared for server in one.servers)
     tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
     yield from _unreached([one for one in groups.get(SERVERS, ()) if one in theirs], expected, tried)
@@ -215,11 +215,11 @@ def _unreached(servers: Iterable[str], expected: Expected, tried: Collection[str
             yield f"{server}: no client has connected to this server in this run.{_led_elsewhere(checks, server)}"
 
 
-def _unconnected(identities: Iterable[tuple[str, str, str]], expected: Expected, *, has_servers: bool) -> Iterator[str]:
-    """Name the identities (client host, OS user, role) that no server has let in, although there is one to try."""
-    by_identity: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+def _unconnected(identities: Iterable[tuple[str, str]], expected: Expected, *, has_servers: bool) -> Iterator[str]:
+    """Name the identities (client host, id there) that no server has let in, although there is one to try."""
+    by_identity: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for host, one in expected:
-        by_identity.setdefault((host, one["os_user"], one["role"]), []).append(one)
+        by_identity.setdefault((host, f"{one['os_user']}/{one['identity']}"), []).append(one)
     for identity in identities:
         own = by_identity.get(identity, ())
         can_connect = any(one["status"] != verdicts.SKIPPED for one in own) if own else has_servers
@@ -256,7 +256,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     Each certificate that breaks is a line, those that no run is going to replace first.
     """
     declared = {
-        f"{host}/{one.os_user}/{one.role}"
+        f"{host}/{one.id}"
         for host in groups.get(CLIENTS, ())
         for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or ())
     } | set(groups.get(SERVERS, ()))

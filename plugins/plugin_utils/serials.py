@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
@@ -23,15 +24,15 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
     found: dict[str, dict[str, list[str]]] = {server: {} for server in groups.get(SERVERS, ())}
     unknown = set()
     for host in groups.get(CLIENTS, ()):
-        servers: dict[str, set[str]] = {}
-        for one in filter(has_certificate, hostvars[host].get("postgres_client_identities") or ()):
-            servers.setdefault(str(one["role"]), set()).update(graph.servers_of(one))
+        declared = hostvars[host].get("postgres_client_identities") or ()
+        own = {id_: one for id_, one in zip(identities.ids(declared), declared) if has_certificate(one)}
         known = _known(hostvars[host])
         if known is None:
-            unknown |= {(server, role) for role, own in servers.items() for server in own}
+            unknown |= {(server, str(one["role"])) for one in own.values() for server in graph.servers_of(one)}
             continue
         for identity in known:
-            for server in servers.get(str(identity["role"]), ()) if identity["serial"] else ():
+            one = own.get(str(identity["id"])) if identity["serial"] else None
+            for server in graph.servers_of(one) if one else ():
                 found[server].setdefault(str(identity["role"]), []).append(str(identity["serial"]))
     return {
         server: {role: serials for role, serials in roles.items() if (server, role) not in unknown}
@@ -67,9 +68,10 @@ def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Group
 def by_password(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> Iterator[str]:
     """Give the ids of the identities of client hosts that have no certificate, as the ledger names their holders."""
     for host in hosts:
-        for one in hostvars[host].get("postgres_client_identities") or ():
+        declared = hostvars[host].get("postgres_client_identities") or ()
+        for id_, one in zip(identities.ids(declared), declared):
             if not has_certificate(one):
-                yield f"{host}/{one['os_user']}/{one['role']}"
+                yield f"{host}/{id_}"
 
 
 def _known(variables: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:

@@ -97,7 +97,7 @@ def result(converged: Converged) -> dict[str, Any]:
             f"{one.id}: {reason}"
             for transaction, outcome in converged.outcomes
             for one in transaction.identities
-            for reason in outcome.plan.reasons.get(one.role, ())
+            for reason in outcome.plan.reasons.get(one.name, ())
         ],
         "requests": [
             {
@@ -117,14 +117,14 @@ def result(converged: Converged) -> dict[str, Any]:
 
 def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str, Any]]:
     for one in transaction.certified:
-        leaf = outcome.after.get(one.role)
+        leaf = outcome.after.get(one.name)
         yield {
             "id": one.id,
             "role": one.role,
             "os_user": one.os_user,
-            "certificate": transaction.home.current(one.role, CERTIFICATE),
-            "key": transaction.home.current(one.role, KEY),
-            "is_held": one.role in transaction.held,
+            "certificate": transaction.home.current(one.name, CERTIFICATE),
+            "key": transaction.home.current(one.name, KEY),
+            "is_held": one.name in transaction.held,
             "serial": f"{leaf.serial:x}" if leaf else None,
             "not_after": _day(leaf.not_after) if leaf else None,
             "sha256": leaf.sha256 if leaf else None,
@@ -150,7 +150,7 @@ def _differences(transaction: Transaction, outcome: UserOutcome) -> Iterator[dic
 
 
 def _roles(transaction: Transaction, outcome: UserOutcome) -> list[str]:
-    return list(dict.fromkeys([*(one.role for one in transaction.identities), *outcome.before]))
+    return list(dict.fromkeys([*(one.name for one in transaction.identities), *outcome.before]))
 
 
 def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> tuple[str, str]:
@@ -158,7 +158,7 @@ def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> t
     before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
     if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
         after = f"role: {role}\nto be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
-    if role not in [one.role for one in transaction.certified]:
+    if role not in [one.name for one in transaction.certified]:
         after = ""
     return ("", "") if before == after else (before, after)
 

@@ -35,7 +35,7 @@ def in_words(identity: Identity) -> str:
 
 def _as_in_use(identity: Identity, found: HomeFiles, target: Target, now: int) -> Identity | None:
     """Return an identity as its valid certificate has it; None if that is as declared, or there is none."""
-    credential = planning.installed(found, identity.role)
+    credential = planning.installed(found, identity.name)
     if credential is None or not credential.leaf.not_before <= now < credential.leaf.not_after:
         return None
     leaf = credential.leaf

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -18,7 +18,10 @@ _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles'
 
 
 class Identity(NamedTuple):
-    """A role that an OS user logs in as, and the databases it uses; ``id`` is OS_USER/ROLE.
+    """A role that an OS user logs in as, and the databases it uses.
+
+    ``servers``: the first of the servers that it names, if another identity of the OS user has the same role. It tells
+    them apart.
 
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
@@ -34,6 +37,12 @@ class Identity(NamedTuple):
     default_files: bool | None = None
     login: str = logins.CERTIFICATE
     servers_ready: bool = True
+    servers: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name of its directory and its service: ROLE, or ROLE@SERVERS."""
+        return name_of(self.role, self.servers)
 
     @property
     def has_certificate(self) -> bool:
@@ -42,8 +51,8 @@ class Identity(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Return the name of this identity in requests and certificates."""
-        return f"{self.os_user}/{self.role}"
+        """Return what tells this identity from others of the host: OS_USER/NAME."""
+        return f"{self.os_user}/{self.name}"
 
 
 class Declared(Protocol):
@@ -56,6 +65,31 @@ class Declared(Protocol):
     @property
     def default_files(self) -> bool | None:
         """Return whether it has them; None if nothing says so."""
+
+
+def name_of(role: str, servers: str) -> str:
+    """Return the name of an identity's directory and service; ``servers`` as in ``Identity``."""
+    return f"{role}@{servers}" if servers else role
+
+
+def told_apart(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Give for each declared identity of a host the first of its servers, '' if it needs no telling apart.
+
+    The first identity of a role and an OS user has its files by the name of the role alone. So they stay where they are
+    when others are added behind it.
+    """
+    seen = set()
+    for item in items:
+        key = (str(item.get("os_user")), str(item.get("role")))
+        yield str(next(iter(item.get("servers") or ()), "")) if key in seen else ""
+        seen.add(key)
+
+
+def ids(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the id (OS_USER/NAME) of each declared identity of a host."""
+    return [
+        f"{item['os_user']}/{name_of(str(item['role']), servers)}" for item, servers in zip(items, told_apart(items))
+    ]
 
 
 _Any = TypeVar("_Any", bound=Declared)
@@ -75,12 +109,12 @@ def default_holders(identities: Iterable[_Any]) -> dict[str, _Any | None]:
 def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> list[Identity]:
     """Return the identities in their order. Raises TlsError that names ``source`` and the first invalid one."""
     found: list[Identity] = []
-    for number, item in enumerate(items):
-        found.append(_identity(item, found, f"{source}[{number}]"))
+    for number, (item, servers) in enumerate(zip(items, told_apart(items))):
+        found.append(_identity(item, servers, found, f"{source}[{number}]"))
     return found
 
 
-def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) -> Identity:
+def _identity(item: Mapping[str, Any], servers: str, before: Sequence[Identity], source: str) -> Identity:
     """Return one identity; ``before`` are those whose files it must not share."""
     identity = Identity(
         role=_role(item.get("role"), f"{source}.role"),
@@ -91,13 +125,14 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
         login=logins.login_of(item, source),
         servers_ready=bool(item.get("servers_ready", True)),
+        servers=servers,
     )
     for other in before:
         if identity.id == other.id:
             raise TlsError(
                 f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is listed twice; both would use "
                 "the same files.",
-                remedy="Keep one of them.",
+                remedy="Keep one of them. If they are for different servers, name those in servers of each.",
                 code="identity_duplicate",
             )
         if identity.os_user == other.os_user and identity.default_files and other.default_files:

@@ -39,7 +39,7 @@ def rehearse(directory: str, target: Target, authority: str | None = None) -> No
 def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
     """Log in as ``rehearse`` does, with the files of an identity in a generation. Raises TlsError with its id."""
     try:
-        rehearse(os.path.join(directory, identity.role), target, identity.authority)
+        rehearse(os.path.join(directory, identity.name), target, identity.authority)
     except TlsError as error:
         raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 

@@ -106,7 +106,7 @@ def shortened(
     """Return what the chains of certificates that stay will lose, in words."""
     changes = []
     for one in identities:
-        credential = None if needed.get(one.role) else installed(found, one.role)
+        credential = None if needed.get(one.name) else installed(found, one.name)
         coming = fitted(credential, one, target, now) if credential is not None else None
         if credential is not None and coming is not None and coming is not credential:
             before, after = (read_pem(each.chain.decode("ascii"), CERTIFICATE) for each in (credential, coming))
@@ -116,8 +116,8 @@ def shortened(
 
 def reasons(identity: Identity, found: HomeFiles, target: Target, now: int) -> list[str]:
     """Return why an identity needs a new certificate. ``now`` is in Unix seconds."""
-    chain = found.contents.get(f"{identity.role}/{CERTIFICATE}")
-    present = due.Present(read_chain(chain, CERTIFICATE), chain is not None, f"{identity.role}/{KEY}" in found.contents)
+    chain = found.contents.get(f"{identity.name}/{CERTIFICATE}")
+    present = due.Present(read_chain(chain, CERTIFICATE), chain is not None, f"{identity.name}/{KEY}" in found.contents)
     is_asked = target.renew or target.new_keys
     forced = is_asked and not (identity.id in target.certificates and not came(identity, found, target))
     return due.needed(present, target.spec(identity, forced=forced), now)
@@ -128,8 +128,8 @@ def key_in_use(identity: Identity, found: HomeFiles, target: Target, why: Sequen
 
     ``why`` are the reasons for the next certificate. A key whose owner or mode was wrong may be known to others.
     """
-    credential = installed(found, identity.role)
-    is_exposed = f"{identity.role}/{KEY}" in found.faults
+    credential = installed(found, identity.name)
+    is_exposed = f"{identity.name}/{KEY}" in found.faults
     if credential is None or target.new_keys or is_exposed or not due.may_keep_key(why):
         return None
     return credential.leaf.public_key
@@ -141,7 +141,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     ``now`` is in Unix seconds. An unusable certificate does not stop the run. Nor does a requested renewal, unless the
     servers still use the old authorities.
     """
-    credential = installed(found, identity.role)
+    credential = installed(found, identity.name)
     if credential is not None and not (target.renew and target.renew_to_new_root):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
         due.refuse_another_root(chain, place, target.offer(identity), now)
@@ -149,7 +149,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
 
 def came(identity: Identity, found: HomeFiles, target: Target) -> bool:
     """Return whether a certificate that is not installed yet arrived for an identity."""
-    chain, credential = target.certificates.get(identity.id), installed(found, identity.role)
+    chain, credential = target.certificates.get(identity.id), installed(found, identity.name)
     return chain is not None and not (credential and credential.leaf.der == chain[0].der)
 
 
@@ -161,13 +161,13 @@ def unanswered(
     A call with certificates answers one without. An identity that became due only in between, or is due again at once,
     waits for the next run. Raises TlsError if it has no certificate until then.
     """
-    open_ones = [one for one in identities if needed.get(one.role) and one.id not in target.certificates]
+    open_ones = [one for one in identities if needed.get(one.name) and one.id not in target.certificates]
     if not target.certificates:
         return open_ones
     for one in open_ones:
-        if installed(found, one.role) is None:
+        if installed(found, one.name) is None:
             raise TlsError(
-                f"certificates: there is none for {one.id}, which needs one ({', '.join(needed[one.role])}), "
+                f"certificates: there is none for {one.id}, which needs one ({', '.join(needed[one.name])}), "
                 "although others arrived.",
                 remedy="Check the messages of the authority, then rerun.",
                 code="certificate_missing",
@@ -179,7 +179,7 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     """Return the plan for one OS user."""
     needed = needs.reasons
     changes = [
-        f"{one.id}: new certificate ({', '.join(needed[one.role])})" for one in identities if needed.get(one.role)
+        f"{one.id}: new certificate ({', '.join(needed[one.name])})" for one in identities if needed.get(one.name)
     ]
     changes += needs.shortened
     changes += _other_contents(identities, needed, found, target)
@@ -191,7 +191,7 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     changes += [_link_in_words(path, to, found.links.get(path)) for path, to in links.items()]
     changes += former_in_words(layout.former)
     if service is not None:
-        changes.append(f"{layout.service_path}: services {', '.join(one.role for one in identities)}")
+        changes.append(f"{layout.service_path}: services {', '.join(one.name for one in identities)}")
     return Plan(
         reasons={role: why for role, why in needed.items() if why},
         waiting=needs.waiting,
@@ -238,10 +238,10 @@ def _other_contents(
     if found.generation is None:
         return [_trust_in_words(identities, target)]
     coming = lists(target).get(LISTS)
-    certified = {one.role for one in identities if one.has_certificate}
+    certified = {one.name for one in identities if one.has_certificate}
     user, kept = identities[0].os_user, {role for role in certified if not needed.get(role)}
     held = {os.path.dirname(path) for path in found.contents} - {""}
-    why = {one.role: "logs in by password" for one in identities}
+    why = {one.name: "logs in by password" for one in identities}
     changes = [
         f"{user}/{role}: {why.get(role, 'no longer declared')}, its key and certificate are removed"
         for role in sorted(held - certified)

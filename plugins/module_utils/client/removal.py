@@ -55,7 +55,7 @@ class Removal(Transaction):
             return self._outcome(self.home.found([]), _Steps({}, None), [])
         with files.locked(self.home.store.directory):
             recovered = self._recovery() if check_mode else self._recover()
-            found = self.home.found([one.role for one in self.identities])
+            found = self.home.found([one.name for one in self.identities])
             steps = self._steps(found)
             if not check_mode:
                 self._take(steps)

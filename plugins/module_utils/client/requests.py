@@ -32,8 +32,8 @@ def ask(home: Home, target: Target, plan: Plan, found: HomeFiles) -> tuple[list[
     """Return a request for every identity that waits, and which keys were made for them, in words."""
     requests, made = [], []
     for identity in plan.waiting:
-        keys, why = _keys(home, identity), plan.reasons[identity.role]
-        csr = exchange.with_waiting_key(keys, target.key_type, found.contents.get(f"{identity.role}/{KEY}"))
+        keys, why = _keys(home, identity), plan.reasons[identity.name]
+        csr = exchange.with_waiting_key(keys, target.key_type, found.contents.get(f"{identity.name}/{KEY}"))
         csr = csr or _with_key_in_use(home, target, identity, found, why)
         if csr is None:
             csr = exchange.with_new_key(keys, target.key_type)
@@ -56,7 +56,7 @@ def received(identity: Identity, installed: Credential | None, home: Home, targe
 
 
 def _keys(home: Home, identity: Identity) -> exchange.Keys:
-    return exchange.Keys(home.store, identity.role, home.user)
+    return exchange.Keys(home.store, identity.name, home.user)
 
 
 def _with_key_in_use(
@@ -67,4 +67,4 @@ def _with_key_in_use(
     A program that opens its certificate before the switch opens the key after it. With one key they still fit.
     """
     public_key = planning.key_in_use(identity, found, target, why)
-    return exchange.with_key_at(home.current(identity.role, KEY), home.user, public_key) if public_key else None
+    return exchange.with_key_at(home.current(identity.name, KEY), home.user, public_key) if public_key else None

@@ -32,7 +32,7 @@ class RollBack(Transaction):
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         super().__init__(user, identities, target, now)
         self.declared = target
-        self.roles = [one.role for one in self.certified]
+        self.roles = [one.name for one in self.certified]
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before any OS user of the host is rolled back."""
@@ -93,22 +93,22 @@ class RollBack(Transaction):
         """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
         rollback_checks.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
         for one in self.certified:
-            credential = planning.installed(coming, one.role)
+            credential = planning.installed(coming, one.name)
             if credential is None:
                 raise TlsError(
-                    f"{one.role}: {one.id} has no usable key and certificate in it.",
+                    f"{one.name}: {one.id} has no usable key and certificate in it.",
                     code="generation_file_missing",
                 )
-            rollback_checks.refuse_dates(credential.leaf, f"{one.role}/{CERTIFICATE}", self.now)
+            rollback_checks.refuse_dates(credential.leaf, f"{one.name}/{CERTIFICATE}", self.now)
             revoked = self.target.authorities[one.authority].revoked
-            rollback_checks.refuse_revoked(credential.leaf, f"{one.role}/{CERTIFICATE}", revoked)
+            rollback_checks.refuse_revoked(credential.leaf, f"{one.name}/{CERTIFICATE}", revoked)
             login.rehearse_of(one, self.home.store.path(name), self.target)
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains to restore, without authorities that may no longer be trusted."""
-        credentials = {one: planning.installed(coming, one.role) for one in self.identities}
+        credentials = {one: planning.installed(coming, one.name) for one in self.identities}
         return {
-            f"{one.role}/{CERTIFICATE}": planning.fitted(credential, one, self.declared, self.now).chain
+            f"{one.name}/{CERTIFICATE}": planning.fitted(credential, one, self.declared, self.now).chain
             for one, credential in credentials.items()
             if credential
         }
@@ -124,10 +124,10 @@ class RollBack(Transaction):
         old, new = planning.leaves(found), planning.leaves(coming)
         changes = []
         for one in self.certified:
-            paths = [os.path.join(one.role, file) for file in (CERTIFICATE, KEY)]
+            paths = [os.path.join(one.name, file) for file in (CERTIFICATE, KEY)]
             if any(found.contents.get(path) != coming.contents.get(path) for path in paths):
-                before = f"{old[one.role].serial:x}" if one.role in old else "none"
-                changes.append(f"{one.id}: certificate with serial {before} -> {new[one.role].serial:x}")
+                before = f"{old[one.name].serial:x}" if one.name in old else "none"
+                changes.append(f"{one.id}: certificate with serial {before} -> {new[one.name].serial:x}")
         if found.contents.get(TRUST) != coming.contents[TRUST]:
             trusted = [repr(root.common_name) for root in read_pem(_trust(coming), TRUST)]
             changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
@@ -141,7 +141,7 @@ class RollBack(Transaction):
     def _next_run(self, coming: HomeFiles) -> list[str]:
         """Return what the declared state will change after the roll-back, in words."""
         declared = self.declared._replace(renew=False, new_keys=False, certificates={})
-        needed = {one.role: planning.reasons(one, coming, declared, self.now) for one in self.certified}
+        needed = {one.name: planning.reasons(one, coming, declared, self.now) for one in self.certified}
         needs = planning.Needs(needed, [])
         return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes
 

@@ -45,7 +45,7 @@ def merge(
 ) -> bytes:
     """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
     parts = split(existing or b"", path)
-    taken = [identity.role for identity in identities if _has_service(parts.before + parts.after, identity.role)]
+    taken = [identity.name for identity in identities if _has_service(parts.before + parts.after, identity.name)]
     if taken:
         raise TlsError(
             f"{path}: the service {taken[0]!r}, written by hand, has the name of a role in identities; every role gets "
@@ -83,7 +83,7 @@ def names(block: str) -> list[str]:
 def _service(identity: Identity, current: str, *, has_lists: bool, names_pair: bool) -> bytes:
     """Return a service. Where ``names_pair`` names files that do not exist, libpq shows no default certificate."""
     lines = [
-        f"[{identity.role}]",
+        f"[{identity.name}]",
         f"user={identity.role}",
         *([f"dbname={identity.databases[0]}"] if identity.databases else []),
         "sslmode=verify-full",
@@ -91,7 +91,7 @@ def _service(identity: Identity, current: str, *, has_lists: bool, names_pair: b
         *([f"sslcrl={current}/root.crl"] if has_lists else []),
     ]
     if names_pair:
-        lines += [f"ssl{kind}={current}/{identity.role}/postgresql.{end}" for kind, end in _PAIR]
+        lines += [f"ssl{kind}={current}/{identity.name}/postgresql.{end}" for kind, end in _PAIR]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 

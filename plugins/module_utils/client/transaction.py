@@ -67,9 +67,9 @@ class Transaction:
 
     def _set_identities(self, identities: Sequence[Identity], held: Sequence[Identity]) -> None:
         """Converge these identities. Those that are ``held`` wait for their servers, as they are."""
-        as_held = {one.role: one for one in held}
+        as_held = {one.name: one for one in held}
         self.held = frozenset(as_held)
-        self.identities = [as_held.get(one.role, one) for one in identities]
+        self.identities = [as_held.get(one.name, one) for one in identities]
         self.certified = [one for one in self.identities if one.has_certificate]
         self.default = default_holders(self.identities)[self.user.name]
 
@@ -84,7 +84,7 @@ class Transaction:
     def _hold(self) -> None:
         """Leave identities as they are whose servers do not follow in this run."""
         with contextlib.suppress(TlsError, OSError):  # the run for this OS user reports it
-            found = self.home.found([one.role for one in self.identities])
+            found = self.home.found([one.name for one in self.identities])
             held = holding.held(self.identities, found, self.target, self.now)
             self.notes += map(holding.in_words, held)
             self._set_identities(self.identities, held)
@@ -92,12 +92,12 @@ class Transaction:
     def _refuse_other_authorities(self) -> None:
         """Raise TlsError when an identity has a certificate of authorities that are replaced, or of older ones."""
         try:
-            found = self.home.found([one.role for one in self.identities])
+            found = self.home.found([one.name for one in self.identities])
         except (TlsError, OSError):
             return  # the run for this OS user reports it, and does not stop the others
         self._refuse_to_forget(found)
         for one in self.certified:
-            planning.refuse_another_root(one, found, self.target, self.home.current(one.role, CERTIFICATE), self.now)
+            planning.refuse_another_root(one, found, self.target, self.home.current(one.name, CERTIFICATE), self.now)
 
     def _refuse_to_forget(self, found: HomeFiles) -> None:
         """Raise TlsError when the lists in use revoke certificates that the coming ones do not."""
@@ -126,7 +126,7 @@ class Transaction:
         recovered = self._recovery()
         found, plan = self._plan()
         changes = [*recovered, *plan.changes]
-        asked = [Request(one, None, plan.reasons[one.role]) for one in plan.waiting]
+        asked = [Request(one, None, plan.reasons[one.name]) for one in plan.waiting]
         now = planning.leaves(found)
         return UserOutcome(plan, bool(changes), changes, asked, now, now, found)
 
@@ -185,11 +185,11 @@ class Transaction:
         )
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
-        found = self.home.found([one.role for one in self.identities])
-        needed = {one.role: self._reasons(one, found) for one in self.certified}
+        found = self.home.found([one.name for one in self.identities])
+        needed = {one.name: self._reasons(one, found) for one in self.certified}
         waiting = planning.unanswered(self.certified, needed, found, self.target)
         if self.target.certificates:  # the others keep their certificates until the next run
-            needed = {one.role: needed[one.role] for one in self.certified if planning.came(one, found, self.target)}
+            needed = {one.name: needed[one.name] for one in self.certified if planning.came(one, found, self.target)}
         shortened = planning.shortened(self.certified, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
@@ -198,7 +198,7 @@ class Transaction:
         return found, plan
 
     def _reasons(self, identity: Identity, found: HomeFiles) -> list[str]:
-        if identity.role in self.held:
+        if identity.name in self.held:
             return []
         reasons = planning.reasons(identity, found, self.target, self.now)
         if not reasons:
@@ -210,7 +210,7 @@ class Transaction:
 
     def _layout(self, service: bytes | None) -> Layout:
         path, has_lists = self.home.service_file, bool(self.target.crls)
-        links = self.home.default_links(self.default.role) if self.default else {}
+        links = self.home.default_links(self.default.name) if self.default else {}
         if self.default and not self.default.has_certificate:
             links = {path: to for path, to in links.items() if os.path.basename(path) not in (CERTIFICATE, KEY)}
         return Layout(
@@ -222,7 +222,7 @@ class Transaction:
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
-        credentials = {one.role: self._credential(one, found, plan) for one in self.certified}
+        credentials = {one.name: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
         staged = self._stage(credentials, plan.left) if plan.generation else None
@@ -239,17 +239,17 @@ class Transaction:
         with contextlib.suppress(OSError):
             self.home.store.prune()
             for one in self.identities:
-                key = files.read(self.home.store.pending_key(one.role))
-                if key is not None and (not one.has_certificate or key == files.read(self.home.current(one.role, KEY))):
-                    self.home.store.drop_pending_key(one.role)
+                key = files.read(self.home.store.pending_key(one.name))
+                if key is not None and (not one.has_certificate or key == files.read(self.home.current(one.name, KEY))):
+                    self.home.store.drop_pending_key(one.name)
             self.home.store.drop_stale_keys(self.now)
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
-        if identity.role in plan.reasons:
-            installed = planning.installed(found, identity.role)
+        if identity.name in plan.reasons:
+            installed = planning.installed(found, identity.name)
             received = requests.received(identity, installed, self.home, self.target, self.now)
             return planning.fitted(received, identity, self.target, self.now)
-        credential = planning.installed(found, identity.role)
+        credential = planning.installed(found, identity.name)
         if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, identity, self.target, self.now)

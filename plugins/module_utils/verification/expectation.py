@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.verification import identity, refusal_messages
+from ansible_collections.pgops.tls.plugins.module_utils.verification import refusal_messages
+from ansible_collections.pgops.tls.plugins.module_utils.verification.identity import Known, known
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 
@@ -26,6 +27,7 @@ class Expectation(NamedTuple):
     role: str
     certificate: str
     certificate_role: str
+    identity: str
     files: str
     sslcert: str
     sslkey: str
@@ -36,7 +38,7 @@ class Expectation(NamedTuple):
     skip: str
     asks_for_password: bool
     needs_password: bool
-    certificates: tuple[identity.Known, ...]
+    certificates: tuple[Known, ...]
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -55,12 +57,12 @@ class Expectation(NamedTuple):
     @property
     def proof(self) -> tuple[str, str, str, int, str]:
         """Return what a refusal and the connection that shows it to be meant have in common."""
-        return (self.os_user, self.host, self.hostaddr, self.port, self.certificate_role)
+        return (self.os_user, self.host, self.hostaddr, self.port, self.identity)
 
     @property
     def holder(self) -> tuple[str, str]:
         """Return whose certificate is shown."""
-        return (self.os_user, self.certificate_role)
+        return (self.os_user, self.identity)
 
 
 def read(options: Mapping[str, Any], option: str) -> Expectation:
@@ -76,9 +78,10 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
     _refuse_invisible(given, option)
     refuse_port(given.get("port", 5432), f"{option}.port")
     listed = given.get("certificates") or ()
-    given["certificates"] = tuple(identity.known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
+    given["certificates"] = tuple(known(one, f"{option}.certificates[{i}]") for i, one in enumerate(listed))
     given.setdefault("server", ", ".join(one.server for one in given["certificates"]) or host)
     given.setdefault("certificate_role", role)
+    given.setdefault("identity", given["certificate_role"])
     defaults = {
         "replication": False,
         "asks_for_password": False,

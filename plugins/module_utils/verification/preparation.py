@@ -49,8 +49,8 @@ def _files(one: Expectation, account: processes.Account) -> Files:
         names = (home.CERTIFICATE, home.KEY, home.TRUST, "root.crl")
         return Files(*(os.path.join(kept.directory, name) for name in names))
     return Files(
-        one.sslcert or kept.current(one.certificate_role, home.CERTIFICATE),
-        one.sslkey or kept.current(one.certificate_role, home.KEY),
+        one.sslcert or kept.current(one.identity, home.CERTIFICATE),
+        one.sslkey or kept.current(one.identity, home.KEY),
         one.sslrootcert or kept.current(home.TRUST),
         revoked,
     )
@@ -115,7 +115,7 @@ def _parameters(one: Expectation, own: Files, stranger: untrusted_ca.Foreign | N
     if one.replication:
         common["replication"] = "true"
     if one.files == "service":
-        return {"service": one.role, **common}
+        return {"service": one.identity, **common}
     common.update(user=one.role, sslmode=one.sslmode)
     if one.files == "default":
         return common

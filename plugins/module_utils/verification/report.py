@@ -41,6 +41,7 @@ def as_result(check: Any) -> dict[str, Any]:
         "port": expectation.port,
         "os_user": expectation.os_user,
         "role": expectation.role,
+        "identity": expectation.identity,
         "protocol": session.protocol if session else "",
         "cipher": session.cipher if session else "",
         "client_dn": session.client_dn if session else "",

@@ -123,7 +123,7 @@ def hostvars(*identities: dict[str, Any], **told: Any) -> dict[str, Any]:
 
 def test_a_role_with_a_password_has_no_serial_numbers_to_miss() -> None:
     elsewhere = {"postgres_client_identities": [{**CLERK, "login": "certificate"}]}
-    converged = {"identities": [{"role": "clerk", "serial": "7"}]}
+    converged = {"identities": [{"id": "people/clerk", "role": "clerk", "serial": "7"}]}
     found = {**hostvars(CLERK), "app2": {**elsewhere, "postgres_client_converged": converged}}
     assert serials.client_serials(found, GROUPS)["db1"] == {"clerk": ["7"]}
     found = {**hostvars({**CLERK, "login": "both"}), "app2": {**elsewhere, "postgres_client_converged": converged}}

@@ -14,7 +14,7 @@ GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2
 
 
 def check(role: str = "app", **changes: Any) -> dict[str, Any]:
-    return {"os_user": "web", "role": role, "servers": ["db2"], "expect": "accepted", "status": "ok", **changes}
+    return {"os_user": "web", "identity": role, "servers": ["db2"], "expect": "accepted", "status": "ok", **changes}
 
 
 def client(*checks: dict[str, Any], servers: list[str] | None = None) -> dict[str, Any]:

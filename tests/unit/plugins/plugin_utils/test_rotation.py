@@ -23,10 +23,11 @@ ACCEPTED = {
     "expect": "accepted",
     "os_user": "web",
     "role": "app",
+    "identity": "app",
     "host": "db",
     "port": 5432,
 }
-STANDBY = {"os_user": "postgres", "role": "standby"}
+STANDBY = {"os_user": "postgres", "role": "standby", "identity": "standby"}
 
 
 def authority(phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False) -> dict[str, Any]:

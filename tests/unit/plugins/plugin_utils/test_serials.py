@@ -18,7 +18,7 @@ def host(result: dict[str, Any] | None = None, *roles: str, name: str = "converg
 
 
 def told(**found: str | None) -> dict[str, Any]:
-    return {"identities": [{"role": role, "serial": serial} for role, serial in found.items()]}
+    return {"identities": [{"id": f"{role}/{role}", "role": role, "serial": serial} for role, serial in found.items()]}
 
 
 def of_db1(hostvars: dict[str, Any], clients: list[str]) -> dict[str, list[str]]:
@@ -34,6 +34,17 @@ def test_a_server_gets_the_serial_numbers_of_its_own_clients() -> None:
     assert serials.client_serials(fleet, groups) == {"shop1": {"app": ["1"]}, "billing1": {"app": ["2"]}}
     fleet["app2"] = billing  # which has told nothing
     assert serials.client_serials(fleet, groups) == {"shop1": {"app": ["1"]}, "billing1": {}}
+
+
+def test_two_identities_with_one_role_have_the_serial_numbers_of_their_own_servers() -> None:
+    declared = [{"role": "app", "os_user": "app", "servers": [server]} for server in ("shop1", "billing1")]
+    known = [
+        {"id": "app/app", "role": "app", "serial": "1"},
+        {"id": "app/app@billing1", "role": "app", "serial": "2"},
+    ]
+    fleet = {"app1": {**host({"identities": known}), "postgres_client_identities": declared}}
+    groups = {"postgres_servers": ["shop1", "billing1"], "postgres_clients": ["app1"]}
+    assert serials.client_serials(fleet, groups) == {"shop1": {"app": ["1"]}, "billing1": {"app": ["2"]}}
 
 
 def test_the_hosts_of_a_role_add_up() -> None:

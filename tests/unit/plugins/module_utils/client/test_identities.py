@@ -24,6 +24,21 @@ def test_identities_keep_their_order_and_have_ids() -> None:
     assert [one.id for one in found] == ["alice/b", "alice/a", "bob/b"]
 
 
+def test_identities_of_one_role_have_names_by_their_servers() -> None:
+    of_shop, of_billing = declared(servers=["shop"]), declared(servers=["billing", "audit1"])
+    found = identities.parse([of_shop, declared("b"), of_billing, declared(os_user="bob", servers=["billing"])])
+    assert [one.name for one in found] == ["app", "b", "app@billing", "app"]
+    assert [one.id for one in found] == identities.ids([of_shop, declared("b"), of_billing, declared(os_user="bob")])
+    assert [one.id for one in found][2] == "alice/app@billing"
+    for twice in (
+        [of_shop, declared()],
+        [of_shop, of_billing, of_billing],
+        [declared("app@billing"), of_shop, of_billing],
+    ):
+        with pytest.raises(TlsError, match="is listed twice"):
+            identities.parse(twice)
+
+
 @pytest.mark.parametrize(
     "role",
     [
