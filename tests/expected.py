@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, expectations, fleet
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 
@@ -30,6 +30,6 @@ def from_inventory(
     found: list[dict[str, Any]] = []
     for one in [*before, own]:
         given = options if one is own else {"refused": one.get("postgres_verify_refusals", REFUSALS)}
-        who = fleet.identities_of(one.get("postgres_client_identities", ()), "postgres", graph)
+        who = client_identities.identities_of(one.get("postgres_client_identities", ()), "postgres", graph)
         found = planner.plan(expectations.ClientHost(who, fleet.host_of(one), **given))
     return found

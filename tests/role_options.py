@@ -22,13 +22,17 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import role_options  # n
 from ansible_collections.pgops.tls.tests.shared import ROOT  # noqa: E402
 
 HOST = "db1.example.com"
+NO_SERVERS = {"endpoints": "{}", "differing_endpoints": {}}
 AUTHORITY = {"roots": "ROOT\n", "issuing": "ISSUING\n", "bundle": "ALL\n", "crls": "LISTS\n", "revoked": ["1f"]}
 RULE = {"database": ["shop"], "user": "app", "method": "cert"}
+ACCESS = {"rules": [RULE], "must_get_in": [{"role": "app"}], "databases": ["shop"]}
 FOUND = {
     "inventory_hostname": HOST,
     "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY},
-    "__postgres_server_access": {"servers": {HOST: {"rules": [RULE], "must_get_in": [{"role": "app"}]}}},
-    "__postgres_client_known": {"names": HOST, "authority": "client", "authorities": {}, "unready": []},
+    "__postgres_server_access": {
+        "servers": {HOST: {"rules": [RULE], "must_get_in": [{"role": "app"}], "databases": ["shop"]}}
+    },
+    "__postgres_client_known": {"names": HOST, "authority": "client", "authorities": {}, "unready": [], **NO_SERVERS},
     "groups": {"postgres_servers": [HOST], "postgres_clients": []},
 }
 

@@ -114,6 +114,7 @@ class Server:
             "plaintext": "reject",
             "on_lockout": "refuse",
             "clients": [],
+            "databases": [],
             "renew": False,
             "renew_before": None,
             "remove_directory": False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Iterator, Mapping
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, expectations, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, client_identities, expectations, fleet, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.role_variables import RoleVariables
 
@@ -45,11 +45,11 @@ class ActionModule(actions.Action):
                 continue
             given = roles.of(host)
             declared = own.get("postgres_client_identities", ())
-            identities = fleet.identities_of(declared, given["postgres_verify_database"], graph)
+            identities = client_identities.identities_of(declared, given["postgres_verify_database"], graph)
             yield (
                 host,
                 expectations.ClientHost(
-                    fleet.as_held(identities, results.last(own, "client").get("identities") or ()),
+                    client_identities.as_held(identities, results.last(own, "client").get("identities") or ()),
                     fleet.host_of(own),
                     given["postgres_verify_refusals"],
                     given["postgres_verify_other_role"],

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: with_authority
-short_description: Give identities the client authorities of their servers
+short_description: Give identities the client authorities and endpoints of their servers
 version_added: 0.1.0
 description:
   - An identity gets its certificate from the client authority that its servers trust.
+  - An identity also gets its endpoints, which are where this client host reaches its servers.
   - An identity with a server that this run has not brought to its declared state is marked. Module client then keeps
     what the identity logs in with.
   - Fails for an identity whose servers trust different authorities.
-positional: servers, groups
+positional: servers, groups, host
 options:
   _input:
     description: The identities, as O(pgops.tls.postgres_client#role:main:postgres_client_identities) has them.
@@ -29,6 +30,10 @@ options:
   groups:
     description: The groups of the inventory.
     type: dict
+    required: true
+  host:
+    description: The name of the client host in the inventory.
+    type: str
     required: true
 seealso:
   - module: pgops.tls.known_servers
@@ -44,7 +49,7 @@ EXAMPLES = r"""
 
 - name: Show which authority most identities of this host have their certificates from
   ansible.builtin.debug:
-    msg: "{{ (postgres_client_identities | pgops.tls.with_authority(servers, groups)).authority }}"
+    msg: "{{ (postgres_client_identities | pgops.tls.with_authority(servers, groups, inventory_hostname)).authority }}"
 """
 
 RETURN = r"""
@@ -60,20 +65,23 @@ _value:
       description:
         - The identities. Those of another authority have its name in C(authority). Those with a server that does not
           follow in this run have C(servers_ready=false).
+        - C(endpoints) has C(server), C(host) and C(port) of each server that the client host can reach.
       type: list
       elements: dict
 """
 
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import filters
+from ansible_collections.pgops.tls.plugins.plugin_utils import endpoints, filters
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 
 
-def as_data(identities: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Any) -> dict[str, Any]:
+def as_data(
+    identities: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Any, host: str
+) -> dict[str, Any]:
     """Return the identities of a host, and their usual authority, as templates can use it."""
     trust = Trust(servers["authority"], servers["authorities"], groups)
-    return trust.own(identities, servers["unready"])._asdict()
+    return trust.own(identities, servers["unready"], endpoints.of(servers, host))._asdict()
 
 
 class FilterModule:

@@ -95,7 +95,9 @@ options:
             (libpq 14 and newer), or by their paths.
         type: path
       databases:
-        description: The databases that the identity uses. The service connects to the first one by default.
+        description:
+          - The databases that the identity uses. Its service connects to the first one by default.
+          - If O(identities[].endpoints) is set, it also has a service for each server and database.
         type: list
         elements: str
         default: []
@@ -141,6 +143,27 @@ options:
             certificate, would refuse the client. A warning says so.
         type: bool
         default: true
+      endpoints:
+        description:
+          - Where this client host reaches the servers of the identity.
+          - The identity gets a service ROLE@SERVER for each of them, with host, port and its first database. For each
+            other database it gets a service ROLE@SERVER/DATABASE.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          server:
+            description: The name of the server in the inventory.
+            type: str
+            required: true
+          host:
+            description: A name in the certificate of the server.
+            type: str
+            required: true
+          port:
+            description: The port at this name.
+            type: int
+            required: true
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -417,6 +440,13 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities")
 
 
+# Where an identity reaches a server
+ENDPOINT: dict[str, dict[str, Any]] = {
+    "server": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+}
+
 # The options of an identity
 IDENTITY: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True},
@@ -428,6 +458,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "default_files": {"type": "bool"},
     "login": {"type": "str", "choices": list(logins.LOGINS), "default": logins.CERTIFICATE},
     "servers_ready": {"type": "bool", "default": True},
+    "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
 }
 
 

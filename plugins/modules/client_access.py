@@ -49,6 +49,14 @@ servers:
       description: One rule for each role and login, for P(pgops.tls.hba_rule#filter), sorted by role.
       type: list
       elements: dict
+    databases:
+      description: The databases that the identities name.
+      type: list
+      elements: str
+    must_get_in:
+      description: The identities, if the server has rules of its own. Empty otherwise.
+      type: list
+      elements: dict
 code:
   description: A word for the kind of failure, for programs.
   returned: failure

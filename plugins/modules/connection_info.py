@@ -119,10 +119,16 @@ options:
         description:
           - V(named) passes the paths of all files to libpq.
           - V(default) passes none, so the files in C(~/.postgresql) must be right.
-          - V(service) passes only a host, a port, a database and the service of O(expectations[].identity).
+          - V(service) passes only a host, a port, a database and the service of O(expectations[].identity). With
+            O(expectations[].service) it passes that alone.
         type: str
         choices: [named, default, service]
         default: named
+      service:
+        description:
+          - A service that has everything that libpq needs, for O(expectations[].files=service). It must agree with
+            O(expectations[].host), O(expectations[].port) and O(expectations[].database).
+        type: str
       sslcert:
         description:
           - Path of the client certificate. By default the one that M(pgops.tls.client) keeps for
@@ -345,6 +351,7 @@ EXPECTATION = {
     "certificate": {"type": "str", "choices": ["own", "none"], "default": "own"},
     "certificate_role": {"type": "str"},
     "identity": {"type": "str"},
+    "service": {"type": "str"},
     "files": {"type": "str", "choices": ["named", "default", "service"], "default": "named"},
     "sslcert": {"type": "path"},
     "sslkey": {"type": "path", "no_log": False},

@@ -37,6 +37,19 @@ names:
   returned: success
   type: str
   sample: db1.example.com,192.0.2.11
+endpoints:
+  description:
+    - A JSON text with a name and a port for each server. Client hosts that are not in RV(differing_endpoints) reach the
+      server by them. It is null if they have no name for it.
+    - It is for P(pgops.tls.with_authority#filter).
+  returned: success
+  type: str
+  sample: '{"db1": ["db1.example.com", 5432]}'
+differing_endpoints:
+  description: What is different for some client hosts, in the same form.
+  returned: success
+  type: dict
+  sample: {dmz1: '{"db1": ["nat.example.com", 15432]}'}
 authority:
   description: The client authority of the servers that are not in RV(authorities).
   returned: success

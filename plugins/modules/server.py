@@ -230,6 +230,11 @@ options:
     type: list
     elements: dict
     default: []
+  databases:
+    description: The databases that clients use. RV(missing_databases) names those that do not exist.
+    type: list
+    elements: str
+    default: []
   renew:
     description: Whether to get a new key and certificate even if none is due.
     type: bool
@@ -285,6 +290,12 @@ still_trusted:
   type: list
   elements: str
   sample: [client]
+missing_databases:
+  description: Those of O(databases) that the server does not have.
+  returned: success, if there are any
+  type: list
+  elements: str
+  sample: [billing]
 next_run:
   description: What a later call with O(state=present) would change, in words.
   returned: success, with O(state=previous)
@@ -429,6 +440,7 @@ def argument_spec() -> dict[str, Any]:
         "plaintext": {"type": "str", "choices": ["reject", "allow"], "default": "reject"},
         "on_lockout": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
         "clients": {"type": "list", "elements": "dict", "default": []},
+        "databases": {"type": "list", "elements": "str", "default": []},
         "renew": {"type": "bool", "default": False},
         "controller_time": {"type": "float", "required": True},
         **options.ARGUMENT,
@@ -442,12 +454,15 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
         "changed": bool(outcome.changes),
         "changes": outcome.changes,
         "reasons": outcome.plan.reasons,
-        "server_version": outcome.version,
+        "server_version": outcome.state.version,
         # a call that only asks changes nothing live: the difference is shown by the call that installs
         "diff": []
         if outcome.request is not None or not outcome.changes
         else difference.of_plan(outcome.plan, outcome.target, outcome.leaf_before, outcome.ssl_conf_before),
     }
+    missing = [one for one in outcome.target.databases if one not in outcome.state.databases]
+    if missing:
+        facts["missing_databases"] = missing
     if outcome.target.still_trusted:
         facts["still_trusted"] = list(outcome.target.still_trusted)
     if outcome.next_run is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
@@ -108,10 +108,16 @@ class Trust:
             for id_, one in zip(identities.ids(own), own)
         }
 
-    def own(self, declared: Iterable[Mapping[str, Any]], unready: Iterable[str] = ()) -> Own:
+    def own(
+        self,
+        declared: Iterable[Mapping[str, Any]],
+        unready: Iterable[str] = (),
+        reach: Mapping[str, tuple[str, int] | None] | None = None,
+    ) -> Own:
         """Return the identities of one host as module client takes them.
 
         Each names its authority, if it differs, and says if one of its servers is among those that are ``unready``.
+        ``reach`` are the servers in their order, and the name and port by which the host reaches them.
         """
         found = [(one, self.of(one)) for one in declared]
         usual = min((name for _one, name in found), key=_order, default=profiles.CLIENT)
@@ -123,10 +129,17 @@ class Trust:
                     **one,
                     **({"authority": name} if name != usual else {}),
                     **({"servers_ready": False} if waiting and self._graph.servers_of(one) & waiting else {}),
+                    **({"endpoints": list(_endpoints(self._graph.servers_of(one), reach))} if reach else {}),
                 }
                 for one, name in found
             ],
         )
+
+
+def _endpoints(servers: frozenset[str], reach: Mapping[str, tuple[str, int] | None]) -> Iterator[dict[str, str | int]]:
+    for server, place in reach.items():
+        if place and server in servers:
+            yield {"server": server, "host": place[0], "port": place[1]}
 
 
 def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:

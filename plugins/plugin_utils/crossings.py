@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Iterator, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import Identity, Server
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
+from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import Server
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 

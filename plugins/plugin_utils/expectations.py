@@ -13,7 +13,10 @@ Each is tried as often as what it depends on differs, since every connection cos
   is the right one shows in what is accepted;
 - a certificate of one client authority once at a server that trusts another one, for each two of them, from a client
   host that has identities of both: that it reaches the server is shown by the other identity;
-- an identity's service and an OS user's default files once each: they say nothing of a server.
+- an identity's service and an OS user's default files once each: they say nothing of a server;
+- an identity's services for its servers at every server but the first, in place of a connection without;
+- each database of an identity at every server that has it, by the server's usual name. One that none of them has is
+  tried once, and fails.
 
 A name that several servers share, with the same port, is tried once by each identity: any of them may answer. A name
 is tried from the hosts in its ``from``. A loopback name or address leads to the machine that asks for it, so without
@@ -34,24 +37,20 @@ from typing import Any, Collection, Container, Iterable, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import refusals, untried
+from ansible_collections.pgops.tls.plugins.plugin_utils import acceptances, refusals, untried
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity, has_identities, identities_of
 from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossings
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
-    REPLICATION,
     Fleet,
     Host,
-    Identity,
     Server,
-    can_try,
     fleet_of,
-    has_identities,
     host_of,
-    identities_of,
     server_of,
     usual_name,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Variables
-from ansible_collections.pgops.tls.plugins.plugin_utils.refusals import common, target
+from ansible_collections.pgops.tls.plugins.plugin_utils.refusals import common
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 SUPERUSER = "postgres"  # exists on every server: a certificate of the only role must not let in as this one
@@ -101,35 +100,33 @@ class Planner:
 
         It is what module connection_info takes.
         """
-        unknown = [kind for kind in host.refused if kind not in REFUSALS]
-        if unknown:
-            raise TlsError(
-                f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
-            )
+        _refuse_unknown(host.refused)
         refuse_no_servers(host.identities, self._fleet.servers)
         fleet = self._fleet._replace(host=host.host)
         holders = default_holders(host.identities)
         usual: dict[str, Name | None] = {}
         own_refusals, crossings = refusals.Refusals(host.refused, self._tried), Crossings()
         found = []
-        for identity in host.identities:
-            own_files = ["service", *(["default"] if holders[identity.os_user] == identity else [])]
-            for server in fleet.tried_by(identity):
+        for declared in host.identities:
+            own_files = ["service", *(["default"] if holders[declared.os_user] == declared else [])]
+            lost = self._lost(declared)
+            for server in fleet.tried_by(declared):
                 if server.name not in usual:
                     usual[server.name] = usual_name(server, fleet)
                 name = usual[server.name]
                 if name is None:
-                    found += self._by_no_name(identity, server)
+                    found += self._by_no_name(declared, server)
                     continue
-                found += _by_every_name(identity, server, fleet)
-                owners = fleet.of(server, name)
-                if owners[0] is not server or not _is_for(identity, owners):
+                own, *others = server.databases_of(declared)
+                identity, owners = declared._replace(database=own), fleet.of(server, name)
+                if owners[0] is not server or not acceptances.is_for(identity, owners):
+                    found += acceptances.by_every_name(identity, server, fleet)
                     continue  # all of its names are shared, and another server has it, too
+                found += acceptances.at(identity, server, fleet, name, acceptances.More(own_files, [*others, *lost]))
                 if len(owners) == 1 and identity.has_certificate and identity.servers <= self._ready:
                     crossings.note(identity, server, name)
-                found += _by_usual_name(identity, owners, name, own_files)
                 found += own_refusals.at(identity, owners, name, self._other(identity, owners, host))
-                own_files = []
+                own_files, lost = [], []
         if refusals.ANOTHER_AUTHORITY in host.refused:
             found += [refusals.crossed(one) for one in crossings.untried(self._crossed)]
         found += self._untried(host, {(one["server"], one["host"]) for one in found if "skip" in one})
@@ -142,17 +139,25 @@ class Planner:
         It is a role of the same host if there is one.
         """
         certified = (one for one in host.identities if one.has_certificate)
-        own = [one for one in certified if one.role != identity.role and _is_for(one, owners)]
+        own = [one for one in certified if one.role != identity.role and acceptances.is_for(one, owners)]
         there = self._roles.get(owners[0].name, {})
         wanted = host.other_role
         if wanted and wanted != identity.role:
             known = {one.role: one for one in reversed(host.identities)}
             found = known.get(wanted) or self._named.get(wanted) or identity._replace(role=wanted)
         else:
-            others = (one for one in there.values() if one.role != identity.role and _is_for(one, owners))
+            others = (one for one in there.values() if one.role != identity.role and acceptances.is_for(one, owners))
             nobody = identity._replace(role=SUPERUSER if identity.role != SUPERUSER else _NOBODY)
             found = own[0] if own else next(others, nobody)
         return found, found.role in there
+
+    def _lost(self, identity: Identity) -> list[str]:
+        """Return the databases that no server of an identity has, as far as this run knows all of them."""
+        own = [one for one in self._fleet.servers if one.name in identity.servers]
+        if len(own) < len(identity.servers) or not all(one.is_ready for one in own):
+            return []
+        missing = frozenset.intersection(*(one.missing_databases for one in own)) if own else frozenset()
+        return [one for one in identity.databases if one in missing and one != identity.database]
 
     def _by_no_name(self, identity: Identity, server: Server) -> list[dict[str, Any]]:
         """Return a skipped check for a server that the client host can try by none of its names."""
@@ -182,6 +187,15 @@ class Planner:
         ]
 
 
+def _refuse_unknown(kinds: Iterable[str]) -> None:
+    """Raise TlsError for something that is no kind of refusal."""
+    unknown = [kind for kind in kinds if kind not in REFUSALS]
+    if unknown:
+        raise TlsError(
+            f"postgres_verify_refusals: {unknown[0]!r} is none of {', '.join(REFUSALS)}.", code="refusal_unknown"
+        )
+
+
 def refuse_no_servers(identities: Sequence[Identity], servers: Sequence[object]) -> None:
     """Raise TlsError for identities in an inventory without ``servers``."""
     if identities and not servers:
@@ -204,33 +218,3 @@ def planner(
         if has_identities(host) and (not hosts or host.get("inventory_hostname") in hosts):
             trying.append((host_of(host), identities))
     return Planner(fleet_of(found, frozenset(hosts)), everybody, trying)
-
-
-def _is_for(identity: Identity, owners: Iterable[Server]) -> bool:
-    return identity.servers.issuperset(one.name for one in owners)
-
-
-def _by_usual_name(
-    identity: Identity, owners: Sequence[Server], name: Name, own_files: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return what must work by one name of a server: replication, and each of the client's own files."""
-    shared = common(identity, owners, name)
-    found = [{**shared, "expect": "accepted", "files": one} for one in own_files]
-    if identity.replicates and identity.database != REPLICATION:
-        found.insert(0, {**shared, **target(REPLICATION), "expect": "accepted"})
-    return found
-
-
-def _by_every_name(identity: Identity, server: Server, fleet: Fleet) -> list[dict[str, Any]]:
-    """Return what must work by each name; a name that may lead to a server of others is skipped."""
-    found = []
-    for name in server.names:
-        owners = fleet.of(server, name) if can_try(fleet.host, server, name) else ()
-        own = [one for one in owners if one.name in identity.servers]
-        if not own or own[0] is not server:
-            continue
-        one = {**common(identity, owners, name), "expect": "accepted"}
-        others = [other.name for other in owners if other not in own]
-        skip = {"skip": f"it may lead to {others[0]}, which this identity does not use"} if others else {}
-        found.append({**one, **skip})
-    return found

@@ -8,60 +8,14 @@ from __future__ import annotations
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.client.identities import name_of, told_apart
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 _RULES = ("postgres_server_hba", "postgres_server_hba_template")
 _WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
-# Words of pg_hba.conf that stand for databases, instead of naming one
-REPLICATION = "replication"
-_DATABASE_WORDS = ("all", "sameuser", "samerole", "samegroup", REPLICATION)
-
-
-class Identity(NamedTuple):
-    """A role that an OS user of the client host logs in as, and the database to connect to.
-
-    ``replicates``: it makes physical replication connections, too. ``servers``: the servers that it is for, by their
-    names in the inventory. ``default_files``: whether its files get libpq's default names, None if nothing says so.
-    ``login`` is one of ``logins.LOGINS``. ``apart``: the first of the servers that it names, if that tells it from
-    another identity of its OS user with the same role.
-    """
-
-    role: str
-    os_user: str
-    database: str
-    home: str = ""
-    replicates: bool = False
-    servers: frozenset[str] = frozenset()
-    default_files: bool | None = None
-    login: str = logins.CERTIFICATE
-    apart: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return the name of its directory and its service."""
-        return name_of(self.role, self.apart)
-
-    @property
-    def id(self) -> str:
-        """Return what tells it from others of its host, as module client names it."""
-        return f"{self.os_user}/{self.name}"
-
-    @property
-    def has_certificate(self) -> bool:
-        """Return whether it shows a certificate."""
-        return self.login != logins.PASSWORD
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        """Return what its connections show and what servers must ask for, as module connection_info takes it."""
-        needs = {} if self.login == logins.CERTIFICATE else {"needs_password": True}
-        return needs if self.has_certificate else {"certificate": "none", **needs}
 
 
 class Server(NamedTuple):
@@ -70,7 +24,8 @@ class Server(NamedTuple):
     ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
     ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move, if
-    ``is_ready``: this run has brought it to what is declared.
+    ``is_ready``: this run has brought it to what is declared. ``missing_databases``: those that identities name, and
+    that it does not have.
     """
 
     name: str
@@ -83,6 +38,12 @@ class Server(NamedTuple):
     authority: str = profiles.CLIENT
     still_trusted: tuple[str, ...] = ()
     is_ready: bool = False
+    missing_databases: frozenset[str] = frozenset()
+
+    def databases_of(self, identity: Identity) -> tuple[str, ...]:
+        """Return the databases of an identity to try here: its usual one, if the server is unknown or has none."""
+        found = [one for one in identity.databases if one not in self.missing_databases] if self.is_ready else []
+        return tuple(found) or (identity.database,)
 
 
 class Host(NamedTuple):
@@ -141,59 +102,6 @@ def fleet_of(servers: Sequence[Server], hosts: Collection[str]) -> Fleet:
     return Fleet(tried, found, {server.name: position for position, server in enumerate(tried)})
 
 
-def identities_of(
-    declared: Iterable[Mapping[str, Any]], default_database: str = "", graph: Graph | None = None
-) -> list[Identity]:
-    """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete.
-
-    Without a ``graph``, they have no servers.
-    """
-    found: list[Identity] = []
-    for number, one in enumerate(declared or ()):
-        if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
-            raise TlsError(
-                f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found "
-                f"{shown(one)}.",
-                code="identity_not_dictionary",
-            )
-        home = str(one.get("home") or "")
-        database = _database(one, default_database)
-        replicates = REPLICATION in (one.get("databases") or ())
-        option = f"postgres_client_identities[{number}]"
-        servers = graph.servers_of(one, option) if graph else frozenset()
-        own, default_files = (str(one["role"]), str(one["os_user"])), one.get("default_files")
-        login = logins.login_of(one, option)
-        found.append(Identity(*own, database, home, replicates, servers, default_files, login))
-    return [one._replace(apart=servers) for one, servers in zip(found, told_apart(declared or ()))]
-
-
-def refuse_overlap(identities: Iterable[Identity]) -> None:
-    """Raise TlsError for two identities of one role and OS user that connect to the same server."""
-    having: dict[tuple[str, str, str], Identity] = {}
-    for one in identities:
-        for server in sorted(one.servers):
-            other = having.setdefault((one.os_user, one.role, server), one)
-            if other != one:
-                raise TlsError(
-                    f"postgres_client_identities: {other.id} and {one.id} are the same role of the same OS user, and "
-                    f"both connect to {server}.",
-                    remedy="Name in servers of each its own servers, or make them one identity.",
-                    code="identity_servers_overlap",
-                )
-
-
-def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) -> list[Identity]:
-    """Return identities with a certificate in place of a password, if they keep theirs until their servers follow.
-
-    ``known`` are the identities in the last result of module client.
-    """
-    held = {one["id"] for one in known if one["is_held"]}
-    return [
-        one._replace(login=logins.CERTIFICATE) if one.id in held and not one.has_certificate else one
-        for one in identities
-    ]
-
-
 def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Server:
     """Return the server that a host's variables describe. Raises TlsError for a name that is not declared well.
 
@@ -212,6 +120,7 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         authority=client_authorities.of_server(variables),
         still_trusted=tuple(results.last(variables, "server").get("still_trusted") or ()),
         is_ready=results.is_ready(variables),
+        missing_databases=frozenset(results.last(variables, "server").get("missing_databases") or ()),
     )
 
 
@@ -261,11 +170,6 @@ def known_certificate(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     return installed.get("certificate") or asked.get("certificate") or {}
 
 
-def has_identities(variables: Mapping[str, Any]) -> bool:
-    """Return whether a host is a client."""
-    return bool(variables.get("postgres_client_identities"))
-
-
 def usual_name(server: Server, fleet: Fleet) -> Name | None:
     """Return the name for checks that need one, if the client host can try any: the first without drawbacks.
 
@@ -279,16 +183,6 @@ def usual_name(server: Server, fleet: Fleet) -> Name | None:
         return is_address, server_names.is_loopback(name.text), len(fleet.of(server, name)) > 1
 
     return min(usable, key=drawbacks, default=None)
-
-
-def _database(identity: Mapping[str, Any], default: str) -> str:
-    """Return the first database that an identity names, where pg_hba.conf's words name none but replication."""
-    for name in identity.get("databases") or ():
-        if name == "sameuser":
-            return str(identity["role"])
-        if name not in _DATABASE_WORDS and not str(name).startswith(("/", "+", "@")):
-            return str(name)
-    return REPLICATION if list(identity.get("databases") or ()) == [REPLICATION] else default
 
 
 def _certificate(name: str, names: Iterable[Name], known: Mapping[str, Any]) -> dict[str, Any]:

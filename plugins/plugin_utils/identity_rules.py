@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, lexer, logins, rule_text
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    client_rules,
+    databases,
+    lexer,
+    logins,
+    rule_text,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
 from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
@@ -39,7 +45,8 @@ def access(
 ) -> dict[str, dict[str, list[Any]]]:
     """Return for each server the identities of ``clients`` (none: all client hosts), and the rules that they need.
 
-    ``must_get_in`` are those that rules of the inventory must let in. The default rules are made from these identities.
+    ``databases`` are those that they name. ``must_get_in`` are those that rules of the inventory must let in. The
+    default rules are made from these identities.
     """
     graph = Graph(groups)
     found: dict[str, list[Any]] = {server: [] for server in groups.get(SERVERS, ())}
@@ -53,6 +60,7 @@ def access(
         server: {
             "clients": own,
             "rules": _of_identities(own, are_used=_HBA not in hostvars[server]),
+            "databases": databases.of(own),
             "must_get_in": own if {_HBA, _TEMPLATE}.intersection(hostvars[server]) else [],
         }
         for server, own in found.items()

@@ -16,9 +16,9 @@ from ansible.module_utils.common.yaml import yaml_load  # with the C library whe
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    client_identities,
     duplicates,
     expectations,
-    fleet,
     identity_rules,
     problems,
     server_names,
@@ -107,10 +107,10 @@ class Fleet:
             self._refuse_bad_rules(host)
         if host in self.groups.get("postgres_clients", ()):
             own = self.variables(host, "postgres_client")["postgres_client_identities"]
-            identities = fleet.identities_of(own, graph=self._graph)
+            identities = client_identities.identities_of(own, graph=self._graph)
             for number, one in enumerate(own):
                 self._trust.of(one, f"postgres_client_identities[{number}]")
-            fleet.refuse_overlap(identities)
+            client_identities.refuse_overlap(identities)
             expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
         return [*self._of_revoked(host), *self._of_names(host)]
 
@@ -134,8 +134,7 @@ class Fleet:
         return given
 
     def _of_names(self, host: str) -> list[str]:
-        found = self._names.get(host)
-        return [found.message] if isinstance(found, TlsError) else []
+        return [found.message for found in [self._names.get(host)] if isinstance(found, TlsError)]
 
     def _shared_names(self, hosts: list[str]) -> list[str]:
         """Return a sentence for each name that several servers have by mistake."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import AbstractSet, Any, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.databases import REPLICATION
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
 from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossing
-from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import REPLICATION, Identity, Server
+from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import Server
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 
 ANOTHER_AUTHORITY = "another_authority"

@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, fleet, results, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, results, serials
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
@@ -197,7 +197,7 @@ def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     declared = [
         (host, one)
         for host in groups.get(CLIENTS, ())
-        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or (), graph=graph)
+        for one in client_identities.identities_of(hostvars[host].get("postgres_client_identities") or (), graph=graph)
     ]
     identities = [(host, one.id) for host, one in declared]
     theirs = frozenset(server for _host, one in declared for server in one.servers)
@@ -258,7 +258,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
     declared = {
         f"{host}/{one.id}"
         for host in groups.get(CLIENTS, ())
-        for one in fleet.identities_of(hostvars[host].get("postgres_client_identities") or ())
+        for one in client_identities.identities_of(hostvars[host].get("postgres_client_identities") or ())
     } | set(groups.get(SERVERS, ()))
     passwords = set(serials.by_password(hostvars, groups.get(CLIENTS, ())))
     if "root" not in result:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import AbstractSet, Iterable
 
-from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import Host, Identity, Server, can_try
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
+from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import Host, Server, can_try
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import SELF, Name, is_loopback, is_wildcard
 
 

@@ -12,9 +12,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
 _RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
+
+
+class Endpoint(NamedTuple):
+    """A server by its name in the inventory, and where this client host reaches it."""
+
+    server: str
+    host: str
+    port: int
 
 
 class Identity(NamedTuple):
@@ -26,7 +35,7 @@ class Identity(NamedTuple):
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
     names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``.
-    ``servers_ready``: all of its servers let it in by what is declared.
+    ``servers_ready``: all of its servers let it in by what is declared. ``endpoints``: where it reaches them.
     """
 
     role: str
@@ -38,6 +47,7 @@ class Identity(NamedTuple):
     login: str = logins.CERTIFICATE
     servers_ready: bool = True
     servers: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
 
     @property
     def name(self) -> str:
@@ -126,6 +136,7 @@ def _identity(item: Mapping[str, Any], servers: str, before: Sequence[Identity],
         login=logins.login_of(item, source),
         servers_ready=bool(item.get("servers_ready", True)),
         servers=servers,
+        endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
     )
     for other in before:
         if identity.id == other.id:
@@ -197,6 +208,17 @@ def _databases(value: object, source: str) -> tuple[str, ...]:
     return tuple(_name(database, source) for database in value or ())
 
 
+def _endpoints(value: Any, source: str) -> tuple[Endpoint, ...]:
+    found = []
+    for number, one in enumerate(value or ()):
+        place = f"{source}[{number}]"
+        for name in ("server", "host"):
+            _refuse_unprintable(one[name], f"{place}.{name}")
+        refuse_port(one["port"], f"{place}.port")
+        found.append(Endpoint(one["server"], one["host"], one["port"]))
+    return tuple(found)
+
+
 def _home(value: object, source: str) -> str:
     if value in (None, ""):
         return ""
@@ -218,12 +240,7 @@ def _name(value: object, source: str) -> str:
     """Return a name of a role, database or OS user. Raises TlsError for one that is invalid or would break a line."""
     if not isinstance(value, str) or not value:
         raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.", code="name_invalid")
-    if not value.isprintable() or value != value.strip():
-        raise TlsError(
-            f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
-            "Expected printable text.",
-            code="control_characters_in_value",
-        )
+    _refuse_unprintable(value, source)
     size = len(value.encode("utf-8"))
     if size > LONGEST_NAME:
         raise TlsError(
@@ -231,6 +248,16 @@ def _name(value: object, source: str) -> str:
             code="name_too_long",
         )
     return value
+
+
+def _refuse_unprintable(value: str, source: str) -> None:
+    """Raise TlsError for a text that would break a line, or that is not what is seen."""
+    if not value.isprintable() or value != value.strip():
+        raise TlsError(
+            f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
+            "Expected printable text.",
+            code="control_characters_in_value",
+        )
 
 
 def _role(value: object, source: str) -> str:

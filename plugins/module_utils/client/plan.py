@@ -9,6 +9,7 @@ import json
 import os
 from typing import Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
     KEY,
@@ -191,7 +192,8 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     changes += [_link_in_words(path, to, found.links.get(path)) for path, to in links.items()]
     changes += former_in_words(layout.former)
     if service is not None:
-        changes.append(f"{layout.service_path}: services {', '.join(one.name for one in identities)}")
+        names = [name for one in identities for name in service_file.services(one)]
+        changes.append(f"{layout.service_path}: services {', '.join(names)}")
     return Plan(
         reasons={role: why for role, why in needed.items() if why},
         waiting=needs.waiting,

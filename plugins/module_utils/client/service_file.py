@@ -1,7 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The managed block of ``~/.pg_service.conf``: a service per role; every byte outside it is the user's.
+"""The managed block of ``~/.pg_service.conf``; every byte outside it is the user's.
+
+An identity has a service with its name, which leaves the server to the connection string. It also has one for each of
+its servers and databases: ROLE@SERVER connects to the first database, ROLE@SERVER/DATABASE to another one.
 
 A line is read the way libpq reads it (parseServiceFile in fe-connect.c): white space around it does not count,
 ``[NAME]`` begins a service, and the first service of a name wins.
@@ -14,6 +17,7 @@ from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import databases
 
 BEGIN = b"# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten"
 END = b"# END pgops.tls"
@@ -34,10 +38,24 @@ def render(identities: Sequence[Identity], current: str, *, has_lists: bool = Fa
     ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
     """
     has_default = any(one is not None and one.has_certificate for one in default_holders(identities).values())
-    services = [
-        _service(one, current, has_lists=has_lists, names_pair=one.has_certificate or has_default) for one in identities
-    ]
-    return b"\n".join([BEGIN, *services, END]) + b"\n"
+    lines = [BEGIN.decode()]
+    for one in identities:
+        files = _files(one, current, has_lists=has_lists, names_pair=one.has_certificate or has_default)
+        for name, target in services(one).items():
+            lines += [f"[{name}]", f"user={one.role}", *target, *files]
+    return "\n".join([*lines, END.decode(), ""]).encode("utf-8", "surrogateescape")
+
+
+def services(identity: Identity) -> dict[str, list[str]]:
+    """Return the lines of each service of an identity that say what it connects to."""
+    named = databases.named(identity.databases, identity.role)
+    first = [f"dbname={name}" for name in named[:1]]
+    found = {identity.name: first}
+    for one in identity.endpoints:
+        place, name = [f"host={one.host}", f"port={one.port}"], f"{identity.role}@{one.server}"
+        found[name] = [*place, *first]
+        found.update({f"{name}/{other}": [*place, f"dbname={other}"] for other in named[1:] if "]" not in other})
+    return found
 
 
 def merge(
@@ -45,11 +63,11 @@ def merge(
 ) -> bytes:
     """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
     parts = split(existing or b"", path)
-    taken = [identity.name for identity in identities if _has_service(parts.before + parts.after, identity.name)]
+    others = parts.before + parts.after
+    taken = [name for one in identities for name in services(one) if _has_service(others, name)]
     if taken:
         raise TlsError(
-            f"{path}: the service {taken[0]!r}, written by hand, has the name of a role in identities; every role gets "
-            "a service with its name.",
+            f"{path}: the service {taken[0]!r}, written by hand, has the name of a service of an identity.",
             remedy="Rename or remove the one written by hand.",
             code="service_name_taken",
         )
@@ -80,19 +98,16 @@ def names(block: str) -> list[str]:
     return re.findall(r"^\[(.*)\]$", block, re.MULTILINE)
 
 
-def _service(identity: Identity, current: str, *, has_lists: bool, names_pair: bool) -> bytes:
-    """Return a service. Where ``names_pair`` names files that do not exist, libpq shows no default certificate."""
+def _files(identity: Identity, current: str, *, has_lists: bool, names_pair: bool) -> list[str]:
+    """Return the lines about TLS. If ``names_pair`` names files that do not exist, libpq shows no certificate."""
     lines = [
-        f"[{identity.name}]",
-        f"user={identity.role}",
-        *([f"dbname={identity.databases[0]}"] if identity.databases else []),
         "sslmode=verify-full",
         f"sslrootcert={current}/root.crt",
         *([f"sslcrl={current}/root.crl"] if has_lists else []),
     ]
     if names_pair:
         lines += [f"ssl{kind}={current}/{identity.name}/postgresql.{end}" for kind, end in _PAIR]
-    return "\n".join(lines).encode("utf-8", "surrogateescape")
+    return lines
 
 
 def _has_service(content: bytes, name: str) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
@@ -46,6 +46,7 @@ _STATE = """
                  'line', sourceline) ORDER BY seqno), '[]')
           FROM files WHERE name LIKE 'ssl%'),
       'bad_lines', json_build_array(BAD_LINES),
+      'databases', (SELECT json_agg(datname) FROM pg_database WHERE datallowconn),
       'plaintext_sessions', (
         SELECT coalesce(json_agg(json_build_object('role', usename, 'database', datname,
                  'address', host(client_addr), 'application', application_name,
@@ -98,7 +99,7 @@ class ServerState(NamedTuple):
 
     ``faults`` are the places in its configuration files for which it would take nothing of them at a reload,
     ``on_disk`` what those files say of TLS in the order of their weight, ``bad_lines`` the rows of pg_hba.conf and
-    pg_ident.conf (see rules) that it could not load.
+    pg_ident.conf (see rules) that it could not load. ``databases`` are those that take connections.
     """
 
     version: int
@@ -108,6 +109,7 @@ class ServerState(NamedTuple):
     faults: list[dict[str, Any]]
     on_disk: list[OnDisk]
     bad_lines: list[dict[str, Any]]
+    databases: Sequence[str] = ()
 
     @property
     def major(self) -> int:
@@ -160,6 +162,7 @@ def inspect(administrator: Administrator) -> ServerState:
         faults=found["faults"],
         on_disk=[OnDisk(**row) for row in found["on_disk"]],
         bad_lines=_joined(found["bad_lines"]),
+        databases=found["databases"],
     )
 
 

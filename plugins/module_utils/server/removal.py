@@ -57,7 +57,7 @@ class RuleRemoval(Transaction):
             leaf=None,
             leaf_before=None,
             ssl_conf_before=self.target.ssl_conf,
-            version=self.state.version,
+            state=self.state,
             target=self.target,
             warnings=[*self.notes, *warnings],
         )

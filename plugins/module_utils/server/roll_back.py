@@ -65,7 +65,7 @@ class RollBack(Transaction):
             leaf=leaf,
             leaf_before=leaf_before,
             ssl_conf_before=found.generation.get(CONF, b"").decode("utf-8", "replace"),
-            version=self.state.version,
+            state=self.state,
             target=self.target,
             warnings=self.notes if is_open else self._warnings(plan),
             next_run=self._next_run(declared, found, plan),

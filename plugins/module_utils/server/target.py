@@ -67,6 +67,7 @@ class Target(NamedTuple):
     plaintext: str
     on_lockout: str
     clients: list[dict[str, Any]]
+    databases: Sequence[str]
     renew: bool
     renew_before: int | None
     remove_directory: bool
@@ -143,6 +144,7 @@ def read(options: dict[str, Any]) -> Target:
         plaintext=options["plaintext"],
         on_lockout=options["on_lockout"],
         clients=options["clients"],
+        databases=options["databases"],
         renew=options["renew"],
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         remove_directory=options["remove_directory"],

@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
     leaf: Certificate | None
     leaf_before: Certificate | None
     ssl_conf_before: str
-    version: int
+    state: state.ServerState
     target: Target
     warnings: list[str]
     next_run: Sequence[str] | None = None
@@ -114,8 +114,8 @@ class Transaction:
                 leaf = self._apply(plan)
         if not check_mode and request is None:
             self._tidy()
-        changes, version = [*recovered, *tightened, *plan.changes], self.state.version
-        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, version, self.target, warnings)
+        changes = [*recovered, *tightened, *plan.changes]
+        return Outcome(plan, changes, request, leaf, leaf_before, conf_before, self.state, self.target, warnings)
 
     def _warnings(self, plan: planning.Plan) -> list[str]:
         found = [*self.notes, *interference.warnings(plan, self.target, self.state, self.texts, self.now)]

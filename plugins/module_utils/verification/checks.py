@@ -113,7 +113,7 @@ def _proven(checks: Sequence[Check]) -> list[Check]:
     accepted = [
         check
         for check in reversed(checks)
-        if check.expectation.expect == "accepted" and check.expectation.files == "named"
+        if check.expectation.expect == "accepted" and (check.expectation.files == "named" or check.expectation.service)
     ]
     works: dict[tuple[object, ...], Verdict] = {check.expectation.proof: check.verdict for check in accepted}
     works.update(

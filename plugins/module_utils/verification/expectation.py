@@ -29,6 +29,7 @@ class Expectation(NamedTuple):
     certificate_role: str
     identity: str
     files: str
+    service: str
     sslcert: str
     sslkey: str
     sslrootcert: str
@@ -90,6 +91,7 @@ def read(options: Mapping[str, Any], option: str) -> Expectation:
         "hostaddr": "",
         "kind": "",
         "skip": "",
+        "service": "",
         "sslcert": "",
         "sslkey": "",
         "sslrootcert": "",

@@ -115,7 +115,7 @@ def _parameters(one: Expectation, own: Files, stranger: untrusted_ca.Foreign | N
     if one.replication:
         common["replication"] = "true"
     if one.files == "service":
-        return {"service": one.identity, **common}
+        return {"service": one.service} if one.service else {"service": one.identity, **common}
     common.update(user=one.role, sslmode=one.sslmode)
     if one.files == "default":
         return common

@@ -72,11 +72,12 @@ def issuer(site: Any, number: int) -> str:
 
 
 def connect(site: Any, number: int, port: int, database: str) -> subprocess.CompletedProcess[str]:
-    """Connect as one of the OS users with its default files, in mode verify-full.
+    """Connect as one of the OS users with its default files, in mode verify-full."""
+    return connect_to(site, number, f"host=localhost port={port} user=app dbname={database} sslmode=verify-full")
 
-    Not by runuser: each session of it starts a manager of its own under systemd.
-    """
-    target = f"host=localhost port={port} user=app dbname={database} sslmode=verify-full"
+
+def connect_to(site: Any, number: int, target: str) -> subprocess.CompletedProcess[str]:
+    """Connect as one of the OS users. Not by runuser: each session of it starts a manager of its own under systemd."""
     account = pwd.getpwnam(site.os_users[number])
     return subprocess.run(
         ["psql", "-XAtqc", "SELECT 1", target],
@@ -210,4 +211,41 @@ def test_a_name_that_no_authority_can_have_stops_the_run_before_it_begins(
     done = site.run(inventory=inventory)
     assert done.returncode == 2
     assert f"db2: postgres_server_client_authority: found '{name}', expected the name of a client" in done.stdout
+    assert site.files() == before
+
+
+def test_one_os_user_has_the_role_of_both_with_files_and_services_for_each(
+    site: Any, inventory: dict[str, Any]
+) -> None:
+    both = [
+        {"role": "app", "os_user": site.os_users[0], "databases": databases, "servers": [server]}
+        for server, databases in (("db1", ["shop", "postgres"]), ("db2", ["billing"]))
+    ]
+    inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"] = both
+    well(site.run(inventory=inventory))
+    output = well(site.run(inventory=inventory))
+    assert output.count("changed=0") == 3
+    tried = [(row.server, row.wanted) for row in tables.rows(output) if row.client == "app1" and row.result == "ok"]
+    assert tried.count(("db1", "accepted, service")) == 2, "the one of the identity, and that of the second database"
+    assert tried.count(("db2", "accepted, service")) == 1
+    assert [server for server, wanted in tried if "another client authority" in wanted] == ["db2", "db1"]
+    for service in ("app@db1", "app@db1/postgres", "app@db2"):
+        done = connect_to(site, 0, f"service={service}")
+        assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    other = connect_to(site, 0, f"service=app@db2 host=localhost port={site.cluster.port} dbname=shop")
+    assert "unknown ca" in other.stderr, "app@db2 has a certificate of its own"
+
+
+def test_two_identities_of_a_role_for_the_same_server_stop_the_run_before_it_begins(
+    site: Any, inventory: dict[str, Any]
+) -> None:
+    own = {"role": "app", "os_user": site.os_users[0]}
+    both = [{**own, "servers": ["db1"]}, {**own, "servers": ["all"]}]
+    inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"] = both
+    inventory["postgres_servers"]["hosts"]["db2"]["postgres_server_client_authority"] = "client"
+    before = site.files()
+    done = site.run(inventory=inventory)
+    assert done.returncode == 2
+    who = site.os_users[0]
+    assert f"app1: postgres_client_identities: {who}/app and {who}/app@all are the same role" in as_line(done)
     assert site.files() == before

@@ -84,3 +84,20 @@ def test_a_group_without_servers_stops_the_run_before_it_begins(site: Any, inven
         "Name groups or hosts with servers, such as shop"
     ) in done.stdout
     assert site.files() == before
+
+
+def test_all_databases_of_an_identity_are_tried_where_they_are(
+    site: Any, inventory: dict[str, Any], billing: Any
+) -> None:
+    for cluster in (site.cluster, billing):
+        cluster.psql("CREATE ROLE reader LOGIN")
+    reader = {"role": "reader", "os_user": site.os_users[0], "databases": ["shop", "billing"]}
+    inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"].append(reader)
+    done = site.run(inventory=inventory)
+    assert done.returncode == 0, done.stdout
+    found = [(row.server, row.wanted) for row in tables.rows(done.stdout) if row.role == "reader"]
+    assert ("db2", "accepted, service") in found, "although its first database is only on db1"
+    reader["databases"] = ["shop", "billing", "nowhere"]
+    done = site.run(inventory=inventory)
+    assert done.returncode == 2
+    assert 'database "nowhere" does not exist' in done.stdout

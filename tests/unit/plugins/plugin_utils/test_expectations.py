@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import fleet, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, fleet, server_names
 from ansible_collections.pgops.tls.tests.expected import from_inventory
 
 SERVER_DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
@@ -40,7 +40,8 @@ def test_every_identity_tries_every_server_by_every_name() -> None:
     found = made(servers, [APP_OF_WWW, BATCH], refused=[])
     for role in ("app", "batch"):
         for name in ("db1.example.com", "db.example.com", "192.0.2.1", "db2"):
-            assert (role, name, "accepted", "") in found
+            is_by_service = (role, name) == ("batch", "db2")  # the only one that names its database
+            assert (role, name, "accepted", "service" if is_by_service else "") in found
 
 
 def test_what_depends_on_rules_and_role_is_refused_to_every_identity_by_every_server() -> None:
@@ -69,7 +70,7 @@ def test_every_refusal_is_beside_the_connection_that_has_to_work() -> None:
     works = {
         (one["os_user"], one["role"], one["host"])
         for one in found
-        if one["expect"] == "accepted" and "files" not in one
+        if one["expect"] == "accepted" and one.get("files") != "default"
     }
     refused = [one for one in found if one["expect"] == "refused"]
     assert {one["kind"] for one in refused} == set(REFUSALS) - {"another_authority"}
@@ -83,6 +84,7 @@ def test_each_identity_has_its_service_and_only_an_os_users_first_has_the_defaul
         ("app", "db1.example.com", "service"),
         ("app", "db1.example.com", "default"),
         ("batch", "db1.example.com", "service"),
+        ("batch", "db2", "service"),
         ("report", "db1.example.com", "service"),
         ("report", "db1.example.com", "default"),
     ]
@@ -177,7 +179,7 @@ def test_another_role_can_be_found_or_named(identities: list[dict[str, Any]], wa
     ],
 )
 def test_the_first_real_database_of_an_identity_is_used(databases: list[str] | None, database: str) -> None:
-    (found,) = fleet.identities_of([{**APP_OF_WWW, "databases": databases}], "postgres")
+    (found,) = client_identities.identities_of([{**APP_OF_WWW, "databases": databases}], "postgres")
     assert found.database == database
 
 

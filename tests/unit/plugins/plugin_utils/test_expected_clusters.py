@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.tests.expected import from_inventory
 
 SHOP_AND_BILLING = {"postgres_servers": ["shop1", "shop2", "billing1"], "shop": ["shop1", "shop2"]}
@@ -26,6 +30,52 @@ def test_an_identity_tries_its_own_servers_alone() -> None:
     foreign = [(one["role"], one["host"]) for one in found if one.get("kind") == "foreign_certificate"]
     assert foreign == [("app", "shop1"), ("app", "shop2"), ("clerk", "billing1")], "every server once"
     assert [one["host"] for one in found if one.get("kind") == "wrong_name"] == ["shop1"], "libpq once"
+
+
+def ready(name: str, *missing: str) -> dict[str, Any]:
+    """Return a server of this run, without some databases."""
+    return {"inventory_hostname": name, "postgres_server_converged": {"missing_databases": list(missing)}}
+
+
+def test_each_database_is_tried_where_it_is() -> None:
+    reader = {"role": "reader", "os_user": "bi", "databases": ["shop", "billing", "lost"]}
+    servers = [ready("shop1", "billing", "lost"), ready("shop2", "billing", "lost"), ready("billing1", "shop", "lost")]
+    found = from_inventory(servers, [reader], groups=SHOP_AND_BILLING, refused=["no_certificate"])
+    tried = [(one["host"], one["database"], one.get("service")) for one in found if one["expect"] == "accepted"]
+    assert tried == [
+        ("shop1", "shop", None),
+        ("shop1", "shop", None),  # the service for any server
+        ("shop1", "shop", None),  # default files
+        ("shop1", "lost", "reader@shop1/lost"),  # which fails: no server has it
+        ("shop2", "shop", "reader@shop2"),
+        ("billing1", "billing", "reader@billing1/billing"),
+    ]
+    assert [one["database"] for one in found if one["expect"] == "refused"] == ["shop", "shop", "billing"]
+
+
+def test_of_a_server_outside_of_the_run_nobody_knows_the_databases() -> None:
+    reader = {"role": "reader", "os_user": "bi", "databases": ["billing", "shop"]}
+    servers = [ready("shop1", "billing"), {"inventory_hostname": "shop2"}, {"inventory_hostname": "billing1"}]
+    found = from_inventory(servers, [reader], groups=SHOP_AND_BILLING, refused=[])
+    named = {(one["host"], one["database"]) for one in found}
+    assert named == {("shop1", "shop"), ("shop2", "billing"), ("billing1", "billing")}
+
+
+def test_two_identities_with_one_role_try_their_own_servers_with_their_own_files() -> None:
+    shop, billing = {**SHOP_APP, "databases": ["s"]}, {**SHOP_APP, "servers": ["billing1"], "databases": ["b"]}
+    found = from_inventory(CLUSTERS, [shop, billing], groups=SHOP_AND_BILLING)
+    assert {(one["host"], one.get("identity", one["role"])) for one in found if one["expect"] == "accepted"} == {
+        ("shop1", "app"),
+        ("shop2", "app"),
+        ("billing1", "app@billing1"),
+    }
+
+
+def test_two_identities_with_one_role_share_no_server() -> None:
+    own = client_identities.identities_of([SHOP_APP, {**SHOP_APP, "servers": ["shop2"]}], "", Graph(SHOP_AND_BILLING))
+    with pytest.raises(TlsError, match=r"web/app and web/app@shop2 are the same role.*both connect to shop2"):
+        client_identities.refuse_overlap(own)
+    client_identities.refuse_overlap([own[0], own[1]._replace(os_user="bi")])
 
 
 def test_another_role_is_one_that_the_server_has() -> None:

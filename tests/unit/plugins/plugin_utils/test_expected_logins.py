@@ -10,7 +10,14 @@ from typing import Any, Sequence
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet, requests, rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    client_identities,
+    expectations,
+    fleet,
+    requests,
+    rotation,
+    serials,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
@@ -28,7 +35,9 @@ def tried(
     declared = [{"postgres_client_identities": list(one)} for one in hosts]
     planner = expectations.planner(servers or variables, declared, (), Graph(GROUPS), "postgres")
     return [
-        planner.plan(expectations.ClientHost(fleet.identities_of(one, "", Graph(GROUPS)), fleet.Host(), **options))
+        planner.plan(
+            expectations.ClientHost(client_identities.identities_of(one, "", Graph(GROUPS)), fleet.Host(), **options)
+        )
         for one in hosts
     ]
 
@@ -44,7 +53,7 @@ def kinds(found: list[dict[str, Any]], role: str) -> list[tuple[str, str]]:
 
 def test_an_identity_with_a_password_shows_no_certificate_and_must_be_asked() -> None:
     (found,) = tried([CLERK])
-    assert [one["files"] for one in found if "files" in one] == ["service", "default"]
+    assert [one["files"] for one in found if "files" in one] == ["service", "default", "service"]
     for one in found:
         assert (one["certificate"], one["needs_password"]) == ("none", True)
     (found,) = tried([APP])
@@ -103,7 +112,7 @@ def test_with_both_replication_has_a_refusal_of_its_own() -> None:
 
 def test_an_unknown_login_is_refused_by_its_place() -> None:
     with pytest.raises(TlsError, match=r"^postgres_client_identities\[1\].login: found 'x', expected certificate"):
-        fleet.identities_of([APP, {**CLERK, "login": "x"}])
+        client_identities.identities_of([APP, {**CLERK, "login": "x"}])
 
 
 def test_a_host_gets_no_certificate_for_an_identity_with_a_password() -> None:

@@ -9,7 +9,13 @@ from typing import Any, Sequence
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import expectations, fleet, inventory, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    client_identities,
+    expectations,
+    fleet,
+    inventory,
+    server_names,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 GROUPS = {
@@ -196,7 +202,7 @@ def tried(
         for name in GROUPS["postgres_clients"]
     ]
     planner = expectations.planner(servers, clients, limit, graph, "postgres")
-    who = fleet.identities_of(CLIENT_VARIABLES["postgres_client_identities"], "postgres", graph)
+    who = client_identities.identities_of(CLIENT_VARIABLES["postgres_client_identities"], "postgres", graph)
     own = fleet.Host(host, (machines.get(host, host), ""))
     return [
         (one["server"], one["host"], one["port"], one.get("skip", ""))
@@ -220,7 +226,7 @@ def test_the_first_name_that_a_client_host_reaches_is_the_one_for_its_service() 
     names = server("db1", {"name": "inside", "from": ["apps"]}, {"name": "nat", "port": 6432}, "third")
     for host, first in (("app1", ("inside", PORT)), ("web1", ("nat", 6432))):
         planner = expectations.planner([names], [], [], graph, "postgres")
-        who = fleet.identities_of(CLIENT_VARIABLES["postgres_client_identities"], "postgres", graph)
+        who = client_identities.identities_of(CLIENT_VARIABLES["postgres_client_identities"], "postgres", graph)
         found = planner.plan(expectations.ClientHost(who, fleet.Host(host)))
         assert {(one["host"], one["port"]) for one in found if "files" in one or "kind" in one} == {first}
 
@@ -246,7 +252,7 @@ def test_a_host_that_does_not_connect_to_a_server_tries_none_of_its_names() -> N
         for host, servers in (("app1", ["db1", "db2"]), ("app2", ["db1"]))
     ]
     planner = expectations.planner([server("db1", "db1"), db2], clients, [], graph, "postgres")
-    who = fleet.identities_of(clients[0]["postgres_client_identities"], "postgres", graph)
+    who = client_identities.identities_of(clients[0]["postgres_client_identities"], "postgres", graph)
     found = planner.plan(expectations.ClientHost(who, fleet.Host("app1"), refused=[]))
     assert [one["host"] for one in found if "skip" in one] == ["own"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
-from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Endpoint, Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 CURRENT_OF_ALICE = "/home/alice/.postgresql/pgops/current"
@@ -39,6 +39,35 @@ def test_a_new_file_is_the_block_alone() -> None:
         f"sslkey={CURRENT_OF_ALICE}/plain/postgresql.key\n"
         "# END pgops.tls\n"
     )
+
+
+def test_each_server_and_database_has_a_service_that_needs_nothing_else() -> None:
+    shop, audit = Endpoint("shop1", "shop1.example.com", 5432), Endpoint("audit1", "nat.example.com", 15432)
+    one = Identity("app", "alice", ("shop", "all", "a]b", "stats"), endpoints=(shop, audit))
+    found = service_file.services(one)
+    at_shop, at_audit = ["host=shop1.example.com", "port=5432"], ["host=nat.example.com", "port=15432"]
+    assert found == {
+        "app": ["dbname=shop"],
+        "app@shop1": [*at_shop, "dbname=shop"],
+        "app@shop1/stats": [*at_shop, "dbname=stats"],
+        "app@audit1": [*at_audit, "dbname=shop"],
+        "app@audit1/stats": [*at_audit, "dbname=stats"],
+    }
+    text = merge(None, one).decode()
+    assert text.count("sslmode=verify-full") == text.count("user=app\n") == len(found)
+
+
+def test_a_second_identity_of_a_role_has_its_own_files_and_services() -> None:
+    first = Identity("app", "alice", endpoints=(Endpoint("shop1", "shop1", 5432),))
+    second = Identity("app", "alice", servers="billing", endpoints=(Endpoint("billing1", "billing1", 5432),))
+    text = merge(None, first, second).decode()
+    assert [*service_file.services(first), *service_file.services(second)] == [
+        "app", "app@shop1", "app@billing", "app@billing1",
+    ]  # fmt: skip
+    billing = text[text.index("[app@billing]") :]
+    assert billing.count(f"sslcert={CURRENT_OF_ALICE}/app@billing/postgresql.crt\n") == 2
+    with pytest.raises(TlsError, match="service 'app@billing1', written by hand"):
+        merge(b"[app@billing1]\n", first, second)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import databases
 from ansible_collections.pgops.tls.tests.properties import attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -46,5 +47,5 @@ def test_a_name_that_is_taken_breaks_no_line_and_leaves_no_directory(role: str, 
     assert "/" not in role
     assert role not in (".", "..")
     block = service_file.render(found, "/current").split(b"\n")
-    assert len(block) == 10
+    assert len(block) == 9 + len(databases.named([database], role))
     assert block[1] == f"[{role}]".encode()

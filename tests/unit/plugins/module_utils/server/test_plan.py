@@ -58,6 +58,7 @@ class Desk:
             "plaintext": "unchanged",
             "on_lockout": "refuse",
             "clients": [],
+            "databases": [],
             "renew": False,
             "renew_before": None,
             "remove_directory": False,
