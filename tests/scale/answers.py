@@ -30,6 +30,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import home, requ
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as client_plan
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import state
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as servers
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as server_plan
 from ansible_collections.pgops.tls.plugins.module_utils.server import transaction as server_transaction
@@ -87,7 +88,7 @@ class Host:
             after[0] if after else None,
             before[0] if before else None,
             target.ssl_conf,
-            VERSION,
+            state.ServerState(VERSION, {}, None, [], [], [], [], target.databases),
             target,
             [],
         )
@@ -102,16 +103,16 @@ class Host:
     def _user(self, name: str, own: Sequence[Any], target: Any, now: int) -> tuple[Any, transaction.UserOutcome]:
         before, after, reasons = {}, {}, {}
         for one in own:
-            found = self._chain(one.role)
+            found = self._chain(one.name)
             why = due.needed(due.Present(found, bool(found), bool(found)), target.spec(one, forced=target.renew), now)
-            reasons.update({one.role: why} if why else {})
+            reasons.update({one.name: why} if why else {})
             given = target.certificates.get(one.id)
-            chain = self._install(one.role, given) if given else found
-            before.update({one.role: found[0]} if found else {})
-            after.update({one.role: chain[0]} if chain else {})
-        waiting = [one for one in own if one.role in reasons and one.id not in target.certificates]
-        asked = [requests.Request(one, self._request, reasons[one.role]) for one in waiting]
-        changes = [f"{one.id}: {why}" for one in own for why in reasons.get(one.role, ())]
+            chain = self._install(one.name, given) if given else found
+            before.update({one.name: found[0]} if found else {})
+            after.update({one.name: chain[0]} if chain else {})
+        waiting = [one for one in own if one.name in reasons and one.id not in target.certificates]
+        asked = [requests.Request(one, self._request, reasons[one.name]) for one in waiting]
+        changes = [f"{one.id}: {why}" for one in own for why in reasons.get(one.name, ())]
         plan = client_plan.Plan(reasons, waiting, bool(changes), {}, None, [], changes)
         files = home.HomeFiles("0001", {}, {}, {}, {}, b"")
         made = transaction.Transaction(processes.Account(name, 1000, 1000, f"/home/{name}"), own, target, now)
@@ -127,7 +128,7 @@ class Host:
         if one.expect == "refused":
             attempt = verdicts.Attempt(None, REFUSED[one.kind])
             return checks.Check(one, attempt, verdicts.of_refused(attempt, one.kind, answer))
-        leaf = self._chain(one.role)[0]
+        leaf = self._chain(one.identity)[0]
         session = verdicts.Session(True, "TLSv1.3", "TLS_AES_256_GCM_SHA384", str(leaf.serial), f"/CN={one.role}")
         attempt, presented = verdicts.Attempt(session), verdicts.Presented(one.role, leaf.serial)
         return checks.Check(one, attempt, verdicts.of_accepted(attempt, presented, one.host, LIBPQ, answer))

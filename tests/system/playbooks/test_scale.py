@@ -58,4 +58,5 @@ def test_its_ratio_to_the_least_that_ansible_costs_does_not_grow_with_the_hosts(
         part = fleet.part(servers)
         run = part.site()
         ratios[servers] = run.cpu / part.floor(run.executions).cpu
-    assert ratios[MANY] < min(ratios[FEW], MOST), ratios
+    # the ratio of a quiet machine falls; beside other tests it varies by a tenth, and work with the square doubles it
+    assert ratios[MANY] < min(1.15 * ratios[FEW], MOST), ratios
