@@ -10,17 +10,20 @@ DOCUMENTATION = r"""
 name: identity_rules
 short_description: Make the rules of pg_hba.conf that let the clients of the inventory in
 version_added: 0.1.0
-positional: server, groups
+positional: server, groups, hostvars
 description:
   - One rule for each role that some client host logs in as, with the databases of all its identities. The method is
     C(cert). For an identity with a password it is C(scram-sha-256), and for one with both C(scram-sha-256) with
     C(clientcert=verify-full).
+  - If an identity has an C(address), its rule is for that address, and a last rule rejects the role from all others. An
+    identity without an address opens its databases to the role from everywhere.
   - A role with two logins for the same database is an error, because only the first rule would count.
 options:
   _input:
     description:
-      - The variables of the client hosts. Of them only
-        O(pgops.tls.postgres_client#role:main:postgres_client_identities) counts.
+      - The variables of the client hosts. Of them
+        O(pgops.tls.postgres_client#role:main:postgres_client_identities) counts, and for an C(address) of V(self) where
+        Ansible connects to.
     type: list
     elements: dict
     required: true
@@ -31,6 +34,11 @@ options:
   groups:
     description: The groups of the inventory with the names of their hosts. Needed with O(server).
     type: dict
+  hostvars:
+    description:
+      - The variables of all hosts. With them, an C(address) of V(self) includes C(samehost) for client hosts that are
+        on the machine of O(server) under another name. Use it together with O(server).
+    type: dict
 author: The pgops.tls authors (@pgops)
 """
 
@@ -38,7 +46,8 @@ EXAMPLES = r"""
 - name: Show the rules of this server
   ansible.builtin.debug:
     msg: >-
-      {{ groups['postgres_clients'] | map('extract', hostvars) | pgops.tls.identity_rules(inventory_hostname, groups) }}
+      {{ groups['postgres_clients'] | map('extract', hostvars)
+      | pgops.tls.identity_rules(inventory_hostname, groups, hostvars) }}
 """
 
 RETURN = r"""

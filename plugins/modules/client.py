@@ -108,6 +108,10 @@ options:
             the same role. See RV(identities[].id).
         type: list
         elements: str
+      address:
+        description: Roles of this collection use it. This module ignores it.
+        type: list
+        elements: str
       authority:
         description:
           - The name of the client authority in O(other_authorities) that issues its certificate. By default it is the
@@ -454,6 +458,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "home": {"type": "path"},
     "databases": {"type": "list", "elements": "str", "default": []},
     "servers": {"type": "list", "elements": "str"},
+    "address": {"type": "list", "elements": "str"},
     "authority": {"type": "str"},
     "default_files": {"type": "bool"},
     "login": {"type": "str", "choices": list(logins.LOGINS), "default": logins.CERTIFICATE},

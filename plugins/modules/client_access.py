@@ -42,11 +42,13 @@ servers:
   type: dict
   contains:
     clients:
-      description: The identities, as O(pgops.tls.postgres_client#role:main:postgres_client_identities) has them.
+      description:
+        - The identities, as O(pgops.tls.postgres_client#role:main:postgres_client_identities) has them.
+        - An C(address) is a list of networks, in place of V(self) too.
       type: list
       elements: dict
     rules:
-      description: One rule for each role and login, for P(pgops.tls.hba_rule#filter), sorted by role.
+      description: The rules for each role and login, for P(pgops.tls.hba_rule#filter), sorted by role.
       type: list
       elements: dict
     databases:

@@ -224,7 +224,9 @@ options:
       - Who must be able to log in, with a certificate from the client authority, a password, or both. Without O(hba)
         this is not checked.
       - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities). This module uses C(role),
-        C(databases) and C(login).
+        C(databases), C(login) and C(address).
+      - An C(address) here is a list of networks. Then a rule must let the identity in from each of them. V(samehost)
+        is the server's machine. V(self) is an error, because this module does not know the client hosts.
       - With O(state=absent), who loses such a certificate in the same run. Live sessions with that certificate do not
         stop the removal.
     type: list
@@ -358,7 +360,7 @@ shut_out_sessions:
   type: list
   elements: dict
 forgotten_clients:
-  description: Those of O(clients) whose certificate no rule accepts, each with a database.
+  description: Those of O(clients) that no rule lets in, each with a database, and the network if it has an address.
   returned: when they stopped the call
   type: list
   elements: dict

@@ -7,7 +7,7 @@ Each is tried as often as what it depends on differs, since every connection cos
 
 - what has to be accepted, by every identity, to each of its servers by every name;
 - plaintext, no certificate and another role's by every identity to each of its servers: the rules and the role decide.
-  Where a server has the default rules, which name no address, once from any client host;
+  Where a server has the default rules, which demand the same of a role from each address, once from any client host;
 - a foreign certificate once to every server from any client host: it is refused before the role is known;
 - a wrong name and a foreign root once: it is the client host's libpq that refuses. That the root.crt of every OS user
   is the right one shows in what is accepted;

@@ -21,7 +21,7 @@ _WITHOUT_PASSWORD = ("cert", "trust", "reject", "peer", "ident", "gss", "sspi")
 class Server(NamedTuple):
     """A server of the inventory: its name there, the names that clients use, whether it refuses plaintext.
 
-    ``has_default_rules``: what they decide of a role they decide for all addresses. ``asks_for_password``: a rule may,
+    ``has_default_rules``: they demand the same of a role from each address. ``asks_for_password``: a rule may,
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
     ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move, if
     ``is_ready``: this run has brought it to what is declared. ``missing_databases``: those that identities name, and

@@ -64,11 +64,6 @@ class Graph:
             self._hosts[key] = frozenset(host for name in key for host in self._any_of(name, option))
         return self._hosts[key]
 
-    def identities_of(self, server: str, hosts: Iterable[Variables]) -> list[Mapping[str, Any]]:
-        """Return the identities of these hosts' variables that connect to a server."""
-        declared = (one for host in hosts for one in host.get(_KEY) or ())
-        return [one for one in declared if server in self.servers_of(one)]
-
     def _named(self, name: str, option: str) -> Iterable[str]:
         """Return the servers that a name stands for: a group's, or a host."""
         found = self._servers.intersection(self._groups.get(name, ())) or self._servers.intersection([name])

@@ -16,12 +16,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, own_addresses
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
     Graph,
     Groups,
+    Hostvars,
     Variables,
     with_servers,
 )
@@ -30,14 +31,26 @@ _HBA, _MODE = "postgres_server_hba", "postgres_server_hba_mode"
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 
 
-def of_clients(hosts: Iterable[Variables], server: str = "", groups: Groups | None = None) -> list[dict[str, Any]]:
-    """Return one rule for each role and login in the hosts' postgres_client_identities. Raises TlsError.
+def of_clients(
+    hosts: Iterable[Variables], server: str = "", groups: Groups | None = None, hostvars: Hostvars | None = None
+) -> list[dict[str, Any]]:
+    """Return the rules for the roles in the hosts' postgres_client_identities. Raises TlsError.
 
-    Only the identities for ``server`` count, if there is one; ``groups`` are those of the inventory.
+    Only the identities for ``server`` count, if there is one; ``groups`` are those of the inventory. From ``hostvars``
+    it is known which client hosts are on the server's machine; without them, the server itself is, if it is a client.
     """
-    if server:
-        return _of_identities(Graph(with_servers(groups or {}, [server])).identities_of(server, hosts))
-    return _of_identities([one for host in hosts for one in host.get("postgres_client_identities") or ()])
+    graph = Graph(with_servers(groups or {}, [server])) if server else None
+    known = list(hosts)
+    own = hostvars[server] if hostvars and server in hostvars else {}
+    own = own or next((one for one in known if server and one.get("inventory_hostname") == server), {})
+    return _of_identities(
+        [
+            own_addresses.resolved(one, host, own, source)
+            for host in known
+            for source, one in own_addresses.declared(host, str(host.get("inventory_hostname") or ""))
+            if graph is None or server in graph.servers_of(one)
+        ]
+    )
 
 
 def access(
@@ -53,9 +66,9 @@ def access(
     chosen = frozenset(clients)
     for host in groups.get(CLIENTS, ()):
         if not chosen or host in chosen:
-            for identity in hostvars[host].get("postgres_client_identities") or ():
+            for source, identity in own_addresses.declared(hostvars[host], host):
                 for server in graph.servers_of(identity):
-                    found[server].append(identity)
+                    found[server].append(own_addresses.resolved(identity, hostvars[host], hostvars[server], source))
     return {
         server: {
             "clients": own,

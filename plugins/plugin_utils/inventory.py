@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping
@@ -20,6 +19,8 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     duplicates,
     expectations,
     identity_rules,
+    misspellings,
+    own_addresses,
     problems,
     server_names,
     unresolved,
@@ -46,7 +47,6 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "postgres_server": problems.of_server,
     "postgres_client": problems.of_client,
 }
-_ALIKE = 0.94  # of difflib: a letter or two
 
 
 class Fleet:
@@ -86,7 +86,7 @@ class Fleet:
 
     def _of_host(self, host: str) -> Iterator[str]:
         roles = [role for role, group in GROUPS.items() if group is None or host in self.groups.get(group, ())]
-        yield from _misspelt([*self.hostvars[host], *self.everywhere])
+        yield from misspellings.problems([*self.hostvars[host], *self.everywhere], known_variables(), PREFIXES)
         given = {role: self.variables(host, role) for role in roles}
         wrong = [message for role in roles for message in _of_wrong_type(role, given[role])]
         yield from wrong
@@ -94,6 +94,8 @@ class Fleet:
             merged = {name: value for one in given.values() for name, value in one.items()}
             for role, check in _CHECKS.items():
                 yield from check(merged) if role in given else ()
+            if "postgres_client" in given:
+                yield from own_addresses.problems(host, self.hostvars, self.groups)
             yield from problems.of_places(merged, *self._sources) if self._sources[1] else ()
 
     @functools.cached_property
@@ -284,15 +286,6 @@ def _clear(message: str) -> str:
 def known_variables() -> tuple[str, ...]:
     """Return the names of all variables of roles, and of facts that look like some."""
     return (*_OTHERS, *(name for role in GROUPS for one in _entry_points(role).values() for name in one["options"]))
-
-
-def _misspelt(names: Iterable[str]) -> Iterator[str]:
-    """Name variables that are almost, but not quite, one of a role: Ansible would ignore them in silence."""
-    known = known_variables()
-    for name in names:
-        if name.startswith(PREFIXES) and name not in known:
-            for meant in difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
-                yield f"{name}: there is no such variable. Write {meant}, or give a variable of your own another name."
 
 
 def _listed(hosts: list[str]) -> str:

@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    client_addresses,
     known_settings,
     lexer,
     rule_checks,
@@ -25,6 +26,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import client_authoritie
 
 Check = Callable[[], object]
 _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
+_IDENTITIES = "postgres_client_identities"
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
     _REVOKED,
@@ -33,7 +35,7 @@ _LISTS = (
     server_names.EXTRA_NAMES,
     "postgres_server_hba",
     "postgres_server_ident",
-    "postgres_client_identities",
+    _IDENTITIES,
 )
 _DICTIONARIES = ("postgres_server_ssl",)
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
@@ -144,7 +146,9 @@ def _names(declared: Sequence[object]) -> None:
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
-    yield functools.partial(identities.parse, variables["postgres_client_identities"], "postgres_client_identities")
+    yield functools.partial(identities.parse, variables[_IDENTITIES], _IDENTITIES)
+    for number, one in enumerate(variables[_IDENTITIES]):
+        yield functools.partial(client_addresses.written, one, f"{_IDENTITIES}[{number}]")
     yield functools.partial(_authorities, variables, "postgres_client_extra_roots")
     yield functools.partial(_renewal, variables, "postgres_client_renew_before")
 

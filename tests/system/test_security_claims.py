@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, rule_text
 from ansible_collections.pgops.tls.tests.servers import Server
 from ansible_collections.pgops.tls.tests.troubleshooting import Site
 
@@ -155,6 +156,22 @@ def test_rules_below_the_block_stay_open_and_a_replaced_file_has_none(managed: S
     assert "requires a valid client certificate" in answers[1]
     managed.converge(hba=rules, hba_mode="replace")
     assert "no pg_hba.conf entry" in _said(argv, f"{line}postgres")
+
+
+def test_an_address_closes_the_role_to_all_others_whatever_is_below_the_block(site: Site) -> None:
+    def rules(*addresses: str) -> list[str]:
+        identity = {"role": "app", "databases": ["postgres"], "address": list(addresses)}
+        return [*map(rule_text.rule_line, client_rules.rules([identity])), "host all all all trust"]
+
+    site.rules(*rules("127.0.0.2", "10.0.0.0/8", "::1"))  # the test itself comes from 127.0.0.1
+    assert "pg_hba.conf rejects connection" in site.connect()
+    assert site.connect(user="report") == "report", "whom no rule of the block is about"
+    site.rules(*rules("127.0.0.2", "127.0.0.0/30"))
+    assert site.connect() == "app"
+    (site.files / "postgresql.crt").unlink()
+    assert "requires a valid client certificate" in site.connect()
+    site.rules(*rules("10.0.0.1")[:1], "host all all all trust")
+    assert site.connect() == "app", "what the last rule of the role prevents"
 
 
 def _said(argv: list[str], line: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_rules, rule_text, wire
 from ansible_collections.pgops.tls.tests import loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, Server
 from ansible_collections.pgops.tls.tests.system.test_server_found_first import refused
@@ -70,6 +70,18 @@ def test_whom_rules_ask_for_a_password_besides_the_certificate_is_told_before_th
         assert f"({rule}) decides" in warning
         assert "verified up to the password prompt. To verify the whole login, put the password into .pgpass" in warning
     assert not [one for one in managed.converge(hba=HBA, clients=APP_CLIENTS).warnings if "password" in one]
+
+
+def test_an_address_that_a_live_session_does_not_have_is_refused_with_what_to_add(managed: Server) -> None:
+    managed.converge(hba=LETS_IN_APP)
+    rules = client_rules.rules([{"role": "app", "address": ["127.0.0.2", "10.0.0.0/8"]}])
+    narrow = "\n".join([*map(rule_text.rule_line, rules), HBA])
+    with session(managed):
+        refused(managed, "from 127.0.0.1", hba=narrow)
+        refused(managed, "If the identity of a role in clients has an address, add those of its sessions", hba=narrow)
+    clients = [{"role": "app", "address": ["127.0.0.2", "192.0.2.1"]}]
+    refused(managed, "app in database all from 192.0.2.1/32: pg_hba.conf line", hba=narrow, clients=clients)
+    managed.converge(hba=narrow, clients=[{"role": "app", "address": "10.0.0.0/24"}])
 
 
 def test_a_map_that_would_lock_this_module_out(managed: Server) -> None:

@@ -38,6 +38,7 @@ class Certificate(NamedTuple):
 class Attempt(NamedTuple):
     """A connection. None for ``database``, ``address``, ``tls`` or ``certificate``: it may be any, or none.
 
+    ``address`` may be a network (ADDRESS/BITS), which stands for each address in it.
     ``is_local``: over the Unix socket, where ``os_user`` connects. ``is_replication``: physical replication, which
     has no database. ``certificate`` is False for a client that shows none.
     """
@@ -133,7 +134,7 @@ def _matches_address(rule: Rule, address: str | None, facts: Facts) -> bool | No
     if address is None:
         return None
     if is_word(rule.address):
-        return _is_of_host(address, rule.address.text, facts)
+        return None if "/" in address else _is_of_host(address, rule.address.text, facts)
     if rule.host is not None:
         return _has_name(address, rule.host, facts)
     return _is_within(address, rule.network)
@@ -147,7 +148,10 @@ def _is_of_host(address: str, keyword: str, facts: Facts) -> bool | None:
     return any(_is_within(address, own) for own in map(network, facts.networks))
 
 
-def _is_within(address: str, wanted: Network | None) -> bool:
+def _is_within(address: str, wanted: Network | None) -> bool | None:
+    if "/" in address:
+        whole = network(address)
+        return whole is not None and wanted is not None and wanted.has_all(whole)
     packed = without_zone(address)
     return packed is not None and wanted is not None and wanted.holds(packed)
 

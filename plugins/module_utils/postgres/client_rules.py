@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, List, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_addresses
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import BOTH, CERTIFICATE, PASSWORD, login_of
 
 # What asks for a login, as a rule has it
@@ -20,12 +21,16 @@ DEMANDS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def databases(identities: Iterable[Any]) -> dict[tuple[str, str], list[str]]:
-    """Return for each role and login the databases of all identities that have them; those without any: ``all``.
+Places = Mapping[str, List[str]]
 
-    Raises TlsError for an identity without a role.
+
+def places(identities: Iterable[Any]) -> dict[tuple[str, str], Places]:
+    """Return for each role and login the databases of all identities that have them, and where they connect from.
+
+    An identity without databases has ``all``, one without an address connects from ``all``. What others have in them is
+    left out. Raises TlsError for an identity without a role.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for identity in identities:
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
@@ -38,24 +43,65 @@ def databases(identities: Iterable[Any]) -> dict[tuple[str, str], list[str]]:
                 f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop].",
                 code="databases_invalid",
             )
-        login = login_of(identity, option("clients"))
-        found.setdefault((str(identity["role"]), login), []).extend(map(str, named))
-    return {who: _listed(set(names)) for who, names in sorted(found.items())}
+        own = found.setdefault((str(identity["role"]), login_of(identity, option("clients"))), {})
+        for name in map(str, named):
+            own.setdefault(name, []).extend(client_addresses.places(identity, option("clients")))
+    return {who: _needed(own) for who, own in sorted(found.items())}
+
+
+def _needed(own: Places) -> dict[str, list[str]]:
+    """Return databases with their places, without those that ``all`` has in it; replication never is."""
+    of_all = client_addresses.needed(own.get("all", ()))
+    found = {
+        name: client_addresses.needed(networks, () if name in _APART else of_all)
+        for name, networks in sorted(own.items())
+    }
+    return {name: networks for name, networks in found.items() if networks}
+
+
+_APART = ("all", "replication")
 
 
 def rules(identities: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return one rule for each role and login of the identities, as filter hba_rule takes it. Raises TlsError."""
-    return [
-        {"database": names, "user": literally(role), **DEMANDS[login]}
-        for (role, login), names in databases(identities).items()
-    ]
+    """Return the rules for each role and login of the identities, as filter hba_rule takes them. Raises TlsError.
+
+    Where a role has addresses, a rule behind them rejects it from all others: rules that follow must not let it in.
+    """
+    found: list[dict[str, Any]] = []
+    for role, group in itertools.groupby(places(identities).items(), key=lambda one: one[0][0]):
+        own = list(group)
+        for (_role, login), named in own:
+            found += [
+                {"database": names, "user": literally(role), **_from(place), **DEMANDS[login]}
+                for place, names in _by_place(named)
+            ]
+        closed = {name for _who, named in own for name, networks in named.items() if not _is_open(networks)}
+        found += [{"database": _listed(closed), "user": literally(role), "method": "reject"}] if closed else []
+    return found
+
+
+def _by_place(named: Places) -> list[tuple[str, list[str]]]:
+    """Return each place with its databases, first what is from everywhere."""
+    found: dict[str, list[str]] = {}
+    for name, networks in named.items():
+        for place in networks:
+            found.setdefault(place, []).append(name)
+    return [(place, found[place]) for place in client_addresses.in_order(found)]
+
+
+def _from(place: str) -> dict[str, str]:
+    return {} if place == client_addresses.EVERYWHERE else {"address": place}
+
+
+def _is_open(networks: Iterable[str]) -> bool:
+    return client_addresses.EVERYWHERE in networks
 
 
 def refuse_two_logins(identities: Iterable[Any]) -> None:
     """Raise TlsError for a role with two logins for one database: the first rule would decide on both."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
-    for (role, login), names in databases(identities).items():
-        found.setdefault(role, []).append((login, names))
+    for (role, login), named in places(identities).items():
+        found.setdefault(role, []).append((login, list(named)))
     pairs = ((role, *pair) for role, own in found.items() for pair in itertools.combinations(own, 2))
     for role, (login, names), (other, others) in pairs:
         if _may_meet(set(names), set(others)):
@@ -84,7 +130,7 @@ def _in_words(names: Iterable[str]) -> str:
 
 def _listed(names: set[str]) -> list[str]:
     """Return databases for a rule; ``all`` stands for every one, but not for replication."""
-    return sorted(names & {"all", "replication"} if "all" in names else names)
+    return sorted(names.intersection(_APART) if "all" in names else names)
 
 
 def literally(role: str) -> str:

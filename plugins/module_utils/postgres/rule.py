@@ -33,6 +33,12 @@ class Network(NamedTuple):
         """Return whether an address is in the network; IPv4 and IPv6 never meet."""
         return len(packed) * 8 == self.size and (_number(packed) ^ self.start) & self.mask == 0
 
+    def has_all(self, other: Network) -> bool | None:
+        """Return whether all addresses of another network are in this one; None: only some are, or may be."""
+        if self.size != other.size or (self.start ^ other.start) & self.mask & other.mask:
+            return False
+        return True if self.mask & ~other.mask == 0 else None
+
 
 class Rule(NamedTuple):
     """A line taken apart; for a line that the server refuses, as far as it can be read.

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import access, client_rules, lexer, logins
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    access,
+    client_addresses,
+    client_rules,
+    lexer,
+    logins,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import Rule
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import GROUPS, Facts
 
 if TYPE_CHECKING:
@@ -49,12 +55,24 @@ class Files(NamedTuple):
 
 
 class _Client(NamedTuple):
-    """A role that must get in by its login, a database, and what the files answer to it."""
+    """A role that must get in by its login, a database, where it connects from, and what the files answer to it."""
 
     role: str
     login: str
     database: str
+    place: str
     answer: access.Answer
+
+    @property
+    def restriction(self) -> dict[str, str]:
+        """Return the address of its rule, if that is not for every address."""
+        return {} if self.place == client_addresses.EVERYWHERE else {"address": self.place}
+
+    @property
+    def in_words(self) -> str:
+        """Return what it connects to, for messages."""
+        place = f" from {self.place}" if self.restriction else ""
+        return f"{self.role} in database {self.database}{place}"
 
 
 def files(rules: str, maps: str, paths: Mapping[str, str], major: int) -> Files:
@@ -93,7 +111,7 @@ def refuse_to_forget(clients: Iterable[Any], after: Files, major: int, *, is_who
         remedy=f"Declare in {option('hba')}, before the rule that decides now: {missing}. If this server must not let "
         f"them in, set its {option('on_lockout')} to allow.",
         code="client_lockout",
-        forgotten_clients=[{"role": one.role, "database": one.database} for one in forgotten],
+        forgotten_clients=[{"role": one.role, "database": one.database, **one.restriction} for one in forgotten],
     )
 
 
@@ -101,7 +119,7 @@ def _lacking(forgotten: Sequence[_Client]) -> Iterable[str]:
     """Say for each login which roles no rule lets in by it."""
     for login, does in _DOES.items():
         own = [one for one in forgotten if one.login == login]
-        listed = "; ".join(f"{one.role} in database {one.database}: {_decided(one.answer)}" for one in own)
+        listed = "; ".join(f"{one.in_words}: {_decided(one.answer)}" for one in own)
         if own:
             yield f"No rule of pg_hba.conf {does.format(option('clients'))}: {listed}."
 
@@ -116,7 +134,8 @@ _DOES = {
 
 def _missing_rule(client: _Client) -> str:
     user = _in_yaml(client_rules.literally(client.role))
-    demand = ", ".join(f"{key}: {value}" for key, value in client_rules.DEMANDS[client.login].items())
+    keys = {**client.restriction, **client_rules.DEMANDS[client.login]}
+    demand = ", ".join(f"{key}: {_in_yaml(value)}" for key, value in keys.items())
     return f"{{database: {client.database}, user: {user}, {demand}}}"
 
 
@@ -138,12 +157,16 @@ def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, maj
 
 
 def _answers(clients: Iterable[Any], after: Files, major: int) -> list[_Client]:
-    """Return the answer to a connection with what its login shows, for each role of ``clients`` and each database."""
+    """Return the answers to connections with what their login shows, for each role of ``clients``.
+
+    There is one for each database and each place that it connects from.
+    """
     facts = Facts(major)
     return [
-        _Client(role, login, name, after.answer(_of_client(role, name, login), facts))
-        for (role, login), names in client_rules.databases(clients).items()
-        for name in names
+        _Client(role, login, name, place, after.answer(_of_client(role, name, login, place), facts))
+        for (role, login), names in client_rules.places(clients).items()
+        for name, places in names.items()
+        for place in places
     ]
 
 
@@ -181,6 +204,7 @@ def _refuse_to_shut_out(sessions: Iterable[dict[str, Any]], before: Files, after
         listed = "; ".join(f"{_named(session)}: {_decided(answer)}" for session, answer in shut_out)
         rules = [one.rule for _session, answer in shut_out for one in answer.decisions if one.rule]
         first = _certificates_first() if any(rule.clientcert for rule in rules) else ""
+        first += _addresses_first() if any(rule.method == "reject" and ALL not in rule.users for rule in rules) else ""
         raise TlsError(
             f"The new rules would not let {len(shut_out)} live session(s) in again: {listed}. Nothing was changed.",
             remedy=f"{first}Declare a rule for them in {option('hba')}. If they must be shut out, run ALTER ROLE ... "
@@ -197,6 +221,10 @@ def _certificates_first() -> str:
     )
 
 
+def _addresses_first() -> str:
+    return f"If the identity of a role in {option('clients')} has an address, add those of its sessions to it. "
+
+
 def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     is_local = session["address"] is None
     return access.Attempt(
@@ -210,13 +238,15 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     )
 
 
-def _of_client(role: str, database: str, login: str) -> access.Attempt:
-    """Return a connection of a client, with its certificate if it has one, from any address."""
+def _of_client(role: str, database: str, login: str, place: str) -> access.Attempt:
+    """Return a connection of a client, with its certificate if it has one, from each address of a place."""
+    is_network = "/" in place
     database = role if database == "sameuser" else database
     is_word = database in ("all", "samerole", "samegroup", "replication") or database.startswith(("/", "+", "@"))
     return access.Attempt(
         role,
         None if is_word else database,
+        address=place if is_network else None,
         tls=True,
         certificate=login != logins.PASSWORD and access.Certificate(role, f"CN={role}"),
         is_replication=database == "replication",
@@ -254,7 +284,7 @@ def _decided(answer: access.Answer) -> str:
 
 def _in_yaml(word: str) -> str:
     """Return a word of a rule as YAML; one that has quotes of its own keeps them."""
-    return "'" + word.replace("'", "''") + "'" if '"' in word else word
+    return "'" + word.replace("'", "''") + "'" if '"' in word or ":" in word else word
 
 
 def _named(session: Mapping[str, Any]) -> str:

@@ -33,8 +33,14 @@ def inventory(site: Any, billing: Any) -> dict[str, Any]:
     found["postgres_clients"]["hosts"] = {
         "app1": {
             "postgres_client_identities": [
-                {"role": "app", "os_user": user, "databases": ["shop"], "servers": ["shop"]},
-                {"role": "clerk", "os_user": other, "databases": ["billing"], "servers": ["db2"]},
+                {"role": "app", "os_user": user, "databases": ["shop"], "servers": ["shop"], "address": "self"},
+                {
+                    "role": "clerk",
+                    "os_user": other,
+                    "databases": ["billing"],
+                    "servers": ["db2"],
+                    "address": ["127.0.0.1", "::1"],
+                },
             ]
         }
     }
@@ -52,6 +58,9 @@ def test_each_role_is_let_in_and_tried_by_its_own_servers_alone(
     rules = [(cluster.data / "pg_hba.conf").read_text() for cluster in (site.cluster, billing)]
     assert ["hostssl shop app " in one for one in rules] == [True, False]
     assert ["hostssl billing clerk " in one for one in rules] == [False, True]
+    # The client host is on the machine of the servers, so connections by a loopback name are its own
+    assert "hostssl shop app samehost cert\nhostssl shop app all reject\n" in rules[0]
+    assert "hostssl billing clerk 127.0.0.1/32 cert\nhostssl billing clerk ::1/128 cert\n" in rules[1]
 
 
 def test_a_second_run_changes_nothing(site: Any, inventory: dict[str, Any]) -> None:

@@ -57,11 +57,4 @@ def test_what_names_no_server_is_refused_with_the_nearest_names(named: Any, mess
 
 def test_an_identity_that_is_no_dictionary_is_refused() -> None:
     with pytest.raises(TlsError, match="expected dictionaries with role and os_user, found 'app'"):
-        Graph(GROUPS).identities_of("shop1", [{"postgres_client_identities": ["app"]}])
-
-
-def test_a_server_gets_the_identities_that_are_for_it() -> None:
-    shop, both = {"role": "app", "servers": ["shop"]}, {"role": "report"}
-    hosts = [{"postgres_client_identities": [shop, both]}, {}]
-    assert Graph(GROUPS).identities_of("shop2", hosts) == [shop, both]
-    assert Graph(GROUPS).identities_of("billing1", hosts) == [both]
+        Graph(GROUPS).servers_of("app")

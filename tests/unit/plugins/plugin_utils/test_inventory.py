@@ -117,8 +117,8 @@ def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> N
     hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "shop", "osuser": "shop"}]})
     (found,) = input_problems(hostvars, HOSTS, GROUPS)
     assert found == (
-        "app1: postgres_client_identities.osuser: there is no such key. Write one of databases, default_files, home, "
-        "login, os_user, role, servers."
+        "app1: postgres_client_identities.osuser: there is no such key. Write one of address, databases, "
+        "default_files, home, login, os_user, role, servers."
     )
 
 
@@ -128,3 +128,35 @@ def test_servers_of_an_identity_that_do_not_exist_are_named(named: str) -> None:
     found = input_problems(hostvars, ["app1"], GROUPS)
     assert len(found) == 1
     assert found[0].startswith(f"app1: postgres_client_identities[0].servers: '{named}' ")
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("10.0.0.1/24", ".address: '10.0.0.1/24' is no network, because 10.0.0.1 has bits beyond the first 24. Write"),
+        (["self", "app1"], ".address: found 'app1', expected self, an IP address, or a network"),
+        ("self", ".address: self is the address of the client host, but the inventory has only the name 'app1' for it"),
+    ],
+)
+def test_an_address_that_is_none_is_a_problem_of_the_client_host_alone(address: Any, problem: str) -> None:
+    identity = {"role": "app", "os_user": "web", "address": address}
+    hosts = fleet(app1={"postgres_client_identities": [identity]})
+    (found,) = input_problems(hosts, HOSTS, GROUPS)
+    assert found.startswith(f"app1: postgres_client_identities[0]{problem}")
+    assert input_problems(hosts, ["app1"], GROUPS) == [found]
+
+
+def test_self_is_no_problem_with_an_address_or_for_servers_on_the_same_machine() -> None:
+    identity = {"role": "app", "os_user": "web", "address": "self"}
+    client = {"postgres_client_identities": [identity], "ansible_host": "192.0.2.5"}
+    assert input_problems(fleet(app1=client), HOSTS, GROUPS) == []
+    on_db1 = {"postgres_client_identities": [{**identity, "servers": ["db1"]}], "ansible_host": "db1"}
+    assert input_problems(fleet(app1=on_db1), HOSTS, GROUPS) == []
+    (found,) = input_problems(fleet(app1={**on_db1, "postgres_client_identities": [identity]}), HOSTS, GROUPS)
+    assert "only the name 'db1'" in found
+
+
+def test_an_identity_for_no_server_is_told_before_its_address() -> None:
+    identity = {"role": "app", "os_user": "web", "address": "self", "servers": ["shpo"]}
+    (found,) = input_problems(fleet(app1={"postgres_client_identities": [identity]}), ["app1"], GROUPS)
+    assert "'shpo' is no group or host of the inventory" in found
