@@ -54,7 +54,14 @@ options:
     type: list
     elements: str
     default: []
+  clusters:
+    description:
+      - The cluster of each server that is in one, as in RV(pgops.tls.clusters#module:clusters).
+      - It is a column of the page, a key of each server in C(report.json), and the label C(cluster) of its metrics.
+    type: dict
+    default: {}
 seealso:
+  - module: pgops.tls.clusters
   - module: pgops.tls.session_info
   - module: pgops.tls.client
 author:
@@ -110,12 +117,17 @@ def main() -> None:
             "clients": {"type": "dict", "required": True},
             "authorities": {"type": "dict", "default": {}},
             "authority_changes": {"type": "list", "elements": "str", "default": []},
+            "clusters": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     options = module.params
     learned = facts.Learned(
-        options["servers"], options["clients"], options["authorities"], options["authority_changes"]
+        options["servers"],
+        options["clients"],
+        options["authorities"],
+        options["authority_changes"],
+        options["clusters"],
     )
     try:
         data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)

@@ -43,5 +43,10 @@ class _Remembered(Mapping[str, Any]):
 class Hostvars(_Remembered):
     """``hostvars``, and the variables of each host."""
 
+    @property
+    def inventory(self) -> Any:
+        """Return Ansible's inventory, which alone knows the groups below a group; None if it cannot be seen."""
+        return getattr(self._source, "_inventory", None)
+
     def _found(self, value: Any) -> Any:
         return _Remembered(value) if isinstance(value, Mapping) else value

@@ -16,12 +16,16 @@ DAY = 86400
 
 
 class Learned(NamedTuple):
-    """What a run has learned: results of modules by host, the authorities, and what a run would change of them."""
+    """What a run has learned: results of modules by host, the authorities, and what a run would change of them.
+
+    ``clusters`` are those of servers, as the inventory has them.
+    """
 
     servers: Mapping[str, Mapping[str, Any]]
     clients: Mapping[str, Mapping[str, Any]]
     authorities: Mapping[str, Mapping[str, Any]]
     authority_changes: list[str]
+    clusters: Mapping[str, str] = {}
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -35,7 +39,10 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
         "time": clock.instant(now),
         "authorities": {name: _authority(found) for name, found in learned.authorities.items()},
         "authority_changes": [answers.text(one) for one in learned.authority_changes],
-        "servers": {host: _server(one, servers.get(host, {}), now) for host, one in learned.servers.items()},
+        "servers": {
+            host: {**_server(one, servers.get(host, {}), now), "cluster": str(learned.clusters.get(host) or "")}
+            for host, one in learned.servers.items()
+        },
         "clients": {
             host: _looked(answers.of_client(one), clients.get(host, {}), now) for host, one in learned.clients.items()
         },
@@ -93,21 +100,25 @@ def days_left(moment: str, now: int) -> int:
 def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return all certificates of hosts in a report, those that end first at the head; one that is missing first of all.
 
-    Each has the host, its kind and, for a client, the identity.
+    Each has the host, its kind and, for a server, the cluster, for a client, the identity.
     """
     found = []
     for host, one in data["servers"].items():
+        of_server = {"host": host, "kind": "server", "cluster": cluster(one), "id": "", "last_look": one["last_look"]}
         if one.get("certificate"):
-            found.append(
-                {"host": host, "kind": "server", "id": "", "last_look": one["last_look"], **one["certificate"]}
-            )
+            found.append({**of_server, **one["certificate"]})
         elif one["status"] == answers.OK:
             missing = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
-            found.append({"host": host, "kind": "server", "id": "", "last_look": one["last_look"], **missing})
+            found.append({**of_server, **missing})
     for host, one in data["clients"].items():
         for identity in one.get("identities", ()):
             found.append({"host": host, "kind": "client", "last_look": one["last_look"], **identity})
     return sorted(found, key=lambda one: (one["not_after"] or "", one["host"], one["id"]))
+
+
+def cluster(one: Mapping[str, Any]) -> str:
+    """Return the cluster of a host in a report, or of a certificate; '' for a client host, and where there is none."""
+    return str(one.get("cluster") or "")
 
 
 def not_looked_at(data: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:

@@ -62,7 +62,7 @@ def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
     yield Sample("report_timestamp_seconds", {}, clock.seconds(data["time"]))
     for kind in ("servers", "clients"):
         for host, one in data[kind].items():
-            labels = {"host": host, "kind": kind[:-1]}
+            labels = {"host": host, "kind": kind[:-1], **_of_cluster(one)}
             yield Sample("look_success", labels, int(one["status"] == answers.OK))
             if one["last_look"]:
                 yield Sample("last_look_timestamp_seconds", labels, clock.seconds(one["last_look"]))
@@ -76,7 +76,8 @@ def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
 
 
 def _of_certificate(one: Mapping[str, Any]) -> Iterator[Sample]:
-    labels = {"host": one["host"], "kind": one["kind"], **({"identity": one["id"]} if one["id"] else {})}
+    identity = {"identity": one["id"]} if one["id"] else {}
+    labels = {"host": one["host"], "kind": one["kind"], **identity, **_of_cluster(one)}
     for name in ("not_after", "renewal"):
         if one[name]:
             yield Sample(f"certificate_{name}_timestamp_seconds", labels, clock.seconds(one[name]))
@@ -95,8 +96,15 @@ def _of_authority(name: str, found: Mapping[str, Any]) -> Iterator[Sample]:
 
 
 def _of_sessions(host: str, one: Mapping[str, Any]) -> Iterator[Sample]:
-    yield Sample("plaintext_sessions", {"host": host}, one["counts"].get("plaintext", 0))
-    yield Sample("plaintext_free_looks", {"host": host}, one["plaintext"]["looks"])
+    labels = {"host": host, **_of_cluster(one)}
+    yield Sample("plaintext_sessions", labels, one["counts"].get("plaintext", 0))
+    yield Sample("plaintext_free_looks", labels, one["plaintext"]["looks"])
     for finding in OLD:
         count = sum(finding in session["findings"] for session in one["sessions"])
-        yield Sample("old_sessions", {"host": host, "finding": finding}, count)
+        yield Sample("old_sessions", {"host": host, "finding": finding, **_of_cluster(one)}, count)
+
+
+def _of_cluster(one: Mapping[str, Any]) -> dict[str, str]:
+    """Return the label of a server that is in a cluster; for Prometheus an empty label is none."""
+    cluster = facts.cluster(one)
+    return {"cluster": cluster} if cluster else {}

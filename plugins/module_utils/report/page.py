@@ -92,8 +92,8 @@ def text(data: Mapping[str, Any]) -> str:
         "<h1>TLS of PostgreSQL</h1>\n",
         _first(headline.of(data)),
         f"<p>As of {escaped(data['time'])}. All times are UTC.</p>\n",
-        _section("Hosts that were not looked at", _silent(data), ("host", "as", "status", "why", "last look")),
-        _section("Plaintext", _plaintext(data), ("server", "now", "looks", "is reject safe?")),
+        _section("Hosts that were not looked at", _silent(data), _SILENT),
+        _section("Plaintext", _plaintext(data), _PLAINTEXT),
         _section("Who was seen in plaintext", _seen(data), _SEEN),
         _section("Sessions on old certificates", _old(data), _OLD),
         _section("Certificates", _certificates(data, now), _CERTIFICATES),
@@ -104,9 +104,11 @@ def text(data: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-_SEEN = ("server", "role", "database", "address", "application", "first seen", "last seen", "looks")
-_OLD = ("server", "role", "database", "address", "application", "since", "certificate", "why")
-_CERTIFICATES = ("host", "as", "identity", "serial", "ends", "days left", "renewed from", "due because")
+_SILENT = ("host", "cluster", "as", "status", "why", "last look")
+_PLAINTEXT = ("server", "cluster", "now", "looks", "is reject safe?")
+_SEEN = ("server", "cluster", "role", "database", "address", "application", "first seen", "last seen", "looks")
+_OLD = ("server", "cluster", "role", "database", "address", "application", "since", "certificate", "why")
+_CERTIFICATES = ("host", "cluster", "as", "identity", "serial", "ends", "days left", "renewed from", "due because")
 
 
 def _first(said: headline.Headline) -> str:
@@ -115,7 +117,13 @@ def _first(said: headline.Headline) -> str:
 
 
 def _section(title: str, rows: Iterable[Sequence[Cell]], headings: Sequence[str]) -> str:
-    cells = ["".join(cell.as_html(one) for cell, one in zip(row, headings)) for row in rows]
+    """Return a table; the column of clusters is left out where there are none."""
+    found = list(rows)
+    columns = [
+        number for number, one in enumerate(headings) if one != "cluster" or any(row[number].value for row in found)
+    ]
+    headings = [headings[number] for number in columns]
+    cells = ["".join(row[number].as_html(one) for number, one in zip(columns, headings)) for row in found]
     heading = f"<h2>{escaped(title)}</h2>\n"
     if not cells:
         return f"{heading}<p>None.</p>\n"
@@ -130,6 +138,7 @@ def _silent(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
         is_bad = one["status"] != answers.NOT_ASKED
         yield (
             Cell(host, "name"),
+            _cluster(one),
             Cell(kind),
             Cell(one["status"].replace("_", " "), "bad" if is_bad else ""),
             Cell(one["message"]),
@@ -143,7 +152,8 @@ def _plaintext(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
         count = one["counts"].get("plaintext", 0) if one["status"] == answers.OK else "not looked at"
         mark = "good" if known.get("looks") else "bad" if known.get("all_looks") else ""
         looks = f"{known.get('all_looks', 0)} since {known.get('first_look') or '-'}"
-        yield Cell(host, "name"), Cell(count, "bad" if count else ""), Cell(looks), Cell(history.in_words(known), mark)
+        answer = Cell(history.in_words(known), mark)
+        yield Cell(host, "name"), _cluster(one), Cell(count, "bad" if count else ""), Cell(looks), answer
 
 
 def _seen(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
@@ -151,7 +161,7 @@ def _seen(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
     for host, one in data["servers"].items():
         for seen in one["plaintext"].get("seen", ()):
             days = (_when(seen["first_seen"]), _when(seen["last_seen"]))
-            yield (Cell(host, "name"), *(Cell(seen[name]) for name in names), *days, Cell(seen["looks"]))
+            yield (Cell(host, "name"), _cluster(one), *(Cell(seen[name]) for name in names), *days, Cell(seen["looks"]))
 
 
 def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
@@ -162,6 +172,7 @@ def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
                 names = ("role", "database", "address", "application")
                 yield (
                     Cell(host, "name"),
+                    _cluster(one),
                     *(Cell(session[name]) for name in names),
                     _when(session["since"]),
                     Cell(f"{session['subject']} {session['serial']}".strip(), "id"),
@@ -173,6 +184,7 @@ def _certificates(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]
     for one in facts.certificates(data):
         yield (
             Cell(one["host"], "name"),
+            _cluster(one),
             Cell(one["kind"]),
             Cell(one["id"]),
             Cell(one["serial"] or "none", "id"),
@@ -189,6 +201,10 @@ def _authorities(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
         ends += [("revocation list", one["name"], one["next_update"]) for one in authority["crls"]]
         for kind, common_name, end in ends:
             yield Cell(name), Cell(kind), Cell(common_name), _when(end), _days(end, now), Cell(authority["phase"])
+
+
+def _cluster(one: Mapping[str, Any]) -> Cell:
+    return Cell(facts.cluster(one), "name")
 
 
 def _when(moment: str | None, otherwise: str = "-") -> Cell:

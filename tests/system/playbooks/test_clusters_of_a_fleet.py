@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests import tables
+from ansible_collections.pgops.tls.tests import prometheus, tables
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,18 @@ def test_a_second_run_changes_nothing(site: Any, inventory: dict[str, Any]) -> N
     assert site.files() == before
 
 
-def test_the_report_compares_each_session_with_the_clients_of_its_server(site: Any, inventory: dict[str, Any]) -> None:
+def test_the_report_compares_sessions_with_the_clients_of_their_server_and_names_the_clusters(
+    site: Any, inventory: dict[str, Any]
+) -> None:
     done = site.run(inventory=inventory, playbook="pgops.tls.report")
     assert done.returncode == 0, done.stdout
+    text = (site.directory / "postgres-report" / "report.prom").read_text()
+    labels = [dict(found) for name, found in prometheus.parse(text) if name == "pgops_tls_plaintext_sessions"]
+    assert labels == [{"host": "db1", "cluster": "shop"}, {"host": "db2", "cluster": "billing"}]
+    assert (
+        '<td class="name" data-of="cluster">billing</td>'
+        in (site.directory / "postgres-report" / "report.html").read_text()
+    )
 
 
 def test_only_the_clients_of_a_server_stop_its_removal(site: Any, inventory: dict[str, Any]) -> None:

@@ -193,6 +193,39 @@ def test_what_prometheus_reads() -> None:
     assert not [key for key in found if key[0] == "pgops_tls_plaintext_sessions" and ("host", "db2") in key]
 
 
+def test_the_cluster_of_a_server_is_a_label_of_all_its_metrics_and_of_no_others() -> None:
+    results = {"db1": server(session("plaintext")), "db2": {"msg": "down"}, "db3": server()}
+    learned = facts.Learned(results, {"app1": client()}, authorities(), [], {"db1": "shop", "db2": "shop", "db3": ""})
+    data = facts.report(learned, report({"db2": server()}), TODAY)
+    assert {host: one["cluster"] for host, one in data["servers"].items()} == {"db1": "shop", "db2": "shop", "db3": ""}
+    samples = [dict(labels) for _name, labels in prometheus.parse(metrics.text(data))]
+    found = {one["host"]: {other.get("cluster") for other in samples if other.get("host") == one["host"]}
+             for one in samples if "host" in one}  # fmt: skip
+    assert found == {"db1": {"shop"}, "db2": {"shop"}, "db3": {None}, "app1": {None}}
+    assert not [one for one in samples if "cluster" in one and "host" not in one]
+    moved = facts.report(learned._replace(clusters={"db1": "billing"}), data, TODAY)
+    assert [one["cluster"] for one in moved["servers"].values()] == ["billing", "", ""]
+
+
+def test_the_cluster_of_a_server_is_a_column_of_the_page_if_there_is_one() -> None:
+    sessions = (session("plaintext"), session("old_certificate"))
+    results = {"db1": server(*sessions), "db2": {"msg": "down"}, "db3": server()}
+    plain = page.text(report(results, app1=client()))
+    assert "cluster" not in plain
+    clusters = {"db1": "<shop>", "db2": "<shop>"}
+    data = facts.report(facts.Learned(results, {"app1": client()}, authorities(), [], clusters), {}, TODAY)
+    text = page.text(data)
+    heads = re.findall(r"<h2>([^<]*)</h2>\n<div><table>\n<thead><tr>(.*?)</tr>", text)
+    assert [title for title, head in heads if "<th>cluster</th>" in head] == [
+        "Hosts that were not looked at", "Plaintext", "Who was seen in plaintext", "Sessions on old certificates",
+        "Certificates",
+    ]  # fmt: skip
+    cell = '<td class="name" data-of="cluster">&lt;shop&gt;</td>'
+    assert text.count(cell) == 6, "db1 in all tables but the first one, db2 in the first two"
+    without = text.replace(cell, "").replace('<td class="name" data-of="cluster"></td>', "")
+    assert without.replace("<th>cluster</th>", "") == plain
+
+
 def test_the_end_of_a_certificate_stays_known_while_its_host_is_away() -> None:
     data = report({"db1": {"unreachable": True}}, report({"db1": server()}), TODAY + DAY)
     found = prometheus.parse(metrics.text(data))
