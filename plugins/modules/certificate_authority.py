@@ -111,9 +111,10 @@ options:
         root. Then run the playbook, so that every host shortens its chains. Hosts need no new certificates for this.
         It must come first, because pgjdbc cannot log in with a chain whose last issuer the server does not trust.
       - V(finish) removes the old private keys. Certificates stay, in the folder C(retired).
-      - A phase is refused if the newest certificate of any id in the ledger, for an authority in O(rotate), is neither
-        in O(certificates_in_use) nor in O(outside_holders). Expired and revoked certificates do not count.
-        RV(unproven) lists the missing certificates.
+      - A phase after V(stage) is refused if the newest certificate of any id in the ledger, for an authority in
+        O(rotate), is neither in O(certificates_in_use) nor in O(outside_holders). Expired and revoked certificates do
+        not count. RV(unproven) lists the missing certificates.
+      - V(stage) only adds trust, so it warns of them and goes ahead. RV(awaited) lists them until they are seen.
       - V(retire) is also refused without O(outside_trust).
     type: str
     choices: [stage, switch, retire, finish]
@@ -274,7 +275,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Stage new roots, after a run in which all hosts were seen
+- name: Stage new roots
   pgops.tls.certificate_authority:
     directory: "{{ inventory_dir }}/postgres-ca"
     passphrase: "{{ lookup('ansible.builtin.env', 'POSTGRES_CA_PASSPHRASE') }}"
@@ -323,6 +324,10 @@ unproven:
     serial:
       description: Its serial number in hexadecimal.
       type: str
+    issued:
+      description: When it was issued, in UTC. That is the last time at which its holder was certainly there.
+      type: str
+      sample: "2026-11-21T02:05:00Z"
     not_after:
       description: Its end, in UTC.
       type: str
@@ -416,6 +421,15 @@ issued:
   returned: success
   type: dict
   sample: {server: [2c5ac6f1d90e73b2a4], client: [5ac6f1d90e73b2a42c]}
+awaited:
+  description:
+    - While a root is being replaced, the certificates that the next O(phase) waits for. They are the newest valid
+      certificate of each id in the ledger, without those in O(outside_holders) that do not stop it.
+    - Otherwise empty.
+  returned: success
+  type: list
+  elements: dict
+  contains: *certificate
 changes:
   description: What was done, or would be done in check mode.
   returned: success
@@ -554,6 +568,7 @@ def main() -> None:
         },
         made=done.made,
         issued=done.issued,
+        awaited=[one.as_result() for one in done.awaited],
         changes=done.changes,
         diff={"before": done.before, "after": done.after},
     )

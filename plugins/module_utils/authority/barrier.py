@@ -19,21 +19,31 @@ _TOLD = 8  # certificates that a message lists; all are in the result
 
 
 class Live(NamedTuple):
-    """The newest certificate of an identity, which has not ended. ``issuer`` is the key identifier of its issuer."""
+    """The newest certificate of an identity, which has not ended. ``issuer`` is the key identifier of its issuer.
+
+    ``issued`` is the last moment at which its holder was certainly there.
+    """
 
     authority: str
     id: str
     serial: str
     not_after: str
     issuer: str
+    issued: str
 
     def as_result(self) -> dict[str, str]:
         """Return what a module's result holds of it."""
-        return {"authority": self.authority, "id": self.id, "serial": self.serial, "not_after": self.not_after}
+        return {
+            "authority": self.authority,
+            "id": self.id,
+            "serial": self.serial,
+            "issued": self.issued,
+            "not_after": self.not_after,
+        }
 
     def in_words(self) -> str:
         """Return it for a message."""
-        return f"{self.id} ({self.authority} certificate {self.serial}, until {self.not_after})"
+        return f"{self.id} ({self.authority} certificate {self.serial} of {self.issued}, until {self.not_after})"
 
 
 def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -57,7 +67,7 @@ def live(found: Iterable[Mapping[str, Any]], revoked: Mapping[str, Collection[st
     ``revoked`` has the serial numbers by authority.
     """
     return [
-        Live(*(str(line[field]) for field in Live._fields))
+        Live(*(str(line.get(field, "")) for field in Live._fields))
         for line in found
         if clock.seconds(line["not_after"]) > now and line["serial"] not in revoked.get(line["authority"], ())
     ]
@@ -72,23 +82,40 @@ def still_held(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str,
     return [one for one in found if one.id not in without]
 
 
+def unproven(
+    found: Iterable[Live],
+    in_use: Mapping[str, Sequence[Mapping[str, str]]],
+    outside: Collection[tuple[str, str]] = (),
+) -> list[Live]:
+    """Return the certificates that were not observed in this run: ``in_use`` by authority, {id, serial}.
+
+    Such a certificate may still depend on what a phase removes. ``outside`` are those, by authority and id, that a
+    person answers for.
+    """
+    proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in in_use.items() for one in all_}
+    return [
+        one
+        for one in found
+        if (one.authority, one.id, one.serial) not in proven and (one.authority, one.id) not in outside
+    ]
+
+
+def behind(missing: Sequence[Live]) -> str:
+    """Return what is said when a new root is staged although these certificates were not seen."""
+    return (
+        f"phase: stage continues without certificates that this run has not seen: {listed(missing)}. It only adds "
+        "trust, so no host is shut out. Phase switch waits until a run has seen them."
+    )
+
+
 def refuse_unproven(
     found: Iterable[Live],
     in_use: Mapping[str, Sequence[Mapping[str, str]]],
     phase: str,
     outside: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Raise TlsError unless each certificate was observed in this run: ``in_use`` by authority, {id, serial}.
-
-    A certificate that was not observed may still depend on what the phase removes. ``outside`` are those, by authority
-    and id, that a person answers for.
-    """
-    proven = {(name, one["id"], one["serial"].lower().lstrip("0")) for name, all_ in in_use.items() for one in all_}
-    missing = [
-        one
-        for one in found
-        if (one.authority, one.id, one.serial) not in proven and (one.authority, one.id) not in outside
-    ]
+    """Raise TlsError unless each certificate was observed in this run, see ``unproven``."""
+    missing = unproven(found, in_use, outside)
     if missing:
         seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
@@ -136,7 +163,11 @@ def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> No
 
 def in_words(found: Sequence[Live]) -> str:
     """Return certificates for a message, ending with the verb ``is`` or ``are``."""
+    return f"{listed(found)} {'is' if len(found) == 1 else 'are'}"
+
+
+def listed(found: Iterable[Live]) -> str:
+    """Return certificates for a message."""
     ordered = sorted(found)
-    listed = ", ".join(one.in_words() for one in ordered[:_TOLD])
     more = f" and {len(ordered) - _TOLD} more" if len(ordered) > _TOLD else ""
-    return f"{listed}{more} {'is' if len(ordered) == 1 else 'are'}"
+    return ", ".join(one.in_words() for one in ordered[:_TOLD]) + more

@@ -30,7 +30,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation, revocation_entries
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+        barrier,
+        crl,
+        revocation,
+        revocation_entries,
+    )
 else:
     crl = lazy_import("authority.crl")
     revocation_entries = lazy_import("authority.revocation_entries")
@@ -68,7 +73,7 @@ class KeepingResult(NamedTuple):
 
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
     ``made`` names the authorities that were missing. ``issued`` are the serial numbers of the certificates in the
-    ledger that have not ended, None if it cannot be read.
+    ledger that have not ended, None if it cannot be read. ``awaited`` are certificates that the next phase waits for.
     """
 
     lineages: dict[str, Lineage]
@@ -80,6 +85,7 @@ class KeepingResult(NamedTuple):
     crls: Mapping[str, str] = {}
     revoked: Mapping[str, Sequence[str]] = {}
     issued: Mapping[str, Sequence[str]] | None = None
+    awaited: Sequence[barrier.Live] = ()
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -139,9 +145,10 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     with location.opened(wish.directory):
         draft = _draft(wish, now)
         made = draft.made if is_dry else _write(wish, draft)
+        lineages, lists, revoked = _ordered({**draft.plan.after, **made}), draft.lists, draft.revoked
+        serials = {name: revoked.serials(name) for name in lineages} if revoked else {}
         issued = _issued(wish.directory, now)
-    lineages = _ordered({**draft.plan.after, **made})
-    lists, revoked = draft.lists, draft.revoked
+        awaited = planning.awaited(wish.change, wish.directory, lineages, serials, now)
     return KeepingResult(
         lineages,
         draft.changes,
@@ -150,8 +157,9 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         rollover.state(lineages),
         list(made),
         {name: lists.text(one.trusted) for name, one in lineages.items()} if lists else {},
-        {name: revoked.serials(name) for name in lineages} if revoked else {},
+        serials,
         issued,
+        awaited,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import renewing, rollover
+from ansible_collections.pgops.tls.plugins.module_utils.authority import lineage, renewing, rollover
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -76,7 +76,7 @@ def make(
             newest = barrier.newest(place.directory)
             outside.refuse_unknown(holders, newest)
             live = barrier.still_held(barrier.live(newest.values(), revoked, now), change.in_use)
-            _refuse_unsafe(change, [found[name] for name in due], live, found, holders)
+            plan.warnings.extend(_refuse_unsafe(change, [found[name] for name in due], live, found, holders))
             if change.phase in (rollover.STAGE, rollover.SWITCH) and not change.trust:
                 plan.warnings.append(outside.coming())
         for one in rollover.in_step([found[name] for name in due], change.phase):
@@ -107,20 +107,68 @@ def _refuse_unsafe(
     live: Sequence[barrier.Live],
     found: Mapping[str, Lineage],
     holders: Sequence[outside.Holder],
-) -> None:
-    """Raise TlsError if the phase would shut a host out. Only an authority's own certificates hold it back.
+) -> list[str]:
+    """Raise TlsError if the phase would shut a host out; return what there is to say if it goes ahead.
 
-    Certificates of the other authority count where trust ends: their holders most likely trust the root that goes.
+    Only an authority's own certificates hold it back. Certificates of the other authority count where trust ends, or
+    where nothing leads from the old root to the new one: their holders most likely trust the old root alone. What only
+    adds trust waits for nobody.
     """
     usable = [one for one in live if one.issuer in _issuers(found[one.authority])]
     counted = usable if change.phase == rollover.FINISH else live
-    names = [one.name for one in due]
-    own = [one for one in counted if one.authority in names]
-    barrier.refuse_unproven(own, change.in_use, change.phase, [one.key for one in holders])
+    names, excused = [one.name for one in due], [one.key for one in holders]
+    is_abrupt = change.phase == rollover.SWITCH and any(map(_has_no_cross, due))
+    own = [one for one in counted if one.authority in names or is_abrupt]
+    if change.phase == rollover.STAGE:
+        missing = barrier.unproven(own, change.in_use, excused)
+        return [barrier.behind(missing)] if missing else []
+    barrier.refuse_unproven(own, change.in_use, change.phase, excused)
     if change.phase == rollover.RETIRE:
         for one in due:
             barrier.refuse_old(live, {ca.subject_key_id for ca in one.issuing}, one.name)
         outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, change.in_use), holders)
+    return []
+
+
+def awaited(
+    change: Change, directory: str, found: Mapping[str, Lineage], revoked: Mapping[str, Collection[str]], now: int
+) -> list[barrier.Live]:
+    """Return the certificates that have to be seen before the next phase of the authorities that go through one.
+
+    ``revoked`` has serial numbers by authority, ``now`` is in Unix seconds. If the ledger cannot be read there are
+    none: only signing and phases stop for that.
+    """
+    going = {name: one for name, one in found.items() if one.phase != lineage.STEADY}
+    if not going:
+        return []  # and a ledger is long
+    excused = {one.key for one in outside.counting(outside.parse(change.outside), now)[0]}
+    try:
+        newest = barrier.newest(directory).values()
+    except (TlsError, OSError):
+        return []
+    return [
+        one
+        for one in barrier.live(newest, revoked, now)
+        if one.authority in found
+        and _counts(one, going, found[one.authority], is_excused=(one.authority, one.id) in excused)
+    ]
+
+
+def _has_no_cross(found: Lineage) -> bool:
+    """Return whether what is staged is refused by everybody who trusts only the old root, as soon as it issues."""
+    return found.staged is not None and found.staged.cross is None
+
+
+def _counts(one: barrier.Live, going: Mapping[str, Lineage], found: Lineage, *, is_excused: bool) -> bool:
+    """Return whether a certificate of the authority ``found`` holds back the next phase of those that are ``going``.
+
+    A person cannot excuse one that is below the old root.
+    """
+    if found.name not in going:
+        return not is_excused and any(map(_has_no_cross, going.values()))
+    if found.phase == lineage.SWITCHED and one.issuer not in {ca.subject_key_id for ca in found.issuing}:
+        return True
+    return not is_excused and (found.phase != lineage.RETIRING or one.issuer in _issuers(found))
 
 
 def _refuse_missing(found: Mapping[str, Lineage], names: Sequence[str], option: str) -> None:

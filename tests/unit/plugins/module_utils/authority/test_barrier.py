@@ -9,8 +9,9 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
-APP = barrier.Live("client", "app1/shop/app", "a1", "2030-01-01T00:00:00Z", "key")
-SERVER = barrier.Live("server", "db1", "a2", "2030-01-01T00:00:00Z", "key")
+DATES = {"issuer": "key", "issued": "2029-10-01T00:00:00Z", "not_after": "2030-01-01T00:00:00Z"}
+APP = barrier.Live("client", "app1/shop/app", "a1", **DATES)
+SERVER = barrier.Live("server", "db1", "a2", **DATES)
 
 
 def test_a_certificate_whose_holder_was_seen_without_one_holds_back_nothing() -> None:
@@ -20,3 +21,10 @@ def test_a_certificate_whose_holder_was_seen_without_one_holds_back_nothing() ->
     assert barrier.still_held([APP, SERVER], other) == [APP, SERVER]
     with pytest.raises(TlsError, match="app1/shop/app"):
         barrier.refuse_unproven(barrier.still_held([APP], other), other, "switch")
+
+
+def test_a_certificate_that_holds_back_a_phase_is_named_with_the_time_since_when_nobody_saw_its_holder() -> None:
+    told = r"app1/shop/app \(client certificate a1 of 2029-10-01T00:00:00Z, until 2030-01-01T00:00:00Z\) is in use"
+    with pytest.raises(TlsError, match=told):
+        barrier.refuse_unproven([APP, SERVER], {"server": [{"id": "db1", "serial": "a2"}]}, "switch")
+    assert "app1/shop/app (client certificate a1 of " in barrier.behind([APP])

@@ -50,6 +50,7 @@ def test_what_breaks_is_told_and_nothing_changes_until_the_root_is_named(
             "authority": "client",
             "id": "app1/www/orders",
             "serial": serial,
+            "issued": "2027-01-15T08:00:00Z",
             "not_after": "2027-04-15T08:00:00Z",
         }
     ]

@@ -64,8 +64,8 @@ def digits(fleet: Fleet, name: str) -> str:
     return fleet.keep().lineages[name].current.root.common_name.rpartition(" ")[2]
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_holder_outside_stops_each_phase_until_it_is_named(fleet: Fleet, phase: str) -> None:
+@pytest.mark.parametrize("phase", PHASES[1:])
+def test_a_holder_outside_stops_each_phase_that_ends_something_until_it_is_named(fleet: Fleet, phase: str) -> None:
     fleet.issue("server", "pooler1.example")
     for earlier in STEPS[: STEPS.index(phase)]:
         trust = digits(fleet, "server") if earlier == "retire" else ""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -183,38 +184,101 @@ def test_a_run_that_died_between_the_two_authorities_goes_on(fleet: Fleet) -> No
     assert {one.phase for one in done.lineages.values()} == {"staged"}
 
 
-@pytest.mark.parametrize("phase", PHASES[:3])
+@pytest.mark.parametrize("phase", PHASES[1:3])
 @pytest.mark.parametrize("missing", AUTHORITY_NAMES)
-def test_who_was_not_seen_hinders_each_phase(fleet: Fleet, phase: str, missing: str) -> None:
+def test_who_was_not_seen_hinders_each_phase_that_ends_something(fleet: Fleet, phase: str, missing: str) -> None:
     fleet.until(phase)
     serial = f"{fleet.leaf(missing).serial:x}"
     fleet.in_use[missing] = []
     before = fleet.contents()
-    with pytest.raises(TlsError, match=f"{phase} is not safe yet: .* {serial}, until .*revoke") as caught:
+    with pytest.raises(TlsError, match=f"{phase} is not safe yet: .* {serial} of .*, until .*revoke") as caught:
         fleet.step(phase, rotate=(missing,))
     (one,) = caught.value.details["unproven"]
     assert (one["authority"], one["serial"]) == (missing, serial)
     assert fleet.contents() == before
 
 
-def test_who_was_seen_with_an_older_certificate_hinders(fleet: Fleet) -> None:
-    seen = fleet.in_use
+@pytest.mark.parametrize("missing", AUTHORITY_NAMES)
+def test_a_new_root_is_staged_without_who_was_not_seen_and_a_warning_names_it(fleet: Fleet, missing: str) -> None:
+    old = roots(fleet.keep(), missing)
+    fleet.in_use[missing] = []
+    (warning,) = fleet.step("stage", is_dry=True).warnings
+    done = fleet.step("stage")
+    assert done.warnings == [warning]
+    assert re.match(rf"phase: stage continues without .* not seen: \S+ \({missing} certificate \w+ of ", warning)
+    assert roots(done, missing)[:-1] == old, "trust is only added"
+    assert fleet.keep().authorities[missing].root.common_name == old[0], "and the old one issues"
+
+
+def awaited(done: keeping.KeepingResult) -> list[str]:
+    return [one.id for one in done.awaited]
+
+
+def test_whom_the_next_phase_waits_for_is_known_in_every_call_from_stage_on(fleet: Fleet) -> None:
+    fleet.outside = [{"authority": "client", "id": "app1/www/orders", "until": "2999-12-31", "by": "dba team"}]
+    assert awaited(fleet.keep()) == []
+    fleet.in_use = {}
+    assert awaited(fleet.step("stage", is_dry=True)) == awaited(fleet.step("stage")) == ["db1"]
+    assert awaited(fleet.keep()) == ["db1", "app1/www/orders"], "nobody answers for it in this call"
+    assert awaited(fleet.keep(outside=fleet.outside)) == ["db1"]
     fleet.issue()
-    fleet.in_use = seen
+    fleet.step("switch")
+    assert awaited(fleet.keep(outside=fleet.outside)) == ["db1", "app1/www/orders"], "it is below the old root"
+    fleet.issue()
+    assert awaited(fleet.keep(outside=fleet.outside)) == ["db1"]
+    fleet.now += 90 * DAY
+    assert awaited(fleet.keep()) == [], "it has ended"
+
+
+def test_of_one_authority_only_the_holders_are_awaited_and_nobody_who_is_revoked(fleet: Fleet) -> None:
+    fleet.step("stage", rotate=("client",))
+    assert awaited(fleet.keep()) == ["app1/www/orders"]
+    revoked = [{"role": "orders", "host": None, "serial": None, "authority": None, "reason": "unspecified"}]
+    wish = keeping.Wish(str(fleet.directory), "P-256", None, "90d", revoked)
+    assert awaited(keeping.keep(wish, fleet.now, is_dry=True)) == []
+
+
+def test_where_nothing_leads_from_the_old_root_to_the_new_one_a_switch_waits_for_who_may_trust_only_the_old_one(
+    fleet: Fleet,
+) -> None:
+    """A server that is away does not trust the new client root, and is to refuse no client."""
+    (fleet.directory / "client/0001/root.key").unlink()
+    fleet.step("stage", rotate=("client",))
+    assert awaited(fleet.keep()) == ["db1", "app1/www/orders"]
+    in_use, fleet.in_use = fleet.in_use, {**fleet.in_use, "server": []}
+    with pytest.raises(TlsError, match=r"switch is not safe yet: db1 \(server certificate"):
+        fleet.step("switch", rotate=("client",))
+    fleet.in_use = in_use
+    fleet.step("switch", rotate=("client",))
+    assert awaited(fleet.keep()) == ["app1/www/orders"], "from now on it is no worse"
+
+
+def test_a_damaged_ledger_stops_no_call_that_only_keeps_the_authorities(fleet: Fleet) -> None:
+    fleet.step("stage")
+    with (fleet.directory / "ledger.jsonl").open("a") as ledger:
+        ledger.write("{no JSON\n")
+    assert awaited(fleet.keep()) == []
+    with pytest.raises(TlsError, match="expected a JSON object"):
+        fleet.step("switch")
+
+
+def test_who_was_seen_with_an_older_certificate_hinders(fleet: Fleet) -> None:
+    fleet.step("stage")
     fleet.issue()
     fleet.in_use["server"] = [{"id": "db1", "serial": "12ab"}]
-    told = r"stage is not safe yet: db1 .* Seen with another .*: db1. Renew there, with renew of module server"
+    told = r"switch is not safe yet: db1 .* Seen with another .*: db1. Renew there, with renew of module server"
     with pytest.raises(TlsError, match=told):
-        fleet.step("stage")
+        fleet.step("switch")
 
 
 def test_who_has_no_valid_certificate_hinders_nobody(fleet: Fleet) -> None:
+    fleet.step("stage")
     fleet.in_use = {}
     fleet.now += 90 * DAY - 1
     with pytest.raises(TlsError, match="not safe yet"):
-        fleet.step("stage")
+        fleet.step("switch")
     fleet.now += 1
-    fleet.step("stage")
+    fleet.step("switch")
 
 
 def test_who_is_revoked_hinders_nobody(fleet: Fleet) -> None:
