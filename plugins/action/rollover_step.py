@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, rotation, serials, waiting
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
@@ -31,17 +31,26 @@ class ActionModule(actions.Action):
         known = _known(variables)
         refusals = rotation.wrong(self.options["phase"], self.options["rotate"], known)
         refusals += rotation.refusals(hosts, groups, tags)
+        step = _step(variables, self.options)
         if self.options["prove"]:
-            self._prove(variables)
-        return {"changed": False, "refusals": refusals, "known": known, **_step(variables, self.options)}
+            self._prove(variables, step)
+        return {"changed": False, "refusals": refusals, "known": known, **step}
 
-    def _prove(self, variables: Variables) -> None:
-        """Raise TlsError for what this run has not proven of the hosts of the inventory."""
+    def _prove(self, variables: Variables, step: Mapping[str, Any]) -> None:
+        """Raise TlsError for what this run has not proven of the hosts of the inventory.
+
+        What only adds trust, or does nothing, goes ahead without hosts that could not be reached.
+        """
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        is_harmless = step.get("phase") in ("", rotation.STAGE)
+        away = failures.away(hostvars, rotation.everybody(groups)) if is_harmless else []
         is_verified = not self._task.check_mode  # else there were no connections to try
-        problems = rotation.unproven(variables["hostvars"], variables["groups"], is_verified=is_verified)
+        problems = rotation.unproven(hostvars, groups, is_verified=is_verified, away=away)
         if problems:
+            begins = f"Phase {step['phase']} does not begin" if step.get("phase") else "No phase begins"
             raise TlsError(
-                "\n".join(["No phase begins, because not everything is proven.", *problems]), code="rollover_not_proven"
+                "\n".join([f"{begins}, because not everything is proven.", *problems, *waiting.of_run(variables)]),
+                code="rollover_not_proven",
             )
 
 
@@ -63,4 +72,11 @@ def _step(variables: Variables, options: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     step = rotation.next_step(authorities, options["phase"], options["rotate"], int(time.time()))
     in_use = serials.certificates_in_use(variables["hostvars"], variables["groups"])
-    return {**step._asdict(), "certificates_in_use": in_use}
+    waits = waiting.of_run(variables)
+    return {
+        "phase": step.phase,
+        "authorities": step.authorities,
+        "waiting": waits,
+        "message": [*step.where, *waits, *step.advice],
+        "certificates_in_use": in_use,
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, moves, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, moves, serials, waiting
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -26,7 +26,7 @@ class ActionModule(actions.Action):
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
         return {
             "changed": False,
-            "lines": [*lines, *(one.line for one in moving if one.objection)],
+            "lines": [*lines, *(one.line for one in moving if one.objection), *waiting.of_run(variables)],
             "moved": [one.server for one in moving if not one.objection],
             "unrecorded": serials.unrecorded(hostvars, groups, issued),
         }

@@ -15,6 +15,7 @@ description:
   - It determines the next step only from the current state of the authorities, so an interrupted run can continue.
   - An authority is done if it is in phase V(steady) and its root replaced another one within the last day, or no more
     than a day before the new root of an authority that is still in progress.
+  - V(stage) only adds trust. So it needs no proof of hosts that could not be reached.
   - A host is proven if it was reached, did not fail, and has the declared state. A server is proven if a client has
     connected to it. An identity is proven if it has connected to a server. These must be new connections of this run,
     and all of them must be as expected.
@@ -78,6 +79,13 @@ phase:
   type: str
 authorities:
   description: The authorities that it applies to.
+  returned: once the run has learned the authorities
+  type: list
+  elements: str
+waiting:
+  description:
+    - The hosts that the next phase waits for, a line for each, with a headline and what to do. They are hosts that
+      this run could not reach, and holders of valid certificates that it has not seen. Empty if there are none.
   returned: once the run has learned the authorities
   type: list
   elements: str

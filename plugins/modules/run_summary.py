@@ -13,6 +13,7 @@ description:
   - Returns one line for each cause with all affected hosts, what happened and what to do. Also counts the failed,
     changed and unchanged hosts. The playbook C(pgops.tls.site) ends with it.
   - If a run verified no connection at all, one line says why.
+  - While a root is being replaced, lines name the hosts that its next phase waits for.
   - It reads the results that this collection's roles have left for later plays of the same run. Set C(run_once) for
     it.
 extends_documentation_fragment:

@@ -38,6 +38,15 @@ def _of_host(host: str, variables: Mapping[str, Any]) -> Iterator[Failure]:
             yield Failure(host, step, _as_line(message))
 
 
+def away(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
+    """Return which of ``hosts`` could not be reached by a run, or by a report: the others go on without them."""
+    return [host for host in hosts if any(_unreachable(_answers(hostvars[host], step)) for step in results.STEPS)]
+
+
+def _answers(variables: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
+    return [*_of_modules(variables, step), results.looked_up(variables, step)]
+
+
 def _of_modules(variables: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
     return [results.converged(variables, step), results.installed(variables, step)]
 

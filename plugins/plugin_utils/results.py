@@ -42,6 +42,11 @@ def listed(variables: Variables) -> Result:
     return _result(variables, "postgres_client_certificates")
 
 
+def looked_up(variables: Variables, step: str) -> Result:
+    """Return what the report has learned of the certificates of a step; {} where this run is none."""
+    return listed(variables) if step == "client" else sessions(variables)
+
+
 def verified(variables: Variables) -> Result:
     """Return what module connection_info said of the connections from a host."""
     return _result(variables, "postgres_verify_result")

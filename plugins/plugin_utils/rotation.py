@@ -20,18 +20,19 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SE
 
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
 _DAY = 86400
+STAGE = "stage"
 # The phases in their order, and what an authority is in that has gone through one
 PHASES: Mapping[str, tuple[str, ...]] = {
-    "stage": ("staged", "switched", "retiring"),
+    STAGE: ("staged", "switched", "retiring"),
     "switch": ("switched", "retiring"),
     "retire": ("retiring",),
     "finish": ("steady",),
 }
-_NEXT = {"steady": "stage", "staged": "switch", "switched": "retire", "retiring": "finish"}
+NEXT: Mapping[str, str] = {"steady": STAGE, "staged": "switch", "switched": "retire", "retiring": "finish"}
 _IN_WORDS = {
     "steady": "one root is trusted, {newest}",
-    "staged": "the new root {newest} is trusted everywhere and issues nothing yet",
-    "switched": "everybody has a certificate below the new root {newest}, and the old one is still trusted",
+    "staged": "the new root {newest} is trusted by every host that a run has reached, and issues nothing yet",
+    "switched": "the new root {newest} issues, every host gets its certificate, and the old root is still trusted",
     "retiring": "the old root is no longer trusted, {newest} is the only one",
 }
 
@@ -39,11 +40,15 @@ Expected = Sequence["tuple[str, Mapping[str, Any]]"]  # (client host, check)
 
 
 class Step(NamedTuple):
-    """The phase that comes next ('': none) and the authorities that it is for; ``message`` says where they are."""
+    """The phase that comes next ('': none) and the authorities that it is for.
+
+    ``where`` says where all of them are, ``advice`` how to continue.
+    """
 
     phase: str
     authorities: list[str]
-    message: list[str]
+    where: list[str]
+    advice: list[str]
 
 
 def wrong(wanted: str, rotate: Any, known: Collection[str]) -> list[str]:
@@ -114,7 +119,7 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     else:
         found = [name for name, one in left.items() if one == phase]
     where = [f"{name} CA, phase {authorities[name]['phase']}: {_in_words(authorities[name])}." for name in names]
-    return Step(phase if found else "", found, [*where, *_advice(wanted, left)])
+    return Step(phase if found else "", found, where, _advice(wanted, left))
 
 
 def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], now: int) -> dict[str, str]:
@@ -123,16 +128,17 @@ def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], no
     In phase ``steady`` an authority may stand before a replacement, or behind one: behind it if its root took the place
     of another one, and not earlier than a day before the replacement that is going on now or, without any, before now.
     """
-    going_on = [_made(authorities[name]) for name in names if authorities[name]["phase"] != "steady"]
+    going_on = [made(authorities[name]) for name in names if authorities[name]["phase"] != "steady"]
     since = min([now, *going_on]) - _DAY
     return {
-        name: _NEXT[one["phase"]]
+        name: NEXT[one["phase"]]
         for name, one in ((name, authorities[name]) for name in names)
-        if one["phase"] != "steady" or not one["replaced"] or _made(one) < since
+        if one["phase"] != "steady" or not one["replaced"] or made(one) < since
     }
 
 
-def _made(authority: Mapping[str, Any]) -> int:
+def made(authority: Mapping[str, Any]) -> int:
+    """Return since when the newest root of an authority exists, in Unix seconds."""
     return _newest(authority).not_before
 
 
@@ -150,30 +156,30 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
     upcoming = next((one for one in PHASES if one in left.values()), "")
     if not upcoming:
         return [f"Nothing is left to do. {PLAYBOOK} -e postgres_ca_phase=stage begins another replacement."]
-    if upcoming == "stage" and wanted:
+    if upcoming == STAGE and wanted:
         return []
     one = f"{PLAYBOOK} -e postgres_ca_phase={upcoming}"
     return [f"{one} continues by one phase, {PLAYBOOK} to the end."]
 
 
-def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True) -> list[str]:
+def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True, away: Collection[str] = ()) -> list[str]:
     """Return a sentence for everything that this run has not proven of the servers and clients of the inventory.
 
-    ``is_verified``: there were connections to try, which there are not in check mode.
+    ``is_verified``: there were connections to try, which there are not in check mode. ``away`` are hosts that nothing
+    has to be proven of, nor of connections to them: what comes next does them no harm.
     """
-    hosts = everybody(groups)
+    hosts = [one for one in everybody(groups) if one not in away]
     failed = [
         f"{one.host} failed in this run ({one.step}): {one.message}" for one in failures.failures(hostvars, hosts)
     ]
-    if failed:
-        return failed
-    silent = [
-        *_silent(hostvars, groups.get(SERVERS, ()), "server"),
-        *_silent(hostvars, groups.get(CLIENTS, ()), "client"),
-    ]
+    if failed or not hosts:
+        return failed or ["No host was reached in this run."]
+    servers, clients = ([one for one in groups.get(name, ()) if one not in away] for name in (SERVERS, CLIENTS))
+    silent = [*_silent(hostvars, servers, "server"), *_silent(hostvars, clients, "client")]
     if silent or not is_verified:
         return silent
-    return [*_deviations(hostvars, groups), *_not_connected(hostvars, groups)]
+    verified = {host: results.verified(hostvars[host]) for host in clients}
+    return [*report.deviations(verified, away), *_not_connected(hostvars, groups, away)]
 
 
 def _silent(hostvars: Hostvars, hosts: Iterable[str], step: str) -> list[str]:
@@ -181,28 +187,25 @@ def _silent(hostvars: Hostvars, hosts: Iterable[str], step: str) -> list[str]:
     return [f"{_listed(found)}: this run learned nothing about the {step}, so nothing is proven."] if found else []
 
 
-def _deviations(hostvars: Hostvars, groups: Groups) -> list[str]:
-    return report.deviations({host: results.verified(hostvars[host]) for host in groups.get(CLIENTS, ())})
-
-
-def _not_connected(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
+def _not_connected(hostvars: Hostvars, groups: Groups, away: Collection[str]) -> Iterator[str]:
     """Name servers that no identity has reached, and identities that have reached none, by a new connection.
 
     A server that no identity is for is proven by its own handshake alone, and so is one that nobody can connect to,
     since it has nothing but a wildcard for a name. Reached is a server that has shown its own certificate on a
-    connection: a name alone may lead to another one.
+    connection: a name alone may lead to another one. Hosts that are ``away`` are left out.
     """
-    expected = [(host, one) for host in groups.get(CLIENTS, ()) for one in _expected(hostvars[host])]
+    clients = [host for host in groups.get(CLIENTS, ()) if host not in away]
+    expected = [(host, one) for host in clients for one in _expected(hostvars[host])]
     graph = Graph(groups)
     declared = [
         (host, one)
-        for host in groups.get(CLIENTS, ())
+        for host in clients
         for one in client_identities.identities_of(hostvars[host].get("postgres_client_identities") or (), graph=graph)
     ]
-    identities = [(host, one.id) for host, one in declared]
+    identities = [(host, one.id) for host, one in declared if not one.servers.issubset(away)]
     theirs = frozenset(server for _host, one in declared for server in one.servers)
     tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
-    yield from _unreached([one for one in groups.get(SERVERS, ()) if one in theirs], expected, tried)
+    yield from _unreached([one for one in groups.get(SERVERS, ()) if one in theirs.difference(away)], expected, tried)
     yield from _unconnected(identities, expected, has_servers=bool(tried))
 
 

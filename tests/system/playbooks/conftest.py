@@ -108,6 +108,21 @@ class Site:
             check=False,
         )
 
+    def connect(self, number: int, target: str) -> subprocess.CompletedProcess[str]:
+        """Connect as one of the OS users. Not by runuser: each session of it starts a manager of its own."""
+        account = pwd.getpwnam(self.os_users[number])
+        return subprocess.run(
+            ["psql", "-XAtqc", "SELECT 1", target],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=[],
+            env={**os.environ, "HOME": account.pw_dir},
+        )
+
     @property
     def settings(self) -> dict[str, str]:
         """Return the environment of Ansible."""

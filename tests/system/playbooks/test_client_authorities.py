@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import subprocess
 import time
@@ -73,23 +71,10 @@ def issuer(site: Any, number: int) -> str:
 
 def connect(site: Any, number: int, port: int, database: str) -> subprocess.CompletedProcess[str]:
     """Connect as one of the OS users with its default files, in mode verify-full."""
-    return connect_to(site, number, f"host=localhost port={port} user=app dbname={database} sslmode=verify-full")
-
-
-def connect_to(site: Any, number: int, target: str) -> subprocess.CompletedProcess[str]:
-    """Connect as one of the OS users. Not by runuser: each session of it starts a manager of its own under systemd."""
-    account = pwd.getpwnam(site.os_users[number])
-    return subprocess.run(
-        ["psql", "-XAtqc", "SELECT 1", target],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd="/",
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=[],
-        env={**os.environ, "HOME": account.pw_dir},
+    done: subprocess.CompletedProcess[str] = site.connect(
+        number, f"host=localhost port={port} user=app dbname={database} sslmode=verify-full"
     )
+    return done
 
 
 def test_both_clusters_begin_with_the_usual_authority(site: Any, billing: Any) -> None:
@@ -230,9 +215,9 @@ def test_one_os_user_has_the_role_of_both_with_files_and_services_for_each(
     assert tried.count(("db2", "accepted, service")) == 1
     assert [server for server, wanted in tried if "another client authority" in wanted] == ["db2", "db1"]
     for service in ("app@db1", "app@db1/postgres", "app@db2"):
-        done = connect_to(site, 0, f"service={service}")
+        done = site.connect(0, f"service={service}")
         assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-    other = connect_to(site, 0, f"service=app@db2 host=localhost port={site.cluster.port} dbname=shop")
+    other = site.connect(0, f"service=app@db2 host=localhost port={site.cluster.port} dbname=shop")
     assert "unknown ca" in other.stderr, "app@db2 has a certificate of its own"
 
 

@@ -125,7 +125,9 @@ def test_check_mode_says_what_comes_and_changes_nothing(site: Any) -> None:
 def test_a_host_that_fails_stops_it_before_anything_is_issued(site: Any) -> None:
     before = site.files()
     output = refused(rotate(site, postgres_server_login_user="nobody"))
-    assert re.search(r"No phase begins, because not everything is proven\. db1 failed in this run \(server\)", output)
+    assert re.search(
+        r"Phase stage does not begin, because not everything is proven\. db1 failed in this run \(server\)", output
+    )
     assert site.files() == before
 
 
@@ -141,21 +143,21 @@ def test_a_connection_that_does_not_work_stops_it_before_anything_is_issued(site
     assert site.files() == before
 
 
-def test_a_forgotten_client_stops_it_by_its_name_and_nothing_is_issued(site: Any) -> None:
+def test_a_forgotten_client_is_named_before_a_new_root_is_staged_without_it(site: Any) -> None:
     inventory = site.inventory()
     forgotten = {"postgres_client_identities": [{"role": "other", "os_user": site.os_users[1]}]}
     inventory["postgres_clients"]["hosts"]["app2"] = forgotten
     well(site.run(inventory=inventory))
     well(site.run())  # takes its rule away
     before = site.files()
-    output = refused(rotate(site))
     (line,) = [one for one in ledger(site) if one["id"].startswith("app2/")]
-    assert f"app2/{site.os_users[1]}/other" in output
-    assert line["not_after"] in output
-    assert "name it in postgres_ca_outside_holders" in output
+    done = rotate(site, "--check")
+    assert "stage a new client CA" in well(done)
+    shown = f"{line['id']} (client certificate {line['serial']} of {line['issued']}, until {line['not_after']})"
+    assert f"phase: stage continues without certificates that this run has not seen: {shown}" in as_line(done)
     named = {"authority": "client", "id": line["id"], "until": "2999-12-31", "by": "dba team"}
     told = rotate(site, "--check", postgres_ca_outside_holders=[named], postgres_ca_outside_trust=[])
-    assert "stage a new client CA" in well(told)
+    assert "phase: stage continues without" not in well(told)
     assert "Phase retire is going to ask who trusts the old roots outside this inventory" in as_line(told)
     assert site.files() == before
     _forget(site, line["id"])

@@ -74,3 +74,13 @@ def test_a_run_that_verified_nothing_says_why_also_if_nothing_failed() -> None:
     assert (
         failures.summary({**hosts, "db1": {"postgres_server_failed": "No."}}, ["db1"], groups)[0] == "db1 (server): No."
     )
+
+
+def test_a_host_is_away_if_a_step_could_not_reach_it_and_not_if_it_failed() -> None:
+    hosts = {
+        "db1": {"postgres_server_converged": {"unreachable": True, "msg": "no route"}},
+        "db2": {"postgres_server_converged": {"failed": True, "msg": "No."}, "postgres_server_failed": "No."},
+        "app1": {"postgres_client_converged": {}, "postgres_client_installed": {"unreachable": True}},
+    }
+    assert failures.away(hosts, hosts) == ["db1", "app1"]
+    assert failures.away(hosts, ["db2"]) == []

@@ -96,12 +96,13 @@ def test_a_phase_out_of_order_is_left_to_the_module_to_refuse() -> None:
 
 def test_the_message_says_where_each_authority_is_and_how_to_go_on() -> None:
     made = {"server": authority("staged"), "client": authority("switched")}
-    first, second, last = rotation.next_step(made, "stage", BOTH, NOW).message
+    found = rotation.next_step(made, "stage", BOTH, NOW)
+    (first, second), (last,) = found.where, found.advice
     assert first.startswith("server CA, phase staged: the new root 'PostgreSQL server root CA ")
-    assert second.startswith("client CA, phase switched: everybody has a certificate below the new root")
+    assert second.startswith("client CA, phase switched: the new root 'PostgreSQL server root CA ")
     assert last.startswith("ansible-playbook pgops.tls.rotate_ca -e postgres_ca_phase=switch continues by one phase")
     done = dict.fromkeys(BOTH, authority("steady", NOW - 60, replaced=True))
-    assert "Nothing is left to do." in rotation.next_step(done, "", BOTH, NOW).message[-1]
+    assert "Nothing is left to do." in rotation.next_step(done, "", BOTH, NOW).advice[-1]
 
 
 @pytest.mark.parametrize(("wanted", "rotate"), [("stages", BOTH), ("", "servers"), ("", ["server", "billing"])])
@@ -232,6 +233,31 @@ def test_an_identity_that_reached_no_server_that_can_be_told_is_not_proven(fleet
 def test_a_connection_that_deviates_is_named(fleet: dict[str, Any]) -> None:
     fleet["app1"]["postgres_verify_result"]["checks"][0].update(status="deviation", reason="was refused: no")
     assert "Client app1, OS user web as role app to server db1" in rotation.unproven(fleet, GROUPS)[0]
+
+
+def test_of_hosts_that_are_away_nothing_is_to_be_proven_and_of_connections_to_them(fleet: dict[str, Any]) -> None:
+    fleet["db1"]["postgres_server_converged"] = {"unreachable": True, "msg": "no route"}
+    for host in ("app1", "db2"):
+        fleet[host]["postgres_verify_result"]["checks"][0].update(status="deviation", answered_by="", reason="no")
+    fleet["db2"]["postgres_client_identities"] = [{**STANDBY, "servers": ["db1"]}]  # there is no other server for it
+    assert rotation.unproven(fleet, GROUPS)
+    assert rotation.unproven(fleet, GROUPS, away=["db1"]) == []
+    assert rotation.unproven(fleet, GROUPS, away=["db1"], is_verified=False) == []
+    fleet["app1"]["postgres_verify_result"]["checks"][1].update(status="deviation", answered_by="", reason="no")
+    (found,) = rotation.unproven(fleet, GROUPS, away=["db1"])[:1]
+    assert found.startswith("Client app1, OS user web as role app to server db2"), "it is not away"
+
+
+def test_a_client_host_that_is_away_has_to_connect_to_nobody(fleet: dict[str, Any]) -> None:
+    fleet["app1"] |= {"postgres_client_converged": {"unreachable": True}, "postgres_verify_result": {"skipped": True}}
+    fleet["db2"]["postgres_client_identities"] = [{**STANDBY, "servers": ["db1"]}]  # only app1 is a client of db2
+    assert rotation.unproven(fleet, GROUPS, away=["app1"]) == []
+    fleet["db1"]["postgres_server_failed"] = "it is down"
+    assert rotation.unproven(fleet, GROUPS, away=["app1"]) == ["db1 failed in this run (server): it is down"]
+
+
+def test_where_everybody_is_away_nothing_is_proven(fleet: dict[str, Any]) -> None:
+    assert rotation.unproven(fleet, GROUPS, away=["db1", "db2", "app1"]) == ["No host was reached in this run."]
 
 
 def test_in_check_mode_nothing_can_be_verified_but_hosts_have_to_be_there(fleet: dict[str, Any]) -> None:
