@@ -60,6 +60,12 @@ options:
       - It is a column of the page, a key of each server in C(report.json), and the label C(cluster) of its metrics.
     type: dict
     default: {}
+  waiting:
+    description:
+      - Hosts that the replacement of a root waits for, as in RV(pgops.tls.rollover_step#module:waiting).
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: pgops.tls.clusters
   - module: pgops.tls.session_info
@@ -118,17 +124,13 @@ def main() -> None:
             "authorities": {"type": "dict", "default": {}},
             "authority_changes": {"type": "list", "elements": "str", "default": []},
             "clusters": {"type": "dict", "default": {}},
+            "waiting": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     options = module.params
-    learned = facts.Learned(
-        options["servers"],
-        options["clients"],
-        options["authorities"],
-        options["authority_changes"],
-        options["clusters"],
-    )
+    names = ("servers", "clients", "authorities", "authority_changes", "clusters", "waiting")
+    learned = facts.Learned(*(options[name] for name in names))
     try:
         data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:

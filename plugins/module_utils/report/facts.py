@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history
@@ -19,6 +19,7 @@ class Learned(NamedTuple):
     """What a run has learned: results of modules by host, the authorities, and what a run would change of them.
 
     ``clusters`` are those of servers, as the inventory has them.
+    ``waiting`` are lines on hosts that the replacement of a root waits for.
     """
 
     servers: Mapping[str, Mapping[str, Any]]
@@ -26,6 +27,7 @@ class Learned(NamedTuple):
     authorities: Mapping[str, Mapping[str, Any]]
     authority_changes: list[str]
     clusters: Mapping[str, str] = {}
+    waiting: Sequence[str] = ()
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
             host: {**_server(one, servers.get(host, {}), now), "cluster": str(learned.clusters.get(host) or "")}
             for host, one in learned.servers.items()
         },
+        "waiting": [answers.text(one) for one in learned.waiting],
         "clients": {
             host: _looked(answers.of_client(one), clients.get(host, {}), now) for host, one in learned.clients.items()
         },
@@ -152,6 +155,7 @@ def summary(data: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"{host}: plaintext: {history.in_words(one['plaintext'])}; sessions on old certificates: {old}"
             )
+    lines += data["waiting"]
     lines += [f"{host} ({kind}): {one['status']}: {one['message']}" for kind, host, one in not_looked_at(data)]
     return lines
 

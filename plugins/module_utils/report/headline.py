@@ -48,6 +48,8 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         if silent["status"] != answers.NOT_ASKED:
             yield f"find out why {kind} {host} gave no answer: {silent['status']}"
     yield from _of_authorities(data, now)
+    if data.get("waiting"):
+        yield "bring back the hosts that the replacement of a root waits for, see below"
     yield from _of_revoked(data)
     yield from (
         f"run pgops.tls.site: the certificate of {_name(one)} is due"

@@ -98,7 +98,8 @@ def text(data: Mapping[str, Any]) -> str:
         _section("Sessions on old certificates", _old(data), _OLD),
         _section("Certificates", _certificates(data, now), _CERTIFICATES),
         _section("Authorities", _authorities(data, now), ("authority", "what", "name", "ends", "days left", "phase")),
-        _note(data["authority_changes"]),
+        _note("The replacement of a root", data["waiting"]),
+        _note("The next run of site.yml would", data["authority_changes"]),
         "</body>\n</html>\n",
     ]
     return "".join(parts)
@@ -219,6 +220,6 @@ def _days(moment: str | None, now: int) -> Cell:
     return Cell(days, "bad" if days < headline.SOON else "")
 
 
-def _note(changes: Sequence[str]) -> str:
-    items = "".join(f"<li>{escaped(one)}</li>\n" for one in changes)
-    return f"<p>The next run of site.yml would:</p>\n<ul>\n{items}</ul>\n" if items else ""
+def _note(about: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escaped(one)}</li>\n" for one in lines)
+    return f"<p>{escaped(about)}:</p>\n<ul>\n{items}</ul>\n" if items else ""

@@ -105,6 +105,10 @@ def test_a_short_life_is_no_problem_while_its_renewal_is_to_come() -> None:
             "First end 1 session on db1 (pg_terminate_backend): the certificate is revoked.",
         ),
         (with_server(counts={"plaintext": 2}), "First move the clients of db1 to TLS: 2 sessions without it."),
+        (
+            data(waiting=["Phase switch waits for these hosts:"]),
+            "First bring back the hosts that the replacement of a root waits for, see below.",
+        ),
         (data(authority_changes=["make the client CA"]), "First run pgops.tls.site: it would make the client CA."),
     ],
 )
