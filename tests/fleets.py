@@ -1,0 +1,78 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fleets of containers over SSH that tests start themselves. The caller of these tests removes the containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
+
+MOLECULE = ROOT / "extensions" / "molecule"
+_SETTINGS = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_INJECT_FACT_VARS": "0",
+    "ANSIBLE_LOCALHOST_WARNING": "0",
+    "ANSIBLE_SSH_ARGS": "-F none -o ControlMaster=auto -o ControlPersist=60s",
+}
+
+
+@dataclass
+class Run:
+    """What a run of a playbook did: its exit status and output, and what changed on each host."""
+
+    status: int
+    output: str
+    changed: dict[str, int]
+
+
+class Fleet:
+    """Containers, and playbooks on them. The inventory's group ``containers`` says which there are."""
+
+    def __init__(self, folder: Path, inventory: dict[str, Any]) -> None:
+        self.folder = folder
+        self.inventory = folder / "inventory.json"
+        self.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+
+    def start(self) -> None:
+        """Start the containers, in place of those that an interrupted run left."""
+        made = self.playbook(MOLECULE / "default" / "create.yml")
+        assert made.status == 0, made.output
+
+    def execute(
+        self, host: str, *argv: str, user: str = "root", home: str = "", stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container, past SSH."""
+        options = ["--interactive", f"--user={user}", *([f"--env=HOME={home}"] if home else [])]
+        command = ["podman", "exec", *options, f"{os.environ['TEST_PREFIX']}-{host}", *argv]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+
+    def inside(self, host: str, *argv: str, user: str = "root", stdin: str = "") -> str:
+        """Return what a command in a container printed; it has to succeed."""
+        done = self.execute(host, *argv, user=user, stdin=stdin)
+        assert done.returncode == 0, f"{host}: {argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def playbook(self, path: Path, *options: str, **variables: Any) -> Run:
+        """Run a playbook."""
+        given = [f"--inventory={self.inventory}", f"--extra-vars={json.dumps(variables)}", *options]
+        environment, argv = {**os.environ, **_SETTINGS}, ["ansible-playbook", *given, str(path)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=2400, env=environment)
+        changed = {host: int(number) for host, number, _unreachable, _failed in RECAP.findall(done.stdout)}
+        return Run(done.returncode, done.stdout + done.stderr, changed)
+
+    def site(self, *options: str, **variables: Any) -> Run:
+        """Run the whole job."""
+        return self.playbook(ROOT / "playbooks" / "site.yml", *options, **variables)
+
+
+def molecule_variables(group: str) -> Any:
+    """Return the variables that a group of the Molecule scenarios' inventory has."""
+    return yaml.safe_load((MOLECULE / "inventory" / "group_vars" / f"{group}.yml").read_text(encoding="utf-8"))
