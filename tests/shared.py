@@ -37,3 +37,9 @@ for word; do before=$last; last=$word; done
 echo "$before" >> {log}
 exec sh -c "$last"
 """
+# Sums up all files of a host that a run could write to, without those of logins and of the database itself
+FILES = (
+    "{ find /etc /home /root -path '*/.ansible*' -prune -o -type f -printf '%p %i %T@ %s\\n'; find /var/lib/postgresql "
+    "\\( -path '*/pg_*' -o -path '*/base' -o -path '*/global' \\) -prune -o -type f -printf '%p %i %T@ %s\\n'; } "
+    "| sort | sha256sum"
+)

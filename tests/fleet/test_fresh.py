@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import FILES
 
 SERVERS, CLIENTS = ("pg15", "pg17"), ("app1", "app2")
-# Everything that a run could write to, but not what connecting and logging in writes
-LISTING = (
-    "find /etc /home /root /var/lib/postgresql -path '*/.ansible*' -prune -o -path '*/pg_*' -prune -o -path '*/base*' "
-    "-prune -o -path '*/global*' -prune -o -type f -printf '%p %i %T@ %s\\n' | sort | sha256sum"
-)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +20,7 @@ def foreseen(fleet: Any) -> dict[str, Any]:
     """Run the job in check mode; return the run and a listing of every host's files before and after it."""
 
     def listing() -> dict[str, str]:
-        return {host: fleet.output(host, "sh", "-c", LISTING) for host in (*SERVERS, *CLIENTS)}
+        return {host: fleet.output(host, "sh", "-c", FILES) for host in (*SERVERS, *CLIENTS)}
 
     before = listing()
     run = fleet.playbook("--check", "--diff")
@@ -67,5 +63,5 @@ def test_bad_input_is_refused_before_any_file_changes(fleet: Any, foreseen: dict
     run = fleet.playbook("-e", '{"postgres_server_names": ["data+base.example"]}')
     assert run.status == 2
     assert "names: 'data+base.example' is neither a DNS name nor an IP address" in run.output
-    after = {host: fleet.output(host, "sh", "-c", LISTING) for host in SERVERS}
+    after = {host: fleet.output(host, "sh", "-c", FILES) for host in SERVERS}
     assert after == {host: foreseen["before"][host] for host in SERVERS}
