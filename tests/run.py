@@ -1,7 +1,8 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, molecule, those in test-all only (controllers, matrix, importer), and bench (in neither).
+docs, collection, system, molecule, those in test-all only (controllers, matrix, clusters, importer), and bench (in
+neither).
 """
 
 from __future__ import annotations
@@ -305,10 +306,20 @@ def molecule_actions(arguments: list[str]) -> Count:
 
 def matrix(arguments: list[str]) -> Count:
     """Set up a fleet of every PostgreSQL version, and connect from each to each."""
-    build_images([*VERSION_OF_SUITE, *NEWER])
+    return on_fleet([*VERSION_OF_SUITE, *NEWER], arguments or ["tests/matrix"])
+
+
+def clusters(arguments: list[str]) -> Count:
+    """Run a fleet of several clusters through its life, with a standby and a client authority of one's own."""
+    return on_fleet(("bookworm", "trixie"), arguments or ["tests/clusters"])
+
+
+def on_fleet(suites: Iterable[str], tests: list[str]) -> Count:
+    """Run tests that start a fleet; neither they nor an interrupted run before leave a container."""
+    build_images(suites)
     remove_containers()
     try:
-        return pytest(["python", "-m", "pytest", *(arguments or ["tests/matrix"])])
+        return pytest(["env", WIDE, "python", "-m", "pytest", *tests])
     finally:
         remove_containers()
 
@@ -392,11 +403,12 @@ def clean(_arguments: list[str]) -> None:
 
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
-RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "importer": importer, "bench": bench}
+RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clusters": clusters}
+RUN_STEPS |= {"importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side, each lane as long as the other; system runs two containers at once
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
-QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "importer")]
+QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "clusters", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:

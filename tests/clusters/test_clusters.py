@@ -1,0 +1,279 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of three clusters in one inventory: each connection of its graph is tried in each run, and no other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.tests import tables
+from ansible_collections.pgops.tls.tests.clusters import edges
+from ansible_collections.pgops.tls.tests.shared import FILES, ROOT
+
+HOSTS = ("shop1", "shop2", "billing1", "analytics1", "app1", "app2", "app3")
+STEPS = ("first_run", "second_run", "renewal", "rollover", "after_rollover")
+UNCHANGED = ("second_run", "after_rollover")
+# What rotate_ca.yml says of its phases, and the tables behind them; the first table shows problems alone
+PHASES = {
+    "stage a new billing CA": "stage",
+    "let the staged billing CA issue from now on": "switch",
+    "take the old billing root out of chains": "retire, chains",
+    "trust the old billing root no longer": "retire, trust",
+    "remove the private keys of the old billing CA": "finish",
+}
+TABLES = {"rollover": ["before", *PHASES.values()][:-1]}
+ANOTHER_AUTHORITY = f"refused: {edges.ANOTHER_AUTHORITY}"
+ACCEPTED = ("ok", "prompt")
+
+
+@dataclass
+class Step:
+    """A run, and what was there after it."""
+
+    name: str
+    run: Any
+    certificates: dict[str, str]
+    trusted: dict[str, str]
+    replication: tuple[int, int]
+    replicated: tuple[str, str]
+
+
+@dataclass
+class Seen:
+    """What a table shows, in the words of the graph."""
+
+    proven: set[edges.Edge]
+    accepted: Counter[edges.Connection]
+    refused: Counter[edges.Connection]
+    skipped: Counter[edges.Connection]
+
+
+def look(fleet: Any, name: str, run: Any) -> Step:
+    """Look at the fleet after a run, which must have ended well."""
+    assert run.status == 0, run.output[-8000:]
+    return Step(name, run, fleet.certificates(), fleet.trusted(), fleet.replicate_anew(), fleet.replicated())
+
+
+def seen(rows: list[tables.Row]) -> Seen:
+    """Return what was tried: by the certificate's role where another one is asked for."""
+    found = Seen(set(), Counter(), Counter(), Counter())
+    for row in rows:
+        other = re.search(r"another role's certificate \((\S+)\)", row.wanted)
+        connection = edges.Connection(row.client, other[1] if other else row.role, row.name, row.wanted)
+        is_accepted = row.wanted.startswith("accepted")
+        into = found.skipped if row.result == "skipped" else found.accepted if is_accepted else found.refused
+        into[connection] += 1
+        if is_accepted and row.result in ACCEPTED:
+            found.proven.add(edges.Edge(row.client, row.role, row.server))
+    return found
+
+
+@pytest.fixture(scope="module")
+def foreseen(fleet: Any) -> dict[str, Any]:
+    """Run the job in check mode; return the run and each machine's files before and after it."""
+
+    def files() -> dict[str, str]:
+        return {machine: fleet.inside(machine, "sh", "-c", FILES) for machine in fleet.machines}
+
+    before = files()
+    return {"before": before, "run": fleet.site("--check", "--diff"), "after": files()}
+
+
+@pytest.fixture(scope="module")
+def first_run(fleet: Any, foreseen: dict[str, Any]) -> Step:
+    assert foreseen["run"].status == 0, foreseen["run"].output[-8000:]
+    return look(fleet, "first_run", fleet.site())
+
+
+@pytest.fixture(scope="module")
+def second_run(fleet: Any, first_run: Step) -> Step:
+    assert first_run.run.status == 0
+    return look(fleet, "second_run", fleet.site())
+
+
+@pytest.fixture(scope="module")
+def renewal(fleet: Any, second_run: Step) -> Step:
+    assert second_run.run.status == 0
+    return look(fleet, "renewal", fleet.site(postgres_server_renew=True, postgres_client_renew=True))
+
+
+@pytest.fixture(scope="module")
+def rollover(fleet: Any, renewal: Step) -> Step:
+    assert renewal.run.status == 0
+    rotate = ROOT / "playbooks" / "rotate_ca.yml"
+    return look(
+        fleet, "rollover", fleet.playbook(rotate, postgres_ca_rotate="billing", postgres_ca_outside_trust="none")
+    )
+
+
+@pytest.fixture(scope="module")
+def after_rollover(fleet: Any, rollover: Step) -> Step:
+    assert rollover.run.status == 0
+    return look(fleet, "after_rollover", fleet.site())
+
+
+@pytest.fixture
+def step(request: pytest.FixtureRequest) -> Step:
+    """Give the step that a test is parametrized with."""
+    found: Step = request.getfixturevalue(request.param)
+    return found
+
+
+def test_check_mode_tells_of_changes_on_every_host(foreseen: dict[str, Any]) -> None:
+    run = foreseen["run"]
+    assert run.status == 0, run.output[-8000:]
+    assert {host for host, changed in run.changed.items() if changed} == set(HOSTS)
+
+
+def test_check_mode_changes_no_file_on_any_machine(foreseen: dict[str, Any]) -> None:
+    assert len(set(foreseen["before"].values())) == 6, "each machine has files of its own"
+    assert foreseen["after"] == foreseen["before"]
+
+
+def test_check_mode_makes_no_authority(foreseen: dict[str, Any]) -> None:
+    assert "make the billing CA" in foreseen["run"].output
+    assert not Path(os.environ["ANSIBLE_HOME"], "fleet-ca").exists()
+
+
+def test_the_first_run_changes_every_host(first_run: Step) -> None:
+    assert {host for host, changed in first_run.run.changed.items() if changed} == set(HOSTS)
+
+
+@pytest.mark.parametrize("step", UNCHANGED, indirect=True)
+def test_a_run_after_it_changes_nothing(step: Step) -> None:
+    assert step.run.changed == dict.fromkeys(HOSTS, 0)
+
+
+def test_a_second_run_leaves_every_certificate_alone(first_run: Step, second_run: Step) -> None:
+    assert second_run.certificates == first_run.certificates
+    assert second_run.trusted == first_run.trusted
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_every_edge_of_the_graph_is_tried_as_expected_and_nothing_else(
+    fleet: Any, printed: list[str], step: Step
+) -> None:
+    found, graph = tables.tables(step.run.output), fleet.graph
+    assert graph.edge_count == len(graph.edges) > 10
+    labels = TABLES.get(step.name, [""])
+    assert len(found) == len(labels)
+    for label, table in zip(labels, found):
+        assert set(table.counts) == {"as expected", "up to the password prompt", "skipped"}, step.run.output[-8000:]
+        assert table.total == sum(table.counts.values())
+        assert table.total == (graph.accepted + graph.refused + graph.skipped).total()
+        if label == "before":
+            continue
+        tried = seen(table.rows)
+        printed.append(counts_line(graph, f"{step.name.replace('_', ' ')}, {label}".strip(", "), tried))
+        assert [row for row in table.rows if row.result not in (*ACCEPTED, "skipped")] == []
+        assert tried.proven == graph.edges
+        assert (tried.accepted, tried.refused, tried.skipped) == (graph.accepted, graph.refused, graph.skipped)
+
+
+def counts_line(graph: edges.Graph, name: str, tried: Seen) -> str:
+    """Return a line with what a run has tried, beside what the inventory promises."""
+    pairs = {
+        "edges": (len(tried.proven), graph.edge_count),
+        "accepted": (tried.accepted.total(), graph.accepted.total()),
+        "refused": (tried.refused.total(), graph.refused.total()),
+        "skipped": (tried.skipped.total(), graph.skipped.total()),
+    }
+    return "  ".join([f"{name:26}", *(f"{key} {one}/{other}" for key, (one, other) in pairs.items())])
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_who_has_no_password_comes_up_to_the_prompt_and_all_others_log_in(step: Step) -> None:
+    rows = tables.rows(step.run.output)
+    asked = {(row.client, row.role) for row in rows if row.result == "prompt"}
+    assert asked == {("app2", "auditor")}
+    assert {"clerk", "payments"} <= {row.role for row in rows if row.result == "ok" and row.wanted == "accepted"}
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_a_shared_name_shows_which_node_has_answered(step: Step) -> None:
+    shared = [row for row in tables.rows(step.run.output) if row.host == "shop.example.test" and row.result == "ok"]
+    assert shared
+    assert {row.server for row in shared} <= {"shop1", "shop2"}
+    assert all("this name is shared by shop1, shop2" in row.reason for row in shared)
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_the_table_shows_that_billing_refuses_the_certificate_of_the_app_of_shop(step: Step) -> None:
+    rows = {row for row in tables.rows(step.run.output) if row.wanted == ANOTHER_AUTHORITY}
+    assert {(row.client, row.role, row.server, row.result) for row in rows} == {
+        ("app1", "app", "billing1", "ok"),
+        ("app1", "app", "shop1", "ok"),
+    }
+
+
+def test_billing_refuses_the_certificate_of_the_app_of_shop_for_its_authority(fleet: Any, after_rollover: Step) -> None:
+    assert after_rollover.run.status == 0
+    billing = "host=billing1.example.test user=app dbname=billing"
+    shop = "host=shop1.example.test user=app dbname=shop"
+    assert fleet.connect("app1", "shop", shop) == ("app|5432", "")
+    assert fleet.connect("app1", "invoices", billing) == ("app|5432", ""), "the role exists there, and may log in"
+    for os_user, target in (("shop", billing), ("invoices", shop)):
+        shown, message = fleet.connect("app1", os_user, target)
+        assert shown == ""
+        assert "unknown ca" in message
+
+
+def test_one_os_user_reads_all_three_clusters(fleet: Any, after_rollover: Step) -> None:
+    assert after_rollover.run.status == 0
+    for server, database in (
+        ("shop1", "postgres"),
+        ("shop2", "postgres"),
+        ("billing1", "billing"),
+        ("analytics1", "postgres"),
+    ):
+        target = f"service=report@{server} dbname={database}"
+        assert fleet.connect("app3", "report", target) == (f"report|{fleet.graph.servers[server].port}", "")
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_the_standby_replicates_by_a_new_connection_with_its_current_certificate(step: Step) -> None:
+    used, current = step.replication
+    assert used == current
+    written, read = step.replicated
+    assert read == written
+
+
+def test_every_certificate_is_from_the_authority_of_its_cluster(first_run: Step, fleet: Any) -> None:
+    issued = {path: re.search(r"PostgreSQL (\S+)", shown) for path, shown in first_run.certificates.items()}
+    by_authority = Counter(found[1] for found in issued.values() if found)
+    expected = Counter(one.authority for one in fleet.graph.identities if one.authority)
+    assert by_authority == expected + Counter(server=len(fleet.graph.servers))
+
+
+def test_a_renewal_renews_every_certificate(second_run: Step, renewal: Step) -> None:
+    assert set(renewal.certificates) == set(second_run.certificates)
+    same = [path for path, shown in renewal.certificates.items() if second_run.certificates[path] == shown]
+    assert same == []
+    assert {host for host, changed in renewal.run.changed.items() if changed} == set(HOSTS)
+    assert renewal.trusted == second_run.trusted
+
+
+def test_the_rollover_goes_through_all_phases_of_billing_alone(rollover: Step) -> None:
+    places = [rollover.run.output.find(f'"{words}') for words in PHASES]
+    assert places == sorted(places)
+    assert -1 not in places
+    assert not re.search(r'"(stage a new|let the staged) (server|client) CA', rollover.run.output)
+    assert "billing CA, phase steady" in rollover.run.output
+
+
+def test_the_rollover_changes_what_billing_trusts_and_the_certificates_for_it_alone(
+    renewal: Step, rollover: Step
+) -> None:
+    changed = {path for path, shown in rollover.certificates.items() if renewal.certificates[path] != shown}
+    of_billing = {path for path, shown in rollover.certificates.items() if "PostgreSQL billing " in shown}
+    assert changed == of_billing
+    assert (rollover.run.changed["shop2"], rollover.run.changed["analytics1"]) == (0, 0)
+    trust = {server for server, text in rollover.trusted.items() if renewal.trusted[server] != text}
+    assert trust == {"billing1"}

@@ -1,0 +1,72 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the fleet of three clusters has to try, as its tests count it, is what a run plans for it."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.verification import expectation
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, expectations, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
+from ansible_collections.pgops.tls.tests.clusters import edges
+
+INVENTORY = Path(__file__).resolve().parents[1] / "clusters" / "inventory.yml"
+DEFAULTS = {"certificate": "", "files": "named", "sslmode": "verify-full"}  # of module connection_info
+EVERY_REFUSAL = tuple(expectations.REFUSALS)
+
+
+@pytest.fixture
+def inventory() -> Any:
+    return yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
+
+
+def planned(inventory: Any) -> Counter[edges.Connection]:
+    """Return the connections that the client hosts of a run are given."""
+    groups, variables = edges.groups(inventory), edges.hosts(inventory)
+    for host, own in variables.items():
+        own.setdefault("ansible_host", f"{{{{ test_prefix }}}}-{host}")
+        own.update(inventory_hostname=host, postgres_server_converged={"changed": False})
+    of = {group: [variables[host] for host in groups[group]] for group in ("postgres_servers", "postgres_clients")}
+    graph = Graph(groups)
+    planner = expectations.planner(of["postgres_servers"], of["postgres_clients"], [], graph, "postgres")
+    found: Counter[edges.Connection] = Counter()
+    for own in of["postgres_clients"]:
+        identities = client_identities.identities_of(own["postgres_client_identities"], "postgres", graph)
+        for one in planner.plan(expectations.ClientHost(identities, fleet.host_of(own), EVERY_REFUSAL)):
+            read = expectation.read({**DEFAULTS, **one}, "expectations")
+            target = f"{read.host}:{read.port}"
+            found[edges.Connection(own["inventory_hostname"], read.certificate_role, target, read.wanted)] += 1
+    return found
+
+
+def counted(inventory: Any) -> Counter[edges.Connection]:
+    graph = edges.graph(inventory)
+    return graph.accepted + graph.refused + graph.skipped
+
+
+def test_every_connection_that_is_counted_is_planned_and_no_other(inventory: Any) -> None:
+    assert counted(inventory) == planned(copy.deepcopy(inventory))
+
+
+def test_an_edge_more_is_counted_and_planned(inventory: Any) -> None:
+    before = counted(inventory)
+    clients = inventory["all"]["children"]["postgres_clients"]["hosts"]
+    clients["app2"]["postgres_client_identities"][0]["servers"] = ["billing"]
+    clients["app3"]["postgres_client_identities"][0]["servers"] = ["analytics"]
+    clients["app1"]["postgres_client_identities"].append({"role": "loader", "os_user": "etl", "servers": ["analytics"]})
+    found = counted(inventory)
+    assert found == planned(copy.deepcopy(inventory))
+    assert (found - before).total() > 0
+    assert (before - found).total() > 0
+
+
+def test_the_graph_has_no_edge_twice(inventory: Any) -> None:
+    graph = edges.graph(inventory)
+    assert len(graph.edges) == graph.edge_count
