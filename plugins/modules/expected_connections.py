@@ -13,7 +13,7 @@ description:
   - Generates the lists of connections of all client hosts of the play, on the controller. Set C(run_once) for it.
     M(pgops.tls.connection_info) tries the connections on each client host.
   - Every identity of a client host must reach each of its servers by every name that is declared for the server's
-    certificate. It must reach one of them by its service, and the first identity of an OS user by libpq's default
+    certificate. It must reach all of them by its services, and the first identity of an OS user by libpq's default
     files.
   - An identity that names V(replication) among its databases must get a physical replication connection to each of
     its servers. An identity that names nothing else makes only connections of this kind.
