@@ -79,10 +79,15 @@ options:
     suboptions:
       role:
         description:
-          - The PostgreSQL role. It is also the common name of the certificate and the name of the service.
-          - So it may have at most 63 bytes, all printable, without a slash, a closing bracket or a leading dot.
+          - The PostgreSQL role, and the common name of the certificate. It may have at most 63 bytes, all printable.
         type: str
         required: true
+      name:
+        description:
+          - The name of its directory and service. By default it is the role.
+          - It may have at most 63 bytes, all printable, without a slash, a closing bracket or a leading dot.
+          - Several identities of an OS user with the same role need it, to have files of their own.
+        type: str
       os_user:
         description: The OS user who logs in as the role. It must exist and own its home directory.
         type: str
@@ -102,10 +107,7 @@ options:
         elements: str
         default: []
       servers:
-        description:
-          - Groups and hosts of the inventory. Roles of this collection know which servers they are.
-          - This module uses the first of them to name the identity, if another identity of the OS user before it has
-            the same role. See RV(identities[].id).
+        description: Roles of this collection use it. This module ignores it.
         type: list
         elements: str
       address:
@@ -150,8 +152,8 @@ options:
       endpoints:
         description:
           - Where this client host reaches the servers of the identity.
-          - The identity gets a service ROLE@SERVER for each of them, with host, port and its first database. For each
-            other database it gets a service ROLE@SERVER/DATABASE.
+          - The identity gets a service NAME@SERVER for each of them, with host, port and its first database. For each
+            other database it gets a service NAME@SERVER/DATABASE.
         type: list
         elements: dict
         default: []
@@ -368,10 +370,7 @@ identities:
   elements: dict
   contains:
     id:
-      description:
-        - OS_USER/NAME. The name is that of the identity's directory and service.
-        - It is the role. For a second identity of the OS user with the same role it is ROLE@SERVERS, with the first
-          element of O(identities[].servers).
+      description: OS_USER/NAME. The name is O(identities[].name).
       type: str
     role:
       description: The PostgreSQL role.
@@ -454,6 +453,7 @@ ENDPOINT: dict[str, dict[str, Any]] = {
 # The options of an identity
 IDENTITY: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True},
+    "name": {"type": "str"},
     "os_user": {"type": "str", "required": True},
     "home": {"type": "path"},
     "databases": {"type": "list", "elements": "str", "default": []},

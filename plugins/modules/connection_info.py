@@ -113,7 +113,7 @@ options:
       identity:
         description:
           - The name of the identity whose files and service are used. By default O(expectations[].certificate_role).
-          - It is the role, or ROLE@SERVERS. See RV(pgops.tls.client#module:identities[].id).
+          - See O(pgops.tls.client#module:identities[].name).
         type: str
       files:
         description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.client.identities import name_of, told_apart
+from ansible_collections.pgops.tls.plugins.module_utils.client.identities import name_of
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import databases, logins
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
@@ -18,8 +18,8 @@ class Identity(NamedTuple):
 
     ``databases``: all that it names. ``replicates``: it makes physical replication connections, too. ``servers``: the
     servers that it is for, by their names in the inventory. ``default_files``: whether its files get libpq's default
-    names, None if nothing says so. ``login`` is one of ``logins.LOGINS``. ``apart``: the first of the servers that it
-    names, if that tells it from another identity of its OS user with the same role.
+    names, None if nothing says so. ``login`` is one of ``logins.LOGINS``. ``own_name`` tells it from other identities
+    of the OS user with the same role, '' if there are none.
     """
 
     role: str
@@ -30,13 +30,13 @@ class Identity(NamedTuple):
     servers: frozenset[str] = frozenset()
     default_files: bool | None = None
     login: str = logins.CERTIFICATE
-    apart: str = ""
+    own_name: str = ""
     databases: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Return the name of its directory and its service."""
-        return name_of(self.role, self.apart)
+        return self.own_name or self.role
 
     @property
     def id(self) -> str:
@@ -48,7 +48,7 @@ class Identity(NamedTuple):
         if database not in self.databases:
             return ""
         is_first = database == self.databases[0]
-        return f"{self.role}@{server}" if is_first else "" if "]" in database else f"{self.role}@{server}/{database}"
+        return f"{self.name}@{server}" if is_first else "" if "]" in database else f"{self.name}@{server}/{database}"
 
     @property
     def has_certificate(self) -> bool:
@@ -91,23 +91,9 @@ def identities_of(
         login = logins.login_of(one, option)
         usual = named[0] if named else _without_name(one, default_database)
         identity = Identity(*own, usual, home, replicates, servers, default_files, login)
-        found.append(identity._replace(databases=tuple(named)))
-    return [one._replace(apart=servers) for one, servers in zip(found, told_apart(declared or ()))]
-
-
-def refuse_overlap(identities: Iterable[Identity]) -> None:
-    """Raise TlsError for two identities of one role and OS user that connect to the same server."""
-    having: dict[tuple[str, str, str], Identity] = {}
-    for one in identities:
-        for server in sorted(one.servers):
-            other = having.setdefault((one.os_user, one.role, server), one)
-            if other != one:
-                raise TlsError(
-                    f"postgres_client_identities: {other.id} and {one.id} are the same role of the same OS user, and "
-                    f"both connect to {server}.",
-                    remedy="Name in servers of each its own servers, or make them one identity.",
-                    code="identity_servers_overlap",
-                )
+        own_name = name_of(one) if one.get("name") else ""
+        found.append(identity._replace(databases=tuple(named), own_name=own_name))
+    return found
 
 
 def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) -> list[Identity]:

@@ -112,7 +112,6 @@ class Fleet:
             identities = client_identities.identities_of(own, graph=self._graph)
             for number, one in enumerate(own):
                 self._trust.of(one, f"postgres_client_identities[{number}]")
-            client_identities.refuse_overlap(identities)
             expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
         return [*self._of_revoked(host), *self._of_names(host)]
 

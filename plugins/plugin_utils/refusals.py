@@ -74,7 +74,7 @@ def _ruled_out(
 def crossed(one: Crossing) -> dict[str, Any]:
     """Return what must be refused of an identity whose certificate is of another client authority."""
     mine = one.identity
-    identity = one.there._replace(os_user=mine.os_user, home=mine.home, role=mine.role, apart=mine.apart)
+    identity = one.there._replace(os_user=mine.os_user, home=mine.home, role=mine.role, own_name=mine.own_name)
     shared = {**common(identity, (one.server,), one.name), "asks_for_password": False}
     return {**shared, "expect": "refused", "kind": ANOTHER_AUTHORITY}
 
@@ -91,7 +91,7 @@ def common(identity: Identity, owners: Sequence[Server], name: Name) -> dict[str
         **identity.shown,
         **({"home": identity.home} if identity.home else {}),
         "role": identity.role,
-        **({"identity": identity.name} if identity.apart else {}),
+        **({"identity": identity.name} if identity.own_name else {}),
         **target(identity.database),
     }
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Protocol, Sequence, TypeVar
+from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -29,8 +29,7 @@ class Endpoint(NamedTuple):
 class Identity(NamedTuple):
     """A role that an OS user logs in as, and the databases it uses.
 
-    ``servers``: the first of the servers that it names, if another identity of the OS user has the same role. It tells
-    them apart.
+    ``own_name`` tells it from other identities of the OS user with the same role, '' if there are none.
 
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
@@ -46,13 +45,13 @@ class Identity(NamedTuple):
     default_files: bool | None = None
     login: str = logins.CERTIFICATE
     servers_ready: bool = True
-    servers: str = ""
+    own_name: str = ""
     endpoints: tuple[Endpoint, ...] = ()
 
     @property
     def name(self) -> str:
-        """Return the name of its directory and its service: ROLE, or ROLE@SERVERS."""
-        return name_of(self.role, self.servers)
+        """Return the name of its directory and its service."""
+        return self.own_name or self.role
 
     @property
     def has_certificate(self) -> bool:
@@ -77,29 +76,14 @@ class Declared(Protocol):
         """Return whether it has them; None if nothing says so."""
 
 
-def name_of(role: str, servers: str) -> str:
-    """Return the name of an identity's directory and service; ``servers`` as in ``Identity``."""
-    return f"{role}@{servers}" if servers else role
-
-
-def told_apart(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Give for each declared identity of a host the first of its servers, '' if it needs no telling apart.
-
-    The first identity of a role and an OS user has its files by the name of the role alone. So they stay where they are
-    when others are added behind it.
-    """
-    seen = set()
-    for item in items:
-        key = (str(item.get("os_user")), str(item.get("role")))
-        yield str(next(iter(item.get("servers") or ()), "")) if key in seen else ""
-        seen.add(key)
+def name_of(item: Mapping[str, Any]) -> str:
+    """Return the name of a declared identity."""
+    return str(item.get("name") or item["role"])
 
 
 def ids(items: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the id (OS_USER/NAME) of each declared identity of a host."""
-    return [
-        f"{item['os_user']}/{name_of(str(item['role']), servers)}" for item, servers in zip(items, told_apart(items))
-    ]
+    return [f"{item['os_user']}/{name_of(item)}" for item in items]
 
 
 _Any = TypeVar("_Any", bound=Declared)
@@ -119,15 +103,18 @@ def default_holders(identities: Iterable[_Any]) -> dict[str, _Any | None]:
 def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> list[Identity]:
     """Return the identities in their order. Raises TlsError that names ``source`` and the first invalid one."""
     found: list[Identity] = []
-    for number, (item, servers) in enumerate(zip(items, told_apart(items))):
-        found.append(_identity(item, servers, found, f"{source}[{number}]"))
+    for number, item in enumerate(items):
+        found.append(_identity(item, found, f"{source}[{number}]"))
     return found
 
 
-def _identity(item: Mapping[str, Any], servers: str, before: Sequence[Identity], source: str) -> Identity:
+def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) -> Identity:
     """Return one identity; ``before`` are those whose files it must not share."""
+    role = _name(item.get("role"), f"{source}.role")
+    own_name = _name(item["name"], f"{source}.name") if item.get("name") else ""
+    _refuse_unusable(own_name or role, f"{source}.name" if own_name else f"{source}.role")
     identity = Identity(
-        role=_role(item.get("role"), f"{source}.role"),
+        role=role,
         os_user=_name(item.get("os_user"), f"{source}.os_user"),
         databases=_databases(item.get("databases"), f"{source}.databases"),
         home=_home(item.get("home"), f"{source}.home"),
@@ -135,15 +122,15 @@ def _identity(item: Mapping[str, Any], servers: str, before: Sequence[Identity],
         default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
         login=logins.login_of(item, source),
         servers_ready=bool(item.get("servers_ready", True)),
-        servers=servers,
+        own_name=own_name,
         endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
     )
     for other in before:
         if identity.id == other.id:
             raise TlsError(
-                f"{source}: role {identity.role!r} of OS user {identity.os_user!r} is listed twice; both would use "
-                "the same files.",
-                remedy="Keep one of them. If they are for different servers, name those in servers of each.",
+                f"{source}: {identity.name!r} of OS user {identity.os_user!r} is listed twice; both would use the "
+                "same files.",
+                remedy="Keep one of them. If both are needed, give the second one a name of its own in name.",
                 code="identity_duplicate",
             )
         if identity.os_user == other.os_user and identity.default_files and other.default_files:
@@ -260,21 +247,20 @@ def _refuse_unprintable(value: str, source: str) -> None:
         )
 
 
-def _role(value: object, source: str) -> str:
-    """Return a role's name that can be a directory, the common name of a certificate and the name of a service."""
-    role = _name(value, source)
-    if role.startswith(".") or "/" in role or role in _RESERVED:
+def _refuse_unusable(name: str, source: str) -> None:
+    """Raise TlsError for a name that cannot be a directory, or the name of a service."""
+    remedy = "Give the identity another name in name."
+    if name.startswith(".") or "/" in name or name in _RESERVED:
         raise TlsError(
-            f"{source}: {role!r} also becomes the name of a directory, so it cannot start with a dot, contain a slash, "
+            f"{source}: {name!r} also becomes the name of a directory, so it cannot start with a dot, contain a slash, "
             f"or be one of {', '.join(_RESERVED)}.",
-            remedy="Rename the role in PostgreSQL.",
+            remedy=remedy,
             code="role_name_unusable",
         )
-    if "]" in role:
+    if "]" in name:
         raise TlsError(
-            f"{source}: {role!r} also becomes the name of a section of the service file, where a closing bracket "
+            f"{source}: {name!r} also becomes the name of a section of the service file, where a closing bracket "
             "ends it.",
-            remedy="Rename the role in PostgreSQL.",
+            remedy=remedy,
             code="role_name_unusable",
         )
-    return role

@@ -4,7 +4,7 @@
 """The managed block of ``~/.pg_service.conf``; every byte outside it is the user's.
 
 An identity has a service with its name, which leaves the server to the connection string. It also has one for each of
-its servers and databases: ROLE@SERVER connects to the first database, ROLE@SERVER/DATABASE to another one.
+its servers and databases: NAME@SERVER connects to the first database, NAME@SERVER/DATABASE to another one.
 
 A line is read the way libpq reads it (parseServiceFile in fe-connect.c): white space around it does not count,
 ``[NAME]`` begins a service, and the first service of a name wins.
@@ -52,7 +52,7 @@ def services(identity: Identity) -> dict[str, list[str]]:
     first = [f"dbname={name}" for name in named[:1]]
     found = {identity.name: first}
     for one in identity.endpoints:
-        place, name = [f"host={one.host}", f"port={one.port}"], f"{identity.role}@{one.server}"
+        place, name = [f"host={one.host}", f"port={one.port}"], f"{identity.name}@{one.server}"
         found[name] = [*place, *first]
         found.update({f"{name}/{other}": [*place, f"dbname={other}"] for other in named[1:] if "]" not in other})
     return found

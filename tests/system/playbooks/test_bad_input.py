@@ -342,7 +342,7 @@ def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: An
 @pytest.mark.parametrize(
     ("identities", "message"),
     [
-        ([{"role": "app", "os_user": "{a}"}] * 2, r"postgres_client_identities\[1\]: role 'app' .* is listed twice"),
+        ([{"role": "app", "os_user": "{a}"}] * 2, r"postgres_client_identities\[1\]: 'app' .* is listed twice"),
         (
             [{"role": "app", "os_user": "{a}", "home": "/srv/x"}, {"role": "b", "os_user": "{b}", "home": "/srv/x/"}],
             r"postgres_client_identities\[1\]\.home: .* have the same home /srv/x/, so their files would be the same",

@@ -200,11 +200,11 @@ def test_a_name_that_no_authority_can_have_stops_the_run_before_it_begins(
 
 
 def test_one_os_user_has_the_role_of_both_with_files_and_services_for_each(
-    site: Any, inventory: dict[str, Any]
+    site: Any, inventory: dict[str, Any], billing: Any
 ) -> None:
     both = [
-        {"role": "app", "os_user": site.os_users[0], "databases": databases, "servers": [server]}
-        for server, databases in (("db1", ["shop", "postgres"]), ("db2", ["billing"]))
+        {"role": "app", "name": name, "os_user": site.os_users[0], "databases": databases, "servers": [server]}
+        for name, server, databases in (("app", "db1", ["shop", "postgres"]), ("other", "db2", ["billing"]))
     ]
     inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"] = both
     well(site.run(inventory=inventory))
@@ -214,23 +214,8 @@ def test_one_os_user_has_the_role_of_both_with_files_and_services_for_each(
     assert tried.count(("db1", "accepted, service")) == 2, "the one of the identity, and that of the second database"
     assert tried.count(("db2", "accepted, service")) == 1
     assert [server for server, wanted in tried if "another client authority" in wanted] == ["db2", "db1"]
-    for service in ("app@db1", "app@db1/postgres", "app@db2"):
+    for service in ("app@db1", "app@db1/postgres", "other@db2", f"other host=localhost port={billing.port}"):
         done = site.connect(0, f"service={service}")
         assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-    other = site.connect(0, f"service=app@db2 host=localhost port={site.cluster.port} dbname=shop")
-    assert "unknown ca" in other.stderr, "app@db2 has a certificate of its own"
-
-
-def test_two_identities_of_a_role_for_the_same_server_stop_the_run_before_it_begins(
-    site: Any, inventory: dict[str, Any]
-) -> None:
-    own = {"role": "app", "os_user": site.os_users[0]}
-    both = [{**own, "servers": ["db1"]}, {**own, "servers": ["all"]}]
-    inventory["postgres_clients"]["hosts"]["app1"]["postgres_client_identities"] = both
-    inventory["postgres_servers"]["hosts"]["db2"]["postgres_server_client_authority"] = "client"
-    before = site.files()
-    done = site.run(inventory=inventory)
-    assert done.returncode == 2
-    who = site.os_users[0]
-    assert f"app1: postgres_client_identities: {who}/app and {who}/app@all are the same role" in as_line(done)
-    assert site.files() == before
+    other = site.connect(0, f"service=other host=localhost port={site.cluster.port} dbname=shop")
+    assert "unknown ca" in other.stderr, "other has a certificate of its own"

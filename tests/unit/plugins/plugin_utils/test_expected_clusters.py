@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.tests.expected import from_inventory
 
 SHOP_AND_BILLING = {"postgres_servers": ["shop1", "shop2", "billing1"], "shop": ["shop1", "shop2"]}
@@ -62,20 +58,13 @@ def test_of_a_server_outside_of_the_run_nobody_knows_the_databases() -> None:
 
 
 def test_two_identities_with_one_role_try_their_own_servers_with_their_own_files() -> None:
-    shop, billing = {**SHOP_APP, "databases": ["s"]}, {**SHOP_APP, "servers": ["billing1"], "databases": ["b"]}
+    shop, billing = {**SHOP_APP, "databases": ["s"]}, {**SHOP_APP, "name": "b", "servers": ["billing1"]}
     found = from_inventory(CLUSTERS, [shop, billing], groups=SHOP_AND_BILLING)
     assert {(one["host"], one.get("identity", one["role"])) for one in found if one["expect"] == "accepted"} == {
         ("shop1", "app"),
         ("shop2", "app"),
-        ("billing1", "app@billing1"),
+        ("billing1", "b"),
     }
-
-
-def test_two_identities_with_one_role_share_no_server() -> None:
-    own = client_identities.identities_of([SHOP_APP, {**SHOP_APP, "servers": ["shop2"]}], "", Graph(SHOP_AND_BILLING))
-    with pytest.raises(TlsError, match=r"web/app and web/app@shop2 are the same role.*both connect to shop2"):
-        client_identities.refuse_overlap(own)
-    client_identities.refuse_overlap([own[0], own[1]._replace(os_user="bi")])
 
 
 def test_another_role_is_one_that_the_server_has() -> None:

@@ -37,10 +37,12 @@ def test_a_server_gets_the_serial_numbers_of_its_own_clients() -> None:
 
 
 def test_two_identities_with_one_role_have_the_serial_numbers_of_their_own_servers() -> None:
-    declared = [{"role": "app", "os_user": "app", "servers": [server]} for server in ("shop1", "billing1")]
+    declared = [
+        {"role": "app", "os_user": "app", "servers": [server], "name": server} for server in ("shop1", "billing1")
+    ]
     known = [
-        {"id": "app/app", "role": "app", "serial": "1"},
-        {"id": "app/app@billing1", "role": "app", "serial": "2"},
+        {"id": "app/shop1", "role": "app", "serial": "1"},
+        {"id": "app/billing1", "role": "app", "serial": "2"},
     ]
     fleet = {"app1": {**host({"identities": known}), "postgres_client_identities": declared}}
     groups = {"postgres_servers": ["shop1", "billing1"], "postgres_clients": ["app1"]}

@@ -24,19 +24,16 @@ def test_identities_keep_their_order_and_have_ids() -> None:
     assert [one.id for one in found] == ["alice/b", "alice/a", "bob/b"]
 
 
-def test_identities_of_one_role_have_names_by_their_servers() -> None:
-    of_shop, of_billing = declared(servers=["shop"]), declared(servers=["billing", "audit1"])
-    found = identities.parse([of_shop, declared("b"), of_billing, declared(os_user="bob", servers=["billing"])])
-    assert [one.name for one in found] == ["app", "b", "app@billing", "app"]
-    assert [one.id for one in found] == identities.ids([of_shop, declared("b"), of_billing, declared(os_user="bob")])
-    assert [one.id for one in found][2] == "alice/app@billing"
-    for twice in (
-        [of_shop, declared()],
-        [of_shop, of_billing, of_billing],
-        [declared("app@billing"), of_shop, of_billing],
-    ):
-        with pytest.raises(TlsError, match="is listed twice"):
+def test_a_second_identity_of_a_role_has_a_name_of_its_own() -> None:
+    both = [declared(servers=["shop"]), declared(name="app_billing", servers=["billing"]), declared(os_user="bob")]
+    found = identities.parse(both)
+    assert [one.name for one in found] == ["app", "app_billing", "app"]
+    assert [one.id for one in found] == identities.ids(both) == ["alice/app", "alice/app_billing", "bob/app"]
+    for twice in ([*both, declared("app_billing")], [declared(name=""), declared()]):
+        with pytest.raises(TlsError, match=r"is listed twice; .* give the second one a name of its own"):
             identities.parse(twice)
+    with pytest.raises(TlsError, match=r"identities\[0\]\.name: 'a/b' also becomes the name of a directory"):
+        identities.parse([declared(name="a/b")])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +106,7 @@ def test_os_users_and_databases_are_checked_too(value: Any) -> None:
 
 
 def test_two_identities_with_the_same_files_are_refused() -> None:
-    with pytest.raises(TlsError, match=r"identities\[2\]: role 'app' of OS user 'alice' is listed twice"):
+    with pytest.raises(TlsError, match=r"identities\[2\]: 'app' of OS user 'alice' is listed twice"):
         identities.parse([declared(), declared("other"), declared(databases=["shop"])])
 
 

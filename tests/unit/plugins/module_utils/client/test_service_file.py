@@ -59,15 +59,15 @@ def test_each_server_and_database_has_a_service_that_needs_nothing_else() -> Non
 
 def test_a_second_identity_of_a_role_has_its_own_files_and_services() -> None:
     first = Identity("app", "alice", endpoints=(Endpoint("shop1", "shop1", 5432),))
-    second = Identity("app", "alice", servers="billing", endpoints=(Endpoint("billing1", "billing1", 5432),))
+    second = Identity("app", "alice", own_name="other", endpoints=(Endpoint("billing1", "billing1", 5432),))
     text = merge(None, first, second).decode()
     assert [*service_file.services(first), *service_file.services(second)] == [
-        "app", "app@shop1", "app@billing", "app@billing1",
+        "app", "app@shop1", "other", "other@billing1",
     ]  # fmt: skip
-    billing = text[text.index("[app@billing]") :]
-    assert billing.count(f"sslcert={CURRENT_OF_ALICE}/app@billing/postgresql.crt\n") == 2
-    with pytest.raises(TlsError, match="service 'app@billing1', written by hand"):
-        merge(b"[app@billing1]\n", first, second)
+    billing = text[text.index("[other]") :]
+    assert billing.count(f"sslcert={CURRENT_OF_ALICE}/other/postgresql.crt\n") == 2
+    with pytest.raises(TlsError, match="service 'other@billing1', written by hand"):
+        merge(b"[other@billing1]\n", first, second)
 
 
 @pytest.mark.parametrize(
