@@ -54,7 +54,7 @@ def test_an_address_is_verified_by_every_libpq_if_it_is_the_common_name_too(
     server.converge(names=names, certificate=issued(request, names, has_common_name=has_common_name))
     assert server.converge(names=names).changes == [], "a common name is no reason to issue a certificate again"
     said = told(server, "127.0.0.1", tmp_path / "root.crt")
-    knows_addresses = server.converge(names=names).version // 10000 >= NAMES_ADDRESSES_SINCE  # psql is the server's
+    knows_addresses = server.converge(names=names).state.major >= NAMES_ADDRESSES_SINCE  # psql is the server's
     assert (REACHED in said) == (has_common_name or knows_addresses), said
     refused = told(server, "localhost", tmp_path / "root.crt")
     assert 'does not match host name "localhost"' in refused or "could not get server's host name" in refused, refused

@@ -136,7 +136,7 @@ REFUSED = {
     ),
     "a service of our name": Refused(
         command("printf '[app]\\nhost=db0\\n' >> ../.pg_service.conf"),
-        ("the service 'app', written by hand, has the name of a role", "Rename or remove"),
+        ("the service 'app', written by hand, has the name of a service of an identity", "Rename or remove"),
         command("rm ../.pg_service.conf"),
     ),
     "services of root": Refused(
