@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import DamagedError, Journal
 from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.shared import STEP
 from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.core.test_files import ME, SOMEBODY
 
 
@@ -113,12 +114,12 @@ def test_a_transaction_that_dies_anywhere_leaves_the_old_state_or_the_new_one(
 ) -> None:
     worlds = [fresh()]
     outcomes = []
-    for _number in faults.deaths(lambda: World.commit(worlds[-1])):
+    for _number in faults.deaths(lambda: World.commit(worlds[-1]), STEP):
         worlds[-1].recover()
         assert worlds[-1].used() in (old, new)
         outcomes.append(worlds[-1].used() == new)
         worlds.append(fresh())
-    assert outcomes.count(False) > 50
+    assert outcomes.count(False) > 50 // STEP
     assert outcomes == sorted(outcomes), "once committed, always committed"
     assert outcomes[-1]
 
@@ -127,7 +128,7 @@ def test_after_any_death_the_next_transaction_ends_as_if_nothing_had_been(
     fresh: Callable[[], World], new: tuple[Any, ...]
 ) -> None:
     worlds = [fresh()]
-    for _number in faults.deaths(lambda: World.commit(worlds[-1])):
+    for _number in faults.deaths(lambda: World.commit(worlds[-1]), STEP):
         world = worlds[-1]
         world.recover()
         if world.used() != new:
@@ -147,7 +148,7 @@ def test_a_roll_back_that_dies_anywhere_is_finished_by_the_next_one(
 ) -> None:
     worlds = [fresh()]
     worlds[-1].change()
-    for _number in faults.deaths(lambda: World.recover(worlds[-1])):
+    for _number in faults.deaths(lambda: World.recover(worlds[-1]), STEP):
         worlds[-1].recover()
         assert worlds[-1].used() == old
         assert not Journal(worlds[-1].store).is_open()
