@@ -55,6 +55,8 @@ class World:
             "controller_time": time.time(),
         }
         identity = {"role": "app", "os_user": self.user}
+        endpoint = {"server": "db1", "host": "localhost", "port": self.site.cluster.port}
+        of_client = {**trust, "issuing": self.authorities.get("client", {}).get("issuing")}
         if module == "server":
             return {
                 **trust,
@@ -67,7 +69,7 @@ class World:
                 **self.texts,
             }
         return {
-            "client": {**trust, "issuing": self.authorities.get("client", {}).get("issuing"), "identities": [identity]},
+            "client": {**of_client, "identities": [{**identity, "endpoints": [endpoint]}]},
             "connection_info": {"expectations": [{**identity, "host": "localhost", "port": self.site.cluster.port}]},
             "certificate": {**directory, "authority": "server", "requests": [{"id": "db1", "names": ["db1"]}]},
             "certificate_authority": directory,

@@ -73,9 +73,14 @@ def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: A
     again = site.run(inventory=fleet(site, *names))
     assert again.returncode == 0, again.stdout + again.stderr
     assert site.files() == before, "a second run changes nothing"
+    service = site.homes / site.os_users[1] / ".pg_service.conf"
+    assert f"[other@db1]\nuser=other\nhost=localhost\nport={relay.port}\n" in service.read_text()
     moved = site.run(inventory=fleet(site, "localhost", {"name": "retired.invalid", "from": []}))
     assert moved.returncode == 0, moved.stdout + moved.stderr
-    assert site.files() == before, "neither do port and from: the certificate is the same"
+    changed = {path for path, traits in site.files().items() if before.get(path) != traits}
+    assert {path for path in changed if not path.startswith(str(site.homes))} == set(), "the certificate is the same"
+    assert str(service) in changed
+    assert f"port={site.cluster.port}\n" in service.read_text()
 
 
 def test_a_client_host_that_reaches_no_name_is_told_and_fails_nothing(site: Any) -> None:
