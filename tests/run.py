@@ -17,17 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
+from typing import Any, TypeVar
 
 from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf, running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
 from machine import packages
 
+T = TypeVar("T")
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
 SLOWEST = ["--durations=40", "--durations-min=5"]  # seconds; they are where to look when a run takes too long
@@ -60,7 +62,11 @@ CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests
 PLAYBOOK_TESTS = "tests/system/playbooks"
 OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
 SERVERS_JOB = "servers"  # the job with the tests of module server, which take as long as all others together
-AT_ONCE = 2  # containers that run system tests: with more a test may wait too long for its server
+# Two halves, each in a container of its own: together they would take longer than all else
+PLAYBOOK_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PLAYBOOK_TESTS).glob("test_*.py"))
+PLAYBOOK_JOBS = {"playbooks": PLAYBOOK_FILES[::2], "playbooks-more": PLAYBOOK_FILES[1::2]}
+AT_ONCE = 3  # containers with system tests, or lanes of other steps: with more a test may wait too long for its server
+SLOTS = Semaphore(AT_ONCE)
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
 OLDEST_TOO = ["tests/unit/plugins/module_utils", "--ignore=tests/unit/plugins/module_utils/authority"]
 CONTAINER_PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
@@ -210,7 +216,7 @@ def system(arguments: list[str]) -> Count:
     jobs = system_jobs(arguments)
     built = build_images(dict.fromkeys(suite for _name, suite, _tests in jobs))
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return sum(pool.map(lambda job: system_in(job[0], job[1], built[job[1]], job[2]), jobs), Count())
+        return sum(pool.map(lambda job: in_a_slot(system_in, job[0], job[1], built[job[1]], job[2]), jobs), Count())
 
 
 def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
@@ -223,7 +229,7 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     if arguments:
         return jobs
     return [
-        ("playbooks", CONTROLLER, [PLAYBOOK_TESTS]),
+        *((name, CONTROLLER, tests) for name, tests in PLAYBOOK_JOBS.items()),
         *jobs[:1],
         (SERVERS_JOB, CONTROLLER, OF_SERVERS),
         ("oldest-python", OLDEST, OLDEST_TOO),
@@ -406,7 +412,7 @@ RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection,
 RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clusters": clusters}
 RUN_STEPS |= {"importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
-# Steps side by side, each lane as long as the other; system runs two containers at once
+# Steps side by side; the containers of step system take the slots that the other lane leaves
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
 QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "clusters", "importer")]
 
@@ -415,9 +421,22 @@ def run_steps(names: list[str], arguments: list[str]) -> Count:
     """Run the named steps, whatever fails; return the sum. Lanes run side by side, all other steps behind them."""
     lanes = [[name for name in names if name in lane] for lane in LANES]
     with ThreadPoolExecutor() as pool:
-        counts = list(pool.map(lambda lane: [run_step(name, arguments) for name in lane], lanes))
+        counts = list(pool.map(lambda lane: run_lane(lane, arguments), lanes))
     rest = [run_step(name, arguments) for name in names if not any(name in lane for lane in LANES)]
     return sum([*itertools.chain(*counts), *rest], Count())
+
+
+def run_lane(names: list[str], arguments: list[str]) -> list[Count]:
+    """Run steps one after the other, in one slot; the containers of step system have slots of their own."""
+    if names == ["system"]:
+        return [run_step("system", arguments)]
+    return in_a_slot(lambda: [run_step(name, arguments) for name in names])
+
+
+def in_a_slot(work: Callable[..., T], *arguments: Any) -> T:
+    """Do something as soon as fewer than ``AT_ONCE`` others are at work."""
+    with SLOTS:
+        return work(*arguments)
 
 
 def run_step(name: str, arguments: list[str]) -> Count:

@@ -303,7 +303,7 @@ SCENARIOS = {
 def test_a_fault_at_any_point_leaves_the_old_files_or_the_new_ones(
     clients: Clients, alice: User, scenario: str
 ) -> None:
-    fault_matrix.try_all(Stage(clients, alice, scenario), "client", scenario, sample=29)
+    fault_matrix.try_all(Stage(clients, alice, scenario), "client", scenario, sample=61)
 
 
 def test_a_death_while_a_key_is_made_keeps_everything_as_it_is(clients: Clients, alice: User) -> None:
