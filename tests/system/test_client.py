@@ -420,6 +420,27 @@ def test_check_mode_tells_of_an_interrupted_run_and_leaves_it(clients: Clients, 
     assert clients.call()["changed"] is False
 
 
+def test_two_identities_of_a_role_have_their_own_files_by_their_names(clients: Clients, alice: User) -> None:
+    first = {"role": "app", "os_user": alice.name, "databases": ["shop"]}
+    second = {**first, "name": "app_billing", "endpoints": [{"server": "b1", "host": "localhost", "port": 5433}]}
+    asked = clients.call(identities=[first, second])
+    assert [(one["id"], one["role"]) for one in asked["requests"]] == [
+        (f"{alice.name}/app", "app"),
+        (f"{alice.name}/app_billing", "app"),
+    ]
+    assert "role: app\nname: app_billing\nto be issued, because: no_certificate\n" in asked["diff"][0]["after"]
+    done = clients.call(identities=[first, second], certificates=chains(asked))
+    paths = [Path(one["certificate"]) for one in done["identities"]]
+    assert [path.parent.name for path in paths] == ["app", "app_billing"]
+    leaves = [certificate.read_pem(path.read_text(), str(path))[0] for path in paths]
+    assert [one.common_name for one in leaves] == ["app", "app"]
+    assert leaves[0].serial != leaves[1].serial
+    assert "[app_billing@b1]\nuser=app\nhost=localhost\nport=5433\ndbname=shop\n" in alice.service_file.read_text()
+    alone = clients.call(identities=[second])
+    assert alone["changes"][0].startswith(f"{alice.name}/app: no longer declared")
+    assert paths[1].read_text().startswith(leaves[1].pem), "the files of one stay where they are when another one goes"
+
+
 def test_the_diff_of_an_os_user_is_one_and_shows_links_and_services_in_a_line_each(
     clients: Clients, alice: User
 ) -> None:

@@ -140,7 +140,7 @@ def _differences(transaction: Transaction, outcome: UserOutcome) -> Iterator[dic
     """
     if not outcome.plan.changes:
         return
-    parts = [_certificate(transaction, outcome, role) for role in _roles(transaction, outcome)]
+    parts = [_certificate(transaction, outcome, name) for name in _names(transaction, outcome)]
     if not any(request.csr for request in outcome.requests):  # else the rest comes with the certificates
         parts += [_links(outcome), _services(transaction.home, outcome)]
     before, after = ("".join(texts) for texts in zip(*parts))
@@ -149,16 +149,18 @@ def _differences(transaction: Transaction, outcome: UserOutcome) -> Iterator[dic
         yield {"before_header": name, "after_header": name, "before": before, "after": after}
 
 
-def _roles(transaction: Transaction, outcome: UserOutcome) -> list[str]:
+def _names(transaction: Transaction, outcome: UserOutcome) -> list[str]:
     return list(dict.fromkeys([*(one.name for one in transaction.identities), *outcome.before]))
 
 
-def _certificate(transaction: Transaction, outcome: UserOutcome, role: str) -> tuple[str, str]:
-    """Return the certificate of a role before and after, or what is requested; nothing if it stays."""
-    before, after = _described(outcome.before.get(role)), _described(outcome.after.get(role))
-    if role in outcome.plan.reasons and outcome.before.get(role) == outcome.after.get(role):
-        after = f"role: {role}\nto be issued, because: {', '.join(outcome.plan.reasons[role])}\n"
-    if role not in [one.name for one in transaction.certified]:
+def _certificate(transaction: Transaction, outcome: UserOutcome, name: str) -> tuple[str, str]:
+    """Return the certificate of an identity before and after, or what is requested; nothing if it stays."""
+    before, after = (_described(name, leaves.get(name)) for leaves in (outcome.before, outcome.after))
+    declared = {one.name: one for one in transaction.certified}
+    if name in outcome.plan.reasons and outcome.before.get(name) == outcome.after.get(name):
+        title = _title(name, declared[name].role)
+        after = f"{title}to be issued, because: {', '.join(outcome.plan.reasons[name])}\n"
+    if name not in declared:
         after = ""
     return ("", "") if before == after else (before, after)
 
@@ -203,12 +205,16 @@ def _in_a_line(block: str) -> str:
     return f"services {', '.join(service_file.names(block))}\n" if block else ""
 
 
-def _described(leaf: Certificate | None) -> str:
+def _described(name: str, leaf: Certificate | None) -> str:
     if leaf is None:
         return ""
-    return (
-        f"role: {leaf.common_name}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {_day(leaf.not_after)}\n"
-    )
+    title = _title(name, leaf.common_name)
+    return f"{title}key: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {_day(leaf.not_after)}\n"
+
+
+def _title(name: str, role: str) -> str:
+    """Return the first line on an identity; its name is usually that of its role."""
+    return f"role: {role}\n" if name == role else f"role: {role}\nname: {name}\n"
 
 
 def _day(moment: int) -> str:

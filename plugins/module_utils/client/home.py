@@ -38,8 +38,8 @@ class HomeFiles(NamedTuple):
     links: Mapping[str, str | None]
     service: bytes | None
 
-    def roles(self) -> list[str]:
-        """Return the roles that the current generation has a certificate for."""
+    def names(self) -> list[str]:
+        """Return the names of the identities that the current generation has a certificate for."""
         return [os.path.dirname(path) for path in self.contents if os.path.basename(path) == CERTIFICATE]
 
 
@@ -58,15 +58,15 @@ class Home:
         """Return the stable path of a file in the generation in use."""
         return os.path.join(self.store.current_link, *parts)
 
-    def default_links(self, role: str) -> dict[str, str]:
-        """Return the files that libpq reads by default, and what they point to when ``role`` is the first one."""
+    def default_links(self, name: str) -> dict[str, str]:
+        """Return the files that libpq reads by default, and what they point to if an identity has them."""
         # In this order: libpq works without a certificate, but a certificate without its key breaks every connection.
-        targets = {KEY: f"{role}/{KEY}", CERTIFICATE: f"{role}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
-        return {os.path.join(self.directory, name): f"pgops/current/{target}" for name, target in targets.items()}
+        targets = {KEY: f"{name}/{KEY}", CERTIFICATE: f"{name}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
+        return {os.path.join(self.directory, file): f"pgops/current/{target}" for file, target in targets.items()}
 
     def links(self) -> dict[str, str | None]:
         """Return what is at the default names, as ``HomeFiles`` has it."""
-        return {path: _link(path) for path in self.default_links("role")}
+        return {path: _link(path) for path in self.default_links("any")}
 
     def former_files(self) -> dict[str, str | None]:
         """Return the links of ours, each with the file that was there before and is kept (None: there was none)."""
@@ -98,22 +98,22 @@ class Home:
         for path in (self.directory, self.store.directory, self.store.generations, self.store.pending):
             if os.path.lexists(path):
                 self._refuse_foreign_directory(path)
-        for path in self.default_links("role"):
+        for path in self.default_links("any"):
             if path == self.revocations and not has_lists:  # a file there is not ours
                 continue
             _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
 
-    def found(self, roles: Sequence[str]) -> HomeFiles:
+    def found(self, names: Sequence[str]) -> HomeFiles:
         """Return what there is. Raises TlsError when ``current`` is not a link of ours, OSError."""
-        return self.found_with(self.store.current(), roles)
+        return self.found_with(self.store.current(), names)
 
-    def found_with(self, generation: str | None, roles: Sequence[str]) -> HomeFiles:
+    def found_with(self, generation: str | None, names: Sequence[str]) -> HomeFiles:
         """Return what there would be if this generation were in use. Raises OSError."""
         contents: dict[str, bytes] = {}
         faults: dict[str, str] = {}
-        for path in self._files(generation, roles):
+        for path in self._files(generation, names):
             content, fault = self._inspect(self.store.path(generation or "", path))
             if content is not None:
                 contents[path] = content
@@ -128,12 +128,12 @@ class Home:
             service=files.read(self.service_file),
         )
 
-    def _files(self, generation: str | None, roles: Sequence[str]) -> list[str]:
-        """Return the paths that exist or should exist in a generation: of declared roles and of former ones."""
+    def _files(self, generation: str | None, names: Sequence[str]) -> list[str]:
+        """Return the paths that exist or should exist in a generation: of declared identities and of former ones."""
         if generation is None:
             return []
-        named = list(dict.fromkeys([*roles, *self._directories_in(generation)]))
-        return [TRUST, LISTS, MANIFEST, *(os.path.join(role, name) for role in named for name in (CERTIFICATE, KEY))]
+        known = list(dict.fromkeys([*names, *self._directories_in(generation)]))
+        return [TRUST, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in (CERTIFICATE, KEY))]
 
     def _directories_in(self, generation: str) -> list[str]:
         try:

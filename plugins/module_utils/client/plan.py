@@ -49,7 +49,7 @@ class Layout(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Why new certificates are needed, by role, and the identities for which none arrived yet.
+    """Why new certificates are needed, by identity, and the identities for which none arrived yet.
 
     ``shortened`` says what the other chains will lose, in words.
     """
@@ -62,8 +62,8 @@ class Needs(NamedTuple):
 class Plan(NamedTuple):
     """What is to be done for one OS user.
 
-    ``reasons`` say, by role, why a certificate is needed; ``waiting`` are those that have none yet. ``generation`` is
-    whether a new generation is needed, ``changes`` everything in words. ``left``: the generation that is rolled back
+    ``reasons`` say, by identity, why a certificate is needed; ``waiting`` are those that have none yet. ``generation``
+    is whether a new generation is needed, ``changes`` everything in words. ``left``: the generation that is rolled back
     from, '' for any other change. ``former``: links that go, as in a layout.
     """
 
@@ -78,9 +78,9 @@ class Plan(NamedTuple):
     former: Mapping[str, str | None] = {}
 
 
-def installed(found: HomeFiles, role: str) -> Credential | None:
-    """Return the credential of a role in the current generation; None when it is missing, damaged or unreadable."""
-    chain, key = found.contents.get(f"{role}/{CERTIFICATE}"), found.contents.get(f"{role}/{KEY}")
+def installed(found: HomeFiles, name: str) -> Credential | None:
+    """Return the credential of an identity in the current generation; None when it is missing or cannot be used."""
+    chain, key = found.contents.get(f"{name}/{CERTIFICATE}"), found.contents.get(f"{name}/{KEY}")
     if chain is None or key is None:
         return None
     read = read_chain(chain, CERTIFICATE)
@@ -88,9 +88,9 @@ def installed(found: HomeFiles, role: str) -> Credential | None:
 
 
 def leaves(found: HomeFiles) -> dict[str, Certificate]:
-    """Return the leaves of a generation by role."""
-    credentials = {role: installed(found, role) for role in found.roles()}
-    return {role: credential.leaf for role, credential in credentials.items() if credential}
+    """Return the leaves of a generation by the names of identities."""
+    credentials = {name: installed(found, name) for name in found.names()}
+    return {name: credential.leaf for name, credential in credentials.items() if credential}
 
 
 def fitted(credential: Credential, identity: Identity, target: Target, now: int) -> Credential:
@@ -195,7 +195,7 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
         names = [name for one in identities for name in service_file.services(one)]
         changes.append(f"{layout.service_path}: services {', '.join(names)}")
     return Plan(
-        reasons={role: why for role, why in needed.items() if why},
+        reasons={name: why for name, why in needed.items() if why},
         waiting=needs.waiting,
         generation=generation,
         links=links,
@@ -227,9 +227,9 @@ def lists(target: Target) -> dict[str, bytes]:
 def contents(credentials: Mapping[str, Credential], target: Target) -> dict[str, File]:
     """Return the files of a generation by their paths in it."""
     found = {TRUST: trust(target), MANIFEST: _manifest(credentials), **lists(target)}
-    for role, credential in credentials.items():
-        found[f"{role}/{CERTIFICATE}"] = credential.chain
-        found[f"{role}/{KEY}"] = credential.key
+    for name, credential in credentials.items():
+        found[f"{name}/{CERTIFICATE}"] = credential.chain
+        found[f"{name}/{KEY}"] = credential.key
     return {path: File(content, MODES[os.path.basename(path)]) for path, content in found.items()}
 
 
@@ -241,12 +241,12 @@ def _other_contents(
         return [_trust_in_words(identities, target)]
     coming = lists(target).get(LISTS)
     certified = {one.name for one in identities if one.has_certificate}
-    user, kept = identities[0].os_user, {role for role in certified if not needed.get(role)}
+    user, kept = identities[0].os_user, {name for name in certified if not needed.get(name)}
     held = {os.path.dirname(path) for path in found.contents} - {""}
     why = {one.name: "logs in by password" for one in identities}
     changes = [
-        f"{user}/{role}: {why.get(role, 'no longer declared')}, its key and certificate are removed"
-        for role in sorted(held - certified)
+        f"{user}/{name}: {why.get(name, 'no longer declared')}, its key and certificate are removed"
+        for name in sorted(held - certified)
     ]
     if found.contents.get(TRUST) != trust(target):
         changes.append(_trust_in_words(identities, target))
@@ -254,8 +254,8 @@ def _other_contents(
         what = "new" if LISTS not in found.contents else "changed" if coming else "removed, nothing is revoked"
         changes.append(f"{user}: {LISTS}: {what}")
     changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
-    credentials = {role: installed(found, role) for role in kept}
-    manifest = _manifest({role: credential for role, credential in credentials.items() if credential})
+    credentials = {name: installed(found, name) for name in kept}
+    manifest = _manifest({name: credential for name, credential in credentials.items() if credential})
     if not changes and not any(needed.values()) and found.contents.get(MANIFEST) != manifest:
         changes.append(f"{user}: {MANIFEST} does not describe its generation")
     return changes
@@ -272,6 +272,6 @@ def _link_in_words(path: str, to: str, before: str | None) -> str:
 
 def _manifest(credentials: Mapping[str, Credential]) -> bytes:
     described = {
-        role: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for role, one in sorted(credentials.items())
+        name: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for name, one in sorted(credentials.items())
     }
     return json.dumps({"format": 1, "identities": described}, indent=1).encode("ascii") + b"\n"

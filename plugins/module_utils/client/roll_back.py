@@ -32,7 +32,7 @@ class RollBack(Transaction):
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         super().__init__(user, identities, target, now)
         self.declared = target
-        self.roles = [one.name for one in self.certified]
+        self.names = [one.name for one in self.certified]
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before any OS user of the host is rolled back."""
@@ -67,7 +67,7 @@ class RollBack(Transaction):
         """
         store, is_open = self.home.store, self._is_open()
         in_use = self.journal.originals()[0] if is_open else store.current()
-        found = self.home.found_with(in_use, self.roles)
+        found = self.home.found_with(in_use, self.names)
         self._refuse_to_forget(found)
         is_back = is_open and store.left_for(self.journal.staged()) is None
         if is_back or store.left_for(in_use) is not None:
@@ -81,7 +81,7 @@ class RollBack(Transaction):
                 code="previous_generation_missing",
             )
         with rollback_checks.explained(name, store.generations):
-            coming = self.home.found_with(name, self.roles)._replace(faults={}, directories={})
+            coming = self.home.found_with(name, self.names)._replace(faults={}, directories={})
             self._refuse_unusable(coming, name)
             coming = coming._replace(contents={**coming.contents, **self._chains(coming)})
             changes = self._in_words(found, coming, f"{in_use}", name)
@@ -115,8 +115,8 @@ class RollBack(Transaction):
 
     def _contents(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return what will be staged; identities that are no longer declared are not restored."""
-        credentials = {role: planning.installed(coming, role) for role in self.roles}
-        usable = {role: credential for role, credential in credentials.items() if credential}
+        credentials = {name: planning.installed(coming, name) for name in self.names}
+        usable = {name: credential for name, credential in credentials.items() if credential}
         return {path: file.content for path, file in planning.contents(usable, self.target).items()}
 
     def _in_words(self, found: HomeFiles, coming: HomeFiles, in_use: str, name: str) -> list[str]:

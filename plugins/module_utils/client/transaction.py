@@ -39,8 +39,8 @@ else:
 class UserOutcome(NamedTuple):
     """What was done for one OS user or, in check mode, would be.
 
-    ``before`` and ``after`` are the leaves by role; ``changes`` is everything in words, ``changed`` whether anything
-    was (or would be) written. ``next_run`` is what the declared state would change again after a roll-back.
+    ``before`` and ``after`` are the leaves by identity; ``changes`` is everything in words, ``changed`` whether there
+    was (or would be) something to write. ``next_run`` is what the declared state would change again after a roll-back.
     """
 
     plan: Plan
@@ -170,7 +170,7 @@ class Transaction:
         """Raise TlsError unless the files are complete without their damaged journal; else note that for a warning."""
         found = self.home.found([])
         half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
-        half += login.faults([self.home.current(role) for role in found.roles()], self.target)
+        half += login.faults([self.home.current(name) for name in found.names()], self.target)
         if half:
             raise TlsError(
                 f"{damage} So it is unknown what an interrupted run changed, and these faults are left: "
@@ -221,7 +221,7 @@ class Transaction:
         )
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
-        """Do what the plan says; return the leaves by role. Raises TlsError, OSError after putting everything back."""
+        """Do what the plan says; return the leaves by identity. Raises TlsError, OSError after putting all back."""
         credentials = {one.name: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
@@ -232,7 +232,7 @@ class Transaction:
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
-        return {role: credential.leaf for role, credential in credentials.items()}
+        return {name: credential.leaf for name, credential in credentials.items()}
 
     def _tidy(self) -> None:
         """Remove what is no longer needed. What cannot be removed now is left to the next run."""
