@@ -63,6 +63,7 @@ def merge(
 ) -> bytes:
     """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
     parts = split(existing or b"", path)
+    _refuse_alike(identities, path)
     others = parts.before + parts.after
     taken = [name for one in identities for name in services(one) if _has_service(others, name)]
     if taken:
@@ -73,6 +74,20 @@ def merge(
         )
     before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
     return before + render(identities, current, has_lists=has_lists) + parts.after
+
+
+def _refuse_alike(identities: Sequence[Identity], path: str) -> None:
+    """Raise TlsError for two services with one name: libpq would use the first."""
+    having: dict[str, Identity] = {}
+    for one in identities:
+        for name in services(one):
+            other = having.setdefault(name, one)
+            if other is not one:
+                raise TlsError(
+                    f"{path}: the identities {other.id} and {one.id} would both have the service {name!r}.",
+                    remedy="Give one of them another name in name.",
+                    code="service_name_twice",
+                )
 
 
 def split(content: bytes, path: str) -> Parts:

@@ -66,6 +66,9 @@ def test_a_second_identity_of_a_role_has_its_own_files_and_services() -> None:
     ]  # fmt: skip
     billing = text[text.index("[other]") :]
     assert billing.count(f"sslcert={CURRENT_OF_ALICE}/other/postgresql.crt\n") == 2
+    alike = second._replace(own_name="app@shop1")
+    with pytest.raises(TlsError, match="alice/app and alice/app@shop1 would both have the service 'app@shop1'"):
+        merge(None, first, alike)
     with pytest.raises(TlsError, match="service 'other@billing1', written by hand"):
         merge(b"[other@billing1]\n", first, second)
 
