@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filter that gives the identities of a client host what module client needs to know of their servers."""
+"""Filter that makes the identities of a client host what module client takes."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: with_authority
-short_description: Give identities the client authorities and endpoints of their servers
+name: module_identities
+short_description: Make the identities of a client host what module client takes
 version_added: 0.1.0
 description:
   - An identity gets its certificate from the client authority that its servers trust.
@@ -49,7 +49,8 @@ EXAMPLES = r"""
 
 - name: Show which authority most identities of this host have their certificates from
   ansible.builtin.debug:
-    msg: "{{ (postgres_client_identities | pgops.tls.with_authority(servers, groups, inventory_hostname)).authority }}"
+    msg: >-
+      {{ (postgres_client_identities | pgops.tls.module_identities(servers, groups, inventory_hostname)).authority }}
 """
 
 RETURN = r"""
@@ -72,16 +73,12 @@ _value:
 
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import endpoints, filters
-from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils import filters, module_identities
 
 
-def as_data(
-    identities: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Any, host: str
-) -> dict[str, Any]:
+def as_data(identities: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Any, host: str) -> Any:
     """Return the identities of a host, and their usual authority, as templates can use it."""
-    trust = Trust(servers["authority"], servers["authorities"], groups)
-    return trust.own(identities, servers["unready"], endpoints.of(servers, host))._asdict()
+    return module_identities.of_host(identities, servers, groups, host)._asdict()
 
 
 class FilterModule:
@@ -89,4 +86,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
-        return {"with_authority": filters.explained(as_data)}
+        return {"module_identities": filters.explained(as_data)}

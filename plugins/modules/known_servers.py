@@ -10,7 +10,7 @@ module: known_servers
 short_description: Say what client hosts need to know of the inventory's servers
 version_added: 0.1.0
 description:
-  - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.with_authority#filter) and
+  - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.module_identities#filter) and
     M(pgops.tls.client).
   - It runs on the controller, and the result is the same for all hosts. Set C(run_once) for it.
 extends_documentation_fragment:
@@ -41,7 +41,7 @@ endpoints:
   description:
     - A JSON text with a name and a port for each server. Client hosts that are not in RV(differing_endpoints) reach the
       server by them. It is null if they have no name for it.
-    - It is for P(pgops.tls.with_authority#filter).
+    - It is for P(pgops.tls.module_identities#filter).
   returned: success
   type: str
   sample: '{"db1": ["db1.example.com", 5432]}'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
@@ -24,13 +24,6 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
 
 VARIABLE = "postgres_server_client_authority"
 _IDENTITIES = "postgres_client_identities"
-
-
-class Own(NamedTuple):
-    """The identities of a client host, and the name of the authority of those that have none in ``authority``."""
-
-    authority: str
-    identities: list[dict[str, Any]]
 
 
 def of_server(variables: Variables) -> str:
@@ -53,8 +46,8 @@ class Trust:
     def of_fleet(cls, hostvars: Hostvars, groups: Groups) -> Trust:
         """Return what the variables of an inventory's servers say. Raises TlsError."""
         servers = {server: of_server(hostvars[server]) for server in groups.get(SERVERS, ())}
-        usual = min(servers.values(), key=_order, default=profiles.CLIENT)
-        return cls(usual, {server: name for server, name in servers.items() if name != usual}, groups)
+        most = usual(servers.values())
+        return cls(most, {server: name for server, name in servers.items() if name != most}, groups)
 
     @property
     def names(self) -> list[str]:
@@ -108,39 +101,6 @@ class Trust:
             for id_, one in zip(identities.ids(own), own)
         }
 
-    def own(
-        self,
-        declared: Iterable[Mapping[str, Any]],
-        unready: Iterable[str] = (),
-        reach: Mapping[str, tuple[str, int] | None] | None = None,
-    ) -> Own:
-        """Return the identities of one host as module client takes them.
-
-        Each names its authority, if it differs, and says if one of its servers is among those that are ``unready``.
-        ``reach`` are the servers in their order, and the name and port by which the host reaches them.
-        """
-        found = [(one, self.of(one)) for one in declared]
-        usual = min((name for _one, name in found), key=_order, default=profiles.CLIENT)
-        waiting = frozenset(unready)
-        return Own(
-            usual,
-            [
-                {
-                    **one,
-                    **({"authority": name} if name != usual else {}),
-                    **({"servers_ready": False} if waiting and self._graph.servers_of(one) & waiting else {}),
-                    **({"endpoints": list(_endpoints(self._graph.servers_of(one), reach))} if reach else {}),
-                }
-                for one, name in found
-            ],
-        )
-
-
-def _endpoints(servers: frozenset[str], reach: Mapping[str, tuple[str, int] | None]) -> Iterator[dict[str, str | int]]:
-    for server, place in reach.items():
-        if place and server in servers:
-            yield {"server": server, "host": place[0], "port": place[1]}
-
 
 def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the client authorities beside one of them, as role postgres_ca knows them, by name."""
@@ -168,5 +128,6 @@ def as_others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[di
     ]
 
 
-def _order(name: str) -> tuple[bool, str]:
-    return name != profiles.CLIENT, name
+def usual(names: Iterable[str]) -> str:
+    """Return which of several authorities needs no mention: ``client``, else the first by name."""
+    return min(names, key=lambda name: (name != profiles.CLIENT, name), default=profiles.CLIENT)

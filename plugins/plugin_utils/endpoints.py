@@ -4,11 +4,13 @@
 """Where client hosts reach the servers of an inventory, for the services in ``.pg_service.conf``.
 
 Most names work from everywhere. So there is one list for all client hosts, and one of exceptions for those that can use
-other names. Both are JSON texts: every client host gets them, and Ansible would look at each element of a list.
+other names. Both are JSON texts: every client host gets them, and Ansible would look at each element of a list. The
+templates of a role ask for them several times.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
@@ -58,5 +60,10 @@ def _usual(server: Server, fleet: Fleet, host: Host) -> tuple[str, int] | None:
 def of(texts: Mapping[str, Any], host: str) -> Reach:
     """Return where a client host reaches each server."""
     differing = texts["differing_endpoints"].get(host)
-    found: Reach = {**json.loads(texts["endpoints"]), **(json.loads(differing) if differing else {})}
+    return {**_parsed(str(texts["endpoints"])), **(json.loads(differing) if differing else {})}
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(text: str) -> Reach:
+    found: Reach = json.loads(text)
     return found

@@ -72,24 +72,6 @@ def test_servers_of_two_authorities_are_refused(servers: list[str]) -> None:
         trust.of(identity(*servers), "x")
 
 
-def test_most_identities_of_a_host_name_no_authority() -> None:
-    trust = Trust.of_fleet(fleet(billing1="billing", hr1="hr"), GROUPS)
-    declared = [identity("hr", role="a"), identity("shop", role="b"), identity("billing", role="c")]
-    own = trust.own(declared)
-    assert own.authority == "client"
-    assert [one.get("authority") for one in own.identities] == ["hr", None, "billing"]
-    assert trust.own(declared[::2]).authority == "billing"
-    assert trust.own([]) == ("client", [])
-    assert "authority" not in declared[0], "what the inventory says stays as it is"
-
-
-def test_an_identity_waits_for_each_of_its_servers() -> None:
-    trust = Trust.of_fleet(fleet(billing1="billing"), GROUPS)
-    declared = [identity("shop", role="a"), identity("billing", role="b")]
-    assert [one.get("servers_ready", True) for one in trust.own(declared, ["shop2", "hr1"]).identities] == [False, True]
-    assert [one.get("servers_ready", True) for one in trust.own(declared).identities] == [True, True]
-
-
 def test_authorities_that_no_client_host_has_both_of_cannot_be_tried_at_each_others_servers() -> None:
     known = fleet(billing1="billing", hr1="hr")
     known["app1"]["postgres_client_identities"] = [identity("billing"), identity("shop", role="b")]

@@ -1,0 +1,46 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The identities of one client host as module client takes them: with what it has to know of their servers."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Groups
+
+
+class Own(NamedTuple):
+    """The identities of a client host, and the name of the authority of those that have none in ``authority``."""
+
+    authority: str
+    identities: list[dict[str, Any]]
+
+
+def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Groups, host: str) -> Own:
+    """Return the identities that a client host declares; ``servers`` is the result of action known_servers.
+
+    Each names its authority, if it differs, says if one of its servers does not follow in this run, and has its
+    endpoints. Raises TlsError for an identity whose servers trust different authorities.
+    """
+    trust, graph = Trust(servers["authority"], servers["authorities"], groups), Graph(groups)
+    unready, reach = frozenset(servers["unready"]), endpoints.of(servers, host)
+    authorities = [trust.of(one) for one in declared]
+    usual, found = client_authorities.usual(authorities), []
+    for one, authority in zip(declared, authorities):
+        its_servers = graph.servers_of(one)
+        more: dict[str, Any] = {"endpoints": list(_endpoints(its_servers, reach))}
+        if authority != usual:
+            more["authority"] = authority
+        if its_servers & unready:
+            more["servers_ready"] = False
+        found.append({**one, **more})
+    return Own(usual, found)
+
+
+def _endpoints(servers: frozenset[str], reach: endpoints.Reach) -> Iterator[dict[str, str | int]]:
+    for server, place in reach.items():
+        if place and server in servers:
+            yield {"server": server, "host": place[0], "port": place[1]}

@@ -1,0 +1,66 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The identities of a client host as module client takes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import module_identities
+
+GROUPS = {
+    "all": ["shop1", "shop2", "billing1", "hr1", "app1"],
+    "postgres_servers": ["shop1", "shop2", "billing1", "hr1"],
+    "shop": ["shop1", "shop2"],
+}
+REACHED = {"shop2": ["shop2.example.com", 5432], "shop1": ["shop1.example.com", 5433], "hr1": None}
+
+
+def identity(role: str, *servers: str, **more: Any) -> dict[str, Any]:
+    return {"role": role, "os_user": "web", "servers": list(servers), **more}
+
+
+def own(*declared: dict[str, Any], **known: Any) -> module_identities.Own:
+    """Return what module client gets where billing1 and hr1 have client authorities of their own."""
+    servers = {"authority": "client", "authorities": {"billing1": "billing", "hr1": "hr"}, "unready": [], **known}
+    servers = {"endpoints": "{}", "differing_endpoints": {}, **servers}
+    return module_identities.of_host(declared, servers, GROUPS, "app1")
+
+
+def test_most_identities_of_a_host_name_no_authority() -> None:
+    declared = [identity("a", "hr1"), identity("b", "shop"), identity("c", "billing1")]
+    found = own(*declared)
+    assert found.authority == "client"
+    assert [one.get("authority") for one in found.identities] == ["hr", None, "billing"]
+    assert own(*declared[::2]).authority == "billing"
+    assert own() == ("client", [])
+    assert "authority" not in declared[0], "what the inventory says stays as it is"
+
+
+def test_servers_of_two_authorities_are_refused_but_for_passwords() -> None:
+    both = identity("a", "shop", "billing1")
+    with pytest.raises(TlsError, match="different client authorities"):
+        own(both)
+    assert own({**both, "login": "password"}).authority == "client"
+
+
+def test_an_identity_waits_for_each_of_its_servers() -> None:
+    declared = [identity("a", "shop"), identity("b", "billing1")]
+    found = own(*declared, unready=["shop2", "hr1"]).identities
+    assert [one.get("servers_ready", True) for one in found] == [False, True]
+    assert [one.get("servers_ready", True) for one in own(*declared).identities] == [True, True]
+
+
+def test_it_has_the_endpoints_of_its_servers_in_the_order_of_the_inventory() -> None:
+    differing = {"app1": json.dumps({"shop2": ["nat.example.com", 15432]}), "app2": json.dumps({"shop1": None})}
+    known = {"endpoints": json.dumps(REACHED), "differing_endpoints": differing}
+    shop, hr = own(identity("a", "shop"), identity("b", "hr1"), **known).identities
+    assert shop["endpoints"] == [
+        {"server": "shop2", "host": "nat.example.com", "port": 15432},
+        {"server": "shop1", "host": "shop1.example.com", "port": 5433},
+    ]
+    assert hr["endpoints"] == []
