@@ -117,12 +117,12 @@ class Planner:
                 if name is None:
                     found += self._by_no_name(declared, server)
                     continue
-                own, *others = server.databases_of(declared)
+                own, *others = dict.fromkeys([*server.databases_of(declared), *lost])
                 identity, owners = declared._replace(database=own), fleet.of(server, name)
                 if owners[0] is not server or not acceptances.is_for(identity, owners):
                     found += acceptances.by_every_name(identity, server, fleet)
                     continue  # all of its names are shared, and another server has it, too
-                found += acceptances.at(identity, server, fleet, name, acceptances.More(own_files, [*others, *lost]))
+                found += acceptances.at(identity, server, fleet, name, acceptances.More(own_files, others))
                 if len(owners) == 1 and identity.has_certificate and identity.servers <= self._ready:
                     crossings.note(identity, server, name)
                 found += own_refusals.at(identity, owners, name, self._other(identity, owners, host))
@@ -152,12 +152,12 @@ class Planner:
         return found, found.role in there
 
     def _lost(self, identity: Identity) -> list[str]:
-        """Return the databases that no server of an identity has, as far as this run knows all of them."""
+        """Return the databases that no server of an identity has; nothing unless all of them are tried."""
         own = [one for one in self._fleet.servers if one.name in identity.servers]
-        if len(own) < len(identity.servers) or not all(one.is_ready for one in own):
+        if not own or len(own) < len(identity.servers):
             return []
-        missing = frozenset.intersection(*(one.missing_databases for one in own)) if own else frozenset()
-        return [one for one in identity.databases if one in missing and one != identity.database]
+        missing = frozenset.intersection(*(one.missing_databases for one in own))
+        return [one for one in identity.databases if one in missing]
 
     def _by_no_name(self, identity: Identity, server: Server) -> list[dict[str, Any]]:
         """Return a skipped check for a server that the client host can try by none of its names."""

@@ -282,17 +282,40 @@ def test_another_certificate_than_that_of_the_file_is_a_deviation(
     assert re.match(r"was accepted with a certificate of serial number \d+, the file holds \d+$", found["reason"])
 
 
-def test_the_service_of_the_role_is_used(client: Checker) -> None:
+def service(client: Checker) -> str:
+    """Return the lines of a service of role app that leaves the server to the connection string."""
     current = client.home / ".postgresql" / "pgops" / "current"
     lines = [
-        "[app]",
         "user=app",
         f"sslcert={current}/app/postgresql.crt",
         f"sslkey={current}/app/postgresql.key",
         f"sslrootcert={current}/root.crt",
         "sslmode=verify-full",
     ]
-    client.give(client.home / ".pg_service.conf", "\n".join(lines).encode())
+    return "\n".join(lines)
+
+
+def test_a_service_that_needs_nothing_else_gets_nothing_else_and_proves_refusals(client: Checker) -> None:
+    target = f"host=localhost\nport={client.cluster.port}\ndbname=postgres"
+    client.give(client.home / ".pg_service.conf", f"[app@db1]\n{target}\n{service(client)}".encode())
+    alone = client.expect(files="service", service="app@db1", database="nowhere")
+    accepted, refused = client.verify(alone, client.refuse("no_certificate"))
+    assert (accepted["status"], refused["status"]) == ("ok", "ok"), (accepted, refused)
+
+
+def test_one_identity_proves_nothing_of_another_one_with_its_role(client: Checker) -> None:
+    current = client.home / ".postgresql" / "pgops" / "current"
+    shutil.copytree(current / "app", current / "other")
+    for path in (current / "other", *(current / "other").iterdir()):
+        shutil.chown(path, client.name, client.name)
+    refusal = client.refuse("no_certificate", identity="other")
+    assert client.verify(client.expect(), refusal)[1]["status"] == "unproven"
+    found = client.verify(client.expect(identity="other"), refusal)
+    assert [(one["identity"], one["status"]) for one in found] == [("other", "ok")] * 2
+
+
+def test_the_service_of_the_role_is_used(client: Checker) -> None:
+    client.give(client.home / ".pg_service.conf", f"[app]\n{service(client)}".encode())
     (found,) = client.verify(client.expect(files="service"))
     assert found["status"] == "ok", found
     for content, fault in {

@@ -34,7 +34,7 @@ def ready(name: str, *missing: str) -> dict[str, Any]:
 
 
 def test_each_database_is_tried_where_it_is() -> None:
-    reader = {"role": "reader", "os_user": "bi", "databases": ["shop", "billing", "lost"]}
+    reader = {"role": "reader", "os_user": "bi", "databases": ["lost", "shop", "billing"]}
     servers = [ready("shop1", "billing", "lost"), ready("shop2", "billing", "lost"), ready("billing1", "shop", "lost")]
     found = from_inventory(servers, [reader], groups=SHOP_AND_BILLING, refused=["no_certificate"])
     tried = [(one["host"], one["database"], one.get("service")) for one in found if one["expect"] == "accepted"]
@@ -42,11 +42,22 @@ def test_each_database_is_tried_where_it_is() -> None:
         ("shop1", "shop", None),
         ("shop1", "shop", None),  # the service for any server
         ("shop1", "shop", None),  # default files
-        ("shop1", "lost", "reader@shop1/lost"),  # which fails: no server has it
-        ("shop2", "shop", "reader@shop2"),
+        ("shop1", "lost", "reader@shop1"),  # which fails: no server has it
+        ("shop2", "shop", "reader@shop2/shop"),
         ("billing1", "billing", "reader@billing1/billing"),
     ]
     assert [one["database"] for one in found if one["expect"] == "refused"] == ["shop", "shop", "billing"]
+
+
+def test_where_no_server_has_any_database_the_first_one_is_tried_once_by_each() -> None:
+    reader = {"role": "reader", "os_user": "bi", "servers": ["shop"], "databases": ["lost"]}
+    servers = [ready("shop1", "lost"), ready("shop2", "lost")]
+    found = from_inventory(servers, [reader], groups=SHOP_AND_BILLING, refused=[])
+    assert [(one["host"], one["database"]) for one in found if one.get("files") != "default"] == [
+        ("shop1", "lost"),
+        ("shop1", "lost"),  # the service for any server
+        ("shop2", "lost"),
+    ]
 
 
 def test_of_a_server_outside_of_the_run_nobody_knows_the_databases() -> None:
@@ -91,7 +102,8 @@ def across(*identities: dict[str, Any], before: list[dict[str, Any]] | None = No
     found = from_inventory(servers, list(identities), before=before or [], groups=SHOP_AND_BILLING)
     crossed = [one for one in found if one.get("kind") == "another_authority"]
     assert all(one["role"] == one.get("certificate_role", one["role"]) for one in crossed)
-    return [f"{one['os_user']}/{one['role']} at {one['server']} in {one['database']}" for one in crossed]
+    whose = [one.get("identity", one["role"]) for one in crossed]
+    return [f"{one['os_user']}/{name} at {one['server']} in {one['database']}" for one, name in zip(crossed, whose)]
 
 
 def test_a_certificate_of_each_client_authority_is_tried_at_a_server_of_the_other_by_a_host_that_has_both() -> None:
@@ -99,6 +111,8 @@ def test_a_certificate_of_each_client_authority_is_tried_at_a_server_of_the_othe
     assert across(SHOP_APP) == []
     found = across(SHOP_APP, CLERK)
     assert [one.partition(" in ")[0] for one in found] == [f"{shop} at billing1", f"{clerk} at shop1"]
+    (_shop, named) = across(SHOP_APP, {**CLERK, "name": "clerk_billing"})
+    assert named.startswith("web/clerk_billing at shop1"), "with its own files"
     assert across(SHOP_APP, CLERK, before=[{"postgres_client_identities": [SHOP_APP, CLERK]}]) == []
     assert across(SHOP_APP, CLERK, postgres_server_client_authority="client") == []
     for unknown in ({"postgres_server_converged": {}}, {"postgres_server_failed": "x"}):

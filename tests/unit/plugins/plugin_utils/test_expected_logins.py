@@ -123,6 +123,13 @@ def test_a_host_gets_no_certificate_for_an_identity_with_a_password() -> None:
     assert requests.complete([{**asked[0], "id": "boss/owner"}], [OWNER], "app1", "client")[0]["role"] == "owner"
 
 
+def test_an_identity_that_is_held_shows_its_certificate_and_another_one_with_its_role_does_not() -> None:
+    both = [CLERK, {**CLERK, "name": "other"}]
+    known = [{"id": "people/other", "role": "clerk", "is_held": True}]
+    found = client_identities.as_held(client_identities.identities_of(both), known)
+    assert [(one.name, one.has_certificate) for one in found] == [("clerk", False), ("other", True)]
+
+
 def hostvars(*identities: dict[str, Any], **told: Any) -> dict[str, Any]:
     silent = {"app1": {"postgres_client_identities": list(identities)}, "app2": {}, "db1": {}, "db2": {}}
     if told:
