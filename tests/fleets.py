@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 import yaml
-from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
+from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT, SITE
 
 MOLECULE = ROOT / "extensions" / "molecule"
 _SETTINGS = {
@@ -63,14 +65,37 @@ class Fleet:
     def playbook(self, path: Path, *options: str, **variables: Any) -> Run:
         """Run a playbook."""
         given = [f"--inventory={self.inventory}", f"--extra-vars={json.dumps(variables)}", *options]
-        environment, argv = {**os.environ, **_SETTINGS}, ["ansible-playbook", *given, str(path)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=2400, env=environment)
-        changed = {host: int(number) for host, number, _unreachable, _failed in RECAP.findall(done.stdout)}
-        return Run(done.returncode, done.stdout + done.stderr, changed)
+        argv = ["ansible-playbook", *given, str(path)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=2400, env=_environment())
+        return Run(done.returncode, done.stdout + done.stderr, _changed(done.stdout))
 
     def site(self, *options: str, **variables: Any) -> Run:
         """Run the whole job."""
-        return self.playbook(ROOT / "playbooks" / "site.yml", *options, **variables)
+        return self.playbook(SITE, *options, **variables)
+
+    def jobs(self, limits: Sequence[str], **variables: Any) -> list[Run]:
+        """Run the whole job for several parts of the fleet at once, each in a process of ansible-runner.
+
+        What ansible-runner keeps of a job is in ``folder``, below the number of the job.
+        """
+        folders = [self.folder / f"job{number}" for number in range(len(limits))]
+        jobs = []
+        for limit, folder in zip(limits, folders):
+            (folder / "env").mkdir(parents=True)
+            (folder / "env" / "extravars").write_text(json.dumps(variables), encoding="utf-8")
+            argv = ["ansible-runner", "run", str(folder), "--ident=job", f"--inventory={self.inventory}"]
+            argv += [f"--limit={limit}", f"--playbook={SITE}"]
+            jobs.append(subprocess.Popen(argv, stdout=PIPE, stderr=STDOUT, text=True, env=_environment()))
+        outputs = [job.communicate(timeout=2400)[0] for job in jobs]
+        return [Run(job.returncode, output, _changed(output)) for job, output in zip(jobs, outputs)]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **_SETTINGS}
+
+
+def _changed(output: str) -> dict[str, int]:
+    return {host: int(number) for host, number, _unreachable, _failed in RECAP.findall(output)}
 
 
 def molecule_variables(group: str) -> Any:

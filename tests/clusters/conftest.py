@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ CERTIFICATES = (
     "\\( -name server.crt -o -name postgresql.crt \\) 2>/dev/null | sort | while read path; do "
     'echo "$path $(openssl x509 -in $path -noout -serial -issuer | tr "\\n" " ")"; done'
 )
+CA_HOST, CA_DIRECTORY = "ca1", "/home/ops/postgres-ca"  # of Ansible's login user there
 LINES: list[str] = []  # what is printed at the end
 
 
@@ -43,7 +45,8 @@ class Fleet(fleets.Fleet):
         children = declared["all"]["children"]
         reached = {"children": {"containers": None, "postgres_servers": None}}
         children["over_ssh"] = {**reached, "vars": fleets.molecule_variables("containers")}
-        declared["all"]["vars"] = fleets.molecule_variables("all")
+        authorities = {"postgres_ca_host": CA_HOST, "postgres_ca_directory": CA_DIRECTORY}
+        declared["all"]["vars"] = fleets.molecule_variables("all") | authorities
         super().__init__(folder, declared)
 
     def start(self) -> None:
@@ -114,6 +117,11 @@ class Fleet(fleets.Fleet):
         servers = self.graph.servers.values()
         return {one.host: self.inside(one.machine, "cat", path.format(one.port)) for one in servers}
 
+    def issued(self) -> list[int]:
+        """Return the serial numbers in the ledger, in the order in which certificates were signed."""
+        lines = self.inside(CA_HOST, "cat", f"{CA_DIRECTORY}/ledger.jsonl").splitlines()
+        return [int(json.loads(line)["serial"], 16) for line in lines]
+
     def replicate_anew(self) -> tuple[int, int]:
         """End the standby's connection and wait for another one; return its certificate's serial number.
 
@@ -129,7 +137,7 @@ class Fleet(fleets.Fleet):
             for path, shown in self.certificates().items()
             if path.startswith(f"{STANDBY}:") and "/standby/" in path
         ]
-        return int(serial), int(shown.partition("serial=")[2].split()[0], 16)
+        return int(serial), serial_of(shown)
 
     def replicated(self) -> tuple[str, str]:
         """Write a line on the primary; return its number, and the one that the standby comes to know."""
@@ -139,6 +147,11 @@ class Fleet(fleets.Fleet):
         while (read := self.sql(STANDBY, last)) != written and time.monotonic() < until:
             time.sleep(0.2)
         return written, read
+
+
+def serial_of(shown: str) -> int:
+    """Return the serial number that a line about a certificate shows."""
+    return int(shown.partition("serial=")[2].split()[0], 16)
 
 
 def _password(role: str) -> str:

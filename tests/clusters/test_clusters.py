@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.clusters import edges
+from ansible_collections.pgops.tls.tests.clusters.conftest import CA_DIRECTORY, CA_HOST, serial_of
+from ansible_collections.pgops.tls.tests.fleets import molecule_variables
 from ansible_collections.pgops.tls.tests.shared import FILES, ROOT
 
 HOSTS = ("shop1", "shop2", "billing1", "analytics1", "app1", "app2", "app3")
 STEPS = ("first_run", "second_run", "renewal", "rollover", "after_rollover")
-UNCHANGED = ("second_run", "after_rollover")
+UNCHANGED = ("second_run", "after_rollover", "after_jobs")
+# Jobs at the same time: each has servers and client hosts, and clients whose servers are in another job
+JOBS = ("shop:app2", "billing:app1", "analytics:app3")
 # What rotate_ca.yml says of its phases, and the tables behind them; the first table shows problems alone
 PHASES = {
     "stage a new billing CA": "stage",
@@ -119,6 +121,20 @@ def after_rollover(fleet: Any, rollover: Step) -> Step:
     return look(fleet, "after_rollover", fleet.site())
 
 
+@pytest.fixture(scope="module")
+def jobs(fleet: Any, after_rollover: Step) -> list[Any]:
+    """Renew everything by jobs that run at once."""
+    assert after_rollover.run.status == 0
+    found: list[Any] = fleet.jobs(JOBS, postgres_server_renew=True, postgres_client_renew=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def after_jobs(fleet: Any, jobs: list[Any]) -> Step:
+    assert [job.status for job in jobs] == [0] * len(JOBS), "\n".join(job.output[-8000:] for job in jobs)
+    return look(fleet, "after_jobs", fleet.site())
+
+
 @pytest.fixture
 def step(request: pytest.FixtureRequest) -> Step:
     """Give the step that a test is parametrized with."""
@@ -133,13 +149,13 @@ def test_check_mode_tells_of_changes_on_every_host(foreseen: dict[str, Any]) -> 
 
 
 def test_check_mode_changes_no_file_on_any_machine(foreseen: dict[str, Any]) -> None:
-    assert len(set(foreseen["before"].values())) == 6, "each machine has files of its own"
+    assert len(set(foreseen["before"].values())) == 7, "each machine has files of its own"
     assert foreseen["after"] == foreseen["before"]
 
 
-def test_check_mode_makes_no_authority(foreseen: dict[str, Any]) -> None:
+def test_check_mode_makes_no_authority(fleet: Any, foreseen: dict[str, Any]) -> None:
     assert "make the billing CA" in foreseen["run"].output
-    assert not Path(os.environ["ANSIBLE_HOME"], "fleet-ca").exists()
+    assert fleet.execute(CA_HOST, "test", "-e", CA_DIRECTORY).returncode == 1
 
 
 def test_the_first_run_changes_every_host(first_run: Step) -> None:
@@ -277,3 +293,25 @@ def test_the_rollover_changes_what_billing_trusts_and_the_certificates_for_it_al
     assert (rollover.run.changed["shop2"], rollover.run.changed["analytics1"]) == (0, 0)
     trust = {server for server, text in rollover.trusted.items() if renewal.trusted[server] != text}
     assert trust == {"billing1"}
+
+
+def test_jobs_at_the_same_time_renew_every_certificate(after_rollover: Step, jobs: list[Any], after_jobs: Step) -> None:
+    changed = [{host for host, number in job.changed.items() if number} for job in jobs]
+    assert set().union(*changed) == set(HOSTS)
+    assert sum(map(len, changed)) == len(HOSTS), "each host is in one job alone"
+    assert set(after_jobs.certificates) == set(after_rollover.certificates)
+    same = [path for path, shown in after_jobs.certificates.items() if after_rollover.certificates[path] == shown]
+    assert same == []
+
+
+def test_jobs_at_the_same_time_keep_every_certificate_in_the_ledger(fleet: Any, after_jobs: Step) -> None:
+    issued, used = fleet.issued(), {serial_of(shown) for shown in after_jobs.certificates.values()}
+    assert len(set(issued)) == len(issued)
+    assert set(issued[-len(used) :]) == used
+
+
+def test_what_ansible_runner_keeps_of_a_job_holds_no_secret(fleet: Any, jobs: list[Any]) -> None:
+    kept = [path for path in fleet.folder.glob("job*/artifacts/job/**/*") if path.is_file()]
+    assert len(kept) > 20 * len(jobs), "the events of all jobs"
+    secrets = re.compile(f"PRIVATE KEY-----|{molecule_variables('all')['postgres_ca_passphrase']}")
+    assert [path for path in kept if secrets.search(path.read_text(encoding="utf-8", errors="replace"))] == []
