@@ -49,8 +49,8 @@ def trusted(text: str) -> Any:
     return loader.get_single_data()
 
 
-def both(role: str, given: str) -> tuple[Any, Any]:
-    """Return the options as this collection finds them, and as Ansible templates them."""
+def both(role: str, given: str) -> tuple[Any, Any, list[str]]:
+    """Return the options as this collection finds them, as Ansible templates them, and what the former asked it for."""
     variables = {}
     for name in ("postgres_ca", role):
         variables.update(loaded(f"roles/{name}/defaults/main.yml"))
@@ -62,12 +62,18 @@ def both(role: str, given: str) -> tuple[Any, Any]:
     declared = {name: text for one in blocks for name, text in one.get(f"__{role}_options", {}).items()}
     del declared["controller_time"]
     template = Templar(loader=DataLoader(), variables=variables).template
-    found = {}
+    found: dict[str, Any] = {}
+    asked: list[str] = []
+
+    def noted(value: Any) -> Any:
+        asked.append(str(value))
+        return template(value)
+
     try:
-        found = dict(role_options.RoleOptions(role, variables, template).given(declared))
-        return found, template(declared)
+        found = dict(role_options.RoleOptions(role, variables, noted).given(declared))
+        return found, template(declared), asked
     except Exception as error:  # noqa: BLE001 (whatever it is, the test reads it)
-        return found, str(error)
+        return found, str(error), asked
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The identities, and their authority.
+  description: The identities, their authority, and the servers that the host knows.
   type: dict
   contains:
     authority:
@@ -69,6 +69,10 @@ _value:
         - C(endpoints) has C(server), C(host) and C(port) of each server that the client host can reach.
       type: list
       elements: dict
+    known_servers:
+      description: The names of all servers of the inventory, for option C(known_servers) of M(pgops.tls.client).
+      type: str
+      sample: db1.example.com,db2.example.com
 """
 
 from typing import Any, Callable, Mapping, Sequence

@@ -9,14 +9,21 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Groups
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups
+
+_LOOPBACK = ",localhost,127.0.0.1,::1"  # names by which a client host that is a server, too, knows itself
 
 
 class Own(NamedTuple):
-    """The identities of a client host, and the name of the authority of those that have none in ``authority``."""
+    """The identities of a client host, and what module client has to know beside them.
+
+    ``authority`` is the name of the authority of those that have none in ``authority``. ``known_servers`` are names of
+    servers, as one text with commas.
+    """
 
     authority: str
     identities: list[dict[str, Any]]
+    known_servers: str
 
 
 def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Groups, host: str) -> Own:
@@ -37,7 +44,7 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
         if its_servers & unready:
             more["servers_ready"] = False
         found.append({**one, **more})
-    return Own(usual, found)
+    return Own(usual, found, servers["names"] + (_LOOPBACK if host in groups.get(SERVERS, ()) else ""))
 
 
 def _endpoints(servers: frozenset[str], reach: endpoints.Reach) -> Iterator[dict[str, str | int]]:

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The options that a role gives to a module, without a compilation by Jinja for each of them on each host.
 
-A role writes them as templates, in a dictionary among the variables of its tasks. Most of them only name a variable or
-render a template of the role. These are looked up, and rendered by a template that is compiled once per run. So are
-defaults of the role that only name variables. Anything else is left to Ansible.
+A role writes them as templates, in a dictionary among the variables of its tasks. Most of them name a variable, give it
+to a filter of this collection, or render a template of the role. Such expressions are Python, too: they are parsed once
+per run, and evaluated here, as are those of the role's defaults and variables. Anything else is left to Ansible.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import re
 import time
@@ -17,19 +19,34 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
 import jinja2
+from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.yaml import yaml_load
-from ansible_collections.pgops.tls.plugins.filter import hba_rule, ident_map, setting
+from ansible.plugins.filter.core import combine
+from ansible_collections.pgops.tls.plugins.filter import (
+    certificate_names,
+    hba_rule,
+    ident_map,
+    module_identities,
+    other_authorities,
+    setting,
+)
 from jinja2 import meta
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
-_REFERENCE = r"\w+(?:\.\w+|\[\w+\])*"
-_SIMPLE = re.compile(rf"\{{\{{ (?P<terms>{_REFERENCE}(?: \+ {_REFERENCE})*)(?P<omit> or omit)? \}}\}}")
-_RENDERED = re.compile(r"\{\{ lookup\('ansible\.builtin\.template', (?:'(?P<file>[\w.]+)'|(?P<name>\w+))\) \}\}")
-_NOW = "{{ now().timestamp() }}"
+_OWN_FILTERS: dict[str, Callable[..., Any]] = {
+    f"pgops.tls.{name}": call
+    for one in (certificate_names, hba_rule, ident_map, module_identities, other_authorities, setting)
+    for name, call in one.FilterModule().filters().items()
+}
+_FILTERS = {"combine": combine, **_OWN_FILTERS}
+_EXPRESSION = re.compile(r"\{\{([^{}]+)\}\}")
+_NOW = "now().timestamp()"
 _NAMED = re.compile(r"\{\{ (\w+) \}\}")
-_PART = re.compile(r"\w+|\[\w+\]")
-# What a default means once the task has run that learns it for all hosts
+# Ansible's own, and results of tasks: without templates, and too large to look for some on each host
+_WITHOUT_TEMPLATES = ("groups", "__postgres_client_known")
+# What a variable means once the task has run that learns it for all hosts
 _INSTEAD = {"__postgres_server_identity_rules": "__postgres_server_access.servers[inventory_hostname].rules"}
+_ELSEWHERE = (LookupError, TypeError, AnsibleFilterError)  # Ansible finds it, or words well why it cannot
 
 
 class RoleOptions:
@@ -47,67 +64,85 @@ class RoleOptions:
         The templates are those of a role, never what a host or an inventory has said.
         """
         for name, text in declared.items():
-            simple = _SIMPLE.fullmatch(text) if isinstance(text, str) else None
-            value = self._simple(simple["terms"]) if simple else time.time() if text == _NOW else None
-            if value is None:
-                value = self._rendered(text)
-            if value or not simple or not simple["omit"]:
+            try:
+                value, omits = self._option(_parsed(text))
+            except _ELSEWHERE:
+                value, omits = self._template(text), False
+            if value or not omits:
                 yield name, value
 
-    def _simple(self, terms: str) -> Any:
-        """Return what references are together; None where one of them leads to nothing, which Ansible words well."""
-        try:
-            first, *others = [self._referred(term) for term in terms.split(" + ")]
-        except (KeyError, TypeError):
-            return None
-        return functools.reduce(lambda one, other: one + other, others, first)
+    def _option(self, expression: ast.expr) -> tuple[Any, bool]:
+        """Return what an expression is, and whether its template omits it if it is empty."""
+        if isinstance(expression, ast.BoolOp):
+            first, *others = expression.values
+            if list(map(ast.unparse, others)) == ["omit"]:
+                return self._of(first), True
+        return time.time() if ast.unparse(expression) == _NOW else self._of(expression), False
 
-    def _referred(self, term: str) -> Any:
-        name, *keys = _PART.findall(term)
-        if not keys:
-            return self._value(name)
-        found = self._variables[name]
-        if isinstance(found, str):
-            found = self._value(name)  # else not templated as a whole: it may be about all hosts
-        for key in keys:
-            found = self._templated(found) if isinstance(found, str) else found
-            found = found[self._value(key.strip("[]")) if key.startswith("[") else key]
-        return self._templated(found)
+    def _of(self, expression: ast.expr) -> Any:
+        """Return what an expression is. Raises LookupError for one that Ansible has to evaluate."""
+        if isinstance(expression, ast.Constant):
+            return expression.value
+        if isinstance(expression, ast.Name):
+            return self._value(expression.id)
+        if isinstance(expression, (ast.Attribute, ast.Subscript)):
+            return self._templated(self._member(expression))
+        if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Add):
+            return self._of(expression.left) + self._of(expression.right)
+        if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.BitOr):
+            return self._filtered(expression.left, expression.right)
+        if isinstance(expression, ast.Call) and ast.unparse(expression.func) == "lookup":
+            return self._rendered(*map(self._of, expression.args))
+        raise LookupError(expression)
+
+    def _member(self, expression: ast.Attribute | ast.Subscript) -> Any:
+        """Return a part of a variable. The variable is not templated as a whole: it may be about all hosts."""
+        inner = expression.value
+        if isinstance(inner, ast.Name) and not isinstance(self._variables[inner.id], str):
+            whole = self._variables[inner.id]
+        else:
+            whole = self._member(inner) if isinstance(inner, (ast.Attribute, ast.Subscript)) else self._of(inner)
+        whole = self._templated(whole) if isinstance(whole, str) else whole
+        return whole[expression.attr if isinstance(expression, ast.Attribute) else self._of(expression.slice)]
+
+    def _filtered(self, value: ast.expr, call: ast.expr) -> Any:
+        name, arguments = (call.func, call.args) if isinstance(call, ast.Call) else (call, [])
+        return _FILTERS[ast.unparse(name)](self._of(value), *map(self._of, arguments))
+
+    def _rendered(self, plugin: str, name: str) -> Any:
+        folder = _ROLES / self._role / "templates"
+        path = folder / name
+        if plugin != "ansible.builtin.template" or path.parent != folder or not path.is_file():
+            raise LookupError(name)  # the file is the user's
+        template, names = _compiled(path)
+        return template.render({name: self._value(name) for name in names})
 
     def _value(self, name: str) -> Any:
         if name not in self._values:
-            self._values[name] = self._templated(self._variables[name])
+            found = self._variables[name]
+            self._values[name] = found if name in _WITHOUT_TEMPLATES else self._templated(found)
         return self._values[name]
 
     def _templated(self, value: Any) -> Any:
         if _is_plain(value):
             return value
-        if isinstance(value, (str, list)) and value in _defaults(self._role):
-            found = self._of_default(value)
-            if found is not None:
-                return found
+        if isinstance(value, (str, list)) and value in _texts(self._role):
+            try:
+                return self._of_text(value)
+            except _ELSEWHERE:
+                pass
         return self._template(value)
 
-    def _of_default(self, value: Any) -> Any:
-        """Return a default of the role with the variables that it names; None where there is more in it than names."""
+    def _of_text(self, value: Any) -> Any:
+        """Return what a text of the role is, or a list of them. Raises LookupError where Ansible has to find it."""
         if isinstance(value, list):
-            found = [self._of_default(one) for one in value]
-            return None if None in found else found
-        whole = _NAMED.fullmatch(value)
-        if whole:
-            return self._simple(_INSTEAD.get(whole[1], whole[1]))
+            return [self._of_text(one) for one in value]
+        expression = _EXPRESSION.fullmatch(value)
+        if expression:
+            return self._of(_parsed(_INSTEAD.get(expression[1].strip(), value)))
         if "{" in _NAMED.sub("", value):
-            return None
+            raise LookupError(value)
         return _NAMED.sub(lambda match: str(self._value(match[1])), value)
-
-    def _rendered(self, text: Any) -> Any:
-        found = _RENDERED.fullmatch(text) if isinstance(text, str) else None
-        folder = _ROLES / self._role / "templates"
-        path = found and folder / (found["file"] or str(self._value(found["name"])))
-        if path is None or path.parent != folder or not path.is_file():  # else the file is the user's
-            return self._template(text)
-        template, names = _compiled(path)
-        return template.render({name: self._value(name) for name in names})
 
 
 def _is_plain(value: Any) -> bool:
@@ -122,9 +157,24 @@ def _is_plain(value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=None)
-def _defaults(role: str) -> list[Any]:
-    path = _ROLES / role / "defaults" / "main.yml"
-    return [one for one in yaml_load(path.read_text(encoding="utf-8")).values() if not _is_plain(one)]
+def _parsed(text: str) -> ast.expr:
+    """Return the expression of a template that is nothing else, or of an expression.
+
+    Raises LookupError for one that is not written as Python writes it.
+    """
+    whole = _EXPRESSION.fullmatch(text)
+    try:
+        return ast.parse(f"({(whole[1] if whole else text).strip()})", mode="eval").body
+    except SyntaxError as error:
+        raise LookupError(text) from error
+
+
+@functools.lru_cache(maxsize=None)
+def _texts(role: str) -> list[Any]:
+    """Return the defaults and variables of a role that are templates."""
+    paths = [_ROLES / role / folder / "main.yml" for folder in ("defaults", "vars")]
+    texts = [yaml_load(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    return [one for text in texts for one in text.values() if not _is_plain(one)]
 
 
 @functools.lru_cache(maxsize=None)
@@ -133,11 +183,16 @@ def _compiled(path: Path) -> tuple[jinja2.Template, frozenset[str]]:
     environment = jinja2.Environment(  # noqa: S701 (a file of PostgreSQL is no HTML)
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    for one in (hba_rule, ident_map, setting):
-        environment.filters.update({f"pgops.tls.{name}": call for name, call in one.FilterModule().filters().items()})
+    environment.filters.update(_OWN_FILTERS)
     text = path.read_text(encoding="utf-8")
     return environment.from_string(text), frozenset(meta.find_undeclared_variables(environment.parse(text)))
 
 
+# Here, which is before Ansible starts a process for each host
 for _path in sorted((_ROLES / "postgres_server" / "templates").glob("*.j2")):
-    _compiled(_path)  # here, which is before Ansible starts a process for each host
+    _compiled(_path)
+for _role in ("postgres_server", "postgres_client"):
+    for _text in _texts(_role):
+        if isinstance(_text, str) and _EXPRESSION.fullmatch(_text):
+            with contextlib.suppress(LookupError):
+                _parsed(_text)

@@ -24,11 +24,11 @@ def identity(role: str, *servers: str, **more: Any) -> dict[str, Any]:
     return {"role": role, "os_user": "web", "servers": list(servers), **more}
 
 
-def own(*declared: dict[str, Any], **known: Any) -> module_identities.Own:
+def own(*declared: dict[str, Any], host: str = "app1", **known: Any) -> module_identities.Own:
     """Return what module client gets where billing1 and hr1 have client authorities of their own."""
     servers = {"authority": "client", "authorities": {"billing1": "billing", "hr1": "hr"}, "unready": [], **known}
-    servers = {"endpoints": "{}", "differing_endpoints": {}, **servers}
-    return module_identities.of_host(declared, servers, GROUPS, "app1")
+    servers = {"names": "a,b", "endpoints": "{}", "differing_endpoints": {}, **servers}
+    return module_identities.of_host(declared, servers, GROUPS, host)
 
 
 def test_most_identities_of_a_host_name_no_authority() -> None:
@@ -37,8 +37,13 @@ def test_most_identities_of_a_host_name_no_authority() -> None:
     assert found.authority == "client"
     assert [one.get("authority") for one in found.identities] == ["hr", None, "billing"]
     assert own(*declared[::2]).authority == "billing"
-    assert own() == ("client", [])
+    assert own() == ("client", [], "a,b")
     assert "authority" not in declared[0], "what the inventory says stays as it is"
+
+
+def test_a_client_host_that_is_a_server_knows_itself_by_loopback_names() -> None:
+    assert own(host="app1").known_servers == "a,b"
+    assert own(host="hr1").known_servers == "a,b,localhost,127.0.0.1,::1"
 
 
 def test_servers_of_two_authorities_are_refused_but_for_passwords() -> None:

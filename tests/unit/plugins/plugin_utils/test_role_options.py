@@ -31,8 +31,8 @@ CASES = [
 ]
 
 
-def both(cases: list[tuple[str, str]]) -> list[tuple[dict[str, Any], Any]]:
-    """Return for each case what is found, and what Ansible makes of the same templates."""
+def both(cases: list[tuple[str, str]]) -> list[tuple[dict[str, Any], Any, list[str]]]:
+    """Return for each case what is found, what Ansible makes of the same templates, and what it was needed for."""
     argv = [sys.executable, str(ROOT / "tests" / "role_options.py")]
     environment = {
         **os.environ,
@@ -45,23 +45,31 @@ def both(cases: list[tuple[str, str]]) -> list[tuple[dict[str, Any], Any]]:
 
 
 def test_modules_get_the_options_that_ansible_would_give_them() -> None:
-    for case, (found, expected) in zip(CASES, both(CASES)):
+    for case, (found, expected, _asked) in zip(CASES, both(CASES)):
         # an empty text is nothing to a template of Ansible
         assert isinstance(expected, dict), expected
         assert found == {name: "" if value is None else value for name, value in expected.items()}, case
         assert found["roots"].startswith("ROOT"), case
 
 
+def test_ansible_is_asked_for_templates_of_the_user_alone() -> None:
+    of_the_users = ["{{ own_port }}", "/srv/{{", "{{ inventory_hostname }}", "{{ who }}", "{{ 1 + 1 }}"]
+    only_for_renewals = "{{ not __postgres_client_no_server_followed }}"
+    asked = [text for _found, _expected, texts in both(CASES) for text in texts if text != only_for_renewals]
+    assert [text for text in asked if not any(own in text for own in of_the_users)] == []
+    assert [own for own in of_the_users if not any(own in text for text in asked)] == []
+
+
 def test_a_template_of_the_user_is_rendered_by_ansible(tmp_path: Any) -> None:
     own = tmp_path / "templates" / "own.j2"
     own.parent.mkdir()
     own.write_text("ssl = {{ {} | combine({'is': 'on'}) | dict2items | map(attribute='value') | first }}\n")
-    ((found, expected),) = both([("postgres_server", f"{{postgres_server_ssl_template: {own}}}")])
+    ((found, expected, _asked),) = both([("postgres_server", f"{{postgres_server_ssl_template: {own}}}")])
     assert found["ssl_conf"] == expected["ssl_conf"] == "ssl = on\n"
 
 
 def test_what_is_undefined_is_named_as_ansible_does() -> None:
-    ((_found, message),) = both([("postgres_server", "{postgres_server_names: ['{{ nope }}']}")])
+    ((_found, message, _asked),) = both([("postgres_server", "{postgres_server_names: ['{{ nope }}']}")])
     assert "'nope' is undefined" in message
 
 
@@ -76,7 +84,7 @@ def test_what_concerns_all_hosts_is_not_templated_for_each_of_them() -> None:
 
 
 def test_a_default_that_does_more_than_name_variables_is_left_to_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(role_options, "_defaults", lambda _role: ["/{{ x | upper }}/{{ x }}", "/{{ x }}"])
+    monkeypatch.setattr(role_options, "_texts", lambda _role: ["/{{ x | upper }}/{{ x }}", "/{{ x }}"])
     for default, expected in (("/{{ x | upper }}/{{ x }}", "templated"), ("/{{ x }}", "/y")):
         options = role_options.RoleOptions("postgres_client", {"own": default, "x": "y"}, lambda _value: "templated")
         assert dict(options.given({"option": "{{ own }}"})) == {"option": expected}
