@@ -17,8 +17,8 @@ import sys
 import time
 
 LONGEST_WATCH = 1500.0  # seconds, should nobody remove the file
-LEAST_CONNECTIONS = 650  # connections of each loop, also where the file is gone before
-PAUSE = 0.3  # seconds between two connections: the fleet runs on few cores
+LEAST_CONNECTIONS = 560  # connections of each loop, also where the file is gone before
+PAUSE = 0.6  # seconds between two connections: the fleet runs on few cores
 OK, TUPLES_OK = 0, 2  # of libpq's ConnStatusType and ExecStatusType
 
 

@@ -77,7 +77,7 @@ def copied(site: Any) -> Iterator[Path]:
     shutil.rmtree(copy, ignore_errors=True)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("passphrase", "message"),
     [
@@ -92,7 +92,7 @@ def test_a_wrong_passphrase_stops_everything(site: Any, passphrase: str | None, 
     assert "PLAY [Servers]" not in output
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -252,7 +252,7 @@ def test_all_mistakes_of_a_server_are_named_at_once(site: Any) -> None:
 # What only the server's host can tell
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -314,7 +314,7 @@ def test_a_host_without_psql_is_told_to_install_it(site: Any, without: Callable[
         refused(site, message, "--limit=db1")  # clients go on when a server fails
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("apart", [-301, 301])
 @pytest.mark.parametrize("host", ["db1", "app1"])
 def test_clocks_that_are_apart_by_more_than_the_backdating_stop_the_run(site: Any, host: str, apart: int) -> None:
@@ -395,7 +395,7 @@ def test_a_mistake_in_an_identity_is_found_before_the_servers_are_changed(
     assert "PLAY [Servers]" not in output
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

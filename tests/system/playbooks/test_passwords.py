@@ -101,6 +101,7 @@ def test_with_the_passwords_in_pgpass_the_whole_logins_are_proven(fleet: Passwor
     assert "12 connections from 1 client hosts: 12 as expected" in output
 
 
+@ONLY_THOROUGH
 def test_the_report_has_no_certificate_to_miss(fleet: Passwords) -> None:
     well(fleet.run("password", playbook=REPORT))
     found = json.loads((fleet.site.directory / "postgres-report" / "report.json").read_text())
@@ -108,6 +109,7 @@ def test_the_report_has_no_certificate_to_miss(fleet: Passwords) -> None:
     assert found["clients"]["app1"]["identities"] == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("login", "rule", "message"),
     [
@@ -150,6 +152,7 @@ def test_a_role_with_two_logins_stops_the_run(fleet: Passwords) -> None:
     assert "PLAY [Servers]" not in done.stdout
 
 
+@ONLY_THOROUGH
 def test_an_unknown_login_is_named_with_what_is_allowed(fleet: Passwords) -> None:
     done = fleet.run("passwd")
     assert "value of login must be one of: certificate, password, both, got: passwd" in refused(done)

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import anchors
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 ROOT_PEM = AUTHORITIES["server"].root.pem
 LIST = "".join(AUTHORITIES["server"].crls)
@@ -146,7 +147,7 @@ class Loud:
         return [host for host, key in self.hosts.items() if any(line in text for line in anchors.body(key))]
 
 
-@pytest.mark.parametrize("mode", ["run", "check"])
+@pytest.mark.parametrize("mode", ["run", pytest.param("check", marks=ONLY_THOROUGH)])
 def test_no_module_shows_it(tmp_path: Path, settings_in: Any, journal: Callable[[], str], mode: str) -> None:
     forms = list(anchors.KEYS)[mode == "check" :: STEP]
     options = ["--diff", *(["--check"] if mode == "check" else [])]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import guides, loops, prometheus
-from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, SILENT
+from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, ONLY_THOROUGH, SILENT
 
 REPORT = [{"ansible.builtin.import_playbook": "pgops.tls.report"}]
 OPEN_RULES = "hostssl all app all cert\nhostnossl all all 127.0.0.1/32 trust"
@@ -61,6 +61,7 @@ def written(site: Any) -> dict[str, Any]:
     return found
 
 
+@ONLY_THOROUGH
 def test_check_mode_writes_nothing(site: Any) -> None:
     done = site.run("--check", playbook=REPORT, **site.variables)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -185,6 +186,7 @@ def test_without_authorities_there_are_none_in_the_report_and_none_are_made(site
     assert "is postgres_ca_directory another one than before" in data["clients"]["app1"]["message"].lower()
 
 
+@ONLY_THOROUGH
 def test_a_mistake_in_the_input_is_found_first(site: Any) -> None:
     done = site.run(playbook=REPORT, **site.variables, postgres_report_directry="/tmp/x")
     assert done.returncode == 2

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 ROLL_BACK = [{"ansible.builtin.import_playbook": "pgops.tls.roll_back"}]
 RENEW = {"postgres_server_renew": True, "postgres_client_renew": True}
@@ -61,6 +62,7 @@ def test_without_a_limit_nothing_goes_back(site: Any) -> None:
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_a_mistake_in_the_input_ends_it_before_any_host(site: Any) -> None:
     before = site.files()
     done = back(site, "--limit", "all", postgres_server_extra_names=["a b"])
@@ -108,6 +110,7 @@ def test_the_rest_goes_back_what_is_back_stays_and_the_connections_are_verified(
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_an_os_user_that_is_not_there_is_named(site: Any) -> None:
     done = back(site, "--limit", "app1", postgres_client_os_users=["nobody-here"])
     assert re.search(r"postgres_client_os_users: no identity .* is of nobody-here", done.stdout), done.stdout

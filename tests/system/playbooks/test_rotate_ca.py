@@ -87,6 +87,7 @@ def ledger(site: Any) -> list[dict[str, str]]:
     return [json.loads(line) for line in (site.authorities / "ledger.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -122,6 +123,7 @@ def test_check_mode_says_what_comes_and_changes_nothing(site: Any) -> None:
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_a_host_that_fails_stops_it_before_anything_is_issued(site: Any) -> None:
     before = site.files()
     output = refused(rotate(site, postgres_server_login_user="nobody"))
@@ -143,6 +145,7 @@ def test_a_connection_that_does_not_work_stops_it_before_anything_is_issued(site
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_a_forgotten_client_is_named_before_a_new_root_is_staged_without_it(site: Any) -> None:
     inventory = site.inventory()
     forgotten = {"postgres_client_identities": [{"role": "other", "os_user": site.os_users[1]}]}

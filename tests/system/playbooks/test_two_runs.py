@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests.shared import SITE
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, SITE
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,7 @@ def test_two_first_runs_at_once_end_well(site: Any) -> None:
     check(site)
 
 
+@ONLY_THOROUGH
 def test_two_renewals_at_once_are_both_in_the_ledger(site: Any) -> None:
     before = {name: len(issued(site, name)) for name in ("server", "client")}
     at_once(site, postgres_server_renew=True, postgres_client_renew=True)

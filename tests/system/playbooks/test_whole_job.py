@@ -80,6 +80,7 @@ def test_facts_of_the_hosts_change_nothing(site: Any) -> None:
     assert changes(site.run(playbook=playbook)) == {"db1": 0, "app1": 0}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
