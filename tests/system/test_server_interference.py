@@ -283,6 +283,7 @@ def seen(server: Server) -> tuple[object, ...]:
     return everything(server.directory), configuration, server.cluster.log().count("SIGHUP")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", REPAIRED)
 def test_what_somebody_did_is_told_and_repaired(managed: Server, name: str) -> None:
     case = REPAIRED[name]
@@ -294,6 +295,7 @@ def test_what_somebody_did_is_told_and_repaired(managed: Server, name: str) -> N
     healthy(managed)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_repaired_is_named_and_nothing_changes(managed: Server, name: str) -> None:
     if "lists" in name and managed.cluster.psql("SHOW server_version_num") < "140000":
