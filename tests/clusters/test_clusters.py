@@ -243,13 +243,13 @@ def test_billing_refuses_the_certificate_of_the_app_of_shop_for_its_authority(fl
 
 def test_one_os_user_reads_all_three_clusters(fleet: Any, after_rollover: Step) -> None:
     assert after_rollover.run.status == 0
-    for server, database in (
-        ("shop1", "postgres"),
-        ("shop2", "postgres"),
-        ("billing1", "billing"),
-        ("analytics1", "postgres"),
+    for identity, server, database in (
+        ("report", "shop1", "postgres"),
+        ("report", "shop2", "postgres"),
+        ("report_billing", "billing1", "billing"),
+        ("report", "analytics1", "postgres"),
     ):
-        target = f"service=report@{server} dbname={database}"
+        target = f"service={identity}@{server} dbname={database}"
         assert fleet.connect("app3", "report", target) == (f"report|{fleet.graph.servers[server].port}", "")
 
 
