@@ -61,10 +61,14 @@ SAMPLE_TESTS = {  # in any run, where test-all runs everything
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOK_TESTS = "tests/system/playbooks"
 OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
-SERVERS_JOB = "servers"  # the job with the tests of module server, which take as long as all others together
-# Two halves, each in a container of its own: together they would take longer than all else
 PLAYBOOK_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PLAYBOOK_TESTS).glob("test_*.py"))
-PLAYBOOK_JOBS = {"playbooks": PLAYBOOK_FILES[::2], "playbooks-more": PLAYBOOK_FILES[1::2]}
+# Jobs in containers of their own, in halves: the longest job sets the time of all, and the last one has a core idle
+HALVES = {
+    "playbooks": PLAYBOOK_FILES[::2],
+    "playbooks-more": PLAYBOOK_FILES[1::2],
+    "servers": OF_SERVERS[::2],
+    "servers-more": OF_SERVERS[1::2],
+}
 AT_ONCE = 3  # containers with system tests, or lanes of other steps: with more a test may wait too long for its server
 SLOTS = Semaphore(AT_ONCE)
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
@@ -229,9 +233,8 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     if arguments:
         return jobs
     return [
-        *((name, CONTROLLER, tests) for name, tests in PLAYBOOK_JOBS.items()),
+        *((name, CONTROLLER, tests) for name, tests in HALVES.items()),
         *jobs[:1],
-        (SERVERS_JOB, CONTROLLER, OF_SERVERS),
         ("oldest-python", OLDEST, OLDEST_TOO),
         *jobs[1:],
     ]

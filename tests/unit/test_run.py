@@ -91,17 +91,17 @@ def test_the_actions_of_molecule_are_counted(
     assert molecule_counts(run, output) == expected
 
 
-def test_playbooks_run_in_two_containers_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
+def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
     arguments = {name: tests for name, _suite, tests in run.system_jobs([])}
     of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOK_TESTS}" in given]
-    assert set(arguments) - set(of_system) == {*run.PLAYBOOK_JOBS, "servers", "oldest-python"}
-    halves = [arguments[name] for name in run.PLAYBOOK_JOBS]
-    assert sorted(file for half in halves for file in half) == run.PLAYBOOK_FILES, "each file once"
+    assert set(arguments) - set(of_system) == {*run.HALVES, "oldest-python"}
+    halves = [file for name in run.HALVES for file in arguments[name]]
+    assert sorted(halves) == sorted([*run.PLAYBOOK_FILES, *run.OF_SERVERS]), "each file once"
     assert len(run.PLAYBOOK_FILES) > 20
     whole, *ignored = arguments[run.CONTROLLER]
     assert (whole, set(ignored)) == (
         "tests/system",
-        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *arguments["servers"])},
+        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *arguments["servers"], *arguments["servers-more"])},
     ), "what one job leaves out others run"
     assert [name for name, given in arguments.items() if any("tests/unit" in one for one in given)] == ["oldest-python"]
     assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
@@ -132,15 +132,15 @@ def names(jobs: Any) -> list[str]:
 def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
     assert names(run.system_jobs([])) == [
-        *("playbooks", "playbooks-more", "trixie", "servers", "oldest-python", "bullseye", "bookworm", "sid")
+        *("playbooks", "playbooks-more", "servers", "servers-more"),
+        *("trixie", "oldest-python", "bullseye", "bookworm", "sid"),
     ]
     assert run.system_tests("sid", [])[:-1] == run.SAMPLE_TESTS["sid"]
     assert all((TESTS.parent / test).is_file() for tests in run.SAMPLE_TESTS.values() for test in tests)
     assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.VERSION_OF_SUITE)
     monkeypatch.setenv("ALL_FAULTS", "1")
     assert set(names(run.system_jobs([]))) == {
-        *run.PLAYBOOK_JOBS,
-        "servers",
+        *run.HALVES,
         "oldest-python",
         *run.VERSION_OF_SUITE,
         *run.NEWER,
