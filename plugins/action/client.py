@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Mapping
+from typing import Any, ClassVar, Mapping
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import module_actions
+from ansible_collections.pgops.tls.plugins.plugin_utils import module_actions, requests
 
 
 class ActionModule(module_actions.ModuleAction):
@@ -15,3 +15,10 @@ class ActionModule(module_actions.ModuleAction):
 
     ROLE = "postgres_client"
     ONLY_WITH: ClassVar[Mapping[str, str]] = {"renew_to_new_root": "renew"}
+
+    def to_sign(self, result: Mapping[str, Any], arguments: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
+        """Return the requests of a client host. Raises TlsError for one that is not in its identities."""
+        if not result.get("requests"):
+            return []
+        usual = self.role.value("__postgres_client_own")["authority"]
+        return requests.complete(result["requests"], arguments["identities"], host, usual)

@@ -11,6 +11,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 
+def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list[dict[str, Any]]:
+    """Return the request in what module server ``found`` ([]: it has no reason for one), with the inventory's names.
+
+    Of what the host says only the CSR ('' in check mode) and the reasons are taken.
+    """
+    reasons = [str(one) for one in found.get("reasons", ())]
+    request = {"id": host, "csr": found.get("request") or "", "names": list(names), "reasons": reasons}
+    return [request] if reasons else []
+
+
 def complete(
     asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str, authority: str
 ) -> list[dict[str, Any]]:

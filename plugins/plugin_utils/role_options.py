@@ -84,7 +84,7 @@ class RoleOptions:
         if isinstance(expression, ast.Constant):
             return expression.value
         if isinstance(expression, ast.Name):
-            return self._value(expression.id)
+            return self.value(expression.id)
         if isinstance(expression, (ast.Attribute, ast.Subscript)):
             return self._templated(self._member(expression))
         if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Add):
@@ -115,9 +115,10 @@ class RoleOptions:
         if plugin != "ansible.builtin.template" or path.parent != folder or not path.is_file():
             raise LookupError(name)  # the file is the user's
         template, names = _compiled(path)
-        return template.render({name: self._value(name) for name in names})
+        return template.render({name: self.value(name) for name in names})
 
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """Return a variable. Raises KeyError where there is none."""
         if name not in self._values:
             found = self._variables[name]
             self._values[name] = found if name in _WITHOUT_TEMPLATES else self._templated(found)
@@ -142,7 +143,7 @@ class RoleOptions:
             return self._of(_parsed(_INSTEAD.get(expression[1].strip(), value)))
         if "{" in _NAMED.sub("", value):
             raise LookupError(value)
-        return _NAMED.sub(lambda match: str(self._value(match[1])), value)
+        return _NAMED.sub(lambda match: str(self.value(match[1])), value)
 
 
 def _is_plain(value: Any) -> bool:

@@ -10,6 +10,15 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import requests
 DECLARED = [{"role": "app", "os_user": "alice"}, {"role": "app", "os_user": "bob"}]
 
 
+def test_of_a_server_only_the_csr_and_the_reasons_are_taken() -> None:
+    found = {"request": "CSR", "reasons": ["forced"], "id": "db2", "names": ["evil.example"]}
+    wanted = {"id": "db1", "csr": "CSR", "names": ["db1.example"], "reasons": ["forced"]}
+    assert requests.of_server(found, ["db1.example"], "db1") == [wanted]
+    assert requests.of_server({"reasons": ["forced"]}, [], "db1")[0]["csr"] == "", "check mode"
+    assert requests.of_server({"reasons": [], "request": "CSR"}, ["db1.example"], "db1") == []
+    assert requests.of_server({"unreachable": True}, ["db1.example"], "db1") == []
+
+
 def test_ids_get_the_name_of_the_host_and_roles_come_from_the_inventory() -> None:
     asked = [{"id": "bob/app", "role": "postgres", "csr": "CSR", "reasons": ["forced"], "names": ["evil.example"]}]
     assert requests.complete(asked, DECLARED, "web1", "client") == [
