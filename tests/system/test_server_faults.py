@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, wire
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, proof, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import proof, target, transaction
 from ansible_collections.pgops.tls.tests import fault_matrix, faults
 from ansible_collections.pgops.tls.tests.servers import CONFIGURATION, HBA, TODAY, Server, lists, sign
 

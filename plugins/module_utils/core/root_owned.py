@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Configuration files that belong to root, which the OS user of a service may only read: changed and put back as root.
 
+Debian gives PgBouncer's configuration to the OS user of PgBouncer, in a directory of root. That user may change the file,
+but only root can replace it.
+
 That user owns the journal of the transaction and, through its service, says where the files are. So nothing that it
 wrote or named decides what root writes: a file counts only under its usual name, given to that user's group, below
 directories that root alone can write; and it is put back from a copy that lies beside it, where root alone can put one.
@@ -23,11 +26,15 @@ _KEPT = re.compile(r"[0-9a-f]{64}")
 
 
 class RootFiles:
-    """Root's files with one of these names that are readable by a group; for a process that root started."""
+    """Root's files with one of these names that are readable by a group; for a process that root started.
 
-    def __init__(self, names: tuple[str, ...], group: int) -> None:
+    ``owner`` is another user id that may own such a file.
+    """
+
+    def __init__(self, names: tuple[str, ...], group: int, owner: int = 0) -> None:
         self.names = names
         self.group = group
+        self.owners = (0, owner)
 
     def objection(self, path: str, name: str) -> str:
         """Return why the file cannot be kept here, '' if it can. ``name`` is the name that it must have."""
@@ -42,7 +49,8 @@ class RootFiles:
             return str(error)
         if foreign:
             return f"{foreign} is not a directory that only root can write to"
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022 or found.st_gid != self.group:
+        is_owned = found.st_uid in self.owners and found.st_gid == self.group
+        if not stat.S_ISREG(found.st_mode) or not is_owned or found.st_mode & 0o022:
             return (
                 f"it is not a file of root that group {self.group} may read and nobody else may write "
                 f"(root:{self.group}, mode 0640)"

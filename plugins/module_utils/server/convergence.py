@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import os
-import stat
-from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
@@ -20,11 +18,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Adm
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import lasting
-from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, MODES
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF
 from ansible_collections.pgops.tls.plugins.module_utils.server.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 if TYPE_CHECKING:
@@ -60,57 +58,6 @@ def refuse_foreign_paths(data_directory: str, administrator: Administrator) -> N
             remedy="Run this where the server runs, as a separate host in the inventory.",
             code="server_paths_foreign",
         )
-
-
-def tightened(store: GenerationStore, *, check_mode: bool) -> list[str]:
-    """Remove the rights of others from our directories and keys; return the changes in words. Raises OSError.
-
-    A generation whose files have wrong modes is replaced by a new one; its key is protected right away.
-    """
-    current = store.current()
-    allowed = {store.directory: 0o755, store.generations: 0o755, store.pending: 0o700}
-    for name in store.names():
-        allowed[store.path(name)] = 0o755
-        allowed.update((store.path(name, file), mode) for file, mode in MODES.items())
-    changes = []
-    for path, mode in allowed.items():
-        found = os.lstat(path) if os.path.lexists(path) else None
-        if found is None or stat.S_ISLNK(found.st_mode) or found.st_uid != store.owner.uid:
-            continue
-        loose = found.st_mode & 0o7777 & ~mode
-        if loose and (current is None or os.path.dirname(path) != store.path(current)):  # which the plan reports
-            changes.append(f"{path}: mode {found.st_mode & 0o7777:04o}, expected {mode:04o}")
-        if loose and not check_mode:
-            os.chmod(path, found.st_mode & mode)
-    return changes
-
-
-def repairs(store: GenerationStore, current: str | None, generation: Mapping[str, bytes]) -> list[str]:
-    """Return which files of the current generation no longer have the owner or mode that they were created with."""
-    wrong = []
-    for name in generation if current else ():
-        found = os.lstat(store.path(current or "", name))
-        if stat.S_ISLNK(found.st_mode):
-            wrong.append(f"{name}: a link, expected a file of its own")
-        elif (found.st_uid, found.st_mode & 0o7777) != (store.owner.uid, MODES[name]):
-            wrong.append(
-                f"{name}: owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}, "
-                f"expected {store.owner.uid} and {MODES[name]:04o}"
-            )
-    return wrong
-
-
-def unfit(certificate: str, key: str, roots: str) -> str:
-    """Return why a server could not start with a certificate and key, or no client would accept it; '' if they work.
-
-    A handshake in memory is the cheapest way to have OpenSSL check the signatures. Names are not checked.
-    """
-    try:
-        server = rehearsal.server_context(rehearsal.Pair(certificate, key))
-        rehearsal.handshake(server, rehearsal.client_context(roots, check_name=False), None)
-    except TlsError as error:
-        return error.fault.rstrip(".")
-    return ""
 
 
 def refuse_revocations_that_end(target: Target, state: ServerState, included: str) -> None:

@@ -10,9 +10,10 @@ import contextlib
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
-from ansible_collections.pgops.tls.plugins.module_utils.server import holder, interference
+from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     CERTIFICATE,
     CONF,
@@ -44,7 +45,7 @@ class Look:
         generation = {name: content for name, content in contents.items() if content is not None}
         return Found(
             generation=generation,
-            repairs=interference.repairs(self.store, current, generation) + self._renamed(current, target, config),
+            repairs=upkeep.repairs(self.store, current, generation, MODES) + self._renamed(current, target, config),
             config=config,
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
@@ -92,6 +93,10 @@ class Look:
         except PermissionError:
             return None
 
+    def tightened(self, *, check_mode: bool) -> list[str]:
+        """Remove the rights of others from our directories and keys; return the changes in words. Raises OSError."""
+        return upkeep.tightened(self.store, MODES, check_mode=check_mode)
+
     def _renamed(self, current: str | None, target: Target, config: str) -> list[str]:
         """Return the change of the host's name. The server may use the directory of another host instead of ours."""
         used = configuration.included(config)
@@ -103,4 +108,4 @@ class Look:
     def _unfit(self, current: str | None, target: Target) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""
         chain, key = (self.store.path(current or "", name) for name in (CERTIFICATE, KEY))
-        return interference.unfit(chain, key, target.roots)
+        return upkeep.unfit(chain, key, target.roots)

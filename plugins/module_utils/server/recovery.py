@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Iterator
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
@@ -15,7 +16,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import ac
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, rules
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, Found, leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 

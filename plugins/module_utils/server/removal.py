@@ -13,13 +13,13 @@ import os
 import shutil
 from typing import Iterable
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
-from ansible_collections.pgops.tls.plugins.module_utils.server import directory, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls

@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 
@@ -50,41 +51,16 @@ class Texts:
 
     def refuse_unwritable(self, name: str) -> None:
         """Raise TlsError when a file can be replaced neither with our present rights, that user's, nor as root."""
-        objection = self.rooted.objection(self.paths[name], name)
-        if not objection:
-            return
-        path, folder = self.paths[name], os.path.dirname(self.paths[name])
-        exempt = f"A file that root alone can change is changed as root. This one is not: {objection}."
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            raise TlsError(
-                f"{self.named[name]}: OS user {self.account.name!r}, who runs the server, cannot write to {folder}, "
-                f"but every change is made with that user's rights. {exempt}",
-                remedy="Correct that, or leave this server out.",
-                code="config_file_not_writable",
-            )
-        if not os.path.exists(path):
-            return
-        found = os.stat(path)
-        if found.st_uid != self.account.uid or found.st_gid not in {os.getegid(), *os.getgroups()}:
-            raise TlsError(
-                f"{self.named[name]}: found owner and group {found.st_uid}:{found.st_gid}, which OS user "
-                f"{self.account.name!r}, who runs the server, could not give to the changed file; every "
-                f"change is made with that user's rights. {exempt}",
-                remedy="Find out who manages this file. PostgreSQL's packages create it with owner and group "
-                f"{self.account.uid}:{self.account.gid}.",
-                code="config_file_wrong_owner",
-            )
+        self._file(name).refuse_unwritable()
 
     def write(self, rewrite: Rewrite, journal: Journal) -> None:
         """Replace a file within a transaction. Raises TlsError, OSError."""
-        path, after = self.paths[rewrite.name], rewrite.after.encode("utf-8", "surrogateescape")
-        if self.rooted.objection(path, rewrite.name):
-            journal.put_file(path, after, 0o640)
-        else:
-            journal.put_rooted(path, rewrite.before.encode("utf-8", "surrogateescape"), after)
+        self._file(rewrite.name).write(rewrite.before, rewrite.after, journal)
 
     def forget(self) -> None:
         """Remove what a run that died after its commit left of root's files."""
-        for name, path in self.paths.items():
-            if not self.rooted.objection(path, name):
-                self.rooted.forget(path)
+        for name in self.paths:
+            self._file(name).forget()
+
+    def _file(self, name: str) -> ServiceFile:
+        return ServiceFile(name, self.named[name], self.paths[name], self.account, self.rooted)

@@ -105,7 +105,7 @@ class Transaction:
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
         warnings = self.notes if is_open else self._warnings(plan)
-        tightened = interference.tightened(self.store, check_mode=check_mode)
+        tightened = self.look.tightened(check_mode=check_mode)
         request = None
         if not check_mode and not plan.is_empty:
             if plan.reasons and self.target.certificate is None:

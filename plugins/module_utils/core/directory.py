@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directory of a server's generations: created, locked, and used with the rights of the server's OS user alone.
+"""The directory of a service's generations: created, locked, and used with the rights of the service's OS user alone.
 
 That user owns the directory, often its parents (Debian's /etc/postgresql) and the configuration files. With root's
 rights, a journal or a link that this user planted could give this user any file of the host.
@@ -22,12 +22,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 
 
 @contextlib.contextmanager
-def held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
-    """Act as the server's OS user with its directory locked; check mode does not create the directory.
+def held(path: str, account: Account, *, check_mode: bool, service: str = "server") -> Iterator[None]:
+    """Act as the OS user of a service with its directory locked; check mode does not create the directory.
 
-    Raises TlsError when the directory belongs to somebody else or others can write to it, OSError.
+    ``service`` is what that user runs, for messages. Raises TlsError when the directory belongs to somebody else or
+    others can write to it, OSError.
     """
-    _refuse_unsafe(path, account)
+    _refuse_unsafe(path, account, service)
     if check_mode and not os.path.lexists(path):
         with acting_as(account):
             yield
@@ -99,7 +100,7 @@ def _refuse_detour(path: str, account: Account) -> None:
                 )
 
 
-def _refuse_unsafe(path: str, account: Account) -> None:
+def _refuse_unsafe(path: str, account: Account, service: str) -> None:
     for place in (path, os.path.join(path, "generations"), os.path.join(path, "pending")):
         if not os.path.lexists(place):
             continue
@@ -107,7 +108,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
             raise TlsError(
                 f"directory: {place} belongs to user id {found.st_uid}; expected a directory of OS user "
-                f"{account.name!r}, who runs the server. Everything below it is kept with that user's rights.",
+                f"{account.name!r}, who runs the {service}. Everything below it is kept with that user's rights.",
                 remedy="If this collection created its contents, restore its owner (a restore as root changes it). If "
                 f"it belongs to something else, leave it, and choose another {option('directory')}.",
                 code="directory_wrong_owner",
@@ -117,7 +118,7 @@ def _refuse_unsafe(path: str, account: Account) -> None:
         mode = os.stat(at).st_mode if os.path.exists(at) else 0
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise TlsError(
-                f"directory: everyone can write to {at} (mode {mode & 0o7777:04o}), and could replace the server's "
+                f"directory: everyone can write to {at} (mode {mode & 0o7777:04o}), and could replace the {service}'s "
                 "key.",
                 remedy=f"Choose another {option('directory')}. Or, if nobody needs that right, remove it "
                 f"(chmod o-w {at}).",
