@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
@@ -19,21 +18,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 def rehearse(directory: str, target: Target, authority: str | None = None) -> None:
     """Log in with the certificate in a directory, at a server in memory that trusts the roots of a client authority.
 
-    ``authority`` is its name, '' for the usual one; None trusts those of all.
-
-    OpenSSL's server side checks chain, dates, purpose (clientAuth) and key. The server shows the same pair, because the
-    client does not verify it here: this tests the client's certificate. Raises TlsError.
+    ``authority`` is its name, '' for the usual one; None trusts those of all. Raises TlsError.
     """
     pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
     trusted = target.authorities.values() if authority is None else [target.authorities[authority]]
     roots = "".join(root.pem for one in trusted for root in one.roots)
-    server = rehearsal.server_context(pair, roots)
-    server.verify_mode = ssl.CERT_REQUIRED
     client = rehearsal.client_context("".join(one.pem for one in target.roots), pair, check_name=False)
     if target.crls:
         rehearsal.check_revocations(client, target.crls, "crls")
-    client.verify_mode = ssl.CERT_NONE
-    rehearsal.handshake(server, client, None)
+    rehearsal.log_in(pair, roots, client)
 
 
 def rehearse_of(identity: Identity, directory: str, target: Target) -> None:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Configuration files that belong to root, which the OS user of a service may only read: changed and put back as root.
 
-Debian gives PgBouncer's configuration to the OS user of PgBouncer, in a directory of root. That user may change the file,
+Debian gives PgBouncer's configuration to the OS user of PgBouncer, in a directory of root. That user may change it,
 but only root can replace it.
 
 That user owns the journal of the transaction and, through its service, says where the files are. So nothing that it

@@ -69,3 +69,13 @@ def unfit(certificate: str, key: str, roots: str) -> str:
     except TlsError as error:
         return error.fault.rstrip(".")
     return ""
+
+
+def unfit_client(certificate: str, key: str, trusted_clients: str) -> str:
+    """Return why a client could not log in with a certificate and key, '' if it could."""
+    pair = rehearsal.Pair(certificate, key)
+    try:
+        rehearsal.log_in(pair, trusted_clients, rehearsal.client_context(trusted_clients, pair, check_name=False))
+    except TlsError as error:
+        return error.fault.rstrip(".")
+    return ""

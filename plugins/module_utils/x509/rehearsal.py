@@ -113,6 +113,18 @@ def client_context(roots: str, pair: Pair | None = None, *, check_name: bool = T
     return context
 
 
+def log_in(pair: Pair, trusted_clients: str, client: ssl.SSLContext) -> None:
+    """Have ``client``, which shows a client's pair, log in at a server in memory that trusts these authorities (PEM).
+
+    OpenSSL's server side checks chain, dates, purpose (clientAuth) and key. The server shows the same pair, because the
+    client does not verify it here: this tests the client's certificate. Raises TlsError.
+    """
+    server = server_context(pair, trusted_clients)
+    server.verify_mode = ssl.CERT_REQUIRED
+    client.verify_mode = ssl.CERT_NONE
+    handshake(server, client, None)
+
+
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> None:
     """Make a whole handshake between two contexts in memory, the client verifying ``name`` (a DNS name or address).
 

@@ -1,0 +1,48 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests of a PgBouncer's two certificates, and the certificates that come for them."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, exchange
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, Credential, Target, installed
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+
+def keys(store: GenerationStore, name: str, account: Account) -> exchange.Keys:
+    """Return where the key of a credential waits for its certificate."""
+    return exchange.Keys(store, name, account)
+
+
+def request(target: Target, keys: exchange.Keys, why: Sequence[str], generation: Mapping[str, bytes]) -> str:
+    """Return a request (PEM) for a credential, with the key that waits, the one in use, or a new one.
+
+    The back keeps its key where it may: PgBouncer opens certificate and key one after the other, for each connection to
+    PostgreSQL, and with one key the two fit even if the switch comes between.
+    """
+    one = target.back if keys.name == BACK else target.front
+    found = exchange.with_waiting_key(keys, one.spec.key_type, generation.get(one.key))
+    chain = installed(target, generation, one.name)
+    if found is None and one.name == BACK and chain and due.may_keep_key(why):
+        path = f"{keys.store.current_link}/{one.key}"
+        found = exchange.with_key_at(path, keys.user, chain[0].public_key)
+    return found or exchange.with_new_key(keys, one.spec.key_type)
+
+
+def received(
+    target: Target, one: Credential, keys: exchange.Keys, generation: Mapping[str, bytes], now: int
+) -> tuple[bytes, bytes]:
+    """Return the chain and the key of a certificate that came, as files. Raises TlsError unless it is as requested."""
+    option = f"certificates: {one.name}"
+    chain = read_pem(target.certificates[one.name], option)
+    exchange.refuse_another(chain, one.spec, option, now, may_be_due=True)
+    fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now)
+    in_use = installed(target, generation, one.name)
+    key = generation.get(one.key) if in_use and in_use[0].public_key == chain[0].public_key else None
+    return chains.pem(fitted), key or exchange.waiting_key(keys, chain[0], option)

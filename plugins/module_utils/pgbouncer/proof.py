@@ -1,0 +1,202 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proof that a PgBouncer took a change: how it treats new connections, not what it answers to RELOAD.
+
+Up to 1.24 it answers RELOAD as if all was well while it keeps the old files, and it loads bad files for PostgreSQL
+without looking at them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console, identifier
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import not_in_force
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import log
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres.log import Position
+else:
+    log = lazy_import("pgbouncer.log")
+
+RECYCLES_ALONE = (1, 24)  # before it, each RELOAD closes all connections to PostgreSQL as they become free
+_PATIENCE = 5.0  # seconds for a reload or for new connections to PostgreSQL to show; usual are milliseconds
+_ATTEMPTS = 2  # somebody else's reload can happen in the middle of a switch
+_PAUSE = 0.02  # seconds between looks
+_ANY = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104 (nothing listens here)
+_SETTLED = ("active", "idle", "used", "tested")  # states of a connection to PostgreSQL that has logged in
+
+Row = Mapping[str, str]
+
+
+class Prover:
+    """Asks one PgBouncer to reload, and checks whether it did."""
+
+    def __init__(self, console: Console, config: Mapping[str, str], version: tuple[int, int]) -> None:
+        self.console = console
+        self.config = config
+        self.version = version
+        said = [one.strip() for one in config.get("listen_addr", "").split(",") if one.strip()]
+        self.listening = [address for one in said for address in _ANY.get(one, (one,))]
+
+    def served(self) -> str:
+        """Return the fingerprint of the leaf that clients see, '' where none of its addresses offers TLS."""
+        for address in self.listening:
+            shown = self._shown(address)
+            if shown is not None:
+                return shown
+        return ""
+
+    def refuse_silent(self) -> None:
+        """Raise TlsError where nobody could see what clients are shown."""
+        if all(self._shown(address) is None for address in self.listening):
+            raise TlsError(
+                f"{self.console.place}: it answers at none of its TCP addresses (listen_addr "
+                f"{self.config.get('listen_addr', '')!r}), so no change could be proven. Nothing was changed.",
+                remedy="Set listen_addr and restart PgBouncer, or leave this host out: Unix sockets never use TLS.",
+                code="pooler_not_listening",
+            )
+
+    def reload(self) -> str:
+        """Ask for a reload; return what is wrong with it, where PgBouncer says so (from 1.25)."""
+        try:
+            self.console.rows("RELOAD")
+        except TlsError as error:
+            if error.code != "pooler_console_refused":
+                raise
+            return error.fault
+        return ""
+
+    def try_to_reload(self) -> None:
+        """Ask for a reload, if there is a PgBouncer: what starts later reads the files anyway."""
+        with contextlib.suppress(TlsError):
+            self.reload()
+
+    def front(self, fingerprint: str, wanted: Mapping[str, str], names: Sequence[Name], *, by_log: bool) -> None:
+        """Reload until every address shows this leaf and the settings are in force. Raises TlsError with its words.
+
+        ``by_log``: the leaf is the one before, so the log has to show that the reload went well.
+        """
+        refused: list[str] = []
+        for _attempt in range(_ATTEMPTS):
+            start = log.position(self.config)
+            fault = self.reload()
+            unproven = self._unproven(fingerprint, names, start)
+            written = log.written(start)
+            refused = log.refusals(written)
+            differing = not_in_force(wanted, self.console.config()) if wanted else []
+            is_told = log.tells_of_reload(written) or not by_log
+            if not (fault or unproven or refused or differing) and is_told:
+                return
+            why = [fault, *refused, *unproven, *differing, *([] if is_told else ["its log does not show the reload"])]
+        raise TlsError(
+            f"PgBouncer did not take the new TLS files: {'; '.join(filter(None, why))}.",
+            code="pooler_files_not_taken",
+            pooler_log=refused,
+        )
+
+    def previous(self, fingerprint: str, names: Sequence[Name]) -> None:
+        """Reload until PgBouncer shows the leaf that it showed before ('' for no TLS). Raises TlsError."""
+        self.front(fingerprint, {}, names, by_log=False)
+
+    def servers(self) -> frozenset[tuple[str, ...]]:
+        """Return what tells the connections to PostgreSQL apart."""
+        return frozenset(map(_key, self.console.rows("SHOW SERVERS")))
+
+    def reconnect(self, known: Iterable[tuple[str, ...]], start: Position) -> None:
+        """Have connections to PostgreSQL use the new files: one database after the other, each proven before the next.
+
+        Those in use are closed when their transaction or session ends. ``known`` are those from before.
+        Raises TlsError.
+        """
+        for row in self.console.rows("SHOW DATABASES"):
+            if row["name"] != "pgbouncer" and row.get("current_connections", "0") not in ("", "0"):
+                self.console.rows(f"RECONNECT {identifier(row['name'])}")
+                self.back(known, start)
+
+    def back(self, known: Iterable[tuple[str, ...]], start: Position) -> None:
+        """Look at new connections to PostgreSQL until no client waits for one.
+
+        Raises TlsError for one without TLS, and where clients wait while the log tells of failures of TLS.
+        """
+        before = frozenset(known)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            new = [row for row in self.console.rows("SHOW SERVERS") if _key(row) not in before]
+            plain = [row for row in new if row.get("state") in _SETTLED and not row.get("tls") and _is_tcp(row)]
+            if plain:
+                raise TlsError(
+                    f"A new connection from PgBouncer to {plain[0].get('addr')}:{plain[0].get('port')} has no TLS.",
+                    code="back_plaintext",
+                )
+            if not self._waiting():
+                return
+            failed = log.of_back(log.written(start))
+            if failed:
+                raise TlsError(
+                    f"Clients wait, because new connections from PgBouncer to PostgreSQL fail: {'; '.join(failed)}.",
+                    code="back_failed",
+                    pooler_log=failed,
+                )
+            if time.monotonic() > deadline:
+                return  # they wait for something else: the pool is in use
+            time.sleep(_PAUSE)
+
+    def _waiting(self) -> int:
+        rows = self.console.rows("SHOW POOLS")
+        return sum(int(row.get("cl_waiting") or 0) for row in rows if row.get("database") != "pgbouncer")
+
+    def _unproven(self, fingerprint: str, names: Sequence[Name], start: Position) -> list[str]:
+        """Wait until each address shows a leaf; return those that do not, in words."""
+        addresses = list(dict.fromkeys([*self.listening, *self._own_addresses(names)]))
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            shown = {address: self._shown(address) for address in addresses}
+            other = [address for address, leaf in shown.items() if leaf not in (None, fingerprint)]
+            if not other and any(leaf is not None for leaf in shown.values()):
+                return []
+            if time.monotonic() > deadline or log.refusals(log.written(start)):
+                return [f"{one} shows another certificate or no TLS" for one in other] or ["no address of it answers"]
+            time.sleep(_PAUSE)
+
+    def _own_addresses(self, names: Sequence[Name]) -> list[str]:
+        """Return the addresses of this host that names lead to: by them it can reach itself."""
+        found: list[str] = []
+        for name in names:
+            with contextlib.suppress(OSError, UnicodeError):
+                if not name.value.startswith("*"):
+                    infos = socket.getaddrinfo(name.value, None, type=socket.SOCK_STREAM)
+                    found += [str(info[4][0]) for info in infos]
+        return [one for one in dict.fromkeys(found) if _is_of_this_host(one)]
+
+    def _shown(self, address: str) -> str | None:
+        """Return the fingerprint of the leaf at an address, '' without TLS, None where nobody answers."""
+        try:
+            return wire.observe(wire.Endpoint(address, self.console.place.port)).leaf.sha256
+        except TlsError as error:
+            return None if error.code == "connection_failed" else ""
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in ("ptr", "connect_time", "remote_pid"))
+
+
+def _is_tcp(row: Row) -> bool:
+    return row.get("addr", "") not in ("", "unix")
+
+
+def _is_of_this_host(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stops a run before anything changes, because of how a PgBouncer runs or is configured."""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Place
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
+
+
+def refuse_process(target: Target, config: Mapping[str, str], place: Place) -> None:
+    """Refuse a process that reads another configuration, or that shares its port with others. Raises TlsError."""
+    conffile = config.get("conffile", "")
+    is_same = os.path.realpath(conffile) == os.path.realpath(target.config_file)
+    if not (
+        is_same if conffile.startswith("/") else os.path.basename(target.config_file) == os.path.basename(conffile)
+    ):
+        raise TlsError(
+            f"{place}: it was started with {conffile}, expected {target.config_file}. Nothing was changed.",
+            remedy=f"Correct {option('config_file')} or {option('port')}.",
+            code="pooler_config_other",
+        )
+    if config.get("so_reuseport", "0") not in ("", "0"):
+        raise TlsError(
+            f"{place}: so_reuseport is on, so several processes share the port, and a reload reaches one of them. This "
+            "is not supported yet. Nothing was changed.",
+            remedy="Leave this host out, or run one process for each port.",
+            code="pooler_port_shared",
+        )
+    find("openssl", "to make private keys and certificate requests")
+
+
+def refuse_settings(target: Target, config: Mapping[str, str], version: tuple[int, int]) -> None:
+    """Refuse settings that this version does not know, or that do not fit the logins of clients. Raises TlsError."""
+    unknown = [name for name in target.values("0") if name not in config]
+    if unknown:
+        raise TlsError(
+            f"{option('settings')}: PgBouncer {version[0]}.{version[1]} does not know {', '.join(unknown)}. "
+            "Nothing was changed.",
+            remedy="Leave it out for this version.",
+            code="pooler_setting_unknown",
+        )
+
+
+def refuse_login(target: Target, found: Sequence[ini.Line]) -> None:
+    """Refuse a mode with which PgBouncer would not load ``auth_type``; lines are those to come. Raises TlsError."""
+    auth = ini.settings(found).get("auth_type")
+    if auth is not None and auth.value == "cert" and target.client_tls_sslmode != "verify-full":
+        raise TlsError(
+            f"{auth.place}: auth_type is cert, which needs client_tls_sslmode verify-full, found "
+            f"{target.client_tls_sslmode}. PgBouncer would keep its old settings. Nothing was changed.",
+            remedy=f"Set {option('client_tls_sslmode')}: verify-full.",
+            code="pooler_sslmode_unfit",
+        )
+
+
+def refuse_overridden(target: Target, found: Sequence[ini.Line], generation: str) -> None:
+    """Refuse a configuration in which later lines would decide on settings of ours. Raises TlsError."""
+    other = ini.overridden(found, target.values(generation))
+    if other:
+        raise TlsError(
+            f"{target.config_file}: later lines would override settings of this collection: {', '.join(other)}. "
+            "Nothing was changed.",
+            remedy="Remove these lines.",
+            code="pooler_setting_overridden",
+        )

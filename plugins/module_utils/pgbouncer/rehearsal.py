@@ -1,0 +1,60 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal of a PgBouncer's new generation: handshakes in memory, before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+
+# Words of PgBouncer itself, and the names of its options that OpenSSL reads as PgBouncer does
+_WORDS = ("default", "secure", "compat", "legacy", "all", "normal", "fast", "auto")
+_PROTOCOLS = ("tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3", "tlsv1", "all", "secure", "legacy")
+
+
+def refuse_settings(target: Target) -> None:
+    """Raise TlsError for a value of ``settings`` that PgBouncer would not load: a reload would keep the old ones."""
+    ciphers = target.settings.get("client_tls_ciphers", "default")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if ciphers not in _WORDS:
+            context.set_ciphers(ciphers)
+    except ssl.SSLError as error:
+        raise _refused("client_tls_ciphers", ciphers, rehearsal.reason(error)) from error
+    for word in target.settings.get("client_tls_protocols", "secure").replace(":", ",").split(","):
+        if word.strip().lower().lstrip("!") not in _PROTOCOLS:
+            raise _refused("client_tls_protocols", word, f"expected some of {', '.join(_PROTOCOLS)}")
+    curve = target.settings.get("client_tls_ecdhcurve", "auto")
+    try:
+        if curve not in ("none", "auto"):
+            context.set_ecdh_curve(curve)
+    except (ssl.SSLError, ValueError) as error:
+        raise _refused("client_tls_ecdhcurve", curve, rehearsal.reason(error)) from error
+    if target.settings.get("client_tls_dheparams", "auto") not in ("none", "auto", "legacy"):
+        raise _refused("client_tls_dheparams", target.settings["client_tls_dheparams"], "expected none, auto or legacy")
+
+
+def rehearse(target: Target, directory: str) -> None:
+    """Make handshakes with the files in ``directory``, for every name, and a login with the back's. Raises TlsError."""
+    front, back = (
+        rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
+        for one in target.credentials
+    )
+    server, client = rehearsal.server_context(front, target.trusted_clients), rehearsal.client_context(target.roots)
+    for name in target.front.spec.names:
+        rehearsal.handshake(server, client, name.value.replace("*", "any", 1))
+    rehearsal.log_in(back, target.trusted_clients, rehearsal.client_context(target.roots, back, check_name=False))
+
+
+def _refused(name: str, value: str, why: str) -> TlsError:
+    return TlsError(
+        f"{option('settings')}: {name} is {value!r}: {why}. Nothing was changed.",
+        remedy="Correct it.",
+        code="tls_setting_refused",
+    )

@@ -1,0 +1,219 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The declared state of one PgBouncer: the module's arguments, checked and read before anything is touched."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
+    Offer,
+    Spec,
+    anchors,
+    authorities,
+    plain_pem,
+    refuse_without_root,
+    serials,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+else:
+    durations = lazy_import("core.durations")
+
+FRONT, BACK = "front", "back"  # the credentials: towards clients, and towards PostgreSQL
+# The files of a generation and their permission bits
+FRONT_CERTIFICATE, FRONT_KEY, TRUSTED = "server.crt", "server.key", "trusted-clients.crt"
+BACK_CERTIFICATE, BACK_KEY, ROOTS = "client.crt", "client.key", "root.crt"
+CONF = "tls.ini"
+MODES = {
+    FRONT_CERTIFICATE: 0o644,
+    FRONT_KEY: 0o600,
+    TRUSTED: 0o644,
+    BACK_CERTIFICATE: 0o644,
+    BACK_KEY: 0o600,
+    ROOTS: 0o644,
+    CONF: 0o644,
+}
+OF_BACK = (BACK_CERTIFICATE, BACK_KEY, ROOTS)
+SSLMODES = ("allow", "prefer", "require", "verify-ca", "verify-full")
+# What a user may set beside the files and modes; what concerns PostgreSQL stays in the user's own lines
+SETTINGS = (
+    "client_tls_protocols",
+    "client_tls_ciphers",
+    "client_tls13_ciphers",
+    "client_tls_ecdhcurve",
+    "client_tls_dheparams",
+)
+_VALUE = re.compile(r"[A-Za-z0-9_.,:+!@=/\- ]{1,4096}")
+
+
+class Credential(NamedTuple):
+    """One of the two certificates: its name, its files in a generation, what it must be, and who may issue it."""
+
+    name: str
+    certificate: str
+    key: str
+    spec: Spec
+    offer: Offer
+
+
+class Target(NamedTuple):
+    """The declared state. ``roots`` and ``trusted_clients`` are PEM; ``certificates`` came for a request, by name."""
+
+    directory: str
+    config_file: str
+    front: Credential
+    back: Credential
+    roots: str
+    trusted_clients: str
+    client_tls_sslmode: str
+    settings: Mapping[str, str]
+    certificates: Mapping[str, str]
+    renew: bool
+
+    @property
+    def credentials(self) -> tuple[Credential, Credential]:
+        """Return both."""
+        return self.front, self.back
+
+    @property
+    def included(self) -> str:
+        """Return the path of the settings in use."""
+        return f"{self.directory}/current/{CONF}"
+
+    def values(self, generation: str) -> dict[str, str]:
+        """Return the settings of a generation.
+
+        The front's paths lead into the generation itself: whoever reloads reads the files that belong to the settings.
+        PgBouncer opens those of the back for each new connection to PostgreSQL. Their paths stay the same, or each new
+        generation would change settings of the back, and PgBouncer would close all of these connections.
+        """
+        own, current = f"{self.directory}/generations/{generation}", f"{self.directory}/current"
+        return {
+            **self.settings,
+            "client_tls_sslmode": self.client_tls_sslmode,
+            "client_tls_cert_file": f"{own}/{FRONT_CERTIFICATE}",
+            "client_tls_key_file": f"{own}/{FRONT_KEY}",
+            "client_tls_ca_file": f"{own}/{TRUSTED}",
+            "server_tls_sslmode": "verify-full",
+            "server_tls_ca_file": f"{current}/{ROOTS}",
+            "server_tls_cert_file": f"{current}/{BACK_CERTIFICATE}",
+            "server_tls_key_file": f"{current}/{BACK_KEY}",
+        }
+
+    def conf(self, generation: str) -> bytes:
+        """Return the text of the settings of a generation. It has no header: that would reset all other settings."""
+        lines = [f"{name} = {value}" for name, value in sorted(self.values(generation).items())]
+        return "\n".join(["; Managed by Ansible (pgops.tls): changes by hand are lost.", *lines, ""]).encode()
+
+
+def read(options: Mapping[str, Any]) -> Target:
+    """Return the target that the module's options describe. Raises TlsError for invalid ones."""
+    refuse_port(options["port"], "port")
+    roots, trusted = (anchors(options[name], name) for name in ("roots", "trusted_clients"))
+    server_issuing, client_issuing = (authorities(options[name], name) for name in ("server_issuing", "client_issuing"))
+    before = durations.seconds(options["renew_before"], "renew_before") if options["renew_before"] else None
+    common = {"key_type": options["key_type"], "renew_before": before, "forced": options["renew"]}
+    front = Spec(
+        common_name=None,
+        names=parse_all(options["names"], "names"),
+        extended_key_usage=certificate.SERVER_AUTH,
+        issuing=server_issuing,
+        revoked=serials(options["server_revoked"], "server_revoked"),
+        **common,
+    )
+    back = Spec(
+        common_name=_role(options["role"]),
+        names=(),  # PgBouncer itself would accept a dNSName as the user's name
+        extended_key_usage=certificate.CLIENT_AUTH,
+        issuing=client_issuing,
+        revoked=serials(options["client_revoked"], "client_revoked"),
+        **common,
+    )
+    return Target(
+        directory=_path(options["directory"], "directory"),
+        config_file=_path(options["config_file"], "config_file"),
+        front=Credential(FRONT, FRONT_CERTIFICATE, FRONT_KEY, front, Offer(server_issuing, roots)),
+        back=Credential(BACK, BACK_CERTIFICATE, BACK_KEY, back, Offer(client_issuing, trusted)),
+        roots=plain_pem(roots),
+        trusted_clients=plain_pem(trusted),
+        client_tls_sslmode=options["client_tls_sslmode"],
+        settings=_settings(options["settings"]),
+        certificates=_certificates(options["certificates"]),
+        renew=options["renew"],
+    )
+
+
+def refuse_without_roots(target: Target, now: int) -> None:
+    """Raise TlsError when no root is valid ``now`` (Unix seconds): no client, or no server, would be trusted."""
+    for name, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
+        refuse_without_root(certificate.read_pem(pem, name), name, now)
+
+
+def lacking(target: Target, reasons: Mapping[str, Sequence[str]]) -> list[Credential]:
+    """Return the credentials that need a certificate that did not come."""
+    return [one for one in target.credentials if reasons[one.name] and one.name not in target.certificates]
+
+
+def installed(target: Target, generation: Mapping[str, bytes], name: str) -> list[Certificate]:
+    """Return the chain of a credential in a generation, leaf first; an empty one when it is missing or damaged."""
+    file = target.front.certificate if name == FRONT else target.back.certificate
+    return certificate.read_chain(generation.get(file), file)
+
+
+def refuse_setting(name: object, value: object) -> None:
+    """Raise TlsError for a setting that is not for users to set, or a value that could be more than one."""
+    if name not in SETTINGS:
+        raise TlsError(
+            f"{option('settings')}: found {shown(name)}, expected some of {', '.join(SETTINGS)}.",
+            remedy="This collection sets the other client_tls_* and server_tls_* settings itself.",
+            code="pooler_setting_unknown",
+        )
+    if not isinstance(value, str) or not _VALUE.fullmatch(value) or value != value.strip():
+        raise TlsError(
+            f"{option('settings')}: {name} is {shown(value)}, expected a text on one line, such as secure.",
+            code="setting_value_invalid",
+        )
+
+
+def _settings(found: Mapping[str, Any]) -> dict[str, str]:
+    for name, value in found.items():
+        refuse_setting(name, value)
+    return dict(found)
+
+
+def _role(role: str) -> str:
+    if not role or not role.isprintable() or len(role.encode("utf-8")) > 63:
+        raise TlsError(
+            f"{option('role')}: found {shown(role)}, expected a name of 1 to 63 bytes without control characters.",
+            code="role_invalid",
+        )
+    return role
+
+
+def _path(found: str, name: str) -> str:
+    if not found.strip("/") or found[0] != "/" or not found.isprintable() or {*found} & {*"\"'\\ "}:
+        raise TlsError(
+            f"{name}: {shown(found)}, expected an absolute path without blanks, quotes, backslashes or line breaks.",
+            code="directory_invalid",
+        )
+    return found.rstrip("/")
+
+
+def _certificates(found: Mapping[str, Any]) -> dict[str, str]:
+    for name, pem in found.items():
+        if name not in (FRONT, BACK):
+            raise TlsError(
+                f"certificates: found {shown(name)}, expected {FRONT} and {BACK}.", code="certificate_unexpected"
+            )
+        certificate.refuse_private_key(str(pem), f"certificates: {name}")
+    return {name: str(pem) for name, pem in found.items()}
