@@ -84,7 +84,7 @@ options:
       - The common name of the client certificate for PostgreSQL.
       - All users of the pooler share this certificate. PostgreSQL maps it to their roles, for example with
         C(hostssl shop app 192.0.2.20/32 cert map=pooler) in C(pg_hba.conf) and C(pooler pgbouncer app) in
-        C(pg_ident.conf). Whoever has its key can log in as each of these roles.
+        C(pg_ident.conf). The holder of its key can log in as each of these roles.
     type: str
     default: pgbouncer
   client_tls_sslmode:

@@ -14,7 +14,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
-SERVERS, CLIENTS = "postgres_servers", "postgres_clients"
+SERVERS, POOLERS, CLIENTS = "postgres_servers", "postgres_poolers", "postgres_clients"
 _KEY = "postgres_client_identities"
 
 Groups = Mapping[str, Sequence[str]]

@@ -34,6 +34,7 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 GROUPS: Mapping[str, str | None] = {
     "postgres_ca": None,
     "postgres_server": "postgres_servers",
+    "postgres_pooler": "postgres_poolers",
     "postgres_client": "postgres_clients",
     "postgres_verify": "postgres_clients",
     "postgres_report": None,
@@ -45,6 +46,7 @@ UNRESOLVED = (AnsibleError, UndefinedError)
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "postgres_ca": problems.of_ca,
     "postgres_server": problems.of_server,
+    "postgres_pooler": problems.of_pooler,
     "postgres_client": problems.of_client,
 }
 
@@ -265,6 +267,8 @@ def _defaults(role: str, host: str) -> dict[str, Any]:
     plain = {name: one["default"] for name, one in arguments_of(role).items() if "default" in one}
     if role == "postgres_server":
         plain.update(postgres_server_names=[host], postgres_server_hba=[])
+    if role == "postgres_pooler":
+        plain.update(postgres_pooler_names=[host])
     return {name: value for name, value in plain.items() if "{{" not in str(value)}
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import outside, revocation_entries
+from ansible_collections.pgops.tls.plugins.module_utils.authority import outside, profiles, revocation_entries
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     client_addresses,
     known_settings,
@@ -35,9 +36,10 @@ _LISTS = (
     server_names.EXTRA_NAMES,
     "postgres_server_hba",
     "postgres_server_ident",
+    "postgres_pooler_names",
     _IDENTITIES,
 )
-_DICTIONARIES = ("postgres_server_ssl",)
+_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings")
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
 
@@ -96,6 +98,12 @@ def of_server(variables: Mapping[str, Any]) -> list[str]:
         return _failures(_server_checks(variables))
 
 
+def of_pooler(variables: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that is wrong with the variables of role postgres_pooler, by their names."""
+    with option_names.named("postgres_pooler"):
+        return _failures(_pooler_checks(variables))
+
+
 def of_client(variables: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that is wrong with the variables of role postgres_client, by their names."""
     with option_names.named("postgres_client"):
@@ -135,6 +143,17 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
     yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
+
+
+def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
+    authority, port = "postgres_pooler_client_authority", "postgres_pooler_port"
+    yield functools.partial(names.refuse_port, int(variables[port]), port)
+    yield functools.partial(names.parse_all, variables["postgres_pooler_names"], "postgres_pooler_names")
+    yield functools.partial(pooler.refuse_role, variables["postgres_pooler_role"])
+    yield functools.partial(profiles.check_client_authority, variables[authority], authority)
+    for setting in variables["postgres_pooler_settings"].items():
+        yield functools.partial(pooler.refuse_setting, *setting)
+    yield functools.partial(_renewal, variables, "postgres_pooler_renew_before")
 
 
 def _names(declared: Sequence[object]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 Result = Mapping[str, Any]
 Variables = Mapping[str, Any]
-STEPS = ("server", "client")
+STEPS = ("server", "pooler", "client")
 
 
 def converged(variables: Variables, step: str) -> Result:
@@ -58,7 +58,7 @@ def sessions(variables: Variables) -> Result:
 
 
 def failed(variables: Variables, role: str) -> str:
-    """Return why a role failed on a host, '' where it did not; ``role`` is ``server``, ``client`` or ``verify``."""
+    """Return why ``role`` failed on a host, '' where it did not: ``server``, ``pooler``, ``client`` or ``verify``."""
     return str(variables.get(f"postgres_{role}_failed") or "")
 
 

@@ -132,7 +132,7 @@ def read(options: Mapping[str, Any]) -> Target:
         **common,
     )
     back = Spec(
-        common_name=_role(options["role"]),
+        common_name=refuse_role(options["role"]),
         names=(),  # PgBouncer itself would accept a dNSName as the user's name
         extended_key_usage=certificate.CLIENT_AUTH,
         issuing=client_issuing,
@@ -191,7 +191,8 @@ def _settings(found: Mapping[str, Any]) -> dict[str, str]:
     return dict(found)
 
 
-def _role(role: str) -> str:
+def refuse_role(role: str) -> str:
+    """Return the role of the back. Raises TlsError for what no certificate, or no PostgreSQL, takes."""
     if not role or not role.isprintable() or len(role.encode("utf-8")) > 63:
         raise TlsError(
             f"{option('role')}: found {shown(role)}, expected a name of 1 to 63 bytes without control characters.",

@@ -118,7 +118,7 @@ def tasks(found: Any) -> Iterator[dict[str, Any]]:
         options_ = {key: value for key, value in task.get("vars", {}).items() if key.endswith("_options")}
         for inner in tasks([*task.get("block", []), *task.get("rescue", [])]):
             (name,) = (key for key in inner if key.startswith("pgops.tls."))
-            role_options = options_.get(f"__postgres_{name.rpartition('.')[2]}_options", {})
+            role_options = next(iter(options_.values()), {})
             yield {name: {**role_options, **(inner[name] or {})}}
         yield from ({key: value} for key, value in task.items() if key.startswith("pgops.tls."))
 
