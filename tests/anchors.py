@@ -119,6 +119,7 @@ def body(key: str) -> set[str]:
 OPTIONS = {
     "server": ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "crls", "certificate"),
     "client": ("roots", "issuing", "trusted_clients", "crls", "certificates"),
+    "pgbouncer": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
     "probe_info": ("roots",),
     "session_info": ("issuing", "client_issuing"),
     "certificate": ("requests",),

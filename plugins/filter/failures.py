@@ -45,7 +45,7 @@ _value:
       description: The name of the host.
       type: str
     step:
-      description: V(server), V(client) or V(verification).
+      description: V(server), V(pooler), V(client) or V(verification).
       type: str
     message:
       description: What happened, and what to do, in one line.

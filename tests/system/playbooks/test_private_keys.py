@@ -37,11 +37,15 @@ _TRUST = {"roots": "{{ root }}", "issuing": "{{ root }}", "trusted_clients": "{{
 GOOD: dict[str, dict[str, Any]] = {
     "server": {**_TRUST, "names": ["localhost"], "ssl_conf": "ssl = on\n", "port": 1},
     "client": {**_TRUST, "identities": [{"role": "app", "os_user": "nobody"}]},
+    "pgbouncer": {
+        "roots": "{{ root }}", "server_issuing": "{{ root }}", "trusted_clients": "{{ root }}",
+        "client_issuing": "{{ root }}", "controller_time": 0, "names": ["localhost"], "port": 1,
+    },
     "probe_info": {"host": "localhost", "port": 1},
     "session_info": {"port": 1},
     "certificate": {"directory": "/nonexistent", "authority": "server"},
     "certificate_authority": {"directory": "/nonexistent/ca", "create": False},
-}
+}  # fmt: skip
 AUTHORITY = {
     "roots": ROOT_PEM, "issuing": AUTHORITIES["server"].issuing.pem, "bundle": ROOT_PEM, "crls": "", "revoked": [],
 }  # fmt: skip
@@ -49,24 +53,25 @@ AUTHORITY = {
 
 # What a module says of the key, where that is not what the others say
 SAYS = {
-    "certificates": f'"certificates: nobody/app: {REFUSED}',
-    "requests": f'"requests[db1].csr: {REFUSED}',
-    "unrecorded": '"missing": [',  # certificates that hosts show: one with a key is left out
+    "client certificates": f'"certificates: nobody/app: {REFUSED}',
+    "pgbouncer certificates": f'"certificates: front: {REFUSED}',
+    "certificate requests": f'"requests[db1].csr: {REFUSED}',
+    "certificate_authority unrecorded": '"missing": [',  # certificates that hosts show: one with a key is left out
 }
 
 
-def given(option: str) -> Any:
+def given(module: str, option: str) -> Any:
     """Return what the option is given: a key behind what it takes."""
     return {
         "crls": "{{ list }}{{ key }}",
-        "certificates": {"nobody/app": MIXED},
+        "certificates": {"front" if module == "pgbouncer" else "nobody/app": MIXED},
         "requests": [{"id": "db1", "names": ["db1"], "csr": MIXED}],
         "unrecorded": [{"authority": "server", "id": "db1", "certificate": MIXED}],
     }.get(option, MIXED)
 
 
 def task(module: str, option: str) -> dict[str, Any]:
-    options = {**GOOD[module], option: given(option)}
+    options = {**GOOD[module], option: given(module, option)}
     return {"name": f"{module} {option}", f"pgops.tls.{module}": options, "ignore_errors": True}
 
 
@@ -157,7 +162,7 @@ def test_no_module_shows_it(tmp_path: Path, settings_in: Any, journal: Callable[
     for (module, option), part in zip(TABLE, output.split("\nTASK [")[1:]):
         assert part.startswith(f"{module} {option}"), part[:200]
         said = part.splitlines()
-        wanted = SAYS.get(option, f'"{option}: {REFUSED}')
+        wanted = SAYS.get(f"{module} {option}", f'"{option}: {REFUSED}')
         assert sum(wanted in line for line in said) == len(forms), part[-5000:]
         assert "-----BEGIN CERTIFICATE" in part or module not in ("server", "client"), "what is public is shown"
     assert loud.seen_in(output) == []

@@ -23,6 +23,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "certificate_authority": {"directory": "/nonexistent"},
     "client": {"identities": [], "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0},
     "connection_info": {"expectations": []},
+    "pgbouncer": {
+        "names": [], "roots": "x", "server_issuing": "x", "trusted_clients": "x", "client_issuing": "x",
+        "controller_time": 0,
+    },
     "probe_info": {"host": "localhost", "port": 1},
     "server": {
         "names": [], "ssl_conf": "", "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0,
