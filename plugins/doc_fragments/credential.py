@@ -23,7 +23,7 @@ options:
         once.
       - It must be shorter than the lifetime of certificates. Otherwise every call would renew. A new certificate that
         is immediately due again is an error, and nothing changes.
-      - A certificate that ends together with O(issuing) cannot get a successor that ends later. It is not renewed
+      - A certificate that ends together with its issuing CA cannot get a successor that ends later. It is not renewed
         before two thirds of its lifetime, whatever this option says.
     type: str
 """

@@ -84,11 +84,15 @@ def test_a_first_run_asks_for_both_and_a_second_call_installs_both(pooler: Poole
 
 
 def servers(pooler: Pooler) -> list[dict[str, str]]:
+    return ask(pooler, "SHOW SERVERS")
+
+
+def ask(pooler: Pooler, command: str) -> list[dict[str, str]]:
     place = console.locate(pooler.port, str(pooler.home))
     os.seteuid(place.account.uid)
     try:
         with contextlib.closing(console.Console(place)) as session:
-            return session.rows("SHOW SERVERS")
+            return session.rows(command)
     finally:
         os.seteuid(0)
 
@@ -205,6 +209,21 @@ def test_a_setting_changes_with_the_same_certificates(managed: Pooler) -> None:
     outcome = managed.converge(settings={"client_tls_protocols": "tlsv1.3"})
     assert outcome.changes == ["tls.ini: changed"]
     assert managed.leaves() == leaves
+
+
+@pytest.mark.parametrize("protocol", ["tlsv1.2", "tlsv1.3"])
+def test_where_clients_need_certificates_the_change_is_proven_with_one(managed: Pooler, protocol: str) -> None:
+    wanted = {"client_tls_sslmode": "verify-full", "settings": {"client_tls_protocols": protocol}}
+    assert managed.settle(**wanted).changes == ["tls.ini: changed"]
+    assert managed.settle(**wanted, renew=True).changes[0] == "front certificate: forced"
+    assert managed.settle(**wanted).changes == []
+
+
+def test_what_somebody_set_on_the_console_is_put_right(managed: Pooler) -> None:
+    ask(managed, "SET client_tls_sslmode = 'prefer'")
+    told = ["reload: client_tls_sslmode is 'prefer' in force, expected 'require'"]
+    assert managed.converge(check_mode=True).changes == managed.converge().changes == told
+    assert managed.converge().changes == []
 
 
 def test_without_a_log_a_new_leaf_shows_the_change(managed: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:

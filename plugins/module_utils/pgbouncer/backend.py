@@ -79,7 +79,7 @@ def judged(way: Way, done: Completed) -> Trial:
     words = " ".join(lines) or "no message"
     if done.status == 0:
         return Trial(way, ACCEPTED, "", done.output.strip())
-    if _OF_TLS.search(words) and not _OF_ROLE.search(words):
+    if _OF_TLS.search(words):
         return Trial(way, REFUSED, words)
     if _OF_ROLE.search(words):
         return Trial(way, ROLE_REFUSED, words)

@@ -29,8 +29,6 @@ TIMEOUT = 10.0  # seconds for an answer
 _STARTUP = b"user\0pgbouncer\0database\0pgbouncer\0\0"
 _PROTOCOL_3 = 196608
 
-Row = "dict[str, str]"
-
 
 class PoolerUnreachableError(TlsError):
     """There is no PgBouncer to talk to, or it gives no answer."""

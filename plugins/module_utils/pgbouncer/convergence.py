@@ -6,20 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import account_of
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console, look, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console, recovery
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target, refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-
-SERVICE = "pooler"  # what messages call what the OS user runs
 
 
 def converge(
@@ -40,13 +34,13 @@ def converge(
     refuse_without_roots(target, now)
     try:
         place = console.locate(port, socket_directory)
-        held = directory.held(target.directory, place.account, check_mode=check_mode, service=SERVICE)
+        held = directory.held(target.directory, place.account, check_mode=check_mode, service=recovery.SERVICE)
         with held, contextlib.closing(console.Console(place)) as session:
             return _run(kind(target, session, now), check_mode=check_mode)
     except OSError as error:
         raise _unchanged(error, target) from error
     except console.PoolerUnreachableError as error:
-        if check_mode or not _undone_in_files(target):
+        if check_mode or not recovery.of_files(target.directory, target.config_file):
             raise
         raise TlsError(
             f"{error.message} An interrupted run had left its changes in its files; they were undone.",
@@ -68,22 +62,6 @@ def _run(made: Transaction, *, check_mode: bool) -> Outcome:
         raise TlsError(
             f"{explained.message} {undone}", code=explained.code, **{**explained.details, "changed": True}
         ) from error
-
-
-def _undone_in_files(target: Target) -> bool:
-    """Undo what an interrupted run left in files: they may be why PgBouncer does not start. Raises TlsError."""
-    try:
-        owner = account_of(os.stat(target.directory).st_uid)
-    except FileNotFoundError:
-        return False
-    with directory.held(target.directory, owner, check_mode=False, service=SERVICE):
-        rooted = look.config_file(target.config_file, owner).rooted
-        journal = Journal(GenerationStore(target.directory, owner.owner), rooted)
-        transaction.refuse_damage(journal)
-        if not journal.is_open():
-            return False
-        transaction.undo(journal, None)
-        return True
 
 
 def _unchanged(error: OSError, target: Target) -> TlsError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
 
@@ -40,8 +41,12 @@ Row = Mapping[str, str]
 class Prover:
     """Asks one PgBouncer to reload, and checks whether it did."""
 
-    def __init__(self, console: Console, config: Mapping[str, str], version: tuple[int, int]) -> None:
+    def __init__(
+        self, console: Console, config: Mapping[str, str], version: tuple[int, int], pair: tuple[str, str]
+    ) -> None:
+        """Take a client's certificate and key (paths): a mode may demand one of whoever wants to look."""
         self.console = console
+        self.pair = pair
         self.config = config
         self.version = version
         said = [one.strip() for one in config.get("listen_addr", "").split(",") if one.strip()]
@@ -177,10 +182,16 @@ class Prover:
                     found += [str(info[4][0]) for info in infos]
         return [one for one in dict.fromkeys(found) if _is_of_this_host(one)]
 
+    def _context(self) -> ssl.SSLContext:
+        context = wire.observing_context()
+        with contextlib.suppress(OSError):  # an SSLError is one; there is no pair yet, or it is damaged
+            context.load_cert_chain(*self.pair)
+        return context
+
     def _shown(self, address: str) -> str | None:
         """Return the fingerprint of the leaf at an address, '' without TLS, None where nobody answers."""
         try:
-            return wire.observe(wire.Endpoint(address, self.console.place.port)).leaf.sha256
+            return wire.observe(wire.Endpoint(address, self.console.place.port), self._context()).leaf.sha256
         except TlsError as error:
             return None if error.code == "connection_failed" else ""
 

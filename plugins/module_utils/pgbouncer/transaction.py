@@ -17,8 +17,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, recovery, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.look import Look, config_file
@@ -26,6 +27,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Fo
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.proof import RECYCLES_ALONE, Prover
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import (
     BACK,
+    BACK_CERTIFICATE,
+    BACK_KEY,
     CONF,
     FRONT,
     MODES,
@@ -33,6 +36,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import 
     installed,
     lacking,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
@@ -80,10 +84,13 @@ class Transaction:
         self.main = config_file(target.config_file, place.account)
         self.look = Look(self.store, self.main)
         self.journal = Journal(self.store, self.main.rooted)
-        self.prover = Prover(self.console, self.config, self.version)
+        self.prover = Prover(self.console, self.config, self.version, self._pair())
         self.served = self.prover.served()
         self.has_recovered = False
-        self.warnings: list[str] = []
+        self.warnings = names.underscored(target.front.spec.names, option("names"))
+
+    def _pair(self) -> tuple[str, str]:
+        return f"{self.store.current_link}/{BACK_CERTIFICATE}", f"{self.store.current_link}/{BACK_KEY}"
 
     def run(self, *, check_mode: bool) -> Outcome:
         """Recover, plan, and unless ``check_mode`` converge or ask for certificates. Raises TlsError, OSError."""
@@ -137,7 +144,7 @@ class Transaction:
 
     def _recover(self, *, check_mode: bool) -> list[str]:
         """Undo what an interrupted run left half done. Returns what it did, in words."""
-        refuse_damage(self.journal)
+        recovery.refuse_damage(self.journal)
         if not self.journal.is_open():
             if not check_mode:
                 self.store.discard_unused()
@@ -145,7 +152,7 @@ class Transaction:
                 self.main.forget()
             return []
         if not check_mode:
-            undo(self.journal, self.prover)
+            recovery.undo(self.journal, self.prover)
             self.has_recovered = True
             self.main.forget()
             self.prover.previous(self._shown_before(), self.target.front.spec.names)
@@ -223,8 +230,8 @@ class Transaction:
         if plan.text is not None:
             self.main.write(found.text, plan.text, self.journal)
         leaves = self._leaves({name: self.look.read(generation, name) or b"" for name in MODES})
-        wanted, names = self.target.values(generation), self.target.front.spec.names
-        self.prover.front(leaves[FRONT].sha256, wanted, names, by_log=plan.relies_on_log)
+        wanted, own = self.target.values(generation), self.target.front.spec.names
+        self.prover.front(leaves[FRONT].sha256, wanted, own, by_log=plan.relies_on_log)
         if plan.changes_back:
             self._prove_back(trials, leaves[BACK])
             if self.version >= RECYCLES_ALONE:
@@ -267,28 +274,3 @@ class Transaction:
             message = f"{error} All files are as before, but PgBouncer could NOT be proven to use them: {second}"
             return TlsError(message, **{**details, "rolled_back": False})
         return TlsError(f"{error} The previous state is restored and proven.", **{**details, "rolled_back": True})
-
-
-def refuse_damage(journal: Journal) -> None:
-    """Raise TlsError for a journal by which nothing can be put back: only a person can decide."""
-    damage = journal.damage()
-    if damage:
-        raise TlsError(
-            f"{damage} So it is unknown what an interrupted run changed. Nothing was changed.",
-            remedy=journal.remedy,
-            code="journal_damaged",
-        )
-
-
-def undo(journal: Journal, prover: Prover | None) -> None:
-    """Undo the changes in an open journal, and have PgBouncer load the result. Raises TlsError with the reason."""
-    try:
-        journal.roll_back(discard=False, tell=None if prover is None else prover.try_to_reload)
-    except OSError as error:
-        raise TlsError(
-            f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
-            f"only partly undone ({journal.path} lists it).",
-            remedy="Fix that (permissions, space), then rerun: the next run continues.",
-            code="recovery_failed",
-            rolled_back=False,
-        ) from error

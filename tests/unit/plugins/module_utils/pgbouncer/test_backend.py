@@ -25,6 +25,7 @@ PREFIX = 'psql: error: connection to server at "db1" (192.0.2.1), port 5432 fail
         ('server certificate for "x" does not match host name "db1"', backend.REFUSED),
         ("server does not support SSL, but SSL was required", backend.REFUSED),
         ("SSL error: tlsv1 alert unknown ca", backend.REFUSED),
+        ("SSL error: certificate verify failed\nFATAL:  of another address of the host", backend.REFUSED),
         ("SSL SYSCALL error: Connection reset by peer", backend.REFUSED),
         ('could not translate host name "db1" to address: Name or service not known', backend.UNREACHABLE),
         ("Connection refused\n\tIs the server running on that host?", backend.UNREACHABLE),
