@@ -26,6 +26,11 @@ CASES = [
     ("postgres_server", "{postgres_server_ssl_preset: modern, postgres_server_ssl: {ssl_groups: X25519}}"),
     ("postgres_server", "{postgres_server_plaintext: allow, postgres_server_extra_trusted_clients: '{{ 1 + 1 }}'}"),
     ("postgres_server", "{postgres_server_login_user: ops, postgres_server_renew_before: 30d}"),
+    ("postgres_pooler", "{}"),
+    (
+        "postgres_pooler",
+        "{postgres_pooler_login_unix_socket: /run, postgres_pooler_names: ['{{ who }}'], who: p}",
+    ),
     ("postgres_client", "{}"),
     ("postgres_client", "{postgres_client_extra_roots: MORE, postgres_client_renew_before: 9d}"),
 ]
