@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.pgops.tls.tests import poolers
 from ansible_collections.pgops.tls.tests.poolers import SECRET, Pooler
-from ansible_collections.pgops.tls.tests.shared import RECAP
+from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
     pytest.mark.skipif(not shutil.which("pgbouncer"), reason="there is no PgBouncer here"),
 ]
-# As the README of the role has them: the pooler's certificate may be role app, and so may app's own
-RULE = {"database": ["all"], "user": "app", "method": "cert", "map": "pooler"}
-MAPS = [{"map": "pooler", "system_user": user, "database_user": "app"} for user in ("pgbouncer", "app")]
+# The example of the role's README, but for the database
+README = (ROOT / "roles" / "postgres_pooler" / "README.md").read_text(encoding="utf-8")
+EXAMPLE = yaml.safe_load(README.split("```yaml")[1].split("```")[0])
+SERVERS = EXAMPLE["postgres_servers"]["vars"]
+RULES = [{**rule, "database": ["all"]} for rule in SERVERS["postgres_server_hba"]]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def run(site: Any, pooler: Pooler, *options: str, **variables: object) -> subpro
         }
     }
     inventory["postgres_poolers"]["hosts"]["pool1"].update(variables)
-    inventory["all"]["vars"].update(postgres_server_hba=[RULE], postgres_server_ident=MAPS)
+    inventory["all"]["vars"].update(postgres_server_hba=RULES, postgres_server_ident=SERVERS["postgres_server_ident"])
     done: subprocess.CompletedProcess[str] = site.run(*options, inventory=inventory)
     assert SECRET not in done.stdout + done.stderr
     assert "PRIVATE KEY" not in done.stdout + done.stderr
