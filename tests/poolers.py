@@ -11,6 +11,7 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -37,7 +38,15 @@ HBA = "hostssl all app all cert map=pooler\nhostnossl all all all reject\nhostno
 IDENT = "pooler pgbouncer app\n"
 
 
-def sign(name: str, request: str, *, names: list[str] | None = None, start: int = TODAY - 300, days: int = 90) -> str:
+def sign(
+    name: str,
+    request: str,
+    *,
+    names: list[str] | None = None,
+    role: str = "pgbouncer",
+    start: int = TODAY - 300,
+    days: int = 90,
+) -> str:
     """Return the chain that is issued for a request of the front or the back."""
     is_front = name == "front"
     authority = AUTHORITIES["server" if is_front else "client"]
@@ -47,7 +56,7 @@ def sign(name: str, request: str, *, names: list[str] | None = None, start: int 
     leaf = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
         usage,
-        issuing.Holder("" if is_front else "pgbouncer", alternative),
+        issuing.Holder("" if is_front else role, alternative),
         public_key,
         issuing.Validity(start, start + days * DAY),
     )
@@ -197,9 +206,9 @@ app = pool_mode=transaction
         answer = self.query("SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()", database)
         return answer.decode().strip()
 
-    def query(self, sql: str, database: str = "shop") -> bytes:
+    def query(self, sql: str, database: str = "shop", context: ssl.SSLContext | None = None) -> bytes:
         """Return the value of a query through the pooler, over TLS. Raises AssertionError for an error."""
-        with wire.encrypted(wire.Endpoint("127.0.0.1", self.port, 20.0)) as session:
+        with wire.encrypted(wire.Endpoint("127.0.0.1", self.port, 20.0), context) as session:
             return _asked(session, sql, database)
 
     def disk(self) -> dict[str, tuple[Any, ...]]:

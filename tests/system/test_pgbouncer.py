@@ -26,6 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import (
     difference,
     proof,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests import poolers
 from ansible_collections.pgops.tls.tests.poolers import SECRET, Pooler, sign
@@ -217,6 +218,19 @@ def test_where_clients_need_certificates_the_change_is_proven_with_one(managed: 
     assert managed.settle(**wanted).changes == ["tls.ini: changed"]
     assert managed.settle(**wanted, renew=True).changes[0] == "front certificate: forced"
     assert managed.settle(**wanted).changes == []
+
+
+def test_a_client_logs_in_by_its_own_certificate_and_the_pooler_by_its_own(pooler: Pooler) -> None:
+    pooler.write_ini(before="auth_type = cert")
+    done = pooler.settle(client_tls_sslmode="verify-full")
+    key = pooler.give("app.key", openssl.new_key("P-256"), 0o600)
+    chain = pooler.give("app.crt", sign("back", openssl.new_request(str(key)), role="app"))
+    context = wire.observing_context()
+    context.load_cert_chain(chain, key)
+    sql = "SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    assert pooler.query(sql, context=context).decode() == str(done.after["back"].serial)
+    with pytest.raises((AssertionError, OSError)):
+        pooler.query(sql)
 
 
 def test_what_somebody_set_on_the_console_is_put_right(managed: Pooler) -> None:

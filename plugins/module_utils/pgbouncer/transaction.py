@@ -106,7 +106,7 @@ class Transaction:
             requests = {one.name: "" if check_mode else self._request(one.name, plan, found) for one in waiting}
         elif plan.changes and not check_mode:
             self._apply(plan, found)
-            after = self._leaves(self._found().generation)
+            after = self._in_use()
         if not check_mode and not requests:
             self._tidy()
         changes = [*recovered, *tightened, *plan.changes]
@@ -122,6 +122,9 @@ class Transaction:
         leaf = self._leaves(found.generation).get(FRONT)
         config = self.config if previous is None else {**self.config, **self.target.values(previous)}
         return found._replace(served=leaf.sha256 if leaf else self.served, config=config)
+
+    def _in_use(self) -> dict[str, Certificate]:
+        return self._leaves({name: self.look.read(self.store.current(), name) or b"" for name in MODES})
 
     def _leaves(self, generation: Mapping[str, bytes]) -> dict[str, Certificate]:
         chains = {name: installed(self.target, generation, name) for name in (FRONT, BACK)}
@@ -168,8 +171,7 @@ class Transaction:
         decides = ini.settings(lines).get("client_tls_cert_file")
         if decides is None or decides.file != self.target.included:
             return self.prover.served()  # what is in force is not of this collection
-        found = self.look.found(self.store.current(), self.target, "", self.config, "")
-        leaf = self._leaves(found.generation).get(FRONT)
+        leaf = self._in_use().get(FRONT)
         return leaf.sha256 if leaf else ""
 
     def _request(self, name: str, plan: Plan, found: Found) -> str:
@@ -188,8 +190,6 @@ class Transaction:
             self.journal.commit()
         except Exception as error:
             raise self._rolled_back(error, staged) from error
-        self.config = self.console.config()
-        self.served = self.prover.served()
 
     def _stage(self, plan: Plan, found: Found) -> tuple[str, Sequence[backend.Trial]]:
         """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError."""
@@ -229,7 +229,7 @@ class Transaction:
         self.journal.switch()
         if plan.text is not None:
             self.main.write(found.text, plan.text, self.journal)
-        leaves = self._leaves({name: self.look.read(generation, name) or b"" for name in MODES})
+        leaves = self._in_use()
         wanted, own = self.target.values(generation), self.target.front.spec.names
         self.prover.front(leaves[FRONT].sha256, wanted, own, by_log=plan.relies_on_log)
         if plan.changes_back:

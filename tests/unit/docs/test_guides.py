@@ -19,8 +19,8 @@ from ansible_collections.pgops.tls.tests.shared import ROOT
 LANGUAGES = {"console", "yaml", "ini", "sql", "json", "text", "jinja", "systemd", "python", "html"}
 # Names that look like a role's variable and are something else: groups, facts, OS users
 OTHER_NAMES = {
-    "postgres_servers", "postgres_poolers", "postgres_clients", "postgres_ca_authorities", "postgres_ca_signed", "postgres_server_sessions",
-    "postgres_fdw",
+    "postgres_servers", "postgres_poolers", "postgres_clients", "postgres_ca_authorities", "postgres_ca_signed",
+    "postgres_server_sessions", "postgres_fdw",
 }  # fmt: skip
 Rule = Callable[[str, str], "list[str]"]
 PAGE_RULES: list[Rule] = []
