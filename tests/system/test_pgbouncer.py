@@ -422,6 +422,11 @@ def test_a_file_in_a_directory_of_root_is_replaced_as_root(pooler: Pooler) -> No
         pooler.ini.symlink_to(folder / "pgbouncer.ini")
         pooler.options = {"config_file": str(folder / "pgbouncer.ini")}
         pooler.start()
+        os.chown(folder / "pgbouncer.ini", 1, pooler.ini.stat().st_gid)  # somebody else's: root must not touch it
+        (folder / "pgbouncer.ini").chmod(0o644)
+        with pytest.raises(TlsError, match="who runs the pooler, cannot write to /opt/"):
+            pooler.converge()
+        os.chown(folder / "pgbouncer.ini", pooler.home.stat().st_uid, pooler.home.stat().st_gid)
         pooler.settle()
         assert "%include" in (folder / "pgbouncer.ini").read_text()
         assert (folder / "pgbouncer.ini").stat().st_uid == pooler.home.stat().st_uid
