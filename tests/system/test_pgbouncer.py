@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -280,6 +281,15 @@ def test_a_configuration_that_would_not_load_is_refused(pooler: Pooler, lines: d
         assert text.index("%include") > text.index("listen_port = 1\n")
         return
     refused(pooler, message)
+
+
+def test_a_broken_line_is_a_warning_where_nothing_is_to_be_loaded(managed: Pooler) -> None:
+    text = managed.ini.read_text()
+    managed.give("pgbouncer.ini", text.replace("[pgbouncer]", "nonsense\n[pgbouncer]"))
+    outcome = managed.converge()
+    assert outcome.changes == []
+    assert re.search(r"ini line \d+: found neither a section.* would not start again\. Correct", outcome.warnings[0])
+    refused(managed, "found neither a section", renew=True)
 
 
 def test_a_setting_that_this_version_does_not_know_is_refused_by_name(pooler: Pooler) -> None:

@@ -87,8 +87,8 @@ def _line(text: str, section: list[str], path: str, number: int) -> Line | None:
     return Line("broken", "", "neither a section, nor NAME = VALUE, nor %include", section[0], path, number)
 
 
-def refuse_broken(found: Sequence[Line], known: Iterable[str]) -> None:
-    """Raise TlsError for the first line that PgBouncer would not load: a reload would stop there, a start would fail.
+def broken(found: Sequence[Line], known: Iterable[str]) -> str:
+    """Return what is wrong with the first line that PgBouncer would not load, '' if it would load all of them.
 
     ``known`` are the settings that this version has.
     """
@@ -98,12 +98,8 @@ def refuse_broken(found: Sequence[Line], known: Iterable[str]) -> None:
         if line.kind == "setting" and line.section == SECTION and line.key not in names:
             why = f"setting {line.key!r}, which this version of PgBouncer does not know"
         if why:
-            raise TlsError(
-                f"{line.place}: found {why}. PgBouncer stops reading its configuration there, and would not start "
-                "again. Nothing was changed.",
-                remedy="Correct or remove that line.",
-                code="pooler_config_broken",
-            )
+            return f"{line.place}: found {why}. PgBouncer stops reading there, and would not start again."
+    return ""
 
 
 def settings(found: Sequence[Line]) -> dict[str, Line]:

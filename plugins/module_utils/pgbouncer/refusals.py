@@ -50,6 +50,14 @@ def refuse_settings(target: Target, config: Mapping[str, str], version: tuple[in
         )
 
 
+def broken_line(found: Sequence[ini.Line], config: Mapping[str, str], *, is_to_reload: bool) -> list[str]:
+    """Return a warning of a line that PgBouncer would not load. Raises TlsError for one if it is to reload."""
+    fault, remedy = ini.broken(found, config), "Correct or remove that line."
+    if fault and is_to_reload:
+        raise TlsError(f"{fault} Nothing was changed.", remedy=remedy, code="pooler_config_broken")
+    return [f"{fault} {remedy}"] if fault else []
+
+
 def refuse_login(target: Target, found: Sequence[ini.Line]) -> None:
     """Refuse a mode with which PgBouncer would not load ``auth_type``; lines are those to come. Raises TlsError."""
     auth = ini.settings(found).get("auth_type")

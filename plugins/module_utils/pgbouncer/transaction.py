@@ -133,7 +133,8 @@ class Transaction:
     def _refuse(self, plan: Plan, found: Found) -> None:
         """Raise TlsError for what a reload would not take; nothing is touched."""
         refusals.refuse_settings(self.target, self.config, self.version)
-        ini.refuse_broken(self.look.lines(ini.without_include(found.text)), self.config)
+        own = self.look.lines(ini.without_include(found.text))
+        self.warnings += refusals.broken_line(own, self.config, is_to_reload=bool(plan.changes))
         generation = self.store.next_name() if plan.contents is not None else found.current or ""
         coming = {self.target.included: self.target.conf(generation).decode()}
         lines = self.look.lines(found.text if plan.text is None else plan.text, coming)

@@ -80,15 +80,14 @@ def test_the_last_line_after_the_last_header_decides(text: str, port: str | None
     ],
 )
 def test_a_line_that_would_not_load_is_named_and_not_shown(text: str, message: str) -> None:
-    with pytest.raises(TlsError, match=message) as failure:
-        ini.refuse_broken(read(text), ["a"])
-    assert "SECRET" not in failure.value.message
+    found = ini.broken(read(text), ["a"])
+    assert message in found
+    assert "SECRET" not in found
 
 
 def test_lines_that_load_are_no_fault() -> None:
-    ini.refuse_broken(
-        read('[databases]\n"my db" = host=a\n* =\n[pgbouncer]\na = 1\n%include /more\n'), ["a", "client_tls_sslmode"]
-    )
+    text = '[databases]\n"my db" = host=a\n* =\n[pgbouncer]\na = 1\n%include /more\n'
+    assert ini.broken(read(text), ["a", "client_tls_sslmode"]) == ""
 
 
 @pytest.mark.parametrize(
