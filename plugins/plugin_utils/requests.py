@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
 
 
 def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list[dict[str, Any]]:
@@ -19,6 +21,27 @@ def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list
     reasons = [str(one) for one in found.get("reasons", ())]
     request = {"id": host, "csr": found.get("request") or "", "names": list(names), "reasons": reasons}
     return [request] if reasons else []
+
+
+def of_pooler(found: Mapping[str, Any], options: Mapping[str, Any], host: str, authority: str) -> list[dict[str, Any]]:
+    """Return the requests in what module pgbouncer ``found``, with the names and the role in its ``options``.
+
+    ``authority`` signs the certificate for PostgreSQL. Of what the host says only CSR and reasons are taken.
+    """
+    declared: dict[str, dict[str, Any]] = {
+        pooler.FRONT: {"authority": profiles.SERVER, "names": list(options.get("names") or ())},
+        pooler.BACK: {"authority": authority, "role": options.get("role")},
+    }
+    return [
+        {
+            "id": f"{host}/pooler/{one['id']}",
+            "csr": one.get("csr") or "",
+            "reasons": list(map(str, one.get("reasons", ()))),
+            **declared[one["id"]],
+        }
+        for one in found.get("requests") or ()
+        if one.get("id") in declared
+    ]
 
 
 def complete(

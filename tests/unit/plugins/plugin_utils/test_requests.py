@@ -41,3 +41,18 @@ def test_check_mode_has_no_csr() -> None:
 def test_a_host_that_asks_for_what_is_not_its_own_is_refused(identity: str) -> None:
     with pytest.raises(TlsError, match=f"web1 asks for a certificate for '{identity}'"):
         requests.complete([{"id": identity, "role": "app", "csr": "CSR", "reasons": []}], DECLARED, "web1", "client")
+
+
+def test_a_pooler_asks_for_its_own_names_and_role_alone() -> None:
+    asked = [
+        {"id": "front", "csr": "F", "reasons": ["forced"], "names": ["db1"], "role": "postgres", "authority": "client"},
+        {"id": "back", "csr": "B", "reasons": ["forced"], "names": ["db1"], "role": "postgres", "authority": "server"},
+        {"id": "other", "csr": "X", "reasons": []},
+    ]
+    found = requests.of_pooler({"requests": asked}, {"names": ["pool1"], "role": "pgbouncer"}, "pool1", "shop")
+    common = {"reasons": ["forced"]}
+    assert found == [
+        {**common, "id": "pool1/pooler/front", "csr": "F", "authority": "server", "names": ["pool1"]},
+        {**common, "id": "pool1/pooler/back", "csr": "B", "authority": "shop", "role": "pgbouncer"},
+    ]
+    assert requests.of_pooler({}, {}, "pool1", "client") == []
