@@ -192,7 +192,7 @@ def _compiled(path: Path) -> tuple[jinja2.Template, frozenset[str]]:
 # Here, which is before Ansible starts a process for each host
 for _path in sorted((_ROLES / "postgres_server" / "templates").glob("*.j2")):
     _compiled(_path)
-for _role in ("postgres_server", "postgres_client"):
+for _role in ("postgres_server", "postgres_client", "postgres_pooler"):
     for _text in _texts(_role):
         if isinstance(_text, str) and _EXPRESSION.fullmatch(_text):
             with contextlib.suppress(LookupError):
