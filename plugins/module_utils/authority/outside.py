@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
-from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, SERVER_AUTH
+
+if TYPE_CHECKING:  # the check of the inventory needs neither of them, nor what they import
+    from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
+    from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 
 NONE = "none"
 _KEYS = ("authority", "id", "until", "by")
