@@ -41,7 +41,8 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         if Display().verbosity < 3:  # else Ansible shows it
             result.pop("invocation", None)
         try:
-            requests = self.to_sign(result, arguments, variables["inventory_hostname"]) if declared else []
+            is_for_role = declared and not result.get("failed")  # who failed gets nothing signed
+            requests = self.to_sign(result, arguments, variables["inventory_hostname"]) if is_for_role else []
         except TlsError as error:
             return {**result, "failed": True, **error.as_result()}
         return {**result, "to_sign": requests} if requests else result
