@@ -22,9 +22,10 @@ class ActionModule(actions.Action):
     }
 
     def answer(self, variables: Variables) -> dict[str, Any]:
-        """Return where to look. Raises TlsError where the answers show that no authorities may be made."""
+        """Return who looks where. Raises TlsError where the answers show that no authorities may be made."""
         refusal = traces.refusal(self.options["answers"], self.options["directory"], self.options["host"])
         if refusal:
             raise TlsError(refusal, code="authorities_elsewhere")
         directories = traces.tls_directories(variables["hostvars"], variables["groups"])
-        return {"changed": False, "directories": directories, "warnings": traces.silent(self.options["answers"])}
+        asks = traces.shared_out(directories, variables["ansible_play_hosts_all"])
+        return {"changed": False, "asks": asks, "warnings": traces.silent(self.options["answers"])}

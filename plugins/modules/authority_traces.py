@@ -29,7 +29,7 @@ options:
     required: true
   answers:
     description:
-      - Results of C(ansible.builtin.stat) for C(current) in each of RV(directories), which is the C(item) of each.
+      - Results of C(ansible.builtin.stat) for C(current) in the directories of RV(asks). C(item) is its entry.
       - Hosts that could not be asked are warned of.
     type: list
     elements: dict
@@ -48,15 +48,18 @@ EXAMPLES = r"""
 
 - name: Show where the keys of this host are
   ansible.builtin.debug:
-    msg: "{{ traces.directories | selectattr(0, 'eq', inventory_hostname) }}"
+    msg: "{{ traces.asks[inventory_hostname] | default([]) }}"
 """
 
 RETURN = r"""
-directories:
-  description: Lists of two, the name of a host and a directory. C(~OS_USER) is a home that the inventory does not name.
+asks:
+  description:
+    - For each host of the play, whom it asks. Each entry is a list of two, the name of a host and a directory.
+      C(~OS_USER) is a home that the inventory does not name.
+    - A host asks itself. Hosts that are not in the play are shared out among those that are.
   returned: success
-  type: list
-  elements: list
+  type: dict
+  sample: {"db1": [["db1", "/etc/postgresql/tls/5432"]]}
 code:
   description: A word for the kind of failure, for programs.
   returned: failure

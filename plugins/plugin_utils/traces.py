@@ -22,6 +22,17 @@ def tls_directories(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[s
     return [list(one) for one in dict.fromkeys(map(tuple, found))]
 
 
+def shared_out(directories: Iterable[Sequence[str]], hosts: Sequence[str]) -> dict[str, list[list[str]]]:
+    """Return which of these directories each host of a play looks at: its own, and its share of other hosts' ones."""
+    askers = {host: host for host in hosts}
+    found: dict[str, list[list[str]]] = {host: [] for host in hosts}
+    for host, directory in directories:
+        if host not in askers:
+            askers[host] = hosts[(len(askers) - len(hosts)) % len(hosts)]
+        found[askers[host]].append([host, directory])
+    return found
+
+
 def refusal(answers: Iterable[Mapping[str, Any]], directory: str, ca_host: str) -> str:
     """Return why no authorities may be made in ``directory``; '' if they may.
 
