@@ -34,6 +34,10 @@ class TlsError(Exception):
         return {"msg": self.message, "code": self.code, **self.details}
 
 
+class UnreachableError(TlsError):
+    """There is no program to talk to where one is to be changed, or it does not let this module in."""
+
+
 def holds_private_key(text: str) -> bool:
     """Return whether a text has the first or the last line of a private key, of whatever form."""
     return _PRIVATE_KEY.search(text) is not None

@@ -39,6 +39,8 @@ class GenerationStore:
         self.current_link = os.path.join(directory, "current")
         self.generations = os.path.join(directory, "generations")
         self.pending = os.path.join(directory, "pending")
+        self.journal = os.path.join(directory, "journal.json")  # while a transaction is open
+        self.backups = os.path.join(directory, "backup")  # of files outside, while one is open
 
     def path(self, name: str, *parts: str) -> str:
         """Return the path of a generation or of a file in it."""
@@ -91,6 +93,13 @@ class GenerationStore:
     def read(self, name: str | None, *parts: str) -> bytes | None:
         """Return the bytes of a file of a generation, or None when generation or file are missing."""
         return files.read(self.path(name, *parts)) if name else None
+
+    def readable(self, name: str | None, *parts: str) -> bytes | None:
+        """Return what ``read`` returns, None for a file that its user may not read, too."""
+        try:
+            return self.read(name, *parts)
+        except PermissionError:
+            return None
 
     def stage(self, contents: Mapping[str, File], left: str = "") -> str:
         """Write a new generation that nothing uses yet and return its name. Keys are paths in it. Raises OSError.

@@ -43,8 +43,8 @@ class Journal:
     def __init__(self, store: GenerationStore, rooted: RootFiles | None = None) -> None:
         self.store = store
         self.rooted = rooted  # keeps what it needs to put root's files back, out of reach of who owns the store
-        self.path = os.path.join(store.directory, "journal.json")
-        self.backups = os.path.join(store.directory, "backup")
+        self.path = store.journal
+        self.backups = store.backups
 
     def is_open(self) -> bool:
         """Return whether a transaction was begun and neither committed nor rolled back."""

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 
 class ServiceFile(NamedTuple):

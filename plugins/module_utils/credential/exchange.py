@@ -80,6 +80,16 @@ def refuse_another(
         )
 
 
+def key_for(keys: Keys, leaf: Certificate, in_use: Sequence[Certificate], key: bytes | None, option: str) -> bytes:
+    """Return the key of a certificate that came: it waits, or a concurrent run has installed it already.
+
+    ``in_use`` is the chain in use (leaf first, empty for none) with its ``key``. Raises TlsError as ``waiting_key``.
+    """
+    if key is not None and in_use and in_use[0].public_key == leaf.public_key:
+        return key
+    return waiting_key(keys, leaf, option)
+
+
 def waiting_key(keys: Keys, leaf: Certificate, option: str) -> bytes:
     """Return the key that waits for a certificate that came. Raises TlsError, naming ``option``, for another one."""
     key = files.read(keys.path)

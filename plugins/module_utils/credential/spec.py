@@ -10,7 +10,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option, read_pem
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
 
@@ -130,3 +130,9 @@ def refuse_without_root(found: Sequence[Certificate], option: str, now: int) -> 
             f"{', '.join(repr(one.common_name) for one in found)}. Trust needs the root itself.",
             code="root_missing",
         )
+
+
+def refuse_without_roots(pems: Mapping[str, str], now: int) -> None:
+    """Do so for the authorities (PEM) of each option: clients, or the host, would accept nobody."""
+    for option, pem in pems.items():
+        refuse_without_root(read_pem(pem, option), option, now)

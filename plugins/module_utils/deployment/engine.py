@@ -1,0 +1,142 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of a transaction on a host of any kind: what an interrupted run left is undone, and a change stays or goes.
+
+A kind of host subclasses ``Transaction`` (``service.Service`` if a program must load the files): it says what its files
+are, how they are rehearsed, what a change does, and how each state is proven. The caller holds the directory's lock.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import functools
+import os
+from typing import TYPE_CHECKING, Callable, Generic, Mapping, Sequence, TypeVar
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import journal as journals
+    from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
+    from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
+else:
+    journals = lazy_import("core.journal")
+    recovery = lazy_import("deployment.recovery")
+
+R = TypeVar("R")  # what a kind reports of a call
+
+
+class Transaction(abc.ABC, Generic[R]):
+    """A change of what is in one directory of generations, and of files beside it."""
+
+    subject = "recovery"  # what a line about an interrupted run begins with
+    program = "the server"  # what uses the files
+    restored = "The previous state is restored and proven."
+    consistent = ""  # a sentence on what was found if nothing is half done
+    tell: Callable[[], object] | None = None  # notifies the program, if it runs, that its files have changed
+
+    def __init__(self, store: GenerationStore, now: int, beside: Sequence[ServiceFile] = ()) -> None:
+        self.store = store
+        self.now = now
+        self.beside = beside  # the files that root may own
+        self.recovered = ""  # what was done about an interrupted run, in words
+        self.notes: list[str] = []  # warnings
+
+    @functools.cached_property
+    def journal(self) -> journals.Journal:
+        """Return the journal in the directory."""
+        return journals.Journal(self.store, self.beside[0].rooted if self.beside else None)
+
+    def run(self, *, check_mode: bool) -> R:
+        """Do it, or say what it would do. Raises TlsError, OSError; then only what an interrupted run left is undone.
+
+        Errors say so, too.
+        """
+        try:
+            return self._run(check_mode=check_mode)
+        except (TlsError, OSError) as error:
+            if not self.recovered:
+                raise
+            raise recovery.after(self, error) from error
+
+    @abc.abstractmethod
+    def _run(self, *, check_mode: bool) -> R:
+        """Recover, inspect, plan, and unless ``check_mode`` change or ask. Raises TlsError, OSError."""
+
+    @abc.abstractmethod
+    def half(self) -> list[str]:
+        """Return why the host is not consistent as it is, in words: then a damaged journal stops the run."""
+
+    @abc.abstractmethod
+    def _rehearse(self, generation: str) -> None:
+        """Use a generation as programs will, before any of them does. Raises TlsError."""
+
+    @abc.abstractmethod
+    def _keys_in_use(self) -> Mapping[str, bytes | None]:
+        """Return the keys in use by the names that they had while they were pending."""
+
+    def prove_previous(self) -> None:
+        """Prove that what was in use when this run began is in use. Raises TlsError."""
+
+    def settle(self) -> None:
+        """Have the program use the files on disk, prove it, and inspect it again. Raises TlsError."""
+
+    def forget(self) -> None:
+        """Remove what a run that died after its commit left beside files of root."""
+        for file in self.beside:
+            file.forget()
+
+    def explained(self, error: OSError) -> TlsError:
+        """Return an error of the operating system for a user."""
+        return recovery.unchanged(error, self.store.directory)
+
+    def _is_open(self) -> bool:
+        """Return whether an interrupted run left a journal by which its changes can be undone."""
+        return os.path.exists(self.store.journal) and not self.journal.damage()
+
+    def _recover(self, *, check_mode: bool) -> list[str]:
+        """Undo what an interrupted run left half done. Returns what it did, in words. Raises TlsError, OSError."""
+        if os.path.exists(self.store.journal):
+            return recovery.recover(self, check_mode=check_mode)
+        if not check_mode:
+            self.store.discard_unused()
+            if os.path.lexists(self.store.backups):
+                self.journal.clear()
+            self.forget()
+        return []
+
+    def _stage(self, contents: Mapping[str, File], left: str) -> str:
+        """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError.
+
+        ``left`` is the generation that a roll-back leaves, if it is one.
+        """
+        staged = self.store.stage(contents, left)
+        try:
+            self._rehearse(staged)
+        except Exception:
+            self.store.discard(staged)
+            raise
+        return staged
+
+    def _transact(self, staged: str | None, change: Callable[[], None]) -> None:
+        """Make and prove a change that may switch to a staged generation. Raises TlsError after putting all back."""
+        try:
+            self.journal.begin(staged)
+            change()
+            self.journal.commit()
+        except Exception as error:
+            raise recovery.rolled_back(self, error, staged) from error
+
+    def _tidy(self) -> None:
+        """Remove what is no longer needed. What cannot be removed now is left to the next run."""
+        with contextlib.suppress(OSError):
+            self.store.prune()
+            for name, key in self._keys_in_use().items():
+                if key is not None and files.read(self.store.pending_key(name)) == key:
+                    self.store.drop_pending_key(name)
+            self.store.drop_stale_keys(self.now)
