@@ -133,10 +133,54 @@ def test_check_mode_sees_through_what_a_run_left(pooler: Pooler) -> None:
     assert pooler.served() == subject.served
 
 
-def test_a_damaged_journal_stops_the_run_with_a_command(pooler: Pooler) -> None:
+def test_a_damaged_journal_is_set_aside_where_nothing_is_half_done(pooler: Pooler) -> None:
     pooler.settle()
+    path, aside = pooler.give("tls/journal.json", "nonsense"), pooler.directory / "journal.json.damaged"
+    foreseen = pooler.converge(check_mode=True)
+    assert path.read_text() == "nonsense"
+    done = pooler.converge()
+    assert foreseen.changes == done.changes == ["recovery: the damaged journal of an interrupted run is set aside"]
+    assert "found something else than JSON. PgBouncer is consistent nevertheless: it shows" in done.warnings[0]
+    assert f"set aside as {aside}. Find out who wrote to" in done.warnings[0]
+    assert (path.exists(), aside.read_text()) == (False, "nonsense")
+    assert pooler.converge().changes == []
+
+
+def test_a_damaged_journal_is_set_aside_before_the_first_set_up(pooler: Pooler) -> None:
+    pooler.converge()  # makes the directory, and keys that wait
+    pooler.give("tls/journal.json", "nonsense")
+    assert pooler.settle().changes
+    assert pooler.query("SELECT 1") == b"1"
+
+
+HALF = {
+    "the include is not there yet": "does not include",
+    "the switch is not loaded yet": "PgBouncer shows another certificate than the one on disk",
+    "a setting is not loaded yet": "client_tls_sslmode is 'require' in force, expected 'verify-ca'",
+    "a line that nobody can read": "PgBouncer stops reading there",
+}
+
+
+@pytest.mark.parametrize("state", HALF)
+def test_a_damaged_journal_stops_the_run_where_something_is_half_done(pooler: Pooler, state: str) -> None:
+    pooler.settle()
+    if state == "the include is not there yet":
+        pooler.write_ini()
+    elif state == "the switch is not loaded yet":
+        pooler.settle(renew=True)
+        link = pooler.directory / "current"
+        link.unlink()
+        link.symlink_to("generations/0001")
+    elif state == "a setting is not loaded yet":
+        path = pooler.directory / "current" / "tls.ini"
+        path.write_text(path.read_text().replace("client_tls_sslmode = require", "client_tls_sslmode = verify-ca"))
+    else:
+        pooler.ini.write_text(pooler.ini.read_text().replace("listen_addr", "this is no line\nlisten_addr"))
     pooler.give("tls/journal.json", "nonsense")
     disk = pooler.disk()
-    with pytest.raises(TlsError, match=r"found something else than JSON.*run: mv \S+/journal.json "):
-        pooler.converge()
-    assert pooler.disk() == disk
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=r"found something else than JSON.*run: mv \S+/journal.json ") as failure:
+            pooler.converge(check_mode=check_mode)
+        assert HALF[state] in failure.value.message
+        assert failure.value.code == "journal_damaged"
+        assert pooler.disk() == disk

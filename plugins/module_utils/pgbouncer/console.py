@@ -17,7 +17,7 @@ import stat
 import struct
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, UnreachableError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of
 
@@ -28,10 +28,6 @@ OLDEST = (1, 18)
 TIMEOUT = 10.0  # seconds for an answer
 _STARTUP = b"user\0pgbouncer\0database\0pgbouncer\0\0"
 _PROTOCOL_3 = 196608
-
-
-class PoolerUnreachableError(TlsError):
-    """There is no PgBouncer to talk to, or it gives no answer."""
 
 
 class Place(NamedTuple):
@@ -55,7 +51,7 @@ def locate(port: int, socket_directory: str | None) -> Place:
             if stat.S_ISSOCK(found.st_mode):
                 return Place(path, port, account_of(found.st_uid))
     searched = shown(socket_directory) if socket_directory else ", ".join(SOCKET_DIRECTORIES)
-    raise PoolerUnreachableError(
+    raise UnreachableError(
         f"No PgBouncer was found on port {port}: there is no socket .s.PGSQL.{port} in {searched}.",
         remedy=f"Start it, correct {option('port')}, or name the directory in unix_socket_dir of its configuration in "
         f"{option('login_unix_socket')}.",
@@ -132,7 +128,7 @@ class Console:
                 fault = "it asks for a password, expected none for the OS user of its process"
                 break
         if fault:
-            raise PoolerUnreachableError(
+            raise UnreachableError(
                 f"{self.place}: {what} as OS user {self.place.account.name!r} failed: {fault}.",
                 remedy="The console must accept user pgbouncer over the Unix socket from the OS user that runs it.",
                 code="pooler_console_refused",
@@ -140,7 +136,7 @@ class Console:
         return found
 
     def _unreachable(self, error: OSError) -> TlsError:
-        return PoolerUnreachableError(
+        return UnreachableError(
             f"{self.place}: the console gives no answer: {error.strerror or error}.",
             remedy="PgBouncer must be running and not be stopped or suspended. Then rerun.",
             code="pooler_not_answering",

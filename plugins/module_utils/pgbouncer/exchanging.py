@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, exchange
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, Credential, Target, installed
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
-
-
-def keys(store: GenerationStore, name: str, account: Account) -> exchange.Keys:
-    """Return where the key of a credential waits for its certificate."""
-    return exchange.Keys(store, name, account)
 
 
 def request(target: Target, keys: exchange.Keys, why: Sequence[str], generation: Mapping[str, bytes]) -> str:
@@ -44,5 +37,4 @@ def received(
     exchange.refuse_another(chain, one.spec, option, now, may_be_due=True)
     fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now)
     in_use = installed(target, generation, one.name)
-    key = generation.get(one.key) if in_use and in_use[0].public_key == chain[0].public_key else None
-    return chains.pem(fitted), key or exchange.waiting_key(keys, chain[0], option)
+    return chains.pem(fitted), exchange.key_for(keys, chain[0], in_use, generation.get(one.key), option)

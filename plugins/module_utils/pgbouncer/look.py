@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping
+from typing import TYPE_CHECKING, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
@@ -19,6 +18,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT, MODES, Target
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 
 def config_file(path: str, account: Account) -> ServiceFile:
@@ -53,7 +55,7 @@ class Look:
 
     def found(self, current: str | None, target: Target, served: str, config: Mapping[str, str], text: str) -> Found:
         """Return what there is with this generation in use."""
-        contents = {name: self.read(current, name) for name in MODES}
+        contents = {name: self.store.readable(current, name) for name in MODES}
         generation = {name: content for name, content in contents.items() if content is not None}
         return Found(
             current=current,
@@ -65,13 +67,6 @@ class Look:
             config=config,
             observable=bool(config.get("logfile")) and os.access(config["logfile"], os.R_OK, effective_ids=True),
         )
-
-    def read(self, generation: str | None, name: str) -> bytes | None:
-        """Return a file of a generation, None if it cannot be read."""
-        try:
-            return self.store.read(generation, name)
-        except PermissionError:
-            return None
 
     def before(self, journal: Journal, text: str) -> tuple[str | None, str]:
         """Return the generation and the text that undoing an open journal would lead to."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -17,7 +17,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     anchors,
     authorities,
     plain_pem,
-    refuse_without_root,
     serials,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -151,17 +150,6 @@ def read(options: Mapping[str, Any]) -> Target:
         certificates=_certificates(options["certificates"]),
         renew=options["renew"],
     )
-
-
-def refuse_without_roots(target: Target, now: int) -> None:
-    """Raise TlsError when no root is valid ``now`` (Unix seconds): no client, or no server, would be trusted."""
-    for name, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
-        refuse_without_root(certificate.read_pem(pem, name), name, now)
-
-
-def lacking(target: Target, reasons: Mapping[str, Sequence[str]]) -> list[Credential]:
-    """Return the credentials that need a certificate that did not come."""
-    return [one for one in target.credentials if reasons[one.name] and one.name not in target.certificates]
 
 
 def installed(target: Target, generation: Mapping[str, bytes], name: str) -> list[Certificate]:
