@@ -375,10 +375,11 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock, options
+from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
@@ -472,14 +473,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
     if outcome.request is not None:
         facts["request"] = outcome.request
     if leaf is not None:
-        facts["certificate"] = {
-            "serial": f"{leaf.serial:x}",
-            "not_before": clock.instant(leaf.not_before),
-            "not_after": clock.instant(leaf.not_after),
-            "sha256": leaf.sha256,
-            "pem": leaf.pem,
-            "names": [name.value for name in leaf.names],
-        }
+        facts["certificate"] = outcomes.fact(leaf)
     return facts
 
 

@@ -14,7 +14,7 @@ import socket
 import stat
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, UnreachableError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import read
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
@@ -30,10 +30,6 @@ LOGIN_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "login_unix_socket": {"type": "path"},
     "login_user": {"type": "str"},
 }
-
-
-class UnreachableError(TlsError):
-    """There is no server to talk to, or it does not let this module in."""
 
 
 # A session's own statement is logged as LOG, like a refused reload, whatever statements the server is to log.

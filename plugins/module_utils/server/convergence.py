@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
-from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target, refuse_without_roots
+from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.server import recovery
+    from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
 else:
-    recovery = lazy_import("server.recovery")
+    recovery = lazy_import("deployment.recovery")
 
 
 class Login(NamedTuple):
@@ -26,28 +28,6 @@ class Login(NamedTuple):
     port: int
     socket_directory: str | None
     role: str | None
-
-
-def _run(made: Transaction, *, check_mode: bool) -> Outcome:
-    """Run a transaction. Its errors also say whether it first undid what an interrupted run left."""
-    try:
-        return made.run(check_mode=check_mode)
-    except (TlsError, OSError) as error:
-        if not made.has_recovered:
-            raise
-        explained = error if isinstance(error, TlsError) else _unchanged(error, made.target)
-        undone = "Before that, the transaction of an interrupted run was undone."
-        raise TlsError(
-            f"{explained.message} {undone}", code=explained.code, **{**explained.details, "changed": True}
-        ) from error
-
-
-def _unchanged(error: OSError, target: Target) -> TlsError:
-    return TlsError(
-        f"{error.filename or target.directory}: {error.strerror or error}. Nothing was changed.",
-        remedy="Fix that (permissions, space, kind of file), then rerun.",
-        code="system_error",
-    )
 
 
 def converge(
@@ -65,20 +45,14 @@ def converge(
     undone.
     """
     clock.refuse_skew(now, controller_time)
-    refuse_without_roots(target, now)
-    administrator = None
-    try:
+    refuse_without_roots({"roots": target.roots, "trusted_clients": target.trusted_clients}, now)
+    administrator: psql.Administrator | None = None
+
+    def undone() -> bool:
+        tell = administrator and administrator.try_to_signal
+        return not check_mode and recovery.of_files(target.directory, root_files, tell)
+
+    with service.explained(target.directory, "the server", undone):
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
-            return _run(kind(target, administrator, now), check_mode=check_mode)
-    except OSError as error:
-        raise _unchanged(error, target) from error
-    except psql.UnreachableError as error:
-        if check_mode or not recovery.of_files(target.directory, administrator):
-            raise
-        raise TlsError(
-            f"{error.message} An interrupted run had left its changes in the files of this server; they were undone.",
-            remedy="Start the server, then rerun.",
-            code=error.code,
-            changed=True,
-        ) from error
+            return kind(target, administrator, now).run(check_mode=check_mode)

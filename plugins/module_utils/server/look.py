@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
@@ -25,6 +25,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 
 class Look:
@@ -75,7 +78,7 @@ class Look:
 
     def read(self, generation: str | None, name: str) -> bytes | None:
         """Return a file of a generation, ssl.conf as it was declared; None if it cannot be read."""
-        content = self._as_is(generation, name)
+        content = self.store.readable(generation, name)
         if name != CONF or not generation or content is None:
             return content
         return settings.unpinned(holder.unmarked(content), self.store.directory, generation)
@@ -83,19 +86,9 @@ class Look:
     def settings(self, generation: str | None, target: Target) -> dict[str, str]:
         """Return the declared settings, their paths as they are in a generation."""
         conf = target.ssl_conf.encode()
-        if generation and self.read(generation, CONF) != self._as_is(generation, CONF):
+        if generation and self.read(generation, CONF) != self.store.readable(generation, CONF):
             conf = settings.pinned(conf, target.directory, generation)
         return settings.parse(conf.decode())
-
-    def _as_is(self, generation: str | None, name: str) -> bytes | None:
-        try:
-            return self.store.read(generation, name)
-        except PermissionError:
-            return None
-
-    def tightened(self, *, check_mode: bool) -> list[str]:
-        """Remove the rights of others from our directories and keys; return the changes in words. Raises OSError."""
-        return upkeep.tightened(self.store, MODES, check_mode=check_mode)
 
     def _renamed(self, current: str | None, target: Target, config: str) -> list[str]:
         """Return the change of the host's name. The server may use the directory of another host instead of ours."""
@@ -103,7 +96,7 @@ class Look:
         if used not in ("", f"{target.directory}/current/{CONF}"):
             with contextlib.suppress(OSError):
                 holder.renamed(files.read(used), target.host, target.former_host, used)
-        return holder.renamed(self._as_is(current, CONF), target.host, target.former_host, target.directory)
+        return holder.renamed(self.store.readable(current, CONF), target.host, target.former_host, target.directory)
 
     def _unfit(self, current: str | None, target: Target) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""

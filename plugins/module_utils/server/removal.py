@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import configur
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
-from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF, Found
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 
@@ -33,13 +33,12 @@ class RuleRemoval(Transaction):
 
     is_whole = False  # whether TLS is removed, too
 
-    def run(self, *, check_mode: bool) -> Outcome:
-        """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError."""
+    def _run(self, *, check_mode: bool) -> Outcome:
         self.target = self.target._replace(hba="", ident="", hba_mode="block", plaintext="allow")
         recovered = self._recover(check_mode=check_mode)
         found = self._found()
         plan, whole = (plan_removal(found, is_whole=is_whole) for is_whole in (self.is_whole, True))
-        own = NativeTls(self.state, f"{self.store.current_link}/{CONF}")
+        own = NativeTls(self.state, self.included)
         self._refuse_end(whole, own)
         if not plan.is_empty:
             refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
@@ -47,7 +46,7 @@ class RuleRemoval(Transaction):
         warnings = self._judge_sessions(whole, own)
         if not check_mode:
             if not plan.is_empty:
-                self._remove(plan, own)
+                self._transact(None, lambda: self._remove(plan, own))
             self._tidy()
         cleared = self._clear(check_mode=check_mode)
         return Outcome(
@@ -110,15 +109,10 @@ class RuleRemoval(Transaction):
             )
 
     def _remove(self, plan: planning.Plan, own: NativeTls) -> None:
-        try:
-            self.journal.begin(None)
-            self._write_rules(plan)
-            if plan.config is not None:
-                self.texts.write(plan.config, self.journal)
-                self.prover.tls(own.fingerprint(), own.settings, is_new=False)
-            self.journal.commit()
-        except Exception as error:
-            raise self._rolled_back(error, None) from error
+        self._write_rules(plan)
+        if plan.config is not None:
+            self.texts.write(plan.config, self.journal)
+            self.prover.tls(own.fingerprint(), own.settings, is_new=False)
 
     def _clear(self, *, check_mode: bool) -> list[str]:
         """Remove the directory if that is wanted or if it is empty; return what was removed, in words.

@@ -15,7 +15,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     anchors,
     authorities,
     plain_pem,
-    refuse_without_root,
     serials,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
@@ -169,9 +168,3 @@ def _directory(options: dict[str, Any]) -> str:
             code="directory_invalid",
         )
     return found.rstrip("/")
-
-
-def refuse_without_roots(target: Target, now: int) -> None:
-    """Raise TlsError when no root is valid ``now`` (Unix seconds): clients, or the server, would accept nobody."""
-    for option, pem in (("roots", target.roots), ("trusted_clients", target.trusted_clients)):
-        refuse_without_root(certificate.read_pem(pem, option), option, now)

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 _SETTINGS = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
 
@@ -57,10 +60,9 @@ class Texts:
         """Replace a file within a transaction. Raises TlsError, OSError."""
         self._file(rewrite.name).write(rewrite.before, rewrite.after, journal)
 
-    def forget(self) -> None:
-        """Remove what a run that died after its commit left of root's files."""
-        for name in self.paths:
-            self._file(name).forget()
+    def files(self) -> list[ServiceFile]:
+        """Return all of them."""
+        return [self._file(name) for name in self.paths]
 
     def _file(self, name: str) -> ServiceFile:
         return ServiceFile(name, self.named[name], self.paths[name], self.account, self.rooted)
