@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
@@ -18,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -32,16 +31,13 @@ class Converged(NamedTuple):
 
 
 @contextlib.contextmanager
-def explained(user: Account) -> Iterator[None]:
-    """Turn errors of the operating system into TlsError that names the OS user."""
+def _as_user(transaction: Transaction) -> Iterator[None]:
+    """Act as the OS user of a transaction. Errors of the operating system become TlsError."""
     try:
-        yield
+        with acting_as(transaction.user):
+            yield
     except OSError as error:
-        raise TlsError(
-            f"{error.filename or user.home}: {error.strerror or error} (everything below the "
-            f"home of OS user {user.name!r} is done with that user's rights).",
-            code="system_error",
-        ) from error
+        raise transaction.explained(error) from error
 
 
 def converge(
@@ -63,13 +59,13 @@ def converge(
         for name, user in identities.accounts(target.identities).items()
     ]
     for transaction in transactions:
-        with explained(transaction.user), acting_as(transaction.user):
+        with _as_user(transaction):
             transaction.refuse_unfit()
     done, failed = [], []
     warnings = anchor_warnings(target.roots, option("roots"), now)
     for transaction in transactions:
         try:
-            with explained(transaction.user), acting_as(transaction.user):
+            with _as_user(transaction):
                 outcome = transaction.run(check_mode=check_mode)
                 done.append((transaction, outcome))
                 warnings += transaction.warnings(outcome)
@@ -84,6 +80,8 @@ def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
     """Return the errors of some OS users as one, with what was done for others."""
     restored = [one.details["rolled_back"] for one in failed if "rolled_back" in one.details]
     told: dict[str, Any] = {"rolled_back": all(restored)} if restored else {}
+    if any(one.details.get("changed") for one in failed):
+        told["changed"] = True
     return TlsError(" ".join(one.message for one in failed), code=failed[0].code, changes=changes, **told)
 
 
@@ -126,10 +124,10 @@ def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str,
             "key": transaction.home.current(one.name, KEY),
             "is_held": one.name in transaction.held,
             "serial": f"{leaf.serial:x}" if leaf else None,
-            "not_after": _day(leaf.not_after) if leaf else None,
+            "not_after": clock.instant(leaf.not_after) if leaf else None,
             "sha256": leaf.sha256 if leaf else None,
             "pem": leaf.pem if leaf else None,
-            "renewal": _day(due.due_at(leaf, transaction.target.spec(one, forced=False))) if leaf else None,
+            "renewal": clock.instant(due.due_at(leaf, transaction.target.spec(one, forced=False))) if leaf else None,
         }
 
 
@@ -209,14 +207,9 @@ def _described(name: str, leaf: Certificate | None) -> str:
     if leaf is None:
         return ""
     title = _title(name, leaf.common_name)
-    return f"{title}key: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {_day(leaf.not_after)}\n"
+    return f"{title}key: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {clock.instant(leaf.not_after)}\n"
 
 
 def _title(name: str, role: str) -> str:
     """Return the first line on an identity; its name is usually that of its role."""
     return f"role: {role}\n" if name == role else f"role: {role}\nname: {name}\n"
-
-
-def _day(moment: int) -> str:
-    """Return Unix seconds as an ISO 8601 time in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import destinations
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 _NAMED = 5  # servers in a message
 

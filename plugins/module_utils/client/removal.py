@@ -49,16 +49,15 @@ class Removal(Transaction):
         """Return the notes about a damaged journal; nothing else is managed any more."""
         return self.notes
 
-    def run(self, *, check_mode: bool) -> UserOutcome:
-        """Recover, plan, and unless ``check_mode`` remove. Raises TlsError, OSError; then files are as they were."""
+    def _run(self, *, check_mode: bool) -> UserOutcome:
         if not self.home.is_set_up():
             return self._outcome(self.home.found([]), _Steps({}, None), [])
         with files.locked(self.home.store.directory):
-            recovered = self._recovery() if check_mode else self._recover()
+            recovered = self._recover(check_mode=check_mode)
             found = self.home.found([one.name for one in self.identities])
             steps = self._steps(found)
             if not check_mode:
-                self._take(steps)
+                self._transact(None, lambda: self._take(steps))
                 shutil.rmtree(self.home.store.directory)
             return self._outcome(found, steps, [*recovered, *self._in_words(steps)])
 
@@ -67,16 +66,11 @@ class Removal(Transaction):
         return _Steps(self.home.former_files(), parts.before + parts.after if parts.block else None)
 
     def _take(self, steps: _Steps) -> None:
-        try:
-            self.journal.begin(None)
-            default_files.give_back(steps.links, self.journal)
-            if steps.service:
-                self.journal.put_file(self.home.service_file, steps.service)
-            elif steps.service is not None:
-                self.journal.remove(os.path.realpath(self.home.service_file))
-            self.journal.commit()
-        except Exception as error:
-            raise self._rolled_back(error, None) from error
+        default_files.give_back(steps.links, self.journal)
+        if steps.service:
+            self.journal.put_file(self.home.service_file, steps.service)
+        elif steps.service is not None:
+            self.journal.remove(os.path.realpath(self.home.service_file))
 
     def _in_words(self, steps: _Steps) -> list[str]:
         words = planning.former_in_words(steps.links)

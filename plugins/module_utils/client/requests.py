@@ -50,9 +50,8 @@ def received(identity: Identity, installed: Credential | None, home: Home, targe
     chain, option = target.certificates[identity.id], f"certificates: {identity.id}"
     exchange.refuse_another(chain, target.spec(identity, forced=False), option, now, may_be_due=True)
     pem = "".join(one.pem for one in chain).encode("ascii")
-    if installed is not None and installed.leaf.public_key == chain[0].public_key:
-        return Credential(pem, installed.key, chain[0])
-    return Credential(pem, exchange.waiting_key(_keys(home, identity), chain[0], option), chain[0])
+    in_use, key = ([installed.leaf], installed.key) if installed is not None else ([], None)
+    return Credential(pem, exchange.key_for(_keys(home, identity), chain[0], in_use, key, option), chain[0])
 
 
 def _keys(home: Home, identity: Identity) -> exchange.Keys:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Roll-back: a transaction whose target is the generation before the one in use, of one OS user.
 
-As on servers (server/roll_back.py): its files become a new generation, which is rehearsed and switched to like any
+As on servers (deployment/roll_back.py): its files become a new generation, which is rehearsed and switched to like any
 other. A mark in it makes the next roll-back do nothing.
 """
 
@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
@@ -39,21 +40,13 @@ class RollBack(Transaction):
         self.home.refuse_unfit()
         self._way_back()
 
-    def foresee(self) -> UserOutcome:
-        """Return what a roll-back would do. Raises TlsError, OSError."""
-        return self._back(check_mode=True)
-
-    def converge(self) -> UserOutcome:
-        """Roll back. Raises TlsError, OSError; then the files are as they were."""
-        return self._back(check_mode=False)
-
-    def _back(self, *, check_mode: bool) -> UserOutcome:
+    def _converge(self, *, check_mode: bool) -> UserOutcome:
         found, coming, plan = self._way_back()
-        recovered = self._recovery() if check_mode else self._recover()
+        recovered = self._recover(check_mode=check_mode)
         if not check_mode:
             if plan.changes:
                 self._apply(coming, plan)
-            self.home.store.prune()
+            self._tidy()
         changes = [*recovered, *plan.changes]
         next_run = self._next_run(coming)
         return UserOutcome(
@@ -63,23 +56,19 @@ class RollBack(Transaction):
     def _way_back(self) -> tuple[HomeFiles, HomeFiles, planning.Plan]:
         """Return what is in use, what will be, and the plan that leads there. Raises TlsError.
 
-        What an interrupted run left counts as undone. That counts as the roll-back, unless it was a roll-back itself.
+        What an interrupted run left counts as undone.
         """
-        store, is_open = self.home.store, self._is_open()
-        in_use = self.journal.originals()[0] if is_open else store.current()
+        store, (in_use, is_back) = self.store, roll_back.start(self)
         found = self.home.found_with(in_use, self.names)
         self._refuse_to_forget(found)
-        is_back = is_open and store.left_for(self.journal.staged()) is None
-        if is_back or store.left_for(in_use) is not None:
+        if is_back:
             return found, found, _STAYS
-        name = store.before(in_use)
-        if name is None:
-            raise TlsError(
-                f"{store.generations}: there is no generation before {in_use or 'the first one'}, so OS user "
-                f"{self.user.name!r} cannot be rolled back. Nothing was changed.",
-                remedy="To roll back other OS users, leave out the identities of this one.",
-                code="previous_generation_missing",
-            )
+        name = roll_back.before(
+            self,
+            in_use,
+            f"OS user {self.user.name!r} cannot be rolled back",
+            "To roll back other OS users, leave out the identities of this one.",
+        )
         with rollback_checks.explained(name, store.generations):
             coming = self.home.found_with(name, self.names)._replace(faults={}, directories={})
             self._refuse_unusable(coming, name)
@@ -131,11 +120,7 @@ class RollBack(Transaction):
         if found.contents.get(TRUST) != coming.contents[TRUST]:
             trusted = [repr(root.common_name) for root in read_pem(_trust(coming), TRUST)]
             changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
-        if not changes:
-            raise TlsError(
-                f"It has the same files as {in_use}, so a roll-back would change nothing.",
-                code="previous_generation_identical",
-            )
+        roll_back.refuse_same(changes, in_use)
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
 
     def _next_run(self, coming: HomeFiles) -> list[str]:

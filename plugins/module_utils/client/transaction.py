@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The transaction that brings the files of one OS user to their target, or leaves them as they were.
 
-lock, recover, inspect, plan, stage, rehearse, switch, links, service file, commit; any failure restores the state
-before. Everything is done with the effective ids of that user.
+See ``deployment/engine.py``. Its steps: switch, links, service file, rehearse. Everything is done with the effective
+ids of that user.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.requests import R
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import engine
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
@@ -53,17 +53,19 @@ class UserOutcome(NamedTuple):
     next_run: Sequence[str] = ()
 
 
-class Transaction:
+class Transaction(engine.Transaction[UserOutcome]):
     """The identities of one OS user and their target."""
+
+    restored = "The files are as they were before."
 
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         self.user = user
         self.target = target
         self._set_identities(identities, [])
-        self.now = now
         self.home = Home(user)
-        self.journal = Journal(self.home.store)
-        self.notes: list[str] = []  # of a damaged journal, and of identities that are held
+        self.subject = user.name
+        self.consistent = f"The files of OS user {user.name!r} are complete nevertheless, and a rehearsed login works."
+        super().__init__(self.home.store, now)
 
     def _set_identities(self, identities: Sequence[Identity], held: Sequence[Identity]) -> None:
         """Converge these identities. Those that are ``held`` wait for their servers, as they are."""
@@ -105,14 +107,28 @@ class Transaction:
         if deployed is not None and deployed != planning.lists(self.target).get(LISTS):
             revocations.refuse_to_forget(deployed, self.target.own_crls, self.target.roots, "crls", "server")
 
-    def run(self, *, check_mode: bool) -> UserOutcome:
-        """Converge, or ask for certificates. Raises TlsError, OSError; then the files are as they were."""
+    def _run(self, *, check_mode: bool) -> UserOutcome:
+        if not check_mode:
+            self.home.make_directories()
+        with files.locked(self.store.directory) if self.home.is_set_up() else contextlib.nullcontext():
+            return self._converge(check_mode=check_mode)
+
+    def _converge(self, *, check_mode: bool) -> UserOutcome:
+        changes = self._recover(check_mode=check_mode)
+        found, plan = self._plan()
+        before = after = planning.leaves(found)
+        asked: list[Request] = []
+        if plan.waiting and not check_mode:
+            asked, made = requests.ask(self.home, self.target, plan, found)
+            changes += made
+        else:
+            changes += plan.changes
         if check_mode:
-            with files.locked(self.home.store.directory) if self.home.is_set_up() else contextlib.nullcontext():
-                return self.foresee()
-        self.home.make_directories()
-        with files.locked(self.home.store.directory):
-            return self.converge()
+            asked = [Request(one, None, plan.reasons[one.name]) for one in plan.waiting]
+        elif not asked:
+            after = self._apply(found, plan) if plan.changes else before
+            self._tidy()
+        return UserOutcome(plan, bool(changes), changes, asked, before, after, found)
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
@@ -120,69 +136,6 @@ class Transaction:
         is_elsewhere = self.default is None or bool(self.default.home)  # where libpq does not look by default
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
-
-    def foresee(self) -> UserOutcome:
-        """Return what a run would do; nothing is written. Raises TlsError, OSError."""
-        recovered = self._recovery()
-        found, plan = self._plan()
-        changes = [*recovered, *plan.changes]
-        asked = [Request(one, None, plan.reasons[one.name]) for one in plan.waiting]
-        now = planning.leaves(found)
-        return UserOutcome(plan, bool(changes), changes, asked, now, now, found)
-
-    def converge(self) -> UserOutcome:
-        """Do it, with the directory locked. Raises TlsError, OSError; then the files are as they were."""
-        recovered = self._recover()
-        found, plan = self._plan()
-        before = planning.leaves(found)
-        if plan.waiting:
-            asked, made = requests.ask(self.home, self.target, plan, found)
-            return UserOutcome(plan, bool(recovered or made), [*recovered, *made], asked, before, before, found)
-        after = self._apply(found, plan) if plan.changes else before
-        self._tidy()
-        changes = [*recovered, *plan.changes]
-        return UserOutcome(plan, bool(changes), changes, [], before, after, found)
-
-    def _recovery(self) -> list[str]:
-        """Return what ``_recover`` does, in words. Raises TlsError if only a person can decide what to do."""
-        damage = self.journal.damage()
-        if damage:
-            self._refuse_half(damage)
-            return [f"{self.user.name}: the damaged journal of an interrupted run is set aside"]
-        return [f"{self.user.name}: the transaction of an interrupted run is undone"] if self._is_open() else []
-
-    def _is_open(self) -> bool:
-        """Return whether an interrupted run left a journal by which its changes can be undone."""
-        return self.journal.is_open() and not self.journal.damage()
-
-    def _recover(self) -> list[str]:
-        recovered, is_open = self._recovery(), self._is_open()
-        if is_open:
-            self.journal.roll_back()
-            return recovered
-        if recovered:
-            self.journal.set_aside()
-        self.home.store.discard_unused()
-        self.journal.clear()
-        return recovered
-
-    def _refuse_half(self, damage: str) -> None:
-        """Raise TlsError unless the files are complete without their damaged journal; else note that for a warning."""
-        found = self.home.found([])
-        half = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
-        half += login.faults([self.home.current(name) for name in found.names()], self.target)
-        if half:
-            raise TlsError(
-                f"{damage} So it is unknown what an interrupted run changed, and these faults are left: "
-                f"{'; '.join(half)}. Nothing was changed.",
-                remedy=self.journal.remedy,
-                code="journal_damaged",
-            )
-        self.notes.append(
-            f"{damage} The files of OS user {self.user.name!r} are complete nevertheless, and a rehearsed login works. "
-            f"So the journal is set aside beside it. Find out who wrote to {self.home.store.directory}, then remove "
-            "that file."
-        )
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self.home.found([one.name for one in self.identities])
@@ -225,24 +178,22 @@ class Transaction:
         credentials = {one.name: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
-        staged = self._stage(credentials, plan.left) if plan.generation else None
-        try:
-            self.journal.begin(staged)
-            self._switch(found, plan)
-            self.journal.commit()
-        except Exception as error:
-            raise self._rolled_back(error, staged) from error
+        contents = planning.contents(credentials, self.target)
+        staged = self._stage(contents, plan.left) if plan.generation else None
+        self._transact(staged, lambda: self._switch(found, plan))
         return {name: credential.leaf for name, credential in credentials.items()}
 
-    def _tidy(self) -> None:
-        """Remove what is no longer needed. What cannot be removed now is left to the next run."""
-        with contextlib.suppress(OSError):
-            self.home.store.prune()
-            for one in self.identities:
-                key = files.read(self.home.store.pending_key(one.name))
-                if key is not None and (not one.has_certificate or key == files.read(self.home.current(one.name, KEY))):
-                    self.home.store.drop_pending_key(one.name)
-            self.home.store.drop_stale_keys(self.now)
+    def _rehearse(self, generation: str) -> None:
+        for identity in self.certified:
+            login.rehearse_of(identity, self.store.path(generation), self.target)
+
+    def _keys_in_use(self) -> dict[str, bytes | None]:
+        """Return the keys in use; one that waits for an identity without a certificate is not needed either."""
+        paths = {
+            one.name: self.home.current(one.name, KEY) if one.has_certificate else self.store.pending_key(one.name)
+            for one in self.identities
+        }
+        return {name: files.read(path) for name, path in paths.items()}
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
         if identity.name in plan.reasons:
@@ -253,18 +204,6 @@ class Transaction:
         if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, identity, self.target, self.now)
-
-    def _stage(self, credentials: dict[str, Credential], left: str) -> str:
-        """Write the new generation and rehearse with it; nothing live is touched. Raises TlsError, OSError."""
-        store = self.home.store
-        staged = store.stage(planning.contents(credentials, self.target), left)
-        try:
-            for identity in self.certified:
-                login.rehearse_of(identity, store.path(staged), self.target)
-        except Exception:
-            store.discard(staged)
-            raise
-        return staged
 
     def _switch(self, found: HomeFiles, plan: Plan) -> None:
         early = [path for path in plan.links if found.links[path] is None and found.generation is None]
@@ -282,19 +221,16 @@ class Transaction:
         elif self.certified:
             login.rehearse_of(self.certified[0], self.home.current(), self.target)
 
-    def _rolled_back(self, error: Exception, staged: str | None) -> TlsError:
-        """Restore the state before; return the reason of the failure, with the result of the roll-back."""
-        code = error.code if isinstance(error, TlsError) else "system_error"
-        try:
-            if self.journal.is_open():
-                self.journal.roll_back()
-            elif staged is not None:
-                self.home.store.discard(staged)
-        except (TlsError, OSError) as second:
-            return TlsError(
-                f"{error} The previous files could NOT be restored completely: {second} The next run tries again; "
-                f"{self.journal.path} lists what to restore.",
-                code=code,
-                rolled_back=False,
-            )
-        return TlsError(f"{error} The files are as they were before.", code=code, rolled_back=True)
+    def half(self) -> list[str]:
+        """Return why files are not complete, in words."""
+        found = self.home.found([])
+        nowhere = [f"{path} leads nowhere" for path, to in found.links.items() if to and not os.path.exists(path)]
+        return nowhere + login.faults([self.home.current(name) for name in found.names()], self.target)
+
+    def explained(self, error: OSError) -> TlsError:
+        """Return an error of the operating system for a user."""
+        return TlsError(
+            f"{error.filename or self.user.home}: {error.strerror or error} (everything below the "
+            f"home of OS user {self.user.name!r} is done with that user's rights).",
+            code="system_error",
+        )
