@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import a
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import fact
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 
@@ -116,6 +117,7 @@ def result(converged: Converged) -> dict[str, Any]:
 def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str, Any]]:
     for one in transaction.certified:
         leaf = outcome.after.get(one.name)
+        shown = fact(leaf) if leaf else {}
         yield {
             "id": one.id,
             "role": one.role,
@@ -123,10 +125,7 @@ def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str,
             "certificate": transaction.home.current(one.name, CERTIFICATE),
             "key": transaction.home.current(one.name, KEY),
             "is_held": one.name in transaction.held,
-            "serial": f"{leaf.serial:x}" if leaf else None,
-            "not_after": clock.instant(leaf.not_after) if leaf else None,
-            "sha256": leaf.sha256 if leaf else None,
-            "pem": leaf.pem if leaf else None,
+            **{name: shown.get(name) for name in ("serial", "not_after", "sha256", "pem")},
             "renewal": clock.instant(due.due_at(leaf, transaction.target.spec(one, forced=False))) if leaf else None,
         }
 

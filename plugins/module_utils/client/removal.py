@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import default_files, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
-from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
 
 
 class _Steps(NamedTuple):
@@ -33,17 +32,9 @@ class Removal(Transaction):
         parts = service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
         if self.home.is_set_up():
             services = [os.path.dirname(os.path.realpath(self.home.service_file))] if parts.block else []
-            self._refuse_unwritable([self.home.directory, self.home.store.directory, *services])
-
-    def _refuse_unwritable(self, directories: Sequence[str]) -> None:
-        for path in directories:
-            if not files.may_write(path):
-                raise TlsError(
-                    f"{path}: OS user {self.user.name!r} cannot write to this directory, from which files are to be "
-                    "removed with that user's rights. Nothing was changed.",
-                    remedy="Check its mode, and whether its file system is read-only. Then rerun.",
-                    code="directory_not_writable",
-                )
+            why = "from which files are to be removed with that user's rights"
+            for path in (self.home.directory, self.store.directory, *services):
+                directory.refuse_unwritable(path, f"OS user {self.user.name!r}", why)
 
     def warnings(self, _outcome: UserOutcome) -> list[str]:
         """Return the notes about a damaged journal; nothing else is managed any more."""

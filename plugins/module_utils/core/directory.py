@@ -125,3 +125,13 @@ def _refuse_unsafe(path: str, account: Account, service: str) -> None:
                 code="directory_world_writable",
             )
         at = os.path.dirname(at)
+
+
+def refuse_unwritable(path: str, who: str, why: str) -> None:
+    """Raise TlsError when the present user cannot write to a directory; ``why`` says what it is needed for."""
+    if not files.may_write(path):
+        raise TlsError(
+            f"{path}: {who} cannot write to this directory, {why}. Nothing was changed.",
+            remedy="Check its mode, and whether its file system is read-only. Then rerun.",
+            code="directory_not_writable",
+        )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Mapping
+from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -18,9 +18,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT, MODES, Target
-
-if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 
 def config_file(path: str, account: Account) -> ServiceFile:
@@ -67,12 +64,6 @@ class Look:
             config=config,
             observable=bool(config.get("logfile")) and os.access(config["logfile"], os.R_OK, effective_ids=True),
         )
-
-    def before(self, journal: Journal, text: str) -> tuple[str | None, str]:
-        """Return the generation and the text that undoing an open journal would lead to."""
-        previous, originals = journal.originals()
-        content = originals.get(self.main.path)
-        return previous, text if content is None else content.decode("utf-8", "surrogateescape")
 
     def _unfit(self, current: str | None, target: Target, generation: Mapping[str, bytes]) -> dict[str, str]:
         checks = {FRONT: (upkeep.unfit, target.roots), BACK: (upkeep.unfit_client, target.trusted_clients)}

@@ -57,11 +57,6 @@ class Plan(NamedTuple):
     relies_on_log: bool
     left: str = ""
 
-    @property
-    def needs_certificates(self) -> bool:
-        """Return whether any certificate is needed."""
-        return any(self.reasons.values())
-
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""

@@ -52,10 +52,7 @@ else:
 
 
 class Outcome(NamedTuple):
-    """What a call did or, in check mode, would do. ``requests`` (PEM, by credential) ask for a second call.
-
-    In check mode they are ''. ``next_run`` is what the declared state would change after a roll-back.
-    """
+    """What a call did or, in check mode, would do: ``service.Done``, and what is reported with it."""
 
     plan: Plan
     found: Found
@@ -98,7 +95,9 @@ class Transaction(Service[Plan, Found, Outcome]):
         text = self.look.text()
         if not self._is_open():
             return self.look.found(self.store.current(), self.target, self.served, self.config, text)
-        previous, before = self.look.before(self.journal, text)
+        previous, originals = self.journal.originals()
+        content = originals.get(self.main.path)
+        before = text if content is None else content.decode("utf-8", "surrogateescape")
         found = self.look.found(previous, self.target, "", self.config, before)
         leaf = self._leaves(found.generation).get(FRONT)
         config = self.config if previous is None else {**self.config, **self.target.values(previous)}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
@@ -25,9 +25,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
-
-if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 
 class Look:
@@ -58,9 +55,15 @@ class Look:
             major=state.major,
         )
 
-    def found_before(self, journal: Journal, target: Target, state: ServerState, served: str) -> Found:
-        """Return what check mode would find if it undid what an interrupted run left."""
-        previous, originals = journal.originals()
+    def found_before(
+        self,
+        previous: str | None,
+        originals: Mapping[str, bytes | None],
+        target: Target,
+        state: ServerState,
+        served: str,
+    ) -> Found:
+        """Return what there would be if an interrupted run were undone; it began with these."""
         found = self.found(previous, target, state, served)
         leaf = leaf_of(found.generation.get(CERTIFICATE))
 

@@ -13,7 +13,7 @@ import os
 import shutil
 from typing import Iterable
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
+from ansible_collections.pgops.tls.plugins.module_utils.core import directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
@@ -91,14 +91,10 @@ class RuleRemoval(Transaction):
 
     def _refuse_unfit(self, plan: planning.Plan, own: NativeTls) -> None:
         """Stop when the transaction could not be recorded, or its result not be proven. Raises TlsError, OSError."""
-        path = self.store.directory
-        if not plan.is_empty and os.path.isdir(path) and not files.may_write(path):
-            raise TlsError(
-                f"{path}: OS user {self.administrator.account.name!r}, who runs the server, cannot write to this "
-                "directory, where every change is recorded before it is made. Nothing was changed.",
-                remedy="Check its mode, and whether its file system is read-only. Then rerun.",
-                code="directory_not_writable",
-            )
+        if not plan.is_empty and os.path.isdir(self.store.directory):
+            who = f"OS user {self.administrator.account.name!r}, who runs the server,"
+            why = "where every change is recorded before it is made"
+            directory.refuse_unwritable(self.store.directory, who, why)
         if plan.config and own.fingerprint() == self.served and not self.prover.observes_log():
             raise TlsError(
                 "The server would show the same certificate before and after, and its log cannot be read here. So "

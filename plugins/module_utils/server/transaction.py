@@ -88,7 +88,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _found(self) -> Found:
         if self._is_open():
-            return self.look.found_before(self.journal, self.target, self.state, self.served)
+            return self.look.found_before(*self.journal.originals(), self.target, self.state, self.served)
         return self.look.found(self.store.current(), self.target, self.state, self.served)
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
@@ -128,7 +128,6 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         return [_PENDING] if plan.reasons and self.target.certificate is None else []
 
     def _request(self, _name: str, _plan: planning.Plan, found: Found) -> str:
-        """Return a certificate request for the key that waits for its certificate; create that key if needed."""
         keys, in_use = self._keys(), found.generation.get(KEY)
         request = exchange.with_waiting_key(keys, self.target.key_type, in_use)
         return request or exchange.with_new_key(keys, self.target.key_type)
@@ -177,9 +176,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self.journal.switch()
         fingerprint = self._in_use()[_PENDING].sha256
         if plan.contents or plan.config or plan.relies_on_log or self.served != fingerprint:
-            self.prover.tls(
-                fingerprint, self.look.settings(self.store.current(), self.target), is_new=bool(plan.reasons)
-            )
+            wanted = self.look.settings(self.store.current(), self.target)
+            self.prover.tls(fingerprint, wanted, is_new=bool(plan.reasons))
         self._write_rules(plan)
 
     def _write_rules(self, plan: planning.Plan) -> None:

@@ -63,7 +63,7 @@ def found(**changes: Any) -> plan.Found:
 
 def test_what_is_as_declared_needs_nothing() -> None:
     made = plan.make(TARGET, found(), TODAY)
-    assert (made.changes, made.contents, made.text, made.needs_certificates) == ([], None, None, False)
+    assert (made.changes, made.contents, made.text) == ([], None, None)
 
 
 def test_nothing_there_needs_both_and_the_line_in_the_configuration() -> None:
