@@ -64,6 +64,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         self._set_identities(identities, [])
         self.home = Home(user)
         self.subject = user.name
+        self.rights = f" (everything below the home of OS user {user.name!r} is done with that user's rights)"
         self.consistent = f"The files of OS user {user.name!r} are complete nevertheless, and a rehearsed login works."
         super().__init__(self.home.store, now)
 
@@ -229,8 +230,5 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def explained(self, error: OSError) -> TlsError:
         """Return an error of the operating system for a user."""
-        return TlsError(
-            f"{error.filename or self.user.home}: {error.strerror or error} (everything below the "
-            f"home of OS user {self.user.name!r} is done with that user's rights).",
-            code="system_error",
-        )
+        fault = f"{error.filename or self.user.home}: {error.strerror or error}{self.rights}."
+        return TlsError(fault, code="system_error")

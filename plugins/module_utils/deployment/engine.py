@@ -37,6 +37,7 @@ class Transaction(abc.ABC, Generic[R]):
     subject = "recovery"  # what a line about an interrupted run begins with
     program = "the server"  # what uses the files
     restored = "The previous state is restored and proven."
+    rights = ""  # with whose rights files are changed, in words for errors of the operating system
     consistent = ""  # a sentence on what was found if nothing is half done
     tell: Callable[[], object] | None = None  # notifies the program, if it runs, that its files have changed
 
@@ -93,7 +94,7 @@ class Transaction(abc.ABC, Generic[R]):
 
     def explained(self, error: OSError) -> TlsError:
         """Return an error of the operating system for a user."""
-        return recovery.unchanged(error, self.store.directory)
+        return unchanged(error, self.store.directory)
 
     def _is_open(self) -> bool:
         """Return whether an interrupted run left a journal by which its changes can be undone."""
@@ -124,13 +125,17 @@ class Transaction(abc.ABC, Generic[R]):
         return staged
 
     def _transact(self, staged: str | None, change: Callable[[], None]) -> None:
-        """Make and prove a change that may switch to a staged generation. Raises TlsError after putting all back."""
+        """Make and prove a change that may switch to a staged generation. Raises TlsError after putting all back.
+
+        Nothing that can fail may follow.
+        """
+        undone_by = recovery.rolled_back  # loaded now: what makes a change fail may keep code from being loaded
         try:
             self.journal.begin(staged)
             change()
             self.journal.commit()
         except Exception as error:
-            raise recovery.rolled_back(self, error, staged) from error
+            raise undone_by(self, error, staged) from error
 
     def _tidy(self) -> None:
         """Remove what is no longer needed. What cannot be removed now is left to the next run."""
@@ -140,3 +145,12 @@ class Transaction(abc.ABC, Generic[R]):
                 if key is not None and files.read(self.store.pending_key(name)) == key:
                     self.store.drop_pending_key(name)
             self.store.drop_stale_keys(self.now)
+
+
+def unchanged(error: OSError, path: str) -> TlsError:
+    """Return an error of the operating system for a user, from a run that changed nothing; it may name no path."""
+    return TlsError(
+        f"{error.filename or path}: {error.strerror or error}. Nothing was changed.",
+        remedy="Fix that (permissions, space, kind of file), then rerun.",
+        code="system_error",
+    )

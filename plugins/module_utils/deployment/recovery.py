@@ -26,7 +26,7 @@ def recover(one: Transaction[Any], *, check_mode: bool) -> list[str]:
     if damage:
         return _set_aside(one, damage, check_mode=check_mode)
     if not check_mode:
-        _undo(one.journal, one.tell)
+        _undo(one.journal, one.tell, one.rights)
         one.recovered = "the transaction of an interrupted run was undone"
         one.forget()  # what a forged journal leaves out
         one.settle()
@@ -124,23 +124,14 @@ def unreachable(error: UnreachableError, program: str) -> TlsError:
     )
 
 
-def unchanged(error: OSError, path: str) -> TlsError:
-    """Return an error of the operating system for a user, from a run that changed nothing; it may name no path."""
-    return TlsError(
-        f"{error.filename or path}: {error.strerror or error}. Nothing was changed.",
-        remedy="Fix that (permissions, space, kind of file), then rerun.",
-        code="system_error",
-    )
-
-
-def _undo(journal: Journal, tell: Callable[[], object] | None) -> None:
+def _undo(journal: Journal, tell: Callable[[], object] | None, rights: str = "") -> None:
     """Undo the changes in an open journal, and ``tell`` the program that uses the files. Raises TlsError."""
     try:
         journal.roll_back(discard=False, tell=tell)
     except OSError as error:
         raise TlsError(
-            f"{error.filename or journal.path}: {error.strerror or error}. What an interrupted run left is "
-            f"only partly undone ({journal.path} lists it).",
+            f"{error.filename or journal.path}: {error.strerror or error}{rights}. What an interrupted run left "
+            f"is only partly undone ({journal.path} lists it).",
             remedy="Fix that (permissions, space), then rerun: the next run continues.",
             code="recovery_failed",
             rolled_back=False,

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import Unrea
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.engine import R, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.engine import R, Transaction, unchanged
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
@@ -59,8 +59,7 @@ class Service(Transaction[R], Generic[P, F, R]):
         waiting = self._waiting(plan)
         requests = {name: "" if check_mode else self._request(name, plan, found) for name in waiting}
         if plan.changes and not check_mode and not requests:
-            self._apply(plan, found)
-            after = self._in_use()
+            after = self._apply(plan, found)
         if not check_mode and not requests:
             self._tidy()
         changes = [*recovered, *tightened, *plan.changes]
@@ -93,8 +92,11 @@ class Service(Transaction[R], Generic[P, F, R]):
         """Return the files of the new generation, with certificates that came. Raises TlsError."""
 
     @abc.abstractmethod
-    def _change(self, plan: P, found: F) -> None:
-        """Switch, and change files beside the generations, step by step with the proof of each. Raises TlsError."""
+    def _change(self, plan: P, found: F, leaves: Mapping[str, Certificate]) -> None:
+        """Switch, and change files beside the generations, step by step with the proof of each. Raises TlsError.
+
+        ``leaves`` are those that must be in use then.
+        """
 
     @abc.abstractmethod
     def _leaves(self, generation: Mapping[str, bytes]) -> Mapping[str, Certificate]:
@@ -114,14 +116,16 @@ class Service(Transaction[R], Generic[P, F, R]):
         """Return a file of a generation, None if it cannot be read."""
         return self.store.readable(generation, name)
 
-    def _in_use(self) -> Mapping[str, Certificate]:
-        contents = {name: self._read(self.store.current(), name) for name in self.modes}
+    def _leaves_of(self, generation: str | None) -> Mapping[str, Certificate]:
+        contents = {name: self._read(generation, name) for name in self.modes}
         return self._leaves({name: content for name, content in contents.items() if content is not None})
 
-    def _apply(self, plan: P, found: F) -> None:
-        """Make the changes of a plan. Raises TlsError after putting all back."""
+    def _apply(self, plan: P, found: F) -> Mapping[str, Certificate]:
+        """Make the changes of a plan; return the leaves in use then. Raises TlsError after putting all back."""
         staged = None if plan.contents is None else self._stage(self._contents(plan, found), plan.left)
-        self._transact(staged, lambda: self._change(plan, found))
+        leaves = self._leaves_of(staged or self.store.current())
+        self._transact(staged, lambda: self._change(plan, found, leaves))
+        return leaves
 
 
 @contextlib.contextmanager
@@ -134,7 +138,7 @@ def explained(path: str, program: str, undone: Callable[[], bool]) -> Iterator[N
     try:
         yield
     except OSError as error:
-        raise recovery.unchanged(error, path) from error
+        raise unchanged(error, path) from error
     except UnreachableError as error:
         if undone():
             raise recovery.unreachable(error, program) from error

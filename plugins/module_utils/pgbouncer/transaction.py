@@ -152,12 +152,11 @@ class Transaction(Service[Plan, Found, Outcome]):
         self.trials, warnings = backend.rehearsed(ways, self.store.path(generation), before, self.account)
         self.notes += warnings
 
-    def _change(self, plan: Plan, found: Found) -> None:
+    def _change(self, plan: Plan, found: Found, leaves: Mapping[str, Certificate]) -> None:
         known, start = self.prover.servers(), log.position(self.config)
         self.journal.switch()
         if plan.text is not None:
             self.main.write(found.text, plan.text, self.journal)
-        leaves = self._in_use()
         wanted, own = self.target.values(self.store.current() or ""), self.target.front.spec.names
         self.prover.front(leaves[FRONT].sha256, wanted, own, by_log=plan.relies_on_log)
         if plan.changes_back:
@@ -184,7 +183,7 @@ class Transaction(Service[Plan, Found, Outcome]):
     def settle(self) -> None:
         """Reload until clients see what the files on disk say, and inspect PgBouncer again. Raises TlsError."""
         decides = ini.settings(self.look.lines(self.look.text())).get("client_tls_cert_file")
-        leaf = self._in_use().get(FRONT)
+        leaf = self._leaves_of(self.store.current()).get(FRONT)
         shown = leaf.sha256 if leaf else ""
         if decides is None or decides.file != self.target.included:
             shown = self.prover.served()  # what is in force is not of this collection

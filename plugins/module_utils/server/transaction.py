@@ -170,11 +170,11 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         else:
             rehearsal.rehearse(self.target, self.store.path(generation), place)
 
-    def _change(self, plan: planning.Plan, _found: Found) -> None:
+    def _change(self, plan: planning.Plan, _found: Found, leaves: Mapping[str, Certificate]) -> None:
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
         self.journal.switch()
-        fingerprint = self._in_use()[_PENDING].sha256
+        fingerprint = leaves[_PENDING].sha256
         if plan.contents or plan.config or plan.relies_on_log or self.served != fingerprint:
             wanted = self.look.settings(self.store.current(), self.target)
             self.prover.tls(fingerprint, wanted, is_new=bool(plan.reasons))
@@ -211,7 +211,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def settle(self) -> None:
         """Reload until the server shows the leaf on disk, and inspect it again. Raises TlsError."""
-        leaf = self._in_use().get(_PENDING)
+        leaf = self._leaves_of(self.store.current()).get(_PENDING)
         if leaf is not None:
             self.prover.previous(leaf.sha256)
         else:

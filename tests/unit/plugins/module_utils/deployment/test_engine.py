@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -117,14 +117,14 @@ class Kind(service.Service[Plan, Found, Outcome]):
         self.step("rehearse")
         assert self.lamp.store.read(generation, TEXT) != self.before
 
-    def _change(self, plan: Plan, _found: Found) -> None:
+    def _change(self, _plan: Plan, _found: Found, leaves: Mapping[str, Any]) -> None:
         self.step("begun")
         self.journal.switch()
         self.step("switched")
-        self.journal.put_file(str(self.lamp.config), b"shows " + (plan.contents or {})[TEXT])
+        self.journal.put_file(str(self.lamp.config), b"shows " + leaves[TEXT])
         self.step("written")
         self.lamp.reload()
-        assert self.lamp.shown.read_bytes() == (plan.contents or {})[TEXT]
+        assert self.lamp.shown.read_bytes() == leaves[TEXT]
         self.step("proven")
 
     def prove_previous(self) -> None:
@@ -239,14 +239,23 @@ def test_a_fault_of_the_journal_restores_the_state_before(
 ) -> None:
     before = red.state()
 
-    def full(*_arguments: Any) -> None:
-        raise OSError(28, "No space left on device", "journal.json")
-
-    monkeypatch.setattr(Journal, method, full)
+    monkeypatch.setattr(Journal, method, _full)
     with pytest.raises(TlsError, match=r"No space left.*The previous state is restored") as failure:
         Kind(red, "green").run(check_mode=False)
     assert red.state() == before
     assert failure.value.code == "system_error"
+
+
+def test_nothing_that_can_fail_follows_the_commit(red: Lamp, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Journal.commit
+
+    def last(journal: Journal) -> None:
+        whole(journal)
+        monkeypatch.setattr(GenerationStore, "read", _gone)
+        monkeypatch.setattr(GenerationStore, "prune", _full)
+
+    monkeypatch.setattr(Journal, "commit", last)
+    assert Kind(red, "green").run(check_mode=False).done.after == {TEXT: b"green"}
 
 
 def test_a_restored_state_that_is_not_proven_is_told(red: Lamp) -> None:
@@ -384,6 +393,10 @@ def test_an_error_of_the_system_names_a_path() -> None:
     fault = r"^/tls: No space left on device\. Nothing was changed\."
     with pytest.raises(TlsError, match=fault), service.explained("/tls", "the lamp", lambda: False):
         raise OSError(28, "No space left on device")
+
+
+def _full(*_arguments: Any) -> None:
+    raise OSError(28, "No space left on device", "journal.json")
 
 
 def _gone(*_arguments: Any) -> None:
