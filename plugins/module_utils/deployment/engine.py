@@ -125,10 +125,7 @@ class Transaction(abc.ABC, Generic[R]):
         return staged
 
     def _transact(self, staged: str | None, change: Callable[[], None]) -> None:
-        """Make and prove a change that may switch to a staged generation. Raises TlsError after putting all back.
-
-        Nothing that can fail may follow.
-        """
+        """Make and prove a change; nothing that can fail may follow. Raises TlsError after putting all back."""
         undone_by = recovery.rolled_back  # loaded now: what makes a change fail may keep code from being loaded
         try:
             self.journal.begin(staged)

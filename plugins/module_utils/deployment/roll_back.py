@@ -88,8 +88,6 @@ class RollBack(Service[P, F, R]):
         except TlsError as error:
             return [error.message]
 
-    # What a kind has to say
-
     @abc.abstractmethod
     def _plan_back(self, found: F, in_use: str, name: str) -> P:
         """Return the plan that leads to a generation. Raises TlsError for one that must not come back."""

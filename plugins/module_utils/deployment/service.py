@@ -93,10 +93,7 @@ class Service(Transaction[R], Generic[P, F, R]):
 
     @abc.abstractmethod
     def _change(self, plan: P, found: F, leaves: Mapping[str, Certificate]) -> None:
-        """Switch, and change files beside the generations, step by step with the proof of each. Raises TlsError.
-
-        ``leaves`` are those that must be in use then.
-        """
+        """Switch, change files beside the generations, prove each step; ``leaves`` must be in use. Raises TlsError."""
 
     @abc.abstractmethod
     def _leaves(self, generation: Mapping[str, bytes]) -> Mapping[str, Certificate]:
