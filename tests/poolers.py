@@ -222,6 +222,19 @@ app = pool_mode=transaction
         return (current / "server.crt").read_bytes(), (current / "client.crt").read_bytes()
 
 
+def declare(inventory: dict[str, Any], pooler: Pooler, **variables: object) -> dict[str, Any]:
+    """Return an inventory with a pooler in it, pool1."""
+    own = {
+        "postgres_pooler_port": pooler.port,
+        "postgres_pooler_login_unix_socket": str(pooler.home),
+        "postgres_pooler_config_file": str(pooler.ini),
+        "postgres_pooler_directory": str(pooler.directory),
+        "postgres_pooler_names": LOOPBACK,
+        **variables,
+    }
+    return {**inventory, "postgres_poolers": {"hosts": {"pool1": own}}}
+
+
 def _asked(session: Any, sql: str, database: str) -> bytes:
     options = f"user\0app\0database\0{database}\0\0".encode()
     session.sendall(struct.pack("!ii", len(options) + 8, 196608) + options)

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two names of an inventory that are one server, or one OS user of a client host: runs would set up both in turn."""
+"""Two names of an inventory that are one server, pooler, or OS user of a client: runs would set up both in turn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def problems(
     """Return a sentence for each thing that several hosts of the inventory share, if one of ``hosts`` does."""
     found: dict[tuple[tuple[str, ...], Hashable], list[str]] = {}
     shared: dict[tuple[tuple[str, ...], Hashable], _Shared] = {}
-    for group, things_of in (("postgres_servers", _server), ("postgres_clients", _os_users)):
+    for group, things_of in (
+        ("postgres_servers", _server),
+        ("postgres_poolers", _pooler),
+        ("postgres_clients", _os_users),
+    ):
         for host in groups.get(group, ()):
             variables = hostvars[host]
             machine = _machine(host, variables)
@@ -73,6 +77,16 @@ def _server(variables: Mapping[str, Any]) -> Iterator[_Shared]:
         f"one PostgreSQL server (port {port})",
         "Each run would install the certificate of one, then of the other. Remove all but one from group "
         "postgres_servers, and put other names of the server into postgres_server_extra_names.",
+    )
+
+
+def _pooler(variables: Mapping[str, Any]) -> Iterator[_Shared]:
+    port = str(variables.get("postgres_pooler_port", 6432))
+    yield _Shared(
+        ("pooler", port, str(variables.get("postgres_pooler_login_unix_socket", ""))),
+        f"one PgBouncer (port {port})",
+        "Each run would install the certificates of one, then of the other. Remove all but one from group "
+        "postgres_poolers, and put other names of the pooler into postgres_pooler_names.",
     )
 
 

@@ -13,11 +13,11 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_identities,
     duplicates,
     expectations,
+    holders,
     identity_rules,
     misspellings,
     own_addresses,
@@ -177,18 +177,7 @@ class Fleet:
 
     @functools.cached_property
     def _holders(self) -> dict[tuple[str, str, str], str]:
-        """Return the roles and hosts that have certificates, by the keys of entries that revoke, and what says so."""
-        found: dict[tuple[str, str, str], str] = {}
-        for host in self.groups.get("postgres_clients", ()):
-            identities = self.variables(host, "postgres_client")["postgres_client_identities"]
-            for one in filter(has_certificate, identities):
-                role = str(one["role"])
-                keys = (("role", role, ""), ("role", role, self._trust.of(one)))
-                found.update(dict.fromkeys(keys, f"identity {one['os_user']}/{role} of host {host}"))
-                found["host", host, ""] = "postgres_client_identities of that host"
-        for host in self.groups.get("postgres_servers", ()):
-            found["host", host, ""] = "group postgres_servers"
-        return found
+        return holders.of_fleet(self.groups, self.variables, self._trust)
 
     def variables(self, host: str, role: str) -> dict[str, Any]:
         """Return the variables of a role for a host: what is set, else the default.

@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import profile
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
 
 
 def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def of_pooler(found: Mapping[str, Any], options: Mapping[str, Any], host: str, a
     }
     return [
         {
-            "id": f"{host}/pooler/{one['id']}",
+            "id": poolers.ids(host)[one["id"]],
             "csr": one.get("csr") or "",
             "reasons": list(map(str, one.get("reasons", ()))),
             **declared[one["id"]],

@@ -31,10 +31,10 @@ def last(variables: Variables, step: str) -> Result:
     return installed(variables, step) or converged(variables, step)
 
 
-def is_ready(variables: Variables) -> bool:
-    """Return whether this run has brought a server to what is declared: it is part of the run, and did not fail."""
-    found = (converged(variables, "server"), installed(variables, "server"))
-    return bool(found[0]) and not failed(variables, "server") and not any(one.get("unreachable") for one in found)
+def is_ready(variables: Variables, step: str = "server") -> bool:
+    """Return whether this run has brought a host to what is declared: it is part of the run, and did not fail."""
+    found = (converged(variables, step), installed(variables, step))
+    return bool(found[0]) and not failed(variables, step) and not any(one.get("unreachable") for one in found)
 
 
 def listed(variables: Variables) -> Result:
@@ -44,7 +44,7 @@ def listed(variables: Variables) -> Result:
 
 def looked_up(variables: Variables, step: str) -> Result:
     """Return what the report has learned of the certificates of a step; {} where this run is none."""
-    return listed(variables) if step == "client" else sessions(variables)
+    return sessions(variables) if step == "server" else _result(variables, f"postgres_{step}_certificates")
 
 
 def verified(variables: Variables) -> Result:

@@ -15,8 +15,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, results, serials
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, poolers, results, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
+    CLIENTS,
+    POOLERS,
+    SERVERS,
+    STEPS,
+    Graph,
+    Groups,
+    Hostvars,
+)
 
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
 _DAY = 86400
@@ -81,8 +89,8 @@ def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str]) -> list[
 
 
 def everybody(groups: Groups) -> list[str]:
-    """Return the servers and client hosts of the inventory."""
-    return list(dict.fromkeys([*groups.get(SERVERS, ()), *groups.get(CLIENTS, ())]))
+    """Return the servers, poolers and client hosts of the inventory."""
+    return list(dict.fromkeys(host for group in STEPS for host in groups.get(group, ())))
 
 
 def named(rotate: Any) -> list[str]:
@@ -163,7 +171,7 @@ def _advice(wanted: str, left: Mapping[str, str]) -> list[str]:
 
 
 def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True, away: Collection[str] = ()) -> list[str]:
-    """Return a sentence for everything that this run has not proven of the servers and clients of the inventory.
+    """Return a sentence for everything that this run has not proven of the hosts of the inventory.
 
     ``is_verified``: there were connections to try, which there are not in check mode. ``away`` are hosts that nothing
     has to be proven of, nor of connections to them: what comes next does them no harm.
@@ -174,11 +182,11 @@ def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True, aw
     ]
     if failed or not hosts:
         return failed or ["No host was reached in this run."]
-    servers, clients = ([one for one in groups.get(name, ()) if one not in away] for name in (SERVERS, CLIENTS))
-    silent = [*_silent(hostvars, servers, "server"), *_silent(hostvars, clients, "client")]
+    asked = {group: [one for one in groups.get(group, ()) if one not in away] for group in STEPS}
+    silent = [line for group, step in STEPS.items() for line in _silent(hostvars, asked[group], step)]
     if silent or not is_verified:
         return silent
-    verified = {host: results.verified(hostvars[host]) for host in clients}
+    verified = {host: results.verified(hostvars[host]) for host in asked[CLIENTS]}
     return [*report.deviations(verified, away), *_not_connected(hostvars, groups, away)]
 
 
@@ -262,7 +270,9 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
         f"{host}/{one.id}"
         for host in groups.get(CLIENTS, ())
         for one in client_identities.identities_of(hostvars[host].get("postgres_client_identities") or ())
-    } | set(groups.get(SERVERS, ()))
+    }
+    declared |= {*groups.get(SERVERS, ())}
+    declared |= {id_ for host in groups.get(POOLERS, ()) for id_ in poolers.ids(host).values()}
     passwords = set(serials.by_password(hostvars, groups.get(CLIENTS, ())))
     if "root" not in result:
         return [str(result.get("msg"))]

@@ -10,7 +10,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups
 
@@ -54,6 +54,7 @@ def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Group
     ]
     found = [(SERVER, *one) for one in servers]
     found += [(authorities.get(id_, CLIENT), id_, one) for id_, one in clients]
+    found += poolers.certificates(hostvars, groups, results.last)
     answered = [host for host in groups.get(CLIENTS, ()) if "identities" in results.last(hostvars[host], "client")]
     return [
         *(
@@ -100,7 +101,8 @@ def unrecorded(
     servers = frozenset(issued.get(SERVER) or ())
     clients = frozenset(serial for name, all_ in issued.items() if name != SERVER for serial in all_)
     lost = [(SERVER, *one) for one in _of_servers(hostvars, groups) if str(one[1]["serial"]) not in servers]
-    lost += [one for one in _of_clients(hostvars, groups) if str(one[2]["serial"]) not in clients]
+    others = [*_of_clients(hostvars, groups), *poolers.certificates(hostvars, groups, results.converged)]
+    lost += [one for one in others if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)]
     return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]
 
 

@@ -16,6 +16,8 @@ def tls_directories(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[s
     for host in groups.get("postgres_servers", ()):
         port = hostvars[host].get("postgres_server_port", 5432)
         found.append([host, str(hostvars[host].get("postgres_server_directory", f"/etc/postgresql/tls/{port}"))])
+    for host in groups.get("postgres_poolers", ()):
+        found.append([host, str(hostvars[host].get("postgres_pooler_directory", "/etc/pgbouncer/tls"))])
     for host in groups.get("postgres_clients", ()):
         for one in hostvars[host].get("postgres_client_identities", ()):
             found.append([host, f"{one.get('home') or '~' + str(one['os_user'])}/.postgresql/pgops"])

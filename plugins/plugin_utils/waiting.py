@@ -12,8 +12,15 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, results, rotation, serials
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Groups, Hostvars, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, poolers, results, rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
+    CLIENTS,
+    SERVERS,
+    STEPS,
+    Groups,
+    Hostvars,
+    Variables,
+)
 
 _SHOWN = 10  # hosts that have a line of their own
 _WHAT_TO_DO = (
@@ -22,8 +29,6 @@ _WHAT_TO_DO = (
     "postgres_ca_revoked: [{host: NAME}]. If it stays in use outside the inventory, name it in "
     "postgres_ca_outside_holders."
 )
-
-_GROUPS = {SERVERS: "server", CLIENTS: "client"}  # and the step of a run that is for their hosts
 
 Certificates = Sequence[Mapping[str, str]]  # as module certificate_authority returns them in ``awaited``
 
@@ -73,7 +78,7 @@ def _hosts(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterato
         if unseen and host not in known:
             yield f"{host}: it is not in the inventory. {_dates(unseen)}"
         elif unseen:
-            yield from _not_declared(hostvars[host], [name for name in _GROUPS if host in groups.get(name, ())], unseen)
+            yield from _not_declared(hostvars[host], [name for name in STEPS if host in groups.get(name, ())], unseen)
 
 
 def _not_declared(variables: Variables, groups: Sequence[str], certificates: Certificates) -> Iterator[str]:
@@ -81,8 +86,8 @@ def _not_declared(variables: Variables, groups: Sequence[str], certificates: Cer
 
     ``groups`` are those of the host. Of one that has not answered, as with --limit, nothing is known.
     """
-    silent = [_GROUPS[name] for name in groups if _is_silent(variables, _GROUPS[name])]
-    left = [one for one in certificates if ("client" if "/" in one["id"] else "server") not in silent]
+    silent = [STEPS[name] for name in groups if _is_silent(variables, STEPS[name])]
+    left = [one for one in certificates if poolers.step_of(one["id"]) not in silent]
     if left:
         ids = ", ".join(one["id"] for one in left)
         yield f"{ids}: the inventory does not declare it any more. {_dates(left)}"
@@ -94,6 +99,7 @@ def _seen(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     for host in groups.get(SERVERS, ()):
         if results.looked_up(hostvars[host], "server").get("certificate"):
             yield host
+    yield from (id_ for _name, id_, _facts in poolers.certificates(hostvars, groups, results.looked_up))
     listed = {host: results.listed(hostvars[host]).get("identities") for host in groups.get(CLIENTS, ())}
     yield from (f"{host}/{one['id']}" for host, own in listed.items() for one in own or () if one["serial"])
     yield from serials.by_password(hostvars, [host for host, own in listed.items() if own is not None])
@@ -101,7 +107,7 @@ def _seen(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
 
 def _is_silent(variables: Variables, step: str) -> bool:
     answered = results.last(variables, step) or results.looked_up(variables, step)
-    return "certificate" not in answered and "identities" not in answered
+    return answered.keys().isdisjoint(("certificate", "certificates", "identities"))
 
 
 def _dates(certificates: Iterable[Mapping[str, str]]) -> str:

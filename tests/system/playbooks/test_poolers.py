@@ -43,19 +43,7 @@ def pooler(shared_cluster: Any) -> Iterator[Pooler]:
 
 def run(site: Any, pooler: Pooler, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
     """Run site.yml with a pooler in the inventory; no output may hold what is in its files."""
-    inventory = site.inventory()
-    inventory["postgres_poolers"] = {
-        "hosts": {
-            "pool1": {
-                "postgres_pooler_port": pooler.port,
-                "postgres_pooler_login_unix_socket": str(pooler.home),
-                "postgres_pooler_config_file": str(pooler.ini),
-                "postgres_pooler_directory": str(pooler.directory),
-                "postgres_pooler_names": poolers.LOOPBACK,
-            }
-        }
-    }
-    inventory["postgres_poolers"]["hosts"]["pool1"].update(variables)
+    inventory = poolers.declare(site.inventory(), pooler, **variables)
     inventory["all"]["vars"].update(postgres_server_hba=RULES, postgres_server_ident=SERVERS["postgres_server_ident"])
     done: subprocess.CompletedProcess[str] = site.run(*options, inventory=inventory)
     assert SECRET not in done.stdout + done.stderr

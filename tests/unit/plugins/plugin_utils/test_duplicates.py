@@ -62,6 +62,13 @@ def test_a_client_host_under_two_names_is_a_mistake_if_an_os_user_is_on_both() -
     assert problems(same, other, group="postgres_clients") == []
 
 
+def test_one_pooler_under_two_names_is_a_mistake() -> None:
+    same = {"ansible_host": "10.0.0.1"}
+    (found,) = problems(same, same, group="postgres_poolers", first="pool1", second="pool2")
+    assert found.startswith("pool1, pool2: these are 2 names of one PgBouncer (port 6432) at 10.0.0.1.")
+    assert problems(same, {**same, "postgres_pooler_port": 6433}, group="postgres_poolers") == []
+
+
 def test_hosts_that_this_run_is_not_about_are_left_out() -> None:
     hostvars: dict[str, Any] = {"db0": {"ansible_host": "10.0.0.1"}, "db1": {"ansible_host": "10.0.0.1"}, "db2": {}}
     groups = {"postgres_servers": list(hostvars)}

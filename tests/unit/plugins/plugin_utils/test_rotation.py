@@ -194,6 +194,28 @@ def test_whatever_is_not_proven_is_named(
     assert re.search(message, "\n".join(rotation.unproven(fleet, GROUPS)))
 
 
+WITH_POOLER = {**GROUPS, "postgres_poolers": ["pool1"]}
+SHOWN = {"certificates": {"front": {"serial": "c3"}, "back": {"serial": "2f"}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"postgres_pooler_converged": SHOWN}, ""),
+        ({}, "pool1: this run learned nothing about the pooler, so nothing is proven."),
+        ({"postgres_pooler_failed": "it is down"}, "pool1 failed in this run (pooler): it is down"),
+        (
+            {"postgres_pooler_converged": {"unreachable": True, "msg": "no route"}},
+            "pool1 failed in this run (pooler): could not be reached: no route",
+        ),
+    ],
+)
+def test_a_pooler_is_proven_like_a_server(fleet: dict[str, Any], said: dict[str, Any], message: str) -> None:
+    fleet["pool1"] = said
+    assert rotation.unproven(fleet, WITH_POOLER) == ([message] if message else [])
+    assert rotation.refusals(["db1", "db2", "app1"], WITH_POOLER, [])[0].startswith("--limit: pool1 would be left")
+
+
 def test_a_server_that_nobody_reached_is_named_and_one_that_can_only_be_skipped_is_not(fleet: dict[str, Any]) -> None:
     checks = fleet["app1"]["postgres_verify_result"]["checks"]
     skipped = copy.deepcopy(fleet)
@@ -283,4 +305,8 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
         "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
         "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",
     ]
+    of_pooler = {**refused, "breaks": [{"id": "pool1/pooler/back", "not_after": "2027-01-01T00:00:00Z"}]}
+    assert rotation.consequences(of_pooler, {**fleet, "pool1": {}}, WITH_POOLER)[1].endswith(
+        "until a run has reached it"
+    )
     assert rotation.consequences({"msg": "no such directory"}, fleet, GROUPS) == ["no such directory"]

@@ -112,3 +112,19 @@ def test_a_certificate_that_the_ledger_does_not_hold_is_of_the_authority_of_its_
 def test_a_run_that_has_not_asked_the_authorities_knows_nothing() -> None:
     assert serials.unrecorded(fleet(), GROUPS, None) == []
     assert serials.unrecorded({}, {}, {}) == []
+
+
+def test_a_pooler_has_two_certificates_of_two_authorities() -> None:
+    both = {name: {"serial": serial, "pem": f"PEM {serial}"} for name, serial in (("front", "c3"), ("back", "2f"))}
+    renewed = {**both, "back": {"serial": "30", "pem": "PEM 30"}}
+    variables = {"postgres_pooler_converged": {"certificates": both}, "postgres_pooler_client_authority": "billing"}
+    groups = {**GROUPS, "postgres_poolers": ["pool1", "pool2"]}
+    known = {**fleet(), "pool1": {**variables, "postgres_pooler_installed": {"certificates": renewed}}, "pool2": {}}
+    of_poolers = [one for one in serials.certificates_in_use(known, groups) if one["id"].startswith("pool")]
+    assert of_poolers == [
+        {"authority": "server", "id": "pool1/pooler/front", "serial": "c3"},
+        {"authority": "billing", "id": "pool1/pooler/back", "serial": "30"},
+    ]
+    assert serials.unrecorded(known, groups, {"server": ["a1", "c3"], "client": ["1e"], "billing": []}) == [
+        {"authority": "billing", "id": "pool1/pooler/back", "certificate": "PEM 2f"}
+    ]

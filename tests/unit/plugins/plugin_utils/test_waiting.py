@@ -133,3 +133,19 @@ def test_a_report_says_the_same_from_what_it_has_looked_up(fleet: Any, roots: st
     groups = {"postgres_servers": ["db1"], "postgres_clients": ["app1", "app2"]}
     (line,) = lines(report, roots, groups=groups)
     assert line == f"db2: it is not in the inventory. {DATES}"
+
+
+def test_a_pooler_that_is_away_is_waited_for_with_both_of_its_certificates(fleet: Any, roots: str) -> None:
+    groups = {**GROUPS, "postgres_poolers": ["pool1"]}
+    own = [held("pool1/pooler/front"), held("pool1/pooler/back", "2026-11-01T00:00:00Z")]
+    both = {"certificates": {"front": {"serial": "a1"}, "back": {"serial": "a2"}}}
+    fleet["pool1"] = {"postgres_pooler_converged": both}
+    assert lines(fleet, roots, groups=groups, awaited=[*AWAITED, *own]) == []
+    fleet["pool1"] = {"postgres_pooler_certificates": both}  # in a report
+    assert lines(fleet, roots, groups=groups, awaited=[*AWAITED, *own]) == []
+    fleet["pool1"] = {"postgres_pooler_converged": AWAY}
+    away = f"pool1: it could not be reached in this run. {DATES.replace('2026-10-02', '2026-11-01')}"
+    assert lines(fleet, roots, groups=groups, awaited=[*AWAITED, *own]) == [away]
+    assert lines(fleet, roots, awaited=own) == [
+        away.replace("could not be reached in this run", "is not in the inventory")
+    ]

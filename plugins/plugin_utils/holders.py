@@ -1,0 +1,34 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles and hosts to which an inventory gives certificates: none of them can be revoked by its name."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Groups
+
+Variables = Callable[[str, str], Mapping[str, Any]]  # of a host and a role
+
+
+def of_fleet(groups: Groups, variables: Variables, trust: Trust) -> dict[tuple[str, str, str], str]:
+    """Return the keys of entries that would revoke what the inventory gives certificates to, and what says so."""
+    found: dict[tuple[str, str, str], str] = {}
+    for host in groups.get(CLIENTS, ()):
+        identities = variables(host, "postgres_client")["postgres_client_identities"]
+        for one in filter(has_certificate, identities):
+            role = str(one["role"])
+            keys = (("role", role, ""), ("role", role, trust.of(one)))
+            found.update(dict.fromkeys(keys, f"identity {one['os_user']}/{role} of host {host}"))
+            found["host", host, ""] = "postgres_client_identities of that host"
+    for host in groups.get(POOLERS, ()):
+        own = variables(host, "postgres_pooler")
+        role, authority = str(own["postgres_pooler_role"]), str(own[poolers.AUTHORITY])
+        found.update(dict.fromkeys((("role", role, ""), ("role", role, authority)), f"pooler {host}"))
+    for group in (SERVERS, POOLERS):
+        found.update({("host", host, ""): f"group {group}" for host in groups.get(group, ())})
+    return found
