@@ -25,13 +25,12 @@ HOST = "db1.example.com"
 NO_SERVERS = {"endpoints": "{}", "differing_endpoints": {}}
 AUTHORITY = {"roots": "ROOT\n", "issuing": "ISSUING\n", "bundle": "ALL\n", "crls": "LISTS\n", "revoked": ["1f"]}
 RULE = {"database": ["shop"], "user": "app", "method": "cert"}
-ACCESS = {"rules": [RULE], "must_get_in": [{"role": "app"}], "databases": ["shop"]}
+MAPPED = {"map": "pgops_pooler", "system_user": "pgbouncer", "database_user": "app"}
+ACCESS = {"rules": [RULE], "maps": [MAPPED], "must_get_in": [{"role": "app"}], "databases": ["shop"]}
 FOUND = {
     "inventory_hostname": HOST,
     "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY},
-    "__postgres_server_access": {
-        "servers": {HOST: {"rules": [RULE], "must_get_in": [{"role": "app"}], "databases": ["shop"]}}
-    },
+    "__postgres_server_access": {"servers": {HOST: ACCESS}},
     "__postgres_client_known": {"names": HOST, "authority": "client", "authorities": {}, "unready": [], **NO_SERVERS},
     "groups": {"postgres_servers": [HOST], "postgres_clients": []},
 }

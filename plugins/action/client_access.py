@@ -20,4 +20,8 @@ class ActionModule(actions.Action):
         """Return rules and identities by server. Raises TlsError for an identity that cannot be."""
         groups = with_servers(variables["groups"], variables["ansible_play_hosts_all"])
         found = identity_rules.access(variables["hostvars"], groups, self.options["hosts"])
-        return {"changed": False, "servers": found}
+        return {
+            "changed": False,
+            "servers": found,
+            "warnings": identity_rules.undeclared(variables["hostvars"], groups),
+        }

@@ -27,7 +27,7 @@ class ActionModule(actions.Action):
         hostvars, groups = variables["hostvars"], variables["groups"]
         graph = Graph(groups)
         known = {host: hostvars[host] for host in (*groups.get(CLIENTS, ()), *variables["ansible_play_hosts"])}
-        servers = [hostvars[host] for host in groups.get(SERVERS, ())]
+        servers = [hostvars[host] for host in (*groups.get(SERVERS, ()), *sorted(graph.poolers))]
         clients = [known[host] for host in groups.get(CLIENTS, ())]
         planner = expectations.planner(servers, clients, self.options["hosts"], graph, self.options["database"])
         found = {host: planner.plan(one) for host, one in self._client_hosts(variables, known, graph)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 
@@ -23,16 +23,17 @@ class ActionModule(actions.Action):
         Names are one text: each host gets it, and Ansible would look at each element of a list.
         """
         hostvars, groups = variables["hostvars"], variables["groups"]
-        servers, clients = groups.get(SERVERS, ()), groups.get(CLIENTS, ())
-        graph = Graph(groups)
+        graph, clients = Graph(groups), groups.get(CLIENTS, ())
+        servers = [*groups.get(SERVERS, ()), *sorted(graph.poolers)]
         hosts = {host: fleet.host_of(hostvars[host]) for host in (*clients, *variables["ansible_play_hosts_all"])}
-        found = endpoints.endpoints([fleet.server_of(hostvars[host], graph) for host in servers], hosts.values())
+        known = [fleet.endpoint_of(hostvars[host], graph) for host in servers]
+        found = endpoints.endpoints(known, hosts.values())
         trust = Trust.of_fleet(hostvars, groups)
         return {
             "changed": False,
-            "names": ",".join(fleet.known_names(hostvars[host] for host in servers)),
+            "names": ",".join(fleet.known_names(known, (hostvars[host] for host in servers))),
             "authority": trust.usual,
             "authorities": trust.exceptions,
             **found.as_texts(),
-            "unready": [host for host in servers if not results.is_ready(hostvars[host])],
+            "unready": [one.name for one in known if not one.is_ready],
         }

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, moves, serials, waiting
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    actions,
+    failures,
+    moves,
+    revoked_at_poolers,
+    serials,
+    waiting,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -23,10 +30,11 @@ class ActionModule(actions.Action):
         lines = failures.summary(
             hostvars, variables["ansible_play_hosts_all"], groups, is_verified=self.options["is_verified"]
         )
+        revoked = revoked_at_poolers.lines(hostvars, groups, variables.get("postgres_ca_authorities") or {})
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
         return {
             "changed": False,
-            "lines": [*lines, *(one.line for one in moving if one.objection), *waiting.of_run(variables)],
+            "lines": [*lines, *(one.line for one in moving if one.objection), *revoked, *waiting.of_run(variables)],
             "moved": [one.server for one in moving if not one.objection],
             "unrecorded": serials.unrecorded(hostvars, groups, issued),
         }

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, fleet, gaps, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Groups, Hostvars, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups, Hostvars, Variables
 
 
 class ActionModule(actions.Action):
@@ -39,8 +39,9 @@ def _faults(verified: Mapping[str, Mapping[str, Any]], hostvars: Hostvars, group
     """Return a sentence for each cause, by client host. What is wrong with servers that failed before is known."""
     if all(one.get("deviations") == [] for one in verified.values()):
         return {}
-    servers = groups.get("postgres_servers", ())
-    behind = [one.host for one in failures.failures(hostvars, servers) if one.step == "server"]
-    origins = fleet.origins(hostvars[one] for one in servers)
+    graph = Graph(groups)
+    servers = [*groups.get(SERVERS, ()), *sorted(graph.poolers)]
+    behind = [one.host for one in failures.failures(hostvars, servers) if one.step in ("server", "pooler")]
+    origins = fleet.origins((hostvars[one] for one in servers), graph)
     found = {host: report.deviations({host: one}, behind, origins) for host, one in verified.items()}
     return {host: sentences for host, sentences in found.items() if sentences}

@@ -165,6 +165,17 @@ options:
             O(expectations[].certificate=none), no other connection counts.
         type: bool
         default: false
+      pooler:
+        description:
+          - What a PgBouncer at this host requires of its clients, its C(client_tls_sslmode). Without it, the host is a
+            PostgreSQL server.
+          - Through a pooler, C(pg_stat_ssl) shows the pooler's connection to PostgreSQL. So protocol and cipher come
+            from libpq, the client certificate is not compared, and the one that PostgreSQL saw must be
+            O(expectations[].certificates[].back_serial).
+          - Unless the pooler demands a certificate (V(verify-ca), V(verify-full)), a connection may end at the password
+            prompt.
+        type: str
+        choices: [allow, prefer, require, verify-ca, verify-full]
       certificates:
         description:
           - The servers that may answer and their certificates. Several servers may share a name (an alias, a virtual
@@ -186,6 +197,10 @@ options:
             type: str
           not_before:
             description: When its certificate becomes valid, as M(pgops.tls.server) returns it.
+            type: str
+          back_serial:
+            description:
+              - For a pooler, the serial number in hexadecimal of the certificate by which it logs in to PostgreSQL.
             type: str
           names:
             description: All names of its certificate.
@@ -364,6 +379,7 @@ EXPECTATION = {
     "skip": {"type": "str"},
     "asks_for_password": {"type": "bool", "default": False, "no_log": False},
     "needs_password": {"type": "bool", "default": False, "no_log": False},
+    "pooler": {"type": "str", "choices": list(expectation.POOLER_MODES)},
     "certificates": {
         "type": "list",
         "elements": "dict",
@@ -371,6 +387,7 @@ EXPECTATION = {
             "server": {"type": "str", "required": True},
             "serial": {"type": "str"},
             "not_before": {"type": "str"},
+            "back_serial": {"type": "str"},
             "names": {"type": "list", "elements": "str"},
         },
     },

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which client authority each server trusts for logins, and so, which one each identity has its certificate from."""
+"""Which client authority each server and pooler trusts, and so, which one each identity has its certificate from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import profile
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -32,9 +33,9 @@ def of_server(variables: Variables) -> str:
 
 
 class Trust:
-    """Which client authority servers trust: the ``usual`` one, but for those servers that are in ``exceptions``.
+    """Which client authority servers and poolers trust: the ``usual`` one, but for those that are in ``exceptions``.
 
-    Few servers differ, so this stays small in a fleet of any size.
+    Few of them differ, so this stays small in a fleet of any size.
     """
 
     def __init__(self, usual: str, exceptions: Mapping[str, str], groups: Groups) -> None:
@@ -44,10 +45,11 @@ class Trust:
 
     @classmethod
     def of_fleet(cls, hostvars: Hostvars, groups: Groups) -> Trust:
-        """Return what the variables of an inventory's servers say. Raises TlsError."""
+        """Return what the variables of an inventory's servers and poolers say. Raises TlsError."""
         servers = {server: of_server(hostvars[server]) for server in groups.get(SERVERS, ())}
         most = usual(servers.values())
-        return cls(most, {server: name for server, name in servers.items() if name != most}, groups)
+        own = {pooler: poolers.client_authority(hostvars[pooler]) for pooler in Graph(groups).poolers}
+        return cls(most, {host: name for host, name in {**servers, **own}.items() if name != most}, groups)
 
     @property
     def names(self) -> list[str]:
@@ -55,7 +57,7 @@ class Trust:
         return [self.usual, *sorted(set(self.exceptions.values()))]
 
     def of_server(self, server: str) -> str:
-        """Return the authority that a server trusts."""
+        """Return the authority that a server or pooler trusts."""
         return self.exceptions.get(server, self.usual)
 
     @functools.cached_property

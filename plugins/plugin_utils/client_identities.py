@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Collection, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import name_of
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -87,6 +87,7 @@ def identities_of(
         replicates = databases.REPLICATION in (one.get("databases") or ())
         option = f"postgres_client_identities[{number}]"
         servers = graph.servers_of(one, option) if graph else frozenset()
+        _refuse_replication(option, servers & graph.poolers if graph and replicates else ())
         own, default_files = (str(one["role"]), str(one["os_user"])), one.get("default_files")
         login = logins.login_of(one, option)
         usual = named[0] if named else _without_name(one, default_database)
@@ -94,6 +95,16 @@ def identities_of(
         own_name = name_of(one) if one.get("name") else ""
         found.append(identity._replace(databases=tuple(named), own_name=own_name))
     return found
+
+
+def _refuse_replication(option: str, poolers: Collection[str]) -> None:
+    if poolers:
+        raise TlsError(
+            f"{option}: found replication in databases, and pooler {min(poolers)} in servers. Replication does not go "
+            "through a pooler.",
+            remedy="Make it an identity of its own, with the servers themselves in servers.",
+            code="identity_replicates_through_pooler",
+        )
 
 
 def as_held(identities: Iterable[Identity], known: Iterable[Mapping[str, Any]]) -> list[Identity]:

@@ -26,6 +26,9 @@ each server, and so is a server for each identity whose host can try none of its
 An identity with a password shows no certificate, so of the refusals only plaintext, a wrong name and a foreign root
 concern it. Nobody pretends to be its role: who has its password is let in, whatever certificate comes with it.
 
+A pooler is tried like a server, but it lets clients in by its own configuration. So of the refusals only those count
+that its client_tls_sslmode demands of every client, and what libpq refuses.
+
 An identity that names ``replication`` among its databases makes physical replication connections, as a standby does:
 one to every server, and all of its connections are of that kind when it names no other database.
 """
@@ -44,9 +47,9 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
     Fleet,
     Host,
     Server,
+    endpoint_of,
     fleet_of,
     host_of,
-    server_of,
     usual_name,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Variables
@@ -123,7 +126,8 @@ class Planner:
                     found += acceptances.by_every_name(identity, server, fleet)
                     continue  # all of its names are shared, and another server has it, too
                 found += acceptances.at(identity, server, fleet, name, acceptances.More(own_files, others))
-                if len(owners) == 1 and identity.has_certificate and identity.servers <= self._ready:
+                is_own = len(owners) == 1 and identity.has_certificate and not server.pooler
+                if is_own and identity.servers <= self._ready:
                     crossings.note(identity, server, name)
                 found += own_refusals.at(identity, owners, name, self._other(identity, owners, host))
                 own_files, lost = [], []
@@ -210,7 +214,7 @@ def planner(
     servers: Iterable[Variables], clients: Iterable[Variables], hosts: Collection[str], graph: Graph, database: str
 ) -> Planner:
     """Return what plans the connections of a run for ``hosts`` (none: for all), from the variables of all hosts."""
-    found = [server_of(host, graph) for host in servers]
+    found = [endpoint_of(host, graph) for host in servers]
     everybody, trying = [], []
     for host in clients:
         identities = identities_of(host.get("postgres_client_identities", ()), database, graph)

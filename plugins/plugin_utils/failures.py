@@ -82,7 +82,7 @@ def summary(
     for failure in found:
         by_cause.setdefault(failure.message, []).append(failure)
     lines = [f"{_whose(alike)}: {message}" for message, alike in by_cause.items()]
-    behind = [failure.host for failure in found if failure.step == "server"]
+    behind = [failure.host for failure in found if failure.step in ("server", "pooler")]
     consequence = _unverified(hostvars, hosts, behind)
     return [
         *lines,

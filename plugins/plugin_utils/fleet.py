@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, poolers, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
@@ -25,7 +26,7 @@ class Server(NamedTuple):
     beside the certificate. ``machine``: where it runs. ``certificate``: what module connection_info gets about it.
     ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move, if
     ``is_ready``: this run has brought it to what is declared. ``missing_databases``: those that identities name, and
-    that it does not have.
+    that it does not have. ``pooler``: what it demands of its clients if it is a pooler, its client_tls_sslmode.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Server(NamedTuple):
     still_trusted: tuple[str, ...] = ()
     is_ready: bool = False
     missing_databases: frozenset[str] = frozenset()
+    pooler: str = ""
 
     def databases_of(self, identity: Identity) -> tuple[str, ...]:
         """Return the databases of an identity to try here: its usual one, if the server is unknown or has none."""
@@ -124,22 +126,52 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
     )
 
 
-def known_names(variables: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return everything that leads to a server of the inventory: its names, and where Ansible connects to."""
+def pooler_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Server:
+    """Return the pooler that a host's variables describe, as the server that its clients see. Raises TlsError.
+
+    How it lets clients in is up to its own configuration: it may ask for a password.
+    """
+    name, mode = str(variables["inventory_hostname"]), poolers.sslmode(variables)
+    names = server_names.of(variables, graph, is_pooler=True)
+    known = results.last(variables, "pooler").get("certificates") or {}
+    back = {"back_serial": known[BACK]["serial"]} if BACK in known else {}
+    return Server(
+        name=name,
+        names=names,
+        rejects_plaintext=mode not in ("allow", "prefer"),
+        has_default_rules=False,
+        asks_for_password=True,
+        machine=machine_of(variables),
+        certificate={**_certificate(name, names, known.get(FRONT) or {}), **back},
+        authority=poolers.client_authority(variables),
+        is_ready=results.is_ready(variables, "pooler"),
+        pooler=mode,
+    )
+
+
+def endpoint_of(variables: Mapping[str, Any], graph: Graph) -> Server:
+    """Return the server or pooler that a host's variables describe. Raises TlsError."""
+    is_pooler = variables["inventory_hostname"] in graph.poolers
+    return pooler_of(variables, graph) if is_pooler else server_of(variables, graph)
+
+
+def known_names(servers: Iterable[Server], variables: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return everything that leads to ``servers`` of the inventory: their names, and where Ansible connects to."""
     found: dict[str, None] = {}
-    for host in variables:
-        also = (host["inventory_hostname"], host.get("ansible_host") or "")
-        found.update(dict.fromkeys([*(name.text for name in server_names.of(host)), *map(str, also)]))
+    for server, host in zip(servers, variables):
+        also = (server.name, host.get("ansible_host") or "")
+        found.update(dict.fromkeys([*(name.text for name in server.names), *map(str, also)]))
     return [name for name in found if name]
 
 
-def origins(variables: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
-    """Return the variable that each name of each server (both of them: the key) comes from."""
-    return {
-        (str(host["inventory_hostname"]), name): variable
-        for host in variables
-        for name, variable in server_names.origins(host).items()
-    }
+def origins(variables: Iterable[Mapping[str, Any]], graph: Graph) -> dict[tuple[str, str], str]:
+    """Return the variable that each name of each server or pooler (both of them: the key) comes from."""
+    found = {}
+    for host in variables:
+        own = str(host["inventory_hostname"])
+        names = server_names.origins(host, is_pooler=own in graph.poolers)
+        found.update({(own, name): variable for name, variable in names.items()})
+    return found
 
 
 def _asks_for_password(variables: Mapping[str, Any]) -> bool:

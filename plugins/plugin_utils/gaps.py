@@ -60,8 +60,9 @@ def left_out(groups: Groups, hosts: Collection[str]) -> list[str]:
     """Return a line on what a run for ``hosts`` (none: for all) does not verify, because --limit leaves it out."""
     if not hosts:
         return []
-    servers, clients = ([one for one in groups.get(name, ()) if one not in hosts] for name in (SERVERS, CLIENTS))
-    if len(servers) == len(groups.get(SERVERS, ())):
+    known = [*groups.get(SERVERS, ()), *sorted(Graph(groups).poolers)]
+    servers, clients = ([one for one in all_ if one not in hosts] for all_ in (known, groups.get(CLIENTS, ())))
+    if len(servers) == len(known):
         servers = []  # of a run for no server all are tried
     parts = [
         *([f"connections to {listed(servers)}"] if servers else []),
@@ -81,8 +82,8 @@ def without_identities(hostvars: Hostvars, groups: Groups) -> list[str]:
     }
     unused = [server for server in groups.get(SERVERS, ()) if server not in theirs]
     line = (
-        f"Not verified, because no identity connects to these servers: {listed(unused)}. Name them in servers of an "
-        "identity in postgres_client_identities, if one does."
+        f"Not verified, because no identity connects to these servers directly: {listed(unused)}. Name them in servers "
+        "of an identity in postgres_client_identities, if one does."
     )
     return [line] if theirs and unused else []
 

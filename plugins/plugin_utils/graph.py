@@ -1,9 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet as a graph: which servers each identity of a client host connects to.
+"""The fleet as a graph: which servers and poolers each identity of a client host connects to.
 
-``servers`` of an identity names groups and hosts of the inventory. Without it, an identity connects to every server.
+``servers`` of an identity names groups and hosts of the inventory. Without it, an identity connects to every server. A
+name stands for the servers in it or, if there are none, for the poolers in it.
 """
 
 from __future__ import annotations
@@ -25,20 +26,26 @@ Hostvars = Mapping[str, Variables]
 
 def with_servers(groups: Groups, hosts: Iterable[str]) -> Groups:
     """Return the groups with more hosts among the servers: a role alone may be for hosts of any group."""
-    return {**groups, SERVERS: list(dict.fromkeys([*groups.get(SERVERS, ()), *hosts]))}
+    poolers = groups.get(POOLERS, ())
+    more = [host for host in hosts if host not in poolers]
+    return {**groups, SERVERS: list(dict.fromkeys([*groups.get(SERVERS, ()), *more]))}
 
 
 class Graph:
-    """The servers of an inventory, and which of them an identity is for. Each list of names is looked up once."""
+    """The servers and poolers of an inventory, and which an identity is for. Each list of names is looked up once.
+
+    ``poolers`` are those that an identity can go through: the name of a host that is a server, too, means the server.
+    """
 
     def __init__(self, groups: Groups) -> None:
         self._groups = groups
         self._servers = frozenset(groups.get(SERVERS, ()))
-        self._found: dict[tuple[str, ...], frozenset[str]] = {}
+        self.poolers = frozenset(groups.get(POOLERS, ())) - self._servers
+        self._found: dict[tuple[object, ...], frozenset[str]] = {}
         self._hosts: dict[tuple[str, ...], frozenset[str]] = {}
 
     def servers_of(self, identity: object, option: str = _KEY) -> frozenset[str]:
-        """Return the names of the servers that an identity is for. Raises TlsError, naming ``option``."""
+        """Return the servers and poolers that an identity connects to. Raises TlsError, naming ``option``."""
         if not isinstance(identity, Mapping):
             raise TlsError(
                 f"{option}: expected dictionaries with role and os_user, found {shown(identity)}.",
@@ -53,9 +60,17 @@ class Graph:
                 remedy="Name them, or leave servers out if the identity connects to every server.",
                 code="identity_servers_invalid",
             )
-        key = tuple(map(str, named))
+        return self._listed(named, f"{option}.servers", with_poolers=True)
+
+    def servers_named(self, named: Iterable[str], option: str) -> frozenset[str]:
+        """Return the servers that names of groups and hosts stand for. Raises TlsError, naming ``option``."""
+        return self._listed(named, option, with_poolers=False)
+
+    def _listed(self, named: Iterable[object], option: str, *, with_poolers: bool) -> frozenset[str]:
+        key = with_poolers, *map(str, named)
         if key not in self._found:
-            self._found[key] = frozenset(server for name in key for server in self._named(name, option))
+            known = (self._servers, self.poolers) if with_poolers else (self._servers,)
+            self._found[key] = frozenset(host for name in key[1:] for host in self._named(str(name), option, known))
         return self._found[key]
 
     def hosts_of(self, names: Iterable[str], option: str) -> frozenset[str]:
@@ -65,16 +80,24 @@ class Graph:
             self._hosts[key] = frozenset(host for name in key for host in self._any_of(name, option))
         return self._hosts[key]
 
-    def _named(self, name: str, option: str) -> Iterable[str]:
-        """Return the servers that a name stands for: a group's, or a host."""
-        found = self._servers.intersection(self._groups.get(name, ())) or self._servers.intersection([name])
-        if found:
-            return found
+    def _named(self, name: str, option: str, known: Sequence[frozenset[str]]) -> Iterable[str]:
+        """Return what a name stands for, a group's or a host: the first of the ``known`` that are in it."""
+        own = self._groups.get(name, (name,))
+        for hosts in (self.poolers,) if name == POOLERS else known:
+            if not hosts.isdisjoint(own):
+                return hosts.intersection(own)
+        if name == POOLERS and own:
+            raise TlsError(
+                f"{option}: the hosts of {POOLERS} are servers, too, and their names stand for the servers.",
+                remedy="Give the pooler a host of its own in the inventory, with the same ansible_host.",
+                code="pooler_is_server",
+            )
         is_known = name in self._groups or any(name in hosts for hosts in self._groups.values())
-        fault = f"{option}.servers: {shown(name)} is no group or host of the inventory."
+        fault = f"{option}: {shown(name)} is no group or host of the inventory."
         if is_known:
-            fault = f"{option}.servers: {shown(name)} has no host in group {SERVERS}."
-        raise TlsError(fault, remedy=self._remedy(name), code="identity_servers_unknown")
+            groups = f"{SERVERS} or {POOLERS}" if len(known) > 1 and self.poolers else SERVERS
+            fault = f"{option}: {shown(name)} has no host in group {groups}."
+        raise TlsError(fault, remedy=self._remedy(name, frozenset().union(*known)), code="identity_servers_unknown")
 
     def _any_of(self, name: str, option: str) -> Iterable[str]:
         """Return the hosts that a name stands for, servers or not."""
@@ -95,9 +118,9 @@ class Graph:
     def _every_host(self) -> frozenset[str]:
         return frozenset(host for members in self._groups.values() for host in members)
 
-    def _remedy(self, name: str) -> str:
-        groups = [group for group, hosts in self._groups.items() if self._servers.intersection(hosts)]
-        known = sorted({*groups, *self._servers} - {"all", SERVERS})
+    def _remedy(self, name: str, hosts: frozenset[str]) -> str:
+        groups = [group for group, members in self._groups.items() if hosts.intersection(members)]
+        known = sorted({*groups, *hosts} - {"all", SERVERS, POOLERS})
         near = difflib.get_close_matches(name, known, n=3) or known[:3]
         return (
             f"Name groups or hosts with servers, such as {', '.join(near)}." if near else f"Put servers into {SERVERS}."

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence
+import functools
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
@@ -16,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, own_addresses
+from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, own_addresses, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -37,20 +38,40 @@ def of_clients(
     """Return the rules for the roles in the hosts' postgres_client_identities. Raises TlsError.
 
     Only the identities for ``server`` count, if there is one; ``groups`` are those of the inventory. From ``hostvars``
-    it is known which client hosts are on the server's machine; without them, the server itself is, if it is a client.
+    it is known which client hosts are on the server's machine, and who comes through poolers; without them, the server
+    itself is on its machine, if it is a client.
     """
     graph = Graph(with_servers(groups or {}, [server])) if server else None
+    through = _Through(hostvars or {}, graph) if graph and hostvars else None
     known = list(hosts)
     own = hostvars[server] if hostvars and server in hostvars else {}
     own = own or next((one for one in known if server and one.get("inventory_hostname") == server), {})
-    return _of_identities(
-        [
-            own_addresses.resolved(one, host, own, source)
-            for host in known
-            for source, one in own_addresses.declared(host, str(host.get("inventory_hostname") or ""))
-            if graph is None or server in graph.servers_of(one)
-        ]
-    )
+    found: list[Any] = []
+    for host in known:
+        for source, one in own_addresses.declared(host, str(host.get("inventory_hostname") or "")):
+            if graph is None or server in graph.servers_of(one):
+                found.append(own_addresses.resolved(one, host, own, source))
+            found += [login for place, login in through.logins(one) if place == server] if through else []
+    return _of_identities(found)
+
+
+class _Through:
+    """How poolers log in to the servers behind them, for the identities that go through them."""
+
+    def __init__(self, hostvars: Hostvars, graph: Graph) -> None:
+        self._hostvars, self._graph, self._behind = hostvars, graph, poolers.Behind(hostvars, graph)
+        self._addresses = functools.lru_cache(maxsize=None)(self._address)
+
+    def logins(self, identity: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give each server behind the poolers of an identity, and the login there, as an identity. Raises TlsError."""
+        for pooler in sorted(self._graph.poolers.intersection(self._graph.servers_of(identity))):
+            for server in self._behind.of(pooler):
+                own = {key: identity[key] for key in ("role", "databases") if key in identity}
+                name = poolers.role(self._hostvars[pooler])
+                yield server, {**own, "address": self._addresses(pooler, server), "pooler": name}
+
+    def _address(self, pooler: str, server: str) -> list[str]:
+        return own_addresses.of_pooler(pooler, self._hostvars[pooler], self._hostvars[server])
 
 
 def access(
@@ -59,25 +80,48 @@ def access(
     """Return for each server the identities of ``clients`` (none: all client hosts), and the rules that they need.
 
     ``databases`` are those that they name. ``must_get_in`` are those that rules of the inventory must let in. The
-    default rules are made from these identities.
+    default rules are made from these identities, and so are the ``maps`` for poolers. An identity that goes through a
+    pooler is a login of the pooler at the servers behind it.
     """
     graph = Graph(groups)
+    through = _Through(hostvars, graph)
     found: dict[str, list[Any]] = {server: [] for server in groups.get(SERVERS, ())}
     chosen = frozenset(clients)
     for host in groups.get(CLIENTS, ()):
         if not chosen or host in chosen:
             for source, identity in own_addresses.declared(hostvars[host], host):
-                for server in graph.servers_of(identity):
+                for server in graph.servers_of(identity) - graph.poolers:
                     found[server].append(own_addresses.resolved(identity, hostvars[host], hostvars[server], source))
+                for server, login in through.logins(identity):
+                    found[server].append(login)
     return {
         server: {
             "clients": own,
             "rules": _of_identities(own, are_used=_HBA not in hostvars[server]),
-            "databases": databases.of(own),
+            "maps": client_rules.maps(own) if _HBA not in hostvars[server] else [],
+            "databases": databases.of([one for one in own if "pooler" not in one]),
             "must_get_in": own if {_HBA, _TEMPLATE}.intersection(hostvars[server]) else [],
         }
         for server, own in found.items()
     }
+
+
+def undeclared(hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return a warning for each pooler that identities go through and that does not say which servers are behind it.
+
+    Where all servers have rules of the inventory's own, these have what poolers need.
+    """
+    if all(_HBA in hostvars[server] for server in groups.get(SERVERS, ())):
+        return []
+    graph = Graph(groups)
+    identities = [one for host in groups.get(CLIENTS, ()) for _source, one in own_addresses.declared(hostvars[host])]
+    used = frozenset().union(*(graph.servers_of(one) for one in identities)) & graph.poolers
+    return [
+        f"{pooler}: identities go through this pooler, but {poolers.SERVERS_BEHIND} does not say which servers are "
+        f"behind it, so no rules are made for it there. Set {poolers.SERVERS_BEHIND} to these servers."
+        for pooler in sorted(used)
+        if not hostvars[pooler].get(poolers.SERVERS_BEHIND)
+    ]
 
 
 def refuse_useless(variables: Mapping[str, Any], identities: Iterable[Any]) -> None:

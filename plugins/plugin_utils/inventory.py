@@ -21,12 +21,13 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     identity_rules,
     misspellings,
     own_addresses,
+    pooler_problems,
     problems,
     server_names,
     unresolved,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, Graph
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -115,15 +116,22 @@ class Fleet:
             for number, one in enumerate(own):
                 self._trust.of(one, f"postgres_client_identities[{number}]")
             expectations.refuse_no_servers(identities, self.groups.get("postgres_servers", ()))
-        return [*self._of_revoked(host), *self._of_names(host)]
+        found = []
+        if host in self.groups.get(POOLERS, ()):
+            found = list(pooler_problems.problems(host, self.hostvars, self.groups, self._graph, self._trust))
+        return [*found, *self._of_revoked(host), *self._of_names(host)]
 
     @functools.cached_property
     def _names(self) -> dict[str, tuple[server_names.Name, ...] | TlsError]:
-        """Return the names of each server, or what is wrong with them; nothing where another check says more."""
+        """Return the names of each server and pooler, or what is wrong with them.
+
+        There is nothing where another check says more.
+        """
         found: dict[str, tuple[server_names.Name, ...] | TlsError] = {}
-        for host in self.groups.get("postgres_servers", ()):
+        poolers = self._graph.poolers
+        for host in (*self.groups.get("postgres_servers", ()), *sorted(poolers)):
             try:
-                found[host] = server_names.of(self._declared_names(host), self._graph)
+                found[host] = server_names.of(self._declared_names(host), self._graph, is_pooler=host in poolers)
             except TlsError as error:
                 found[host] = error
             except (TypeError, ValueError, *UNRESOLVED):

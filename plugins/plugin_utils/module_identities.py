@@ -9,9 +9,9 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, SERVERS, Graph, Groups
 
-_LOOPBACK = ",localhost,127.0.0.1,::1"  # names by which a client host that is a server, too, knows itself
+_LOOPBACK = ",localhost,127.0.0.1,::1"  # names by which a client host that is a server or pooler, too, knows itself
 
 
 class Own(NamedTuple):
@@ -44,7 +44,8 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
         if its_servers & unready:
             more["servers_ready"] = False
         found.append({**one, **more})
-    return Own(usual, found, servers["names"] + (_LOOPBACK if host in groups.get(SERVERS, ()) else ""))
+    is_one = any(host in groups.get(group, ()) for group in (SERVERS, POOLERS))
+    return Own(usual, found, servers["names"] + (_LOOPBACK if is_one else ""))
 
 
 def _endpoints(servers: frozenset[str], reach: endpoints.Reach) -> Iterator[dict[str, str | int]]:

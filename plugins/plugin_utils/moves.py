@@ -13,9 +13,9 @@ from typing import Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import of_server
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph, Groups, Hostvars
 
 
 class Move(NamedTuple):
@@ -46,9 +46,16 @@ def moves(hostvars: Hostvars, groups: Groups) -> list[Move]:
         return []
     clients = _clients(hostvars, groups, moving)
     return [
-        Move(server, of_server(hostvars[server]), former, next(_objections(hostvars, server, clients[server]), ""))
+        Move(server, of_server(hostvars[server]), former, next(_objections(hostvars, server, before, own), ""))
         for server, former in moving.items()
+        for before, own in [(_poolers(hostvars, groups, server), clients[server])]
     ]
+
+
+def _poolers(hostvars: Hostvars, groups: Groups, server: str) -> list[str]:
+    """Return the poolers in front of a server."""
+    behind = poolers.Behind(hostvars, Graph(groups))
+    return [one for one in groups.get(POOLERS, ()) if server in behind.of(one)]
 
 
 def _clients(hostvars: Hostvars, groups: Groups, servers: Mapping[str, object]) -> dict[str, dict[str, set[str]]]:
@@ -63,10 +70,15 @@ def _clients(hostvars: Hostvars, groups: Groups, servers: Mapping[str, object]) 
     return found
 
 
-def _objections(hostvars: Hostvars, server: str, clients: Mapping[str, set[str]]) -> Iterator[str]:
-    """Say what this run has not proven of a server and its clients."""
-    for one in failures.failures(hostvars, [server, *clients]):
+def _objections(
+    hostvars: Hostvars, server: str, before: Sequence[str], clients: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """Say what this run has not proven of a server, the poolers ``before`` it, and its clients."""
+    for one in failures.failures(hostvars, [server, *before, *clients]):
         yield f"{one.host} failed in this run"
+    for pooler in before:
+        if not results.last(hostvars[pooler], "pooler"):
+            yield f"this run learned nothing about pooler {pooler}"
     for host, own in clients.items():
         if not results.last(hostvars[host], "client"):
             yield f"this run learned nothing about client host {host}"

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``self`` stands for in ``address`` of an identity: the address that the inventory has of the client host.
+"""What ``self`` stands for in the address of an identity or pooler: the one that the inventory has of its host.
 
 For a server on the same machine it is that machine, too: connections by a loopback name come from a loopback address,
 and others from any address that the machine has.
@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import machine_of
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Groups, Hostvars, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import is_loopback
 
-_KEY = "postgres_client_identities"
+_KEY, _OF_POOLER = "postgres_client_identities", "postgres_pooler_address"
 _UNKNOWN = "client_address_unknown"
 _SOURCES = ("ansible_host", "inventory_hostname")  # the first that is an address counts
 
@@ -37,10 +37,24 @@ def resolved(identity: Any, client: Variables, server: Variables, source: str) -
     """
     if not isinstance(identity, Mapping) or identity.get("address") is None:
         return identity
+    written, option = client_addresses.written(identity, source), f"{source}.address"
+    return {**identity, "address": networks(written, client, server, option)}
+
+
+def of_pooler(host: str, pooler: Variables, server: Variables) -> list[str]:
+    """Return the networks from which a pooler connects to a server. Raises TlsError."""
+    option = f"{host}: {_OF_POOLER}"
+    otherwise = "Leave it out if the pooler connects from the address that the inventory has of its host."
+    written = client_addresses.listed(pooler.get(_OF_POOLER, client_addresses.SELF), option, otherwise)
+    return networks(written, pooler, server, option)
+
+
+def networks(written: Sequence[str], client: Variables, server: Variables, option: str) -> list[str]:
+    """Return the networks that are ``written`` in an option, as a server needs them; see ``resolved``."""
     found: list[str] = []
-    for one in client_addresses.written(identity, source):
-        found += _of_self(client, server, source) if one == client_addresses.SELF else [one]
-    return {**identity, "address": found}
+    for one in written:
+        found += _of_self(client, server, option) if one == client_addresses.SELF else [one]
+    return found
 
 
 def problems(host: str, hostvars: Hostvars, groups: Groups) -> Iterator[str]:
@@ -48,22 +62,24 @@ def problems(host: str, hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     graph = Graph(groups)
     for source, one in declared(hostvars[host]):
         try:
-            for server in graph.servers_of(one) if one.get("address") is not None else ():
+            own = graph.servers_of(one) - graph.poolers if one.get("address") is not None else ()
+            for server in own:
                 resolved(one, hostvars[host], hostvars[server], source)
         except TlsError as error:
             if error.code == _UNKNOWN:
                 yield error.message
 
 
-def _of_self(client: Variables, server: Variables, source: str) -> list[str]:
+def _of_self(client: Variables, server: Variables, option: str) -> list[str]:
     names = [str(client.get(name) or "") for name in _SOURCES]
     own = [name for name in names if packed_address(name) is not None and not is_loopback(name)]
-    found = [client_addresses.network(own[0], f"{source}.address: self")] if own else []
+    found = [client_addresses.network(own[0], f"{option}: self")] if own else []
     if server and machine_of(client) == machine_of(server):
         found.append(client_addresses.SAME_HOST)
     if not found:
+        whose = "pooler" if option.endswith(_OF_POOLER) else "client host"
         raise TlsError(
-            f"{source}.address: self is the address of the client host, but the inventory has {_known(names)} for it.",
+            f"{option}: self is the address of the {whose}, but the inventory has {_known(names)} for it.",
             remedy="Write the address that the servers see, such as 192.0.2.10.",
             code=_UNKNOWN,
         )

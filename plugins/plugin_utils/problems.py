@@ -36,7 +36,7 @@ _LISTS = (
     server_names.EXTRA_NAMES,
     "postgres_server_hba",
     "postgres_server_ident",
-    "postgres_pooler_names",
+    server_names.POOLER_NAMES,
     _IDENTITIES,
 )
 _DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings")
@@ -128,10 +128,7 @@ def _refuse_other_type(name: str, value: object, type_: Any, word: str) -> None:
 
 def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(names.refuse_port, int(variables.get("postgres_server_port", 5432)), "postgres_server_port")
-    for option in (server_names.NAMES, server_names.EXTRA_NAMES):
-        for number, one in enumerate(variables[option]):
-            yield functools.partial(server_names.parse, one, f"{option}[{number}]")
-    yield functools.partial(_names, [*variables[server_names.NAMES], *variables[server_names.EXTRA_NAMES]])
+    yield from _name_checks(variables, server_names.NAMES, server_names.EXTRA_NAMES)
     yield functools.partial(client_authorities.of_server, variables)
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
@@ -148,7 +145,7 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
 def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     authority, port = "postgres_pooler_client_authority", "postgres_pooler_port"
     yield functools.partial(names.refuse_port, int(variables[port]), port)
-    yield functools.partial(names.parse_all, variables["postgres_pooler_names"], "postgres_pooler_names")
+    yield from _name_checks(variables, server_names.POOLER_NAMES)
     yield functools.partial(pooler.refuse_role, variables["postgres_pooler_role"])
     yield functools.partial(profiles.check_client_authority, variables[authority], authority)
     for setting in variables["postgres_pooler_settings"].items():
@@ -156,12 +153,19 @@ def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(_renewal, variables, "postgres_pooler_renew_before")
 
 
-def _names(declared: Sequence[object]) -> None:
+def _name_checks(variables: Mapping[str, Any], *options: str) -> Iterator[Check]:
+    for option in options:
+        for number, one in enumerate(variables[option]):
+            yield functools.partial(server_names.parse, one, f"{option}[{number}]")
+    yield functools.partial(_names, [one for option in options for one in variables[option]], options[0])
+
+
+def _names(declared: Sequence[object], option: str) -> None:
     """Refuse what is no name; other checks report elements that have none."""
     texts = [one.get("name") if isinstance(one, Mapping) else one for one in declared]
     found = [one for one in texts if isinstance(one, str) and one]
     if found or not declared:
-        names.parse_all(found, server_names.NAMES)
+        names.parse_all(found, option)
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import AbstractSet, Any, Sequence
+from typing import AbstractSet, Any, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.databases import REPLICATION
@@ -18,6 +18,11 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
 ANOTHER_AUTHORITY = "another_authority"
 _OF_LIBPQ = ("wrong_name", "foreign_root")  # kinds that one identity has to try with one server
 _OF_RULES = ("plaintext", "no_certificate", "another_role")
+# What a pooler refuses, by what it demands of every client; how it lets clients in is not known here
+_OF_POOLERS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("allow", "prefer", "require"), ("plaintext", "foreign_certificate", *_OF_LIBPQ)),
+    **dict.fromkeys(("verify-ca", "verify-full"), ("plaintext", "no_certificate", "foreign_certificate", *_OF_LIBPQ)),
+}
 _OF_PASSWORDS = ("plaintext", *_OF_LIBPQ)  # all that an identity without a certificate has to try
 
 
@@ -47,6 +52,7 @@ class Refusals:
         kinds |= {"foreign_certificate"} if by_server - self._before - self.tried else set()
         kinds &= set(self._refused)
         kinds &= set(REFUSALS if identity.has_certificate else _OF_PASSWORDS)
+        kinds &= set(_OF_POOLERS.get(owners[0].pooler, REFUSALS))
         self._of_libpq = set()
         self.tried |= by_role | by_server
         return _ruled_out(identity, owners, name, other[0], kinds)
@@ -67,6 +73,8 @@ def _ruled_out(
             one.update(role=other.role, certificate_role=identity.role, **target(other.database))
         if kind == "plaintext" and not all(owner.rejects_plaintext for owner in owners):
             one["skip"] = "postgres_server_plaintext of this server allows it"
+            if owners[0].pooler:
+                one["skip"] = "postgres_pooler_client_tls_sslmode of this pooler allows it"
         found.append(one)
     return found
 
@@ -85,6 +93,7 @@ def common(identity: Identity, owners: Sequence[Server], name: Name) -> dict[str
         "server": ", ".join(one.name for one in owners),
         "certificates": [one.certificate for one in owners],
         **({"asks_for_password": True} if any(one.asks_for_password for one in owners) else {}),
+        **({"pooler": owners[0].pooler} if owners[0].pooler else {}),
         "host": name.text,
         "port": name.port,
         "os_user": identity.os_user,

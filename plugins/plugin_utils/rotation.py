@@ -213,7 +213,8 @@ def _not_connected(hostvars: Hostvars, groups: Groups, away: Collection[str]) ->
     identities = [(host, one.id) for host, one in declared if not one.servers.issubset(away)]
     theirs = frozenset(server for _host, one in declared for server in one.servers)
     tried = {server for _host, one in expected if one["status"] != verdicts.SKIPPED for server in one["servers"]}
-    yield from _unreached([one for one in groups.get(SERVERS, ()) if one in theirs.difference(away)], expected, tried)
+    known = [*groups.get(SERVERS, ()), *sorted(graph.poolers)]
+    yield from _unreached([one for one in known if one in theirs.difference(away)], expected, tried)
     yield from _unconnected(identities, expected, has_servers=bool(tried))
 
 

@@ -12,13 +12,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph, Groups
 
 
 def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) -> dict[str, dict[str, list[str]]]:
     """Return for each server the serial numbers of the certificates of its clients, a list for each role.
 
-    A role is left out at a server if one of its hosts gave no answer: then nobody knows which are old.
+    A role is left out at a server if one of its hosts gave no answer: then nobody knows which are old. Poolers are
+    clients of the servers that they declare to be behind them.
     """
     graph = Graph(groups)
     found: dict[str, dict[str, list[str]]] = {server: {} for server in groups.get(SERVERS, ())}
@@ -32,8 +33,14 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
             continue
         for identity in known:
             one = own.get(str(identity["id"])) if identity["serial"] else None
-            for server in graph.servers_of(one) if one else ():
+            for server in graph.servers_of(one) - graph.poolers if one else ():
                 found[server].setdefault(str(identity["role"]), []).append(str(identity["serial"]))
+    behind = poolers.Behind(hostvars, graph)
+    for host in groups.get(POOLERS, ()):
+        serial, role = poolers.back_serial(hostvars[host]), poolers.role(hostvars[host])
+        for server in behind.of(host):
+            found[server].setdefault(role, []).append(serial)
+            unknown |= set() if serial else {(server, role)}
     return {
         server: {role: serials for role, serials in roles.items() if (server, role) not in unknown}
         for server, roles in found.items()

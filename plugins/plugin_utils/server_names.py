@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of a server as an inventory declares them, and which client hosts can reach the server by them.
+"""The names of a server or pooler as an inventory declares them, and which client hosts can reach it by them.
 
 An element of the list is a text, or a dictionary with what differs for this name: ``name``, ``port`` (where clients
 reach it, if not on the server's own port), ``from`` (the groups and hosts that can reach it) and ``shared`` (other
@@ -21,7 +21,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 
 NAMES, EXTRA_NAMES = "postgres_server_names", "postgres_server_extra_names"
-VARIABLES = (NAMES, EXTRA_NAMES, "postgres_server_port")
+POOLER_NAMES = "postgres_pooler_names"
+_PORTS = {"postgres_server_port": 5432, "postgres_pooler_port": 6432}
+VARIABLES = (NAMES, EXTRA_NAMES, POOLER_NAMES, *_PORTS)
 SELF = "self"  # in ``from``: the machine of the server itself
 _KEYS = ("name", "port", "from", "shared")
 _LOOPBACK_V6, _MAPPED = bytes(15) + b"\1", bytes(10) + b"\xff\xff"
@@ -89,15 +91,15 @@ def texts(elements: Iterable[object]) -> list[str]:
     return [parse(one, NAMES).text for one in elements]
 
 
-def of(variables: Mapping[str, Any], graph: Graph | None = None) -> tuple[Name, ...]:
-    """Return the names that a host's variables declare, each once. Raises TlsError.
+def of(variables: Mapping[str, Any], graph: Graph | None = None, *, is_pooler: bool = False) -> tuple[Name, ...]:
+    """Return the names that a host's variables declare for its server or pooler, each once. Raises TlsError.
 
-    The default is that of role postgres_server, which another host cannot see. Without a ``graph``, ``from`` is not
-    looked up.
+    The defaults are those of the roles, which another host cannot see. Without a ``graph``, ``from`` is not looked up.
     """
-    port = int(variables.get("postgres_server_port", 5432))
+    variable = "postgres_pooler_port" if is_pooler else "postgres_server_port"
+    port = int(variables.get(variable, _PORTS[variable]))
     found: dict[tuple[str, int], Name] = {}
-    for option, element in _declared(variables):
+    for option, element in _declared(variables, is_pooler=is_pooler):
         name = parse(element, option, port)
         if graph and name.sources:
             hosts = graph.hosts_of(sorted(name.sources - {SELF}), f"{option}.from")
@@ -112,24 +114,22 @@ def of(variables: Mapping[str, Any], graph: Graph | None = None) -> tuple[Name, 
     return tuple(found.values())
 
 
-def origins(variables: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variable that each name of a server comes from."""
-    default = f"the default of {NAMES}, which is the inventory's name,"
+def origins(variables: Mapping[str, Any], *, is_pooler: bool = False) -> dict[str, str]:
+    """Return the variable that each name of a server or pooler comes from."""
     found = {}
-    for option, element in reversed(list(_declared(variables))):
+    for option, element in reversed(list(_declared(variables, is_pooler=is_pooler))):
         variable = option.partition("[")[0]
+        default = f"the default of {variable}, which is the inventory's name,"
         found[parse(element, option).text] = variable if variable in variables else default
     return found
 
 
-def _declared(variables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Return each element of both lists with its place."""
-    lists = {
-        NAMES: variables.get(NAMES, [variables["inventory_hostname"]]),
-        EXTRA_NAMES: variables.get(EXTRA_NAMES, ()),
-    }
-    for option, elements in lists.items():
-        for number, element in enumerate(elements):
+def _declared(variables: Mapping[str, Any], *, is_pooler: bool) -> Iterator[tuple[str, object]]:
+    """Return each element of the lists with its place."""
+    own = (POOLER_NAMES,) if is_pooler else (NAMES, EXTRA_NAMES)
+    for option in own:
+        default = [variables["inventory_hostname"]] if option != EXTRA_NAMES else []
+        for number, element in enumerate(variables.get(option, default)):
             yield f"{option}[{number}]", element
 
 

@@ -121,7 +121,7 @@ def refuse_unproven(
         others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
         renew = (
             f" Seen with another certificate, as after an interrupted renewal: {', '.join(others)}. Renew there, with "
-            f"{option('server.renew')}, {option('client.renew')} or {option('pooler.renew')}: true."
+            f"{option('server.renew')}, {option('client.renew')} or {option('pgbouncer.renew')}: true."
         )
         raise TlsError(
             f"phase: {phase} is not safe yet: {in_words(missing)} in use according to the ledger, but not seen in this "

@@ -24,16 +24,21 @@ def written(identity: Mapping[str, Any], source: str, word: str = SELF) -> list[
     ``word`` stays as it is. Raises TlsError, naming ``source``.
     """
     value = identity.get("address")
-    if value is None:
-        return []
+    otherwise = "Leave address out if the identity may connect from every address."
+    return [] if value is None else listed(value, f"{source}.address", otherwise, word)
+
+
+def listed(value: object, option: str, otherwise: str, word: str = SELF) -> list[str]:
+    """Return the networks that a value names, one or a list. Raises TlsError, naming ``option``.
+
+    ``otherwise`` is what to do about an empty list.
+    """
     texts = list(value) if isinstance(value, (list, tuple)) else [value]
     if not texts:
         raise TlsError(
-            f"{source}.address: found an empty list, expected {_FORMS}.",
-            remedy="Leave address out if the identity may connect from every address.",
-            code="client_address_invalid",
+            f"{option}: found an empty list, expected {_FORMS}.", remedy=otherwise, code="client_address_invalid"
         )
-    return list(dict.fromkeys(word if one == word else network(one, f"{source}.address") for one in texts))
+    return list(dict.fromkeys(word if one == word else network(one, option) for one in texts))
 
 
 def places(identity: Mapping[str, Any], source: str) -> list[str]:

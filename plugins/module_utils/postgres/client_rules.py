@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterable, List, Mapping
+from typing import Any, Iterable, List, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
@@ -19,18 +19,31 @@ DEMANDS: Mapping[str, Mapping[str, str]] = {
     PASSWORD: {"method": "scram-sha-256"},
     BOTH: {"method": "scram-sha-256", "clientcert": "verify-full"},
 }
-
+MAP = "pgops_pooler"  # of pg_ident.conf: the certificates of poolers, and the roles that they may be
 
 Places = Mapping[str, List[str]]
 
 
-def places(identities: Iterable[Any]) -> dict[tuple[str, str], Places]:
+class Who(NamedTuple):
+    """A role, and what it logs in by. ``pooler``: the common name of the certificate of the pooler that does."""
+
+    role: str
+    pooler: str
+    login: str
+
+    @property
+    def demands(self) -> Mapping[str, str]:
+        """Return what a rule asks for."""
+        return {**DEMANDS[self.login], "map": MAP} if self.pooler else DEMANDS[self.login]
+
+
+def places(identities: Iterable[Any]) -> dict[Who, Places]:
     """Return for each role and login the databases of all identities that have them, and where they connect from.
 
     An identity without databases has ``all``, one without an address connects from ``all``. What others have in them is
     left out. Raises TlsError for an identity without a role.
     """
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    found: dict[Who, dict[str, list[str]]] = {}
     for identity in identities:
         if not isinstance(identity, Mapping) or not identity.get("role"):
             raise TlsError(
@@ -43,7 +56,9 @@ def places(identities: Iterable[Any]) -> dict[tuple[str, str], Places]:
                 f"{option('clients')}: databases is {shown(named)}, expected a list of names, such as [shop].",
                 code="databases_invalid",
             )
-        own = found.setdefault((str(identity["role"]), login_of(identity, option("clients"))), {})
+        pooler = str(identity.get("pooler") or "")
+        login = CERTIFICATE if pooler else login_of(identity, option("clients"))
+        own = found.setdefault(Who(str(identity["role"]), pooler, login), {})
         for name in map(str, named):
             own.setdefault(name, []).extend(client_addresses.places(identity, option("clients")))
     return {who: _needed(own) for who, own in sorted(found.items())}
@@ -65,17 +80,19 @@ _APART = ("all", "replication")
 def rules(identities: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the rules for each role and login of the identities, as filter hba_rule takes them. Raises TlsError.
 
-    Where a role has addresses, a rule behind them rejects it from all others: rules that follow must not let it in.
+    Where a role has addresses, a rule behind them rejects it from all others: rules that follow must not let it in. The
+    rules of poolers come first: a rule for every address would compare the role with the name of the pooler.
     """
     found: list[dict[str, Any]] = []
-    for role, group in itertools.groupby(places(identities).items(), key=lambda one: one[0][0]):
-        own = list(group)
-        for (_role, login), named in own:
-            found += [
-                {"database": names, "user": literally(role), **_from(place), **DEMANDS[login]}
-                for place, names in _by_place(named)
-            ]
-        closed = {name for _who, named in own for name, networks in named.items() if not _is_open(networks)}
+    for role, group in itertools.groupby(places(identities).items(), key=lambda one: one[0].role):
+        own = sorted(group, key=lambda one: not one[0].pooler)
+        found += [
+            {"database": names, "user": literally(role), **_from(place), **who.demands}
+            for who, named in own
+            for place, names in _by_place(named)
+        ]
+        open_ones = {name for _who, named in own for name, networks in named.items() if _is_open(networks)}
+        closed = {name for _who, named in own for name in named} - open_ones
         found += [{"database": _listed(closed), "user": literally(role), "method": "reject"}] if closed else []
     return found
 
@@ -93,6 +110,20 @@ def _from(place: str) -> dict[str, str]:
     return {} if place == client_addresses.EVERYWHERE else {"address": place}
 
 
+def maps(identities: Iterable[Any]) -> list[dict[str, str]]:
+    """Return the lines of pg_ident.conf that let poolers log in as the roles of those who go through them.
+
+    Who connects directly from the address of a pooler, with a certificate for the role, meets the same rule.
+    """
+    own = list(places(identities))
+    pooled = {who.role for who in own if who.pooler}
+    pairs = {(who.pooler or who.role, who.role) for who in own if who.role in pooled and who.login == CERTIFICATE}
+    return [
+        {"map": MAP, "system_user": system_user, "database_user": literally(role)}
+        for system_user, role in sorted(pairs)
+    ]
+
+
 def _is_open(networks: Iterable[str]) -> bool:
     return client_addresses.EVERYWHERE in networks
 
@@ -100,8 +131,9 @@ def _is_open(networks: Iterable[str]) -> bool:
 def refuse_two_logins(identities: Iterable[Any]) -> None:
     """Raise TlsError for a role with two logins for one database: the first rule would decide on both."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
-    for (role, login), named in places(identities).items():
-        found.setdefault(role, []).append((login, list(named)))
+    for who, named in places(identities).items():
+        if not who.pooler:  # those rules are for its address alone
+            found.setdefault(who.role, []).append((who.login, list(named)))
     pairs = ((role, *pair) for role, own in found.items() for pair in itertools.combinations(own, 2))
     for role, (login, names), (other, others) in pairs:
         if _may_meet(set(names), set(others)):

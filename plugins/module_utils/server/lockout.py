@@ -57,8 +57,7 @@ class Files(NamedTuple):
 class _Client(NamedTuple):
     """A role that must get in by its login, a database, where it connects from, and what the files answer to it."""
 
-    role: str
-    login: str
+    who: client_rules.Who
     database: str
     place: str
     answer: access.Answer
@@ -72,7 +71,8 @@ class _Client(NamedTuple):
     def in_words(self) -> str:
         """Return what it connects to, for messages."""
         place = f" from {self.place}" if self.restriction else ""
-        return f"{self.role} in database {self.database}{place}"
+        place += f" by the certificate {self.who.pooler} of a pooler" if self.who.pooler else ""
+        return f"{self.who.role} in database {self.database}{place}"
 
 
 def files(rules: str, maps: str, paths: Mapping[str, str], major: int) -> Files:
@@ -100,7 +100,7 @@ def refuse_to_forget(clients: Iterable[Any], after: Files, major: int, *, is_who
     forgotten = [
         one
         for one in _answers(clients, after, major)
-        if not any(map(_TAKES[one.login], one.answer.decisions))
+        if not any(map(_TAKES[one.who.login], one.answer.decisions))
         and (is_whole or one.answer.decisions[-1].rule is not None)
     ]
     if not forgotten:
@@ -111,14 +111,14 @@ def refuse_to_forget(clients: Iterable[Any], after: Files, major: int, *, is_who
         remedy=f"Declare in {option('hba')}, before the rule that decides now: {missing}. If this server must not let "
         f"them in, set its {option('on_lockout')} to allow.",
         code="client_lockout",
-        forgotten_clients=[{"role": one.role, "database": one.database, **one.restriction} for one in forgotten],
+        forgotten_clients=[{"role": one.who.role, "database": one.database, **one.restriction} for one in forgotten],
     )
 
 
 def _lacking(forgotten: Sequence[_Client]) -> Iterable[str]:
     """Say for each login which roles no rule lets in by it."""
     for login, does in _DOES.items():
-        own = [one for one in forgotten if one.login == login]
+        own = [one for one in forgotten if one.who.login == login]
         listed = "; ".join(f"{one.in_words}: {_decided(one.answer)}" for one in own)
         if own:
             yield f"No rule of pg_hba.conf {does.format(option('clients'))}: {listed}."
@@ -133,19 +133,21 @@ _DOES = {
 
 
 def _missing_rule(client: _Client) -> str:
-    user = _in_yaml(client_rules.literally(client.role))
-    keys = {**client.restriction, **client_rules.DEMANDS[client.login]}
+    user = _in_yaml(client_rules.literally(client.who.role))
+    keys = {**client.restriction, **client.who.demands}
     demand = ", ".join(f"{key}: {_in_yaml(value)}" for key, value in keys.items())
-    return f"{{database: {client.database}, user: {user}, {demand}}}"
+    mapped = f"{{map: {client_rules.MAP}, system_user: {_in_yaml(client.who.pooler)}, database_user: {user}}}"
+    more = f" and in {option('ident')}: {mapped}" if client.who.pooler else ""
+    return f"{{database: {client.database}, user: {user}, {demand}}}{more}"
 
 
 def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, major: int) -> list[str]:
     """Return a warning about the ``clients`` that need a password besides their certificate, if they do not say so."""
     asking = [
-        (one.role, decision)
+        (one.who.role, decision)
         for one in _answers(clients, after, major)
         for decision in one.answer.decisions
-        if one.login == logins.CERTIFICATE and _asks(decision)
+        if one.who.login == logins.CERTIFICATE and _asks(decision)
     ]
     if not asking:
         return []
@@ -163,8 +165,8 @@ def _answers(clients: Iterable[Any], after: Files, major: int) -> list[_Client]:
     """
     facts = Facts(major)
     return [
-        _Client(role, login, name, place, after.answer(_of_client(role, name, login, place), facts))
-        for (role, login), names in client_rules.places(clients).items()
+        _Client(who, name, place, after.answer(_of_client(who, name, place), facts))
+        for who, names in client_rules.places(clients).items()
         for name, places in names.items()
         for place in places
     ]
@@ -238,17 +240,17 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     )
 
 
-def _of_client(role: str, database: str, login: str, place: str) -> access.Attempt:
+def _of_client(who: client_rules.Who, database: str, place: str) -> access.Attempt:
     """Return a connection of a client, with its certificate if it has one, from each address of a place."""
-    is_network = "/" in place
-    database = role if database == "sameuser" else database
+    is_network, name = "/" in place, who.pooler or who.role
+    database = who.role if database == "sameuser" else database
     is_word = database in ("all", "samerole", "samegroup", "replication") or database.startswith(("/", "+", "@"))
     return access.Attempt(
-        role,
+        who.role,
         None if is_word else database,
         address=place if is_network else None,
         tls=True,
-        certificate=login != logins.PASSWORD and access.Certificate(role, f"CN={role}"),
+        certificate=who.login != logins.PASSWORD and access.Certificate(name, f"CN={name}"),
         is_replication=database == "replication",
     )
 

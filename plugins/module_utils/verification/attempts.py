@@ -145,8 +145,9 @@ class Client:
                 is_answer, attempt = True, (yield from self._ask(connection, "replication" in parameters))
             is_asked = bool(fault and self.functions.PQconnectionNeedsPassword(connection))
             has_answered = bool(self.functions.PQconnectionUsedPassword(connection))
-            leaf = self.library.leaf(connection).hex()
-            return is_answer, attempt._replace(leaf=leaf, wants_password=is_asked, used_password=has_answered)
+            leaf, own = self.library.leaf(connection).hex(), self.library.session(connection)
+            attempt = attempt._replace(leaf=leaf, protocol=own.protocol, cipher=own.cipher)
+            return is_answer, attempt._replace(wants_password=is_asked, used_password=has_answered)
         finally:
             self.functions.PQfinish(connection)
 

@@ -94,7 +94,7 @@ def _demanded(checks: Sequence[Check]) -> list[Check]:
 
 def _is_demanded(check: Check, demands: Container[tuple[str, str, str, str]]) -> bool:
     """Return whether the server demands a certificate from who logs in, or need not."""
-    return check.expectation.certificate == "none" or any(one in demands for one in _login(check))
+    return check.expectation.may_end_at_prompt or any(one in demands for one in _login(check))
 
 
 def _login(check: Check) -> list[tuple[str, str, str, str]]:
@@ -144,9 +144,12 @@ def _judge(one: Expectation, attempt: Attempt, presented: Presented | None, majo
     if one.expect == "refused":
         return verdicts.of_refused(attempt, one.kind, answer)
     if attempt.wants_password and (one.asks_for_password or one.needs_password):
-        return verdicts.of_prompt(answer, with_certificate=one.certificate == "own")
+        return verdicts.of_prompt(answer, with_certificate=not one.may_end_at_prompt)
     if attempt.session is not None and one.needs_password and not attempt.used_password:
         return verdicts.without_password(attempt.session, answer)
+    if one.pooler and attempt.session is not None:
+        back = {known.server: known.back for known in one.certificates}
+        return verdicts.of_pooled(attempt, attempt.session, answer, back.get(answer.server, ""))
     return verdicts.of_accepted(attempt, presented, one.host, major, answer)
 
 

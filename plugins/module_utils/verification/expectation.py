@@ -12,6 +12,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import refu
 from ansible_collections.pgops.tls.plugins.module_utils.verification.identity import Known, known
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
+POOLER_MODES = ("allow", "prefer", "require", "verify-ca", "verify-full")  # client_tls_sslmode of a PgBouncer
+DEMANDING = POOLER_MODES[-2:]  # of them, those that demand a certificate
+
 
 class Expectation(NamedTuple):
     """A connection and what is to become of it; the options of module connection_info, complete."""
@@ -40,11 +43,19 @@ class Expectation(NamedTuple):
     asks_for_password: bool
     needs_password: bool
     certificates: tuple[Known, ...]
+    pooler: str = ""
 
     @property
     def servers(self) -> tuple[str, ...]:
         """Return the servers that may answer: those whose name it is, in the inventory's words."""
         return tuple(one.server for one in self.certificates) or (self.server,)
+
+    @property
+    def may_end_at_prompt(self) -> bool:
+        """Return whether a prompt for a password may end it, although nothing shows that a certificate is demanded."""
+        return self.certificate == "none" or (
+            bool(self.pooler) and self.pooler not in DEMANDING and not self.needs_password
+        )
 
     @property
     def wanted(self) -> str:

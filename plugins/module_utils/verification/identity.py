@@ -18,13 +18,15 @@ _RUNS_OVERLAP = 3600
 class Known(NamedTuple):
     """A server that may answer by a name: its own names, and serial number (hexadecimal) and start of its certificate.
 
-    The serial number is '' where this run has not learned the certificate.
+    The serial number is '' where this run has not learned the certificate. ``back`` is that of the certificate by which
+    a pooler logs in to PostgreSQL.
     """
 
     server: str
     names: frozenset[str] = frozenset()
     serial: str = ""
     not_before: int = 0
+    back: str = ""
 
 
 class Answer(NamedTuple):
@@ -45,8 +47,8 @@ def known(options: Mapping[str, Any], option: str) -> Known:
             f"{option}.not_before: expected a time such as 2026-01-31T00:00:00Z, found {shown(start)}.",
             code="time_invalid",
         ) from None
-    serial = (options.get("serial") or "").lower().lstrip("0")
-    return Known(options["server"], frozenset(options.get("names") or ()), serial, not_before)
+    serial, back = ((options.get(key) or "").lower().lstrip("0") for key in ("serial", "back_serial"))
+    return Known(options["server"], frozenset(options.get("names") or ()), serial, not_before, back)
 
 
 def answer(leaf: Certificate | None, may_answer: Sequence[Known]) -> Answer:

@@ -28,6 +28,8 @@ def as_result(check: Any) -> dict[str, Any]:
     """Return a check of module_utils.verification.checks as module connection_info returns it."""
     expectation, attempt, verdict = check
     session = attempt.session if attempt is not None else None
+    if session is not None and expectation.pooler:  # pg_stat_ssl shows the connection of the pooler
+        session = session._replace(protocol=attempt.protocol, cipher=attempt.cipher, client_dn="")
     return {
         "status": verdict.status,
         "reason": verdict.reason,

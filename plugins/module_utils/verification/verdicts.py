@@ -38,6 +38,7 @@ class Attempt(NamedTuple):
 
     ``leaf`` is the certificate that the server has shown, DER in hexadecimal; ``wants_password``: it ended at the
     server's question for a password, because there is none; ``used_password``: the server has asked for one and got it.
+    ``protocol`` and ``cipher`` are what libpq says.
     """
 
     session: Session | None
@@ -45,6 +46,8 @@ class Attempt(NamedTuple):
     leaf: str = ""
     wants_password: bool = False
     used_password: bool = False
+    protocol: str = ""
+    cipher: str = ""
 
 
 class Verdict(NamedTuple):
@@ -85,6 +88,28 @@ def of_accepted(attempt: Attempt, presented: Presented | None, host: str, libpq:
             return Verdict(SKIPPED, f"libpq {libpq} cannot verify an address (15 and later can)")
         return Verdict(DEVIATION, f"was refused: {message}")
     return _of_session(attempt.session, presented, answer)
+
+
+def of_pooled(attempt: Attempt, session: Session, answer: Answer, back: str) -> Verdict:
+    """Judge a ``session`` through a pooler, which had to be let in: PostgreSQL shows the connection of the pooler.
+
+    ``back`` is the serial number (hexadecimal) of its certificate, '' where this run does not know it.
+    """
+    shown = f"{int(session.client_serial):x}" if session.client_serial.isdigit() else ""
+    fault = answer.fault if attempt.protocol else "without TLS"
+    if shown and back and shown != back and not answer.note:
+        fault = fault or (
+            f"but the pooler logged in to PostgreSQL with a certificate of serial number {shown}, expected {back}"
+        )
+    if fault:
+        return Verdict(DEVIATION, f"was accepted {fault}", answer.server)
+    proof = _SEEN if shown and shown == back else _NOT_SEEN
+    note = "; ".join(filter(None, [answer.note, proof]))
+    return Verdict(OK, f"{attempt.protocol} {attempt.cipher}", answer.server, note)
+
+
+_SEEN = "PostgreSQL saw the certificate of the pooler"
+_NOT_SEEN = "which certificate of the pooler PostgreSQL saw is not known"
 
 
 def of_prompt(answer: Answer, *, with_certificate: bool = True) -> Verdict:

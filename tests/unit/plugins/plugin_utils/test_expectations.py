@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, fleet, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.tests.expected import from_inventory
 
 SERVER_DEFAULTS = Path(__file__).resolve().parents[4] / "roles" / "postgres_server" / "defaults" / "main.yml"
@@ -107,7 +108,7 @@ def test_the_known_names_of_servers_are_those_of_clients_the_inventory_and_ansib
         {"inventory_hostname": "db1", "postgres_server_extra_names": aliases},
         {"inventory_hostname": "db2", "postgres_server_names": ["db2.example.com"], "ansible_host": "192.0.2.2"},
     ]
-    known = fleet.known_names(servers)
+    known = fleet.known_names(map(fleet.server_of, servers), servers)
     assert known == ["db1", "alias.example.com", "192.0.2.1", "db2.example.com", "db2", "192.0.2.2"]
 
 
@@ -421,7 +422,7 @@ def test_a_password_may_be_asked_for_where_rules_of_the_inventory_say_so(
 
 def test_each_name_has_the_variable_that_it_comes_from() -> None:
     servers = [{**DB1_VARIABLES, "postgres_server_extra_names": ["db.example.com"]}, {"inventory_hostname": "db2"}]
-    found = fleet.origins(servers)
+    found = fleet.origins(servers, Graph({}))
     assert found["db1", "db1.example.com"] == "postgres_server_names"
     assert found["db1", "db.example.com"] == "postgres_server_extra_names"
     assert found["db2", "db2"].startswith("the default of postgres_server_names")

@@ -96,7 +96,7 @@ def test_servers_that_no_identity_is_for_are_named() -> None:
     for servers, named in ((["db1"], "db2, db3"), (["db1", "db3"], "db2")):
         hostvars = {"app1": {"postgres_client_identities": [{"role": "app", "os_user": "web", "servers": servers}]}}
         (line,) = gaps.without_identities(hostvars, groups)
-        assert line.startswith(f"Not verified, because no identity connects to these servers: {named}. ")
+        assert line.startswith(f"Not verified, because no identity connects to these servers directly: {named}. ")
     everywhere = {"app1": {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}}
     assert gaps.without_identities(everywhere, groups) == []
     assert gaps.without_identities({"app1": {}}, groups) == [], "another line says so"

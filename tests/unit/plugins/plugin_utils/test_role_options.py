@@ -31,6 +31,7 @@ CASES = [
         "postgres_pooler",
         "{postgres_pooler_login_unix_socket: /run, postgres_pooler_names: ['{{ who }}'], who: p}",
     ),
+    ("postgres_pooler", "{postgres_pooler_names: [pool1, {name: pool, port: 5432, shared: true}]}"),
     ("postgres_client", "{}"),
     ("postgres_client", "{postgres_client_extra_roots: MORE, postgres_client_renew_before: 9d}"),
 ]

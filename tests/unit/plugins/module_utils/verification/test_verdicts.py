@@ -169,3 +169,34 @@ def test_who_gets_in_without_being_asked_for_a_password_is_a_deviation() -> None
     found = verdicts.without_password(GOOD_SESSION, Answer("db1"))
     assert (found.status, found.answered_by) == ("deviation", "db1")
     assert found.reason.startswith("was accepted without a password (TLSv1.3 ")
+
+
+POOLED = Attempt(
+    Session(True, "TLSv1.3", "OF_THE_POOLER", "178", "/CN=pgbouncer"), "", "", False, False, "TLSv1.2", "OWN"
+)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "answer", "back", "status", "words"),
+    [
+        (POOLED, Answer("pool1"), "b2", "ok", "PostgreSQL saw the certificate of the pooler"),
+        (POOLED, Answer("pool1"), "b3", "deviation", "certificate of serial number b2, expected b3"),
+        (
+            POOLED,
+            Answer("pool1", "renewed"),
+            "b3",
+            "ok",
+            "renewed; which certificate of the pooler PostgreSQL saw is not",
+        ),
+        (POOLED, Answer(""), "", "ok", "which certificate of the pooler PostgreSQL saw is not known"),
+        (POOLED, Answer(fault="by another server"), "b2", "deviation", "was accepted by another server"),
+        (POOLED._replace(protocol=""), Answer("pool1"), "b2", "deviation", "was accepted without TLS"),
+    ],
+)
+def test_behind_a_pooler_postgresql_sees_the_certificate_of_the_pooler(
+    attempt: Attempt, answer: Answer, back: str, status: str, words: str
+) -> None:
+    assert attempt.session is not None
+    verdict = verdicts.of_pooled(attempt, attempt.session, answer, back)
+    assert verdict.status == status
+    assert words in f"{verdict.reason}; {verdict.note}"

@@ -1,0 +1,34 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a pooler in the light of the servers behind it."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ansible_collections.pgops.tls.plugins.plugin_utils import own_addresses, poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import VARIABLE, Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups, Hostvars
+
+
+def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust: Trust) -> Iterator[str]:
+    """Return a sentence for each problem of a pooler. Raises TlsError for one that hides others."""
+    own = poolers.client_authority(hostvars[host])
+    behind = poolers.Behind(hostvars, graph).of(host)
+    trusting = {server: trust.of_server(server) for server in sorted(behind or groups.get(SERVERS, ()))}
+    others = {server: name for server, name in trusting.items() if name != own}
+    if behind and others:
+        server, name = next(iter(others.items()))
+        yield (
+            f"{poolers.SERVERS_BEHIND}: {server} trusts client authority {name}, but the pooler logs in there with a "
+            f"certificate of {own}. Set {poolers.AUTHORITY}: {name}. For servers of several authorities, use one "
+            "pooler for each."
+        )
+    if trusting and len(others) == len(trusting) and not behind:
+        yield (
+            f"{poolers.AUTHORITY}: no server trusts client authority {own}. Write the one of the servers behind the "
+            f"pooler ({VARIABLE}), such as {next(iter(others.values()))}."
+        )
+    for server in sorted(behind):
+        own_addresses.of_pooler(host, hostvars[host], hostvars[server])
