@@ -167,6 +167,7 @@ app = pool_mode=transaction
             "client_revoked": [],
             "certificates": {},
             "renew": False,
+            "on_lockout": "refuse",
             **self.options,
             **changes,
         }
@@ -210,6 +211,11 @@ app = pool_mode=transaction
         """Return the value of a query through the pooler, over TLS. Raises AssertionError for an error."""
         with wire.encrypted(wire.Endpoint("127.0.0.1", self.port, 20.0), context) as session:
             return _asked(session, sql, database)
+
+    def plain(self) -> bytes:
+        """Return the value of a query through the pooler without TLS. Raises AssertionError for an error."""
+        with wire.connected(wire.Endpoint("127.0.0.1", self.port, 20.0)) as session:
+            return _asked(session, "SELECT 1", "shop")
 
     def disk(self) -> dict[str, tuple[Any, ...]]:
         """Return everything of the collection, and the configuration file."""

@@ -13,8 +13,8 @@ short_description: Write a report on a fleet as HTML, JSON and Prometheus text
 version_added: 0.1.0
 description:
   - Writes which certificates expire when, who still connects in plaintext, and which sessions use old certificates,
-    from the results of M(pgops.tls.session_info) and M(pgops.tls.client) for all hosts. It runs on the controller and
-    connects to no host.
+    from the results of M(pgops.tls.session_info), M(pgops.tls.pgbouncer) and M(pgops.tls.client) for all hosts. It
+    runs on the controller and connects to no host.
   - In O(directory) it writes C(report.html), C(report.json) and C(report.prom), each replaced by one rename.
   - The next report reads C(report.json) for earlier results, such as who was seen in plaintext, and the last known
     data of hosts that fail now. Clients that were not seen for 180 days, and hosts that have left the inventory, are
@@ -45,6 +45,10 @@ options:
     description: The results of M(pgops.tls.client) in check mode by host, for all client hosts of the inventory.
     type: dict
     required: true
+  poolers:
+    description: The results of M(pgops.tls.pgbouncer) in check mode by host, for all poolers of the inventory.
+    type: dict
+    default: {}
   authorities:
     description: The authorities, as in RV(pgops.tls.certificate_authority#module:authorities).
     type: dict
@@ -69,6 +73,7 @@ options:
 seealso:
   - module: pgops.tls.clusters
   - module: pgops.tls.session_info
+  - module: pgops.tls.pgbouncer
   - module: pgops.tls.client
 author:
   - The pgops.tls authors (@pgops)
@@ -125,11 +130,12 @@ def main() -> None:
             "authority_changes": {"type": "list", "elements": "str", "default": []},
             "clusters": {"type": "dict", "default": {}},
             "waiting": {"type": "list", "elements": "str", "default": []},
+            "poolers": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     options = module.params
-    names = ("servers", "clients", "authorities", "authority_changes", "clusters", "waiting")
+    names = ("servers", "clients", "authorities", "authority_changes", "clusters", "waiting", "poolers")
     learned = facts.Learned(*(options[name] for name in names))
     try:
         data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)

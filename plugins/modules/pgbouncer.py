@@ -49,8 +49,10 @@ options:
       - V(previous) restores certificates, keys and trusted authorities of the previous generation, which become a new
         generation. Settings stay as declared. Calling it again changes nothing. If an earlier run was interrupted,
         V(previous) only undoes that run.
+      - V(absent) removes the C(%include), so that PgBouncer's own settings take effect again, proves that, and removes
+        what this collection keeps in O(directory), also the private keys. Files of others stay there.
     type: str
-    choices: [present, previous]
+    choices: [present, previous, absent]
     default: present
   port:
     description: Port of PgBouncer. The module finds it through its Unix socket.
@@ -137,6 +139,13 @@ options:
     description: Whether to get new certificates even if none is due.
     type: bool
     default: false
+  on_lockout:
+    description:
+      - With O(state=absent), what to do if clients are connected with TLS and PgBouncer's own settings offer none.
+      - V(refuse) stops, and V(allow) continues. Their connections continue, but they cannot reconnect with TLS.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
 seealso:
   - module: pgops.tls.certificate
   - module: pgops.tls.server
@@ -227,15 +236,17 @@ from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secre
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import convergence, target, transaction
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import difference, roll_back
+    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import difference, removal, roll_back
 else:
     difference = lazy_import("pgbouncer.difference")
+    removal = lazy_import("pgbouncer.removal")
     roll_back = lazy_import("pgbouncer.roll_back")
 
 # Each state and the transaction that leads to it; what a run does not need is not imported
 KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
     "present": lambda: transaction.Transaction,
     "previous": lambda: roll_back.RollBack,
+    "absent": lambda: removal.Removal,
 }
 
 # Options with certificates; a private key among them would be logged
@@ -263,6 +274,7 @@ def argument_spec() -> dict[str, Any]:
         "client_revoked": {"type": "list", "elements": "str", "default": []},
         "certificates": {"type": "dict", "default": {}, "no_log": True},
         "renew": {"type": "bool", "default": False},
+        "on_lockout": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
         "controller_time": {"type": "float", "required": True},
         **options.ARGUMENT,
     }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph
 
 _SHOWN = 10  # hosts that a line names
 _FIRST = "Hosts in --limit and others depend on each other. Nothing was changed."
@@ -23,10 +24,11 @@ def refusal(
 ) -> str:
     """Return why the ``leaving`` hosts cannot be taken out as they are, and what to do; '' when nobody depends on them.
 
-    ``hostvars`` are the variables of all hosts; only those of client hosts are looked at.
+    ``hostvars`` are the variables of all hosts; only those of client hosts and poolers are looked at.
     """
     graph = Graph(groups)
-    servers, clients = (_divided(groups.get(name, ()), set(leaving)) for name in (SERVERS, CLIENTS))
+    known = [*groups.get(SERVERS, ()), *sorted(graph.poolers)]
+    servers, clients = (_divided(hosts, set(leaving)) for hosts in (known, groups.get(CLIENTS, ())))
     lines = [
         f"Not in --limit: {whose} verify {_listed(their)}, whose certificates would go."
         for whose, their in _dependent(hostvars, clients.staying, servers.leaving, graph)
@@ -35,6 +37,12 @@ def refusal(
         f"In --limit: {whose} would lose their certificates for {_listed(their)}, which stay."
         for whose, their in _dependent(hostvars, clients.leaving, servers.staying, graph)
     ]
+    behind = poolers.Behind(hostvars, graph)
+    for pooler in _divided(groups.get(POOLERS, ()), set(leaving)).staying:
+        their = sorted(behind.of(pooler).intersection(servers.leaving))
+        lines += [f"Not in --limit: pooler {pooler} verifies {_listed(their)}, whose certificates would go."] * bool(
+            their
+        )
     return "\n".join([_FIRST, *lines, _REMEDY]) if lines else ""
 
 

@@ -12,8 +12,8 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, Gr
 
 _WHAT_TO_DO = (
     "Where such a role logs in to a pooler by certificate, remove it from auth_file, or reject it at the top of "
-    "auth_hba_file with: hostssl all ROLE all reject. If the role must keep its access, only a new root of the authority "
-    "shuts the certificate out (pgops.tls.rotate_ca)."
+    "auth_hba_file with: hostssl all ROLE all reject. If the role must keep its access, only a new root of the "
+    "authority shuts the certificate out (pgops.tls.rotate_ca)."
 )
 
 
@@ -31,7 +31,7 @@ def _found(hostvars: Hostvars, groups: Groups, authorities: Mapping[str, Mapping
         revoked = list(authorities.get(authority, {}).get("revoked") or ())
         if revoked:
             yield (
-                f"WARNING: these poolers accept revoked certificates of client authority {authority} until they expire: "
-                f"{gaps.listed(hosts)}. Serial numbers: {gaps.listed(revoked)}. Their holders are in revoked.jsonl, in "
-                "postgres_ca_directory. PgBouncer checks no list of revoked certificates."
+                f"WARNING: these poolers accept revoked certificates of client authority {authority} until they "
+                f"expire: {gaps.listed(hosts)}. Serial numbers: {gaps.listed(revoked)}. Their holders are in "
+                "revoked.jsonl, in postgres_ca_directory. PgBouncer checks no list of revoked certificates."
             )

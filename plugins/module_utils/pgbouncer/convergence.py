@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
@@ -66,7 +67,14 @@ def result(outcome: Outcome) -> dict[str, Any]:
             {"id": name, "csr": csr, "reasons": list(reasons[name])} for name, csr in outcome.requests.items()
         ],
         "certificates": {
-            name: {**outcomes.fact(leaf), "common_name": leaf.common_name} for name, leaf in outcome.after.items()
+            one.name: {
+                **outcomes.fact(leaf),
+                "common_name": leaf.common_name,
+                "renewal": clock.instant(due.due_at(leaf, one.spec)),
+            }
+            for one in outcome.target.credentials
+            for leaf in [outcome.after.get(one.name)]
+            if leaf is not None
         },
     }
     if outcome.next_run is not None:

@@ -127,17 +127,18 @@ class Prover:
                 self.console.rows(f"RECONNECT {identifier(row['name'])}")
                 self.back(known, start)
 
-    def back(self, known: Iterable[tuple[str, ...]], start: Position) -> None:
+    def back(self, known: Iterable[tuple[str, ...]], start: Position, *, may_be_plain: bool = False) -> None:
         """Look at new connections to PostgreSQL until no client waits for one.
 
-        Raises TlsError for one without TLS, and where clients wait while the log tells of failures of TLS.
+        Raises TlsError for one without TLS, unless it ``may_be_plain``, and where clients wait while the log tells of
+        failures of TLS.
         """
         before = frozenset(known)
         deadline = time.monotonic() + _PATIENCE
         while True:
             new = [row for row in self.console.rows("SHOW SERVERS") if _key(row) not in before]
             plain = [row for row in new if row.get("state") in _SETTLED and not row.get("tls") and _is_tcp(row)]
-            if plain:
+            if plain and not may_be_plain:
                 raise TlsError(
                     f"A new connection from PgBouncer to {plain[0].get('addr')}:{plain[0].get('port')} has no TLS.",
                     code="back_plaintext",

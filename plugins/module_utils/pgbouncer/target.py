@@ -78,6 +78,7 @@ class Target(NamedTuple):
     settings: Mapping[str, str]
     certificates: Mapping[str, str]
     renew: bool
+    on_lockout: str
 
     @property
     def credentials(self) -> tuple[Credential, Credential]:
@@ -149,6 +150,7 @@ def read(options: Mapping[str, Any]) -> Target:
         settings=_settings(options["settings"]),
         certificates=_certificates(options["certificates"]),
         renew=options["renew"],
+        on_lockout=options["on_lockout"],
     )
 
 

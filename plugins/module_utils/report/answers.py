@@ -38,6 +38,11 @@ def of_client(result: Mapping[str, Any]) -> Answer:
     return _answer(result, "identities", _client_facts)
 
 
+def of_pooler(result: Mapping[str, Any]) -> Answer:
+    """Return what a result of module pgbouncer says."""
+    return _answer(result, "certificates", _pooler_facts)
+
+
 def _answer(result: Mapping[str, Any], key: str, read: Any) -> Answer:
     if not isinstance(result, Mapping) or not result or result.get("skipped"):
         return Answer(NOT_ASKED, "not asked in this run")
@@ -111,3 +116,17 @@ def _client_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             "reasons": reasons.get(one["id"], []),
         }
     return {"identities": list(found.values())}
+
+
+def _pooler_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the certificates of both directions; one that is missing has no serial number."""
+    reasons = {one["id"]: one["reasons"] for one in result.get("requests") or ()}
+    known = result["certificates"]
+    return {
+        "certificates": {
+            name: _certificate({**known[name], "reasons": reasons.get(name, [])})
+            if name in known
+            else {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
+            for name in ("front", "back")
+        }
+    }

@@ -13,6 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate,
 
 VERSION = 1  # of the form of the data
 DAY = 86400
+KINDS = ("servers", "poolers", "clients")  # of hosts
 
 
 class Learned(NamedTuple):
@@ -28,6 +29,7 @@ class Learned(NamedTuple):
     authority_changes: list[str]
     clusters: Mapping[str, str] = {}
     waiting: Sequence[str] = ()
+    poolers: Mapping[str, Mapping[str, Any]] = {}
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
 
     Hosts that are no longer in the inventory are forgotten.
     """
-    servers, clients = before.get("servers", {}), before.get("clients", {})
+    servers, clients, poolers = (before.get(kind, {}) for kind in ("servers", "clients", "poolers"))
     return {
         "version": VERSION,
         "time": clock.instant(now),
@@ -48,6 +50,9 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
         "waiting": [answers.text(one) for one in learned.waiting],
         "clients": {
             host: _looked(answers.of_client(one), clients.get(host, {}), now) for host, one in learned.clients.items()
+        },
+        "poolers": {
+            host: _looked(answers.of_pooler(one), poolers.get(host, {}), now) for host, one in learned.poolers.items()
         },
     }
 
@@ -103,7 +108,8 @@ def days_left(moment: str, now: int) -> int:
 def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return all certificates of hosts in a report, those that end first at the head; one that is missing first of all.
 
-    Each has the host, its kind and, for a server, the cluster, for a client, the identity.
+    Each has the host, its kind and, for a server, the cluster, for a client, the identity, for a pooler, which of both
+    it is.
     """
     found = []
     for host, one in data["servers"].items():
@@ -116,6 +122,9 @@ def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     for host, one in data["clients"].items():
         for identity in one.get("identities", ()):
             found.append({"host": host, "kind": "client", "last_look": one["last_look"], **identity})
+    for host, one in data["poolers"].items():
+        for name, own in one.get("certificates", {}).items():
+            found.append({"host": host, "kind": "pooler", "id": name, "last_look": one["last_look"], **own})
     return sorted(found, key=lambda one: (one["not_after"] or "", one["host"], one["id"]))
 
 
@@ -126,12 +135,7 @@ def cluster(one: Mapping[str, Any]) -> str:
 
 def not_looked_at(data: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Return kind, host and what is known of each host that was not looked at in this run."""
-    return [
-        (kind[:-1], host, one)
-        for kind in ("servers", "clients")
-        for host, one in data[kind].items()
-        if one["status"] != answers.OK
-    ]
+    return [(kind[:-1], host, one) for kind in KINDS for host, one in data[kind].items() if one["status"] != answers.OK]
 
 
 def summary(data: Mapping[str, Any]) -> list[str]:

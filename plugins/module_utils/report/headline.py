@@ -27,10 +27,12 @@ def of(data: Mapping[str, Any]) -> Headline:
     if problems:
         others = f" {_counted(len(problems) - 1, 'more problem')} below." if len(problems) > 1 else ""
         return Headline(False, f"First {problems[0]}.{others}")
-    counts = {kind: sum(one["status"] == answers.OK for one in data[kind].values()) for kind in ("servers", "clients")}
+    counts = {kind: sum(one["status"] == answers.OK for one in data[kind].values()) for kind in facts.KINDS}
     if not any(counts.values()):
         return Headline(None, "Nothing is known: no host was looked at. Run pgops.tls.report without --limit.")
-    looked_at = f"{_counted(counts['servers'], 'server')}, {_counted(counts['clients'], 'client host')} checked"
+    poolers = f"{_counted(counts['poolers'], 'pooler')}, " if data["poolers"] else ""
+    clients = _counted(counts["clients"], "client host")
+    looked_at = f"{_counted(counts['servers'], 'server')}, {poolers}{clients} checked"
     left_out = len(facts.not_looked_at(data))
     others = f" ({_counted(left_out, 'host')} not asked)" if left_out else ""
     following = min(_following(data), default=None)

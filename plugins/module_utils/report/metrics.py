@@ -60,7 +60,7 @@ def _escaped(value: str) -> str:
 
 def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
     yield Sample("report_timestamp_seconds", {}, clock.seconds(data["time"]))
-    for kind in ("servers", "clients"):
+    for kind in facts.KINDS:
         for host, one in data[kind].items():
             labels = {"host": host, "kind": kind[:-1], **_of_cluster(one)}
             yield Sample("look_success", labels, int(one["status"] == answers.OK))

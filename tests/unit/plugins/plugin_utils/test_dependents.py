@@ -79,3 +79,18 @@ def test_only_the_servers_of_an_identity_depend_on_it() -> None:
     assert dependents.refusal(hostvars, groups, ["db1", "db2", "app1"]).splitlines()[1:-1] == [
         "In --limit: app1 (shop/clerk) would lose their certificates for billing1, which stay."
     ]
+
+
+def test_clients_depend_on_their_pooler_and_a_pooler_on_the_servers_behind_it() -> None:
+    groups = {**GROUPS, "postgres_poolers": ["pool1"]}
+    through = [{"role": "app", "os_user": "shop", "servers": ["pool1"]}]
+    hostvars = {"app1": {"postgres_client_identities": through}, "pool1": {"postgres_pooler_servers": ["db1"]}}
+    groups["postgres_clients"] = ["app1"]
+
+    def lines(*leaving: str) -> list[str]:
+        return dependents.refusal(hostvars, groups, leaving).splitlines()[1:-1]
+
+    assert lines("pool1") == ["Not in --limit: app1 (shop/app) verify pool1, whose certificates would go."]
+    assert lines("app1") == ["In --limit: app1 (shop/app) would lose their certificates for pool1, which stay."]
+    assert lines("db1", "db2") == ["Not in --limit: pooler pool1 verifies db1, whose certificates would go."]
+    assert lines("db1", "pool1", "app1") == []

@@ -36,6 +36,7 @@ def data(**changes: Any) -> dict[str, Any]:
         "authority_changes": [],
         "servers": {"db1": server(held=certificate()), "db2": server(held=certificate())},
         "clients": {"app1": client},
+        "poolers": {},
     }
     return {**known, **changes}
 

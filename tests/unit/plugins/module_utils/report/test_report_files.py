@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, history, metrics, page, writing
+from ansible_collections.pgops.tls.plugins.module_utils.report import (
+    answers,
+    facts,
+    headline,
+    history,
+    metrics,
+    page,
+    writing,
+)
 from ansible_collections.pgops.tls.tests import prometheus
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, revocation_list
 from ansible_collections.pgops.tls.tests.shared import DAY
@@ -351,3 +359,43 @@ def test_a_text_is_one_line_and_has_an_end() -> None:
 def test_the_reader_of_samples_is_strict(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         prometheus.parse(text)
+
+
+def pooler(*due: str) -> dict[str, Any]:
+    """Return a result of module pgbouncer in check mode, for a pooler that has both certificates."""
+    own = {"not_after": clock.instant(TODAY + 80 * DAY), "renewal": clock.instant(TODAY + 50 * DAY), "names": []}
+    requests = [{"id": one, "csr": "", "reasons": ["expires_in_5d"]} for one in due]
+    return {"requests": requests, "certificates": {name: {**own, "serial": name, "sha256": "ab"} for name in BOTH}}
+
+
+BOTH = ("front", "back")
+
+
+def of_poolers(before: dict[str, Any] | None = None, **found: Any) -> dict[str, Any]:
+    learned = facts.Learned({}, {}, authorities(), [], poolers=found)
+    return facts.report(learned, json.loads(json.dumps(before or {})), TODAY)
+
+
+def test_a_pooler_is_in_the_report_with_both_of_its_certificates() -> None:
+    data = of_poolers(pool1=pooler("back"))
+    assert [(one["host"], one["kind"], one["id"], one["reasons"]) for one in facts.certificates(data)] == [
+        ("pool1", "pooler", "back", ["expires_in_5d"]),
+        ("pool1", "pooler", "front", []),
+    ]
+    assert ">pool1</td>" in page.text(data)
+    assert headline.of(data).text == "First run pgops.tls.site: the certificate of pool1 back is due."
+    assert headline.of(of_poolers(pool1=pooler())).text.startswith("All is well: 0 servers, 1 pooler, 0 client hosts")
+    labels = 'host="pool1",kind="pooler",identity="back"'
+    assert f"pgops_tls_certificate_due{{{labels}}} 1" in metrics.text(data)
+    assert 'pgops_tls_look_success{host="pool1",kind="pooler"} 1' in metrics.text(data)
+    prometheus.parse(metrics.text(data))
+
+
+def test_a_pooler_without_certificates_is_late_and_one_that_is_away_keeps_what_was_known() -> None:
+    assert headline.of(of_poolers(pool1={"requests": [], "certificates": {}})).text.startswith(
+        "First run pgops.tls.site: pool1 back has no certificate."
+    )
+    known = of_poolers(of_poolers(pool1=pooler()), pool1={"unreachable": True, "msg": "no route"})
+    assert "find out why pooler pool1 gave no answer: unreachable" in headline.of(known).text
+    assert len(facts.certificates(known)) == 2
+    assert facts.not_looked_at(known)[0][:2] == ("pooler", "pool1")
