@@ -45,10 +45,18 @@ servers:
       description:
         - The identities, as O(pgops.tls.postgres_client#role:main:postgres_client_identities) has them.
         - An C(address) is a list of networks, in place of V(self) too.
+        - An identity that goes through a pooler is here for each server behind the pooler, with the address of the
+          pooler, and in C(pooler) the common name of its certificate.
       type: list
       elements: dict
     rules:
       description: The rules for each role and login, for P(pgops.tls.hba_rule#filter), sorted by role.
+      type: list
+      elements: dict
+    maps:
+      description:
+        - The lines for P(pgops.tls.ident_map#filter) that the rules need for poolers. Empty if the server has rules of
+          its own.
       type: list
       elements: dict
     databases:

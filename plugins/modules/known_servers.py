@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: known_servers
-short_description: Say what client hosts need to know of the inventory's servers
+short_description: Say what client hosts need to know of the inventory's servers and poolers
 version_added: 0.1.0
 description:
   - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.module_identities#filter) and
@@ -39,7 +39,7 @@ names:
   sample: db1.example.com,192.0.2.11
 endpoints:
   description:
-    - A JSON text with a name and a port for each server. Client hosts that are not in RV(differing_endpoints) reach the
+    - A JSON text with a name and a port for each server and pooler. Client hosts that are not in RV(differing_endpoints) reach the
       server by them. It is null if they have no name for it.
     - It is for P(pgops.tls.module_identities#filter).
   returned: success
@@ -56,12 +56,12 @@ authority:
   type: str
   sample: client
 authorities:
-  description: The client authorities of the other servers, by their names in the inventory.
+  description: The client authorities of the other servers and poolers, by their names in the inventory.
   returned: success
   type: dict
   sample: {billing1: billing}
 unready:
-  description: The servers that this run has not brought to their declared state. They failed, or are not part of it.
+  description: The servers and poolers that this run has not brought to their declared state. They failed, or are not part of it.
   returned: success
   type: list
   elements: str

@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.tests import loops, poolers
 from ansible_collections.pgops.tls.tests.endings import refused, well
 from ansible_collections.pgops.tls.tests.poolers import Pooler
 from ansible_collections.pgops.tls.tests.shared import SILENT
+from ansible_collections.pgops.tls.tests.system.playbooks.test_poolers import IDENT, RULES
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
@@ -28,8 +29,6 @@ pytestmark = [
 ]
 ROTATE = [{"ansible.builtin.import_playbook": "pgops.tls.rotate_ca"}]
 ROLL_BACK = [{"ansible.builtin.import_playbook": "pgops.tls.roll_back"}]
-RULES = [{"database": ["all"], "user": "app", "method": "cert", "map": "pooler"}]
-IDENT = [{"map": "pooler", "system_user": one, "database_user": "app"} for one in ("pgbouncer", "app")]
 
 
 @pytest.fixture(scope="module")

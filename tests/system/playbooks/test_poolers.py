@@ -13,20 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.pgops.tls.tests import poolers
 from ansible_collections.pgops.tls.tests.poolers import SECRET, Pooler
-from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
+from ansible_collections.pgops.tls.tests.shared import RECAP
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
     pytest.mark.skipif(not shutil.which("pgbouncer"), reason="there is no PgBouncer here"),
 ]
-# The example of the role's README, but for the database
-README = (ROOT / "roles" / "postgres_pooler" / "README.md").read_text(encoding="utf-8")
-EXAMPLE = yaml.safe_load(README.split("```yaml")[1].split("```")[0])
-SERVERS = EXAMPLE["postgres_servers"]["vars"]
-RULES = [{**rule, "database": ["all"]} for rule in SERVERS["postgres_server_hba"]]
+# Rules of the inventory's own: the pooler's certificate may be role app, and app's own certificate, too
+RULES = [{"database": ["all"], "user": "app", "method": "cert", "map": "pooler"}]
+IDENT = [{"map": "pooler", "system_user": one, "database_user": "app"} for one in ("pgbouncer", "app")]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +41,7 @@ def pooler(shared_cluster: Any) -> Iterator[Pooler]:
 def run(site: Any, pooler: Pooler, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
     """Run site.yml with a pooler in the inventory; no output may hold what is in its files."""
     inventory = poolers.declare(site.inventory(), pooler, **variables)
-    inventory["all"]["vars"].update(postgres_server_hba=RULES, postgres_server_ident=SERVERS["postgres_server_ident"])
+    inventory["all"]["vars"].update(postgres_server_hba=RULES, postgres_server_ident=IDENT)
     done: subprocess.CompletedProcess[str] = site.run(*options, inventory=inventory)
     assert SECRET not in done.stdout + done.stderr
     assert "PRIVATE KEY" not in done.stdout + done.stderr
