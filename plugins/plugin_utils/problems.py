@@ -146,6 +146,8 @@ def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     authority, port = "postgres_pooler_client_authority", "postgres_pooler_port"
     yield functools.partial(names.refuse_port, int(variables[port]), port)
     yield from _name_checks(variables, server_names.POOLER_NAMES)
+    address = "postgres_pooler_address"
+    yield functools.partial(client_addresses.listed, variables[address], address, "Leave it out for the default.")
     yield functools.partial(pooler.refuse_role, variables["postgres_pooler_role"])
     yield functools.partial(profiles.check_client_authority, variables[authority], authority)
     for setting in variables["postgres_pooler_settings"].items():
