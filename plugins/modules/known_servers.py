@@ -39,8 +39,8 @@ names:
   sample: db1.example.com,192.0.2.11
 endpoints:
   description:
-    - A JSON text with a name and a port for each server and pooler. Client hosts that are not in RV(differing_endpoints) reach the
-      server by them. It is null if they have no name for it.
+    - A JSON text with a name and a port for each server and pooler. Client hosts that are not in
+      RV(differing_endpoints) reach the server by them. It is null if they have no name for it.
     - It is for P(pgops.tls.module_identities#filter).
   returned: success
   type: str
@@ -61,7 +61,8 @@ authorities:
   type: dict
   sample: {billing1: billing}
 unready:
-  description: The servers and poolers that this run has not brought to their declared state. They failed, or are not part of it.
+  description:
+    - The servers and poolers that this run has not brought to their declared state. They failed, or are not part of it.
   returned: success
   type: list
   elements: str

@@ -224,8 +224,8 @@ options:
       - Who must be able to log in, with a certificate from the client authority, a password, or both. Without O(hba)
         this is not checked.
       - Dictionaries as in O(pgops.tls.postgres_client#role:main:postgres_client_identities). This module uses C(role),
-        C(databases), C(login), C(address) and C(pooler). The last is the common name of the certificate of a pooler that
-        logs in as the role.
+        C(databases), C(login), C(address) and C(pooler). The last is the common name of the certificate of a pooler
+        that logs in as the role.
       - An C(address) here is a list of networks. Then a rule must let the identity in from each of them. V(samehost)
         is the server's machine. V(self) is an error, because this module does not know the client hosts.
       - With O(state=absent), who loses such a certificate in the same run. Live sessions with that certificate do not

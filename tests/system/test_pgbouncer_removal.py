@@ -133,6 +133,7 @@ def test_killed_anywhere_it_works_before_or_after_and_the_next_run_removes_the_r
 
     def reset() -> None:
         pooler.directory.mkdir(exist_ok=True)
+        shutil.chown(pooler.directory, poolers.ACCOUNT)
         faults.put_back(pooler.directory, saved)
         pooler.ini.write_bytes(text)
         pooler.restart()

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must be refused, how it is tried, and how PostgreSQL words the refusal.
+"""What must be refused, how it is tried, and how PostgreSQL and PgBouncer word the refusal.
 
 The messages are those of libpq and servers 13, 15, 17 and 18, as collected from real ones; PostgreSQL 14 changed
 ``SSL off`` to ``no encryption`` and put ``connection to server at ... failed:`` before every message.
@@ -56,12 +56,19 @@ REFUSALS: Mapping[str, Refusal] = {
         (
             Reason("no rule for plaintext", rf"{_NO_ENTRY} .*, (no encryption|SSL off)"),
             Reason("a rule rejects plaintext", rf"{_REJECTS} .*, (no encryption|SSL off)"),
+            Reason("the pooler requires TLS", r"FATAL: +SSL required$"),
         ),
     ),
     "no_certificate": Refusal(
         "no client certificate",
         {"sslcert": "{absent}", "sslkey": "{absent}"},  # every libpq takes this for "none"; sslcertmode needs 16
-        (_NO_CERTIFICATE,),
+        (
+            _NO_CERTIFICATE,
+            Reason(
+                "the pooler requires a client certificate",
+                r"SSL error: .*alert (certificate required|handshake failure)",
+            ),
+        ),
     ),
     "foreign_certificate": Refusal(
         "certificate of a foreign CA",
