@@ -143,16 +143,18 @@ def test_the_report_has_both_certificates(site: Any, pooler: Pooler) -> None:
     assert not [one for one in data["servers"]["db1"]["sessions"] if "old_certificate" in one["findings"]]
 
 
-def test_a_pooler_is_not_removed_before_its_clients_and_then_completely(site: Any, pooler: Pooler) -> None:
+def test_a_pooler_is_not_removed_before_its_clients_and_then_with_all_others(site: Any, pooler: Pooler) -> None:
     disk = pooler.disk()
     output = refused(run(site, pooler, "--limit", "pool1", playbook=REMOVE))
     assert re.search(r"Not in --limit: app1 \(\S+/app\) verify pool1, whose certificates would go\.", output)
     assert pooler.disk() == disk
     pooler.ini.write_text(pooler.ini.read_text().replace("auth_type = cert", "auth_type = trust"))
-    mode = {"postgres_pooler_client_tls_sslmode": "verify-full"}
+    mode: dict[str, Any] = {"postgres_pooler_client_tls_sslmode": "verify-full"}
+    held = "Live sessions use TLS, which the server would no longer offer: app@shop from 127.0.0.1"
+    assert held in refused(run(site, pooler, "--limit", "all", playbook=REMOVE, **mode)), "the pooler keeps some open"
+    mode["everywhere"] = {"postgres_server_on_lockout": "allow"}
     foreseen = well(run(site, pooler, "--limit", "all", "--check", playbook=REMOVE, **mode))
     assert re.search(r"^pool1 .*changed=1 ", foreseen, re.MULTILINE)
-    site.cluster.append("postgresql.conf", "")
     well(run(site, pooler, "--limit", "all", playbook=REMOVE, **mode))
     assert "%include" not in pooler.ini.read_text()
     assert not pooler.directory.exists()
