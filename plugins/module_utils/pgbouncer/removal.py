@@ -37,7 +37,7 @@ class Removal(Transaction):
         if plan.text is not None:
             self._refuse_removal(plan.text)
             if not check_mode:
-                self._transact(None, lambda: self._change(plan, found))
+                self._transact(None, lambda: self._take_out(plan.text or "", found))
         cleared = self._clear(check_mode=check_mode)
         changes = [*recovered, *plan.changes, *cleared]
         return self._outcome(plan, found, Done(changes, {}, before, {}, None))
@@ -72,9 +72,8 @@ class Removal(Transaction):
                 code="session_lockout",
             )
 
-    def _change(self, plan: Plan, found: Found) -> None:
+    def _take_out(self, text: str, found: Found) -> None:
         """Let PgBouncer use its own settings alone, and prove both directions. Raises TlsError."""
-        text = plan.text or ""
         known, start = self.prover.servers(), log.position(self.config)
         self.main.write(found.text, text, self.journal)
         names = self.target.front.spec.names

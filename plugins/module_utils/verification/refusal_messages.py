@@ -37,6 +37,9 @@ class Refusal(NamedTuple):
 _NO_ENTRY = r"no pg_hba\.conf entry for (replication connection from )?host"
 _REJECTS = r"pg_hba\.conf rejects (replication )?connection for host"
 _NO_CERTIFICATE = Reason("the server asked for a client certificate", r"connection requires a valid client certificate")
+_CERTIFICATE_REQUIRED = Reason(
+    "the pooler requires a client certificate", r"SSL error: .*alert (certificate required|handshake failure)"
+)
 # With TLS 1.3 the server refuses after the client's part of the handshake is over: its closing of the connection may
 # overtake the alert that says why.
 _UNKNOWN_CA = Reason("the server does not know the CA", r"SSL error: .*alert unknown ca")
@@ -62,13 +65,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "no_certificate": Refusal(
         "no client certificate",
         {"sslcert": "{absent}", "sslkey": "{absent}"},  # every libpq takes this for "none"; sslcertmode needs 16
-        (
-            _NO_CERTIFICATE,
-            Reason(
-                "the pooler requires a client certificate",
-                r"SSL error: .*alert (certificate required|handshake failure)",
-            ),
-        ),
+        (_NO_CERTIFICATE, _CERTIFICATE_REQUIRED),
     ),
     "foreign_certificate": Refusal(
         "certificate of a foreign CA",
@@ -76,6 +73,7 @@ REFUSALS: Mapping[str, Refusal] = {
         (
             _UNKNOWN_CA,
             _NO_CERTIFICATE,
+            _CERTIFICATE_REQUIRED,
             _BROKEN,
         ),
     ),

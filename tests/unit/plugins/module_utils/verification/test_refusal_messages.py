@@ -20,6 +20,8 @@ REAL_MESSAGES = [
     ("plaintext", f"{AT}FATAL:  {REJECTED}no encryption"),
     ("no_certificate", "FATAL:  connection requires a valid client certificate"),
     ("no_certificate", f"{AT}FATAL:  connection requires a valid client certificate"),
+    ("plaintext", f"{AT}FATAL:  SSL required"),  # PgBouncer
+    ("no_certificate", f"{AT}SSL error: tlsv13 alert certificate required"),
     ("foreign_certificate", "SSL error: tlsv1 alert unknown ca"),
     (
         "foreign_certificate",
