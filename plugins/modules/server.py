@@ -337,6 +337,68 @@ server_version:
   description: PostgreSQL's C(server_version_num).
   returned: success
   type: int
+system_identifier:
+  description: PostgreSQL's C(system_identifier). A primary and its standbys have the same.
+  returned: success
+  type: str
+  sample: "7441830217664398427"
+replication:
+  description:
+    - What this server replicates from others, and which standbys its commits wait for. A warning explains each finding.
+    - No password is in it.
+  returned: success, for a standby, a server with an enabled subscription or with C(synchronous_standby_names)
+  type: dict
+  contains:
+    is_standby:
+      description: Whether the server is in recovery.
+      type: bool
+    os_user:
+      description: The OS user that the server runs as, who reads the files.
+      type: str
+    application_name:
+      description: What a standby is called in C(pg_stat_replication), unless RV(replication.connections) says it.
+      type: str
+    synchronous:
+      description: The C(application_name) of each standby that commits wait for.
+      type: list
+      elements: str
+    connections:
+      description: The connections to other servers.
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description: V(standby) or V(subscription).
+          type: str
+        name:
+          description: V(standby), or DATABASE/SUBSCRIPTION.
+          type: str
+        conninfo:
+          description: Host, port, user, C(sslmode) and the paths of files in C(primary_conninfo) or the subscription.
+          type: dict
+        status:
+          description: The status in C(pg_stat_wal_receiver), V(running) for a subscription. Empty without a process.
+          type: str
+        since:
+          description: When its process began, ISO 8601 in UTC. Null without a process.
+          type: str
+        certificate:
+          description: The file with its certificate, without links in its path. Null without one.
+          type: str
+        serial:
+          description: Serial number in hexadecimal of that certificate.
+          type: str
+        not_after:
+          description: When that certificate ends, ISO 8601 in UTC.
+          type: str
+        findings:
+          description:
+            - What is wrong. V(plaintext_possible) (C(sslmode) is not set, or V(disable), V(allow) or V(prefer)),
+              V(not_verified) (V(require) or V(verify-ca)), V(file_missing), V(expired), V(expires_soon),
+              V(old_certificate) (it began before its certificate was replaced), V(not_streaming) (a standby that is not
+              connected), V(conninfo_unreadable).
+          type: list
+          elements: str
 server_log:
   description: The server's own log lines that say why it refused a change.
   returned: when the server refused a change
@@ -386,8 +448,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOG
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.replication import server as replication
     from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
 else:
+    replication = lazy_import("replication.server")
     difference = lazy_import("server.difference")
     removal = lazy_import("server.removal")
     roll_back = lazy_import("server.roll_back")
@@ -459,6 +523,7 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
         "changes": outcome.changes,
         "reasons": outcome.plan.reasons,
         "server_version": outcome.state.version,
+        "system_identifier": outcome.state.system_identifier,
         # a call that only asks changes nothing live: the difference is shown by the call that installs
         "diff": []
         if outcome.request is not None or not outcome.changes
@@ -497,13 +562,17 @@ def main() -> None:
     try:
         with options.named(module.params["option_names"]):
             outcome = converged(module.params, check_mode=module.check_mode)
+            facts, warnings = result(outcome), list(outcome.warnings)
+            if outcome.state.replication is not None:
+                facts["replication"], found = replication.told(outcome.state, int(time.time()))
+                warnings += found
     except TlsError as error:
         module.fail_json(**error.as_result())
-    for warning in outcome.warnings:
+    for warning in warnings:
         module.warn(warning)
     if outcome.next_run:
         module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
-    module.exit_json(**result(outcome))
+    module.exit_json(**facts)
 
 
 if __name__ == "__main__":

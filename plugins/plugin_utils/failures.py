@@ -14,7 +14,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import repo
 from ansible_collections.pgops.tls.plugins.plugin_utils import gaps, results
 
 # The step that a host failed in, and its role
-_STEPS = {"server": "server", "pooler": "pooler", "client": "client", "verification": "verify"}
+_STEPS = {
+    "server": "server",
+    "pooler": "pooler",
+    "client": "client",
+    "replication": "server_replication",
+    "verification": "verify",
+}
 _LONGEST = 1500  # characters of a message; the whole of it is where the task failed
 
 

@@ -23,7 +23,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     settings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, option_names, places, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    client_authorities,
+    option_names,
+    places,
+    replicas,
+    server_names,
+)
 
 Check = Callable[[], object]
 _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
@@ -140,6 +146,7 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
     yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
     yield functools.partial(_renewal, variables, "postgres_server_renew_before")
+    yield functools.partial(replicas.refuse_without_identity, variables)
 
 
 def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 Result = Mapping[str, Any]
 Variables = Mapping[str, Any]
-STEPS = ("server", "pooler", "client")
+STEPS = ("server", "pooler", "client", "server_replication")
 
 
 def converged(variables: Variables, step: str) -> Result:
@@ -57,8 +57,13 @@ def sessions(variables: Variables) -> Result:
     return _result(variables, "postgres_server_sessions")
 
 
+def senders(variables: Variables) -> Result:
+    """Return what module session_info said of the sessions of a server from which another one replicates."""
+    return _result(variables, "__postgres_server_senders")
+
+
 def failed(variables: Variables, role: str) -> str:
-    """Return why ``role`` failed on a host, '' where it did not: ``server``, ``pooler``, ``client`` or ``verify``."""
+    """Return why ``role`` failed on a host, '' where it did not: ``server``, ``client`` and others."""
     return str(variables.get(f"postgres_{role}_failed") or "")
 
 

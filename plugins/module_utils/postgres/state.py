@@ -31,6 +31,31 @@ _BY_VERSION = """
     {without};
     \\endif
 """
+# What the server replicates from others, and which standbys its commits wait for; NULL for neither. It has passwords in
+# it: see replication/conninfo.py. From 16 on an apply worker may have others beside it, which connect to nobody.
+REPLICATION = """
+    CASE WHEN pg_is_in_recovery() OR current_setting('synchronous_standby_names') <> ''
+           OR EXISTS (SELECT FROM pg_subscription WHERE subenabled) THEN
+      json_build_object(
+        'is_standby', pg_is_in_recovery(),
+        'primary_conninfo', CASE WHEN pg_is_in_recovery() THEN current_setting('primary_conninfo', true) END,
+        'application_name', coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver'),
+        'receiver', (
+          SELECT json_build_object('pid', pid, 'status', status, 'began', extract(epoch FROM backend_start)::float8)
+            FROM pg_stat_wal_receiver JOIN pg_stat_activity USING (pid)),
+        'synchronous', (
+          SELECT coalesce(json_agg(application_name), '[]') FROM pg_stat_replication
+           WHERE sync_state IN ('sync', 'quorum')),
+        'subscriptions', (
+          SELECT json_agg(json_build_object('name', subname, 'database', datname, 'conninfo', subconninfo,
+                   'pid', worker.pid, 'began', extract(epoch FROM backend_start)::float8,
+                   'status', CASE WHEN worker.pid IS NULL THEN '' ELSE 'running' END) ORDER BY datname, subname)
+            FROM pg_subscription one JOIN pg_database ON pg_database.oid = subdbid
+            LEFT JOIN (
+              SELECT pid, subid, backend_start FROM pg_stat_subscription JOIN pg_stat_activity USING (pid)
+               WHERE relid IS NULL AND to_json(pg_stat_subscription)->>'leader_pid' IS NULL) worker
+              ON worker.subid = one.oid
+           WHERE subenabled AND NOT pg_is_in_recovery())) END"""
 _STATE = """
     WITH files AS (SELECT * FROM pg_file_settings)
     SELECT json_build_object(
@@ -57,7 +82,9 @@ _STATE = """
                  'context', context, 'source', source, 'file', sourcefile, 'line', sourceline))
           FROM pg_settings
          WHERE name LIKE 'ssl%' OR name IN (
-           'config_file', 'data_directory', 'hba_file', 'hosts_file', 'ident_file', 'listen_addresses')))"""
+           'config_file', 'data_directory', 'hba_file', 'hosts_file', 'ident_file', 'listen_addresses')),
+      'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+      'replication', REPLICATION)"""
 
 
 def _by_version(query: str) -> str:
@@ -66,7 +93,7 @@ def _by_version(query: str) -> str:
     return _BY_VERSION.format(with_maps=with_maps, without=without)
 
 
-_WHOLE_STATE = _by_version(_STATE)
+_WHOLE_STATE = _by_version(_STATE.replace("REPLICATION", REPLICATION))
 _BAD_LINES_ALONE = _by_version("SELECT json_build_array(BAD_LINES)")
 
 _LOCAL = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104
@@ -100,6 +127,7 @@ class ServerState(NamedTuple):
     ``faults`` are the places in its configuration files for which it would take nothing of them at a reload,
     ``on_disk`` what those files say of TLS in the order of their weight, ``bad_lines`` the rows of pg_hba.conf and
     pg_ident.conf (see rules) that it could not load. ``databases`` are those that take connections.
+    ``system_identifier`` is the same for a primary and its standbys. ``replication``: see REPLICATION.
     """
 
     version: int
@@ -110,6 +138,8 @@ class ServerState(NamedTuple):
     on_disk: list[OnDisk]
     bad_lines: list[dict[str, Any]]
     databases: Sequence[str] = ()
+    system_identifier: str = ""
+    replication: dict[str, Any] | None = None
 
     @property
     def major(self) -> int:
@@ -163,6 +193,8 @@ def inspect(administrator: Administrator) -> ServerState:
         on_disk=[OnDisk(**row) for row in found["on_disk"]],
         bad_lines=_joined(found["bad_lines"]),
         databases=found["databases"],
+        system_identifier=found["system_identifier"],
+        replication=found["replication"],
     )
 
 

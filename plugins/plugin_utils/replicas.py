@@ -1,0 +1,200 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Standbys and subscribers: which of them must connect again, in which order, and what the other end shows of it.
+
+All of that is in results of modules that have run anyway, so a run that changes nothing asks no host.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
+from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import OLD, STANDBY
+from ansible_collections.pgops.tls.plugins.plugin_utils import fleet, results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Hostvars, Variables
+
+ROLE = "postgres_server_replication_role"
+_IDENTITIES = "postgres_client_identities"
+_DEFAULT_PORT = "5432"  # of libpq
+
+
+class Batch(NamedTuple):
+    """Hosts that may connect anew at the same time: at most one of each cluster.
+
+    ``upstreams``: the servers of this run that each of their connections leads to, by host and connection. ``after``:
+    who comes before it in its cluster.
+    """
+
+    upstreams: Mapping[str, Mapping[str, Sequence[str]]]
+    after: Mapping[str, Sequence[str]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for a result."""
+        asked = sorted({one for of_host in self.upstreams.values() for all_ in of_host.values() for one in all_})
+        return {"replicas": list(self.upstreams), "asked": asked, **self._asdict()}
+
+
+def refuse_without_identity(variables: Variables) -> None:
+    """Raise TlsError where a server is to replicate as a role that has no certificate on its host."""
+    role = variables.get(ROLE)
+    if role and not any(one.get("role") == role and has_certificate(one) for one in variables.get(_IDENTITIES) or ()):
+        raise TlsError(
+            f"{ROLE}: found {shown(role)}, but no identity in {_IDENTITIES} of this host has this role and a "
+            "certificate.",
+            remedy=f"Add {{role: {role}, os_user: postgres, databases: [replication]}} there. The host must also be in "
+            "group postgres_clients.",
+            code="replication_identity_missing",
+        )
+
+
+class _Connection(NamedTuple):
+    """A connection of a host, as module server tells of it. ``ways``: the hosts and ports that it leads to."""
+
+    kind: str
+    name: str
+    conninfo: Mapping[str, str]
+    is_old: bool
+    ways: frozenset[tuple[str, int]]
+
+
+class _Found(NamedTuple):
+    """What a host has said of its replication: as module server does, each value in the form that it must have."""
+
+    cluster: str = ""
+    is_standby: bool = False
+    os_user: str = ""
+    application_name: str = ""
+    synchronous: frozenset[str] = frozenset()
+    connections: tuple[_Connection, ...] = ()
+    is_due: bool = False
+
+
+def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
+    """Return which of ``hosts`` have to connect anew, in their order: synchronous standbys after the others."""
+    found = {host: one for host in hosts for one in [_found(hostvars[host])] if one is not None}
+    waited_for: dict[str, set[str]] = {}
+    clusters: dict[str, list[str]] = {}
+    for host, one in found.items():
+        waited_for.setdefault(one.cluster, set()).update(one.synchronous)
+        if one.is_due:
+            clusters.setdefault(one.cluster, []).append(host)
+    ordered = [
+        sorted(own, key=lambda host: found[host].application_name in waited_for[found[host].cluster])
+        for own in clusters.values()
+    ]
+    return [
+        Batch(
+            {host: dict(_upstreams(host, found, hostvars)) for host in members if host},
+            {host: own[: own.index(host)] for own in ordered for host in members if host in own},
+        )
+        for members in itertools.zip_longest(*ordered)
+    ]
+
+
+def proof(connections: Iterable[Variables], upstreams: Mapping[str, Sequence[str]], hostvars: Hostvars) -> list[str]:
+    """Return what the other ends of a host's connections show, in words. Raises TlsError for another certificate.
+
+    ``upstreams`` are as in a batch. One that could not be asked shows nothing.
+    """
+    found = []
+    for one in connections:
+        asked = {host: results.senders(hostvars[host]).get("sessions") for host in upstreams.get(one["name"], ())}
+        sessions = {host: seen for host, seen in asked.items() if seen is not None}
+        names, serial = ", ".join(sessions), one["serial"]
+        if not sessions:
+            found.append(f"{one['name']}: only this server was asked, because the other end is not part of this run.")
+        elif any(seen["type"] == "walsender" and seen["serial"] == serial for own in sessions.values() for seen in own):
+            found.append(f"{one['name']}: {names} shows certificate {serial}.")
+        else:
+            raise TlsError(
+                f"{one['name']}: {names} has no session for replication with certificate {serial}, which this server "
+                "connects with now.",
+                remedy="Is something between the servers that ends TLS, or does another server answer there?",
+                code="replication_other_certificate",
+            )
+    return found
+
+
+def _found(variables: Variables) -> _Found | None:
+    """Return what a host has said, None if it has not. One that was taken over may say anything: then it has not."""
+    result = results.last(variables, "server")
+    if not result or result.get("failed") or result.get("unreachable"):
+        return None
+    try:
+        found = _read(result)
+        return found._replace(is_due=_is_due(variables, found))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _read(result: results.Result) -> _Found:
+    cluster, facts = str(result["system_identifier"]), result.get("replication")
+    if not facts:
+        return _Found(cluster)
+    connections = tuple(map(_connection, facts["connections"]))
+    own = [one.conninfo.get("application_name") for one in connections if one.kind == STANDBY]
+    return _Found(
+        cluster=cluster,
+        is_standby=bool(facts["is_standby"]),
+        os_user=str(facts["os_user"]),
+        application_name=next(filter(None, own), str(facts["application_name"])),
+        synchronous=frozenset(map(str, facts["synchronous"])),
+        connections=connections,
+    )
+
+
+def _connection(facts: Variables) -> _Connection:
+    conninfo = {str(name): str(value) for name, value in facts["conninfo"].items()}
+    ways = frozenset(_ways(conninfo))
+    return _Connection(str(facts["kind"]), str(facts["name"]), conninfo, OLD in facts["findings"], ways)
+
+
+def _ways(conninfo: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    hosts = (conninfo.get("host") or conninfo.get("hostaddr") or "").split(",")
+    ports = (conninfo.get("port") or _DEFAULT_PORT).split(",")
+    for number, host in enumerate(hosts):
+        port = ports[number] if len(ports) > 1 else ports[0]
+        yield server_names.canonical(host), int(port or _DEFAULT_PORT)
+
+
+def _is_due(variables: Variables, found: _Found) -> bool:
+    """Return whether a host has something to do, or may have: its clients have changed in this run."""
+    role = variables.get(ROLE)
+    if not role or not found.connections:
+        return False
+    clients = (results.converged(variables, "client"), results.installed(variables, "client"))
+    wanted = _wanted(variables, str(role), found.os_user)
+    return any(one.get("changed") for one in clients) or any(
+        one.is_old or (one.kind == STANDBY and not wanted.items() <= one.conninfo.items()) for one in found.connections
+    )
+
+
+def _wanted(variables: Variables, role: str, os_user: str) -> dict[str, str]:
+    """Return what a standby's connection has to have, as far as it is known."""
+    wanted = {"user": role, "sslmode": "verify-full"}
+    for one in results.last(variables, "client").get("identities") or ():
+        if (one["role"], one["os_user"]) == (role, os_user):
+            root = os.path.join(os.path.dirname(os.path.dirname(one["certificate"])), "root.crt")
+            wanted.update(sslcert=one["certificate"], sslkey=one["key"], sslrootcert=root)
+    return wanted
+
+
+def _upstreams(host: str, found: Mapping[str, _Found], hostvars: Hostvars) -> Iterator[tuple[str, list[str]]]:
+    """Give each connection of a host, and the servers that it leads to: by their names, else its cluster's primary."""
+    primaries = [other for other, its in found.items() if its.cluster == found[host].cluster and not its.is_standby]
+    machine = fleet.machine_of(hostvars[host])
+    for one in found[host].connections:
+        named = [other for other in found if _leads_to(one, hostvars[other], machine)]
+        yield one.name, named or (primaries if one.kind == STANDBY else [])
+
+
+def _leads_to(one: _Connection, variables: Variables, machine: tuple[str, str]) -> bool:
+    """Return whether a connection from a machine leads to a server by one of its names."""
+    names = {name.key: name for name in server_names.of(variables)}
+    reached = [names[way] for way in one.ways if way in names]
+    return any(not server_names.is_loopback(name.text) or fleet.machine_of(variables) == machine for name in reached)

@@ -1,0 +1,143 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A standby in the fleet of site.yml: set-up, a second run, renewal, a failure, and a primary that is not asked."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.tests import replicas
+from ansible_collections.pgops.tls.tests.replicas import ROLE, SECRET
+from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
+from ansible_collections.pgops.tls.tests.system.conftest import run_as
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user")
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """Give the OS user that runs clusters another home for its files."""
+    made = Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
+    replicas.give(made, pwd.getpwnam("postgres"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def site(site_on: Callable[[Any], Any], shared_cluster: Any, billing: Any) -> Any:
+    """Give a fleet whose second server follows the first in plaintext."""
+    shared_cluster.psql("CREATE ROLE app LOGIN")
+    replicas.prepare(shared_cluster)
+    replicas.copied(shared_cluster, billing, run_as)
+    return site_on(shared_cluster)
+
+
+@pytest.fixture
+def run(site: Any, billing: Any, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return what runs site.yml; no output may hold the standby's password."""
+    identity = {"role": ROLE, "os_user": "postgres", "databases": ["replication"], "home": str(home)}
+
+    def made(*options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        inventory = site.inventory()
+        inventory["postgres_servers"]["hosts"]["db2"] = {
+            **site.server_on(billing),
+            "postgres_server_replication_role": ROLE,
+        }
+        inventory["postgres_clients"]["hosts"]["db2"] = {
+            "postgres_client_identities": [{**identity, "default_files": False, "servers": ["db1"]}]
+        }
+        done: subprocess.CompletedProcess[str] = site.run("-v", *options, inventory=inventory, **variables)
+        assert SECRET not in done.stdout + done.stderr
+        return done
+
+    return made
+
+
+def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return how many tasks changed each host, of a run without a failure."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {host: int(changed) for host, changed, _unreachable, _failed in RECAP.findall(done.stdout)}
+
+
+def serial(site: Any) -> str:
+    """Return the certificate that the primary sees of its standby, in hexadecimal."""
+    found = site.cluster.psql(
+        "SELECT client_serial FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE state = 'streaming'"
+    )
+    return f"{int(found):x}" if found else ""
+
+
+def test_a_role_without_an_identity_stops_the_run_before_any_host(run: Any, site: Any) -> None:
+    before = site.files()
+    done = run(postgres_server_replication_role="nobody")
+    assert done.returncode == 2
+    told = "db1: postgres_server_replication_role: found 'nobody', but no identity in postgres_client_identities"
+    assert told in " ".join(done.stdout.split()), done.stdout
+    assert site.files() == before
+
+
+def test_the_first_run_sets_it_up_and_tells_of_plaintext(run: Any, site: Any) -> None:
+    done = run(postgres_server_plaintext="allow")
+    assert all(changes(done).values())
+    assert "has sslmode=disable in primary_conninfo" in " ".join((done.stdout + done.stderr).split())
+    found = serial(site)
+    assert found
+    assert f"standby: db1 shows certificate {found}." in done.stdout
+
+
+def test_the_next_run_ends_plaintext_and_the_one_after_it_changes_nothing(run: Any, billing: Any) -> None:
+    changes(run())
+    receiver = billing.psql("SELECT pid FROM pg_stat_wal_receiver")
+    done = run()
+    assert changes(done) == {"db1": 0, "app1": 0, "db2": 0}
+    assert "pgops.tls.postgres_server : Have the server" not in done.stdout, "nobody is asked"
+    assert billing.psql("SELECT pid FROM pg_stat_wal_receiver") == receiver
+
+
+def test_a_renewal_has_it_connect_again(run: Any, site: Any) -> None:
+    before = serial(site)
+    done = run(postgres_client_renew=True)
+    changes(done)
+    found = serial(site)
+    assert found not in ("", before)
+    assert f"standby: db1 shows certificate {found}." in done.stdout
+
+
+def test_without_the_primary_the_run_says_what_was_proven(run: Any, site: Any) -> None:
+    before = serial(site)
+    done = run("--limit", "db2", "--skip-tags", "verify", postgres_client_renew=True)
+    changes(done)
+    assert serial(site) not in ("", before)
+    assert "standby: only this server was asked" in done.stdout
+
+
+def test_a_refusal_is_summed_up_and_the_old_connection_continues(run: Any, site: Any, billing: Any) -> None:
+    before = serial(site), billing.psql("SELECT pid FROM pg_stat_wal_receiver")
+    site.cluster.psql(f"ALTER ROLE {ROLE} NOLOGIN")
+    done = run("--skip-tags", "verify", postgres_client_renew=True)
+    site.cluster.psql(f"ALTER ROLE {ROLE} LOGIN")
+    assert done.returncode == 2
+    told = " ".join(done.stdout.replace('\\"', '"').split())
+    assert re.search(r'db2 \(replication\): This standby .* role "replicator" is not permitted to log in\. ', told)
+    assert (serial(site), billing.psql("SELECT pid FROM pg_stat_wal_receiver")) == before
+    changes(run())
+    assert serial(site) != before[0], "the next run finds that it is left to do"
+
+
+def test_the_files_of_a_standby_are_not_removed(run: Any, site: Any) -> None:
+    before = site.files(), serial(site)
+    for options in (["--check"], []):
+        done = run("--limit", "all", *options, playbook=str(ROOT / "playbooks" / "remove.yml"))
+        assert done.returncode == 2
+        assert "This server replicates with /tmp/pgtls-home-" in " ".join(done.stdout.split()), done.stdout
+        assert (site.files(), serial(site)) == before

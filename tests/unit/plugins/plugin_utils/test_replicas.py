@@ -1,0 +1,183 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which standbys and subscribers connect anew, in which order, and what proves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.plugin_utils import replicas
+
+FILES = "/var/lib/postgresql/.postgresql/pgops/current"
+IDENTITY = {
+    "role": "replicator",
+    "os_user": "postgres",
+    "certificate": f"{FILES}/replicator/postgresql.crt",
+    "key": f"{FILES}/replicator/postgresql.key",
+}
+DECLARED = {
+    "host": "db1.example.com",
+    "port": "5432",
+    "user": "replicator",
+    "sslmode": "verify-full",
+    "sslcert": IDENTITY["certificate"],
+    "sslkey": IDENTITY["key"],
+    "sslrootcert": f"{FILES}/root.crt",
+}
+OLD = ["old_certificate"]
+
+
+def connection(kind: str = "standby", findings: Any = (), **conninfo: str) -> dict[str, Any]:
+    name = "standby" if kind == "standby" else "shop/sub"
+    return {"kind": kind, "name": name, "conninfo": {**DECLARED, **conninfo}, "serial": "2f", "findings": [*findings]}
+
+
+def host(
+    name: str, *connections: dict[str, Any], cluster: str = "1", synchronous: Any = (), role: str = "replicator"
+) -> dict[str, Any]:
+    """Return a server's variables after the plays of servers and clients, which have changed nothing."""
+    is_standby = any(one["kind"] == "standby" for one in connections)
+    facts = {"is_standby": is_standby, "os_user": "postgres", "application_name": name}
+    replication = {**facts, "synchronous": list(synchronous), "connections": list(connections)}
+    told = {"replication": replication} if connections or synchronous else {}
+    return {
+        "inventory_hostname": name,
+        "postgres_server_names": [f"{name}.example.com"],
+        "postgres_server_replication_role": role,
+        "postgres_server_converged": {"system_identifier": cluster, "changed": False, **told},
+        "postgres_client_converged": {"changed": False, "identities": [IDENTITY]},
+    }
+
+
+def order(*hosts: dict[str, Any]) -> list[list[str]]:
+    hostvars = {one["inventory_hostname"]: one for one in hosts}
+    return [list(one.upstreams) for one in replicas.batches(hostvars, list(hostvars))]
+
+
+def test_what_is_as_declared_is_left_alone() -> None:
+    assert order(host("db1"), host("db2", connection()), host("db3", connection("subscription"))) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sslmode": "prefer"}, {"user": "postgres"}, {"sslcert": "/a.crt"}, {"sslkey": "/a.key"}, {"sslrootcert": "/a"}],
+)
+def test_a_standby_with_other_parameters_is_due_and_a_subscription_is_not(changes: dict[str, str]) -> None:
+    assert order(host("db1"), host("db2", connection(**changes))) == [["db2"]]
+    assert order(host("db1"), host("db2", connection("subscription", **changes))) == []
+    assert order(host("db1"), host("db2", connection(**changes), role="")) == []
+
+
+@pytest.mark.parametrize("kind", ["standby", "subscription"])
+def test_one_with_an_old_certificate_is_due(kind: str) -> None:
+    assert order(host("db1"), host("db2", connection(kind, OLD))) == [["db2"]]
+
+
+def test_one_whose_client_identities_have_changed_is_due_and_so_is_nobody_else() -> None:
+    changed = host("db2", connection())
+    changed["postgres_client_installed"] = {"changed": True, "identities": [IDENTITY]}
+    primary = host("db1")
+    primary["postgres_client_installed"] = changed["postgres_client_installed"]
+    assert order(primary, changed, host("db3", connection())) == [["db2"]]
+
+
+@pytest.mark.parametrize("word", ["failed", "unreachable"])
+def test_a_server_that_gave_no_answer_is_left_alone(word: str) -> None:
+    lost = host("db2", connection(findings=OLD))
+    lost["postgres_server_converged"][word] = True
+    assert order(host("db1"), lost) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"connections": "x"},
+        {"connections": [{"kind": "standby"}]},
+        {"connections": [connection(findings=OLD, port="x")]},
+        {"synchronous": None},
+        "x",
+        [],
+    ],
+)
+def test_a_host_that_says_anything_stops_nobody_else(said: Any) -> None:
+    bad, facts = host("db2", connection(findings=OLD)), host("db2", connection(findings=OLD))
+    whole = facts["postgres_server_converged"]["replication"]
+    bad["postgres_server_converged"]["replication"] = {**whole, **said} if isinstance(said, dict) else said
+    assert order(bad, host("db3", connection(findings=OLD))) == [["db3"]]
+
+
+def test_one_of_each_cluster_at_a_time_and_synchronous_ones_last() -> None:
+    found = order(
+        host("db1", synchronous=["db2", "renamed"]),
+        host("db2", connection(findings=OLD)),
+        host("db3", connection(findings=OLD, application_name="renamed")),
+        host("db4", connection(findings=OLD)),
+        host("billing2", connection(findings=OLD), cluster="2"),
+    )
+    assert found == [["db4", "billing2"], ["db2"], ["db3"]]
+
+
+def test_each_batch_knows_who_came_before() -> None:
+    hosts = [host(name, connection(findings=OLD)) for name in ("db2", "db3", "db4")]
+    found = replicas.batches({one["inventory_hostname"]: one for one in hosts}, ["db2", "db3", "db4"])
+    assert [one.after for one in found] == [{"db2": []}, {"db3": ["db2"]}, {"db4": ["db2", "db3"]}]
+
+
+def upstreams(*hosts: dict[str, Any]) -> Any:
+    hostvars = {one["inventory_hostname"]: one for one in hosts}
+    (batch,) = replicas.batches(hostvars, list(hostvars))
+    return batch.as_dict()
+
+
+def test_the_other_end_is_the_server_of_that_name_and_port_else_the_primary() -> None:
+    other, cascading = host("billing1", cluster="2"), connection(findings=OLD, host="db3.example.com,db9", port="")
+    found = upstreams(host("db1"), host("db2", cascading), host("db3", connection()), other)
+    assert found["upstreams"] == {"db2": {"standby": ["db3"]}}
+    by_alias = connection(findings=OLD, host="db.example.com")
+    assert upstreams(host("db1"), host("db2", by_alias), other)["upstreams"] == {"db2": {"standby": ["db1"]}}
+    another_port = connection(findings=OLD, port="5433")
+    assert upstreams(other, host("db2", another_port))["upstreams"] == {"db2": {"standby": []}}
+    publisher = connection("subscription", OLD, host="BILLING1.example.com")
+    assert upstreams(other, host("db2", publisher))["asked"] == ["billing1"]
+
+
+def test_a_loopback_name_leads_to_a_server_of_the_same_machine() -> None:
+    local = connection("subscription", OLD, host="localhost")
+    subscriber, publisher, other = host("db2", local), host("db2b", cluster="2"), host("db1", cluster="3")
+    for one in (publisher, other):
+        one["postgres_server_names"] = ["localhost"]
+    publisher["ansible_host"] = "db2"
+    assert upstreams(other, subscriber, publisher)["upstreams"] == {"db2": {"shop/sub": ["db2b"]}}
+
+
+SESSION = {"type": "walsender", "serial": "2f"}
+
+
+def proof(sessions: Any) -> list[str]:
+    hostvars = {"db1": {} if sessions is None else {"__postgres_server_senders": {"sessions": sessions}}}
+    return replicas.proof([connection()], {"standby": ["db1"]}, hostvars)
+
+
+def test_the_other_end_proves_the_certificate() -> None:
+    assert proof([SESSION]) == ["standby: db1 shows certificate 2f."]
+    assert proof(None) == ["standby: only this server was asked, because the other end is not part of this run."]
+
+
+@pytest.mark.parametrize("sessions", [[], [{**SESSION, "serial": "2e"}], [{**SESSION, "type": "client backend"}]])
+def test_another_certificate_at_the_other_end_is_a_failure(sessions: list[dict[str, str]]) -> None:
+    with pytest.raises(TlsError) as refused:
+        proof(sessions)
+    assert refused.value.code == "replication_other_certificate"
+
+
+def test_a_role_without_a_certificate_on_its_host_is_refused() -> None:
+    role = {"postgres_server_replication_role": "replicator"}
+    replicas.refuse_without_identity({})
+    replicas.refuse_without_identity({**role, "postgres_client_identities": [{"role": "replicator"}]})
+    for identities in ([], [{"role": "app"}], [{"role": "replicator", "login": "password"}]):
+        with pytest.raises(TlsError) as refused:
+            replicas.refuse_without_identity({**role, "postgres_client_identities": identities})
+        assert refused.value.code == "replication_identity_missing"
