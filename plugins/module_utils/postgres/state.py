@@ -65,7 +65,8 @@ _STATE = """
       'faults', (
         SELECT coalesce(json_agg(json_build_object('file', sourcefile, 'line', sourceline, 'error', error)
                  ORDER BY seqno), '[]')
-          FROM files WHERE error IS NOT NULL AND error <> 'setting could not be applied'),
+          FROM files WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+           AND NOT (sourcefile IS NULL AND error LIKE 'parameter % cannot be changed without restarting the server')),
       'on_disk', (
         SELECT coalesce(json_agg(json_build_object('name', name, 'value', setting, 'file', sourcefile,
                  'line', sourceline) ORDER BY seqno), '[]')
