@@ -53,10 +53,11 @@ OF_OLD = [
     "server_revocation",
     "session_info",
 ]
-OF_POOLERS = ["tests/system/test_pgbouncer.py", "tests/system/test_pgbouncer_faults.py"]  # its versions differ much
+# Versions of PgBouncer and Patroni differ much
+OF_OTHERS = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "patroni")]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
-    "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_POOLERS],
+    "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],
     "sid": OF_VERSION,
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks

@@ -21,7 +21,10 @@ description:
     the previous state is restored and proven, and the module fails with the server's own reason.
   - O(state=previous) restores the previous generation, in a transaction like any other.
   - The server is never restarted.
-  - The module refuses a server whose files Patroni, Stolon or CloudNativePG rewrites.
+  - On a server that Patroni runs, settings go into the file that Patroni includes, C(postgresql.base.conf). If Patroni
+    makes C(pg_hba.conf) or C(pg_ident.conf), rules and maps go into the lists in C(patroni.yml), and Patroni is
+    reloaded.
+  - The module refuses a server whose files Stolon or CloudNativePG rewrites, or a Patroni that does not run.
   - Changes that others made in the meantime are fixed and listed in RV(changes), or refused. If something does not
     stop a run but would keep the server from starting, such as a broken line in C(pg_hba.conf), every run warns.
   - A run that changes rules warns about rules in O(hba) that are valid but probably unintended, such as one that never

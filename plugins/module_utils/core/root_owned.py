@@ -13,6 +13,7 @@ directories that root alone can write; and it is put back from a copy that lies 
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ _KEPT = re.compile(r"[0-9a-f]{64}")
 
 
 class RootFiles:
-    """Root's files with one of these names that are readable by a group; for a process that root started.
+    """Root's files with one of these names (or patterns) that are readable by a group; for a process that root started.
 
     ``owner`` is another user id that may own such a file.
     """
@@ -41,7 +42,8 @@ class RootFiles:
         if os.getuid() != 0:
             return "this does not run as root"
         is_plain = path.startswith("/") and not path.startswith("//") and os.path.normpath(path) == path
-        if name not in self.names or os.path.basename(path) != name or not is_plain:
+        is_usual = any(fnmatch.fnmatchcase(name, one) for one in self.names)
+        if not is_usual or os.path.basename(path) != name or not is_plain:
             return f"it is not called {name}, or its path is a detour"
         try:
             found, foreign = os.lstat(path), _foreign_parent(path)
@@ -50,7 +52,8 @@ class RootFiles:
         if foreign:
             return f"{foreign} is not a directory that only root can write to"
         is_owned = found.st_uid in self.owners and found.st_gid == self.group
-        if not stat.S_ISREG(found.st_mode) or not is_owned or found.st_mode & 0o022:
+        others = 0o022 if found.st_uid == 0 else 0o002  # the group of an owner who may write is no danger to root
+        if not stat.S_ISREG(found.st_mode) or not is_owned or found.st_mode & others:
             return (
                 f"it is not a file of root that group {self.group} may read and nobody else may write "
                 f"(root:{self.group}, mode 0640)"

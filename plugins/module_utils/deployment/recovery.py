@@ -84,13 +84,13 @@ def rolled_back(one: Transaction[Any], error: Exception, staged: str | None) -> 
 def of_files(
     path: str,
     root_files: Callable[[Account], RootFiles],
-    tell: Callable[[], object] | None = None,
+    tell: Callable[[Journal], object] = lambda _journal: None,
     service: str = "server",
 ) -> bool:
     """Undo what an interrupted run left in the files of a program that cannot be reached; return whether there was any.
 
     Those files may be why it does not start. ``path`` is the directory of its generations, ``root_files`` gives the
-    keeper of root's files for its OS user. Raises TlsError.
+    keeper of root's files for its OS user, and ``tell`` notifies who uses them. Raises TlsError.
     """
     try:
         owner = account_of(os.stat(path).st_uid)
@@ -103,7 +103,7 @@ def of_files(
             raise _damaged(journal, f"{damage} So it is unknown what an interrupted run changed.")
         if not journal.is_open():
             return False
-        _undo(journal, tell)
+        _undo(journal, lambda: tell(journal))
         return True
 
 

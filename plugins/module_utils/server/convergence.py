@@ -17,8 +17,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni import process as patroni
 else:
+    patroni = lazy_import("patroni.process")
     recovery = lazy_import("deployment.recovery")
 
 
@@ -48,8 +51,12 @@ def converge(
     refuse_without_roots({"roots": target.roots, "trusted_clients": target.trusted_clients}, now)
     administrator: psql.Administrator | None = None
 
+    def tell(journal: Journal) -> None:
+        patroni.reload_readers(journal.store.owner.uid, journal.originals()[1])
+        if administrator is not None:
+            administrator.try_to_signal()
+
     def undone() -> bool:
-        tell = administrator and administrator.try_to_signal
         return not check_mode and recovery.of_files(target.directory, root_files, tell)
 
     with service.explained(target.directory, "the server", undone):

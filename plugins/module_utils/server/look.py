@@ -67,14 +67,10 @@ class Look:
         found = self.found(previous, target, state, served)
         leaf = leaf_of(found.generation.get(CERTIFICATE))
 
-        def text(name: str, now: str) -> str:
-            path = self.texts.paths[name]
-            return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
-
         return found._replace(
-            config=text("postgresql.conf", found.config),
-            hba=text("pg_hba.conf", found.hba),
-            ident=text("pg_ident.conf", found.ident),
+            config=self.texts.before("postgresql.conf", originals, found.config),
+            hba=self.texts.before("pg_hba.conf", originals, found.hba),
+            ident=self.texts.before("pg_ident.conf", originals, found.ident),
             served=leaf.sha256 if leaf else served,
             drift=(),  # the undoing ends with a reload
         )

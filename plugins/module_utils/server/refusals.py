@@ -46,28 +46,33 @@ def refuse_settings(target: Target, state: ServerState, included: str) -> None:
     find("openssl", "to make private keys and certificate requests")
 
 
-def refuse_managers(found: Found, target: Target, state: ServerState, paths: Mapping[str, str]) -> None:
+def refuse_managers(found: Found, target: Target, state: ServerState, texts: Texts) -> None:
     """Refuse a server whose files another program rewrites: our changes would be lost when it runs next.
 
-    ``paths`` are the files by their names. Raises TlsError with what that program's configuration needs.
+    A Patroni that runs is no reason, unless it overrides our settings. Raises TlsError with what that program's
+    configuration needs.
     """
-    texts = {"postgresql.conf": found.config, "pg_hba.conf": found.hba, "pg_ident.conf": found.ident}
-    shown = [(one.manager, f"{paths[one.file]} line {one.number}: {one.line!r}") for one in managers.signs(texts)]
+    texts.refuse_overrides(target.settings, state)
+    files = {"postgresql.conf": found.config, "pg_hba.conf": found.hba, "pg_ident.conf": found.ident}
+    shown = [(managers.PATRONI, sign) for sign in texts.signs()]
+    shown += [
+        (one.manager, f"{texts.named[one.file]} line {one.number}: {one.line!r}") for one in managers.signs(files)
+    ]
     keeper = os.path.join(os.path.dirname(state.value("data_directory").rstrip("/")), managers.STOLON.sign)
     if os.path.isfile(keeper):
         shown.append((managers.STOLON, keeper))
     for manager, sign in shown:
         if manager.rewrites:
-            files = settings.GENERATION_FILES
-            wanted = {name: value for name, value in target.settings.items() if value and name not in files}
+            own = settings.GENERATION_FILES
+            wanted = {name: value for name, value in target.settings.items() if value and name not in own}
             rules = [line.text.strip() for line in lexer.read(target.hba, state.major)]
             raise TlsError(
                 f"{sign}. {manager.name} rewrites the files of this server, so the settings and rules of this "
                 "collection would be lost at its next reload, restart or change of roles. Nothing was changed.",
                 remedy=f"Remove this server from the managed servers, and set in {manager.place}: "
-                f"{', '.join(files)} to files of your own, {_as_settings(wanted)}; as rules: "
+                f"{', '.join(own)} to files of your own, {_as_settings(wanted)}; as rules: "
                 f"{'; '.join(map(redaction.masked, rules)) or 'none'}. If {manager.name} no longer runs it, remove "
-                "what was found.",
+                f"what was found.{texts.way_out}",
                 code="config_managed_elsewhere",
                 manager=manager.name,
             )
@@ -131,7 +136,7 @@ def refuse_broken_files(plan: planning.Plan, state: ServerState, texts: Texts, i
         _refuse_broken_rules(plan.rules, state, texts)
     for rewrite in [plan.config, *plan.rules]:
         if rewrite is not None:
-            texts.refuse_unwritable(rewrite.name)
+            texts.refuse_unwritable(rewrite)
 
 
 def _refuse_broken_rules(rewrites: Sequence[Rewrite], state: ServerState, texts: Texts) -> None:

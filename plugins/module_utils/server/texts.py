@@ -6,29 +6,49 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni import texts as patroni_texts
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
+else:
+    patroni_texts = lazy_import("patroni.texts")
 
 _SETTINGS = {"postgresql.conf": "config_file", "pg_hba.conf": "hba_file", "pg_ident.conf": "ident_file"}
 
 
-def root_files(account: Account) -> RootFiles:
-    """Return the keeper of those files that root gave to the server's OS user for reading."""
-    return RootFiles(tuple(_SETTINGS), account.gid)
+def root_files(account: Account, owner: int = 0) -> RootFiles:
+    """Return the keeper of those files that root gave to the server's OS user for reading.
+
+    ``owner`` is another user id that may own such a file.
+    """
+    return RootFiles((*_SETTINGS, "*.yml", "*.yaml"), account.gid, owner)
+
+
+def texts_of(found: ServerState, account: Account) -> Texts:
+    """Return the files of a server, and who writes them: it, or Patroni. Raises TlsError, OSError."""
+    own = Texts(found, account)
+    main = own.read("postgresql.conf")
+    if main.startswith(managers.PATRONI_HEADER) and "\ninclude '" in main:
+        own = patroni_texts.PatroniTexts(found, account)
+    return own
 
 
 class Texts:
     """The files by their names, read and written at paths that are resolved once: no link moves between the two."""
+
+    way_out = ""  # what else can be done about a manager that this collection cannot work with now
 
     def __init__(self, found: ServerState, account: Account) -> None:
         self.account = account
@@ -52,9 +72,14 @@ class Texts:
             )
         return missing
 
-    def refuse_unwritable(self, name: str) -> None:
+    def before(self, name: str, originals: Mapping[str, bytes | None], now: str) -> str:
+        """Return what a file was before a transaction: ``originals`` by their paths, ``now`` if it is none of them."""
+        path = self.paths[name]
+        return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
+
+    def refuse_unwritable(self, rewrite: Rewrite) -> None:
         """Raise TlsError when a file can be replaced neither with our present rights, that user's, nor as root."""
-        self._file(name).refuse_unwritable()
+        self._file(rewrite.name).refuse_unwritable()
 
     def write(self, rewrite: Rewrite, journal: Journal) -> None:
         """Replace a file within a transaction. Raises TlsError, OSError."""
@@ -63,6 +88,26 @@ class Texts:
     def files(self) -> list[ServiceFile]:
         """Return all of them."""
         return [self._file(name) for name in self.paths]
+
+    def write_rules(self, steps: Sequence[Rewrite], journal: Journal) -> None:
+        """Replace files of rules and maps within a transaction, for the server's next reload."""
+        for rewrite in steps:
+            self.write(rewrite, journal)
+
+    def tell(self, _journal: Journal, administrator: Administrator) -> None:
+        """Have the server load what a roll-back put back; the journal is still open."""
+        administrator.try_to_signal()
+
+    def refuse_overrides(self, wanted: Mapping[str, str], state: ServerState) -> None:
+        """Refuse settings of a manager that take precedence over ours: there is none."""
+
+    def signs(self) -> Sequence[str]:
+        """Return by what a manager is known that this collection cannot work with now."""
+        return ()
+
+    def warnings(self, _rewrites: Sequence[Rewrite]) -> list[str]:
+        """Return what does not stop a run."""
+        return []
 
     def _file(self, name: str) -> ServiceFile:
         return ServiceFile(name, self.named[name], self.paths[name], self.account, self.rooted)

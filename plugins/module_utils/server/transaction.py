@@ -30,7 +30,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.generation import
 from ansible_collections.pgops.tls.plugins.module_utils.server.look import Look
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+from ansible_collections.pgops.tls.plugins.module_utils.server.texts import texts_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
 
@@ -75,7 +75,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self.administrator = administrator = administrator.again()  # a restart while this waited for the lock
         self.state = state.inspect(administrator)
         interference.refuse_foreign_paths(self.state.value("data_directory"), administrator)
-        self.texts = Texts(self.state, administrator.account)
+        self.texts = texts_of(self.state, administrator.account)
         super().__init__(GenerationStore(target.directory, administrator.account.owner), now, self.texts.files())
         self.look = Look(self.store, self.texts)
         self.included = f"{self.store.current_link}/{CONF}"
@@ -84,7 +84,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self.prover = Prover(administrator, self.state)
         self.chain = self.prover.chain()
         self.served = self.chain[0].sha256 if self.chain else ""
-        self.tell = administrator.try_to_signal
+        self.tell = lambda: self.texts.tell(self.journal, administrator)  # what a roll-back put back
 
     def _found(self) -> Found:
         if self._is_open():
@@ -107,7 +107,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
     def _refuse(self, plan: planning.Plan, found: Found, *, check_mode: bool) -> None:
         refusals.refuse_settings(self.target, self.state, self.included)
         interference.refuse_revocations_that_end(self.target, self.state, self.included)
-        refusals.refuse_managers(found, self.target, self.state, self.texts.named)
+        refusals.refuse_managers(found, self.target, self.state, self.texts)
         refusals.refuse_rules(plan, found, self.target, self.state.major, self.texts)
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, self.included)
@@ -181,9 +181,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self._write_rules(plan)
 
     def _write_rules(self, plan: planning.Plan) -> None:
-        for rewrite in in_steps(plan.rules, self.state.major):
-            self.texts.write(rewrite, self.journal)
         if plan.rules:
+            self.texts.write_rules(in_steps(plan.rules, self.state.major), self.journal)
             self.prover.check_rules()
             self.prover.rules(plaintext=self.target.plaintext)
 
