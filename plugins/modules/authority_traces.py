@@ -54,7 +54,7 @@ EXAMPLES = r"""
 RETURN = r"""
 asks:
   description:
-    - For each host of the play, whom it asks. Each entry is a list of two, the name of a host and a directory.
+    - For each host of the play, which hosts it asks. Each entry is a list of two, the name of a host and a directory.
       C(~OS_USER) is a home that the inventory does not name.
     - A host asks itself. Hosts that are not in the play are shared out among those that are.
   returned: success
