@@ -76,6 +76,13 @@ def requested(server: Server) -> str:
     return sign(server.converge().request or "", ["localhost", "127.0.0.1"])
 
 
+def kill(member: Member) -> None:
+    """Kill Patroni alone, PostgreSQL continues."""
+    pid = member.pid()
+    os.kill(pid, signal.SIGKILL)
+    patroni.until(lambda: not Path(f"/proc/{pid}").exists(), member.log)
+
+
 def test_a_set_up_is_in_force_stays_through_a_restart_and_is_done_once(server: Server) -> None:
     member = server.cluster
     before = member.config.read_text()
@@ -140,6 +147,22 @@ def test_a_recreated_replica_keeps_its_own_certificate(team: Team) -> None:
         server.settle()
         assert server.served() == served
         assert server.converge().changes == []
+
+
+def test_parameters_of_a_promoted_leader_that_wait_for_a_restart_stop_no_run(team: Team) -> None:
+    team.switch_over()
+    with managed(team.leader) as server:
+        member = server.cluster
+        kill(member)
+        member.start()
+        patroni.until(member.is_leader, member.log)
+        member.reload()
+        waiting = "SELECT count(*) > 0 FROM pg_file_settings WHERE sourcefile IS NULL AND error LIKE '%restarting%'"
+        assert member.psql(waiting) == "t"
+        assert server.settle().warnings == []
+        first = server.served()
+        server.settle(renew=True)
+        assert server.served() != first
 
 
 def test_rules_that_only_the_store_has_come_first_into_the_file(server: Server, team: Team) -> None:
@@ -325,9 +348,7 @@ def test_a_list_that_patroni_has_not_read_is_warned_of(server: Server) -> None:
 def test_without_a_patroni_that_runs_the_server_is_refused(server: Server) -> None:
     server.settle()
     member = server.cluster
-    pid = member.pid()
-    os.kill(pid, signal.SIGKILL)
-    patroni.until(lambda: not Path(f"/proc/{pid}").exists(), member.log)
+    kill(member)
     try:
         with pytest.raises(TlsError, match="Patroni rewrites the files of this server") as failure:
             server.converge()
