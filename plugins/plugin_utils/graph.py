@@ -16,7 +16,6 @@ from typing import Any, Iterable, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 SERVERS, POOLERS, CLIENTS = "postgres_servers", "postgres_poolers", "postgres_clients"
-STEPS = {SERVERS: "server", POOLERS: "pooler", CLIENTS: "client"}  # the groups, and the step of a run that is for each
 _KEY = "postgres_client_identities"
 
 Groups = Mapping[str, Sequence[str]]

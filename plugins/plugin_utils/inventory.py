@@ -27,17 +27,16 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     unresolved,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, Graph
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # The group whose hosts a role is for; None: every host
 GROUPS: Mapping[str, str | None] = {
     "postgres_ca": None,
-    "postgres_server": "postgres_servers",
-    "postgres_pooler": "postgres_poolers",
-    "postgres_client": "postgres_clients",
-    "postgres_verify": "postgres_clients",
+    **{f"postgres_{kind.step}": kind.group for kind in KINDS},
+    "postgres_verify": CLIENTS,
     "postgres_report": None,
 }
 PREFIXES = tuple(f"{role}_" for role in GROUPS)  # of the names of all variables of roles

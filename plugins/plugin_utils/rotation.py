@@ -15,16 +15,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, poolers, results, serials
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
-    CLIENTS,
-    POOLERS,
-    SERVERS,
-    STEPS,
-    Graph,
-    Groups,
-    Hostvars,
-)
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, kinds, results, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
 PLAYBOOK = "ansible-playbook pgops.tls.rotate_ca"
 _DAY = 86400
@@ -90,7 +83,7 @@ def refusals(hosts: Iterable[str], groups: Groups, tags: Sequence[str]) -> list[
 
 def everybody(groups: Groups) -> list[str]:
     """Return the servers, poolers and client hosts of the inventory."""
-    return list(dict.fromkeys(host for group in STEPS for host in groups.get(group, ())))
+    return list(dict.fromkeys(host for kind in KINDS for host in groups.get(kind.group, ())))
 
 
 def named(rotate: Any) -> list[str]:
@@ -182,8 +175,8 @@ def unproven(hostvars: Hostvars, groups: Groups, *, is_verified: bool = True, aw
     ]
     if failed or not hosts:
         return failed or ["No host was reached in this run."]
-    asked = {group: [one for one in groups.get(group, ()) if one not in away] for group in STEPS}
-    silent = [line for group, step in STEPS.items() for line in _silent(hostvars, asked[group], step)]
+    asked = {kind.group: [one for one in groups.get(kind.group, ()) if one not in away] for kind in KINDS}
+    silent = [line for kind in KINDS for line in _silent(hostvars, asked[kind.group], kind.step)]
     if silent or not is_verified:
         return silent
     verified = {host: results.verified(hostvars[host]) for host in asked[CLIENTS]}
@@ -267,13 +260,7 @@ def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) 
 
     Each certificate that breaks is a line, those that no run is going to replace first.
     """
-    declared = {
-        f"{host}/{one.id}"
-        for host in groups.get(CLIENTS, ())
-        for one in client_identities.identities_of(hostvars[host].get("postgres_client_identities") or ())
-    }
-    declared |= {*groups.get(SERVERS, ())}
-    declared |= {id_ for host in groups.get(POOLERS, ()) for id_ in poolers.ids(host).values()}
+    declared = kinds.ids(hostvars, groups)
     passwords = set(serials.by_password(hostvars, groups.get(CLIENTS, ())))
     if "root" not in result:
         return [str(result.get("msg"))]

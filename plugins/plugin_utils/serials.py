@@ -10,8 +10,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers, results
-from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils import kinds, poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph, Groups
 
 
@@ -52,22 +51,11 @@ def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Group
 
     The serial number is '' for an identity that has none any more, since it logs in by password.
     """
-    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
-    servers = [(host, results.last(hostvars[host], "server").get("certificate")) for host in groups.get(SERVERS, ())]
-    clients = [
-        (f"{host}/{one['id']}", one)
-        for host in groups.get(CLIENTS, ())
-        for one in results.last(hostvars[host], "client").get("identities") or ()
-    ]
-    found = [(SERVER, *one) for one in servers]
-    found += [(authorities.get(id_, CLIENT), id_, one) for id_, one in clients]
-    found += poolers.certificates(hostvars, groups, results.last)
     answered = [host for host in groups.get(CLIENTS, ()) if "identities" in results.last(hostvars[host], "client")]
     return [
         *(
-            {"authority": name, "id": str(id_), "serial": str(one["serial"])}
-            for name, id_, one in found
-            if one and one.get("serial")
+            {"authority": name, "id": id_, "serial": str(one["serial"])}
+            for name, id_, one in kinds.certificates(hostvars, groups, results.last)
         ),
         *({"authority": CLIENT, "id": id_, "serial": ""} for id_ in by_password(hostvars, answered)),
     ]
@@ -101,32 +89,14 @@ def unrecorded(
     """Return the certificates that hosts had when this run came, and the ledger does not hold; [] when there are none.
 
     ``issued`` are the serial numbers in the ledger by authority, as the run began; None when it has not learned them.
-    Ids are made from the inventory: a host cannot speak for another one.
     """
     if issued is None:
         return []
     servers = frozenset(issued.get(SERVER) or ())
     clients = frozenset(serial for name, all_ in issued.items() if name != SERVER for serial in all_)
-    lost = [(SERVER, *one) for one in _of_servers(hostvars, groups) if str(one[1]["serial"]) not in servers]
-    others = [*_of_clients(hostvars, groups), *poolers.certificates(hostvars, groups, results.converged)]
-    lost += [one for one in others if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)]
+    lost = [
+        one
+        for one in kinds.certificates(hostvars, groups, results.converged)
+        if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)
+    ]
     return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]
-
-
-def _of_servers(
-    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for host in groups.get("postgres_servers", ()):
-        shown = results.converged(hostvars[host], "server").get("certificate")
-        if shown:
-            yield host, shown
-
-
-def _of_clients(
-    hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    authorities = Trust.of_fleet(hostvars, groups).by_id(hostvars)
-    for host in groups.get("postgres_clients", ()):
-        for one in results.converged(hostvars[host], "client").get("identities") or ():
-            if one["serial"]:
-                yield authorities.get(f"{host}/{one['id']}", CLIENT), f"{host}/{one['id']}", one

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
+
 _SHOWN = 5  # hosts in a message
 
 
 def tls_directories(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Return each host of the fleet with a directory in which this collection keeps its TLS files."""
-    found = []
-    for host in groups.get("postgres_servers", ()):
-        port = hostvars[host].get("postgres_server_port", 5432)
-        found.append([host, str(hostvars[host].get("postgres_server_directory", f"/etc/postgresql/tls/{port}"))])
-    for host in groups.get("postgres_poolers", ()):
-        found.append([host, str(hostvars[host].get("postgres_pooler_directory", "/etc/pgbouncer/tls"))])
-    for host in groups.get("postgres_clients", ()):
-        for one in hostvars[host].get("postgres_client_identities", ()):
-            found.append([host, f"{one.get('home') or '~' + str(one['os_user'])}/.postgresql/pgops"])
-    return [list(one) for one in dict.fromkeys(map(tuple, found))]
+    return [
+        [host, directory]
+        for kind in KINDS
+        for host in groups.get(kind.group, ())
+        for directory in kind.directories(hostvars[host])
+    ]
 
 
 def shared_out(directories: Iterable[Sequence[str]], hosts: Sequence[str]) -> dict[str, list[list[str]]]:

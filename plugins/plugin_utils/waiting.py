@@ -12,15 +12,9 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, poolers, results, rotation, serials
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
-    CLIENTS,
-    SERVERS,
-    STEPS,
-    Groups,
-    Hostvars,
-    Variables,
-)
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, kinds, poolers, results, rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, Groups, Hostvars, Variables
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
 _SHOWN = 10  # hosts that have a line of their own
 _WHAT_TO_DO = (
@@ -78,15 +72,16 @@ def _hosts(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterato
         if unseen and host not in known:
             yield f"{host}: it is not in the inventory. {_dates(unseen)}"
         elif unseen:
-            yield from _not_declared(hostvars[host], [name for name in STEPS if host in groups.get(name, ())], unseen)
+            steps = [kind.step for kind in KINDS if host in groups.get(kind.group, ())]
+            yield from _not_declared(hostvars[host], steps, unseen)
 
 
-def _not_declared(variables: Variables, groups: Sequence[str], certificates: Certificates) -> Iterator[str]:
+def _not_declared(variables: Variables, steps: Sequence[str], certificates: Certificates) -> Iterator[str]:
     """Return the line of certificates that this run would have shown if the inventory declared them.
 
-    ``groups`` are those of the host. Of one that has not answered, as with --limit, nothing is known.
+    ``steps`` are those for the host. Of one that has not answered, as with --limit, nothing is known.
     """
-    silent = [STEPS[name] for name in groups if _is_silent(variables, STEPS[name])]
+    silent = [step for step in steps if _is_silent(variables, step)]
     left = [one for one in certificates if poolers.step_of(one["id"]) not in silent]
     if left:
         ids = ", ".join(one["id"] for one in left)
@@ -96,13 +91,9 @@ def _not_declared(variables: Variables, groups: Sequence[str], certificates: Cer
 def _seen(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
     """Give the ids whose certificates this run has shown, or that have none any more."""
     yield from (one["id"] for one in serials.certificates_in_use(hostvars, groups))
-    for host in groups.get(SERVERS, ()):
-        if results.looked_up(hostvars[host], "server").get("certificate"):
-            yield host
-    yield from (id_ for _name, id_, _facts in poolers.certificates(hostvars, groups, results.looked_up))
-    listed = {host: results.listed(hostvars[host]).get("identities") for host in groups.get(CLIENTS, ())}
-    yield from (f"{host}/{one['id']}" for host, own in listed.items() for one in own or () if one["serial"])
-    yield from serials.by_password(hostvars, [host for host, own in listed.items() if own is not None])
+    yield from (id_ for _authority, id_, _facts in kinds.certificates(hostvars, groups, results.looked_up))
+    listed = [host for host in groups.get(CLIENTS, ()) if "identities" in results.listed(hostvars[host])]
+    yield from serials.by_password(hostvars, listed)
 
 
 def _is_silent(variables: Variables, step: str) -> bool:
