@@ -19,7 +19,7 @@ def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust:
     trusting = {server: trust.of_server(server) for server in sorted(behind or groups.get(SERVERS, ()))}
     others = {server: name for server, name in trusting.items() if name != own}
     if behind and others:
-        server, name = next(iter(others.items()))
+        server, name = min(others.items())
         yield (
             f"{poolers.SERVERS_BEHIND}: {server} trusts client authority {name}, but the pooler logs in there with a "
             f"certificate of {own}. Set {poolers.AUTHORITY}: {name}. For servers of several authorities, use one "
@@ -28,7 +28,7 @@ def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust:
     if trusting and len(others) == len(trusting) and not behind:
         yield (
             f"{poolers.AUTHORITY}: no server trusts client authority {own}. Write the one of the servers behind the "
-            f"pooler ({VARIABLE}), such as {next(iter(others.values()))}."
+            f"pooler ({VARIABLE}), such as {others[min(others)]}."
         )
     for server in sorted(behind):
         own_addresses.of_pooler(host, hostvars[host], hostvars[server])

@@ -19,13 +19,13 @@ GROUPS = {
 HOSTS = ["shop1", "billing1", "pool1", "app1"]
 
 
-def problems(groups: dict[str, list[str]] = GROUPS, **variables: dict[str, Any]) -> list[str]:
+def problems(groups: dict[str, list[str]] | None = None, **variables: dict[str, Any]) -> list[str]:
     """Return what is wrong, with more variables of hosts."""
     hostvars: dict[str, dict[str, Any]] = {host: {"inventory_hostname": host} for host in HOSTS}
     hostvars["app1"]["postgres_client_identities"] = [{"role": "app", "os_user": "web"}]
     for host, more in variables.items():
         hostvars[host].update(more)
-    return inventory.Fleet(hostvars, groups, {}).problems(HOSTS)
+    return inventory.Fleet(hostvars, groups or GROUPS, {}).problems(HOSTS)
 
 
 @pytest.mark.parametrize(
