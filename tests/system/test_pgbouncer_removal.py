@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, re
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.tests import faults, poolers
 from ansible_collections.pgops.tls.tests.poolers import Pooler
-from ansible_collections.pgops.tls.tests.servers import Server
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
 pytestmark = [
@@ -92,11 +92,11 @@ def test_tls_of_its_own_comes_back_and_stops_nobody(pooler: Pooler) -> None:
     pooler.settle(renew=True)
     ours = pooler.served()
     assert ours != own
+    # Without a CA file, PgBouncer needs that of the system, which need not be installed
+    ca = pooler.give("own-ca.crt", AUTHORITIES["client"].root.pem)
     lines = f"client_tls_sslmode = require\nclient_tls_cert_file = {pooler.home}/own-server.crt\n"
-    text = pooler.ini.read_text().replace(
-        "\n; a comment", f"\n{lines}client_tls_key_file = {pooler.home}/own-server.key\n; a comment"
-    )
-    pooler.give("pgbouncer.ini", text)
+    lines += f"client_tls_key_file = {pooler.home}/own-server.key\nclient_tls_ca_file = {ca}\n"
+    pooler.give("pgbouncer.ini", pooler.ini.read_text().replace("\n; a comment", f"\n{lines}; a comment"))
     with wire.encrypted(wire.Endpoint("127.0.0.1", pooler.port)) as session:
         assert wire.log_in(session, "app", "shop") == "in"
         remove(pooler)
