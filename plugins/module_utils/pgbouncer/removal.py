@@ -8,21 +8,18 @@ What the configuration says besides takes effect again, and is proven like any o
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import removal
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, log, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
-_OURS = ("current", "generations", "pending", "journal.json", "backup")  # the last two if an interrupted run left them
 _TOLD = 8  # clients that a message names
 
 
@@ -38,7 +35,8 @@ class Removal(Transaction):
             self._refuse_removal(plan.text)
             if not check_mode:
                 self._transact(None, lambda: self._take_out(plan.text or "", found))
-        cleared = self._clear(check_mode=check_mode)
+        place = self.store.directory, self.account, self.program
+        cleared = removal.clear(*place, is_wanted=True, check_mode=check_mode)
         changes = [*recovered, *plan.changes, *cleared]
         return self._outcome(plan, found, Done(changes, {}, before, {}, None))
 
@@ -80,18 +78,6 @@ class Removal(Transaction):
         self.prover.front(_own_leaf(_values(self.look.lines(text))), {}, names, by_log=False)
         self.prover.back(known, start, may_be_plain=True)
 
-    def _clear(self, *, check_mode: bool) -> list[str]:
-        """Remove what is ours in the directory, and the directory unless others put files there. Raises TlsError."""
-        path = self.store.directory
-        names = os.listdir(path) if os.path.isdir(path) else []
-        ours = [name for name in names if name.partition(ASIDE)[0] in _OURS]
-        if not check_mode:
-            _remove([os.path.join(path, name) for name in ours], path)
-            directory.remove_empty(path, self.account)  # also one that a run created only to lock it
-        others = sorted(name for name in names if name not in ours and not name.endswith(".pgops-new"))
-        kept = f", except for what others put there: {', '.join(others)}" if others else ""
-        return [f"{path}: removed{kept}"] if ours else []
-
 
 def plan_removal(found: Found, config_file: str) -> Plan:
     """Return the plan that takes our line out."""
@@ -125,21 +111,3 @@ def _own_leaf(own: Mapping[str, str]) -> str:
             code="own_tls_unusable",
         )
     return chain[0].sha256
-
-
-def _remove(paths: Sequence[str], within: str) -> None:
-    """Remove what PgBouncer no longer uses. Raises TlsError: the transaction is committed, so nothing is restored."""
-    try:
-        for path in paths:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-    except OSError as error:
-        raise TlsError(
-            f"{error.filename or within}: {error.strerror or error}. PgBouncer no longer uses this collection, but "
-            f"{within} is only partly removed, and keys may be left in it.",
-            remedy="Fix that (permissions, kind of file system), then rerun: the next run removes the rest.",
-            code="directory_not_removed",
-            changed=True,
-        ) from error

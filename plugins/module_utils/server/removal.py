@@ -10,13 +10,11 @@ anybody out.
 from __future__ import annotations
 
 import os
-import shutil
-from typing import Iterable
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import ASIDE
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import removal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, lexer
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server import refusals
@@ -24,8 +22,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewr
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import NativeTls
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
-
-_OURS = ("current", "generations", "pending", "journal.json", "backup")  # the last two if an interrupted run left them
 
 
 class RuleRemoval(Transaction):
@@ -48,7 +44,9 @@ class RuleRemoval(Transaction):
             if not plan.is_empty:
                 self._transact(None, lambda: self._remove(plan, own))
             self._tidy()
-        cleared = self._clear(check_mode=check_mode)
+        is_wanted = self.is_whole and self.target.remove_directory
+        place = self.store.directory, self.administrator.account, self.program
+        cleared = removal.clear(*place, is_wanted=is_wanted, check_mode=check_mode)
         return Outcome(
             plan=plan,
             changes=[*recovered, *plan.changes, *cleared],
@@ -109,46 +107,6 @@ class RuleRemoval(Transaction):
         if plan.config is not None:
             self.texts.write(plan.config, self.journal)
             self.prover.tls(own.fingerprint(), own.settings, is_new=False)
-
-    def _clear(self, *, check_mode: bool) -> list[str]:
-        """Remove the directory if that is wanted or if it is empty; return what was removed, in words.
-
-        Files of others stay, and then the directory stays as well. Raises TlsError.
-        """
-        path = self.store.directory
-        names = os.listdir(path) if os.path.isdir(path) else []
-        is_wanted = self.is_whole and self.target.remove_directory
-        ours = [name for name in names if _is_ours(name) and is_wanted]
-        if not check_mode:
-            _remove([os.path.join(path, name) for name in ours], path)
-            directory.remove_empty(path, self.administrator.account)  # also one that a run created only to lock it
-        others = sorted(name for name in names if not _is_ours(name) and not name.endswith(".pgops-new"))
-        if not ours:
-            return []
-        return [f"{path}: removed" + (f", except for what others put there: {', '.join(others)}" if others else "")]
-
-
-def _is_ours(name: str) -> bool:
-    """Return whether this collection created it; damaged journals have a suffix."""
-    return name.partition(ASIDE)[0] in _OURS
-
-
-def _remove(paths: Iterable[str], within: str) -> None:
-    """Remove what no server uses any more. Raises TlsError: the transaction is committed, so nothing is restored."""
-    try:
-        for path in paths:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-    except OSError as error:
-        raise TlsError(
-            f"{error.filename or within}: {error.strerror or error}. The server no longer uses this collection, but "
-            f"{within} is only partly removed, and keys may be left in it.",
-            remedy="Fix that (permissions, kind of file system), then rerun: the next run removes the rest.",
-            code="directory_not_removed",
-            changed=True,
-        ) from error
 
 
 class Removal(RuleRemoval):
