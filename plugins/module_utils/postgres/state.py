@@ -177,14 +177,7 @@ def local_addresses(listen_addresses: str) -> list[str]:
 
 def inspect(administrator: Administrator) -> ServerState:
     """Ask the server for its state. Raises TlsError, also when the role is no superuser."""
-    try:
-        found: dict[str, Any] = administrator.query(_WHOLE_STATE)
-    except TlsError as error:
-        if "permission denied" in error.message:
-            raise no_superuser(administrator) from error
-        raise
-    if not found["superuser"]:
-        raise no_superuser(administrator)
+    found = as_superuser(administrator, _WHOLE_STATE)
     return ServerState(
         version=found["version"],
         settings={name: Setting(**setting) for name, setting in found["settings"].items()},
@@ -208,7 +201,20 @@ def _joined(lists: list[list[dict[str, Any]] | None]) -> list[dict[str, Any]]:
     return [row for rows in lists for row in rows or []]
 
 
-def no_superuser(administrator: Administrator) -> TlsError:
+def as_superuser(administrator: Administrator, query: str) -> dict[str, Any]:
+    """Return the answer to a query for an object with ``superuser``, whether the role is one. Raises TlsError."""
+    try:
+        found: dict[str, Any] = administrator.query(query)
+    except TlsError as error:
+        if "permission denied" in error.message:
+            raise _no_superuser(administrator) from error
+        raise
+    if not found["superuser"]:
+        raise _no_superuser(administrator)
+    return found
+
+
+def _no_superuser(administrator: Administrator) -> TlsError:
     """Return the error for a role that sees too little."""
     return TlsError(
         f"{administrator.target}: role {administrator.role!r} is no superuser; settings, rules and reloads need one.",

@@ -67,14 +67,7 @@ def converge(options: Mapping[str, Any], now: int, *, check_mode: bool) -> Outco
 
 def _asked(administrator: psql.Administrator) -> dict[str, Any]:
     """Return what the server says. Raises TlsError for a role that sees too little, and a server in a container."""
-    try:
-        found: dict[str, Any] = administrator.query(_LOOK.replace("REPLICATION", state.REPLICATION))
-    except TlsError as error:
-        if "permission denied" in error.message:
-            raise state.no_superuser(administrator) from error
-        raise
-    if not found["superuser"]:
-        raise state.no_superuser(administrator)
+    found = state.as_superuser(administrator, _LOOK.replace("REPLICATION", state.REPLICATION))
     with acting_as(administrator.account):
         refuse_foreign_paths(found["written"]["data_directory"], administrator)
     return found

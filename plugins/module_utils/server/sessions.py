@@ -109,14 +109,7 @@ def _wish(options: Mapping[str, Any]) -> spec.Spec | None:
 def look(port: int, socket_directory: str | None, role: str | None) -> SessionFacts:
     """Ask a server who is connected, and check which certificate it shows. Raises TlsError."""
     administrator = psql.locate(port, socket_directory, role)
-    try:
-        found: dict[str, Any] = administrator.query(_LOOK)
-    except TlsError as error:
-        if "permission denied" in error.message:
-            raise state.no_superuser(administrator) from error
-        raise
-    if not found["superuser"]:
-        raise state.no_superuser(administrator)
+    found = state.as_superuser(administrator, _LOOK)
     settings = found["settings"]
     addresses = state.local_addresses(settings["listen_addresses"]) if _offers_tls(settings) else []
     leaf = _served(addresses, port)
