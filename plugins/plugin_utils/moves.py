@@ -44,18 +44,17 @@ def moves(hostvars: Hostvars, groups: Groups) -> list[Move]:
     moving = {server: former for server, former in trusting.items() if former}
     if not moving:
         return []
-    clients = _clients(hostvars, groups, moving)
+    clients, behind = _clients(hostvars, groups, moving), poolers.Behind(hostvars, Graph(groups))
+    before = {server: [one for one in groups.get(POOLERS, ()) if server in behind.of(one)] for server in moving}
     return [
-        Move(server, of_server(hostvars[server]), former, next(_objections(hostvars, server, before, own), ""))
+        Move(
+            server,
+            of_server(hostvars[server]),
+            former,
+            next(_objections(hostvars, server, before[server], clients[server]), ""),
+        )
         for server, former in moving.items()
-        for before, own in [(_poolers(hostvars, groups, server), clients[server])]
     ]
-
-
-def _poolers(hostvars: Hostvars, groups: Groups, server: str) -> list[str]:
-    """Return the poolers in front of a server."""
-    behind = poolers.Behind(hostvars, Graph(groups))
-    return [one for one in groups.get(POOLERS, ()) if server in behind.of(one)]
 
 
 def _clients(hostvars: Hostvars, groups: Groups, servers: Mapping[str, object]) -> dict[str, dict[str, set[str]]]:

@@ -16,19 +16,19 @@ def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust:
     """Return a sentence for each problem of a pooler. Raises TlsError for one that hides others."""
     own = poolers.client_authority(hostvars[host])
     behind = poolers.Behind(hostvars, graph).of(host)
-    trusting = {server: trust.of_server(server) for server in sorted(behind or groups.get(SERVERS, ()))}
-    others = {server: name for server, name in trusting.items() if name != own}
-    if behind and others:
-        server, name = min(others.items())
+    other = next((server for server in sorted(behind) if trust.of_server(server) != own), "")
+    if other:
+        name = trust.of_server(other)
         yield (
-            f"{poolers.SERVERS_BEHIND}: {server} trusts client authority {name}, but the pooler logs in there with a "
+            f"{poolers.SERVERS_BEHIND}: {other} trusts client authority {name}, but the pooler logs in there with a "
             f"certificate of {own}. Set {poolers.AUTHORITY}: {name}. For servers of several authorities, use one "
             "pooler for each."
         )
-    if trusting and len(others) == len(trusting) and not behind:
+    servers = groups.get(SERVERS, ()) if not behind else ()
+    if servers and all(trust.of_server(server) != own for server in servers):
         yield (
             f"{poolers.AUTHORITY}: no server trusts client authority {own}. Write the one of the servers behind the "
-            f"pooler ({VARIABLE}), such as {others[min(others)]}."
+            f"pooler ({VARIABLE}), such as {trust.of_server(min(servers))}."
         )
     for server in sorted(behind):
         own_addresses.of_pooler(host, hostvars[host], hostvars[server])

@@ -8,7 +8,6 @@ All of that is in results of modules that have run anyway, so a run that changes
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
@@ -87,13 +86,14 @@ def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
         sorted(own, key=lambda host: found[host].application_name in waited_for[found[host].cluster])
         for own in clusters.values()
     ]
-    return [
-        Batch(
-            {host: dict(_upstreams(host, found, hostvars)) for host in members if host},
-            {host: own[: own.index(host)] for own in ordered for host in members if host in own},
-        )
-        for members in itertools.zip_longest(*ordered)
-    ]
+    if not ordered:
+        return []
+    ways = _Ways(found, hostvars)
+    made = []
+    for number in range(max(map(len, ordered))):
+        after = {own[number]: own[:number] for own in ordered if number < len(own)}
+        made.append(Batch({host: ways.upstreams(host) for host in after}, after))
+    return made
 
 
 def proof(connections: Iterable[Variables], upstreams: Mapping[str, Sequence[str]], hostvars: Hostvars) -> list[str]:
@@ -184,17 +184,34 @@ def _wanted(variables: Variables, role: str, os_user: str) -> dict[str, str]:
     return wanted
 
 
-def _upstreams(host: str, found: Mapping[str, _Found], hostvars: Hostvars) -> Iterator[tuple[str, list[str]]]:
-    """Give each connection of a host, and the servers that it leads to: by their names, else its cluster's primary."""
-    primaries = [other for other, its in found.items() if its.cluster == found[host].cluster and not its.is_standby]
-    machine = fleet.machine_of(hostvars[host])
-    for one in found[host].connections:
-        named = [other for other in found if _leads_to(one, hostvars[other], machine)]
-        yield one.name, named or (primaries if one.kind == STANDBY else [])
+class _Ways:
+    """The servers of a run by their names and ports, and the primaries of each cluster. Each is looked up once."""
 
+    def __init__(self, found: Mapping[str, _Found], hostvars: Hostvars) -> None:
+        self._found = found
+        self._machines = {host: fleet.machine_of(hostvars[host]) for host in found}
+        self._named: dict[tuple[str, int], list[str]] = {}
+        self._primaries: dict[str, list[str]] = {}
+        for host, one in found.items():
+            for key in {name.key for name in server_names.of(hostvars[host])}:
+                self._named.setdefault(key, []).append(host)
+            if not one.is_standby:
+                self._primaries.setdefault(one.cluster, []).append(host)
 
-def _leads_to(one: _Connection, variables: Variables, machine: tuple[str, str]) -> bool:
-    """Return whether a connection from a machine leads to a server by one of its names."""
-    names = {name.key: name for name in server_names.of(variables)}
-    reached = [names[way] for way in one.ways if way in names]
-    return any(not server_names.is_loopback(name.text) or fleet.machine_of(variables) == machine for name in reached)
+    def upstreams(self, host: str) -> dict[str, list[str]]:
+        """Return for each connection of a host the servers that it leads to: by their names, else the primary."""
+        own = self._found[host]
+        primaries = self._primaries.get(own.cluster, [])
+        return {
+            one.name: sorted(self._led_to(host, one)) or (primaries if one.kind == STANDBY else [])
+            for one in own.connections
+        }
+
+    def _led_to(self, host: str, one: _Connection) -> set[str]:
+        """Return the servers with a name of a connection from a host; a loopback name leads to its machine."""
+        return {
+            other
+            for way in one.ways
+            for other in self._named.get(way, ())
+            if not server_names.is_loopback(way[0]) or self._machines[other] == self._machines[host]
+        }

@@ -181,3 +181,19 @@ def test_a_role_without_a_certificate_on_its_host_is_refused() -> None:
         with pytest.raises(TlsError) as refused:
             replicas.refuse_without_identity({**role, "postgres_client_identities": identities})
         assert refused.value.code == "replication_identity_missing"
+
+
+def test_the_names_of_each_server_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollover has all standbys of a fleet connect again: the work must not grow with the square of the servers."""
+    looked_up: list[str] = []
+    names_of = replicas.server_names.of
+
+    def counted(variables: Any, *rest: Any, **more: Any) -> Any:
+        looked_up.append(variables["inventory_hostname"])
+        return names_of(variables, *rest, **more)
+
+    monkeypatch.setattr(replicas.server_names, "of", counted)
+    hosts = [host("db1"), *(host(f"db{number}", connection(findings=OLD)) for number in range(2, 30))]
+    found = order(*hosts)
+    assert len(found) == 28, "one standby of a cluster after the other"
+    assert sorted(looked_up) == sorted(one["inventory_hostname"] for one in hosts)
