@@ -151,7 +151,7 @@ VARIABLES = [
         for name in NO_ROLES
     ),
     *(
-        Bad(f"{variable} is {value!r}", "server", {variable: value}, f"{variable}")
+        Bad(f"{variable} is {value!r}"[:60], variable.split("_")[1], {variable: value}, f"^[a-z0-9]+: .*{variable}")
         for variable, value in [
             ("postgres_server_port", 65536), ("postgres_server_port", -1), ("postgres_server_port", "x"),
             ("postgres_server_port", [1]), ("postgres_server_names", {"a": 1}), ("postgres_server_names", 5),
@@ -162,6 +162,27 @@ VARIABLES = [
             ("postgres_server_plaintext", None), ("postgres_server_plaintext", ["reject"]),
             ("postgres_server_renew", "perhaps"), ("postgres_server_renew_before", "90"),
             ("postgres_server_renew_before", "-1d"), ("postgres_server_key_type", ["P-256"]),
+            ("postgres_server_replication_role", "a\nb"), ("postgres_server_replication_role", ["x"]),
+            ("postgres_server_replication_role", KEY), ("postgres_server_replication_role", "nobody"),
+            ("postgres_pooler_port", 0), ("postgres_pooler_port", 65536), ("postgres_pooler_port", "x"),
+            ("postgres_pooler_names", []), ("postgres_pooler_names", "pool"), ("postgres_pooler_names", {"a": 1}),
+            ("postgres_pooler_names", [None]), ("postgres_pooler_names", [{"nmae": "x"}]),
+            ("postgres_pooler_names", [{"name": "pool", "port": 0}]), ("postgres_pooler_names", ["pool+1"]),
+            ("postgres_pooler_servers", "shop"), ("postgres_pooler_servers", [""]), ("postgres_pooler_servers", [5]),
+            ("postgres_pooler_address", "nonsense"), ("postgres_pooler_address", ["192.0.2.0/99"]),
+            ("postgres_pooler_address", None), ("postgres_pooler_address", []), ("postgres_pooler_address", "all\nall"),
+            ("postgres_pooler_role", ""), ("postgres_pooler_role", " "), ("postgres_pooler_role", "a\nb"),
+            ("postgres_pooler_role", "a" * 64), ("postgres_pooler_role", KEY), ("postgres_pooler_role", None),
+            ("postgres_pooler_role", ["x"]), ("postgres_pooler_role", 5),
+            ("postgres_pooler_client_authority", "server"), ("postgres_pooler_client_authority", "Up"),
+            ("postgres_pooler_client_authority", None), ("postgres_pooler_client_tls_sslmode", "disable"),
+            ("postgres_pooler_settings", "a"), ("postgres_pooler_settings", {"server_tls_sslmode": "disable"}),
+            ("postgres_pooler_settings", {"client_tls_cert_file": "x"}),
+            ("postgres_pooler_settings", {"client_tls_ciphers": "a\nb"}),
+            ("postgres_pooler_settings", {"client_tls_ciphers": None}),
+            ("postgres_pooler_settings", {"client_tls_ciphers": KEY}), ("postgres_pooler_renew", "perhaps"),
+            ("postgres_pooler_renew_before", "90"), ("postgres_pooler_renew_before", "90d"),
+            ("postgres_pooler_key_type", "DSA"), ("postgres_pooler_nmaes", ["pool"]),
         ]
     ),
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_authorities,
     option_names,
     places,
+    poolers,
     replicas,
     server_names,
 )
@@ -43,6 +44,7 @@ _LISTS = (
     "postgres_server_hba",
     "postgres_server_ident",
     server_names.POOLER_NAMES,
+    poolers.SERVERS_BEHIND,
     _IDENTITIES,
 )
 _DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings")

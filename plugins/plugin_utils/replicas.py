@@ -45,7 +45,7 @@ def refuse_without_identity(variables: Variables) -> None:
         raise TlsError(
             f"{ROLE}: found {shown(role)}, but no identity in {_IDENTITIES} of this host has this role and a "
             "certificate.",
-            remedy=f"Add {{role: {role}, os_user: postgres, databases: [replication]}} there. The host must also be in "
+            remedy="Add one with this role, os_user: postgres and databases: [replication]. The host must also be in "
             "group postgres_clients.",
             code="replication_identity_missing",
         )

@@ -181,14 +181,16 @@ def _settings(found: Mapping[str, Any]) -> dict[str, str]:
     return dict(found)
 
 
-def refuse_role(role: str) -> str:
+def refuse_role(role: object) -> str:
     """Return the role of the back. Raises TlsError for what no certificate, or no PostgreSQL, takes."""
-    if not role or not role.isprintable() or len(role.encode("utf-8")) > 63:
+    is_text = isinstance(role, str) and role.isprintable() and role == role.strip()
+    if not is_text or not 1 <= len(str(role).encode("utf-8")) <= 63:
         raise TlsError(
-            f"{option('role')}: found {shown(role)}, expected a name of 1 to 63 bytes without control characters.",
+            f"{option('role')}: found {shown(role)}, expected a name of 1 to 63 bytes without control characters, and "
+            "without blanks at its ends.",
             code="role_invalid",
         )
-    return role
+    return str(role)
 
 
 def _path(found: str, name: str) -> str:

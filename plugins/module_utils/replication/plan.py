@@ -48,8 +48,8 @@ def identity_of(identities: Sequence[Mapping[str, Any]], role: str, os_user: str
     raise TlsError(
         f"{option('replication.role')}: there is no identity of role {shown(role)} and OS user {os_user!r}, who runs "
         "the server and whose files it replicates with.",
-        remedy=f"Add it to {option('replication.identities')} of this host: "
-        f"{{role: {role}, os_user: {os_user}, databases: [replication]}}.",
+        remedy=f"Add one with this role, os_user: {os_user} and databases: [replication] to "
+        f"{option('replication.identities')} of this host.",
         code="replication_identity_missing",
     )
 
