@@ -16,6 +16,7 @@ description:
     and sessions that use outdated certificates. It never shows what a session does.
   - Also returns the certificate that the server shows now, and when it is due for renewal.
   - It runs one query over the socket, as M(pgops.tls.server) does, makes one handshake, and changes nothing.
+  - It returns what M(pgops.tls.server) says of a standby's or subscriber's own connections, too.
   - It sees only current connections. One look rarely sees a client that connects for a second.
     M(pgops.tls.fleet_report) adds up many looks.
 extends_documentation_fragment:
@@ -26,7 +27,9 @@ extends_documentation_fragment:
   - pgops.tls.option_names
 options:
   show:
-    description: Whether RV(sessions) has V(all) sessions, or only those with V(findings).
+    description:
+      - Whether RV(sessions) has V(all) sessions, or only those with V(findings) and those that send to standbys and
+        subscribers.
     type: str
     choices: [all, findings]
     default: all
@@ -93,6 +96,17 @@ server_version:
   description: PostgreSQL's C(server_version_num).
   returned: success
   type: int
+system_identifier:
+  description: PostgreSQL's C(system_identifier), as in RV(pgops.tls.server#module:system_identifier).
+  returned: success
+  type: str
+  sample: "7441830217664398427"
+replication:
+  description:
+    - What this server replicates from others, as in RV(pgops.tls.server#module:replication). No password is in it.
+    - Left out where the files of these connections cannot be read, such as those of a server in a container.
+  returned: success, for a standby, a server with an enabled subscription or with C(synchronous_standby_names)
+  type: dict
 counts:
   description:
     - The number of sessions by protocol. V(plaintext) counts sessions over TCP without encryption, V(local) over the

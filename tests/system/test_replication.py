@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.replication import reconnecting, trial
+from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.tests import replicas
 from ansible_collections.pgops.tls.tests.replicas import HBA, ROLE, SECRET, Replica
-from ansible_collections.pgops.tls.tests.servers import Server
+from ansible_collections.pgops.tls.tests.servers import TODAY, Server
 from ansible_collections.pgops.tls.tests.system.conftest import run_as, running_cluster
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user")
@@ -79,6 +80,30 @@ def test_a_standby_that_is_not_connected_is_told(replica: Replica) -> None:
     replica.primary.cluster.stop()
     replicas.until(lambda: not replicas.streams(replica.standby), "the standby is not connected")
     assert replica.told()[0] == ["not_streaming", "plaintext_possible"]
+
+
+def test_a_look_at_sessions_tells_what_module_server_tells_and_shows_the_other_end(replica: Replica) -> None:
+    options = {"show": "findings", "client_serials": {}, "client_issuing": "", "client_revoked": [], "names": []}
+    options |= {"issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None, "login_user": "postgres"}
+
+    def asked(of: Any) -> dict[str, Any]:
+        place = {"port": of.port, "login_unix_socket": of.socket_directory}
+        found = sessions.result({**options, **place}, TODAY)
+        assert SECRET not in json.dumps(found)
+        return found
+
+    standby, primary = asked(replica.standby), asked(replica.primary.cluster)
+    assert [one["findings"] for one in standby["replication"]["connections"]] == [["plaintext_possible"]]
+    assert "replication" not in primary
+    assert standby["system_identifier"] == primary["system_identifier"] != ""
+    (sender,) = primary["sessions"]
+    assert (sender["type"], sender["application"], sender["findings"]) == ("walsender", "s2", ["plaintext"])
+    installed = replica.clients.converge()
+    replica.converge()
+    standby, primary = asked(replica.standby), asked(replica.primary.cluster)
+    (connection,), (sender,) = standby["replication"]["connections"], primary["sessions"]
+    assert connection["findings"] == sender["findings"] == []
+    assert connection["serial"] == sender["serial"] == installed["identities"][0]["serial"]
 
 
 # Set up

@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
+from ansible_collections.pgops.tls.plugins.module_utils.replication.server import Replication
 from ansible_collections.pgops.tls.plugins.module_utils.server import interference
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -24,6 +25,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_
 # What there is to say against a session
 PLAINTEXT, REVOKED = "plaintext", "revoked_certificate"
 OLD_CERTIFICATE, OTHER_ISSUER, OLD_SERVER_CERTIFICATE = "old_certificate", "other_issuer", "old_server_certificate"
+
+SENDER = "walsender"  # what sends to a standby or a subscriber
 
 # Never what a session does: neither its query nor its state. A client without an address uses the socket.
 _LOOK = """
@@ -41,7 +44,9 @@ _LOOK = """
                  'issuer', issuer_dn) ORDER BY usename, client_addr, backend_start, pid), '[]')
           FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
          WHERE usename IS NOT NULL AND pid <> pg_backend_pid()
-           AND backend_type IN ('client backend', 'walsender')))"""
+           AND backend_type IN ('client backend', 'walsender')),
+      'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+      'replication', REPLICATION)""".replace("REPLICATION", state.REPLICATION)
 
 
 class InForce(NamedTuple):
@@ -61,7 +66,8 @@ class InForce(NamedTuple):
 class SessionFacts(NamedTuple):
     """What was found at a server: its version, certificate (None: no TLS), since when it has it, and its sessions.
 
-    ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read.
+    ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read. ``replication``: None
+    where there is none, or where its files cannot be read.
     """
 
     version: int
@@ -69,6 +75,8 @@ class SessionFacts(NamedTuple):
     installed: float | None
     is_on_disk: bool
     sessions: list[dict[str, Any]]
+    system_identifier: str = ""
+    replication: Replication | None = None
 
 
 def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -85,7 +93,9 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
     found = look(options["port"], options["login_unix_socket"], options["login_user"])
     return {
         "server_version": found.version,
+        "system_identifier": found.system_identifier,
         "certificate": certificate_facts(found, wanted, now),
+        **({"replication": found.replication.facts(now)} if found.replication else {}),
         **told(found, in_force, only_findings=options["show"] == "findings"),
     }
 
@@ -113,14 +123,17 @@ def look(port: int, socket_directory: str | None, role: str | None) -> SessionFa
     settings = found["settings"]
     addresses = state.local_addresses(settings["listen_addresses"]) if _offers_tls(settings) else []
     leaf = _served(addresses, port)
-    installed, is_on_disk = None, True
-    if leaf is not None:
-        with contextlib.suppress(TlsError, OSError):  # unknown facts are left out
-            interference.refuse_foreign_paths(settings["data_directory"], administrator)
+    installed, is_on_disk, replicating = None, True, None
+    with contextlib.suppress(TlsError, OSError):  # unknown facts are left out
+        interference.refuse_foreign_paths(settings["data_directory"], administrator)
+        if found["replication"]:
+            replicating = Replication.of(found["replication"], administrator.account)
+        if leaf is not None:
             path = os.path.join(settings["data_directory"], settings["ssl_cert_file"])
             with acting_as(administrator.account):
                 installed, is_on_disk = installed_at(path, leaf, administrator.account.owner)
-    return SessionFacts(found["version"], leaf, installed, is_on_disk, found["sessions"])
+    identifier = found["system_identifier"]
+    return SessionFacts(found["version"], leaf, installed, is_on_disk, found["sessions"], identifier, replicating)
 
 
 def _offers_tls(settings: Mapping[str, str]) -> bool:
@@ -193,7 +206,11 @@ def told(found: SessionFacts, in_force: InForce, *, only_findings: bool = False)
     counts = collections.Counter(_kind(session) for session in found.sessions)
     return {
         "counts": dict(sorted(counts.items())),
-        "sessions": [_shown(session, against) for session, against in listed if against or not only_findings],
+        "sessions": [
+            _shown(session, against)
+            for session, against in listed
+            if against or session["type"] == SENDER or not only_findings
+        ],
     }
 
 
