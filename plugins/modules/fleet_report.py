@@ -12,9 +12,9 @@ module: fleet_report
 short_description: Write a report on a fleet as HTML, JSON and Prometheus text
 version_added: 0.1.0
 description:
-  - Writes which certificates expire when, who still connects in plaintext, and which sessions use old certificates,
-    from the results of M(pgops.tls.session_info), M(pgops.tls.pgbouncer) and M(pgops.tls.client) for all hosts. It
-    runs on the controller and connects to no host.
+  - Writes which certificates expire when, who still connects in plaintext, which sessions use old certificates, and
+    how standbys and subscribers replicate, from the results of M(pgops.tls.session_info), M(pgops.tls.pgbouncer) and
+    M(pgops.tls.client) for all hosts. It runs on the controller and connects to no host.
   - In O(directory) it writes C(report.html), C(report.json) and C(report.prom), each replaced by one rename.
   - The next report reads C(report.json) for earlier results, such as who was seen in plaintext, and the last known
     data of hosts that fail now. Clients that were not seen for 180 days, and hosts that have left the inventory, are
@@ -64,6 +64,16 @@ options:
       - It is a column of the page, a key of each server in C(report.json), and the label C(cluster) of its metrics.
     type: dict
     default: {}
+  replication:
+    description: What the inventory says of replication, as in RV(pgops.tls.replication_upstreams#module:replication).
+    type: dict
+    default: {}
+  pooler_authorities:
+    description:
+      - The client authority that each pooler trusts. PgBouncer accepts the revoked certificates of this authority
+        until they expire.
+    type: dict
+    default: {}
   waiting:
     description:
       - Hosts that the replacement of a root waits for, as in RV(pgops.tls.rollover_step#module:waiting).
@@ -72,6 +82,7 @@ options:
     default: []
 seealso:
   - module: pgops.tls.clusters
+  - module: pgops.tls.replication_upstreams
   - module: pgops.tls.session_info
   - module: pgops.tls.pgbouncer
   - module: pgops.tls.client
@@ -131,12 +142,13 @@ def main() -> None:
             "clusters": {"type": "dict", "default": {}},
             "waiting": {"type": "list", "elements": "str", "default": []},
             "poolers": {"type": "dict", "default": {}},
+            "replication": {"type": "dict", "default": {}},
+            "pooler_authorities": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     options = module.params
-    names = ("servers", "clients", "authorities", "authority_changes", "clusters", "waiting", "poolers")
-    learned = facts.Learned(*(options[name] for name in names))
+    learned = facts.Learned(**{name: options[name] for name in facts.Learned._fields})
     try:
         data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)
     except TlsError as error:

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Standbys and subscribers: which of them must connect again, in which order, and what the other end shows of it.
+"""Standbys and subscribers: whom they follow, who must connect again in which order, and what the other end shows.
 
 All of that is in results of modules that have run anyway, so a run that changes nothing asks no host.
 """
@@ -96,6 +96,26 @@ def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
     return made
 
 
+def of_report(hostvars: Hostvars, hosts: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by host and connection what a report takes from the inventory, once it has asked the servers.
+
+    This is which of the servers that answered it leads to, and whether runs manage it.
+    """
+    found = {host: one for host in hosts for one in [_said(results.sessions(hostvars[host]))] if one is not None}
+    replicating = [host for host, one in found.items() if one.connections]
+    if not replicating:
+        return {}
+    ways = _Ways(found, hostvars)
+    managed = {host: bool(hostvars[host].get(ROLE)) for host in replicating}
+    return {
+        host: {
+            name: {"upstreams": upstreams, "is_managed": managed[host]}
+            for name, upstreams in ways.upstreams(host).items()
+        }
+        for host in replicating
+    }
+
+
 def proof(connections: Iterable[Variables], upstreams: Mapping[str, Sequence[str]], hostvars: Hostvars) -> list[str]:
     """Return what the other ends of a host's connections show, in words. Raises TlsError for another certificate.
 
@@ -121,13 +141,20 @@ def proof(connections: Iterable[Variables], upstreams: Mapping[str, Sequence[str
 
 
 def _found(variables: Variables) -> _Found | None:
+    """Return what a host has said in this run and whether it has something to do, None if it has not said it."""
+    found = _said(results.last(variables, "server"))
+    try:
+        return found._replace(is_due=_is_due(variables, found)) if found else None
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _said(result: results.Result) -> _Found | None:
     """Return what a host has said, None if it has not. One that was taken over may say anything: then it has not."""
-    result = results.last(variables, "server")
     if not result or result.get("failed") or result.get("unreachable"):
         return None
     try:
-        found = _read(result)
-        return found._replace(is_due=_is_due(variables, found))
+        return _read(result)
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
 

@@ -18,6 +18,7 @@ UNREADABLE = "conninfo_unreadable"
 PLAINTEXT, NOT_VERIFIED = "plaintext_possible", "not_verified"
 MISSING, EXPIRED, EXPIRES, OLD = "file_missing", "expired", "expires_soon", "old_certificate"
 DISCONNECTED = "not_streaming"
+CODES = (UNREADABLE, PLAINTEXT, NOT_VERIFIED, MISSING, EXPIRED, EXPIRES, OLD, DISCONNECTED)
 _VERIFIED = "verify-full"
 _DEFAULT_MODE = "prefer"  # of libpq
 _PLAINTEXT_MODES = ("disable", "allow", "prefer")

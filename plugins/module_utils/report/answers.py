@@ -9,9 +9,11 @@ and leaves those of the others alone.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
+from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES, STANDBY
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
 
 OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
@@ -28,22 +30,9 @@ class Answer:
         self.facts = dict(facts or {})
 
 
-def of_server(result: Mapping[str, Any]) -> Answer:
-    """Return what a result of module session_info says."""
-    return _answer(result, "sessions", _server_facts)
-
-
-def of_client(result: Mapping[str, Any]) -> Answer:
-    """Return what a result of module client says."""
-    return _answer(result, "identities", _client_facts)
-
-
-def of_pooler(result: Mapping[str, Any]) -> Answer:
-    """Return what a result of module pgbouncer says."""
-    return _answer(result, "certificates", _pooler_facts)
-
-
-def _answer(result: Mapping[str, Any], key: str, read: Any) -> Answer:
+def of(kind: str, result: Mapping[str, Any]) -> Answer:
+    """Return what a result of the module for a kind of hosts says."""
+    key, read = _READERS[kind]
     if not isinstance(result, Mapping) or not result or result.get("skipped"):
         return Answer(NOT_ASKED, "not asked in this run")
     if result.get("unreachable"):
@@ -77,6 +66,12 @@ def _server_facts(result: Mapping[str, Any]) -> dict[str, Any]:
         "certificate": _maybe(_certificate, result["certificate"]),
         "counts": {text(kind): int(count) for kind, count in list(result["counts"].items())[:20]},
         "sessions": [one for one in sessions if one["findings"]],
+        "senders": [
+            {"encryption": text(found["encryption"]), **{name: one[name] for name in ("role", "application", "serial")}}
+            for found, one in zip(result["sessions"], sessions)
+            if one["type"] == "walsender"
+        ],
+        "replication": _replication(result.get("replication") or {}),
     }
 
 
@@ -86,6 +81,32 @@ def _session(found: Mapping[str, Any]) -> dict[str, Any]:
         **{name: text(found[name] or "") for name in ("protocol", "serial", "subject", "issuer")},
         "since": _instant(found["since"]),
         "findings": [finding for finding in ("plaintext", *OLD) if finding in found["findings"]],
+    }
+
+
+def _replication(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    connections = (found.get("connections") or [])[:_MOST]
+    return [_connection(one, text(found["application_name"])) for one in connections]
+
+
+def _connection(found: Mapping[str, Any], name_of_standby: str) -> dict[str, Any]:
+    parameters = {text(name): text(value) for name, value in found["conninfo"].items()}
+    host, port = (parameters.get("host") or parameters.get("hostaddr", "")), parameters.get("port", "")
+    kind, name = text(found["kind"]), text(found["name"])
+    by_default = name_of_standby if kind == STANDBY else name.partition("/")[2]
+    return {
+        "kind": kind,
+        "name": name,
+        "target": f"{host} port {port}" if port else host,
+        "is_local": not conninfo.uses_network(parameters),
+        "role": parameters.get("user", ""),
+        "application": parameters.get("application_name") or by_default,
+        "sslmode": parameters.get("sslmode") or "prefer",
+        "status": text(found["status"]),
+        "since": _maybe(_instant, found["since"]),
+        "serial": _maybe(text, found["serial"]),
+        "not_after": _maybe(_instant, found["not_after"]),
+        "findings": [code for code in CODES if code in found["findings"]],
     }
 
 
@@ -130,3 +151,12 @@ def _pooler_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             for name in ("front", "back")
         }
     }
+
+
+# For each kind of hosts, the key that a module's result has if the host answered, and what reads the result
+_READERS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "servers": ("sessions", _server_facts),  # of module session_info
+    "poolers": ("certificates", _pooler_facts),  # of module pgbouncer
+    "clients": ("identities", _client_facts),  # of module client
+}
+KINDS = tuple(_READERS)

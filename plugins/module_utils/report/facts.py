@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history, replication
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
 
 VERSION = 1  # of the form of the data
 DAY = 86400
-KINDS = ("servers", "poolers", "clients")  # of hosts
 
 
 class Learned(NamedTuple):
@@ -21,6 +20,8 @@ class Learned(NamedTuple):
 
     ``clusters`` are those of servers, as the inventory has them.
     ``waiting`` are lines on hosts that the replacement of a root waits for.
+    ``replication``: what the inventory says of connections by host and name, see replication.py.
+    ``pooler_authorities``: the client authority that each pooler trusts.
     """
 
     servers: Mapping[str, Mapping[str, Any]]
@@ -30,6 +31,8 @@ class Learned(NamedTuple):
     clusters: Mapping[str, str] = {}
     waiting: Sequence[str] = ()
     poolers: Mapping[str, Mapping[str, Any]] = {}
+    replication: Mapping[str, Mapping[str, Any]] = {}
+    pooler_authorities: Mapping[str, str] = {}
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -37,28 +40,31 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
 
     Hosts that are no longer in the inventory are forgotten.
     """
-    servers, clients, poolers = (before.get(kind, {}) for kind in ("servers", "clients", "poolers"))
+    hosts = {
+        kind: {
+            host: _looked(kind, one, before.get(kind, {}).get(host, {}), now)
+            for host, one in getattr(learned, kind).items()
+        }
+        for kind in answers.KINDS
+    }
+    _complete_servers(hosts["servers"], before.get("servers", {}), learned, now)
+    for host, one in hosts["poolers"].items():
+        authority = str(learned.pooler_authorities.get(host) or "")
+        revoked = learned.authorities.get(authority, {}).get("revoked") or ()
+        one["accepted_revoked"] = [answers.text(serial) for serial in revoked]
     return {
         "version": VERSION,
         "time": clock.instant(now),
         "authorities": {name: _authority(found) for name, found in learned.authorities.items()},
         "authority_changes": [answers.text(one) for one in learned.authority_changes],
-        "servers": {
-            host: {**_server(one, servers.get(host, {}), now), "cluster": str(learned.clusters.get(host) or "")}
-            for host, one in learned.servers.items()
-        },
         "waiting": [answers.text(one) for one in learned.waiting],
-        "clients": {
-            host: _looked(answers.of_client(one), clients.get(host, {}), now) for host, one in learned.clients.items()
-        },
-        "poolers": {
-            host: _looked(answers.of_pooler(one), poolers.get(host, {}), now) for host, one in learned.poolers.items()
-        },
+        **hosts,
     }
 
 
-def _looked(answer: answers.Answer, before: Mapping[str, Any], now: int) -> dict[str, Any]:
+def _looked(kind: str, result: Mapping[str, Any], before: Mapping[str, Any], now: int) -> dict[str, Any]:
     """Return what is known of a host: what it answered, else what it answered at the last look that succeeded."""
+    answer = answers.of(kind, result)
     is_new = answer.status == answers.OK
     facts = answer.facts if is_new else {key: value for key, value in before.items() if key not in _OF_THIS_RUN}
     return {
@@ -69,16 +75,26 @@ def _looked(answer: answers.Answer, before: Mapping[str, Any], now: int) -> dict
     }
 
 
-_OF_THIS_RUN = ("status", "message", "last_look", "sessions", "counts", "plaintext")
+_OF_THIS_RUN = ("status", "message", "last_look", "sessions", "senders", "replication", "counts", "plaintext")
 
 
-def _server(result: Mapping[str, Any], before: Mapping[str, Any], now: int) -> dict[str, Any]:
-    answer = answers.of_server(result)
-    found, past = _looked(answer, before, now), before.get("plaintext", {})
-    if answer.status == answers.OK:
-        plain = [one for one in found["sessions"] if "plaintext" in one["findings"]]
-        past = history.after_look(past, plain, now)
-    return {"sessions": [], "counts": {}, **found, "plaintext": past}
+def _complete_servers(
+    servers: dict[str, dict[str, Any]], before: Mapping[str, Any], learned: Learned, now: int
+) -> None:
+    """Add to servers what their own answer does not say."""
+    senders = {host: one["senders"] for host, one in servers.items() if one["status"] == answers.OK}
+    for host, one in servers.items():
+        past = before.get(host, {}).get("plaintext", {})
+        if one["status"] == answers.OK:
+            plain = [session for session in one["sessions"] if "plaintext" in session["findings"]]
+            past = history.after_look(past, plain, now)
+        known = learned.replication.get(host) or {}
+        connections = [
+            replication.completed(own, known.get(own["name"]) or {}, senders) for own in one.get("replication", ())
+        ]
+        one.update(plaintext=past, replication=connections, cluster=str(learned.clusters.get(host) or ""))
+        one.setdefault("sessions", [])
+        one.setdefault("counts", {})
 
 
 def _authority(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +151,12 @@ def cluster(one: Mapping[str, Any]) -> str:
 
 def not_looked_at(data: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Return kind, host and what is known of each host that was not looked at in this run."""
-    return [(kind[:-1], host, one) for kind in KINDS for host, one in data[kind].items() if one["status"] != answers.OK]
+    return [
+        (kind[:-1], host, one)
+        for kind in answers.KINDS
+        for host, one in data[kind].items()
+        if one["status"] != answers.OK
+    ]
 
 
 def summary(data: Mapping[str, Any]) -> list[str]:
@@ -159,6 +180,16 @@ def summary(data: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"{host}: plaintext: {history.in_words(one['plaintext'])}; sessions on old certificates: {old}"
             )
+    lines += [
+        f"{host}: {one['name']} from {replication.leads_to(one)}: {', '.join(one['findings'])}"
+        for host, _server, one in replication.of(data)
+        if one["findings"]
+    ]
+    lines += [
+        f"{host}: accepts revoked certificates: {len(one['accepted_revoked'])}"
+        for host, one in data["poolers"].items()
+        if one["accepted_revoked"]
+    ]
     lines += data["waiting"]
     lines += [f"{host} ({kind}): {one['status']}: {one['message']}" for kind, host, one in not_looked_at(data)]
     return lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, replication
 
 SOON = 14  # days before the end of what runs renew much earlier
 _DATE = 10  # characters of a moment, which are its date
@@ -27,7 +27,7 @@ def of(data: Mapping[str, Any]) -> Headline:
     if problems:
         others = f" {_counted(len(problems) - 1, 'more problem')} below." if len(problems) > 1 else ""
         return Headline(False, f"First {problems[0]}.{others}")
-    counts = {kind: sum(one["status"] == answers.OK for one in data[kind].values()) for kind in facts.KINDS}
+    counts = {kind: sum(one["status"] == answers.OK for one in data[kind].values()) for kind in answers.KINDS}
     if not any(counts.values()):
         return Headline(None, "Nothing is known: no host was looked at. Run pgops.tls.report without --limit.")
     poolers = f"{_counted(counts['poolers'], 'pooler')}, " if data["poolers"] else ""
@@ -49,6 +49,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     for kind, host, silent in facts.not_looked_at(data):
         if silent["status"] != answers.NOT_ASKED:
             yield f"find out why {kind} {host} gave no answer: {silent['status']}"
+    yield from replication.urgent(data)
     yield from _of_authorities(data, now)
     if data.get("waiting"):
         yield "bring back the hosts that the replacement of a root waits for, see below"
@@ -60,6 +61,8 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from (f"run pgops.tls.site: it would {change}" for change in data["authority_changes"])
     yield from _of_plaintext(data)
+    yield from replication.later(data)
+    yield from _of_poolers(data)
 
 
 def _of_authorities(data: Mapping[str, Any], now: int) -> Iterator[str]:
@@ -81,6 +84,14 @@ def _of_plaintext(data: Mapping[str, Any]) -> Iterator[str]:
         count = one["counts"].get("plaintext", 0)
         if count:
             yield f"move the clients of {host} to TLS: {_counted(count, 'session')} without it"
+
+
+def _of_poolers(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the poolers that cannot refuse a revoked certificate. Nothing says whether its role is shut out there."""
+    for host, one in data["poolers"].items():
+        if one["accepted_revoked"]:
+            count = _counted(len(one["accepted_revoked"]), "revoked certificate")
+            yield f"check that the roles of {count} cannot log in to pooler {host}, which accepts them"
 
 
 def _ends(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

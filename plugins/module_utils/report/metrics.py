@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts
+from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, replication
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
 
 
@@ -34,6 +35,10 @@ HELP = {
     "plaintext_sessions": "Live sessions over TCP without encryption.",
     "plaintext_free_looks": "Looks in a row that saw no plaintext session.",
     "old_sessions": "Live sessions on certificates that are no longer in force, by finding.",
+    "replication_encrypted": "Whether the connection of a standby or subscription is encrypted.",
+    "replication_certificate_not_after_timestamp_seconds": "End of the certificate in the file of such a connection.",
+    "replication_finding": "Whether there is something wrong with such a connection, by finding.",
+    "pooler_accepted_revoked_certificates": "Revoked client certificates that a pooler cannot refuse.",
 }
 
 
@@ -60,7 +65,7 @@ def _escaped(value: str) -> str:
 
 def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
     yield Sample("report_timestamp_seconds", {}, clock.seconds(data["time"]))
-    for kind in facts.KINDS:
+    for kind in answers.KINDS:
         for host, one in data[kind].items():
             labels = {"host": host, "kind": kind[:-1], **_of_cluster(one)}
             yield Sample("look_success", labels, int(one["status"] == answers.OK))
@@ -73,6 +78,10 @@ def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
     for host, one in data["servers"].items():
         if one["status"] == answers.OK:
             yield from _of_sessions(host, one)
+    for host, server, one in replication.of(data):
+        yield from _of_replication({"host": host, "connection": one["name"], **_of_cluster(server)}, one)
+    for host, one in data["poolers"].items():
+        yield Sample("pooler_accepted_revoked_certificates", {"host": host}, len(one["accepted_revoked"]))
 
 
 def _of_certificate(one: Mapping[str, Any]) -> Iterator[Sample]:
@@ -102,6 +111,16 @@ def _of_sessions(host: str, one: Mapping[str, Any]) -> Iterator[Sample]:
     for finding in OLD:
         count = sum(finding in session["findings"] for session in one["sessions"])
         yield Sample("old_sessions", {"host": host, "finding": finding, **_of_cluster(one)}, count)
+
+
+def _of_replication(labels: Mapping[str, str], one: Mapping[str, Any]) -> Iterator[Sample]:
+    if one["encryption"] not in (None, replication.LOCAL):
+        yield Sample("replication_encrypted", labels, int(one["encryption"] != replication.NONE))
+    if one["not_after"]:
+        end = clock.seconds(one["not_after"])
+        yield Sample("replication_certificate_not_after_timestamp_seconds", labels, end)
+    for finding in CODES:
+        yield Sample("replication_finding", {**labels, "finding": finding}, int(finding in one["findings"]))
 
 
 def _of_cluster(one: Mapping[str, Any]) -> dict[str, str]:

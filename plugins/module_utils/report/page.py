@@ -10,7 +10,7 @@ import re
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, headline, history
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, headline, history, replication
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import printable
 
 _WHOLE = ("name", "when")  # classes of cells that stay on one line
@@ -96,6 +96,8 @@ def text(data: Mapping[str, Any]) -> str:
         _section("Plaintext", _plaintext(data), _PLAINTEXT),
         _section("Who was seen in plaintext", _seen(data), _SEEN),
         _section("Sessions on old certificates", _old(data), _OLD),
+        _section("Replication", _replication(data, now), _REPLICATION),
+        _section("Revoked certificates that poolers accept", _accepted(data), ("pooler", "serial numbers")),
         _section("Certificates", _certificates(data, now), _CERTIFICATES),
         _section("Authorities", _authorities(data, now), ("authority", "what", "name", "ends", "days left", "phase")),
         _note("The replacement of a root", data["waiting"]),
@@ -109,6 +111,10 @@ _SILENT = ("host", "cluster", "as", "status", "why", "last look")
 _PLAINTEXT = ("server", "cluster", "now", "looks", "is reject safe?")
 _SEEN = ("server", "cluster", "role", "database", "address", "application", "first seen", "last seen", "looks")
 _OLD = ("server", "cluster", "role", "database", "address", "application", "since", "certificate", "why")
+_REPLICATION = (
+    "server", "cluster", "connection", "from", "TLS", "certificate", "in use", "ends", "days left", "managed",
+    "needs attention",
+)  # fmt: skip
 _CERTIFICATES = ("host", "cluster", "as", "identity", "serial", "ends", "days left", "renewed from", "due because")
 
 
@@ -179,6 +185,35 @@ def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
                     Cell(f"{session['subject']} {session['serial']}".strip(), "id"),
                     Cell(", ".join(why), "bad" if "revoked certificate" in why else ""),
                 )
+
+
+def _replication(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
+    for host, server, one in replication.of(data):
+        security = replication.security(one)
+        yield (
+            Cell(host, "name"),
+            _cluster(server),
+            Cell(one["name"]),
+            Cell(replication.leads_to(one)),
+            Cell(security, "bad" if security == "plaintext" else ""),
+            Cell(one["serial"] or "none", "id"),
+            Cell(_in_use(one), "id"),
+            _when(one["not_after"]),
+            _days(one["not_after"], now) if one["not_after"] else Cell("-"),
+            Cell("yes" if one["is_managed"] else "no"),
+            Cell(", ".join(one["findings"]).replace("_", " "), "bad"),
+        )
+
+
+def _in_use(one: Mapping[str, Any]) -> str:
+    serial = one["serial_in_use"]
+    return "unknown" if serial is None else serial or "none"
+
+
+def _accepted(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
+    for host, one in data["poolers"].items():
+        if one["accepted_revoked"]:
+            yield Cell(host, "name"), Cell(", ".join(one["accepted_revoked"]), "id")
 
 
 def _certificates(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests import replicas
+from ansible_collections.pgops.tls.tests import prometheus, replicas
 from ansible_collections.pgops.tls.tests.replicas import ROLE, SECRET
 from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
 from ansible_collections.pgops.tls.tests.system.conftest import run_as
@@ -102,6 +103,29 @@ def test_the_next_run_ends_plaintext_and_the_one_after_it_changes_nothing(run: A
     assert changes(done) == {"db1": 0, "app1": 0, "db2": 0}
     assert "pgops.tls.postgres_server : Have the server" not in done.stdout, "nobody is asked"
     assert billing.psql("SELECT pid FROM pg_stat_wal_receiver") == receiver
+
+
+def test_a_report_tells_of_the_standby_from_both_ends(run: Any, site: Any) -> None:
+    done = run(playbook=[{"ansible.builtin.import_playbook": "pgops.tls.report"}])
+    assert changes(done) == {"db1": 0, "app1": 0, "db2": 0}
+    data = json.loads((site.directory / "postgres-report" / "report.json").read_text())
+    assert data["servers"]["db1"]["replication"] == []
+    (one,) = data["servers"]["db2"]["replication"]
+    assert (one["upstreams"], one["is_managed"], one["encryption"], one["sslmode"], one["findings"]) == (
+        ["db1"],
+        True,
+        "tls",
+        "verify-full",
+        [],
+    )
+    assert one["serial_in_use"] == one["serial"] == serial(site)
+    text = (site.directory / "postgres-report" / "report.html").read_text()
+    row = re.search(r"<h2>Replication</h2>.*?<tbody>\n(<tr>.*?</tr>)", text, re.DOTALL)
+    assert row
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row[1])[:4] == ["db2", "standby", "db1", "verified"]
+    found = prometheus.parse((site.directory / "postgres-report" / "report.prom").read_text())
+    labels = frozenset({("host", "db2"), ("connection", "standby")})
+    assert found["pgops_tls_replication_encrypted", labels] == 1
 
 
 def test_a_renewal_has_it_connect_again(run: Any, site: Any) -> None:

@@ -153,6 +153,29 @@ def test_a_loopback_name_leads_to_a_server_of_the_same_machine() -> None:
     assert upstreams(other, subscriber, publisher)["upstreams"] == {"db2": {"shop/sub": ["db2b"]}}
 
 
+def of_report(*hosts: dict[str, Any]) -> Any:
+    """Return what a report takes from the inventory, after it has asked the servers."""
+    hostvars = {one["inventory_hostname"]: dict(one) for one in hosts}
+    for one in hostvars.values():
+        one["postgres_server_sessions"] = one.pop("postgres_server_converged")
+    return replicas.of_report(hostvars, list(hostvars))
+
+
+def test_a_report_learns_who_follows_whom_and_what_runs_manage() -> None:
+    by_hand = host("db3", connection("subscription", host="billing1.example.com"), role="")
+    assert of_report(host("db1"), host("db2", connection()), by_hand, host("billing1", cluster="2")) == {
+        "db2": {"standby": {"upstreams": ["db1"], "is_managed": True}},
+        "db3": {"shop/sub": {"upstreams": ["billing1"], "is_managed": False}},
+    }
+    assert of_report(host("db1")) == {}
+
+
+@pytest.mark.parametrize("said", [{"unreachable": True}, {"msg": "down"}, {"system_identifier": "1", "replication": 7}])
+def test_a_server_that_did_not_answer_a_report_is_no_upstream_and_follows_nobody(said: dict[str, Any]) -> None:
+    lost = {**host("db1"), "postgres_server_converged": said}
+    assert of_report(lost, host("db2", connection())) == {"db2": {"standby": {"upstreams": [], "is_managed": True}}}
+
+
 SESSION = {"type": "walsender", "serial": "2f"}
 
 

@@ -399,3 +399,16 @@ def test_a_pooler_without_certificates_is_late_and_one_that_is_away_keeps_what_w
     assert "find out why pooler pool1 gave no answer: unreachable" in headline.of(known).text
     assert len(facts.certificates(known)) == 2
     assert facts.not_looked_at(known)[0][:2] == ("pooler", "pool1")
+
+
+def test_revoked_certificates_that_a_pooler_accepts_are_told_until_they_expire() -> None:
+    learned = facts.Learned({}, {}, authorities(), [], poolers={"pool1": pooler(), "pool2": pooler()})
+    data = facts.report(learned._replace(pooler_authorities={"pool1": "client"}), {}, TODAY)
+    assert {host: one["accepted_revoked"] for host, one in data["poolers"].items()} == {"pool1": ["ff"], "pool2": []}
+    told = "First check that the roles of 1 revoked certificate cannot log in to pooler pool1, which accepts them."
+    assert headline.of(data).text == told
+    assert "pool1: accepts revoked certificates: 1" in facts.summary(data)
+    assert re.search(r"<h2>Revoked certificates that poolers accept</h2>.*?>pool1<.*?>ff<", page.text(data), re.DOTALL)
+    found = prometheus.parse(metrics.text(data))
+    name = "pgops_tls_pooler_accepted_revoked_certificates"
+    assert [found[name, frozenset({("host", host)})] for host in ("pool1", "pool2")] == [1, 0]
