@@ -41,7 +41,7 @@ def _faults(verified: Mapping[str, Mapping[str, Any]], hostvars: Hostvars, group
         return {}
     graph = Graph(groups)
     servers = [*groups.get(SERVERS, ()), *sorted(graph.poolers)]
-    behind = [one.host for one in failures.failures(hostvars, servers) if one.step in ("server", "pooler")]
+    behind = failures.of_endpoints(failures.failures(hostvars, servers))
     origins = fleet.origins((hostvars[one] for one in servers), graph)
     found = {host: report.deviations({host: one}, behind, origins) for host, one in verified.items()}
     return {host: sentences for host, sentences in found.items() if sentences}

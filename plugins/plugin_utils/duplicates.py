@@ -1,13 +1,17 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two names of an inventory that are one server, pooler, or OS user of a client: runs would set up both in turn."""
+"""Two names of an inventory that are one server, pooler, or OS user of a client: runs would set up both in turn.
+
+What that is for each kind of host, kinds.py says.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Hashable, Mapping, Sequence
 
 from ansible import constants, context
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS, Shared
 
 _SSH = {"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"}
 # What may lead to another machine behind the same address, such as a bastion that takes the target from the user's name
@@ -21,31 +25,19 @@ _WAYS = (
 )
 
 
-class _Shared(NamedTuple):
-    """What must not be there twice, what to call it in a message, and what to do."""
-
-    key: Hashable
-    called: str
-    remedy: str
-
-
 def problems(
     hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], hosts: Sequence[str]
 ) -> list[str]:
     """Return a sentence for each thing that several hosts of the inventory share, if one of ``hosts`` does."""
     found: dict[tuple[tuple[str, ...], Hashable], list[str]] = {}
-    shared: dict[tuple[tuple[str, ...], Hashable], _Shared] = {}
-    for group, things_of in (
-        ("postgres_servers", _server),
-        ("postgres_poolers", _pooler),
-        ("postgres_clients", _os_users),
-    ):
-        for host in groups.get(group, ()):
+    shared: dict[tuple[tuple[str, ...], Hashable], Shared] = {}
+    for kind in KINDS:
+        for host in groups.get(kind.group, ()):
             variables = hostvars[host]
             machine = _machine(host, variables)
             if machine is None:
                 continue
-            for one in things_of(variables):
+            for one in kind.once(variables):
                 found.setdefault((machine, one.key), []).append(host)
                 shared[machine, one.key] = one
     wanted = set(hosts)
@@ -68,36 +60,3 @@ def _machine(host: str, variables: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _first(variables: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((variables[name] for name in names if variables.get(name)), None)
-
-
-def _server(variables: Mapping[str, Any]) -> Iterator[_Shared]:
-    port = str(variables.get("postgres_server_port", 5432))  # outside of the run it may be anything
-    yield _Shared(
-        ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
-        f"one PostgreSQL server (port {port})",
-        "Each run would install the certificate of one, then of the other. Remove all but one from group "
-        "postgres_servers, and put other names of the server into postgres_server_extra_names.",
-    )
-
-
-def _pooler(variables: Mapping[str, Any]) -> Iterator[_Shared]:
-    port = str(variables.get("postgres_pooler_port", 6432))
-    yield _Shared(
-        ("pooler", port, str(variables.get("postgres_pooler_login_unix_socket", ""))),
-        f"one PgBouncer (port {port})",
-        "Each run would install the certificates of one, then of the other. Remove all but one from group "
-        "postgres_poolers, and put other names of the pooler into postgres_pooler_names.",
-    )
-
-
-def _os_users(variables: Mapping[str, Any]) -> Iterator[_Shared]:
-    users = {
-        (str(one["os_user"]), str(one.get("home") or "")) for one in variables.get("postgres_client_identities", ())
-    }
-    for user, home in sorted(users):
-        yield _Shared(
-            ("client", user, home),
-            f"one client host with the OS user {user}",
-            "Each run would give that user the files of one, then of the other. Remove all but one from group "
-            "postgres_clients.",
-        )

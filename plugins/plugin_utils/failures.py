@@ -12,15 +12,16 @@ from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report
 from ansible_collections.pgops.tls.plugins.plugin_utils import gaps, results
+from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
-# The step that a host failed in, and its role
+VERIFICATION = "verification"
+# The step that a host failed in, and what the names of its results begin with (postgres_...)
 _STEPS = {
-    "server": "server",
-    "pooler": "pooler",
-    "client": "client",
+    **{kind.step: kind.step for kind in KINDS},
     "replication": "server_replication",
-    "verification": "verify",
+    VERIFICATION: "verify",
 }
+_ENDPOINTS = [kind.step for kind in KINDS if kind.is_endpoint]
 _LONGEST = 1500  # characters of a message; the whole of it is where the task failed
 
 
@@ -44,9 +45,14 @@ def _of_host(host: str, variables: Mapping[str, Any]) -> Iterator[Failure]:
             yield Failure(host, step, _as_line(message))
 
 
+def of_endpoints(found: Iterable[Failure]) -> list[str]:
+    """Return the hosts that failed in a way that clients notice."""
+    return [failure.host for failure in found if failure.step in _ENDPOINTS]
+
+
 def away(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
     """Return which of ``hosts`` could not be reached by a run, or by a report: the others go on without them."""
-    return [host for host in hosts if any(_unreachable(_answers(hostvars[host], step)) for step in results.STEPS)]
+    return [host for host in hosts if any(_unreachable(_answers(hostvars[host], step)) for step in _STEPS.values())]
 
 
 def _answers(variables: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
@@ -88,8 +94,7 @@ def summary(
     for failure in found:
         by_cause.setdefault(failure.message, []).append(failure)
     lines = [f"{_whose(alike)}: {message}" for message, alike in by_cause.items()]
-    behind = [failure.host for failure in found if failure.step in ("server", "pooler")]
-    consequence = _unverified(hostvars, hosts, behind)
+    consequence = _unverified(hostvars, hosts, of_endpoints(found))
     return [
         *lines,
         *consequence,
@@ -123,7 +128,6 @@ def _unverified(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str],
 
 def _counts(hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], failed: set[str]) -> str:
     sound = [hostvars[host] for host in hosts if host not in failed]
-    changed = sum(
-        any(one.get("changed") for step in results.STEPS for one in _of_modules(variables, step)) for variables in sound
-    )
+    modules = [[one for step in _STEPS.values() for one in _of_modules(variables, step)] for variables in sound]
+    changed = sum(any(one.get("changed") for one in own) for own in modules)
     return f"Hosts: {len(failed)} failed, {changed} changed, {len(sound) - changed} unchanged."

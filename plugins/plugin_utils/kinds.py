@@ -8,7 +8,7 @@ See docs/new_kind.md.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple
+from typing import Any, Callable, Hashable, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
@@ -27,12 +27,22 @@ Said = Callable[[Variables, str], Mapping[str, Any]]  # a function of results.py
 Certificates = Iterator[tuple[str, str, Mapping[str, Any]]]  # authority, id in the ledger, facts
 
 
+class Shared(NamedTuple):
+    """What must not be twice on a machine, what to call it in a message, and what to do."""
+
+    key: Hashable
+    called: str
+    remedy: str
+
+
 class Kind(NamedTuple):
     """A kind of host.
 
     ``step``: the part of a run that is for it; its role is postgres_STEP. ``group``: its hosts in the inventory.
     ``directories``: where a host keeps its TLS files, by its variables. ``ids``: of the certificates that the inventory
     gives to a host with these variables. ``certificates``: those of all hosts, as far as a run has learned of them.
+    ``once``: what no other host on the machine of a host with these variables may have. ``is_endpoint``: clients
+    connect to it.
     """
 
     step: str
@@ -40,6 +50,8 @@ class Kind(NamedTuple):
     directories: Callable[[Variables], Iterable[str]]
     ids: Callable[[str, Variables], Iterable[str]]
     certificates: Callable[[Hostvars, Groups, Said], Certificates]
+    once: Callable[[Variables], Iterable[Shared]]
+    is_endpoint: bool = False
 
 
 def certificates(hostvars: Hostvars, groups: Groups, said: Said) -> Certificates:
@@ -80,14 +92,49 @@ def _directories_of_client(variables: Variables) -> list[str]:
     return [f"{home}/.postgresql/pgops" for home in dict.fromkeys(homes)]
 
 
+def _single_server(variables: Variables) -> Iterator[Shared]:
+    port = str(variables.get("postgres_server_port", 5432))  # outside of the run it may be anything
+    yield Shared(
+        ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
+        f"one PostgreSQL server (port {port})",
+        "Each run would install the certificate of one, then of the other. Remove all but one from group "
+        "postgres_servers, and put other names of the server into postgres_server_extra_names.",
+    )
+
+
+def _single_pooler(variables: Variables) -> Iterator[Shared]:
+    port = str(variables.get("postgres_pooler_port", 6432))
+    yield Shared(
+        ("pooler", port, str(variables.get("postgres_pooler_login_unix_socket", ""))),
+        f"one PgBouncer (port {port})",
+        "Each run would install the certificates of one, then of the other. Remove all but one from group "
+        "postgres_poolers, and put other names of the pooler into postgres_pooler_names.",
+    )
+
+
+def _os_users(variables: Variables) -> Iterator[Shared]:
+    users = {
+        (str(one["os_user"]), str(one.get("home") or "")) for one in variables.get("postgres_client_identities", ())
+    }
+    for user, home in sorted(users):
+        yield Shared(
+            ("client", user, home),
+            f"one client host with the OS user {user}",
+            "Each run would give that user the files of one, then of the other. Remove all but one from group "
+            "postgres_clients.",
+        )
+
+
 KINDS = (
-    Kind("server", SERVERS, _directory_of_server, lambda host, _variables: [host], _of_servers),
+    Kind("server", SERVERS, _directory_of_server, lambda host, _variables: [host], _of_servers, _single_server, True),
     Kind(
         "pooler",
         POOLERS,
         lambda variables: [str(variables.get("postgres_pooler_directory", "/etc/pgbouncer/tls"))],
         lambda host, _variables: poolers.ids(host).values(),
         poolers.certificates,
+        _single_pooler,
+        is_endpoint=True,
     ),
     Kind(
         "client",
@@ -95,5 +142,6 @@ KINDS = (
         _directories_of_client,
         lambda host, variables: [f"{host}/{id_}" for id_ in identities.ids(_declared(variables))],
         _of_clients,
+        _os_users,
     ),
 )

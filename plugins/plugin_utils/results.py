@@ -12,7 +12,6 @@ from typing import Any, Mapping
 
 Result = Mapping[str, Any]
 Variables = Mapping[str, Any]
-STEPS = ("server", "pooler", "client", "server_replication")
 
 
 def converged(variables: Variables, step: str) -> Result:

@@ -61,7 +61,7 @@ def _hosts(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterato
         held.setdefault(one["id"].partition("/")[0], []).append(one)
     hosts = rotation.everybody(groups)
     away = {*failures.away(hostvars, hosts)}
-    failed = {one.host for one in failures.failures(hostvars, hosts) if one.step in results.STEPS}
+    failed = {one.host for one in failures.failures(hostvars, hosts) if one.step != failures.VERIFICATION}
     for host in hosts:
         if host in away or host in failed:
             why = "could not be reached in this run" if host in away else "failed in this run"

@@ -9,7 +9,7 @@ and leaves those of the others alone.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
 OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
 _LONGEST = 1500  # characters of a text: as many as the summary of a run shows of a message
 _MOST = 1000  # entries of a list
+_NO_CERTIFICATE = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
 
 
 class Answer:
@@ -32,7 +33,7 @@ class Answer:
 
 def of(kind: str, result: Mapping[str, Any]) -> Answer:
     """Return what a result of the module for a kind of hosts says."""
-    key, read = _READERS[kind]
+    key, read, _certificates = _READERS[kind]
     if not isinstance(result, Mapping) or not result or result.get("skipped"):
         return Answer(NOT_ASKED, "not asked in this run")
     if result.get("unreachable"):
@@ -43,6 +44,11 @@ def of(kind: str, result: Mapping[str, Any]) -> Answer:
         return Answer(OK, "", read(result))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         return Answer(FAILED, text(f"its answer has an unexpected form ({type(error).__name__}: {error})"))
+
+
+def certificates(kind: str, facts: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the certificates in what is known of a host, each with an ``id`` that is unique on it."""
+    return _READERS[kind].certificates(facts)
 
 
 def text(value: object) -> str:
@@ -145,18 +151,36 @@ def _pooler_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     known = result["certificates"]
     return {
         "certificates": {
-            name: _certificate({**known[name], "reasons": reasons.get(name, [])})
-            if name in known
-            else {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
+            name: _certificate({**known[name], "reasons": reasons.get(name, [])}) if name in known else _NO_CERTIFICATE
             for name in ("front", "back")
         }
     }
 
 
-# For each kind of hosts, the key that a module's result has if the host answered, and what reads the result
-_READERS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "servers": ("sessions", _server_facts),  # of module session_info
-    "poolers": ("certificates", _pooler_facts),  # of module pgbouncer
-    "clients": ("identities", _client_facts),  # of module client
+def _of_server(facts: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    if facts.get("certificate"):
+        return [{"id": "", **facts["certificate"]}]
+    return [{"id": "", **_NO_CERTIFICATE}] if facts["status"] == OK else []
+
+
+class _Reader(NamedTuple):
+    """What reads the results of the module for a kind of hosts.
+
+    ``key`` is in a result if the host answered, ``read`` returns its facts, ``certificates`` those that are in facts.
+    """
+
+    key: str
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    certificates: Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
+
+
+_READERS = {
+    "servers": _Reader("sessions", _server_facts, _of_server),  # of module session_info
+    "poolers": _Reader(  # of module pgbouncer
+        "certificates",
+        _pooler_facts,
+        lambda facts: [{"id": name, **one} for name, one in facts.get("certificates", {}).items()],
+    ),
+    "clients": _Reader("identities", _client_facts, lambda facts: facts.get("identities", ())),  # of module client
 }
-KINDS = tuple(_READERS)
+KINDS = tuple(_READERS)  # of hosts; a report has the hosts of each under this key

@@ -127,20 +127,12 @@ def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     Each has the host, its kind and, for a server, the cluster, for a client, the identity, for a pooler, which of both
     it is.
     """
-    found = []
-    for host, one in data["servers"].items():
-        of_server = {"host": host, "kind": "server", "cluster": cluster(one), "id": "", "last_look": one["last_look"]}
-        if one.get("certificate"):
-            found.append({**of_server, **one["certificate"]})
-        elif one["status"] == answers.OK:
-            missing = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
-            found.append({**of_server, **missing})
-    for host, one in data["clients"].items():
-        for identity in one.get("identities", ()):
-            found.append({"host": host, "kind": "client", "last_look": one["last_look"], **identity})
-    for host, one in data["poolers"].items():
-        for name, own in one.get("certificates", {}).items():
-            found.append({"host": host, "kind": "pooler", "id": name, "last_look": one["last_look"], **own})
+    found = [
+        {"host": host, "kind": kind[:-1], "cluster": cluster(one), "last_look": one["last_look"], **own}
+        for kind in answers.KINDS
+        for host, one in data[kind].items()
+        for own in answers.certificates(kind, one)
+    ]
     return sorted(found, key=lambda one: (one["not_after"] or "", one["host"], one["id"]))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.pgops.tls.plugins.plugin_utils import kinds, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, kinds, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS, Kind
 from ansible_collections.pgops.tls.tests.shared import ROOT
 
@@ -59,3 +59,18 @@ def test_the_certificates_that_a_run_has_learned_of_have_ids_that_the_inventory_
     ], "an identity without a certificate has none"
     assert {id_ for _name, id_, _one in found} < kinds.ids(HOSTVARS, GROUPS)
     assert list(kinds.certificates(HOSTVARS, GROUPS, results.looked_up)) == []
+
+
+def test_what_fails_on_a_host_of_any_kind_is_in_the_summary_and_of_an_endpoint_clients_notice_it() -> None:
+    failed = {
+        GROUPS[kind.group][0]: {**HOSTVARS[GROUPS[kind.group][0]], f"postgres_{kind.step}_failed": "No."}
+        for kind in KINDS
+    }
+    found = failures.failures(failed, failed)
+    assert [one.step for one in found] == [kind.step for kind in KINDS]
+    assert failures.of_endpoints(found) == ["db1", "pool1"]
+
+
+def test_what_must_not_be_twice_on_a_machine_is_told_apart_by_kind() -> None:
+    keys = [one.key for kind in KINDS for one in kind.once(HOSTVARS[GROUPS[kind.group][0]])]
+    assert [key[0] for key in keys if isinstance(key, tuple)] == ["server", "pooler", "client"], "two roles, one user"

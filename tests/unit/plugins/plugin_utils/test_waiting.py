@@ -77,6 +77,11 @@ def test_hosts_that_are_away_or_failed_are_waited_for_with_the_dates_of_their_ce
     ]
 
 
+def test_a_standby_that_did_not_connect_again_is_waited_for(fleet: Any, roots: str) -> None:
+    fleet["db2"]["postgres_server_replication_failed"] = "a new connection for replication would fail"
+    assert lines(fleet, roots) == [f"db2: it failed in this run. {DATES}"]
+
+
 def test_a_host_that_the_ledger_does_not_know_is_to_stay_in_the_inventory(fleet: Any, roots: str) -> None:
     fleet["app2"]["postgres_client_converged"] = AWAY
     (line,) = lines(fleet, roots, names=["server"], awaited=AWAITED[:2])
