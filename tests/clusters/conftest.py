@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -33,6 +34,14 @@ CERTIFICATES = (
 )
 CA_HOST, CA_DIRECTORY = "ca1", "/home/ops/postgres-ca"  # of Ansible's login user there
 LINES: list[str] = []  # what is printed at the end
+
+
+class Replication(NamedTuple):
+    """The serial number that the primary sees of its standby, the one in the standby's file, and how it connects."""
+
+    used: int
+    current: int
+    conninfo: str
 
 
 class Fleet(fleets.Fleet):
@@ -122,12 +131,8 @@ class Fleet(fleets.Fleet):
         lines = self.inside(CA_HOST, "cat", f"{CA_DIRECTORY}/ledger.jsonl").splitlines()
         return [int(json.loads(line)["serial"], 16) for line in lines]
 
-    def replicate_anew(self) -> tuple[int, int]:
-        """End the standby's connection and wait for another one; return its certificate's serial number.
-
-        Beside it, the one of the standby's file.
-        """
-        self.sql(PRIMARY, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE state = 'streaming'")
+    def replication(self) -> Replication:
+        """Return what the standby replicates with, as a run has left it."""
         until = time.monotonic() + 30
         while not (serial := self.sql(PRIMARY, STREAMING)):
             assert time.monotonic() < until, "no replication after 30 s"
@@ -137,7 +142,7 @@ class Fleet(fleets.Fleet):
             for path, shown in self.certificates().items()
             if path.startswith(f"{STANDBY}:") and "/standby/" in path
         ]
-        return int(serial), serial_of(shown)
+        return Replication(int(serial), serial_of(shown), self.sql(STANDBY, "SHOW primary_conninfo"))
 
     def replicated(self) -> tuple[str, str]:
         """Write a line on the primary; return its number, and the one that the standby comes to know."""

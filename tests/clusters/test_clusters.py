@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
 from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.clusters import edges
-from ansible_collections.pgops.tls.tests.clusters.conftest import CA_DIRECTORY, CA_HOST, serial_of
+from ansible_collections.pgops.tls.tests.clusters.conftest import CA_DIRECTORY, CA_HOST, Replication, serial_of
 from ansible_collections.pgops.tls.tests.fleets import molecule_variables
 from ansible_collections.pgops.tls.tests.shared import FILES, ROOT
 
@@ -43,7 +44,7 @@ class Step:
     run: Any
     certificates: dict[str, str]
     trusted: dict[str, str]
-    replication: tuple[int, int]
+    replication: Replication
     replicated: tuple[str, str]
 
 
@@ -60,7 +61,7 @@ class Seen:
 def look(fleet: Any, name: str, run: Any) -> Step:
     """Look at the fleet after a run, which must have ended well."""
     assert run.status == 0, run.output[-8000:]
-    return Step(name, run, fleet.certificates(), fleet.trusted(), fleet.replicate_anew(), fleet.replicated())
+    return Step(name, run, fleet.certificates(), fleet.trusted(), fleet.replication(), fleet.replicated())
 
 
 def seen(rows: list[tables.Row]) -> Seen:
@@ -254,9 +255,16 @@ def test_one_os_user_reads_all_three_clusters(fleet: Any, after_rollover: Step) 
 
 
 @pytest.mark.parametrize("step", STEPS, indirect=True)
-def test_the_standby_replicates_by_a_new_connection_with_its_current_certificate(step: Step) -> None:
-    used, current = step.replication
-    assert used == current
+def test_the_standby_replicates_with_its_current_certificate_and_verifies_its_primary(step: Step) -> None:
+    assert step.replication.used == step.replication.current
+    parameters = conninfo.parse(step.replication.conninfo)
+    assert (parameters["host"], parameters["user"], parameters["sslmode"]) == (
+        "shop1.example.test",
+        "standby",
+        "verify-full",
+    )
+    assert parameters["sslcert"].endswith("/pgops/current/standby/postgresql.crt")
+    assert parameters["sslrootcert"].endswith("/pgops/current/root.crt")
     written, read = step.replicated
     assert read == written
 
@@ -274,6 +282,11 @@ def test_a_renewal_renews_every_certificate(second_run: Step, renewal: Step) -> 
     assert same == []
     assert {host for host, changed in renewal.run.changed.items() if changed} == set(HOSTS)
     assert renewal.trusted == second_run.trusted
+
+
+def test_a_renewal_has_the_standby_connect_with_its_new_certificate(second_run: Step, renewal: Step) -> None:
+    assert renewal.replication.used != second_run.replication.used
+    assert f"standby: shop1 shows certificate {renewal.replication.used:x}." in renewal.run.output
 
 
 def test_the_rollover_goes_through_all_phases_of_billing_alone(rollover: Step) -> None:
