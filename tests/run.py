@@ -54,11 +54,12 @@ OF_OLD = [
     "session_info",
 ]
 # Versions of PgBouncer and Patroni differ much
-OF_OTHERS = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "patroni")]
+OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
+OF_OTHERS = [*OF_POOLER, "tests/system/test_patroni.py"]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],
-    "sid": OF_VERSION,
+    "sid": [*OF_VERSION, *OF_POOLER],
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOK_TESTS = "tests/system/playbooks"
