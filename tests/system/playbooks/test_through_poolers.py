@@ -138,7 +138,10 @@ def test_the_report_has_both_certificates(site: Any, pooler: Pooler) -> None:
     assert {name: one["reasons"] for name, one in own["certificates"].items()} == {"front": [], "back": []}
     serials = [f"{certificate.read_pem(one.decode(), '')[0].serial:x}" for one in pooler.leaves()]
     assert [own["certificates"][name]["serial"] for name in ("front", "back")] == serials
+    revoked = [json.loads(line)["serial"] for line in (site.authorities / "revoked.jsonl").read_text().splitlines()]
+    assert own["accepted_revoked"] == revoked != []
     metrics = (site.directory / "postgres-report" / "report.prom").read_text()
+    assert f'pooler_accepted_revoked_certificates{{host="pool1"}} {len(revoked)}' in metrics
     assert 'certificate_due{host="pool1",kind="pooler",identity="back"} 0' in metrics
     assert not [one for one in data["servers"]["db1"]["sessions"] if "old_certificate" in one["findings"]]
 
