@@ -38,6 +38,12 @@ HBA = "hostssl all app all cert map=pooler\nhostnossl all all all reject\nhostno
 IDENT = "pooler pgbouncer app\n"
 
 
+def version() -> tuple[int, ...]:
+    """Return the version of PgBouncer on this machine, such as (1, 24, 1)."""
+    done = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True)
+    return tuple(map(int, done.stdout.split()[1].split(".")))
+
+
 def sign(
     name: str,
     request: str,

@@ -62,6 +62,9 @@ def managed(pooler: Pooler) -> Pooler:
     return pooler
 
 
+SUITES_SINCE = DIRECT_SINCE = (1, 25)  # versions with client_tls13_ciphers, and with TLS that no request precedes
+
+
 def serial_of(pem: bytes) -> str:
     return str(certificate.read_pem(pem.decode(), "chain")[0].serial)
 
@@ -212,6 +215,24 @@ def test_a_setting_changes_with_the_same_certificates(managed: Pooler) -> None:
     assert managed.leaves() == leaves
 
 
+def test_cipher_suites_of_tls_1_3_are_in_force_where_the_version_knows_them(managed: Pooler) -> None:
+    if poolers.version() < SUITES_SINCE:
+        pytest.skip("this version has no client_tls13_ciphers")
+    for suite in ("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"):
+        assert managed.converge(settings={"client_tls13_ciphers": suite}).changes == ["tls.ini: changed"]
+        with wire.encrypted(wire.Endpoint("127.0.0.1", managed.port)) as session:
+            assert (session.cipher() or "")[0] == suite
+
+
+def test_clients_that_ask_for_no_tls_first_see_the_same_certificate(managed: Pooler) -> None:
+    if poolers.version() < DIRECT_SINCE:
+        pytest.skip("this version knows no direct TLS")
+    for _renewal in range(2):
+        direct = wire.observe(wire.Endpoint("127.0.0.1", managed.port), direct=True)
+        assert direct.leaf.sha256 == managed.served()
+        managed.settle(renew=True)
+
+
 @pytest.mark.parametrize("protocol", ["tlsv1.2", "tlsv1.3"])
 def test_where_clients_need_certificates_the_change_is_proven_with_one(managed: Pooler, protocol: str) -> None:
     wanted = {"client_tls_sslmode": "verify-full", "settings": {"client_tls_protocols": protocol}}
@@ -292,7 +313,9 @@ def test_a_broken_line_is_a_warning_where_nothing_is_to_be_loaded(managed: Poole
 
 
 def test_a_setting_that_this_version_does_not_know_is_refused_by_name(pooler: Pooler) -> None:
-    refused(pooler, "PgBouncer 1.* does not know client_tls13_ciphers", settings={"client_tls13_ciphers": "x"})
+    has_suites = poolers.version() >= SUITES_SINCE
+    message = "client_tls13_ciphers is 'x': " if has_suites else "PgBouncer 1.* does not know client_tls13_ciphers"
+    refused(pooler, message, settings={"client_tls13_ciphers": "x"})
     refused(pooler, "client_tls_ciphers is 'NONE-SUCH': No cipher can be", settings={"client_tls_ciphers": "NONE-SUCH"})
     refused(pooler, "found 'server_tls_sslmode', expected some of", settings={"server_tls_sslmode": "disable"})
 

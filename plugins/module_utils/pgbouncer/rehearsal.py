@@ -10,16 +10,20 @@ import ssl
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
 
 # Words of PgBouncer itself, and the names of its options that OpenSSL reads as PgBouncer does
 _WORDS = ("default", "secure", "compat", "legacy", "all", "normal", "fast", "auto")
 _PROTOCOLS = ("tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3", "tlsv1", "all", "secure", "legacy")
 
 
-def refuse_settings(target: Target) -> None:
-    """Raise TlsError for a value of ``settings`` that PgBouncer would not load: a reload would keep the old ones."""
+def refuse_settings(target: Target, user: Account) -> None:
+    """Raise TlsError for a value of ``settings`` that PgBouncer would not load: a reload would keep the old ones.
+
+    Commands run as ``user``.
+    """
     ciphers = target.settings.get("client_tls_ciphers", "default")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -27,6 +31,10 @@ def refuse_settings(target: Target) -> None:
             context.set_ciphers(ciphers)
     except ssl.SSLError as error:
         raise _refused("client_tls_ciphers", ciphers, rehearsal.reason(error)) from error
+    suites = target.settings.get("client_tls13_ciphers", "")  # which Python cannot set
+    objection = openssl.objections("-ciphersuites", suites, user) if suites else ""
+    if objection:
+        raise _refused("client_tls13_ciphers", suites, objection)
     for word in target.settings.get("client_tls_protocols", "secure").replace(":", ",").split(","):
         if word.strip().lower().lstrip("!") not in _PROTOCOLS:
             raise _refused("client_tls_protocols", word, f"expected some of {', '.join(_PROTOCOLS)}")

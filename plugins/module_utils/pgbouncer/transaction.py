@@ -120,7 +120,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         refusals.refuse_login(self.target, lines)
         refusals.refuse_overridden(self.target, lines, generation)
         if plan.changes:
-            rehearsal.refuse_settings(self.target)
+            rehearsal.refuse_settings(self.target, self.account)
             self.prover.refuse_silent()
         if plan.text is not None:
             self.main.refuse_unwritable()
