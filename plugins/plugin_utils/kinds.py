@@ -92,24 +92,19 @@ def _directories_of_client(variables: Variables) -> list[str]:
     return [f"{home}/.postgresql/pgops" for home in dict.fromkeys(homes)]
 
 
-def _single_server(variables: Variables) -> Iterator[Shared]:
-    port = str(variables.get("postgres_server_port", 5432))  # outside of the run it may be anything
-    yield Shared(
-        ("server", port, str(variables.get("postgres_server_login_unix_socket", ""))),
-        f"one PostgreSQL server (port {port})",
-        "Each run would install the certificate of one, then of the other. Remove all but one from group "
-        "postgres_servers, and put other names of the server into postgres_server_extra_names.",
-    )
+def _program(step: str, port: int, called: str, *, other_names: str) -> Callable[[Variables], list[Shared]]:
+    """Return ``once`` of a program that listens; ``other_names`` is the variable for more names of it."""
 
+    def once(variables: Variables) -> list[Shared]:
+        used = str(variables.get(f"postgres_{step}_port", port))  # outside of the run it may be anything
+        remedy = (
+            "Each run would install the certificates of one, then of the other. Remove all but one from group "
+            f"postgres_{step}s, and put other names of the {step} into {other_names}."
+        )
+        key = (step, used, str(variables.get(f"postgres_{step}_login_unix_socket", "")))
+        return [Shared(key, f"one {called} (port {used})", remedy)]
 
-def _single_pooler(variables: Variables) -> Iterator[Shared]:
-    port = str(variables.get("postgres_pooler_port", 6432))
-    yield Shared(
-        ("pooler", port, str(variables.get("postgres_pooler_login_unix_socket", ""))),
-        f"one PgBouncer (port {port})",
-        "Each run would install the certificates of one, then of the other. Remove all but one from group "
-        "postgres_poolers, and put other names of the pooler into postgres_pooler_names.",
-    )
+    return once
 
 
 def _os_users(variables: Variables) -> Iterator[Shared]:
@@ -126,14 +121,22 @@ def _os_users(variables: Variables) -> Iterator[Shared]:
 
 
 KINDS = (
-    Kind("server", SERVERS, _directory_of_server, lambda host, _variables: [host], _of_servers, _single_server, True),
+    Kind(
+        "server",
+        SERVERS,
+        _directory_of_server,
+        lambda host, _variables: [host],
+        _of_servers,
+        _program("server", 5432, "PostgreSQL server", other_names="postgres_server_extra_names"),
+        is_endpoint=True,
+    ),
     Kind(
         "pooler",
         POOLERS,
         lambda variables: [str(variables.get("postgres_pooler_directory", "/etc/pgbouncer/tls"))],
         lambda host, _variables: poolers.ids(host).values(),
         poolers.certificates,
-        _single_pooler,
+        _program("pooler", 6432, "PgBouncer", other_names="postgres_pooler_names"),
         is_endpoint=True,
     ),
     Kind(
