@@ -1,14 +1,13 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action that says which client authority the servers of the inventory trust, on the controller."""
+"""Action that says which client authorities the inventory needs, on the controller."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions
-from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, client_authorities
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -17,4 +16,4 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the names of client authorities. Raises TlsError for text that is no name."""
-        return {"changed": False, "names": Trust.of_fleet(variables["hostvars"], variables["groups"]).names}
+        return {"changed": False, "names": client_authorities.needed(variables["hostvars"], variables["groups"])}

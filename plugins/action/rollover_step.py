@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, rotation, serials, waiting
-from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -55,11 +54,11 @@ class ActionModule(actions.Action):
 
 
 def _known(variables: Variables) -> list[str]:
-    """Return the authorities: those that there are or, before the run has learned them, those that servers need."""
+    """Return the authorities: those that there are or, before the run has learned them, those that the inventory needs."""
     found = variables.get("postgres_ca_authorities")  # a fact of role postgres_ca
     if found:
         return list(found)
-    return [profiles.SERVER, *Trust.of_fleet(variables["hostvars"], variables["groups"]).names]
+    return [profiles.SERVER, *client_authorities.needed(variables["hostvars"], variables["groups"])]
 
 
 def _step(variables: Variables, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ description:
   - The files of an OS user change in one transaction. They are written as a new generation and rehearsed with a login
     in memory. One rename switches to it. If anything fails, the previous files are restored. If a run is interrupted,
     the next run undoes it.
+  - Other services on the host can have certificates in the same way, see O(identities[].names) and V(none) of
+    O(identities[].login). O(identities[].after_change) reloads or restarts what uses the files.
   - O(state=previous) restores the previous generation, in such a transaction.
   - The module works below an OS user's home directory with that user's rights, so the user cannot gain rights through
     links in it.
@@ -67,8 +69,8 @@ options:
     default: present
   identities:
     description:
-      - Who logs in as which role. The first identity of an OS user gets libpq's default file names, unless one of them
-        says otherwise with O(identities[].default_files).
+      - Who logs in as which role, and which other services have certificates. The first identity of an OS user that
+        logs in gets libpq's default file names, unless one of them says otherwise with O(identities[].default_files).
       - An impossible identity (no such OS user, no home directory, somebody else's files in its place) stops the call
         before the files of any OS user change.
       - If you remove an identity, its key and certificate are removed, as long as its OS user has another identity. If
@@ -80,8 +82,23 @@ options:
       role:
         description:
           - The PostgreSQL role, and the common name of the certificate. It may have at most 63 bytes, all printable.
+          - Each identity has a role or O(identities[].names).
         type: str
-        required: true
+      names:
+        description:
+          - DNS names and IP addresses of a service that is not PostgreSQL, such as the web side of an exporter. It gets
+            a server certificate for these names, issued by O(server_issuing).
+          - Such an identity needs O(identities[].name). It has no role, databases, login or default files.
+        type: list
+        elements: str
+      trusts_clients:
+        description:
+          - Whether the service of O(identities[].names) accepts client certificates of O(identities[].authority).
+          - Then the roots and issuing CAs of that authority are in C(NAME/trusted-clients.crt), and its lists of
+            revoked certificates, if there are any, in C(NAME/trusted-clients.crl).
+          - The other identities ignore it.
+        type: bool
+        default: false
       name:
         description:
           - The name of its directory and service. By default it is the role.
@@ -138,9 +155,50 @@ options:
             removed.
           - If the identity whose files get libpq's default names has V(password), there is no client certificate at
             these names. Files that were kept as C(NAME.before-pgops) get their names back.
+          - V(none) gives it a key and a certificate for a service that is not PostgreSQL. It gets no service in
+            C(~/.pg_service.conf) and no default files.
         type: str
-        choices: [certificate, password, both]
+        choices: [certificate, password, both, none]
         default: certificate
+      formats:
+        description:
+          - The forms of key and certificate. V(pem) are C(postgresql.crt) and C(postgresql.key), which always exist.
+          - V(bundle) is also C(NAME/bundle.pem), one file with the key and the chain, such as HAProxy reads.
+        type: list
+        elements: str
+        choices: [pem, bundle]
+        default: [pem]
+      after_change:
+        description:
+          - What to run after the files of the identity have changed, such as the restart of the service that uses
+            them. O(roots) and O(crls) count as files of each identity.
+          - It runs once for all identities on the host that have the same, and after the files of all OS users have
+            changed. O(state=absent) does not run it.
+          - If it fails, the call fails and the new files stay. The next call runs it again, until it succeeds. The same
+            happens after an interrupted run.
+          - A unit or program that the host does not have is an error before anything changes.
+        type: dict
+        suboptions:
+          unit:
+            description:
+              - A unit of systemd. A unit that is not running stays as it is. A failed unit is restarted.
+              - One second later the unit must still be running.
+            type: str
+          action:
+            description: What to do with the unit. The default is V(restart).
+            type: str
+            choices: [reload, restart]
+          command:
+            description:
+              - A program and its arguments, in place of a unit. No shell reads them.
+              - It runs as the OS user of the identity. After 120 seconds it is stopped.
+              - Results and messages name the program, and hide its arguments and what looks like a password in its
+                output.
+            type: list
+            elements: str
+          as_root:
+            description: Whether the command runs as root. The default is V(false).
+            type: bool
       servers_ready:
         description:
           - Whether all servers of the identity let it in by what is declared.
@@ -208,6 +266,23 @@ options:
     type: list
     elements: str
     default: []
+  trusted_clients_crls:
+    description:
+      - PEM certificate revocation lists (CRLs) of the authority of O(issuing), for services with
+        O(identities[].trusts_clients).
+    type: str
+    default: ''
+  server_issuing:
+    description:
+      - PEM certificates of the authorities that issue servers' certificates, first the one that issues now. Identities
+        with O(identities[].names) need it.
+    type: str
+    default: ''
+  server_revoked:
+    description: Serial numbers of revoked server certificates, as in O(revoked).
+    type: list
+    elements: str
+    default: []
   other_authorities:
     description:
       - Client authorities beside that of O(issuing), O(trusted_clients) and O(revoked). An identity that is in
@@ -234,6 +309,10 @@ options:
         type: list
         elements: str
         default: []
+      trusted_clients_crls:
+        description: See O(trusted_clients_crls).
+        type: str
+        default: ''
   known_servers:
     description:
       - Names and addresses of all servers that are managed together.
@@ -313,6 +392,21 @@ EXAMPLES = r"""
     controller_time: "{{ now().timestamp() }}"
   when: converged.requests | length > 0
 
+- name: Give an exporter a server certificate, and restart it when that changes
+  pgops.tls.client:
+    identities:
+      - name: exporter
+        os_user: prometheus
+        names: [app1.example.com]
+        trusts_clients: true
+        after_change:
+          unit: prometheus-postgres-exporter
+    roots: "{{ postgres_ca_authorities.server.roots }}"
+    server_issuing: "{{ postgres_ca_authorities.server.issuing }}"
+    issuing: "{{ postgres_ca_authorities.client.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    controller_time: "{{ now().timestamp() }}"
+
 - name: Go back to the previous generation, for one OS user
   pgops.tls.client:
     state: previous
@@ -348,8 +442,12 @@ requests:
       description: See RV(identities[].id).
       type: str
     role:
-      description: The role that the certificate is for.
+      description: The role that the certificate is for. Empty for a server certificate.
       type: str
+    names:
+      description: The names that a server certificate is for.
+      type: list
+      elements: str
     reasons:
       description: Why it is needed.
       type: list
@@ -373,8 +471,12 @@ identities:
       description: OS_USER/NAME. The name is O(identities[].name).
       type: str
     role:
-      description: The PostgreSQL role.
+      description: The PostgreSQL role. Empty for a server certificate.
       type: str
+    names:
+      description: See O(identities[].names).
+      type: list
+      elements: str
     os_user:
       description: The OS user.
       type: str
@@ -417,7 +519,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, target, transaction, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -440,7 +542,10 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 }
 
 # Options with certificates and lists; a private key among them would be logged
-PEM = ("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities")
+PEM = (
+    *("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities"),
+    *("server_issuing", "trusted_clients_crls"),
+)
 
 
 # Where an identity reaches a server
@@ -450,9 +555,19 @@ ENDPOINT: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "required": True},
 }
 
+# What runs when the files of an identity have changed
+AFTER_CHANGE: dict[str, dict[str, Any]] = {
+    "unit": {"type": "str"},
+    "action": {"type": "str", "choices": ["reload", "restart"]},
+    "command": {"type": "list", "elements": "str"},
+    "as_root": {"type": "bool"},
+}
+
 # The options of an identity
 IDENTITY: dict[str, dict[str, Any]] = {
-    "role": {"type": "str", "required": True},
+    "role": {"type": "str"},
+    "names": {"type": "list", "elements": "str"},
+    "trusts_clients": {"type": "bool", "default": False},
     "name": {"type": "str"},
     "os_user": {"type": "str", "required": True},
     "home": {"type": "path"},
@@ -461,7 +576,14 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "address": {"type": "list", "elements": "str"},
     "authority": {"type": "str"},
     "default_files": {"type": "bool"},
-    "login": {"type": "str", "choices": list(logins.LOGINS), "default": logins.CERTIFICATE},
+    "login": {"type": "str", "choices": [*logins.LOGINS, logins.NONE], "default": logins.CERTIFICATE},
+    "formats": {
+        "type": "list",
+        "elements": "str",
+        "choices": list(user_files.FORMATS),
+        "default": [user_files.PEM],
+    },
+    "after_change": {"type": "dict", "options": AFTER_CHANGE},
     "servers_ready": {"type": "bool", "default": True},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
 }
@@ -474,6 +596,7 @@ def argument_spec() -> dict[str, Any]:
         "issuing": {"type": "str", "required": True},
         "trusted_clients": {"type": "str", "required": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
+        "trusted_clients_crls": {"type": "str", "default": ""},
     }
     return {
         "state": {"type": "str", "choices": list(KINDS), "default": "present"},
@@ -484,6 +607,9 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
+        "trusted_clients_crls": {"type": "str", "default": "", "no_log": True},
+        "server_issuing": {"type": "str", "default": "", "no_log": True},
+        "server_revoked": {"type": "list", "elements": "str", "default": []},
         "other_authorities": {
             "type": "list",
             "elements": "dict",

@@ -12,8 +12,8 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, logs_in
+from ansible_collections.pgops.tls.plugins.plugin_utils import poolers, services
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -67,8 +67,13 @@ class Trust:
     def of(self, identity: Mapping[str, Any], option: str = _IDENTITIES) -> str:
         """Return the authority of an identity's certificate. Raises TlsError, naming ``option``, for several.
 
-        An identity with a password has no certificate, so its servers may trust any.
+        An identity with a password has no certificate, so its servers may trust any. A service with names has one for
+        servers, and its clients' authority does not count.
         """
+        if identity.get("names"):
+            return profiles.SERVER
+        if not logs_in(identity):
+            return services.authority(identity, option)
         if not self.exceptions or not has_certificate(identity):
             return self.usual
         found: dict[str, str] = {}
@@ -90,7 +95,7 @@ class Trust:
             return []
         together = set()
         for host in self._groups.get(CLIENTS, ()):
-            own = {self.of(one) for one in hostvars[host].get(_IDENTITIES) or ()}
+            own = {self.of(one) for one in hostvars[host].get(_IDENTITIES) or () if logs_in(one)}
             together |= {(one, other) for one in own for other in own}
         return [pair for pair in itertools.combinations(self.names, 2) if pair not in together]
 
@@ -102,6 +107,11 @@ class Trust:
             for host, own in declared.items()
             for id_, one in zip(identities.ids(own), own)
         }
+
+
+def needed(hostvars: Hostvars, groups: Groups) -> list[str]:
+    """Return the client authorities that servers, poolers or identities of other services need. Raises TlsError."""
+    return list(dict.fromkeys([*Trust.of_fleet(hostvars, groups).names, *services.authorities(hostvars, groups)]))
 
 
 def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -125,6 +135,7 @@ def as_others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[di
             "issuing": found["issuing"],
             "trusted_clients": found["bundle"],
             "revoked": found["revoked"],
+            "trusted_clients_crls": found["crls"],
         }
         for name, found in others(authorities, own)
     ]

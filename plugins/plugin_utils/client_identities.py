@@ -70,12 +70,14 @@ def has_identities(variables: Mapping[str, Any]) -> bool:
 def identities_of(
     declared: Iterable[Mapping[str, Any]], default_database: str = "", graph: Graph | None = None
 ) -> list[Identity]:
-    """Return the identities in a host's postgres_client_identities. Raises TlsError for one that is incomplete.
+    """Return the identities in a host's postgres_client_identities that log in. Raises TlsError for an incomplete one.
 
     Without a ``graph``, they have no servers.
     """
     found: list[Identity] = []
     for number, one in enumerate(declared or ()):
+        if isinstance(one, Mapping) and not logins.logs_in(one):
+            continue
         if not isinstance(one, Mapping) or not one.get("role") or not one.get("os_user"):
             raise TlsError(
                 f"postgres_client_identities[{number}]: expected a dictionary with role and os_user, found "

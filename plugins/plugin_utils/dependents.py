@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import logs_in
 from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph
 
@@ -67,7 +68,7 @@ def _dependent(
     having: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for host in hosts:
         own: dict[frozenset[str], list[str]] = {}
-        for one in hostvars[host].get("postgres_client_identities") or ():
+        for one in filter(logs_in, hostvars[host].get("postgres_client_identities") or ()):
             own.setdefault(graph.servers_of(one).intersection(servers), []).append(f"{one['os_user']}/{one['role']}")
         for their, names in own.items():
             if their:

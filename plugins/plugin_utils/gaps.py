@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Collection, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import logs_in
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
@@ -122,5 +123,5 @@ def _lacking(hostvars: Hostvars, servers: Sequence[str], clients: Sequence[str])
 
 
 def _identities(variables: Mapping[str, Any]) -> Sequence[Any]:
-    found: Sequence[Any] = variables.get("postgres_client_identities") or ()
-    return found
+    """Return the identities that log in."""
+    return [one for one in variables.get("postgres_client_identities") or () if logs_in(one)]

@@ -14,6 +14,7 @@ import functools
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 
 SERVERS, POOLERS, CLIENTS = "postgres_servers", "postgres_poolers", "postgres_clients"
 _KEY = "postgres_client_identities"
@@ -44,12 +45,17 @@ class Graph:
         self._hosts: dict[tuple[str, ...], frozenset[str]] = {}
 
     def servers_of(self, identity: object, option: str = _KEY) -> frozenset[str]:
-        """Return the servers and poolers that an identity connects to. Raises TlsError, naming ``option``."""
+        """Return the servers and poolers that an identity connects to: none if it is for another service.
+
+        Raises TlsError, naming ``option``.
+        """
         if not isinstance(identity, Mapping):
             raise TlsError(
                 f"{option}: expected dictionaries with role and os_user, found {shown(identity)}.",
                 code="identity_not_dictionary",
             )
+        if not logins.logs_in(identity):
+            return frozenset()
         named = identity.get("servers")
         if named is None:
             return self._servers

@@ -21,8 +21,8 @@ def of_fleet(groups: Groups, variables: Variables, trust: Trust) -> dict[tuple[s
     for host in groups.get(CLIENTS, ()):
         identities = variables(host, "postgres_client")["postgres_client_identities"]
         for one in filter(has_certificate, identities):
-            role = str(one["role"])
-            keys = (("role", role, ""), ("role", role, trust.of(one)))
+            role = str(one.get("role") or "")  # a service with names has none
+            keys = (("role", role, ""), ("role", role, trust.of(one))) if role else ()
             found.update(dict.fromkeys(keys, f"identity {one['os_user']}/{role} of host {host}"))
             found["host", host, ""] = "postgres_client_identities of that host"
     for host in groups.get(POOLERS, ()):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import logs_in
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints, services
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, SERVERS, Graph, Groups
 
@@ -34,9 +36,16 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
     """
     trust, graph = Trust(servers["authority"], servers["authorities"], groups), Graph(groups)
     unready, reach = frozenset(servers["unready"]), endpoints.of(servers, host)
+    for number, one in enumerate(declared):
+        services.refuse_mixed(one, f"postgres_client_identities[{number}]")
     authorities = [trust.of(one) for one in declared]
-    usual, found = client_authorities.usual(authorities), []
+    # A server's certificate needs no client authority, but that of its clients has to be known
+    clients = [services.authority(one) or authority for one, authority in zip(declared, authorities)]
+    usual, found = client_authorities.usual([one for one in clients if one != profiles.SERVER] or trust.names[:1]), []
     for one, authority in zip(declared, authorities):
+        if not logs_in(one):
+            found.append(services.as_module(one, usual))
+            continue
         its_servers = graph.servers_of(one)
         more: dict[str, Any] = {"endpoints": list(_endpoints(its_servers, reach))}
         if authority != usual:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_addresses
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import client_addresses, logins
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import machine_of
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph, Groups, Hostvars, Variables
@@ -24,8 +24,10 @@ _SOURCES = ("ansible_host", "inventory_hostname")  # the first that is an addres
 
 
 def declared(variables: Variables, host: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Return the identities of a client host, each with where it is declared; ``host`` is named there, too."""
+    """Return the identities of a client host that log in, each with where it is declared; ``host`` is named, too."""
     for number, one in enumerate(variables.get(_KEY) or ()):
+        if isinstance(one, Mapping) and not logins.logs_in(one):
+            continue
         yield f"{host}: {_KEY}[{number}]" if host else f"{_KEY}[{number}]", one
 
 

@@ -30,6 +30,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     poolers,
     replicas,
     server_names,
+    services,
 )
 
 Check = Callable[[], object]
@@ -182,6 +183,7 @@ def _names(declared: Sequence[object], option: str) -> None:
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(identities.parse, variables[_IDENTITIES], _IDENTITIES)
     for number, one in enumerate(variables[_IDENTITIES]):
+        yield functools.partial(services.refuse_mixed, one, f"{_IDENTITIES}[{number}]")
         yield functools.partial(client_addresses.written, one, f"{_IDENTITIES}[{number}]")
     yield functools.partial(_authorities, variables, "postgres_client_extra_roots")
     yield functools.partial(_renewal, variables, "postgres_client_renew_before")

@@ -12,7 +12,7 @@ import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, logs_in
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import OLD, STANDBY
 from ansible_collections.pgops.tls.plugins.plugin_utils import fleet, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Hostvars, Variables
@@ -41,7 +41,8 @@ class Batch(NamedTuple):
 def refuse_without_identity(variables: Variables) -> None:
     """Raise TlsError where a server is to replicate as a role that has no certificate on its host."""
     role = variables.get(ROLE)
-    if role and not any(one.get("role") == role and has_certificate(one) for one in variables.get(_IDENTITIES) or ()):
+    own = [one for one in variables.get(_IDENTITIES) or () if logs_in(one) and has_certificate(one)]
+    if role and not any(one.get("role") == role for one in own):
         raise TlsError(
             f"{ROLE}: found {shown(role)}, but no identity in {_IDENTITIES} of this host has this role and a "
             "certificate.",

@@ -48,7 +48,7 @@ def of_pooler(found: Mapping[str, Any], options: Mapping[str, Any], host: str, a
 def complete(
     asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str, authority: str
 ) -> list[dict[str, Any]]:
-    """Return the requests that a host ``asked`` for, with ids that are unique in the fleet and the inventory's roles.
+    """Return the requests that a host ``asked`` for, with unique ids, and the inventory's roles and names.
 
     ``authority`` signs for the identities that name no other. Of what the host says only the CSR ('' in check mode) and
     the reasons are taken. Raises TlsError when it asks for an identity that the inventory does not give it, or that has
@@ -66,10 +66,16 @@ def complete(
     return [
         {
             "id": f"{host}/{one['id']}",
-            "authority": known[one["id"]].authority or authority,
-            "role": known[one["id"]].role,
+            **_holder(known[one["id"]], authority),
             "csr": one.get("csr") or "",
             "reasons": list(one["reasons"]),
         }
         for one in asked
     ]
+
+
+def _holder(identity: identities.Identity, authority: str) -> dict[str, Any]:
+    """Return what the certificate of an identity says, and who signs it: ``authority``, if it names no other."""
+    if identity.names:
+        return {"authority": profiles.SERVER, "names": [name.value for name in identity.names]}
+    return {"authority": identity.authority or authority, "role": identity.role}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
@@ -22,6 +23,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchor_warnings
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import fact
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
+    from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook
+else:
+    after_change = lazy_import("client.after_change")
 
 
 class Converged(NamedTuple):
@@ -72,9 +79,49 @@ def converge(
                 warnings += transaction.warnings(outcome)
         except TlsError as error:
             failed.append(error)
+    done, failures = _after_change(done)
+    failed += failures
     if failed:
         raise _as_one(failed, [change for _transaction, outcome in done for change in outcome.changes])
     return Converged(done, warnings)
+
+
+def _after_change(
+    done: Sequence[tuple[Transaction, UserOutcome]],
+) -> tuple[list[tuple[Transaction, UserOutcome]], list[TlsError]]:
+    """Run the hooks that are due, each once on this host, whatever identities have it.
+
+    Returns the outcomes with what they did, and what failed.
+    """
+    results: dict[tuple[object, ...], str | TlsError] = {}
+    told: list[tuple[Transaction, UserOutcome]] = []
+    for transaction, outcome in done:
+        failed, changes = [], list(outcome.changes)
+        for one in outcome.hooks:
+            hook = one.after_change
+            if hook is None:
+                continue
+            key = (hook, hook.runs_as(transaction.user))
+            is_first = key not in results
+            result = results[key] if not is_first else _ran(hook, transaction)
+            results[key] = result
+            if isinstance(result, TlsError):
+                failed.append(one.name)
+            elif is_first:
+                changes.append(f"{one.id}: after_change: {result}")
+        if outcome.hooks:
+            with _as_user(transaction):
+                transaction.forget_hooks(outcome.generation, failed)
+        told.append((transaction, outcome._replace(changes=changes, changed=bool(changes))))
+    return told, [one for one in results.values() if isinstance(one, TlsError)]
+
+
+def _ran(hook: Hook, transaction: Transaction) -> str | TlsError:
+    """Run a hook; return what it did, or how it failed."""
+    try:
+        return after_change.run(hook, transaction.user)
+    except TlsError as error:
+        return error
 
 
 def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
@@ -102,6 +149,7 @@ def result(converged: Converged) -> dict[str, Any]:
             {
                 "id": one.identity.id,
                 "role": one.identity.role,
+                "names": [name.value for name in one.identity.names],
                 "reasons": one.reasons,
                 **({"csr": one.csr} if one.csr else {}),
             }
@@ -121,6 +169,7 @@ def _facts(transaction: Transaction, outcome: UserOutcome) -> Iterator[dict[str,
         yield {
             "id": one.id,
             "role": one.role,
+            "names": [name.value for name in one.names],
             "os_user": one.os_user,
             "certificate": transaction.home.current(one.name, CERTIFICATE),
             "key": transaction.home.current(one.name, KEY),
@@ -155,7 +204,7 @@ def _certificate(transaction: Transaction, outcome: UserOutcome, name: str) -> t
     before, after = (_described(name, leaves.get(name)) for leaves in (outcome.before, outcome.after))
     declared = {one.name: one for one in transaction.certified}
     if name in outcome.plan.reasons and outcome.before.get(name) == outcome.after.get(name):
-        title = _title(name, declared[name].role)
+        title = _title(name, declared[name].role, [each.value for each in declared[name].names])
         after = f"{title}to be issued, because: {', '.join(outcome.plan.reasons[name])}\n"
     if name not in declared:
         after = ""
@@ -205,10 +254,11 @@ def _in_a_line(block: str) -> str:
 def _described(name: str, leaf: Certificate | None) -> str:
     if leaf is None:
         return ""
-    title = _title(name, leaf.common_name)
+    title = _title(name, leaf.common_name, [each.value for each in leaf.names])
     return f"{title}key: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {clock.instant(leaf.not_after)}\n"
 
 
-def _title(name: str, role: str) -> str:
-    """Return the first line on an identity; its name is usually that of its role."""
-    return f"role: {role}\n" if name == role else f"role: {role}\nname: {name}\n"
+def _title(name: str, role: str, names: Sequence[str]) -> str:
+    """Return the first line on an identity; its name is usually that of its role. A server has ``names``."""
+    who = f"names: {', '.join(names)}\n" if names else f"role: {role}\n"
+    return who if name == role and not names else f"{who}name: {name}\n"

@@ -42,7 +42,7 @@ def refuse_servers_outside(home: Home, identities: Sequence[Identity], known: Se
     default.
     """
     is_said = any(one.default_files is not None for one in identities)
-    if known is None or is_said or identities[0].home or any(home.links().values()):
+    if known is None or not identities or is_said or identities[0].home or any(home.links().values()):
         return
     named = [
         *_outside(home.password_file, destinations.of_password_file, known),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.client import user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -35,7 +35,7 @@ def in_words(identity: Identity) -> str:
 
 def _as_in_use(identity: Identity, found: HomeFiles, target: Target, now: int) -> Identity | None:
     """Return an identity as its valid certificate has it; None if that is as declared, or there is none."""
-    credential = planning.installed(found, identity.name)
+    credential = user_files.installed(found, identity.name)
     if credential is None or not credential.leaf.not_before <= now < credential.leaf.not_after:
         return None
     leaf = credential.leaf

@@ -16,8 +16,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 
 CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
 LISTS = "root.crl"  # lists of revoked certificates, if there are any
+BUNDLE = "bundle.pem"  # key and chain in one file
+CLIENTS, CLIENT_LISTS = "trusted-clients.crt", "trusted-clients.crl"  # what a service accepts from its own clients
+DERIVED = (CLIENTS, CLIENT_LISTS, BUNDLE)  # files that only some identities have
 DIRECTORY_MODE = 0o700
-MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUST: 0o644, LISTS: 0o644, MANIFEST: 0o644}
+MODES = {
+    **dict.fromkeys((CERTIFICATE, TRUST, LISTS, MANIFEST, CLIENTS, CLIENT_LISTS), 0o644),
+    KEY: 0o600,
+    BUNDLE: 0o600,
+}
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
 _ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory that the OS user owns."
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFLNK: "a link to nothing"}
@@ -133,7 +140,8 @@ class Home:
         if generation is None:
             return []
         known = list(dict.fromkeys([*names, *self._directories_in(generation)]))
-        return [TRUST, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in (CERTIFICATE, KEY))]
+        own = (CERTIFICATE, KEY, *DERIVED)
+        return [TRUST, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in own)]
 
     def _directories_in(self, generation: str) -> list[str]:
         try:

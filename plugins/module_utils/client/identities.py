@@ -1,21 +1,25 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who logs in: PostgreSQL roles and the OS users that hold their keys, checked before anything is touched."""
+"""Who has certificates, and the OS users that hold their keys: checked before anything is touched."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import user_files, values
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
 
-LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
-_RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change as hooks
+else:
+    hooks = lazy_import("client.after_change")
 
 
 class Endpoint(NamedTuple):
@@ -27,13 +31,17 @@ class Endpoint(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A role that an OS user logs in as, and the databases it uses.
+    """A role that an OS user logs in as, and the databases it uses; or what another service has a certificate for.
+
+    ``names`` are those of a server's certificate, which has no role; ``trusts_clients``: whether that service gets the
+    authorities of its own clients. ``formats`` are files beside certificate and key. ``after_change`` is what has to
+    run when its files have changed.
 
     ``own_name`` tells it from other identities of the OS user with the same role, '' if there are none.
 
     ``home`` replaces the OS user's home directory, if it is not ''. ``authority`` names the client authority of its
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
-    names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``.
+    names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``, or ``NONE``.
     ``servers_ready``: all of its servers let it in by what is declared. ``endpoints``: where it reaches them.
     """
 
@@ -47,6 +55,10 @@ class Identity(NamedTuple):
     servers_ready: bool = True
     own_name: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    names: tuple[Name, ...] = ()
+    trusts_clients: bool = False
+    formats: frozenset[str] = frozenset()
+    after_change: hooks.Hook | None = None
 
     @property
     def name(self) -> str:
@@ -57,6 +69,11 @@ class Identity(NamedTuple):
     def has_certificate(self) -> bool:
         """Return whether it gets a key and a certificate."""
         return self.login != logins.PASSWORD
+
+    @property
+    def logs_in(self) -> bool:
+        """Return whether it is for PostgreSQL."""
+        return self.login != logins.NONE
 
     @property
     def id(self) -> str:
@@ -110,21 +127,73 @@ def parse(items: Sequence[Mapping[str, Any]], source: str = "identities") -> lis
 
 def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) -> Identity:
     """Return one identity; ``before`` are those whose files it must not share."""
-    role = _name(item.get("role"), f"{source}.role")
-    own_name = _name(item["name"], f"{source}.name") if item.get("name") else ""
-    _refuse_unusable(own_name or role, f"{source}.name" if own_name else f"{source}.role")
+    names = _names(item, source)
+    role = "" if names else values.name(item.get("role"), f"{source}.role")
+    own_name = values.name(item["name"], f"{source}.name") if item.get("name") else ""
+    values.refuse_unusable(own_name or role, f"{source}.name" if own_name else f"{source}.role")
+    login = logins.login_of(item, source)
     identity = Identity(
         role=role,
-        os_user=_name(item.get("os_user"), f"{source}.os_user"),
-        databases=_databases(item.get("databases"), f"{source}.databases"),
-        home=_home(item.get("home"), f"{source}.home"),
+        os_user=values.name(item.get("os_user"), f"{source}.os_user"),
+        databases=values.databases(item.get("databases"), f"{source}.databases"),
+        home=values.home(item.get("home"), f"{source}.home"),
         authority=str(item.get("authority") or ""),
-        default_files=_yes_or_no(item.get("default_files"), f"{source}.default_files"),
-        login=logins.login_of(item, source),
+        default_files=values.yes_or_no(item.get("default_files"), f"{source}.default_files"),
+        login=logins.NONE if names else login,
         servers_ready=bool(item.get("servers_ready", True)),
         own_name=own_name,
         endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
+        names=names,
+        trusts_clients=bool(item.get("trusts_clients")),
+        formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
+        after_change=_hook(item.get("after_change"), f"{source}.after_change"),
     )
+    _refuse_shared(identity, before, source)
+    return identity
+
+
+def _names(item: Mapping[str, Any], source: str) -> tuple[Name, ...]:
+    """Return the names of a server's certificate, none for a role's. Raises TlsError for what is neither or both."""
+    if not item.get("names"):
+        if item.get("names") is not None and not item.get("role"):
+            parse_all(item["names"], f"{source}.names")
+        return ()
+    if item.get("role"):
+        raise TlsError(
+            f"{source}: found role {shown(item['role'])} and names. A client's certificate has a role, and a server's "
+            "has names.",
+            remedy="Make it two identities.",
+            code="identity_role_and_names",
+        )
+    if not item.get("name"):
+        raise TlsError(
+            f"{source}.name: found nothing, expected a name for the directory of the certificate, such as exporter.",
+            remedy="Set name beside names.",
+            code="identity_name_missing",
+        )
+    of_postgresql = ("databases", "default_files", "login", "endpoints")
+    given = [one for one in of_postgresql if item.get(one) not in (None, [], logins.CERTIFICATE, logins.NONE)]
+    refuse_beside("names", given, source)
+    return tuple(parse_all(item["names"], f"{source}.names"))
+
+
+def refuse_beside(option_: str, given: Sequence[str], source: str) -> None:
+    """Raise TlsError if options that are about PostgreSQL are ``given`` beside one that is for another service."""
+    for other in given:
+        raise TlsError(
+            f"{source}: found {option_} and {other}. With {option_}, the certificate is for a service that is not "
+            f"PostgreSQL, and {other} has no meaning.",
+            remedy=f"Remove {other}, or make it two identities.",
+            code="identity_not_for_postgresql",
+        )
+
+
+def _hook(value: Any, source: str) -> hooks.Hook | None:
+    return None if value is None else hooks.parse(value, source)
+
+
+def _refuse_shared(identity: Identity, before: Sequence[Identity], source: str) -> None:
+    """Raise TlsError if an identity would share files with one of those ``before`` it."""
     for other in before:
         if identity.id == other.id:
             raise TlsError(
@@ -147,7 +216,6 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
                 remedy="Give all identities there to one of them.",
                 code="home_shared",
             )
-    return identity
 
 
 def _same_path(one: str, other: str) -> bool:
@@ -187,80 +255,12 @@ def at_home(user: processes.Account, home: str) -> processes.Account:
     return user._replace(home=home.rstrip("/") or "/") if home else user
 
 
-def _databases(value: object, source: str) -> tuple[str, ...]:
-    if value is not None and not isinstance(value, (list, tuple)):
-        raise TlsError(
-            f"{source}: found {shown(value)}, expected a list of names, such as [shop].", code="databases_invalid"
-        )
-    return tuple(_name(database, source) for database in value or ())
-
-
 def _endpoints(value: Any, source: str) -> tuple[Endpoint, ...]:
     found = []
     for number, one in enumerate(value or ()):
         place = f"{source}[{number}]"
         for name in ("server", "host"):
-            _refuse_unprintable(one[name], f"{place}.{name}")
+            values.refuse_unprintable(one[name], f"{place}.{name}")
         refuse_port(one["port"], f"{place}.port")
         found.append(Endpoint(one["server"], one["host"], one["port"]))
     return tuple(found)
-
-
-def _home(value: object, source: str) -> str:
-    if value in (None, ""):
-        return ""
-    if not isinstance(value, str) or not os.path.isabs(value) or not value.isprintable():
-        raise TlsError(
-            f"{source}: found {shown(value)}, expected the absolute path of a directory that the OS user owns.",
-            code="home_invalid",
-        )
-    return value
-
-
-def _yes_or_no(value: object, source: str) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise TlsError(f"{source}: found {shown(value)}, expected true or false.", code="boolean_invalid")
-    return value
-
-
-def _name(value: object, source: str) -> str:
-    """Return a name of a role, database or OS user. Raises TlsError for one that is invalid or would break a line."""
-    if not isinstance(value, str) or not value:
-        raise TlsError(f"{source}: found {shown(value)}, expected a name that is not empty.", code="name_invalid")
-    _refuse_unprintable(value, source)
-    size = len(value.encode("utf-8"))
-    if size > LONGEST_NAME:
-        raise TlsError(
-            f"{source}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest.",
-            code="name_too_long",
-        )
-    return value
-
-
-def _refuse_unprintable(value: str, source: str) -> None:
-    """Raise TlsError for a text that would break a line, or that is not what is seen."""
-    if not value.isprintable() or value != value.strip():
-        raise TlsError(
-            f"{source}: {shown(value)} has control characters, invisible ones, or white space at an end. "
-            "Expected printable text.",
-            code="control_characters_in_value",
-        )
-
-
-def _refuse_unusable(name: str, source: str) -> None:
-    """Raise TlsError for a name that cannot be a directory, or the name of a service."""
-    remedy = "Give the identity another name in name."
-    if name.startswith(".") or "/" in name or name in _RESERVED:
-        raise TlsError(
-            f"{source}: {name!r} also becomes the name of a directory, so it cannot start with a dot, contain a slash, "
-            f"or be one of {', '.join(_RESERVED)}.",
-            remedy=remedy,
-            code="role_name_unusable",
-        )
-    if "]" in name:
-        raise TlsError(
-            f"{source}: {name!r} also becomes the name of a section of the service file, where a closing bracket "
-            "ends it.",
-            remedy=remedy,
-            code="role_name_unusable",
-        )

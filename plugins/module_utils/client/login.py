@@ -1,18 +1,22 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rehearsal of a client's login, in memory."""
+"""The rehearsal of a client's login, or of another service's handshakes, in memory."""
 
 from __future__ import annotations
 
 import os
 from typing import Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client import user_files
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import BUNDLE, CERTIFICATE, KEY
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import SERVER_AUTH, read_chain
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 
 def rehearse(directory: str, target: Target, authority: str | None = None) -> None:
@@ -29,19 +33,48 @@ def rehearse(directory: str, target: Target, authority: str | None = None) -> No
     rehearsal.log_in(pair, roots, client)
 
 
+def serve(directory: str, target: Target, names: Sequence[Name], identity: Identity | None = None) -> None:
+    """Make handshakes with the certificate in a directory, one for each name, with clients that trust the roots.
+
+    The server trusts the clients that ``identity`` says. Raises TlsError.
+    """
+    pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
+    trusted = target.authorities[identity.authority] if identity and identity.trusts_clients else None
+    server = rehearsal.server_context(pair, "".join(one.pem for one in trusted.trusted) if trusted else "")
+    if trusted and trusted.crls:
+        rehearsal.check_revocations(server, trusted.crls, "trusted_clients_crls")
+    client = rehearsal.client_context("".join(one.pem for one in target.roots))
+    if target.crls:
+        rehearsal.check_revocations(client, target.crls, "crls")
+    for name in names:
+        rehearsal.handshake(server, client, name.value.replace("*", "any", 1))
+
+
 def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
-    """Log in as ``rehearse`` does, with the files of an identity in a generation. Raises TlsError with its id."""
+    """Use the files of an identity in a generation as its program will. Raises TlsError with its id."""
+    own = os.path.join(directory, identity.name)
     try:
-        rehearse(os.path.join(directory, identity.name), target, identity.authority)
+        if identity.names:
+            serve(own, target, identity.names, identity)
+        else:
+            rehearse(own, target, identity.authority)
+        if user_files.ONE_FILE in identity.formats:
+            bundle = os.path.join(own, BUNDLE)
+            rehearsal.server_context(rehearsal.Pair(bundle, bundle))
+            user_files.refuse_other_bundle(own, CERTIFICATE, KEY)
     except TlsError as error:
         raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 
 
 def faults(directories: Sequence[str], target: Target) -> list[str]:
-    """Return why the first of these certificates that cannot log in cannot, as a list; any authority will do."""
+    """Return why the first of these certificates that cannot be used cannot, as a list; any authority will do."""
     try:
         for one in directories:
-            rehearse(one, target)
+            chain = read_chain(files.read(os.path.join(one, CERTIFICATE)) or b"", CERTIFICATE)
+            if chain and chain[0].extended_key_usage == (SERVER_AUTH,):
+                serve(one, target, chain[0].names)
+            else:
+                rehearse(one, target)
     except TlsError as error:
         return [error.message]
     return []

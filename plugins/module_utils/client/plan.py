@@ -5,35 +5,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import service_file, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
+    CLIENTS,
+    DERIVED,
     KEY,
     LISTS,
     MANIFEST,
-    MODES,
     TRUST,
     HomeFiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.client.user_files import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
-
-
-class Credential(NamedTuple):
-    """A chain (leaf first) and its private key, as bytes of PEM files, and the leaf that was read from the chain."""
-
-    chain: bytes
-    key: bytes
-    leaf: Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_chain, read_pem
 
 
 class Layout(NamedTuple):
@@ -44,7 +36,7 @@ class Layout(NamedTuple):
 
     links: Mapping[str, str]
     service_path: str
-    service: bytes
+    service: bytes | None
     former: Mapping[str, str | None] = {}
 
 
@@ -64,7 +56,8 @@ class Plan(NamedTuple):
 
     ``reasons`` say, by identity, why a certificate is needed; ``waiting`` are those that have none yet. ``generation``
     is whether a new generation is needed, ``changes`` everything in words. ``left``: the generation that is rolled back
-    from, '' for any other change. ``former``: links that go, as in a layout.
+    from, '' for any other change. ``former``: links that go, as in a layout. ``hooks``: the identities whose
+    ``after_change`` has to run.
     """
 
     reasons: Mapping[str, list[str]]
@@ -76,26 +69,12 @@ class Plan(NamedTuple):
     changes: list[str]
     left: str = ""
     former: Mapping[str, str | None] = {}
-
-
-def installed(found: HomeFiles, name: str) -> Credential | None:
-    """Return the credential of an identity in the current generation; None when it is missing or cannot be used."""
-    chain, key = found.contents.get(f"{name}/{CERTIFICATE}"), found.contents.get(f"{name}/{KEY}")
-    if chain is None or key is None:
-        return None
-    read = read_chain(chain, CERTIFICATE)
-    return Credential(chain, key, read[0]) if read else None
-
-
-def leaves(found: HomeFiles) -> dict[str, Certificate]:
-    """Return the leaves of a generation by the names of identities."""
-    credentials = {name: installed(found, name) for name in found.names()}
-    return {name: credential.leaf for name, credential in credentials.items() if credential}
+    hooks: Sequence[Identity] = ()
 
 
 def fitted(credential: Credential, identity: Identity, target: Target, now: int) -> Credential:
     """Return a credential whose chain is accepted by every server that trusts the identity's authority for logins."""
-    authority = target.authorities[identity.authority]
+    authority = target.issuer(identity)
     chain = read_pem(credential.chain.decode("ascii", "replace"), CERTIFICATE)
     coming = chains.fitting(chain, authority.issuing, authority.roots, now)
     return credential if coming == chain else credential._replace(chain=chains.pem(coming))
@@ -107,7 +86,7 @@ def shortened(
     """Return what the chains of certificates that stay will lose, in words."""
     changes = []
     for one in identities:
-        credential = None if needed.get(one.name) else installed(found, one.name)
+        credential = None if needed.get(one.name) else user_files.installed(found, one.name)
         coming = fitted(credential, one, target, now) if credential is not None else None
         if credential is not None and coming is not None and coming is not credential:
             before, after = (read_pem(each.chain.decode("ascii"), CERTIFICATE) for each in (credential, coming))
@@ -129,7 +108,7 @@ def key_in_use(identity: Identity, found: HomeFiles, target: Target, why: Sequen
 
     ``why`` are the reasons for the next certificate. A key whose owner or mode was wrong may be known to others.
     """
-    credential = installed(found, identity.name)
+    credential = user_files.installed(found, identity.name)
     is_exposed = f"{identity.name}/{KEY}" in found.faults
     if credential is None or target.new_keys or is_exposed or not due.may_keep_key(why):
         return None
@@ -142,7 +121,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     ``now`` is in Unix seconds. An unusable certificate does not stop the run. Nor does a requested renewal, unless the
     servers still use the old authorities.
     """
-    credential = installed(found, identity.name)
+    credential = user_files.installed(found, identity.name)
     if credential is not None and not (target.renew and target.renew_to_new_root):
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
         due.refuse_another_root(chain, place, target.offer(identity), now)
@@ -150,7 +129,7 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
 
 def came(identity: Identity, found: HomeFiles, target: Target) -> bool:
     """Return whether a certificate that is not installed yet arrived for an identity."""
-    chain, credential = target.certificates.get(identity.id), installed(found, identity.name)
+    chain, credential = target.certificates.get(identity.id), user_files.installed(found, identity.name)
     return chain is not None and not (credential and credential.leaf.der == chain[0].der)
 
 
@@ -166,7 +145,7 @@ def unanswered(
     if not target.certificates:
         return open_ones
     for one in open_ones:
-        if installed(found, one.name) is None:
+        if user_files.installed(found, one.name) is None:
             raise TlsError(
                 f"certificates: there is none for {one.id}, which needs one ({', '.join(needed[one.name])}), "
                 "although others arrived.",
@@ -184,6 +163,8 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     ]
     changes += needs.shortened
     changes += _other_contents(identities, needed, found, target)
+    for one in identities if found.generation is not None else ():
+        changes += [] if needed.get(one.name) else _derived_in_words(one, found, target)
     generation = bool(changes)
     directories = sorted(found.directories)
     links = {path: to for path, to in layout.links.items() if found.links.get(path) != to}
@@ -193,7 +174,8 @@ def make(identities: Sequence[Identity], needs: Needs, found: HomeFiles, target:
     changes += former_in_words(layout.former)
     if service is not None:
         names = [name for one in identities for name in service_file.services(one)]
-        changes.append(f"{layout.service_path}: services {', '.join(names)}")
+        what = f"services {', '.join(names)}" if names else "the services of this collection are removed"
+        changes.append(f"{layout.service_path}: {what}")
     return Plan(
         reasons={name: why for name, why in needed.items() if why},
         waiting=needs.waiting,
@@ -214,32 +196,13 @@ def former_in_words(former: Mapping[str, str | None]) -> list[str]:
     ]
 
 
-def trust(target: Target) -> bytes:
-    """Return the bytes of root.crt."""
-    return "".join(root.pem for root in target.roots).encode("ascii")
-
-
-def lists(target: Target) -> dict[str, bytes]:
-    """Return root.crl by its name; nothing as long as nothing is revoked."""
-    return {LISTS: target.crls.encode("ascii", "replace")} if target.crls else {}
-
-
-def contents(credentials: Mapping[str, Credential], target: Target) -> dict[str, File]:
-    """Return the files of a generation by their paths in it."""
-    found = {TRUST: trust(target), MANIFEST: _manifest(credentials), **lists(target)}
-    for name, credential in credentials.items():
-        found[f"{name}/{CERTIFICATE}"] = credential.chain
-        found[f"{name}/{KEY}"] = credential.key
-    return {path: File(content, MODES[os.path.basename(path)]) for path, content in found.items()}
-
-
 def _other_contents(
     identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, target: Target
 ) -> list[str]:
     """Return what else a new generation is needed for, in words."""
     if found.generation is None:
         return [_trust_in_words(identities, target)]
-    coming = lists(target).get(LISTS)
+    coming = user_files.lists(target).get(LISTS)
     certified = {one.name for one in identities if one.has_certificate}
     user, kept = identities[0].os_user, {name for name in certified if not needed.get(name)}
     held = {os.path.dirname(path) for path in found.contents} - {""}
@@ -248,17 +211,48 @@ def _other_contents(
         f"{user}/{name}: {why.get(name, 'no longer declared')}, its key and certificate are removed"
         for name in sorted(held - certified)
     ]
-    if found.contents.get(TRUST) != trust(target):
+    if found.contents.get(TRUST) != user_files.trust(target):
         changes.append(_trust_in_words(identities, target))
     if found.contents.get(LISTS) != coming:
         what = "new" if LISTS not in found.contents else "changed" if coming else "removed, nothing is revoked"
         changes.append(f"{user}: {LISTS}: {what}")
     changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
-    credentials = {name: installed(found, name) for name in kept}
-    manifest = _manifest({name: credential for name, credential in credentials.items() if credential})
+    credentials = {name: user_files.installed(found, name) for name in kept}
+    manifest = user_files.manifest({name: credential for name, credential in credentials.items() if credential})
     if not changes and not any(needed.values()) and found.contents.get(MANIFEST) != manifest:
         changes.append(f"{user}: {MANIFEST} does not describe its generation")
     return changes
+
+
+def _derived_in_words(identity: Identity, found: HomeFiles, target: Target) -> list[str]:
+    """Return which files beside certificate and key change for an identity whose certificate stays."""
+    credential = user_files.installed(found, identity.name)
+    coming = user_files.derived(identity, credential, target) if credential else {}
+    changes = []
+    for file in DERIVED:
+        path = f"{identity.name}/{file}"
+        before, after = found.contents.get(path), coming.get(path)
+        if before != after:
+            what = "removed" if after is None else "new" if before is None else "changed"
+            if file == CLIENTS and after is not None:
+                trusted = target.authorities[identity.authority].trusted
+                what = f"holds {', '.join(repr(one.common_name) for one in trusted)}"
+            changes.append(f"{identity.id}: {file}: {what}")
+    return changes
+
+
+def changed(
+    identities: Sequence[Identity], needed: Mapping[str, list[str]], found: HomeFiles, coming: Mapping[str, bytes]
+) -> list[str]:
+    """Return the names of the identities whose files change, their trust included.
+
+    ``coming`` are the files that will be, as far as they are known without the certificates that are ``needed``.
+    """
+    old, new = ({path: all_.get(path) for path in (TRUST, LISTS)} for all_ in (found.contents, coming))
+    differing = {
+        os.path.dirname(path) for path in {*found.contents, *coming} if found.contents.get(path) != coming.get(path)
+    }
+    return [one.name for one in identities if old != new or needed.get(one.name) or one.name in differing]
 
 
 def _trust_in_words(identities: Sequence[Identity], target: Target) -> str:
@@ -268,10 +262,3 @@ def _trust_in_words(identities: Sequence[Identity], target: Target) -> str:
 def _link_in_words(path: str, to: str, before: str | None) -> str:
     kept = "; what was there stays beside it as .before-pgops" if before == "" else ""
     return f"{path}: link to {to}{kept}"
-
-
-def _manifest(credentials: Mapping[str, Credential]) -> bytes:
-    described = {
-        name: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for name, one in sorted(credentials.items())
-    }
-    return json.dumps({"format": 1, "identities": described}, indent=1).encode("ascii") + b"\n"

@@ -9,7 +9,7 @@ import os
 import shutil
 from typing import NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import default_files, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import default_files, service_file, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
@@ -71,4 +71,4 @@ class Removal(Transaction):
 
     def _outcome(self, found: HomeFiles, steps: _Steps, changes: list[str]) -> UserOutcome:
         plan = planning.Plan({}, [], False, {}, steps.service, [], changes, former=steps.links)
-        return UserOutcome(plan, bool(changes), changes, [], planning.leaves(found), {}, found)
+        return UserOutcome(plan, bool(changes), changes, [], user_files.leaves(found), {}, found)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import KEY, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
-from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.client.user_files import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import login
+from ansible_collections.pgops.tls.plugins.module_utils.client import login, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
@@ -48,10 +48,16 @@ class RollBack(Transaction):
                 self._apply(coming, plan)
             self._tidy()
         changes = [*recovered, *plan.changes]
-        next_run = self._next_run(coming)
-        return UserOutcome(
-            plan, bool(changes), changes, [], planning.leaves(found), planning.leaves(coming), found, next_run
+        if check_mode:
+            changes += [
+                f"{one.id}: after_change: {one.after_change.in_words()}" for one in plan.hooks if one.after_change
+            ]
+        outcome = UserOutcome(
+            plan, bool(changes), changes, [], user_files.leaves(found), user_files.leaves(coming), found
         )
+        generation = self.store.current()
+        hooks = () if check_mode else plan.hooks
+        return outcome._replace(next_run=self._next_run(coming), hooks=hooks, generation=generation)
 
     def _way_back(self) -> tuple[HomeFiles, HomeFiles, planning.Plan]:
         """Return what is in use, what will be, and the plan that leads there. Raises TlsError.
@@ -76,26 +82,27 @@ class RollBack(Transaction):
             changes = self._in_words(found, coming, f"{in_use}", name)
         self.target = self.declared._replace(roots=read_pem(_trust(coming), TRUST))
         coming = coming._replace(contents=self._contents(coming))
-        return found, coming, _STAYS._replace(generation=True, changes=changes, left=f"{in_use}")
+        plan = _STAYS._replace(generation=True, changes=changes, left=f"{in_use}")
+        return found, coming, plan._replace(hooks=self._hooks(found, plan, coming.contents))
 
     def _refuse_unusable(self, coming: HomeFiles, name: str) -> None:
         """Raise TlsError for a generation with which an identity could not log in, or would not trust a server."""
         rollback_checks.refuse_lost_trust(_trust(coming), self.declared.roots, TRUST, self.now)
         for one in self.certified:
-            credential = planning.installed(coming, one.name)
+            credential = user_files.installed(coming, one.name)
             if credential is None:
                 raise TlsError(
                     f"{one.name}: {one.id} has no usable key and certificate in it.",
                     code="generation_file_missing",
                 )
             rollback_checks.refuse_dates(credential.leaf, f"{one.name}/{CERTIFICATE}", self.now)
-            revoked = self.target.authorities[one.authority].revoked
+            revoked = self.target.issuer(one).revoked
             rollback_checks.refuse_revoked(credential.leaf, f"{one.name}/{CERTIFICATE}", revoked)
             login.rehearse_of(one, self.home.store.path(name), self.target)
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains to restore, without authorities that may no longer be trusted."""
-        credentials = {one: planning.installed(coming, one.name) for one in self.identities}
+        credentials = {one: user_files.installed(coming, one.name) for one in self.identities}
         return {
             f"{one.name}/{CERTIFICATE}": planning.fitted(credential, one, self.declared, self.now).chain
             for one, credential in credentials.items()
@@ -104,13 +111,13 @@ class RollBack(Transaction):
 
     def _contents(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return what will be staged; identities that are no longer declared are not restored."""
-        credentials = {name: planning.installed(coming, name) for name in self.names}
-        usable = {name: credential for name, credential in credentials.items() if credential}
-        return {path: file.content for path, file in planning.contents(usable, self.target).items()}
+        credentials = {one: user_files.installed(coming, one.name) for one in self.certified}
+        usable = {one: credential for one, credential in credentials.items() if credential}
+        return {path: file.content for path, file in user_files.contents(usable, self.target).items()}
 
     def _in_words(self, found: HomeFiles, coming: HomeFiles, in_use: str, name: str) -> list[str]:
         """Return what changes. Raises TlsError when nothing does."""
-        old, new = planning.leaves(found), planning.leaves(coming)
+        old, new = user_files.leaves(found), user_files.leaves(coming)
         changes = []
         for one in self.certified:
             paths = [os.path.join(one.name, file) for file in (CERTIFICATE, KEY)]

@@ -31,13 +31,19 @@ class Parts(NamedTuple):
     block: bytes
     after: bytes
 
+    @property
+    def joined(self) -> bytes:
+        """Return the whole file."""
+        return self.before + self.block + self.after
+
 
 def render(identities: Sequence[Identity], current: str, *, has_lists: bool = False) -> bytes:
     """Return the block for the identities of one OS user.
 
     ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
     """
-    has_default = any(one is not None and one.has_certificate for one in default_holders(identities).values())
+    holders = default_holders(one for one in identities if one.logs_in).values()
+    has_default = any(one is not None and one.has_certificate for one in holders)
     lines = [BEGIN.decode()]
     for one in identities:
         files = _files(one, current, has_lists=has_lists, names_pair=one.has_certificate or has_default)
@@ -47,7 +53,9 @@ def render(identities: Sequence[Identity], current: str, *, has_lists: bool = Fa
 
 
 def services(identity: Identity) -> dict[str, list[str]]:
-    """Return the lines of each service of an identity that say what it connects to."""
+    """Return the lines of each service of an identity that say what it connects to; none if that is not PostgreSQL."""
+    if not identity.logs_in:
+        return {}
     named = databases.named(identity.databases, identity.role)
     first = [f"dbname={name}" for name in named[:1]]
     found = {identity.name: first}
@@ -60,8 +68,13 @@ def services(identity: Identity) -> dict[str, list[str]]:
 
 def merge(
     existing: bytes | None, identities: Sequence[Identity], current: str, path: str, *, has_lists: bool = False
-) -> bytes:
-    """Return the service file with our block in it. Raises TlsError for broken markers or a name that is taken."""
+) -> bytes | None:
+    """Return the service file with our block in it, None for no file and no services.
+
+    Raises TlsError for broken markers or a name that is taken.
+    """
+    if not any(services(one) for one in identities):
+        return existing and split(existing, path)._replace(block=b"").joined
     parts = split(existing or b"", path)
     _refuse_alike(identities, path)
     others = parts.before + parts.after

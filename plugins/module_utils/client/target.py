@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import (
     CLIENT_AUTH,
+    SERVER_AUTH,
     Certificate,
     read_option,
     refuse_private_key,
@@ -35,18 +36,20 @@ else:
 
 
 class Authority(NamedTuple):
-    """A client authority: what issues, first the one that issues now, what servers trust, and revoked serial numbers.
+    """An authority: what issues, first the one that issues now, what others trust, and revoked serial numbers.
 
-    ``trusted`` has its roots among it.
+    ``trusted`` has its roots among it. ``crls`` are its lists of revoked certificates for services that trust it, ''
+    while nothing is revoked.
     """
 
     issuing: list[Certificate]
     trusted: list[Certificate]
     revoked: Sequence[str] = ()
+    crls: str = ""
 
     @property
     def roots(self) -> list[Certificate]:
-        """Return the roots that servers trust."""
+        """Return the roots that are trusted."""
         return [one for one in self.trusted if one.is_self_issued]
 
 
@@ -55,6 +58,7 @@ class Target(NamedTuple):
 
     ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
     lists. ``authorities`` are the client authorities by name; '' is that of identities which name none.
+    ``server`` is the authority of servers' certificates, None if no identity needs one.
     ``known_servers``: names and addresses of all servers that are managed together, None if no other server is a reason
     to stop.
     """
@@ -71,15 +75,22 @@ class Target(NamedTuple):
     crls: str = ""
     own_crls: str = ""
     known_servers: Sequence[str] | None = None
+    server: Authority | None = None
+
+    def issuer(self, identity: Identity) -> Authority:
+        """Return the authority of an identity's certificate."""
+        if identity.names and self.server:
+            return self.server
+        return self.authorities[identity.authority]
 
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity must be."""
-        authority = self.authorities[identity.authority]
+        authority = self.issuer(identity)
         return Spec(
-            common_name=identity.role,
-            names=[],
+            common_name=None if identity.names else identity.role,
+            names=identity.names,
             key_type=self.key_type,
-            extended_key_usage=CLIENT_AUTH,
+            extended_key_usage=SERVER_AUTH if identity.names else CLIENT_AUTH,
             issuing=authority.issuing,
             renew_before=self.renew_before,
             forced=forced,
@@ -89,8 +100,10 @@ class Target(NamedTuple):
     def offer(self, identity: Identity) -> Offer:
         """Return the authority that would issue a certificate, and all that servers trust for logins.
 
-        An identity may move from one of them to another.
+        An identity may move from one of them to another. Servers' certificates have one authority.
         """
+        if identity.names:
+            return Offer(self.issuer(identity).issuing, self.roots)
         trusted = [one for each in self.authorities.values() for one in each.trusted]
         return Offer(self.authorities[identity.authority].issuing, trusted)
 
@@ -100,10 +113,11 @@ def read(options: Mapping[str, Any], now: int) -> Target:
     declared = identities.parse(options["identities"])
     renew_before = options.get("renew_before")
     refuse_private_key(options.get("crls") or "", "crls")
+    roots = _with_root(options["roots"], "roots", now)
     return Target(
         identities=declared,
         key_type=options["key_type"],
-        roots=_with_root(options["roots"], "roots", now),
+        roots=roots,
         authorities=_authorities(options, declared, now),
         certificates=_chains(options.get("certificates") or {}, declared),
         renew=bool(options.get("renew")),
@@ -113,7 +127,24 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         crls=_lists(options.get("crls") or "", options["roots"]),
         own_crls=options.get("crls") or "",
         known_servers=options.get("known_servers"),
+        server=_server(options, declared, roots),
     )
+
+
+def _server(options: Mapping[str, Any], declared: Sequence[Identity], roots: list[Certificate]) -> Authority | None:
+    """Return the authority of servers' certificates, None if no identity has names. Raises TlsError."""
+    pem, serving = options.get("server_issuing") or "", next((one for one in declared if one.names), None)
+    if serving is None and not pem:
+        return None
+    if not pem:
+        raise TlsError(
+            f"server_issuing: expected the authorities that issue certificates for servers, found nothing, but "
+            f"{serving.id if serving else ''} has names.",
+            remedy="Give their certificates in PEM.",
+            code="server_issuing_missing",
+        )
+    issuing = authorities(pem, "server_issuing")
+    return Authority(issuing, roots, serials(options.get("server_revoked") or (), "server_revoked"))
 
 
 def _authorities(options: Mapping[str, Any], declared: Sequence[Identity], now: int) -> dict[str, Authority]:
@@ -136,7 +167,13 @@ def _authority(options: Mapping[str, Any], place: str, now: int) -> Authority:
         authorities(options["issuing"], f"{place}issuing"),
         _with_root(options["trusted_clients"], f"{place}trusted_clients", now),
         serials(options.get("revoked") or (), f"{place}revoked"),
+        _own_lists(options.get("trusted_clients_crls") or "", f"{place}trusted_clients_crls"),
     )
+
+
+def _own_lists(pem: str, option: str) -> str:
+    refuse_private_key(pem, option)
+    return pem
 
 
 def _lists(crls: str, roots: str) -> str:

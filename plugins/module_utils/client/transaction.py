@@ -11,19 +11,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import holding, login, requests, service_file, warnings
+from ansible_collections.pgops.tls.plugins.module_utils.client import (
+    holding,
+    login,
+    requests,
+    service_file,
+    user_files,
+    warnings,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.default_files import give_back, refuse_servers_outside
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
-from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Credential, Layout, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.client.user_files import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
@@ -31,8 +40,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.deployment import engine
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
+    after_change = lazy_import("client.after_change")
     revocations = lazy_import("x509.revocations")
 
 
@@ -41,6 +52,7 @@ class UserOutcome(NamedTuple):
 
     ``before`` and ``after`` are the leaves by identity; ``changes`` is everything in words, ``changed`` whether there
     was (or would be) something to write. ``next_run`` is what the declared state would change again after a roll-back.
+    ``hooks`` are the identities whose ``after_change`` has to run now, for the files in ``generation``.
     """
 
     plan: Plan
@@ -51,6 +63,8 @@ class UserOutcome(NamedTuple):
     after: dict[str, Certificate]
     found: HomeFiles
     next_run: Sequence[str] = ()
+    hooks: Sequence[Identity] = ()
+    generation: str | None = None
 
 
 class Transaction(engine.Transaction[UserOutcome]):
@@ -74,13 +88,14 @@ class Transaction(engine.Transaction[UserOutcome]):
         self.held = frozenset(as_held)
         self.identities = [as_held.get(one.name, one) for one in identities]
         self.certified = [one for one in self.identities if one.has_certificate]
-        self.default = default_holders(self.identities)[self.user.name]
+        self.logins = [one for one in self.identities if one.logs_in]
+        self.default = default_holders(self.logins).get(self.user.name)
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before anything is changed."""
         self.home.refuse_unfit(has_lists=bool(self.target.crls))
         self._hold()
-        refuse_servers_outside(self.home, self.identities, self.target.known_servers)
+        refuse_servers_outside(self.home, self.logins, self.target.known_servers)
         self._layout(files.read(self.home.service_file))
         self._refuse_other_authorities()
 
@@ -105,8 +120,14 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _refuse_to_forget(self, found: HomeFiles) -> None:
         """Raise TlsError when the lists in use revoke certificates that the coming ones do not."""
         deployed = found.contents.get(LISTS)
-        if deployed is not None and deployed != planning.lists(self.target).get(LISTS):
+        if deployed is not None and deployed != user_files.lists(self.target).get(LISTS):
             revocations.refuse_to_forget(deployed, self.target.own_crls, self.target.roots, "crls", "server")
+        for one in self.certified:
+            accepted = found.contents.get(f"{one.name}/{places.CLIENT_LISTS}") if one.trusts_clients else None
+            if accepted is not None:
+                issuer = self.target.authorities[one.authority]
+                option_, name = "trusted_clients_crls", one.authority or "client"
+                revocations.refuse_to_forget(accepted, issuer.crls, issuer.roots, option_, name)
 
     def _run(self, *, check_mode: bool) -> UserOutcome:
         if not check_mode:
@@ -117,7 +138,9 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         changes = self._recover(check_mode=check_mode)
         found, plan = self._plan()
-        before = after = planning.leaves(found)
+        if plan.hooks:
+            after_change.refuse_unfit([one.after_change for one in plan.hooks if one.after_change])
+        before = after = user_files.leaves(found)
         asked: list[Request] = []
         if plan.waiting and not check_mode:
             asked, made = requests.ask(self.home, self.target, plan, found)
@@ -126,17 +149,31 @@ class Transaction(engine.Transaction[UserOutcome]):
             changes += plan.changes
         if check_mode:
             asked = [Request(one, None, plan.reasons[one.name]) for one in plan.waiting]
+            changes += [
+                f"{one.id}: after_change: {one.after_change.in_words()}" for one in plan.hooks if one.after_change
+            ]
         elif not asked:
             after = self._apply(found, plan) if plan.changes else before
             self._tidy()
-        return UserOutcome(plan, bool(changes), changes, asked, before, after, found)
+        hooks = () if asked or check_mode else plan.hooks
+        outcome = UserOutcome(plan, bool(changes), changes, asked, before, after, found)
+        return outcome._replace(hooks=hooks, generation=self.store.current() if hooks else None)
+
+    def forget_hooks(self, generation: str | None, failed: Sequence[str]) -> None:
+        """Note that of the hooks of a generation only these ``failed``, by the names of identities."""
+        path = self.store.path(generation or "", after_change.MARK)
+        if failed:
+            files.write_atomically(path, after_change.mark_of(failed), 0o644, self.user.owner)
+        elif os.path.lexists(path):
+            os.unlink(path)
+            files.sync_directory(os.path.dirname(path))
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
         is_told = bool(self.target.certificates)  # by the call that asked for them
         is_elsewhere = self.default is None or bool(self.default.home)  # where libpq does not look by default
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
-        return [*news, *self.notes, *warnings.of_lists(self.home, self.target)]
+        return [*news, *self.notes, *(warnings.of_lists(self.home, self.target) if self.logins else ())]
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self.home.found([one.name for one in self.identities])
@@ -147,9 +184,34 @@ class Transaction(engine.Transaction[UserOutcome]):
         shortened = planning.shortened(self.certified, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
+        plan = plan._replace(hooks=self._hooks(found, plan))
         if plan.generation and self.target.crls:
             revocations.refuse_gaps(self.target.crls, self.target.roots, "crls", self.now)
+        for one in self.certified if plan.generation else ():
+            trusted = self.target.authorities[one.authority]
+            if one.trusts_clients and trusted.crls:
+                revocations.refuse_gaps(trusted.crls, trusted.trusted, "trusted_clients_crls", self.now)
         return found, plan
+
+    def _hooks(self, found: HomeFiles, plan: Plan, coming: Mapping[str, bytes] | None = None) -> list[Identity]:
+        """Return the identities whose hook has to run: their files change, or it has not succeeded since they did.
+
+        ``coming`` are the files that will be, if they are not those that are declared.
+        """
+        hooked = [one for one in self.identities if one.after_change]
+        if not hooked:
+            return []
+        mark = self.store.readable(found.generation, after_change.MARK)
+        due = after_change.marked(mark, [one.name for one in hooked])
+        coming = self._kept(found, plan.reasons) if coming is None else coming
+        due += planning.changed(hooked, plan.reasons, found, coming)
+        return [one for one in hooked if one.name in due]
+
+    def _kept(self, found: HomeFiles, needed: Mapping[str, list[str]]) -> dict[str, bytes]:
+        """Return the files that will be, without those of identities whose certificates are ``needed``."""
+        known = {one: user_files.installed(found, one.name) for one in self.certified if not needed.get(one.name)}
+        kept = {one: planning.fitted(each, one, self.target, self.now) for one, each in known.items() if each}
+        return {path: file.content for path, file in user_files.contents(kept, self.target).items()}
 
     def _reasons(self, identity: Identity, found: HomeFiles) -> list[str]:
         if identity.name in self.held:
@@ -176,13 +238,15 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by identity. Raises TlsError, OSError after putting all back."""
-        credentials = {one.name: self._credential(one, found, plan) for one in self.certified}
+        credentials = {one: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
-        contents = planning.contents(credentials, self.target)
+        contents = user_files.contents(credentials, self.target)
+        if plan.hooks:  # from the switch on
+            contents[after_change.MARK] = File(after_change.mark_of([one.name for one in plan.hooks]), 0o644)
         staged = self._stage(contents, plan.left) if plan.generation else None
         self._transact(staged, lambda: self._switch(found, plan))
-        return {name: credential.leaf for name, credential in credentials.items()}
+        return {one.name: credential.leaf for one, credential in credentials.items()}
 
     def _rehearse(self, generation: str) -> None:
         for identity in self.certified:
@@ -198,10 +262,10 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
         if identity.name in plan.reasons:
-            installed = planning.installed(found, identity.name)
+            installed = user_files.installed(found, identity.name)
             received = requests.received(identity, installed, self.home, self.target, self.now)
             return planning.fitted(received, identity, self.target, self.now)
-        credential = planning.installed(found, identity.name)
+        credential = user_files.installed(found, identity.name)
         if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, identity, self.target, self.now)

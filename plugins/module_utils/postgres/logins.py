@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 CERTIFICATE, PASSWORD, BOTH = "certificate", "password", "both"
 LOGINS = (CERTIFICATE, PASSWORD, BOTH)
+NONE = "none"  # a certificate for a service that is not PostgreSQL; the inventory says so in other words
 # The methods by which a server asks the client for a password
 PASSWORD_METHODS = ("scram-sha-256", "md5", "password", "ldap", "pam", "radius", "bsd")
 
@@ -20,11 +21,16 @@ def login_of(identity: Mapping[str, Any], source: str) -> str:
     found = identity.get("login")
     if found is None:
         return CERTIFICATE
-    if found not in LOGINS:
+    if found not in (*LOGINS, NONE):
         raise TlsError(
             f"{source}.login: found {shown(found)}, expected {CERTIFICATE}, {PASSWORD} or {BOTH}.", code="login_unknown"
         )
     return str(found)
+
+
+def logs_in(identity: Mapping[str, Any]) -> bool:
+    """Return whether an identity, as the inventory has it, is for PostgreSQL, and not for another service."""
+    return not (identity.get("names") or identity.get("authority"))
 
 
 def has_certificate(identity: Mapping[str, Any]) -> bool:

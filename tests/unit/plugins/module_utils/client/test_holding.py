@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.client import holding, plan, target
+from ansible_collections.pgops.tls.plugins.module_utils.client import holding, target, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
@@ -20,7 +20,7 @@ SERVER, CLIENT, BILLING, STRANGE = (
 )
 
 
-def credential(authority: issuing.Authority, start: int) -> plan.Credential:
+def credential(authority: issuing.Authority, start: int) -> user_files.Credential:
     leaf = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
         certificate.CLIENT_AUTH,
@@ -29,14 +29,14 @@ def credential(authority: issuing.Authority, start: int) -> plan.Credential:
         issuing.Validity(start, start + 5 * DAY),
     )
     text = certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
-    return plan.Credential(text.encode(), b"key", certificate.read_pem(text, "chain")[0])
+    return user_files.Credential(text.encode(), b"key", certificate.read_pem(text, "chain")[0])
 
 
 def held(
     issuer: issuing.Authority | None = CLIENT, *, start: int = NOW - DAY, is_revoked: bool = False, **identity: Any
 ) -> list[tuple[str, str]]:
     """Return authority and login of an identity that is held, where it has a certificate of ``issuer``."""
-    found = {} if issuer is None else {"app": credential(issuer, start)}
+    installed = None if issuer is None else credential(issuer, start)
     declared = {"role": "app", "os_user": "alice", "servers_ready": False, "authority": "billing", **identity}
     other = {"name": "billing", "issuing": BILLING.issuing.pem, "trusted_clients": BILLING.root.pem}
     wanted = target.read(
@@ -46,12 +46,13 @@ def held(
             "roots": SERVER.root.pem,
             "issuing": CLIENT.issuing.pem,
             "trusted_clients": CLIENT.root.pem,
-            "revoked": [f"{one.leaf.serial:x}" for one in found.values()] if is_revoked else [],
+            "revoked": [f"{installed.leaf.serial:x}"] if installed and is_revoked else [],
             "other_authorities": [other],
         },
         NOW,
     )
-    contents = {path: file.content for path, file in plan.contents(found, wanted).items()}
+    found = {wanted.identities[0]: installed} if installed else {}
+    contents = {path: file.content for path, file in user_files.contents(found, wanted).items()}
     files = HomeFiles("0001", contents, {}, {}, {}, b"")
     return [(one.authority, one.login) for one in holding.held(wanted.identities, files, wanted, NOW)]
 

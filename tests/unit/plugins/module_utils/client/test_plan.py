@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.client import plan, target
+from ansible_collections.pgops.tls.plugins.module_utils.client import plan, target, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -47,14 +47,14 @@ def chain(role: str = "app", start: int = NOW - DAY, days: int = 90) -> str:
     return certificate.read_der(leaf, "leaf").pem + CLIENT.issuing.pem
 
 
-def credential(role: str, **when: int) -> plan.Credential:
+def credential(role: str, **when: int) -> user_files.Credential:
     text = chain(role, **when)
-    return plan.Credential(text.encode(), b"key of " + role.encode(), certificate.read_pem(text, "chain")[0])
+    return user_files.Credential(text.encode(), b"key of " + role.encode(), certificate.read_pem(text, "chain")[0])
 
 
 def installed(*roles: str, **changes: Any) -> HomeFiles:
     """Return what is found where everything is as wanted for these roles, except for ``changes``."""
-    made = plan.contents({role: credential(role) for role in roles}, wanted())
+    made = user_files.contents({Identity(role, "alice"): credential(role) for role in roles}, wanted())
     found = HomeFiles("0001", {path: file.content for path, file in made.items()}, {}, {}, dict(LINKS), b"services")
     return found._replace(**changes)
 
@@ -156,7 +156,7 @@ def test_what_became_due_between_the_two_calls_waits_for_the_next_run() -> None:
 
 
 def test_the_manifest_describes_the_generation_and_holds_no_key() -> None:
-    made = plan.contents({"app": credential("app")}, wanted())
+    made = user_files.contents({APP: credential("app")}, wanted())
     text = made["manifest.json"].content.decode()
     assert '"app"' in text
     assert "key of app" not in text

@@ -1,0 +1,129 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a generation of one OS user: certificates, keys, other forms of both, and what is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
+    BUNDLE,
+    CERTIFICATE,
+    CLIENT_LISTS,
+    CLIENTS,
+    KEY,
+    LISTS,
+    MANIFEST,
+    MODES,
+    TRUST,
+    HomeFiles,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+    from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+
+PEM, ONE_FILE = "pem", "bundle"
+FORMATS = (PEM, ONE_FILE)
+
+
+class Credential(NamedTuple):
+    """A chain (leaf first) and its private key, as bytes of PEM files, and the leaf that was read from the chain."""
+
+    chain: bytes
+    key: bytes
+    leaf: Certificate
+
+
+def formats(value: Any, source: str, *, has_key: bool) -> frozenset[str]:
+    """Return the forms of key and certificate beside PEM files. Raises TlsError, naming ``source``."""
+    listed = [PEM] if value is None else value
+    wrong = [one for one in listed if one not in FORMATS] if isinstance(listed, (list, tuple)) else [value]
+    if wrong:
+        raise TlsError(
+            f"{source}: found {shown(wrong[0])}, expected a list of {' and '.join(FORMATS)}.", code="format_unknown"
+        )
+    found = frozenset(listed) - {PEM}
+    if found and not has_key:
+        raise TlsError(
+            f"{source}: found {', '.join(sorted(found))} for an identity with a password, which has no key.",
+            remedy="Remove formats.",
+            code="format_without_key",
+        )
+    return found
+
+
+def installed(found: HomeFiles, name: str) -> Credential | None:
+    """Return the credential of an identity in the current generation; None when it is missing or cannot be used."""
+    chain, key = found.contents.get(f"{name}/{CERTIFICATE}"), found.contents.get(f"{name}/{KEY}")
+    if chain is None or key is None:
+        return None
+    read = read_chain(chain, CERTIFICATE)
+    return Credential(chain, key, read[0]) if read else None
+
+
+def leaves(found: HomeFiles) -> dict[str, Certificate]:
+    """Return the leaves of a generation by the names of identities."""
+    credentials = {name: installed(found, name) for name in found.names()}
+    return {name: credential.leaf for name, credential in credentials.items() if credential}
+
+
+def trust(target: Target) -> bytes:
+    """Return the bytes of root.crt."""
+    return "".join(root.pem for root in target.roots).encode("ascii")
+
+
+def lists(target: Target) -> dict[str, bytes]:
+    """Return root.crl by its name; nothing as long as nothing is revoked."""
+    return {LISTS: target.crls.encode("ascii", "replace")} if target.crls else {}
+
+
+def contents(credentials: Mapping[Identity, Credential], target: Target) -> dict[str, File]:
+    """Return the files of a generation by their paths in it."""
+    by_name = {identity.name: credential for identity, credential in credentials.items()}
+    found = {TRUST: trust(target), MANIFEST: manifest(by_name), **lists(target)}
+    for identity, credential in credentials.items():
+        found[f"{identity.name}/{CERTIFICATE}"] = credential.chain
+        found[f"{identity.name}/{KEY}"] = credential.key
+        found.update(derived(identity, credential, target))
+    return {path: File(content, MODES[os.path.basename(path)]) for path, content in found.items()}
+
+
+def derived(identity: Identity, credential: Credential, target: Target) -> dict[str, bytes]:
+    """Return the files of an identity beside its certificate and key, by their paths in a generation."""
+    found = {}
+    if ONE_FILE in identity.formats:
+        found[BUNDLE] = credential.key.rstrip(b"\n") + b"\n" + credential.chain
+    if identity.trusts_clients:
+        trusted = target.authorities[identity.authority]
+        found[CLIENTS] = "".join(one.pem for one in trusted.trusted).encode("ascii")
+        if trusted.crls:
+            found[CLIENT_LISTS] = trusted.crls.encode("ascii", "replace")
+    return {f"{identity.name}/{name}": content for name, content in found.items()}
+
+
+def refuse_other_bundle(directory: str, certificate: str, key: str) -> None:
+    """Raise TlsError if the bundle in a directory does not hold what these files hold."""
+    path = os.path.join(directory, BUNDLE)
+    parts = [files.read(os.path.join(directory, name)) or b"" for name in (key, certificate)]
+    if files.read(path) != parts[0].rstrip(b"\n") + b"\n" + parts[1]:
+        raise TlsError(
+            f"{path}: expected the key in {key} and the chain in {certificate}, found something else.",
+            remedy="Rerun.",
+            code="bundle_differs",
+        )
+
+
+def manifest(credentials: Mapping[str, Credential]) -> bytes:
+    """Return the bytes of manifest.json, by the names of identities."""
+    described = {
+        name: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for name, one in sorted(credentials.items())
+    }
+    return json.dumps({"format": 1, "identities": described}, indent=1).encode("ascii") + b"\n"
