@@ -130,9 +130,15 @@ def _lists() -> Iterator[Bad]:
     for module in ("server", "client"):
         for name, (pem, message) in NOT_LISTS.items():
             yield Bad(f"{module} crls: {name}", module, {"crls": pem}, f"crls: .*{message}")
+            option = "trusted_clients_crls"
+            if module == "client" and message.startswith((NO_LIST, FOUND_KEY, "the list of")):
+                yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")
         for name, numbers in NO_SERIALS.items():
             message = "revoked: found .*, expected a list of serial numbers in hexadecimal, .*Write each in quotes"
             yield Bad(f"{module} revoked: {name}", module, {"revoked": numbers}, message)
+            option = "server_revoked"
+            if module == "client":
+                yield Bad(f"{module} {option}: {name}", module, {option: numbers}, f"{option}: .*{message[9:]}")
         yield Bad(f"{module} revoked: a dictionary", module, {"revoked": {"a": 1}}, "revoked.*list")
     for name in ("emoji", "long", "combining"):
         message = "revoked: role: .*: no certificate of it is in ledger.jsonl"
@@ -148,6 +154,9 @@ def _pem() -> Iterator[Bad]:
         if pem.strip():  # none is what the option means
             option = "extra_trusted_clients"
             yield Bad(f"server {option}: {name}", "server", {option: pem}, f"{option}: .*{message}")
+            yield Bad(
+                f"client server_issuing: {name}", "client", {"server_issuing": pem}, f"server_issuing: .*{message}"
+            )
     for module, options in PEM_OPTIONS.items():
         for option, (name, (pem, message)) in itertools.product(options, NOT_PEM.items()):
             yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")

@@ -9,6 +9,58 @@ from typing import Any
 
 from ansible_collections.pgops.tls.tests.bad_inputs import KEY, NO_ROLES, NOT_PEM, ROOT_PEM, STRANGE, Bad
 
+# Identities for services that are not PostgreSQL, and what runs when their files change
+SERVICES: list[tuple[dict[str, Any], str]] = [
+    ({}, r"identities\[0\]\.role: found None, expected a name"),
+    ({"names": ["app1"]}, r"identities\[0\]\.name: found nothing, expected a name for the directory"),
+    ({"name": "x", "names": []}, r"identities\[0\]\.names: no names were given"),
+    ({"name": "x", "names": ["a b"]}, r"identities\[0\]\.names: 'a b' is neither a DNS name nor an IP address"),
+    ({"name": "x", "names": ["app1"], "role": "app"}, r"identities\[0\]: found role 'app' and names"),
+    (
+        {"name": "x", "names": ["app1"], "servers": ["db1"]},
+        r"identities\[0\]: found names and servers\. .* Remove servers",
+    ),
+    ({"name": "x", "names": ["app1"], "login": "certificate"}, r"identities\[0\]: found names and login"),
+    (
+        {"name": "x", "names": ["app1"], "authority": "server"},
+        r"identities\[0\]\.authority: found 'server', expected the",
+    ),
+    (
+        {"role": "b", "authority": "Back up"},
+        r"identities\[0\]\.authority: found 'Back up', expected the name of a client",
+    ),
+    ({"role": "b", "authority": "backup", "databases": ["shop"]}, r"identities\[0\]: found authority and databases"),
+    ({"role": "b", "authority": "backup", "servers": ["db1"]}, r"identities\[0\]: found authority and servers"),
+    ({"role": "b", "authority": "backup", "address": ["self"]}, r"identities\[0\]: found authority and address"),
+    ({"role": "b", "authority": "backup", "default_files": False}, r"found authority and default_files"),
+    ({"role": "b", "formats": ["pkcs7"]}, r"formats.*pkcs7"),
+    (
+        {"role": "b", "login": "password", "formats": ["bundle"]},
+        r"formats: found bundle for an identity with a password",
+    ),
+    ({"role": "b", "after_change": "reload"}, r"after_change"),
+    ({"role": "b", "after_change": {}}, r"identities\[0\]\.after_change: found a dictionary with nothing, expected"),
+    (
+        {"role": "b", "after_change": {"unit": "a;b"}},
+        r"identities\[0\]\.after_change\.unit: found 'a;b', expected the name",
+    ),
+    ({"role": "b", "after_change": {"unit": "a", "action": "stop"}}, r"reload, restart, got: stop"),
+    (
+        {"role": "b", "after_change": {"unit": "a", "command": ["b"]}},
+        r"after_change: found a dictionary with 'unit', 'com",
+    ),
+    (
+        {"role": "b", "after_change": {"command": []}},
+        r"after_change\.command: expected a list of texts, the program first",
+    ),
+    (
+        {"role": "b", "after_change": {"command": "systemctl reload x"}},
+        r"after_change\.command: expected a list of texts",
+    ),
+    ({"role": "b", "after_change": {"command": ["kill", 1]}}, r"after_change\.command: .* numbers in quotes"),
+    ({"role": "b", "after_change": {"command": ["a"], "as_root": "maybe"}}, r"after_change.*(as_root|bool)"),
+]
+
 HBA_VARIABLE = "postgres_server_hba"
 ROLE = r"identities\[0\]\.role: "
 SERVER_RULES = [
@@ -145,6 +197,10 @@ VARIABLES = [
             (("sometimes",), "default_files"),
             ((True, True), r"identities\[1\]\.default_files: true for the roles 'role0' and 'role1' of OS user 'a'"),
         ]
+    ),
+    *(
+        Bad(f"service: {own}", "client", {"postgres_client_identities": [{"os_user": "a", **own}]}, message)
+        for own, message in SERVICES
     ),
     *(
         Bad(f"role: {name}", "client", {"postgres_client_identities": [{"role": STRANGE[name], "os_user": "a"}]}, ROLE)

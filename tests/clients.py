@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence, roll_back, target, transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
 from ansible_collections.pgops.tls.tests.shared import DAY
@@ -24,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+AS_SERVER = {"authority": AUTHORITIES["server"], "purpose": certificate.SERVER_AUTH}
 OTHER = issuing.new_authority("client", "P-256", TODAY)
 
 
@@ -35,12 +38,13 @@ def sign(
     purpose: str = certificate.CLIENT_AUTH,
     start: int = TODAY - 300,
     days: int = 90,
+    names: Sequence[str] = (),
 ) -> str:
-    """Return the chain that an authority issues for a role."""
+    """Return the chain that an authority issues for a role, or for the ``names`` of a server."""
     leaf = issuing.new_leaf(
         issuing.Issuer.of(authority.issuing, authority.issuing_key),
         purpose,
-        issuing.Holder(role, ()),
+        issuing.Holder(role, parse_all(names, "names") if names else ()),
         public_key,
         issuing.Validity(start, start + days * DAY),
     )
@@ -56,10 +60,12 @@ def with_forged_signature(chain: str) -> str:
 
 def chains(result: dict[str, Any], **options: Any) -> dict[str, str]:
     """Return the certificates for all requests of a result."""
-    return {
-        request["id"]: sign(x509.load_pem_x509_csr(request["csr"].encode()).public_key(), request["role"], **options)
-        for request in result["requests"]
-    }
+    found = {}
+    for request in result["requests"]:
+        own = {**options, **(AS_SERVER if request["names"] else {}), "names": request["names"]}
+        key = x509.load_pem_x509_csr(request["csr"].encode()).public_key()
+        found[request["id"]] = sign(key, request["role"] or request["names"][0], **own)
+    return found
 
 
 @dataclass

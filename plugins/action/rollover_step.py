@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, failures, rotation, serials, waiting
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    actions,
+    client_authorities,
+    failures,
+    rotation,
+    serials,
+    waiting,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -54,7 +61,7 @@ class ActionModule(actions.Action):
 
 
 def _known(variables: Variables) -> list[str]:
-    """Return the authorities: those that there are or, before the run has learned them, those that the inventory needs."""
+    """Return the authorities that there are or, before the run has learned them, those that the inventory needs."""
     found = variables.get("postgres_ca_authorities")  # a fact of role postgres_ca
     if found:
         return list(found)

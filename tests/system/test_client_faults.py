@@ -10,6 +10,7 @@ import shutil
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
@@ -164,13 +165,17 @@ class Stage:
         self.clients, self.user = clients, user
         self.options = SCENARIOS[scenario](clients, user)
         self.saved = faults.everything(user.home)
-        self.start = used(user)
+        self.start = self.used()
         self.recover()
-        self.before = used(user)
+        self.before = self.used()
         self.change()
-        self.after = used(user)
+        self.after = self.used()
         assert self.before != self.after
         self.reset()
+
+    def used(self) -> dict[str, Any]:
+        """Return what programs see; none of them reads which hooks are due."""
+        return {path: seen for path, seen in used(self.user).items() if not path.endswith(after_change.MARK)}
 
     def change(self) -> None:
         self.clients.call(**self.options)
@@ -189,9 +194,10 @@ class Stage:
         if not (fault.is_death or fault.is_lasting or self.start != self.before):
             assert not self.is_open(), "an open journal, though somebody was left to undo it"
         self.recover()
-        assert used(self.user) in (self.before, self.after), "not the whole old or new state"
+        assert self.used() in (self.before, self.after), "not the whole old or new state"
         self.change()
-        assert used(self.user) == self.after
+        assert self.used() == self.after
+        assert not [path for path in used(self.user) if path.endswith(after_change.MARK)], "a hook that nobody ran"
         again = self.clients.call(**{**self.options, "certificates": {}, "new_keys": False})
         assert again["changes"] == []
         self.check_pairs()
@@ -208,7 +214,7 @@ class Stage:
 
         Only where files of others are taken over, three names change one after the other.
         """
-        paths = [*self.user.store.glob("current/*/*.crt")]
+        paths = [*self.user.store.glob("current/*/postgresql.crt")]
         if "foreign" not in str(self.before):
             paths.append(self.user.default / "postgresql.crt")
         for path in paths:
@@ -261,6 +267,16 @@ def one_identity_less(clients: Clients, user: User) -> dict[str, Any]:
     return {"identities": identities}
 
 
+def of_a_service(clients: Clients, user: User) -> dict[str, Any]:
+    """Another service gets a certificate, with everything that may be beside one, and a hook."""
+    clients.converge()
+    clients.options["server_issuing"] = AUTHORITIES["server"].issuing.pem
+    own = {"name": "exporter", "os_user": user.name, "names": ["localhost"], "trusts_clients": True}
+    hook = {"command": ["true"]}
+    identities = [*clients.options["identities"], {**own, "formats": ["bundle"], "after_change": hook}]
+    return {"identities": identities, "certificates": chains(clients.call(identities=identities))}
+
+
 def without_default_files(clients: Clients) -> list[dict[str, Any]]:
     return [{**one, "default_files": False} for one in clients.options["identities"]]
 
@@ -293,6 +309,7 @@ SCENARIOS = {
     "first revocation": first_revocation,
     "one more identity": one_more_identity,
     "one identity less": one_identity_less,
+    "a service": of_a_service,
     "default files go": default_files_go,
     "default files come": default_files_come,
     "recovery": recovery,

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Collection, Mapping, NamedTuple, Sequence
+from typing import IO, Any, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -196,33 +196,41 @@ def _log(unit: str) -> str:
 
 def _succeed(hook: Hook, argv: Sequence[str], user: Account | None) -> None:
     """Run a command to its end. What it leaves running does not count. Raises TlsError."""
-    with tempfile.TemporaryFile() as output:  # no pipe: a service that it starts may keep it open
-        become = processes.becoming(user)
-        environment = {"PATH": processes.PATH, "LC_ALL": "C", "HOME": user.home if user else "/root"}
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd="/",
-                preexec_fn=become,  # noqa: PLW1509 (unsafe beside threads: there are none here)
-                start_new_session=True,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise _failed(hook, f"it could not be started ({error})", "") from error
-        try:
-            status = process.wait(TIMEOUT)
-            fault = f"it ended with status {status}" if status else ""
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            fault = f"it did not end within {TIMEOUT:.0f} s and was stopped"
-        if fault:
+    try:
+        with tempfile.TemporaryFile() as output:  # no pipe: a service that it starts may keep it open
+            fault = _ended(_started(argv, user, output))
             output.seek(max(0, output.seek(0, os.SEEK_END) - _READ))
-            raise _failed(hook, fault, output.read().decode("utf-8", "replace"))
+            said = output.read().decode("utf-8", "replace") if fault else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _failed(hook, f"it could not be started ({error})", "") from error
+    if fault:
+        raise _failed(hook, fault, said)
+
+
+def _started(argv: Sequence[str], user: Account | None, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a command with nothing of the caller's, as ``user``, or as whoever runs this. Raises OSError."""
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={"PATH": processes.PATH, "LC_ALL": "C", "HOME": user.home if user else "/root"},
+        cwd="/",
+        preexec_fn=processes.becoming(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
+        start_new_session=True,
+    )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> str:
+    """Wait for the end of a command, and stop it with its children when that takes too long; return its fault."""
+    try:
+        status = process.wait(TIMEOUT)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return f"it did not end within {TIMEOUT:.0f} s and was stopped"
+    return f"it ended with status {status}" if status else ""
 
 
 def _failed(hook: Hook, fault: str, output: str) -> TlsError:

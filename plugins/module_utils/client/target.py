@@ -134,6 +134,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
 def _server(options: Mapping[str, Any], declared: Sequence[Identity], roots: list[Certificate]) -> Authority | None:
     """Return the authority of servers' certificates, None if no identity has names. Raises TlsError."""
     pem, serving = options.get("server_issuing") or "", next((one for one in declared if one.names), None)
+    revoked = serials(options.get("server_revoked") or (), "server_revoked")
     if serving is None and not pem:
         return None
     if not pem:
@@ -143,8 +144,7 @@ def _server(options: Mapping[str, Any], declared: Sequence[Identity], roots: lis
             remedy="Give their certificates in PEM.",
             code="server_issuing_missing",
         )
-    issuing = authorities(pem, "server_issuing")
-    return Authority(issuing, roots, serials(options.get("server_revoked") or (), "server_revoked"))
+    return Authority(authorities(pem, "server_issuing"), roots, revoked)
 
 
 def _authorities(options: Mapping[str, Any], declared: Sequence[Identity], now: int) -> dict[str, Authority]:
@@ -173,6 +173,8 @@ def _authority(options: Mapping[str, Any], place: str, now: int) -> Authority:
 
 def _own_lists(pem: str, option: str) -> str:
     refuse_private_key(pem, option)
+    if pem:
+        revocations.read_pem(pem, option)
     return pem
 
 

@@ -89,6 +89,29 @@ def test_the_id_of_a_certificate_leads_to_its_authority() -> None:
     assert Trust.of_fleet(known, GROUPS).by_id(known) == {"app1/web/app": "billing", "app1/web/b": "client"}
 
 
+def test_services_name_their_authorities_and_have_no_servers() -> None:
+    known = fleet(billing1="billing")
+    known["app1"]["postgres_client_identities"] = [
+        identity("billing"),
+        {"role": "backup1", "os_user": "web", "authority": "backup"},
+        {"name": "exporter", "os_user": "web", "names": ["app1"], "authority": "metrics"},
+        {"name": "plain", "os_user": "web", "names": ["app1"]},
+    ]
+    trust = Trust.of_fleet(known, GROUPS)
+    assert trust.by_id(known) == {
+        "app1/web/app": "billing",
+        "app1/web/backup1": "backup",
+        "app1/web/exporter": "server",
+        "app1/web/plain": "server",
+    }
+    assert trust.names == ["client", "billing"]
+    assert client_authorities.needed(known, GROUPS) == ["client", "billing", "backup", "metrics"]
+    assert trust.apart(known) == [("client", "billing")]
+    known["app1"]["postgres_client_identities"] = [{"role": "b", "os_user": "web", "authority": "server"}]
+    with pytest.raises(TlsError, match=r"identities\.authority: found 'server', expected the name of a client auth"):
+        client_authorities.needed(known, GROUPS)
+
+
 def test_modules_get_the_client_authorities_beside_their_own() -> None:
     texts = ("roots", "issuing", "bundle", "crls")
     made = {
@@ -104,6 +127,7 @@ def test_modules_get_the_client_authorities_beside_their_own() -> None:
             "issuing": "issuing of client",
             "trusted_clients": "bundle of client",
             "revoked": ["client"],
+            "trusted_clients_crls": "crls of client",
         }
     ]
     assert client_authorities.as_former({"server": made["server"], "client": made["client"]}, "client") == []

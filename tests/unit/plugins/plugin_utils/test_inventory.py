@@ -117,8 +117,8 @@ def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> N
     hostvars = fleet(app1={"postgres_client_identities": [{"role": "app", "os_user": "shop", "osuser": "shop"}]})
     (found,) = input_problems(hostvars, HOSTS, GROUPS)
     assert found == (
-        "app1: postgres_client_identities.osuser: there is no such key. Write one of address, databases, "
-        "default_files, home, login, name, os_user, role, servers."
+        "app1: postgres_client_identities.osuser: there is no such key. Write one of address, after_change, "
+        "authority, databases, default_files, formats, home, login, name, names, os_user, role, servers."
     )
 
 

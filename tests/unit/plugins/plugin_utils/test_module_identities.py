@@ -53,6 +53,35 @@ def test_servers_of_two_authorities_are_refused_but_for_passwords() -> None:
     assert own({**both, "login": "password"}).authority == "client"
 
 
+def test_identities_of_services_become_what_the_module_knows() -> None:
+    declared = [
+        {"role": "backup1", "os_user": "web", "authority": "backup"},
+        {"name": "exporter", "os_user": "web", "names": ["app1"], "authority": "backup"},
+        {"name": "plain", "os_user": "web", "names": ["app1"]},
+    ]
+    found = own(*declared)
+    assert found.authority == "backup", "no other is needed on this host"
+    assert found.identities == [
+        {"role": "backup1", "os_user": "web", "login": "none"},
+        {"name": "exporter", "os_user": "web", "names": ["app1"], "trusts_clients": True},
+        {"name": "plain", "os_user": "web", "names": ["app1"], "trusts_clients": False},
+    ]
+    beside = own(identity("a", "shop"), *declared)
+    assert beside.authority == "client"
+    assert [one.get("authority") for one in beside.identities] == [None, "backup", "backup", None]
+    assert own(declared[2], authority="hr").authority == "hr", "one that exists"
+
+
+@pytest.mark.parametrize("option", ["servers", "databases", "address", "login", "default_files"])
+@pytest.mark.parametrize("kind", [{"role": "a", "authority": "backup"}, {"name": "a", "names": ["app1"]}])
+def test_a_service_has_nothing_of_postgresql(kind: dict[str, Any], option: str) -> None:
+    value = {"login": "certificate", "default_files": False}.get(option, ["shop"])
+    with pytest.raises(
+        TlsError, match=rf"identities\[0\]: found (names|authority) and {option}\. With .* Remove {option}"
+    ):
+        own({"os_user": "web", **kind, option: value})
+
+
 def test_an_identity_waits_for_each_of_its_servers() -> None:
     declared = [identity("a", "shop"), identity("b", "billing1")]
     found = own(*declared, unready=["shop2", "hr1"]).identities

@@ -33,6 +33,14 @@ def test_an_identity_may_name_another_authority() -> None:
     assert [one["authority"] for one in found] == ["client", "billing"]
 
 
+def test_the_names_of_a_service_come_from_the_inventory() -> None:
+    declared = [*DECLARED, {"name": "exporter", "os_user": "bob", "names": ["App1.example"], "authority": "metrics"}]
+    asked = [{"id": "bob/exporter", "reasons": [], "csr": "CSR", "names": ["evil.example"], "role": "app"}]
+    assert requests.complete(asked, declared, "web1", "client") == [
+        {"id": "web1/bob/exporter", "authority": "server", "names": ["app1.example"], "csr": "CSR", "reasons": []}
+    ]
+
+
 def test_check_mode_has_no_csr() -> None:
     assert requests.complete([{"id": "bob/app", "reasons": []}], DECLARED, "web1", "client")[0]["csr"] == ""
 

@@ -1,0 +1,276 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs when the files of identities have changed: once, not without a change, and not forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, chains, identity, snapshot, used
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
+
+
+class Hooked:
+    """An OS user with the identities app and report, whose hook writes a line into a file."""
+
+    def __init__(self, clients: Clients, user: User) -> None:
+        self.clients, self.user = clients, user
+        self.log = user.write("hooks.log", "")
+        self.hook: dict[str, Any] = {"command": ["sh", "-c", f"id -un >> {self.log}; cat {user.store}/current/*/*.crt"]}
+        self.identities = [{**identity(user, role), "after_change": self.hook} for role in ("app", "report")]
+        clients.options["identities"] = self.identities
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def with_hook(self, *argv: str, **more: Any) -> list[dict[str, Any]]:
+        return [{**one, "after_change": {"command": list(argv), **more}} for one in self.identities]
+
+
+@pytest.fixture
+def hooked(clients: Clients, alice: User) -> Hooked:
+    return Hooked(clients, alice)
+
+
+def test_it_runs_once_for_all_identities_that_have_it_as_their_os_user(hooked: Hooked) -> None:
+    first = hooked.clients.call()
+    assert hooked.lines() == [], "nothing has changed yet"
+    done = hooked.clients.call(certificates=chains(first))
+    assert hooked.lines() == [hooked.user.name]
+    assert done["changes"][-1] == f"{hooked.user.name}/app: after_change: command sh succeeded"
+
+
+def test_it_does_not_run_where_nothing_changed(hooked: Hooked) -> None:
+    hooked.clients.converge()
+    before = snapshot(hooked.user.home)
+    assert hooked.clients.call()["changed"] is False
+    assert snapshot(hooked.user.home) == before
+    assert len(hooked.lines()) == 1
+
+
+def test_check_mode_names_it_and_runs_nothing(hooked: Hooked) -> None:
+    done = hooked.clients.call(check_mode=True)
+    assert f"{hooked.user.name}/app: after_change: command sh" in done["changes"]
+    hooked.clients.converge()
+    done = hooked.clients.call(check_mode=True, roots=AUTHORITIES["server"].root.pem + OTHER.root.pem)
+    assert f"{hooked.user.name}/report: after_change: command sh" in done["changes"]
+    assert hooked.clients.call(check_mode=True)["changes"] == []
+    assert len(hooked.lines()) == 1
+
+
+def test_only_identities_whose_files_change_run_theirs(hooked: Hooked) -> None:
+    other = hooked.log.with_name("other.log")
+    hooked.identities[1]["after_change"] = {"command": ["sh", "-c", f"echo report >> {other}"]}
+    hooked.clients.converge()
+    assert (len(hooked.lines()), other.read_text()) == (1, "report\n")
+    hooked.clients.converge(identities=[hooked.identities[0], {**hooked.identities[1], "formats": ["bundle"]}])
+    assert (len(hooked.lines()), other.read_text()) == (1, "report\nreport\n")
+    hooked.clients.converge(roots=AUTHORITIES["server"].root.pem + OTHER.root.pem)
+    assert len(hooked.lines()) == 2, "the roots are everybody's"
+
+
+@pytest.mark.parametrize("change", [{"new_keys": True}, {"renew": True}, {"key_type": "P-384"}])
+def test_it_runs_after_each_renewal(hooked: Hooked, change: dict[str, Any]) -> None:
+    hooked.clients.converge()
+    hooked.clients.converge(**change)
+    assert len(hooked.lines()) == 2
+
+
+def test_it_runs_after_a_roll_back(hooked: Hooked) -> None:
+    hooked.clients.converge()
+    hooked.clients.converge(new_keys=True)
+    done = hooked.clients.roll_back(check_mode=True)
+    assert f"{hooked.user.name}/app: after_change: command sh" in done["changes"]
+    assert len(hooked.lines()) == 2
+    hooked.clients.roll_back()
+    assert len(hooked.lines()) == 3
+    assert not (hooked.user.store / "current" / after_change.MARK).exists()
+
+
+def test_two_os_users_run_a_command_each_and_one_of_root_once(hooked: Hooked, bob: User) -> None:
+    hooked.log.chmod(0o666)
+    of_bob = {**identity(bob, "app"), "after_change": {"command": ["sh", "-c", f"id -un >> {hooked.log}"]}}
+    of_alice = {**identity(hooked.user, "app"), "after_change": of_bob["after_change"]}
+    hooked.clients.converge(identities=[of_alice, of_bob])
+    assert hooked.lines() == [hooked.user.name, bob.name]
+    for one in (of_alice, of_bob):
+        one["after_change"] = {**one["after_change"], "as_root": True}
+    hooked.clients.converge(identities=[of_alice, of_bob], new_keys=True)
+    assert hooked.lines() == [hooked.user.name, bob.name, "root"]
+
+
+# Failures
+
+
+def test_a_failure_fails_the_call_leaves_the_new_files_and_is_tried_again(hooked: Hooked) -> None:
+    hooked.clients.converge()
+    before = used(hooked.user)
+    gate = hooked.log.with_name("gate")
+    script = f"echo ran >> {hooked.log}; test -e {gate} || {{ echo no gate; exit 3; }}"
+    own = hooked.with_hook("sh", "-c", script)
+    with pytest.raises(TlsError, match=r"after_change: command sh failed: it ended with status 3. It printed: no gate"):
+        hooked.clients.converge(identities=own, new_keys=True)
+    after = used(hooked.user)
+    assert {path for path in after if after[path] != before.get(path)} >= {str(hooked.user.default / "postgresql.key")}
+    with pytest.raises(TlsError, match="The new files stay") as error:
+        hooked.clients.call(identities=own)
+    assert error.value.details["changed"] is True
+    foreseen = hooked.clients.call(identities=own, check_mode=True)
+    assert foreseen["changes"] == [f"{hooked.user.name}/{role}: after_change: command sh" for role in ("app", "report")]
+    gate.touch()
+    done = hooked.clients.call(identities=own)
+    assert (done["changed"], done["changes"]) == (True, [f"{hooked.user.name}/app: after_change: command sh succeeded"])
+    assert hooked.clients.call(identities=own)["changed"] is False
+    assert hooked.lines().count("ran") == 3
+
+
+def test_a_failed_one_is_run_with_the_next_change_even_of_another_identity(hooked: Hooked) -> None:
+    hooked.identities[1].pop("after_change")
+    with pytest.raises(TlsError, match="status 1"):
+        hooked.clients.converge(identities=[hooked.with_hook("false")[0], hooked.identities[1]])
+    hooked.clients.call(identities=[hooked.identities[0], {**hooked.identities[1], "formats": ["bundle"]}])
+    assert hooked.lines() == [hooked.user.name]
+
+
+def test_a_run_that_is_killed_in_a_hook_has_not_forgotten_it(hooked: Hooked) -> None:
+    asked = chains(hooked.clients.call())
+    child = os.fork()
+    if child == 0:
+        hooked.clients.call(certificates=asked, identities=hooked.with_hook("sh", "-c", "kill -9 $PPID"))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert hooked.lines() == []
+    assert hooked.clients.call()["changed"]
+    assert hooked.lines() == [hooked.user.name]
+    assert hooked.clients.call()["changed"] is False
+
+
+def test_one_that_hangs_is_stopped_with_its_children(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(after_change, "TIMEOUT", 0.5)
+    own = hooked.with_hook("sh", "-c", f"echo begun; sleep 47 & echo $! > {hooked.log}; wait")
+    with pytest.raises(TlsError, match=r"it did not end within 0 s and was stopped. It printed: begun"):
+        hooked.clients.converge(identities=own)
+    [pid] = hooked.lines()
+    assert not _runs(pid)
+
+
+def _runs(pid: str) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().split()[2] != "Z"
+
+
+def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(hooked: Hooked) -> None:
+    begun = time.monotonic()
+    hooked.clients.converge(identities=hooked.with_hook("sh", "-c", f"sleep 31 & echo $! > {hooked.log}"))
+    assert time.monotonic() - begun < 20
+    [pid] = hooked.lines()
+    assert _runs(pid)
+    os.kill(int(pid), signal.SIGTERM)
+
+
+def test_nothing_secret_of_its_output_is_shown(hooked: Hooked, alice: User) -> None:
+    script = f"cat {alice.store}/current/app/postgresql.key; echo password=hunter2 postgres://me:hunter2@db1/x; exit 1"
+    with pytest.raises(TlsError) as error:
+        hooked.clients.converge(identities=hooked.with_hook("sh", "-c", script, "hunter2"))
+    said = str(error.value.as_result())
+    assert "It printed: a private key" in said
+    assert "postgres://me:********@db1/x" in said
+    assert "hunter2" not in said
+    key = (alice.store / "current/app/postgresql.key").read_text().splitlines()[1]
+    assert key not in said
+
+
+def test_a_long_output_is_cut(hooked: Hooked) -> None:
+    with pytest.raises(TlsError, match=r"It printed: \.\.\.") as error:
+        hooked.clients.converge(identities=hooked.with_hook("sh", "-c", "seq 99999; exit 1"))
+    assert "99999" in error.value.message
+    assert len(error.value.message) < 2000
+
+
+@pytest.mark.parametrize("mark", ["garbage", "[[]]", "7", '{"app": 1}', '["app", "root", 7]'])
+def test_the_mark_of_an_os_user_means_nothing_but_its_own_hooks(hooked: Hooked, mark: str) -> None:
+    """It is a file of theirs: garbage in it runs what is declared for them once more, and nothing else."""
+    hooked.clients.converge()
+    hooked.user.write(".postgresql/pgops/current/" + after_change.MARK, mark)
+    assert hooked.clients.call()["changed"]
+    assert hooked.clients.call()["changed"] is False
+    assert hooked.lines() == [hooked.user.name] * 2
+
+
+# What cannot run
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ({}, "found a dictionary with nothing, expected a dictionary with unit, or with command"),
+        ("reload", "found a value of type str, expected a dictionary"),
+        ({"unit": "a", "command": ["b"]}, "expected a dictionary with unit, or with command"),
+        ({"unti": "a"}, "found a dictionary with 'unti'"),
+        ({"unit": "a b"}, r"\.unit: found 'a b', expected the name of a unit"),
+        ({"unit": "--now"}, r"\.unit: found '--now', expected the name of a unit"),
+        ({"unit": "../x"}, r"\.unit: found '\.\./x', expected the name of a unit"),
+        ({"unit": "a", "action": "stop"}, r"\.action: found 'stop', expected reload or restart"),
+        ({"unit": "a", "as_root": True}, "found as_root beside unit, where it has no meaning. Remove as_root"),
+        ({"command": ["a"], "action": "reload"}, "found action beside command"),
+        ({"command": "systemctl reload x"}, r"\.command: expected a list of texts"),
+        ({"command": []}, r"\.command: expected a list of texts"),
+        ({"command": [""]}, r"\.command: expected a list of texts"),
+        ({"command": ["kill", 1]}, r"\.command: expected a list of texts, .* numbers in quotes"),
+        ({"command": ["a\0b"]}, r"\.command: expected a list of texts"),
+        ({"command": ["a"], "as_root": "yes"}, r"\.as_root: found 'yes', expected true or false"),
+    ],
+)
+def test_one_that_makes_no_sense_is_refused_before_anything_changes(hooked: Hooked, hook: Any, message: str) -> None:
+    before = snapshot(hooked.user.home)
+    with pytest.raises(TlsError, match=rf"identities\[1\]\.after_change.*{message}"):
+        hooked.clients.call(identities=[hooked.identities[0], {**hooked.identities[1], "after_change": hook}])
+    assert snapshot(hooked.user.home) == before
+
+
+def test_a_program_that_is_missing_is_an_error_before_the_switch(hooked: Hooked) -> None:
+    hooked.clients.converge()
+    before = used(hooked.user)
+    with pytest.raises(TlsError, match="The command no-such-program was not found on this host; it is needed by after"):
+        hooked.clients.call(identities=hooked.with_hook("no-such-program"), new_keys=True)
+    assert used(hooked.user) == before
+    assert hooked.clients.call(identities=hooked.with_hook("no-such-program"))["changed"] is False
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs here")
+def test_where_no_systemd_runs_a_unit_is_an_error_before_the_switch(hooked: Hooked) -> None:
+    own = [{**one, "after_change": {"unit": "postgresql"}} for one in hooked.identities]
+    with pytest.raises(
+        TlsError, match=r"systemd did not answer about the unit postgresql: .*Use command where systemd"
+    ):
+        hooked.clients.call(identities=own)
+    assert not (hooked.user.store / "current").exists()
+
+
+def test_without_root_what_takes_root_is_refused(alice: User) -> None:
+    code = (
+        "from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook, refuse_unfit as r\n"
+        "from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError\n"
+        "r([Hook(command=('true',))])\n"
+        "for hook in (Hook(command=('true',), as_root=True), Hook(unit='x', action='reload')):\n"
+        "    try: r([hook])\n"
+        "    except TlsError as error: print(error.code)\n"
+    )
+    path = os.pathsep.join(filter(None, map(str, sys.path)))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}, user=alice.uid,
+    )  # fmt: skip
+    assert done.stdout.split() == ["after_change_takes_root"] * 2, done.stderr
