@@ -15,6 +15,7 @@ description:
   - An identity also gets its endpoints, which are where this client host reaches its servers.
   - An identity with a server that this run has not brought to its declared state is marked. Module client then keeps
     what the identity logs in with.
+  - An identity for a service that is not PostgreSQL gets V(none) as its C(login), or C(trusts_clients).
   - Fails for an identity whose servers trust different authorities.
 positional: servers, groups, host
 options:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_authorities
-short_description: List the client authorities that the servers of the inventory trust
+short_description: List the client authorities that the inventory needs
 version_added: 0.1.0
 description:
   - Reads O(pgops.tls.postgres_server#role:main:postgres_server_client_authority) of all hosts of the group
-    C(postgres_servers).
+    C(postgres_servers), and O(pgops.tls.postgres_client#role:main:postgres_client_identities[].authority) of all hosts
+    of the group C(postgres_clients).
   - It runs on the controller, and the result is the same for all hosts. Set C(run_once) for it.
 extends_documentation_fragment:
   - pgops.tls.attributes

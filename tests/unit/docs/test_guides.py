@@ -20,7 +20,7 @@ LANGUAGES = {"console", "yaml", "ini", "sql", "json", "text", "jinja", "systemd"
 # Names that look like a role's variable and are something else: groups, facts, OS users
 OTHER_NAMES = {
     "postgres_servers", "postgres_poolers", "postgres_clients", "postgres_ca_authorities", "postgres_ca_signed",
-    "postgres_server_sessions", "postgres_fdw",
+    "postgres_server_sessions", "postgres_fdw", "postgres_exporter",
 }  # fmt: skip
 Rule = Callable[[str, str], "list[str]"]
 PAGE_RULES: list[Rule] = []
