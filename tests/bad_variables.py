@@ -47,7 +47,7 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
     ({"role": "b", "after_change": {"unit": "a", "action": "stop"}}, r"reload, restart, got: stop"),
     (
         {"role": "b", "after_change": {"unit": "a", "command": ["b"]}},
-        r"after_change: found a dictionary with 'unit', 'com",
+        r"after_change: found a dictionary with 'unit' and 'com",
     ),
     (
         {"role": "b", "after_change": {"command": []}},

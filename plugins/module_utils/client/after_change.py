@@ -61,7 +61,7 @@ def parse(value: Any, source: str) -> Hook:
     unknown = sorted(set(map(str, given)) - set(_KEYS))
     if unknown or not isinstance(value, Mapping) or ("unit" in given) == ("command" in given):
         raise TlsError(
-            f"{source}: found {_keys(value)}, expected a dictionary with unit, or with command.",
+            f"{source}: found {_keys(value)}, expected one with either unit or command.",
             remedy="Write {unit: NAME, action: restart}, or {command: [PROGRAM, ARGUMENT]}.",
             code="after_change_invalid",
         )
@@ -80,7 +80,7 @@ def parse(value: Any, source: str) -> Hook:
 def _keys(value: Any) -> str:
     """Return what a value is, without what may be secret in it."""
     if isinstance(value, Mapping):
-        return f"a dictionary with {', '.join(map(shown, value)) or 'nothing'}"
+        return f"a dictionary with {' and '.join(map(shown, value)) or 'nothing'}"
     return f"a value of type {type(value).__name__}"
 
 
