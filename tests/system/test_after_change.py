@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,103 @@ def test_the_mark_of_an_os_user_means_nothing_but_its_own_hooks(hooked: Hooked, 
     assert hooked.clients.call()["changed"]
     assert hooked.clients.call()["changed"] is False
     assert hooked.lines() == [hooked.user.name] * 2
+
+
+# Units of systemd
+
+
+WITH_SYSTEMD = pytest.mark.skipif(not Path("/run/systemd/system").exists(), reason="systemd does not run here")
+UNITS = Path("/run/systemd/system")
+
+
+class Unit:
+    """A unit of systemd that ends as soon as a file is missing. It notes how often it was started and reloaded."""
+
+    def __init__(self, folder: Path, *, can_reload: bool = True) -> None:
+        self.name, self.log, self.gate = "pgops-test-hook.service", folder / "unit.log", folder / "unit.gate"
+        self.gate.touch()
+        reload = f"ExecReload=/bin/sh -c 'echo reloaded >> {self.log}'\n" if can_reload else ""
+        start = f"echo started >> {self.log}; test -e {self.gate} || {{ echo no gate; exit 1; }}; exec sleep 600"
+        (UNITS / self.name).write_text(f"[Service]\nExecStart=/bin/sh -c '{start}'\n{reload}")
+        self.systemctl("daemon-reload")
+
+    def systemctl(self, *argv: str) -> str:
+        return subprocess.run(["systemctl", *argv], check=False, capture_output=True, text=True).stdout.strip()
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def remove(self) -> None:
+        self.systemctl("stop", self.name)
+        (UNITS / self.name).unlink()
+        self.systemctl("daemon-reload")
+        self.systemctl("reset-failed")
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[Unit]:
+    made = Unit(tmp_path)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def by_unit(hooked: Hooked, unit: Unit, action: str = "restart") -> list[dict[str, Any]]:
+    return [{**one, "after_change": {"unit": unit.name, "action": action}} for one in hooked.identities]
+
+
+@WITH_SYSTEMD
+@pytest.mark.parametrize(("action", "after"), [("restart", "started"), ("reload", "reloaded")])
+def test_a_unit_that_runs_is_restarted_or_reloaded_once(hooked: Hooked, unit: Unit, action: str, after: str) -> None:
+    unit.systemctl("start", unit.name)
+    done = hooked.clients.converge(identities=by_unit(hooked, unit, action))
+    assert done["changes"][-1] == f"{hooked.user.name}/app: after_change: {action} of {unit.name} succeeded"
+    assert unit.lines() == ["started", after]
+    assert hooked.clients.call(identities=by_unit(hooked, unit, action))["changed"] is False
+
+
+@WITH_SYSTEMD
+def test_a_unit_that_was_stopped_is_left_as_it_is(hooked: Hooked, unit: Unit) -> None:
+    done = hooked.clients.converge(identities=by_unit(hooked, unit))
+    assert "does not run, so it reads the files when it starts" in done["changes"][-1]
+    assert (unit.lines(), unit.systemctl("is-active", unit.name)) == ([], "inactive")
+
+
+@WITH_SYSTEMD
+@pytest.mark.parametrize("action", ["restart", "reload"])
+def test_a_unit_that_does_not_run_with_the_new_files_is_a_failure_until_it_does(
+    hooked: Hooked, unit: Unit, action: str
+) -> None:
+    unit.systemctl("start", unit.name)
+    unit.gate.unlink()
+    with pytest.raises(TlsError, match=r"the unit is failed \(failed\) after it.*The new files stay"):
+        hooked.clients.converge(identities=by_unit(hooked, unit))
+    with pytest.raises(TlsError, match="the unit is failed"):
+        hooked.clients.call(identities=by_unit(hooked, unit, action))
+    unit.gate.touch()
+    done = hooked.clients.call(identities=by_unit(hooked, unit, action))
+    assert done["changes"] == [f"{hooked.user.name}/app: after_change: restart of {unit.name} succeeded"]
+    assert unit.systemctl("is-active", unit.name) == "active"
+    assert hooked.clients.call(identities=by_unit(hooked, unit, action))["changed"] is False
+
+
+@WITH_SYSTEMD
+def test_units_that_cannot_do_it_are_an_error_before_the_switch(hooked: Hooked, tmp_path: Path) -> None:
+    unit = Unit(tmp_path, can_reload=False)
+    try:
+        for action, name, message in (
+            ("restart", "pgops-no-such", "systemd cannot use the unit pgops-no-such: it is not-found"),
+            ("reload", unit.name, f"the unit {unit.name} cannot be reloaded. Nothing was changed. Set action to rest"),
+        ):
+            own = [{**one, "after_change": {"unit": name, "action": action}} for one in hooked.identities]
+            with pytest.raises(TlsError, match=message):
+                hooked.clients.call(identities=own)
+            with pytest.raises(TlsError, match=message):
+                hooked.clients.call(identities=own, check_mode=True)
+        assert not (hooked.user.store / "current").exists()
+    finally:
+        unit.remove()
 
 
 # What cannot run
