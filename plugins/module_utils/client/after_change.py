@@ -19,8 +19,9 @@ import tempfile
 import time
 from typing import IO, Any, Collection, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import processes
+from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
@@ -155,14 +156,13 @@ def _refuse_unusable_unit(hook: Hook) -> None:
 
 def _state(unit: str) -> dict[str, str]:
     """Return what systemd knows of a unit. Raises TlsError if it does not answer."""
-    names = ("LoadState", "ActiveState", "SubState", "CanReload")
+    names = ("LoadState", "ActiveState", "SubState", "CanReload", "NRestarts")
     command = [processes.find("systemctl", "by after_change"), "show", f"--property={','.join(names)}", "--", unit]
     with as_root() if os.getuid() == 0 and os.geteuid() != 0 else contextlib.nullcontext():
         done = processes.run(command)
     if done.status:
         raise TlsError(
-            f"after_change: systemd did not answer about the unit {unit}: {masked(done.errors or done.output)}. "
-            "Nothing was changed.",
+            f"after_change: systemd did not answer about the unit {unit}: {masked(done.errors or done.output)}.",
             remedy="Use command where systemd does not run.",
             code="after_change_no_systemd",
         )
@@ -175,14 +175,18 @@ def run(hook: Hook, user: Account) -> str:
     if not hook.unit:
         _succeed(hook, hook.command, hook.runs_as(user))
         return f"{hook.in_words()} succeeded"
-    before = _state(hook.unit)["ActiveState"]
-    if before == "inactive":
+    before = _state(hook.unit)
+    if before["ActiveState"] == "inactive":
         return f"{hook.unit} does not run, so it reads the files when it starts"
-    action = RESTART if before == "failed" else hook.action  # a failed unit cannot be reloaded
+    action = RESTART if before["ActiveState"] == "failed" else hook.action  # a failed unit cannot be reloaded
     _succeed(hook, [processes.find("systemctl", "by after_change"), action, "--", hook.unit], None)
     time.sleep(SETTLED)
     after = _state(hook.unit)
-    if after["ActiveState"] in ("failed", "inactive") or after["SubState"] == "auto-restart":
+    restarts = [
+        int(one["NRestarts"] or 0) for one in (before, after)
+    ]  # by systemd itself; a restart by hand sets it to 0
+    has_ended = restarts[1] > (0 if action == RESTART else restarts[0]) or after["SubState"] == "auto-restart"
+    if has_ended or after["ActiveState"] in ("failed", "inactive"):
         raise _failed(hook, f"the unit is {after['ActiveState']} ({after['SubState']}) after it", _log(hook.unit))
     return f"{action} of {hook.unit} succeeded"
 
@@ -267,3 +271,12 @@ def marked(mark: bytes | None, names: Sequence[str]) -> list[str]:
 def mark_of(names: Sequence[str]) -> bytes:
     """Return the mark for identities that wait for their hook."""
     return json.dumps(list(names)).encode("ascii") + b"\n"
+
+
+def forget(path: str, failed: Sequence[str], owner: Owner) -> None:
+    """Note in the mark at ``path`` that of its hooks only those of the identities ``failed`` are still due."""
+    if failed:
+        files.write_atomically(path, mark_of(failed), 0o644, owner)
+    elif os.path.lexists(path):
+        os.unlink(path)
+        files.sync_directory(os.path.dirname(path))

@@ -111,7 +111,8 @@ def _after_change(
                 changes.append(f"{one.id}: after_change: {result}")
         if outcome.hooks:
             with contextlib.suppress(TlsError), _as_user(transaction):  # else the next run runs them again
-                transaction.forget_hooks(outcome.generation, failed)
+                mark = transaction.store.path(outcome.generation or "", after_change.MARK)
+                after_change.forget(mark, failed, transaction.user.owner)
         told.append((transaction, outcome._replace(changes=changes, changed=bool(changes))))
     return told, [one for one in results.values() if isinstance(one, TlsError)]
 

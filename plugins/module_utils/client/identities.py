@@ -144,7 +144,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         own_name=own_name,
         endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
         names=names,
-        trusts_clients=bool(item.get("trusts_clients")),
+        trusts_clients=bool(names and item.get("trusts_clients")),
         formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
         after_change=_hook(item.get("after_change"), f"{source}.after_change"),
     )

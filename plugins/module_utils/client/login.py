@@ -58,12 +58,16 @@ def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
             serve(own, target, identity.names, identity)
         else:
             rehearse(own, target, identity.authority)
-        if user_files.ONE_FILE in identity.formats:
-            bundle = os.path.join(own, BUNDLE)
-            rehearsal.server_context(rehearsal.Pair(bundle, bundle))
-            user_files.refuse_other_bundle(own, CERTIFICATE, KEY)
     except TlsError as error:
         raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
+
+
+def rehearse_formats(identity: Identity, directory: str) -> None:
+    """Read the other forms of certificate and key in a generation, and compare them. Raises TlsError."""
+    if user_files.ONE_FILE in identity.formats:
+        bundle = os.path.join(directory, identity.name, BUNDLE)
+        rehearsal.server_context(rehearsal.Pair(bundle, bundle))
+        user_files.refuse_other_bundle(os.path.dirname(bundle))
 
 
 def faults(directories: Sequence[str], target: Target) -> list[str]:

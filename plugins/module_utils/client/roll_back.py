@@ -42,16 +42,14 @@ class RollBack(Transaction):
 
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         found, coming, plan = self._way_back()
+        foreseen = self._foreseen_hooks(plan)
         recovered = self._recover(check_mode=check_mode)
         if not check_mode:
             if plan.changes:
                 self._apply(coming, plan)
             self._tidy()
         changes = [*recovered, *plan.changes]
-        if check_mode:
-            changes += [
-                f"{one.id}: after_change: {one.after_change.in_words()}" for one in plan.hooks if one.after_change
-            ]
+        changes += foreseen if check_mode else []
         outcome = UserOutcome(
             plan, bool(changes), changes, [], user_files.leaves(found), user_files.leaves(coming), found
         )

@@ -138,8 +138,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         changes = self._recover(check_mode=check_mode)
         found, plan = self._plan()
-        if plan.hooks:
-            after_change.refuse_unfit([one.after_change for one in plan.hooks if one.after_change])
+        foreseen = self._foreseen_hooks(plan)
         before = after = user_files.leaves(found)
         asked: list[Request] = []
         if plan.waiting and not check_mode:
@@ -149,9 +148,7 @@ class Transaction(engine.Transaction[UserOutcome]):
             changes += plan.changes
         if check_mode:
             asked = [Request(one, None, plan.reasons[one.name]) for one in plan.waiting]
-            changes += [
-                f"{one.id}: after_change: {one.after_change.in_words()}" for one in plan.hooks if one.after_change
-            ]
+            changes += foreseen
         elif not asked:
             after = self._apply(found, plan) if plan.changes else before
             self._tidy()
@@ -159,14 +156,12 @@ class Transaction(engine.Transaction[UserOutcome]):
         outcome = UserOutcome(plan, bool(changes), changes, asked, before, after, found)
         return outcome._replace(hooks=hooks, generation=self.store.current() if hooks else None)
 
-    def forget_hooks(self, generation: str | None, failed: Sequence[str]) -> None:
-        """Note that of the hooks of a generation only these ``failed``, by the names of identities."""
-        path = self.store.path(generation or "", after_change.MARK)
-        if failed:
-            files.write_atomically(path, after_change.mark_of(failed), 0o644, self.user.owner)
-        elif os.path.lexists(path):
-            os.unlink(path)
-            files.sync_directory(os.path.dirname(path))
+    def _foreseen_hooks(self, plan: Plan) -> list[str]:
+        """Return the hooks that are due, in words. Raises TlsError for one that cannot run on this host."""
+        hooks = {one.id: one.after_change for one in plan.hooks if one.after_change}
+        if hooks:
+            after_change.refuse_unfit(hooks.values())
+        return [f"{id_}: after_change: {hook.in_words()}" for id_, hook in hooks.items()]
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
@@ -251,6 +246,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _rehearse(self, generation: str) -> None:
         for identity in self.certified:
             login.rehearse_of(identity, self.store.path(generation), self.target)
+            login.rehearse_formats(identity, self.store.path(generation))
 
     def _keys_in_use(self) -> dict[str, bytes | None]:
         """Return the keys in use; one that waits for an identity without a certificate is not needed either."""

@@ -100,7 +100,7 @@ def derived(identity: Identity, credential: Credential, target: Target) -> dict[
     """Return the files of an identity beside its certificate and key, by their paths in a generation."""
     found = {}
     if ONE_FILE in identity.formats:
-        found[BUNDLE] = credential.key.rstrip(b"\n") + b"\n" + credential.chain
+        found[BUNDLE] = _joined(credential.key, credential.chain)
     if identity.trusts_clients:
         trusted = target.authorities[identity.authority]
         found[CLIENTS] = "".join(one.pem for one in trusted.trusted).encode("ascii")
@@ -109,13 +109,16 @@ def derived(identity: Identity, credential: Credential, target: Target) -> dict[
     return {f"{identity.name}/{name}": content for name, content in found.items()}
 
 
-def refuse_other_bundle(directory: str, certificate: str, key: str) -> None:
-    """Raise TlsError if the bundle in a directory does not hold what these files hold."""
-    path = os.path.join(directory, BUNDLE)
-    parts = [files.read(os.path.join(directory, name)) or b"" for name in (key, certificate)]
-    if files.read(path) != parts[0].rstrip(b"\n") + b"\n" + parts[1]:
+def _joined(key: bytes, chain: bytes) -> bytes:
+    return key.rstrip(b"\n") + b"\n" + chain
+
+
+def refuse_other_bundle(directory: str) -> None:
+    """Raise TlsError if the bundle in a directory does not hold its key and its chain."""
+    bundle, key, chain = (files.read(os.path.join(directory, name)) or b"" for name in (BUNDLE, KEY, CERTIFICATE))
+    if bundle != _joined(key, chain):
         raise TlsError(
-            f"{path}: expected the key in {key} and the chain in {certificate}, found something else.",
+            f"{directory}/{BUNDLE}: expected the key in {KEY} and the chain in {CERTIFICATE}, found something else.",
             remedy="Rerun.",
             code="bundle_differs",
         )
