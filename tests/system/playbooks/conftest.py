@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.services import run_as
 from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, PASSPHRASE, SITE
 from ansible_collections.pgops.tls.tests.system.conftest import running_cluster
 
@@ -109,19 +110,8 @@ class Site:
         )
 
     def connect(self, number: int, target: str) -> subprocess.CompletedProcess[str]:
-        """Connect as one of the OS users. Not by runuser: each session of it starts a manager of its own."""
-        account = pwd.getpwnam(self.os_users[number])
-        return subprocess.run(
-            ["psql", "-XAtqc", "SELECT 1", target],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd="/",
-            user=account.pw_uid,
-            group=account.pw_gid,
-            extra_groups=[],
-            env={**os.environ, "HOME": account.pw_dir},
-        )
+        """Connect as one of the OS users."""
+        return run_as(self.os_users[number], "psql", "-XAtqc", "SELECT 1", target)
 
     @property
     def settings(self) -> dict[str, str]:
