@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Running
 
@@ -130,6 +131,7 @@ class Injection(contextlib.AbstractContextManager["Injection"]):
         patch(subprocess, "Popen", self._starting(subprocess.Popen))
         patch(socket, "create_connection", self._connecting(socket.create_connection))
         patch(Running, "finish", _impatient(Running.finish))
+        patch(after_change, "TIMEOUT", 5.0)  # seconds for a hook that gives no answer
 
     def _operation(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
