@@ -100,6 +100,17 @@ def test_it_runs_after_a_roll_back(hooked: Hooked) -> None:
     assert not (hooked.user.store / "current" / after_change.MARK).exists()
 
 
+def test_what_root_runs_may_be_where_its_os_user_cannot_look(hooked: Hooked, tmp_path: Path) -> None:
+    script = tmp_path / "hook"  # in a directory of root alone
+    script.write_text(f"#!/bin/sh\nid -un >> {hooked.log}\n")
+    script.chmod(0o755)
+    tmp_path.chmod(0o700)
+    with pytest.raises(TlsError, match=f"The command {script} was not found"):
+        hooked.clients.call(identities=hooked.with_hook(str(script)))
+    hooked.clients.converge(identities=hooked.with_hook(str(script), as_root=True))
+    assert hooked.lines() == ["root"]
+
+
 def test_two_os_users_run_a_command_each_and_one_of_root_once(hooked: Hooked, bob: User) -> None:
     hooked.log.chmod(0o666)
     of_bob = {**identity(bob, "app"), "after_change": {"command": ["sh", "-c", f"id -un >> {hooked.log}"]}}
@@ -149,8 +160,11 @@ def test_a_run_that_is_killed_in_a_hook_has_not_forgotten_it(hooked: Hooked) -> 
     asked = chains(hooked.clients.call())
     child = os.fork()
     if child == 0:
-        hooked.clients.call(certificates=asked, identities=hooked.with_hook("sh", "-c", "kill -9 $PPID"))
-        os._exit(1)
+        try:
+            killing = hooked.with_hook("sh", "-c", "kill -9 $PPID", as_root=True)
+            hooked.clients.call(certificates=asked, identities=killing)
+        finally:
+            os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert hooked.lines() == []
     assert hooked.clients.call()["changed"]

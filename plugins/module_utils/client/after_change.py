@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import IO, Any, Collection, Mapping, NamedTuple, Sequence
+from typing import IO, Any, Collection, ContextManager, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -135,7 +135,13 @@ def refuse_unfit(hooks: Collection[Hook]) -> None:
         if hook.unit:
             _refuse_unusable_unit(hook)
         else:
-            processes.find(hook.command[0], "by after_change")
+            with _as_root() if hook.as_root else contextlib.nullcontext():
+                processes.find(hook.command[0], "by after_change")
+
+
+def _as_root() -> ContextManager[None]:
+    """Take root's rights back, in a process of root that acts as the OS user."""
+    return as_root() if os.getuid() == 0 and os.geteuid() != 0 else contextlib.nullcontext()
 
 
 def _refuse_unusable_unit(hook: Hook) -> None:
@@ -158,7 +164,7 @@ def _state(unit: str) -> dict[str, str]:
     """Return what systemd knows of a unit. Raises TlsError if it does not answer."""
     names = ("LoadState", "ActiveState", "SubState", "CanReload", "NRestarts")
     command = [processes.find("systemctl", "by after_change"), "show", f"--property={','.join(names)}", "--", unit]
-    with as_root() if os.getuid() == 0 and os.geteuid() != 0 else contextlib.nullcontext():
+    with _as_root():
         done = processes.run(command)
     if done.status:
         raise TlsError(

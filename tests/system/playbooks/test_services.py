@@ -10,6 +10,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import tempfile
 import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,19 +149,17 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(
-    site_on: Callable[[Any], Any], shared_cluster: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+def world(site_on: Callable[[Any], Any], shared_cluster: Any) -> Iterator[World]:
     shared_cluster.psql("CREATE ROLE monitor LOGIN IN ROLE pg_monitor")
-    folder = tmp_path_factory.mktemp("services")
-    for path in (folder, *folder.parents[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
+    folder = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/tmp"))
+    folder.chmod(0o755)  # for the OS users
     made = World(site_on(shared_cluster), folder)
     try:
         yield made
     finally:
         made.exporter.stop()
         made.pgbackrest.stop()
+        shutil.rmtree(folder)
 
 
 def changed(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
