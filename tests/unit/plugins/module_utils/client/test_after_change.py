@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
 from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 
 
@@ -92,3 +98,70 @@ def test_of_a_long_output_the_end_is_shown() -> None:
 )
 def test_a_mark_names_who_waits_and_all_wait_if_it_cannot_be_read(mark: bytes | None, waiting: list[str]) -> None:
     assert after_change.marked(mark, ["a", "b"]) == waiting
+
+
+ME = processes.account_of(os.geteuid())
+
+
+def test_a_command_that_ends_well_is_told_without_its_arguments() -> None:
+    assert after_change.run(Hook(command=("sh", "-c", "exit 0", "secret")), ME) == "command sh succeeded"
+
+
+def test_a_command_has_nothing_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    told = tmp_path / "told"
+    after_change.run(Hook(command=("sh", "-c", f"(pwd; env; ls -l /proc/self/fd/0) > {told}")), ME)
+    lines = told.read_text().splitlines()
+    assert lines[0] == "/"
+    assert not [line for line in lines if "hunter2" in line]
+    assert lines[-1].endswith("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("argv", "fault"),
+    [
+        (("sh", "-c", "echo why; exit 3"), "command sh failed: it ended with status 3. It printed: why The new files"),
+        (("sh", "-c", "kill -9 $$"), "it ended with status -9. The new files stay. Fix that, then rerun"),
+        (("/nonexistent",), "command /nonexistent failed: it could not be started"),
+    ],
+)
+def test_a_command_that_fails_says_how(argv: tuple[str, ...], fault: str) -> None:
+    with pytest.raises(TlsError, match=re.escape(fault)) as error:
+        after_change.run(Hook(command=argv), ME)
+    assert error.value.details == {"changed": True}
+
+
+def test_one_that_hangs_is_stopped_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(after_change, "TIMEOUT", 1.0)
+    pid = tmp_path / "pid"
+    with pytest.raises(TlsError, match=r"it did not end within 1 s and was stopped\. It printed: begun"):
+        after_change.run(Hook(command=("sh", "-c", f"echo begun; sleep 47 & echo $! > {pid}; wait")), ME)
+    assert not _runs(pid)
+
+
+def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    pid, begun = tmp_path / "pid", time.monotonic()
+    after_change.run(Hook(command=("sh", "-c", f"sleep 61 & echo $! > {pid}")), ME)
+    assert time.monotonic() - begun < 30
+    assert _runs(pid)
+    os.kill(int(pid.read_text()), signal.SIGTERM)
+
+
+def _runs(pid: Path) -> bool:
+    state = Path(f"/proc/{pid.read_text().strip()}/stat")
+    return state.exists() and state.read_text().split()[2] != "Z"
+
+
+def test_a_mark_goes_when_no_hook_is_due(tmp_path: Path) -> None:
+    path = tmp_path / after_change.MARK
+    after_change.forget(str(path), ["b"], ME.owner)
+    assert after_change.marked(path.read_bytes(), ["a", "b"]) == ["b"]
+    for _again in range(2):
+        after_change.forget(str(path), [], ME.owner)
+        assert not path.exists()
+
+
+def test_a_program_that_is_missing_is_found_out_before() -> None:
+    after_change.refuse_unfit([Hook(command=("sh",))])
+    with pytest.raises(TlsError, match="The command no-such-program was not found on this host; it is needed by after"):
+        after_change.refuse_unfit([Hook(command=("sh",)), Hook(command=("no-such-program",))])
