@@ -51,7 +51,9 @@ class World:
             f"  client_ca_file: {own}/trusted-clients.crt\n  client_auth_type: RequireAndVerifyClientCert\n"
         )
         port = self.site.cluster.port
-        source = f"host=localhost port={port} user=monitor dbname=postgres sslmode=verify-full"
+        role, roots = self.files(self.owner) / "monitor", self.files(self.owner) / "root.crt"
+        source = f"host=localhost port={port} user=monitor dbname=postgres sslmode=verify-full sslrootcert={roots}"
+        source += f" sslcert={role}/postgresql.crt sslkey={role}/postgresql.key"
         options = f"--web.config.file={folder}/web.yml --web.listen-address=127.0.0.1:{self.web}"
         return f"HOME={self.site.homes / self.owner} DATA_SOURCE_NAME='{source}' prometheus-postgres-exporter {options}"
 
@@ -198,7 +200,7 @@ def test_postgresql_is_told_nothing_of_services(world: World) -> None:
 
 
 def test_the_exporter_answers_its_scraper_alone_and_logs_in_to_postgresql(world: World) -> None:
-    assert "\npg_up 1\n" in world.scrape(world.pair(world.client, "prometheus"))
+    assert "\npg_up 1\n" in world.scrape(world.pair(world.client, "prometheus")), world.exporter.log()
     assert world.seen() == world.serials()["monitor"]
     for nobody in ([], world.pair(world.client, "backup1"), world.pair(world.owner, "monitor")):
         with pytest.raises((ssl.SSLError, urllib.error.URLError, ConnectionError)):
