@@ -23,7 +23,8 @@ description:
   - The server is never restarted.
   - On a server that Patroni runs, settings go into the file that Patroni includes, C(postgresql.base.conf). If Patroni
     makes C(pg_hba.conf) or C(pg_ident.conf), rules and maps go into the lists in C(patroni.yml), and Patroni is
-    reloaded.
+    reloaded. The module warns if Patroni's REST API, its clients or its logins to PostgreSQL lack TLS, do not verify,
+    or have certificates that are about to expire.
   - The module refuses a server whose files Stolon or CloudNativePG rewrites, or a Patroni that does not run.
   - Changes that others made in the meantime are fixed and listed in RV(changes), or refused. If something does not
     stop a run but would keep the server from starting, such as a broken line in C(pg_hba.conf), every run warns.
@@ -241,6 +242,23 @@ options:
     type: list
     elements: str
     default: []
+  patroni_api:
+    description:
+      - Whether to say in RV(patroni) what the REST API of the Patroni that runs this server needs, with requests for
+        certificates. M(pgops.tls.patroni) installs them, and changes what is due. This module changes nothing there.
+    type: bool
+    default: false
+  patroni_trusted_clients:
+    description: See O(pgops.tls.patroni#module:trusted_clients). Required with O(patroni_api).
+    type: str
+  patroni_issuing:
+    description: See O(pgops.tls.patroni#module:client_issuing). Required with O(patroni_api).
+    type: str
+  patroni_revoked:
+    description: See O(pgops.tls.patroni#module:client_revoked).
+    type: list
+    elements: str
+    default: []
   renew:
     description: Whether to get a new key and certificate even if none is due.
     type: bool
@@ -248,6 +266,7 @@ options:
 seealso:
   - module: pgops.tls.certificate
   - module: pgops.tls.client
+  - module: pgops.tls.patroni
 author:
   - The pgops.tls authors (@pgops)
 """
@@ -402,6 +421,51 @@ replication:
               connected), V(conninfo_unreadable).
           type: list
           elements: str
+patroni:
+  description:
+    - What was found of the Patroni that runs the server. A warning explains each finding. No secret is in it.
+  returned: success, for a server that Patroni runs, or with O(patroni_api)
+  type: dict
+  contains:
+    scope:
+      description: The name of the cluster in C(patroni.yml).
+      type: str
+    name:
+      description: The name of the member in C(patroni.yml).
+      type: str
+    api:
+      description:
+        - The REST API, as a client sees it. C(address), C(tls) (null if it gives no answer), C(verify_client), and
+          C(certificate) (its file), C(serial) and C(not_after).
+      type: dict
+    ctl:
+      description: The client certificate of this node, with C(certificate) (its file), C(serial) and C(not_after).
+      type: dict
+    is_leader:
+      description: Whether the server is not in recovery.
+      type: bool
+    findings:
+      description:
+        - What is wrong. V(api_silent), V(api_plaintext), V(api_old_certificate) (the file has another one),
+          V(api_unfit) and V(ctl_unfit) (Patroni cannot load the files), V(api_expired), V(api_expires_soon),
+          V(ctl_expired), V(ctl_expires_soon), V(ctl_not_verified) (C(ctl.insecure)), V(login_not_verified),
+          V(login_expired), V(login_expires_soon) (C(postgresql.authentication)), V(not_renewed) (files of this
+          collection that no run renews).
+      type: list
+      elements: str
+    due:
+      description: With O(patroni_api), whether M(pgops.tls.patroni) has something to change.
+      type: bool
+    refusal:
+      description: With O(patroni_api), why M(pgops.tls.patroni) would refuse to change anything.
+      type: str
+    requests:
+      description: With O(patroni_api), as RV(pgops.tls.patroni#module:requests).
+      type: list
+      elements: dict
+    certificates:
+      description: With O(patroni_api), as RV(pgops.tls.patroni#module:certificates).
+      type: dict
 server_log:
   description: The server's own log lines that say why it refused a change.
   returned: when the server refused a change
@@ -438,7 +502,7 @@ code:
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
@@ -451,9 +515,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOG
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni import told as patroni
     from ansible_collections.pgops.tls.plugins.module_utils.replication import server as replication
+    from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking
     from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
 else:
+    asking = lazy_import("restapi.asking")
+    patroni = lazy_import("patroni.told")
     replication = lazy_import("replication.server")
     difference = lazy_import("server.difference")
     removal = lazy_import("server.removal")
@@ -469,7 +537,17 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 }
 
 # Options with certificates and lists; a private key among them would be logged
-PEM = ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "former_authorities", "crls", "certificate")
+PEM = (
+    "roots",
+    "issuing",
+    "trusted_clients",
+    "extra_trusted_clients",
+    "former_authorities",
+    "crls",
+    "certificate",
+    "patroni_trusted_clients",
+    "patroni_issuing",
+)
 
 FORMER_AUTHORITIES: dict[str, Any] = {
     "type": "list",
@@ -512,6 +590,10 @@ def argument_spec() -> dict[str, Any]:
         "on_lockout": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
         "clients": {"type": "list", "elements": "dict", "default": []},
         "databases": {"type": "list", "elements": "str", "default": []},
+        "patroni_api": {"type": "bool", "default": False},
+        "patroni_trusted_clients": {"type": "str", "no_log": True},
+        "patroni_issuing": {"type": "str", "no_log": True},
+        "patroni_revoked": {"type": "list", "elements": "str", "default": []},
         "renew": {"type": "bool", "default": False},
         "controller_time": {"type": "float", "required": True},
         **options.ARGUMENT,
@@ -558,23 +640,40 @@ def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome
     )
 
 
+def answered(given: dict[str, Any], *, check_mode: bool) -> tuple[dict[str, Any], list[str], Sequence[str]]:
+    """Return the result of a call, warnings, and what the next run would change after a roll-back. Raises TlsError."""
+    now = int(time.time())
+    before = asking.recovered_first(given, now, check_mode=check_mode) if given["patroni_api"] else []
+    outcome = converged(given, check_mode=check_mode)
+    facts, warnings = result(outcome), list(outcome.warnings)
+    if before:
+        facts.update(changed=True, changes=[*before, *facts["changes"]])
+    if outcome.state.replication is not None:
+        facts["replication"], found = replication.told(outcome.state, now)
+        warnings += found
+    if outcome.patroni is not None or given["patroni_api"]:
+        where = outcome.state.value("data_directory")
+        facts["patroni"], found = patroni.told(given, outcome.patroni, where, now, check_mode=check_mode)
+        is_standby = (outcome.state.replication or {}).get("is_standby", False)
+        facts["patroni"]["is_leader"] = not is_standby
+        warnings += found
+    return facts, warnings, outcome.next_run or ()
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec(), supports_check_mode=True)
+    required = [("patroni_api", True, ("patroni_trusted_clients", "patroni_issuing"))]
+    module = AnsibleModule(argument_spec(), supports_check_mode=True, required_if=required)
     hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
     try:
         with options.named(module.params["option_names"]):
-            outcome = converged(module.params, check_mode=module.check_mode)
-            facts, warnings = result(outcome), list(outcome.warnings)
-            if outcome.state.replication is not None:
-                facts["replication"], found = replication.told(outcome.state, int(time.time()))
-                warnings += found
+            facts, warnings, next_run = answered(module.params, check_mode=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
     for warning in warnings:
         module.warn(warning)
-    if outcome.next_run:
-        module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
+    if next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(next_run)}")
     module.exit_json(**facts)
 
 

@@ -32,6 +32,8 @@ _OF_CERTIFICATES_ALONE = (
     "profile: ",
     "issuer_changed",
     "forced",
+    "trust_changed",
+    "chain_changed",
 )
 
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 
+_LISTS = "postgresql.pg_hba and postgresql.pg_ident in block style, one '- RULE' a line"
 # Only the lists leave that process: the rest holds passwords. A SIGHUP after which Patroni cannot load the certificate
 # of its REST API blocks its main loop, and another node is promoted beside this one
 _SCRIPT = """
@@ -32,6 +33,25 @@ if rest.get("certfile"):
     except Exception as error:
         fault = str(error)
 print(json.dumps({"same": before == after, "lists": lists, "fault": fault}))
+"""
+
+
+_KEYS_SCRIPT = """
+import json, sys, yaml
+given = json.load(sys.stdin)
+try:
+    texts = [yaml.safe_load(text) for text in given["texts"]]
+    found = []
+    for text in texts:
+        own = {}
+        for section, keys in given["wanted"].items():
+            there = text.get(section) or {}
+            own[section] = {key: there.pop(key, None) for key in keys}
+            text[section] = there
+        found.append(own)
+except Exception as error:  # its text may quote a password
+    sys.exit(f"it is no configuration ({type(error).__name__})")
+print(json.dumps({"same": texts[0] == texts[1], "as_wanted": found[1] == given["wanted"]}))
 """
 
 
@@ -65,9 +85,30 @@ def refuse_other_change(patroni: Patroni, account: Account, name: str, before: S
         raise _differs(patroni, "more than the lists of rules would change")
 
 
-def _differs(patroni: Patroni, why: str) -> TlsError:
+def refuse_other_keys(
+    patroni: Patroni, account: Account, before: str, after: str, wanted: Mapping[str, Mapping[str, str | None]]
+) -> None:
+    """Raise TlsError unless two texts of the file differ in keys of sections alone, and the second has those wanted."""
+    given = {"texts": [before, after], "wanted": wanted}
+    done = processes.run([patroni.python, "-c", _KEYS_SCRIPT], user=account, stdin=json.dumps(given))
+    found: dict[str, Any] = json.loads(done.output) if not done.status else {}
+    why = done.errors.strip() or "it failed" if done.status else ""
+    why = why or ("" if found["as_wanted"] else "keys of restapi and ctl have other values than expected")
+    why = why or ("" if found["same"] else "more than the keys of restapi and ctl would change")
+    if why:
+        raise _differs(patroni, why, "sections restapi and ctl in block style, each key on a line of its own")
+
+
+def changed_meanwhile(patroni: Patroni) -> TlsError:
+    """Return the error for a file that somebody has changed since it was read."""
+    return TlsError(
+        f"{patroni.config}: somebody changed it during this run.", remedy="Rerun.", code="file_changed_during_run"
+    )
+
+
+def _differs(patroni: Patroni, why: str, form: str = _LISTS) -> TlsError:
     return TlsError(
         f"{patroni.config}: Patroni's own Python has read what this file would become: {why}. Nothing was changed.",
-        remedy="Write postgresql.pg_hba and postgresql.pg_ident in block style, one '- RULE' a line.",
+        remedy=f"Write {form}.",
         code="patroni_config_form",
     )

@@ -87,11 +87,7 @@ class PatroniTexts(Texts):
             return
         before = self._config()
         if self._listed(rewrite.name, made, before) != rewrite.before:
-            raise TlsError(
-                f"{self._running().config}: somebody changed it during this run.",
-                remedy="Rerun.",
-                code="file_changed_during_run",
-            )
+            raise check.changed_meanwhile(self._running())
         after = yaml_list.rewritten(before, _LISTS[rewrite.name], rewrite.after, self._running().config)
         self._file_of_patroni().write(before, after, journal)
 

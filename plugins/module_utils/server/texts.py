@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewr
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
     from ansible_collections.pgops.tls.plugins.module_utils.patroni import texts as patroni_texts
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 else:
     patroni_texts = lazy_import("patroni.texts")
@@ -49,6 +50,7 @@ class Texts:
     """The files by their names, read and written at paths that are resolved once: no link moves between the two."""
 
     way_out = ""  # what else can be done about a manager that this collection cannot work with now
+    patroni: Patroni | None = None  # who runs the server
 
     def __init__(self, found: ServerState, account: Account) -> None:
         self.account = account

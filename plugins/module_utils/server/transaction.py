@@ -36,6 +36,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
     from ansible_collections.pgops.tls.plugins.module_utils.server import native_tls, recovery, rehearsal, takeover
 else:
     exchange = lazy_import("credential.exchange")
@@ -51,6 +52,7 @@ class Outcome(NamedTuple):
     """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call.
 
     ``next_run`` is what the declared state would change again after a roll-back; None after anything else.
+    ``patroni`` is the process that runs the server, if it is one of Patroni.
     """
 
     plan: planning.Plan
@@ -63,6 +65,7 @@ class Outcome(NamedTuple):
     target: Target
     warnings: list[str]
     next_run: Sequence[str] | None = None
+    patroni: Patroni | None = None
 
 
 class Transaction(Service[planning.Plan, Found, Outcome]):
@@ -198,6 +201,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
             target=self.target,
             warnings=self.notes,
             next_run=done.next_run,
+            patroni=self.texts.patroni,
         )
 
     def half(self) -> list[str]:

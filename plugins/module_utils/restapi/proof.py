@@ -1,0 +1,131 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Has Patroni read its file and its certificate, and proves that by its REST API.
+
+A reload that fails leaves a REST API that listens and never answers. The next reload then blocks Patroni's main loop:
+the leader key expires, another node is promoted, and this one goes on as a second primary. So Patroni is signalled only
+while its REST API answers, and only if its own Python can load what patroni.yml names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from typing import NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, process, settings
+from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
+from ansible_collections.pgops.tls.plugins.module_utils.patroni.findings import RESTART
+from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
+
+_PATIENCE = (30.0, 60.0)  # seconds after the first and the second signal: Patroni acts once in a loop_wait (10 s)
+_SILENCE = 15.0  # seconds without an answer after which a reload counts as failed; opening the socket again takes one
+_PAUSE = 0.1
+
+
+class Node(NamedTuple):
+    """A Patroni, the OS user that runs it, where its REST API listens, and the pair that this node shows to it."""
+
+    patroni: Patroni
+    account: Account
+    at: Endpoint
+    pair: tuple[str, str]
+
+    def context(self) -> ssl.SSLContext:
+        """Return a client that takes any certificate, and shows this node's own if there is one."""
+        context = wire.observing_context()
+        with contextlib.suppress(OSError):  # an SSLError is one; there is no pair yet, or it is damaged
+            context.load_cert_chain(*self.pair)
+        return context
+
+
+class Prover:
+    """Reloads one Patroni. ``signals`` counts how often it was told to.
+
+    What its REST API answered last, with TLS or without, is tried first: the other form is noise in its log.
+    """
+
+    def __init__(self, node: Node, answer: Answer | None) -> None:
+        self.node = node
+        self.signals = 0
+        self._has_tls = answer is not None and answer.leaf is not None
+
+    def look(self) -> Answer | None:
+        """Return what the REST API answers, None for silence."""
+        answer = api.look(self.node.at, self.node.context(), has_tls=self._has_tls)
+        self._has_tls = self._has_tls if answer is None else answer.leaf is not None
+        return answer
+
+    def signal(self) -> None:
+        """Tell Patroni to read its file. Raises TlsError where that could block it."""
+        text = settings.text_of(self.node.patroni)
+        found = settings.read(self.node.patroni, self.node.account, text)
+        fault = found.faults[settings.RESTAPI]
+        if fault:
+            raise TlsError(
+                f"{self.node.patroni.config}: Patroni cannot load the files in restapi: {fault}. It was not reloaded, "
+                "because that would end its REST API.",
+                remedy="Correct restapi.certfile and restapi.keyfile, then rerun.",
+                code="patroni_restapi_unfit",
+            )
+        if self.look() is None:
+            raise silent(self.node.at, "It was not told to reload.")
+        self.signals += 1
+        process.signal_reload(self.node.patroni, self.node.account.uid)
+
+    def load(self, fingerprint: str) -> None:
+        """Reload until the REST API shows this leaf ('' for no TLS), and answers. Raises TlsError.
+
+        If patroni.yml has changed as well, Patroni looks at the certificate only at the second signal.
+        """
+        for patience in _PATIENCE:
+            self.signal()
+            if self._shows(fingerprint, patience):
+                return
+        raise TlsError(
+            f"Patroni's REST API ({self.node.at}) shows another certificate than expected, although Patroni was told "
+            f"to reload twice in {sum(_PATIENCE):.0f} s.",
+            remedy="Its log says why. Is its loop_wait above 30 s?",
+            code="patroni_not_reloaded",
+        )
+
+    def previous(self, fingerprint: str) -> None:
+        """Have the REST API show what it showed before a change ('' for no TLS). Raises TlsError."""
+        answer = self.look()
+        if self.signals or answer is None or answer.fingerprint != fingerprint:
+            self.load(fingerprint)
+
+    def try_to_signal(self) -> None:
+        """Tell Patroni to read its file if that is safe: who starts later reads it anyway."""
+        with contextlib.suppress(TlsError):
+            self.signal()
+
+    def _shows(self, fingerprint: str, patience: float) -> bool:
+        """Wait until the REST API shows a leaf, and Patroni's main loop turns. Raises TlsError for silence."""
+        started = answered = time.monotonic()
+        while True:
+            answer, now = self.look(), time.monotonic()
+            if answer is not None:
+                answered = now
+                if answer.fingerprint == fingerprint and answer.status == 200:
+                    return True
+            elif now - answered > _SILENCE:
+                raise silent(self.node.at, "")
+            if now - started > patience:
+                return False
+            time.sleep(_PAUSE)
+
+
+def silent(at: Endpoint, so: str) -> TlsError:
+    """Return the error for a REST API that gives no answer; ``so`` says what that means."""
+    return TlsError(
+        f"Patroni's REST API ({at}) gives no answer. {so}".rstrip(),
+        remedy=f"Do not reload Patroni: another reload could block it, and end in two primaries. {RESTART}",
+        code="patroni_api_silent",
+    )

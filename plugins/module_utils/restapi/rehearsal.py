@@ -1,0 +1,45 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal of a new generation: handshakes in memory, and requests to other members; nothing is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import members
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Files, Member, Trial
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
+
+
+def rehearse(target: Target, directory: str) -> None:
+    """Make handshakes with the files in ``directory``, for every name, and a client's login. Raises TlsError."""
+    api, ctl = (
+        rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
+        for one in target.credentials
+    )
+    server, client = rehearsal.server_context(api, target.trusted_clients), rehearsal.client_context(target.roots)
+    for name in target.api.spec.names:
+        rehearsal.handshake(server, client, name.value.replace("*", "any", 1))
+    rehearsal.log_in(ctl, target.trusted_clients, rehearsal.client_context(target.roots, ctl, check_name=False))
+
+
+def with_members(found: Sequence[Member], directory: str, before: Files) -> list[Trial]:
+    """Ask other members with the client's files in ``directory``; ``before`` are those in use.
+
+    Raises TlsError for members that refuse this one, or that it refuses, unless that is so already.
+    """
+    tried = members.trials(found, members.files_in(directory))
+    failed = [one.member for one in tried if one.verdict == members.REFUSED]
+    members.refuse(tried, {one.member: one.verdict for one in _tried_before(failed, before)})
+    return tried
+
+
+def _tried_before(failed: Sequence[Member], files: Files) -> list[Trial]:
+    try:
+        return members.trials(failed, files)
+    except TlsError:  # what is in use cannot even be loaded
+        return [Trial(one, members.REFUSED) for one in failed]
