@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, ClassVar, Mapping
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import module_actions, requests
+from ansible_collections.pgops.tls.plugins.plugin_utils import module_actions, patroni_members, requests
 
 
 class ActionModule(module_actions.ModuleAction):
     """The action of this file."""
 
     ROLE = "postgres_server"
+    ONLY_WITH: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("patroni_trusted_clients", "patroni_issuing", "patroni_revoked"), "patroni_api"
+    )
 
     def to_sign(self, result: Mapping[str, Any], arguments: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
-        """Return the request of a server, if it has one."""
-        return requests.of_server(result, arguments.get("names", []), host)
+        """Return the request of a server, if it has one, and those of the Patroni that runs it."""
+        names = arguments.get("names", [])
+        found = requests.of_server(result, names, host)
+        if arguments.get("patroni_api"):
+            authority = str(self.role.value(patroni_members.AUTHORITY))
+            found += requests.of_patroni(result.get("patroni") or {}, names, host, authority)
+        return found

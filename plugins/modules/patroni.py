@@ -164,7 +164,8 @@ certificates:
   returned: success
   type: dict
 has_former_trust:
-  description: Whether C(ctl) also trusts authorities from before, because other members may still have their certificates.
+  description:
+    - Whether C(ctl) also trusts authorities from before, because other members may still have their certificates.
   returned: success
   type: bool
 next_run:

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import profile
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, logs_in
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers, services
+from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers, services
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -110,8 +110,10 @@ class Trust:
 
 
 def needed(hostvars: Hostvars, groups: Groups) -> list[str]:
-    """Return the client authorities that servers, poolers or identities of other services need. Raises TlsError."""
-    return list(dict.fromkeys([*Trust.of_fleet(hostvars, groups).names, *services.authorities(hostvars, groups)]))
+    """Return the client authorities that servers, poolers, other services or Patroni need. Raises TlsError."""
+    fleet = hostvars, groups
+    names = [*Trust.of_fleet(*fleet).names, *services.authorities(*fleet), *patroni_members.authorities(*fleet)]
+    return list(dict.fromkeys(names))
 
 
 def others(authorities: Mapping[str, Mapping[str, Any]], own: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -19,6 +19,7 @@ VERIFICATION = "verification"
 _STEPS = {
     **{kind.step: kind.step for kind in KINDS},
     "replication": "server_replication",
+    "patroni": "server_patroni",
     VERIFICATION: "verify",
 }
 _ENDPOINTS = [kind.step for kind in KINDS if kind.is_endpoint]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import ROLE
+from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Groups
 
@@ -29,6 +30,11 @@ def of_fleet(groups: Groups, variables: Variables, trust: Trust) -> dict[tuple[s
         own = variables(host, "postgres_pooler")
         role, authority = str(own["postgres_pooler_role"]), str(own[poolers.AUTHORITY])
         found.update(dict.fromkeys((("role", role, ""), ("role", role, authority)), f"pooler {host}"))
+    for host in groups.get(SERVERS, ()):
+        own = variables(host, "postgres_server")
+        if patroni_members.is_managed(own):
+            keys = (("role", ROLE, ""), ("role", ROLE, patroni_members.authority(own)))
+            found.update(dict.fromkeys(keys, f"Patroni of host {host}"))
     for group in (SERVERS, POOLERS):
         found.update({("host", host, ""): f"group {group}" for host in groups.get(group, ())})
     return found

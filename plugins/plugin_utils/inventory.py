@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     identity_rules,
     misspellings,
     own_addresses,
+    patroni_members,
     pooler_problems,
     problems,
     server_names,
@@ -109,6 +110,7 @@ class Fleet:
     def _of_others(self, host: str) -> list[str]:
         if host in self.groups.get("postgres_servers", ()):
             self._refuse_bad_rules(host)
+            patroni_members.refuse_shared(self.variables(host, "postgres_server"), self._trust)
         if host in self.groups.get("postgres_clients", ()):
             own = self.variables(host, "postgres_client")["postgres_client_identities"]
             identities = client_identities.identities_of(own, graph=self._graph)

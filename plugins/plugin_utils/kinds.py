@@ -12,7 +12,7 @@ from typing import Any, Callable, Hashable, Iterable, Iterator, Mapping, NamedTu
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
@@ -68,6 +68,7 @@ def ids(hostvars: Hostvars, groups: Groups) -> set[str]:
 def _of_servers(hostvars: Hostvars, groups: Groups, said: Said) -> Certificates:
     for host in groups.get(SERVERS, ()):
         yield SERVER, host, said(hostvars[host], "server").get("certificate") or {}
+        yield from patroni_members.certificates(host, hostvars[host], said)
 
 
 def _of_clients(hostvars: Hostvars, groups: Groups, said: Said) -> Certificates:
@@ -85,6 +86,10 @@ def _declared(variables: Variables) -> list[Mapping[str, Any]]:
 def _directory_of_server(variables: Variables) -> list[str]:
     port = variables.get("postgres_server_port", 5432)
     return [str(variables.get("postgres_server_directory", f"/etc/postgresql/tls/{port}"))]
+
+
+def _ids_of_server(host: str, variables: Variables) -> list[str]:
+    return [host, *(patroni_members.ids(host).values() if patroni_members.is_managed(variables) else ())]
 
 
 def _directories_of_client(variables: Variables) -> list[str]:
@@ -125,7 +130,7 @@ KINDS = (
         "server",
         SERVERS,
         _directory_of_server,
-        lambda host, _variables: [host],
+        _ids_of_server,
         _of_servers,
         _program("server", 5432, "PostgreSQL server", other_names="postgres_server_extra_names"),
         is_endpoint=True,

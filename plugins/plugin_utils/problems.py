@@ -26,6 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_authorities,
     option_names,
+    patroni_members,
     places,
     poolers,
     replicas,
@@ -139,6 +140,7 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(names.refuse_port, int(variables.get("postgres_server_port", 5432)), "postgres_server_port")
     yield from _name_checks(variables, server_names.NAMES, server_names.EXTRA_NAMES)
     yield functools.partial(client_authorities.of_server, variables)
+    yield functools.partial(patroni_members.authority, variables)
     for setting in variables["postgres_server_ssl"].items():
         yield functools.partial(_setting, *setting)
     for number, rule in enumerate(variables["postgres_server_hba"]):

@@ -11,7 +11,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import profile
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
-from ansible_collections.pgops.tls.plugins.plugin_utils import poolers
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import target as restapi
+from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
 
 
 def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list[dict[str, Any]]:
@@ -33,9 +34,27 @@ def of_pooler(found: Mapping[str, Any], options: Mapping[str, Any], host: str, a
         pooler.FRONT: {"authority": profiles.SERVER, "names": list(options.get("names") or ())},
         pooler.BACK: {"authority": authority, "role": options.get("role")},
     }
+    return _declared(found, declared, poolers.ids(host))
+
+
+def of_patroni(found: Mapping[str, Any], names: Sequence[str], host: str, authority: str) -> list[dict[str, Any]]:
+    """Return the requests in what module server ``found`` of Patroni, with the inventory's names.
+
+    ``authority`` signs the client certificate. Of what the host says only CSR and reasons are taken.
+    """
+    declared: dict[str, dict[str, Any]] = {
+        restapi.API: {"authority": profiles.SERVER, "names": list(names)},
+        restapi.CTL: {"authority": authority, "role": restapi.ROLE},
+    }
+    return _declared(found, declared, patroni_members.ids(host))
+
+
+def _declared(
+    found: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]], ids: Mapping[str, str]
+) -> list[dict[str, Any]]:
     return [
         {
-            "id": poolers.ids(host)[one["id"]],
+            "id": ids[one["id"]],
             "csr": one.get("csr") or "",
             "reasons": list(map(str, one.get("reasons", ()))),
             **declared[one["id"]],

@@ -12,7 +12,15 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, kinds, poolers, results, rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    failures,
+    kinds,
+    patroni_members,
+    poolers,
+    results,
+    rotation,
+    serials,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, Groups, Hostvars, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
@@ -82,10 +90,14 @@ def _not_declared(variables: Variables, steps: Sequence[str], certificates: Cert
     ``steps`` are those for the host. Of one that has not answered, as with --limit, nothing is known.
     """
     silent = [step for step in steps if _is_silent(variables, step)]
-    left = [one for one in certificates if poolers.step_of(one["id"]) not in silent]
+    left = [one for one in certificates if _step_of(one["id"]) not in silent]
     if left:
         ids = ", ".join(one["id"] for one in left)
         yield f"{ids}: the inventory does not declare it any more. {_dates(left)}"
+
+
+def _step_of(id_: str) -> str:
+    return "server" if id_ in patroni_members.ids(id_.partition("/")[0]).values() else poolers.step_of(id_)
 
 
 def _seen(hostvars: Hostvars, groups: Groups) -> Iterator[str]:
