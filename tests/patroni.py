@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ACCOUNT = "postgres"
 PREFIX = "pgtls-patroni-"
@@ -183,6 +186,15 @@ class Member:
         """Kill Patroni and PostgreSQL, if they run."""
         self.supervised.end()
 
+    def start_again(self) -> None:
+        """Restart Patroni alone; PostgreSQL continues, and so does a leader, whose key lives longer than that takes."""
+        with contextlib.suppress(ValueError):
+            pid = self.pid()
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: not Path(f"/proc/{pid}").exists(), self.log)
+        self.start()
+        until(self.is_running, self.log)
+
     def pid(self) -> int:
         """Return the process of Patroni."""
         command = f"\0{self.config}\0".encode()
@@ -191,11 +203,23 @@ class Member:
 
     def ask(self, path: str = "patroni", **changes: Any) -> dict[str, Any]:
         """Return what the REST API says, {} if it does not answer; ``changes`` go into the cluster's configuration."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.api, timeout=10)
+        connection = self._connection()
         with contextlib.closing(connection), contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             connection.request("PATCH" if changes else "GET", f"/{path}", json.dumps(changes) if changes else None)
             return dict(json.loads(connection.getresponse().read()))
         return {}
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return a connection as patroni.yml has it, with TLS or without, and with the client certificate there."""
+        found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        if not found["restapi"].get("certfile"):
+            return http.client.HTTPConnection("127.0.0.1", self.api, timeout=10)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        ctl = found.get("ctl") or {}
+        with contextlib.suppress(OSError, KeyError):
+            context.load_cert_chain(ctl["certfile"], ctl["keyfile"])
+        return http.client.HTTPSConnection("127.0.0.1", self.api, timeout=10, context=context)
 
     def is_running(self) -> bool:
         return bool(self.ask().get("state") == "running")

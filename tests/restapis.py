@@ -1,0 +1,157 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The REST API of a real Patroni as the tests of its transaction see it: what the module gets, and what there is."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, process
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
+    convergence,
+    removal,
+    roll_back,
+    target,
+    transaction,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
+from cryptography import x509
+
+NAMES = ["pg1.example.com", "127.0.0.1"]
+CLIENTS = issuing.new_authority("patroni", "P-256", TODAY)  # of the REST API: none of PostgreSQL's
+
+
+def sign(name: str, request: str, *, authority: Any = None, start: int = TODAY - 300, days: int = 90) -> str:
+    """Return the chain that is issued for a request of the REST API or of its clients."""
+    is_api = name == target.API
+    authority = authority or (AUTHORITIES["server"] if is_api else CLIENTS)
+    public_key: Any = x509.load_pem_x509_csr(request.encode()).public_key()
+    leaf = issuing.new_leaf(
+        issuing.Issuer.of(authority.issuing, authority.issuing_key),
+        certificate.SERVER_AUTH if is_api else certificate.CLIENT_AUTH,
+        issuing.Holder("" if is_api else target.ROLE, tuple(parse_all(NAMES, "names")) if is_api else ()),
+        public_key,
+        issuing.Validity(start, start + days * DAY),
+    )
+    return certificate.read_der(leaf, "leaf").pem + authority.issuing.pem
+
+
+def all_options(**changes: Any) -> dict[str, Any]:
+    """Return what the module would be called with, apart from where the server is."""
+    server = AUTHORITIES["server"]
+    return {
+        "port": 5432,
+        "directory": "/p",
+        "names": NAMES,
+        "key_type": "P-256",
+        "renew_before": None,
+        "roots": server.root.pem,
+        "issuing": server.issuing.pem,
+        "revoked": [],
+        "trusted_clients": CLIENTS.issuing.pem + CLIENTS.root.pem,
+        "client_issuing": CLIENTS.issuing.pem,
+        "client_revoked": [],
+        "certificates": {},
+        "ends_former_trust": False,
+        "renew": False,
+        **changes,
+    }
+
+
+@dataclass
+class RestApi:
+    """The REST API of a member, and the options that the module would get."""
+
+    member: Member
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        return self.member.home / "tls" / "patroni"
+
+    def converge(
+        self,
+        *,
+        check_mode: bool = False,
+        now: int = TODAY,
+        kind: type[transaction.Transaction] = transaction.Transaction,
+        **changes: Any,
+    ) -> transaction.Outcome:
+        """Call the transaction once."""
+        given = all_options(directory=str(self.member.home / "tls"), **{**self.options, **changes})
+        account = processes.account(ACCOUNT, "os_user")
+        node = convergence.Node(process.find(account.uid, str(self.member.data)), account)
+        return convergence.converge(target.read(given), node, now, now, check_mode=check_mode, kind=kind)
+
+    def requested(self, **changes: Any) -> dict[str, str]:
+        """Return the certificates for what the first call asks for."""
+        return {name: sign(name, csr) for name, csr in self.converge(**changes).requests.items()}
+
+    def settle(self, **changes: Any) -> transaction.Outcome:
+        """Converge with the second call, if certificates are needed."""
+        outcome = self.converge(**changes)
+        if not outcome.requests:
+            return outcome
+        chains = {name: sign(name, csr) for name, csr in outcome.requests.items()}
+        return self.converge(**changes, certificates=chains)
+
+    def roll_back(self, **changes: Any) -> transaction.Outcome:
+        return self.converge(kind=roll_back.RollBack, **changes)
+
+    def remove(self, **changes: Any) -> transaction.Outcome:
+        return self.converge(kind=removal.Removal, **changes)
+
+    def look(self, path: str = api.LIVENESS, *, has_tls: bool = True) -> api.Answer | None:
+        """Return what the REST API answers to this node's client certificate."""
+        context = wire.observing_context()
+        with contextlib.suppress(OSError):
+            context.load_cert_chain(self.directory / "current" / "ctl.crt", self.directory / "current" / "ctl.key")
+        return api.look(api.endpoint(f"127.0.0.1:{self.member.api}"), context, path, has_tls=has_tls)
+
+    def served(self) -> str:
+        """Return the fingerprint of the leaf that clients see, '' without TLS, 'silent' without an answer."""
+        has_tls = "certfile" in yaml.safe_load(self.member.config.read_text())["restapi"]
+        answer = self.look(has_tls=has_tls)
+        return answer.fingerprint if answer else "silent"
+
+    def verified(self) -> int:
+        """Return the status that a client gets that verifies the name, and shows this node's certificate."""
+        context = ssl.create_default_context(cadata=AUTHORITIES["server"].root.pem)
+        context.load_cert_chain(self.directory / "current" / "ctl.crt", self.directory / "current" / "ctl.key")
+        return api.ask(api.endpoint(f"127.0.0.1:{self.member.api}"), context).status
+
+    def disk(self) -> dict[str, tuple[Any, ...]]:
+        """Return everything of the collection but keys that wait, and the configuration file."""
+        found = faults.everything(self.directory) if self.directory.exists() else {}
+        found = {name: one for name, one in found.items() if not name.startswith("pending")}
+        config = self.member.config
+        return {**found, "yml": (config.stat().st_mode, config.stat().st_uid, 0, config.read_bytes())}
+
+
+@contextlib.contextmanager
+def managed(member: Member) -> Iterator[RestApi]:
+    """Give the REST API of a member; put it back as it was before."""
+    before = member.config.read_text()
+    one = RestApi(member)
+    try:
+        yield one
+    finally:
+        member.configure(before)
+        member.start_again()
+        for path in (one.directory, one.directory.parent):
+            faults.put_back(path, {}) if path.exists() else None
