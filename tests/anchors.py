@@ -117,8 +117,18 @@ def body(key: str) -> set[str]:
 
 # What takes certificates, lists or requests in PEM: options of modules, and variables of roles
 OPTIONS = {
-    "server": ("roots", "issuing", "trusted_clients", "extra_trusted_clients", "crls", "certificate"),
+    "server": (
+        "roots",
+        "issuing",
+        "trusted_clients",
+        "extra_trusted_clients",
+        "crls",
+        "certificate",
+        "patroni_trusted_clients",
+        "patroni_issuing",
+    ),
     "client": ("roots", "issuing", "trusted_clients", "crls", "certificates", "server_issuing", "trusted_clients_crls"),
+    "patroni": ("roots", "issuing", "trusted_clients", "client_issuing", "certificates"),
     "pgbouncer": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
     "probe_info": ("roots",),
     "session_info": ("issuing", "client_issuing"),

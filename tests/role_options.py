@@ -29,7 +29,7 @@ MAPPED = {"map": "pgops_pooler", "system_user": "pgbouncer", "database_user": "a
 ACCESS = {"rules": [RULE], "maps": [MAPPED], "must_get_in": [{"role": "app"}], "databases": ["shop"]}
 FOUND = {
     "inventory_hostname": HOST,
-    "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY},
+    "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY, "patroni": AUTHORITY},
     "__postgres_server_access": {"servers": {HOST: ACCESS}},
     "__postgres_client_known": {"names": HOST, "authority": "client", "authorities": {}, "unready": [], **NO_SERVERS},
     "groups": {"postgres_servers": [HOST], "postgres_clients": []},

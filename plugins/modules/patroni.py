@@ -84,7 +84,7 @@ options:
   trusted_clients:
     description:
       - PEM certificates of the authorities whose client certificates the REST API accepts, where it asks for them.
-      - Patroni checks no names. Whoever has such a certificate may send commands, so it must not be an authority of
+      - Patroni checks no names. Each holder of such a certificate may send commands, so it must not be an authority of
         PostgreSQL's clients.
     type: str
     required: true

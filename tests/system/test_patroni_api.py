@@ -187,9 +187,7 @@ def test_a_change_of_patronis_file_beside_a_new_certificate_hides_it_from_one_si
 ) -> None:
     api.settle()
     monkeypatch.setattr(proof, "_PATIENCE", (4.0, 60.0))
-    api.member.configure(
-        api.member.config.read_text().replace("    max_connections: 40\n", "    max_connections: 41\n")
-    )
+    api.member.configure(api.member.config.read_text().replace("fsync: 'off'", "fsync: 'on'"))
     first, signals = api.served(), api.member.log().count("received SIGHUP")
     api.settle(renew=True)
     assert api.served() != first
