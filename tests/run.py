@@ -55,7 +55,7 @@ OF_OLD = [
 ]
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
-OF_OTHERS = [*OF_POOLER, "tests/system/test_patroni.py"]
+OF_OTHERS = [*OF_POOLER, "tests/system/test_patroni.py", "tests/system/test_patroni_api.py"]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],

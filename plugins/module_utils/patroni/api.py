@@ -73,6 +73,8 @@ def ask(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS) -> Ans
             with context.wrap_socket(connection, server_hostname=at.name or at.host) as session:
                 leaf = wire.shown(session, str(at)).leaf
                 status, body = _answer(session, at, path)
+        except ssl.SSLEOFError as error:  # it stopped in between
+            raise ConnectionResetError(str(error)) from error
         except ssl.SSLError as error:
             raise RefusedError(getattr(error, "verify_message", "") or error.reason or str(error)) from error
         except ValueError as error:  # a host that cannot be a name
