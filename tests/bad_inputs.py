@@ -260,6 +260,18 @@ OPTIONS = [
         {"names": [f"db{one}.example.com" for one in range(100_000)]},
         "names: 100000 names with",
     ),
+    Bad(
+        "patroni_api without authorities",
+        "server",
+        {"patroni_api": True},
+        "patroni_api is True but all of the following are missing: patroni_trusted_clients, patroni_issuing",
+    ),
+    Bad(
+        "patroni_trusted_clients is a key",
+        "server",
+        {"patroni_api": True, "patroni_trusted_clients": KEY, "patroni_issuing": ROOT_PEM},
+        f"trusted_clients: {FOUND_KEY}",
+    ),
     Bad("names are a number", "server", {"names": 5}, "names: '5' is neither"),
     Bad("names are a dictionary", "server", {"names": {"a": 1}}, "names.*list"),
     Bad("clock is a word", "server", {"controller_time": "now"}, "controller_time.*float"),

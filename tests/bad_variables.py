@@ -117,6 +117,21 @@ VARIABLES = [
         Bad(f"revoked: {value!r}", "server", {"postgres_ca_revoked": value}, "postgres_ca_revoked")
         for value in (5, None, {"role": "app"}, [5], [None], ["app"], [["app"]])
     ),
+    Bad("patroni_api is a word", "server", {"postgres_server_patroni_api": "maybe"}, "postgres_server_patroni_api"),
+    *(
+        Bad(f"patroni_authority: {name!r}", "server", {"postgres_server_patroni_authority": name}, message)
+        for name, message in (
+            ("No Name", "postgres_server_patroni_authority: found 'No Name'"),
+            ("server", "postgres_server_patroni_authority: found 'server'"),
+            ("a/../b", "postgres_server_patroni_authority: found 'a/../b'"),
+        )
+    ),
+    Bad(
+        "patroni_authority of clients",
+        "server",
+        {"postgres_server_patroni_api": True, "postgres_server_patroni_authority": "client"},
+        "postgres_server_patroni_authority: found client, whose clients log in to PostgreSQL",
+    ),
     Bad(
         "revoked: a key as reason",
         "server",
