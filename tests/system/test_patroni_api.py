@@ -272,6 +272,22 @@ def test_a_certificate_for_another_key_or_name_stops_the_run_before_anything(api
     assert api.served() == ""
 
 
+def test_a_patroni_whose_own_client_refuses_dns_names_is_refused(api: RestApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_idna = api.member.home / "python-without-idna"
+    without_idna.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] && code=$2 && shift 2\n'
+        'exec /usr/bin/python3 -c "import sys; sys.modules[\'idna\'] = None\n$code" "$@"\n'
+    )
+    api.member.give(without_idna, 0o755)
+    chains, config = api.requested(), api.member.config.read_bytes()
+    find = process.find
+    monkeypatch.setattr(process, "find", lambda *place: find(*place)._replace(python=str(without_idna)))  # type: ignore[union-attr]
+    with pytest.raises(TlsError, match=r"does not take the new files: .*'idna'.* Install package idna") as failure:
+        api.converge(certificates=chains)
+    assert failure.value.code == "patroni_client_unfit"
+    assert (api.member.config.read_bytes(), api.served()) == (config, "")
+
+
 def test_files_of_somebody_else_are_refused_or_repaired(api: RestApi) -> None:
     api.directory.mkdir(parents=True)
     for path in (api.directory.parent, api.directory):

@@ -21,6 +21,7 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
     RESTAPI: ("listen", "connect_address", "certfile", "keyfile", "cafile", "verify_client"),
     CTL: ("certfile", "keyfile", "cacert", "insecure"),
 }
+_STORES = ("etcd", "etcd3", "consul", "kubernetes", "zookeeper", "exhibitor", "raft")
 _OF_LOGIN = ("username", "sslmode", "sslcert", "sslrootcert")
 _SCRIPT = """
 import json, ssl, sys, yaml
@@ -52,6 +53,7 @@ print(json.dumps({
     "faults": {name: fault(one) for name, one in sections.items()},
     "logins": {name: shown(one, given["of_login"]) for name, one in logins.items()},
     "uses_socket": database.get("use_unix_socket") is True,
+    "stores": [name for name in given["stores"] if name in found],
 }))
 """
 
@@ -59,8 +61,8 @@ print(json.dumps({
 class Settings(NamedTuple):
     """The keys of sections restapi and ctl that are no secrets, and why their pairs cannot be loaded ('': they can).
 
-    ``logins`` are those of postgresql.authentication. ``environment`` names the variables of the process that take
-    precedence over the file.
+    ``logins`` are those of postgresql.authentication, ``stores`` the sections for the cluster's store. ``environment``
+    names the variables of the process that take precedence over the file.
     """
 
     scope: str
@@ -69,6 +71,7 @@ class Settings(NamedTuple):
     faults: Mapping[str, str]
     logins: Mapping[str, Mapping[str, str]]
     uses_socket: bool
+    stores: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
 
     @property
@@ -100,7 +103,7 @@ def text_of(patroni: Patroni) -> str:
 def read(patroni: Patroni, account: Account, text: str) -> Settings:
     """Return what a text of the configuration file says. This acts as the OS user. Raises TlsError for what is none."""
     environment = _environment(patroni.pid)
-    given = {"text": text, "shown": _SHOWN, "of_login": _OF_LOGIN, "environment": environment}
+    given = {"text": text, "shown": _SHOWN, "of_login": _OF_LOGIN, "stores": _STORES, "environment": environment}
     done = processes.run([patroni.python, "-c", _SCRIPT], user=account, stdin=json.dumps(given))
     if done.status:
         raise TlsError(
@@ -110,7 +113,8 @@ def read(patroni: Patroni, account: Account, text: str) -> Settings:
         )
     found: dict[str, Any] = json.loads(done.output)
     names = [_variable(section, key) for section, keys in environment.items() for key in keys]
-    return Settings(**found, environment=tuple(sorted(names)))
+    stores = tuple(found.pop("stores"))
+    return Settings(**found, stores=stores, environment=tuple(sorted(names)))
 
 
 def host_of(address: str) -> str:

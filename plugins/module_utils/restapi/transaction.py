@@ -36,12 +36,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.patroni import check
-    from ansible_collections.pgops.tls.plugins.module_utils.restapi import exchanging, members, recovery, rehearsal
+    from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
+        exchanging,
+        members,
+        own_client,
+        recovery,
+        rehearsal,
+    )
 else:
     exchange = lazy_import("credential.exchange")
     check = lazy_import("patroni.check")
     exchanging = lazy_import("restapi.exchanging")
     members = lazy_import("restapi.members")
+    own_client = lazy_import("restapi.own_client")
     recovery = lazy_import("restapi.recovery")
     rehearsal = lazy_import("restapi.rehearsal")
 
@@ -146,6 +153,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         directory = self.store.path(generation)
         rehearsal.rehearse(self.target, directory)
         said = self.look.settings(settings.text_of(self.patroni))
+        own_client.refuse_unfit(self.target, self.node, said, directory)
         has_tls = self.answer is not None and self.answer.leaf is not None
         others = members.of(self.node.at, self.node.context(), said.name, has_tls=has_tls)
         self.trials = rehearsal.with_members(others, directory, members.files_of(said))
