@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
-from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console, look
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
@@ -57,25 +55,11 @@ def converge(
 
 def result(outcome: Outcome) -> dict[str, Any]:
     """Return the module's result for what a transaction did."""
-    reasons = outcome.plan.reasons
     facts: dict[str, Any] = {
         "changed": bool(outcome.changes),
         "changes": list(outcome.changes),
-        "reasons": [f"{name}: {why}" for name, whys in reasons.items() for why in whys],
         "pgbouncer_version": ".".join(map(str, outcome.version)),
-        "requests": [
-            {"id": name, "csr": csr, "reasons": list(reasons[name])} for name, csr in outcome.requests.items()
-        ],
-        "certificates": {
-            one.name: {
-                **outcomes.fact(leaf),
-                "common_name": leaf.common_name,
-                "renewal": clock.instant(due.due_at(leaf, one.spec)),
-            }
-            for one in outcome.target.credentials
-            for leaf in [outcome.after.get(one.name)]
-            if leaf is not None
-        },
+        **pairs.result(outcome.target.credentials, outcome.plan.reasons, outcome.requests, outcome.after),
     }
     if outcome.next_run is not None:
         facts["next_run"] = list(outcome.next_run)

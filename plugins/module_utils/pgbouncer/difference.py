@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import described, entries
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import entries
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import CONF
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome
@@ -14,13 +15,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction im
 def of(outcome: Outcome) -> list[dict[str, str]]:
     """Return the differences in the form that Ansible prints: one entry for each thing that changes."""
     plan, found, target = outcome.plan, outcome.found, outcome.target
-    changed = []
-    for one in target.credentials:
-        before = described(outcome.before.get(one.name))
-        after = described(outcome.after.get(one.name))
-        if one.name in outcome.requests:
-            after = f"to be issued, because: {', '.join(plan.reasons[one.name])}\n"
-        changed.append((one.certificate, before, after))
+    sides = plan.reasons, outcome.requests, outcome.before, outcome.after
+    changed = pairs.described(target.credentials, *sides)
     conf = found.generation.get(CONF, b"").decode("utf-8", "replace")
     coming = target.conf(found.current or "").decode()  # the number of the generation is no difference to be shown
     changed.append((CONF, conf, coming if plan.contents is not None else conf))

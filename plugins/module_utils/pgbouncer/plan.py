@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import (
     CONF,
@@ -15,11 +15,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import 
     OF_BACK,
     ROOTS,
     TRUSTED,
-    Credential,
     Target,
-    installed,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 
 UNOBSERVABLE = "reload_not_observable"
 
@@ -60,13 +57,16 @@ class Plan(NamedTuple):
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    reasons = {one.name: _reasons(one, target, found, now) for one in target.credentials}
+    reasons = {
+        one.name: pairs.reasons(one, found.generation, target.directory, found.unfit.get(one.name, ""), now)
+        for one in target.credentials
+    }
     contents, shortened = _coming(target, found, reasons, now)
     differing = _differing(target, found, contents)
     text = ini.with_include(found.text, target.included, target.config_file)
     is_rewritten, drifted = text != found.text, drift(target, found)
     is_staged = bool(differing or shortened or found.repairs or any(reasons.values()))
-    leaf = next(iter(installed(target, found.generation, FRONT)), None)
+    leaf = next(iter(target.front.chain(found.generation)), None)
     is_shown = leaf is not None and leaf.sha256 == found.served
     relies_on_log = is_shown and not reasons[FRONT] and bool(is_staged or is_rewritten or drifted)
     if relies_on_log and not found.observable:
@@ -117,28 +117,14 @@ def not_in_force(wanted: Mapping[str, str], config: Mapping[str, str]) -> list[s
     ]
 
 
-def _reasons(one: Credential, target: Target, found: Found, now: int) -> list[str]:
-    chain = installed(target, found.generation, one.name)
-    if chain and not target.renew:
-        due.refuse_another_root(chain, f"{target.directory}/current/{one.certificate}", one.offer, now)
-    has_file, has_key = one.certificate in found.generation, one.key in found.generation
-    return due.needed(due.Present(chain, has_file, has_key, found.unfit.get(one.name, "")), one.spec, now)
-
-
 def _coming(
     target: Target, found: Found, reasons: Mapping[str, Sequence[str]], now: int
 ) -> tuple[dict[str, bytes], list[str]]:
     """Return the contents of the next generation, apart from new certificates, and what chains lose, in words."""
     contents = {name: content for name, content in found.generation.items() if name != CONF}
     contents[TRUSTED], contents[ROOTS] = target.trusted_clients.encode(), target.roots.encode()
-    shortened = []
-    for one in target.credentials:
-        chain = installed(target, found.generation, one.name)
-        fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now) if chain else []
-        if chain and not reasons[one.name] and fitted != chain:
-            shortened.append(f"{one.certificate}: {chains.difference(chain, fitted)}")
-            contents[one.certificate] = chains.pem(fitted)
-    return contents, shortened
+    shortened, files = pairs.shortened(target.credentials, found.generation, reasons, now)
+    return {**contents, **files}, shortened
 
 
 def _changes_back(found: Found, contents: Mapping[str, bytes], reasons: Mapping[str, Sequence[str]]) -> bool:

@@ -9,7 +9,7 @@ from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, not_in_force
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import FRONT, Target, installed
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
 
 
 def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:
@@ -19,7 +19,7 @@ def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:
     """
     broken = ini.broken(lines, found.config)
     ours = {name: one.value for name, one in ini.settings(lines).items() if one.file == target.included}
-    chain = installed(target, found.generation, FRONT)
+    chain = target.front.chain(found.generation)
     faults = [broken] if broken else []
     if not found.generation and not ours:
         return faults  # nothing of ours is in use

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, Plan
@@ -22,7 +21,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import 
     TRUSTED,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 
 
 class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
@@ -32,7 +30,8 @@ class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
 
     def _plan_back(self, found: Found, in_use: str, name: str) -> Plan:
         contents = self._contents_of(name, [file for file in MODES if file != CONF])
-        self._refuse_unfit(contents)
+        trusts = (TRUSTED, self.target.back), (ROOTS, self.target.front)
+        pairs.refuse_lost(self.target.credentials, contents, trusts, self.now)
         differing = [file for file in contents if contents[file] != found.generation.get(file)]
         roll_back.refuse_same(differing, in_use)
         return self.stays._replace(
@@ -41,18 +40,6 @@ class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
             changes_back=any(file in differing for file in OF_BACK),
             relies_on_log=self._leaves(contents)[FRONT].sha256 == found.served,
         )
-
-    def _refuse_unfit(self, contents: Mapping[str, bytes]) -> None:
-        """Raise TlsError for certificates that would be refused, and for trust that is lost."""
-        leaves = self._leaves(contents)
-        for one in self.target.credentials:
-            if one.name not in leaves:
-                raise TlsError(f"{one.certificate}: it is damaged.", code="certificate_damaged")
-            rollback_checks.refuse_dates(leaves[one.name], one.certificate, self.now)
-            rollback_checks.refuse_revoked(leaves[one.name], one.certificate, one.spec.revoked)
-        for file, one in ((TRUSTED, self.target.back), (ROOTS, self.target.front)):
-            trusted = contents[file].decode("ascii", "replace")
-            rollback_checks.refuse_lost_trust(trusted, one.offer.roots, file, self.now)
 
     def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:
         if plan.changes:

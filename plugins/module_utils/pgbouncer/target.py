@@ -19,8 +19,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     plain_pem,
     serials,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
 
 if TYPE_CHECKING:
@@ -53,16 +53,6 @@ SETTINGS = (
     "client_tls_dheparams",
 )
 _VALUE = re.compile(r"[A-Za-z0-9_.,:+!@=/\- ]{1,4096}")
-
-
-class Credential(NamedTuple):
-    """One of the two certificates: its name, its files in a generation, what it must be, and who may issue it."""
-
-    name: str
-    certificate: str
-    key: str
-    spec: Spec
-    offer: Offer
 
 
 class Target(NamedTuple):
@@ -152,12 +142,6 @@ def read(options: Mapping[str, Any]) -> Target:
         renew=options["renew"],
         on_lockout=options["on_lockout"],
     )
-
-
-def installed(target: Target, generation: Mapping[str, bytes], name: str) -> list[Certificate]:
-    """Return the chain of a credential in a generation, leaf first; an empty one when it is missing or damaged."""
-    file = target.front.certificate if name == FRONT else target.back.certificate
-    return certificate.read_chain(generation.get(file), file)
 
 
 def refuse_setting(name: object, value: object) -> None:

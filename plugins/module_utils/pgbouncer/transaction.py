@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done, Service
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import plan as planning
@@ -28,7 +29,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import 
     FRONT,
     MODES,
     Target,
-    installed,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import (
         backend,
-        exchanging,
         log,
         recovery,
         rehearsal,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 else:
     exchange = lazy_import("credential.exchange")
     backend = lazy_import("pgbouncer.backend")
-    exchanging = lazy_import("pgbouncer.exchanging")
     log = lazy_import("pgbouncer.log")
     recovery = lazy_import("pgbouncer.recovery")
     rehearsal = lazy_import("pgbouncer.rehearsal")
@@ -104,8 +102,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         return found._replace(served=leaf.sha256 if leaf else self.served, config=config)
 
     def _leaves(self, generation: Mapping[str, bytes]) -> dict[str, Certificate]:
-        chains = {name: installed(self.target, generation, name) for name in (FRONT, BACK)}
-        return {name: chain[0] for name, chain in chains.items() if chain}
+        return pairs.leaves(self.target.credentials, generation)
 
     def _plan(self, found: Found) -> Plan:
         return planning.make(self.target, found, self.now)
@@ -129,7 +126,10 @@ class Transaction(Service[Plan, Found, Outcome]):
         return [name for name, why in plan.reasons.items() if why and name not in self.target.certificates]
 
     def _request(self, name: str, plan: Plan, found: Found) -> str:
-        return exchanging.request(self.target, self._keys(name), plan.reasons[name], found.generation)
+        # PgBouncer opens the files of the back for each connection to PostgreSQL, those of the front at once
+        one = self.target.back if name == BACK else self.target.front
+        keys, why = self._keys(name), plan.reasons[name]
+        return pairs.request(one, keys, why, found.generation, keeps_key=name == BACK)
 
     def _keys(self, name: str) -> exchange.Keys:
         return exchange.Keys(self.store, name, self.account)
@@ -138,8 +138,8 @@ class Transaction(Service[Plan, Found, Outcome]):
         contents = dict(plan.contents or {})
         for one in self.target.credentials:
             if plan.reasons[one.name]:
-                pair = exchanging.received(self.target, one, self._keys(one.name), found.generation, self.now)
-                contents[one.certificate], contents[one.key] = pair
+                given, keys = self.target.certificates, self._keys(one.name)
+                contents.update(pairs.received(one, given, keys, found.generation, self.now))
         contents[CONF] = self.target.conf(self.store.next_name())
         return {name: File(contents[name], mode) for name, mode in MODES.items()}
 

@@ -12,10 +12,8 @@ from typing import Any, Iterator, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of
-from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import process
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, state
@@ -81,24 +79,10 @@ def _held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
 
 def result(outcome: Outcome) -> dict[str, Any]:
     """Return the module's result for what a transaction did."""
-    reasons = outcome.plan.reasons
     facts: dict[str, Any] = {
         "changed": bool(outcome.changes),
         "changes": list(outcome.changes),
-        "reasons": [f"{name}: {why}" for name, whys in reasons.items() for why in whys],
-        "requests": [
-            {"id": name, "csr": csr, "reasons": list(reasons[name])} for name, csr in outcome.requests.items()
-        ],
-        "certificates": {
-            one.name: {
-                **outcomes.fact(leaf),
-                "common_name": leaf.common_name,
-                "renewal": clock.instant(due.due_at(leaf, one.spec)),
-            }
-            for one in outcome.target.credentials
-            for leaf in [outcome.after.get(one.name)]
-            if leaf is not None
-        },
+        **pairs.result(outcome.target.credentials, outcome.plan.reasons, outcome.requests, outcome.after),
         "has_former_trust": bool((former.read(outcome.found.generation) or former.Former({})).trust),
     }
     if outcome.next_run is not None:

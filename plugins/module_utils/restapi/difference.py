@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import difflib
 
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import described, entries
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import entries
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Outcome
 
 
 def of(outcome: Outcome) -> list[dict[str, str]]:
     """Return the differences in the form that Ansible prints: one entry for each thing that changes."""
     plan, found = outcome.plan, outcome.found
-    changed = []
-    for one in outcome.target.credentials:
-        before = described(outcome.before.get(one.name))
-        after = described(outcome.after.get(one.name))
-        if one.name in outcome.requests:
-            after = f"to be issued, because: {', '.join(plan.reasons[one.name])}\n"
-        changed.append((one.certificate, before, after))
+    sides = plan.reasons, outcome.requests, outcome.before, outcome.after
+    changed = pairs.described(outcome.target.credentials, *sides)
     if plan.text is not None:
         rows = list(difflib.ndiff(found.text.splitlines(keepends=True), plan.text.splitlines(keepends=True)))
         gone, new = ("".join(row[2:] for row in rows if row.startswith(sign)) for sign in ("- ", "+ "))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import yaml_keys
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
@@ -17,11 +17,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import (
     FORMER,
     ROOTS,
     TRUSTED,
-    Credential,
     Target,
-    installed,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 
 # Patroni reads the files of its REST API only if the serial number of the leaf is another one
 TRUST_CHANGED, CHAIN_CHANGED = "trust_changed", "chain_changed"
@@ -61,7 +58,10 @@ class Plan(NamedTuple):
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    reasons = {one.name: _reasons(one, target, found, now) for one in target.credentials}
+    reasons = {
+        one.name: pairs.reasons(one, found.generation, target.directory, found.unfit.get(one.name, ""), now)
+        for one in target.credentials
+    }
     contents, shortened = _coming(target, found, reasons, now)
     if not reasons[API]:
         reasons[API] = _not_taken_without_a_new_leaf(found, contents, target)
@@ -88,7 +88,7 @@ def make(target: Target, found: Found, now: int) -> Plan:
 
 def is_shown(target: Target, found: Found) -> bool:
     """Return whether the REST API shows the leaf of the generation in use."""
-    leaf = next(iter(installed(target, found.generation, API)), None)
+    leaf = next(iter(target.api.chain(found.generation)), None)
     return leaf is not None and found.answer is not None and found.answer.fingerprint == leaf.sha256
 
 
@@ -99,14 +99,6 @@ def _not_taken_without_a_new_leaf(found: Found, contents: Mapping[str, bytes], t
     return [CHAIN_CHANGED] if found.generation.get(certificate) != contents.get(certificate) else []
 
 
-def _reasons(one: Credential, target: Target, found: Found, now: int) -> list[str]:
-    chain = installed(target, found.generation, one.name)
-    if chain and not target.renew:
-        due.refuse_another_root(chain, f"{target.directory}/current/{one.certificate}", one.offer, now)
-    has_file, has_key = one.certificate in found.generation, one.key in found.generation
-    return due.needed(due.Present(chain, has_file, has_key, found.unfit.get(one.name, "")), one.spec, now)
-
-
 def _coming(
     target: Target, found: Found, reasons: Mapping[str, Sequence[str]], now: int
 ) -> tuple[dict[str, bytes], list[str]]:
@@ -115,11 +107,5 @@ def _coming(
     before = former.of(target, found.settings, found.generation, found.own_trust)
     contents[TRUSTED], contents[FORMER] = target.trusted_clients.encode(), former.written(before)
     contents[ROOTS] = (target.roots + before.trust).encode()
-    shortened = []
-    for one in target.credentials:
-        chain = installed(target, found.generation, one.name)
-        fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now) if chain else []
-        if chain and not reasons[one.name] and fitted != chain:
-            shortened.append(f"{one.certificate}: {chains.difference(chain, fitted)}")
-            contents[one.certificate] = chains.pem(fitted)
-    return contents, shortened
+    shortened, files = pairs.shortened(target.credentials, found.generation, reasons, now)
+    return {**contents, **files}, shortened

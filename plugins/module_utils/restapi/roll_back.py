@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
@@ -22,7 +21,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import (
     TRUSTED,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Outcome, Transaction
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 
 
 class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
@@ -32,7 +30,8 @@ class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
 
     def _plan_back(self, found: Found, in_use: str, name: str) -> Plan:
         contents = self._contents_of(name, [file for file in MODES if file != FORMER])
-        self._refuse_unfit(contents)
+        trusts = (TRUSTED, self.target.ctl), (ROOTS, self.target.api)
+        pairs.refuse_lost(self.target.credentials, contents, trusts, self.now)
         differing = [file for file in contents if contents[file] != found.generation.get(file)]
         roll_back.refuse_same(differing, in_use)
         return self.stays._replace(
@@ -40,18 +39,6 @@ class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):
             changes=[f"{file}: changed" for file in differing],
             reloads=API_CERTIFICATE in differing,
         )
-
-    def _refuse_unfit(self, contents: Mapping[str, bytes]) -> None:
-        """Raise TlsError for certificates that would be refused, and for trust that is lost."""
-        leaves = self._leaves(contents)
-        for one in self.target.credentials:
-            if one.name not in leaves:
-                raise TlsError(f"{one.certificate}: it is damaged.", code="certificate_damaged")
-            rollback_checks.refuse_dates(leaves[one.name], one.certificate, self.now)
-            rollback_checks.refuse_revoked(leaves[one.name], one.certificate, one.spec.revoked)
-        for file, one in ((TRUSTED, self.target.ctl), (ROOTS, self.target.api)):
-            trusted = contents[file].decode("ascii", "replace")
-            rollback_checks.refuse_lost_trust(trusted, one.offer.roots, file, self.now)
 
     def _outcome(self, plan: Plan, found: Found, done: Done) -> Outcome:
         after = self._leaves(plan.contents or found.generation)

@@ -18,8 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     plain_pem,
     serials,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 
 if TYPE_CHECKING:
@@ -44,16 +44,6 @@ MODES = {
 }
 _SUBDIRECTORY = "patroni"
 _PATH = re.compile(r"/[A-Za-z0-9/_.+@-]+")
-
-
-class Credential(NamedTuple):
-    """One of the two certificates: its name, its files in a generation, what it must be, and who may issue it."""
-
-    name: str
-    certificate: str
-    key: str
-    spec: Spec
-    offer: Offer
 
 
 class Target(NamedTuple):
@@ -131,12 +121,6 @@ def read(options: Mapping[str, Any]) -> Target:
         renew=options["renew"],
         ends_former_trust=options["ends_former_trust"],
     )
-
-
-def installed(target: Target, generation: Mapping[str, bytes], name: str) -> list[Certificate]:
-    """Return the chain of a credential in a generation, leaf first; an empty one when it is missing or damaged."""
-    file = target.api.certificate if name == API else target.ctl.certificate
-    return certificate.read_chain(generation.get(file), file)
 
 
 def _directory(options: Mapping[str, Any]) -> str:

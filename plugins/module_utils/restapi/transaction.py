@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done, Service
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, settings, told
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
@@ -24,12 +25,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Foun
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.proof import Node, Prover
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import (
     API,
-    CTL,
     CTL_CERTIFICATE,
     CTL_KEY,
     MODES,
     Target,
-    installed,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.patroni import check
     from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
-        exchanging,
         members,
         own_client,
         recovery,
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 else:
     exchange = lazy_import("credential.exchange")
     check = lazy_import("patroni.check")
-    exchanging = lazy_import("restapi.exchanging")
     members = lazy_import("restapi.members")
     own_client = lazy_import("restapi.own_client")
     recovery = lazy_import("restapi.recovery")
@@ -109,8 +106,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         return self.target.values["restapi"]["certfile"]
 
     def _leaves(self, generation: Mapping[str, bytes]) -> dict[str, Certificate]:
-        chains = {name: installed(self.target, generation, name) for name in (API, CTL)}
-        return {name: chain[0] for name, chain in chains.items() if chain}
+        return pairs.leaves(self.target.credentials, generation)
 
     def _plan(self, found: Found) -> Plan:
         return planning.make(self.target, found, self.now)
@@ -136,7 +132,8 @@ class Transaction(Service[Plan, Found, Outcome]):
         return [name for name, why in plan.reasons.items() if why and name not in self.target.certificates]
 
     def _request(self, name: str, plan: Plan, found: Found) -> str:
-        return exchanging.request(self.target, self._keys(name), plan.reasons[name], found.generation)
+        one = self.target.api if name == API else self.target.ctl
+        return pairs.request(one, self._keys(name), plan.reasons[name], found.generation, keeps_key=True)
 
     def _keys(self, name: str) -> exchange.Keys:
         return exchange.Keys(self.store, name, self.account)
@@ -145,8 +142,8 @@ class Transaction(Service[Plan, Found, Outcome]):
         contents = dict(plan.contents or {})
         for one in self.target.credentials:
             if plan.reasons[one.name]:
-                pair = exchanging.received(self.target, one, self._keys(one.name), found.generation, self.now)
-                contents[one.certificate], contents[one.key] = pair
+                given, keys = self.target.certificates, self._keys(one.name)
+                contents.update(pairs.received(one, given, keys, found.generation, self.now))
         return {name: File(contents[name], mode) for name, mode in MODES.items()}
 
     def _rehearse(self, generation: str) -> None:

@@ -54,7 +54,7 @@ def found(**changes: Any) -> plan.Found:
         repairs=(),
         unfit={},
         text=ini.with_include("[pgbouncer]\n", TARGET.included, TARGET.config_file),
-        served=target.installed(TARGET, generation, "front")[0].sha256,
+        served=TARGET.front.chain(generation)[0].sha256,
         config=TARGET.values("0001"),
         observable=True,
     )
@@ -88,11 +88,7 @@ def test_nothing_there_needs_both_and_the_line_in_the_configuration() -> None:
         ({"trusted_clients": AUTHORITIES["client"].root.pem}, ["trusted-clients.crt: changed"], False),
         ({"renew": True}, ["front certificate: forced", "back certificate: forced"], True),
         (
-            {
-                "server_revoked": [
-                    f"{target.installed(TARGET, {'server.crt': CHAINS['front'].encode()}, 'front')[0].serial:x}"
-                ]
-            },
+            {"server_revoked": [f"{TARGET.front.chain({'server.crt': CHAINS['front'].encode()})[0].serial:x}"]},
             ["front certificate: revoked"],
             False,
         ),

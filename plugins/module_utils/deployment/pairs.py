@@ -1,0 +1,156 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several certificates with their keys in one generation, as a program has that is server and client at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
+else:
+    exchange = lazy_import("credential.exchange")
+
+Generation = Mapping[str, bytes]  # files by their names
+
+
+class Credential(NamedTuple):
+    """A certificate: its name, its files in a generation, what it must be, and who may issue it."""
+
+    name: str
+    certificate: str
+    key: str
+    spec: Spec
+    offer: Offer
+
+    def chain(self, generation: Generation) -> list[Certificate]:
+        """Return the chain in a generation, leaf first; an empty one when it is missing or damaged."""
+        return read_chain(generation.get(self.certificate), self.certificate)
+
+
+def leaves(credentials: Iterable[Credential], generation: Generation) -> dict[str, Certificate]:
+    """Return the leaves in a generation, by credential."""
+    found = {one.name: one.chain(generation) for one in credentials}
+    return {name: chain[0] for name, chain in found.items() if chain}
+
+
+def reasons(one: Credential, generation: Generation, directory: str, unfit: str, now: int) -> list[str]:
+    """Return why a credential needs a new certificate. Raises TlsError for one below another root.
+
+    ``unfit`` says why certificate and key cannot be used together.
+    """
+    chain = one.chain(generation)
+    if chain and not one.spec.forced:
+        due.refuse_another_root(chain, f"{directory}/current/{one.certificate}", one.offer, now)
+    return due.needed(due.Present(chain, one.certificate in generation, one.key in generation, unfit), one.spec, now)
+
+
+def shortened(
+    credentials: Iterable[Credential], generation: Generation, why: Mapping[str, Sequence[str]], now: int
+) -> tuple[list[str], dict[str, bytes]]:
+    """Return what chains that stay lose, in words, and their files then."""
+    changes, files = [], {}
+    for one in credentials:
+        chain = one.chain(generation)
+        fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now) if chain else []
+        if chain and not why[one.name] and fitted != chain:
+            changes.append(f"{one.certificate}: {chains.difference(chain, fitted)}")
+            files[one.certificate] = chains.pem(fitted)
+    return changes, files
+
+
+def request(
+    one: Credential, keys: exchange.Keys, why: Sequence[str], generation: Generation, *, keeps_key: bool
+) -> str:
+    """Return a request (PEM) for a credential, with the key that waits, the one in use, or a new one.
+
+    ``keeps_key``: the key stays where it may, for a program that opens certificate and key one after the other. With
+    one key the two fit even if the switch comes between.
+    """
+    found = exchange.with_waiting_key(keys, one.spec.key_type, generation.get(one.key))
+    chain = one.chain(generation)
+    if found is None and keeps_key and chain and due.may_keep_key(why):
+        path = f"{keys.store.current_link}/{one.key}"
+        found = exchange.with_key_at(path, keys.user, chain[0].public_key)
+    return found or exchange.with_new_key(keys, one.spec.key_type)
+
+
+def received(
+    one: Credential, given: Mapping[str, str], keys: exchange.Keys, generation: Generation, now: int
+) -> dict[str, bytes]:
+    """Return chain and key of a certificate that came, as files. Raises TlsError unless it is as requested."""
+    option = f"certificates: {one.name}"
+    chain = read_pem(given[one.name], option)
+    exchange.refuse_another(chain, one.spec, option, now, may_be_due=True)
+    fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now)
+    key = exchange.key_for(keys, chain[0], one.chain(generation), generation.get(one.key), option)
+    return {one.certificate: chains.pem(fitted), one.key: key}
+
+
+def refuse_lost(
+    credentials: Iterable[Credential], generation: Generation, trusts: Iterable[tuple[str, Credential]], now: int
+) -> None:
+    """Raise TlsError for a generation whose certificates would be refused, or whose files lost trust in an authority.
+
+    ``trusts`` are the files of roots, each with a credential that is issued below these.
+    """
+    known = leaves(credentials, generation)
+    for one in credentials:
+        if one.name not in known:
+            raise TlsError(f"{one.certificate}: it is damaged.", code="certificate_damaged")
+        rollback_checks.refuse_dates(known[one.name], one.certificate, now)
+        rollback_checks.refuse_revoked(known[one.name], one.certificate, one.spec.revoked)
+    for file, one in trusts:
+        trusted = generation[file].decode("ascii", "replace")
+        rollback_checks.refuse_lost_trust(trusted, one.offer.roots, file, now)
+
+
+def result(
+    credentials: Iterable[Credential],
+    why: Mapping[str, Sequence[str]],
+    requests: Mapping[str, str],
+    after: Mapping[str, Certificate],
+) -> dict[str, Any]:
+    """Return what a module's result says of credentials: reasons, requests, and the certificates in use."""
+    return {
+        "reasons": [f"{name}: {one}" for name, ones in why.items() for one in ones],
+        "requests": [{"id": name, "csr": csr, "reasons": list(why[name])} for name, csr in requests.items()],
+        "certificates": {
+            one.name: {
+                **outcome.fact(leaf),
+                "common_name": leaf.common_name,
+                "renewal": clock.instant(due.due_at(leaf, one.spec)),
+            }
+            for one in credentials
+            for leaf in [after.get(one.name)]
+            if leaf is not None
+        },
+    }
+
+
+def described(
+    credentials: Iterable[Credential],
+    why: Mapping[str, Sequence[str]],
+    requests: Mapping[str, str],
+    before: Mapping[str, Certificate],
+    after: Mapping[str, Certificate],
+) -> list[tuple[str, str, str]]:
+    """Return for ``--diff`` each certificate's file, and what it was and is, in a few lines."""
+    found = []
+    for one in credentials:
+        coming = outcome.described(after.get(one.name))
+        if one.name in requests:
+            coming = f"to be issued, because: {', '.join(why[one.name])}\n"
+        found.append((one.certificate, outcome.described(before.get(one.name)), coming))
+    return found
