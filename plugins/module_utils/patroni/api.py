@@ -72,7 +72,7 @@ def ask(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS) -> Ans
         try:
             with context.wrap_socket(connection, server_hostname=at.name or at.host) as session:
                 leaf = wire.shown(session, str(at)).leaf
-                status, body = _answer(session, at, path)
+                status, body = _asked(session, at, path)
         except ssl.SSLEOFError as error:  # it stopped in between
             raise ConnectionResetError(str(error)) from error
         except ssl.SSLError as error:
@@ -82,6 +82,14 @@ def ask(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS) -> Ans
     if status == 403:
         raise RefusedError("403 " + " ".join(body.decode("utf-8", "replace").split())[:200])
     return Answer(leaf, status, body)
+
+
+def _asked(session: ssl.SSLSocket, at: wire.Endpoint, path: str) -> tuple[int, bytes]:
+    """Return the answer. With TLS 1.3, a refusal comes after the handshake, and may be lost with the connection."""
+    try:
+        return _answer(session, at, path)
+    except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError) as error:
+        raise RefusedError("it ended the connection behind the handshake, as if it refused the client") from error
 
 
 def _tls(at: wire.Endpoint, context: ssl.SSLContext, path: str) -> Answer | None:
