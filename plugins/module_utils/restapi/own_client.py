@@ -61,7 +61,7 @@ def refuse_unfit(target: Target, node: Node, said: settings.Settings, directory:
         raise TlsError(
             f"Patroni's own client, as patronictl uses it, does not take the new files: {words}. Nothing was changed.",
             remedy="Install package idna for Patroni's Python (Debian: python3-idna). Then rerun."
-            if "'idna'" in words
+            if "idna" in words
             else "Compare them with restapi.connect_address and the libraries of Patroni's Python. Then rerun.",
             code="patroni_client_unfit",
         )
