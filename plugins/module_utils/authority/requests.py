@@ -18,7 +18,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import refuse_private_key
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography import x509
@@ -28,7 +27,6 @@ with contextlib.suppress(ImportError):  # without it, modules end before they ca
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import PublicKey
 
-LONGEST_COMMON_NAME = 64  # characters (RFC 5280, ub-common-name)
 LONGEST_ROLE = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN); always fits into a common name
 
 
@@ -104,16 +102,7 @@ def _server(item: Mapping[str, Any], option: str) -> Holder:
             code="request_authority_mismatch",
         )
     found = names.parse_all(item.get("names"), f"{option}.names")
-    return Holder(_common_name(found), found)
-
-
-def _common_name(found: Sequence[Name]) -> str:
-    """Return the first name that a common name can hold (64 characters, RFC 5280).
-
-    Clients read the alternative names, and people this one. Of a server that has only addresses for names it is more:
-    libpq before 15 compares an address with the common name and nothing else. It never is a name beside the others.
-    """
-    return next((name.value for name in found if len(name.value) <= LONGEST_COMMON_NAME), "")
+    return Holder(names.common_name(found), found)
 
 
 def _client(item: Mapping[str, Any], option: str) -> Holder:

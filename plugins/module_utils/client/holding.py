@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import user_files
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_chain
 
 
 def held(identities: Sequence[Identity], found: HomeFiles, target: Target, now: int) -> list[Identity]:
@@ -38,8 +39,8 @@ def _as_in_use(identity: Identity, found: HomeFiles, target: Target, now: int) -
     credential = user_files.installed(found, identity.name)
     if credential is None or not credential.leaf.not_before <= now < credential.leaf.not_after:
         return None
-    leaf = credential.leaf
-    issuers = (name for name, one in target.authorities.items() if due.issuer_of(leaf, one.issuing))
+    leaf, chain = credential.leaf, read_chain(credential.chain, CERTIFICATE)
+    issuers = (name for name, one in target.authorities.items() if due.is_from(chain, one.issuing))
     authority = next(issuers, None)
     if authority is None or f"{leaf.serial:x}" in target.authorities[authority].revoked:
         return None

@@ -33,11 +33,11 @@ def ask(home: Home, target: Target, plan: Plan, found: HomeFiles) -> tuple[list[
     """Return a request for every identity that waits, and which keys were made for them, in words."""
     requests, made = [], []
     for identity in plan.waiting:
-        keys, why = _keys(home, identity), plan.reasons[identity.name]
-        csr = exchange.with_waiting_key(keys, target.key_type, found.contents.get(f"{identity.name}/{KEY}"))
+        keys, why, spec = _keys(home, identity), plan.reasons[identity.name], target.spec(identity, forced=False)
+        csr = exchange.with_waiting_key(keys, spec, found.contents.get(f"{identity.name}/{KEY}"))
         csr = csr or _with_key_in_use(home, target, identity, found, why)
         if csr is None:
-            csr = exchange.with_new_key(keys, target.key_type)
+            csr = exchange.with_new_key(keys, spec)
             made.append(f"{identity.id}: new key, which waits for its certificate")
         requests.append(Request(identity, csr, why))
     return requests, made
@@ -67,4 +67,7 @@ def _with_key_in_use(
     A program that opens its certificate before the switch opens the key after it. With one key they still fit.
     """
     public_key = planning.key_in_use(identity, found, target, why)
-    return exchange.with_key_at(home.current(identity.name, KEY), home.user, public_key) if public_key else None
+    if public_key is None:
+        return None
+    path, spec = home.current(identity.name, KEY), target.spec(identity, forced=False)
+    return exchange.with_key_at(path, home.user, spec, public_key)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec, roots_among
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
+from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by, leads_to
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -57,7 +57,7 @@ def needed(present: Present, spec: Spec, now: int) -> list[str]:
     """
     if not present.chain:
         return ["certificate_damaged" if present.is_there and present.has_key else "no_certificate"]
-    found = reasons(present.chain[0], spec, now)
+    found = reasons(present.chain[0], spec, now, present.chain[1:])
     if not present.has_key:
         return [*found, "key_missing"]
     return found or _unusable(present, spec)
@@ -68,17 +68,18 @@ def unusable(why: str) -> str:
     return f"unusable: {why}"
 
 
-def reasons(leaf: Certificate | None, spec: Spec, now: int) -> list[str]:
+def reasons(leaf: Certificate | None, spec: Spec, now: int, above: Sequence[Certificate] | None = None) -> list[str]:
     """Return why ``leaf`` must be reissued; an empty list means that it is as wished.
 
-    ``now`` is in Unix seconds. Each reason is short and stable: ``expires_in_12d``, ``san_missing: db2.example``.
+    ``now`` is in Unix seconds. ``above`` are the CAs that came with it, None if they are not known: then nobody can say
+    whether a root is above it. Each reason is short and stable: ``expires_in_12d``, ``san_missing: db2.example``.
     """
     if leaf is None:
         return ["no_certificate"]
     return [
         *_by_clock(leaf, spec, now),
         *_by_identity(leaf, spec),
-        *_by_issuer(leaf, spec.issuing),
+        *_by_issuer(leaf, spec, above),
         *(["revoked"] if f"{leaf.serial:x}" in spec.revoked else []),
         *(["forced"] if spec.forced else []),
     ]
@@ -143,6 +144,8 @@ def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer,
     leaf = chain[0]
     if not leaf.not_before <= now < leaf.not_after or issuer_of(leaf, offered.issuing):
         return
+    if roots_among(offered.issuing) and leads_to(chain, offered.roots):
+        return
     issuing = next((one for one in chain[1:] if one.is_ca and not one.is_self_issued and is_issued_by(leaf, one)), None)
     if issuing is None or any(is_issued_by(issuing, root) for root in offered.roots):
         return
@@ -162,7 +165,8 @@ def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer,
 
 def _unusable(present: Present, spec: Spec) -> list[str]:
     """Return why a certificate cannot be used although it is as wished."""
-    if issuer_of(present.chain[0], spec.issuing) not in present.chain:
+    is_whole = leads_to(present.chain, spec.roots) if spec.roots else _holds_issuer(present.chain, spec.issuing)
+    if not is_whole:
         return ["chain_incomplete"]
     return [unusable(present.unfit)] if present.unfit else []
 
@@ -178,18 +182,33 @@ def _by_clock(leaf: Certificate, spec: Spec, now: int) -> list[str]:
 def _by_identity(leaf: Certificate, spec: Spec) -> list[str]:
     wanted, found = set(spec.names), set(leaf.names)  # the order of names is no reason
     changed = [f"san_missing: {name.value}" for name in spec.names if name not in found]
-    changed += [f"san_not_wanted: {name.value}" for name in leaf.names if name not in wanted]
+    if not spec.roots:
+        changed += [f"san_not_wanted: {name.value}" for name in leaf.names if name not in wanted]
     if spec.common_name is not None and leaf.common_name != spec.common_name:
         changed.append(f"common_name: {leaf.common_name} instead of {spec.common_name}")
     if leaf.key_type != spec.key_type:
         changed.append(f"key_type: {leaf.key_type} instead of {spec.key_type}")
-    if leaf.extended_key_usage != (spec.extended_key_usage,):
+    usages = leaf.extended_key_usage
+    if spec.extended_key_usage not in usages or (len(usages) > 1 and not spec.roots):
         changed.append("profile: extended key usage")
     return changed
 
 
-def _by_issuer(leaf: Certificate, issuing: Sequence[Certificate]) -> list[str]:
-    return [] if issuer_of(leaf, issuing) else ["issuer_changed"]
+def _by_issuer(leaf: Certificate, spec: Spec, above: Sequence[Certificate] | None) -> list[str]:
+    if spec.roots and above is None:
+        return []
+    return [] if is_from([leaf, *(above or ())], spec.issuing) else ["issuer_changed"]
+
+
+def is_from(chain: Sequence[Certificate], issuing: Sequence[Certificate]) -> bool:
+    """Return whether one of the issuing CAs, or any CA below a root among them, issued the leaf of a chain."""
+    if issuer_of(chain[0], issuing):
+        return True
+    return leads_to([*chain, *issuing], roots_among(issuing))
+
+
+def _holds_issuer(chain: Sequence[Certificate], issuing: Sequence[Certificate]) -> bool:
+    return issuer_of(chain[0], issuing) in chain
 
 
 def issuer_of(leaf: Certificate, issuing: Sequence[Certificate]) -> Certificate | None:

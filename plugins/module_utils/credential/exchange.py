@@ -32,7 +32,7 @@ class Keys(NamedTuple):
         return self.store.pending_key(self.name)
 
 
-def with_waiting_key(keys: Keys, key_type: str, in_use: bytes | None) -> str | None:
+def with_waiting_key(keys: Keys, spec: Spec, in_use: bytes | None) -> str | None:
     """Return a request (PEM) for the key that an earlier run made; None when a key must be made.
 
     ``in_use`` is the key in use: a run that died after its commit left it waiting.
@@ -40,26 +40,26 @@ def with_waiting_key(keys: Keys, key_type: str, in_use: bytes | None) -> str | N
     key = files.read(keys.path)
     if key is not None and key != in_use:
         with contextlib.suppress(TlsError):  # a damaged key is replaced
-            request = openssl.new_request(keys.path, keys.user)
-            if requested_key(request).key_type == key_type:
+            request = openssl.new_request(keys.path, keys.user, spec.wanted)
+            if requested_key(request).key_type == spec.key_type:
                 os.utime(keys.path)  # it starts to wait again
                 return request
     return None
 
 
-def with_key_at(path: str, user: Account, public_key: bytes) -> str | None:
+def with_key_at(path: str, user: Account, spec: Spec, public_key: bytes) -> str | None:
     """Return a request (PEM) for a key in use; None when it is damaged or another one than ``public_key`` (DER)."""
     with contextlib.suppress(TlsError):
-        request = openssl.new_request(path, user)
+        request = openssl.new_request(path, user, spec.wanted)
         if requested_key(request).public_key == public_key:
             return request
     return None
 
 
-def with_new_key(keys: Keys, key_type: str) -> str:
+def with_new_key(keys: Keys, spec: Spec) -> str:
     """Make a key, which waits from now on, and return a request (PEM) for it. Raises TlsError, OSError."""
-    keys.store.keep_pending_key(keys.name, openssl.new_key(key_type, keys.user))
-    return openssl.new_request(keys.path, keys.user)
+    keys.store.keep_pending_key(keys.name, openssl.new_key(spec.key_type, keys.user))
+    return openssl.new_request(keys.path, keys.user, spec.wanted)
 
 
 def refuse_another(
@@ -71,7 +71,7 @@ def refuse_another(
     """
     asked = spec._replace(forced=False)
     due.refuse_endless_renewal(chain[0], asked, now)
-    wrong = [why for why in due.reasons(chain[0], asked, now) if not (may_be_due and due.is_by_age(why))]
+    wrong = [why for why in due.reasons(chain[0], asked, now, chain[1:]) if not (may_be_due and due.is_by_age(why))]
     if wrong:
         raise TlsError(
             f"{option}: the authority did not issue what was asked for: {', '.join(wrong)}.",

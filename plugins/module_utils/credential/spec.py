@@ -11,8 +11,8 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option, read_pem
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
-from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, common_name
+from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES, Wanted
 
 # How the modules that look after leaves take it; doc fragment credential describes these options
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -27,6 +27,9 @@ class Spec(NamedTuple):
     ``common_name`` None: any (a server's names are in its SAN). ``renew_before`` is in seconds before its end; None
     means at two thirds of its life or somewhat earlier, see ``due_at``. The first of ``issuing`` issues now; what the
     others have issued may stay. ``revoked`` are serial numbers in lower-case hexadecimal.
+
+    With a root among ``issuing``, as of a company's CA, a leaf has to be at least this: any CA below that root may have
+    issued it, and it may have more names and usages.
     """
 
     common_name: str | None
@@ -38,12 +41,28 @@ class Spec(NamedTuple):
     forced: bool = False
     revoked: Sequence[str] = ()
 
+    @property
+    def roots(self) -> list[Certificate]:
+        """Return the roots below which any CA may issue the leaf; none if only those of ``issuing`` may."""
+        return roots_among(self.issuing)
+
+    @property
+    def wanted(self) -> Wanted:
+        """Return what a request for the leaf asks for."""
+        name = common_name(self.names) if self.common_name is None else self.common_name
+        return Wanted(name, self.names, self.extended_key_usage)
+
 
 class Offer(NamedTuple):
     """The authority that would issue now, then those whose certificates may stay, and all roots that are trusted."""
 
     issuing: Sequence[Certificate]
     roots: Sequence[Certificate]
+
+
+def roots_among(issuing: Sequence[Certificate]) -> list[Certificate]:
+    """Return the roots among issuing CAs: then any CA below them may issue."""
+    return [one for one in issuing if one.is_self_signed]
 
 
 def serials(found: object, option: str) -> list[str]:

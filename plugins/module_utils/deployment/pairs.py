@@ -78,12 +78,12 @@ def request(
     ``keeps_key``: the key stays where it may, for a program that opens certificate and key one after the other. With
     one key the two fit even if the switch comes between.
     """
-    found = exchange.with_waiting_key(keys, one.spec.key_type, generation.get(one.key))
+    found = exchange.with_waiting_key(keys, one.spec, generation.get(one.key))
     chain = one.chain(generation)
     if found is None and keeps_key and chain and due.may_keep_key(why):
         path = f"{keys.store.current_link}/{one.key}"
-        found = exchange.with_key_at(path, keys.user, chain[0].public_key)
-    return found or exchange.with_new_key(keys, one.spec.key_type)
+        found = exchange.with_key_at(path, keys.user, one.spec, chain[0].public_key)
+    return found or exchange.with_new_key(keys, one.spec)
 
 
 def received(

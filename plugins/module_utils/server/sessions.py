@@ -188,7 +188,8 @@ def _against_certificate(session: Mapping[str, Any], in_force: InForce) -> list[
     if serial in in_force.revoked:
         return [REVOKED]
     issuer, subject = session["issuer"] or "", session["subject"] or ""
-    if in_force.issuing and not any(peers.has_common_name(issuer, one.common_name) for one in in_force.issuing):
+    is_one_of_few = in_force.issuing and not spec.roots_among(in_force.issuing)  # else any CA below the root may be it
+    if is_one_of_few and not any(peers.has_common_name(issuer, one.common_name) for one in in_force.issuing):
         return [OTHER_ISSUER]
     known = [serials for role, serials in in_force.serials.items() if peers.has_common_name(subject, role)]
     is_old = known and not any(serial in serials for serials in known)

@@ -132,8 +132,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _request(self, _name: str, _plan: planning.Plan, found: Found) -> str:
         keys, in_use = self._keys(), found.generation.get(KEY)
-        request = exchange.with_waiting_key(keys, self.target.key_type, in_use)
-        return request or exchange.with_new_key(keys, self.target.key_type)
+        request = exchange.with_waiting_key(keys, self.target.spec, in_use)
+        return request or exchange.with_new_key(keys, self.target.spec)
 
     def _keys(self) -> exchange.Keys:
         return exchange.Keys(self.store, _PENDING, self.administrator.account)

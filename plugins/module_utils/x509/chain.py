@@ -20,10 +20,16 @@ def fitting(
     """Return a chain (leaf first) without what leads to no trusted root, from issued to issuer.
 
     ``between`` is what the authority gives out with certificates at present, ``roots`` are those that are trusted;
-    ``now`` is in Unix seconds. A chain that leads to none of them stays as it is: its leaf must be issued again.
+    ``now`` is in Unix seconds. A chain that leads to none of them stays as it is: its leaf must be issued again. With a
+    root ``between``, any CA may be between a leaf and that root.
     """
     given_out = {one.der for one in between}
-    usable = {one.der: one for one in chain[1:] if one.der in given_out and one.not_before <= now < one.not_after}
+    is_any = any(one.is_self_signed for one in between)
+    usable = {
+        one.der: one
+        for one in chain[1:]
+        if (one.der in given_out or is_any) and one.not_before <= now < one.not_after and not one.is_self_signed
+    }
     above = _above(chain[0], list(usable.values()), roots)
     return list(chain) if above is None else [chain[0], *above]
 
@@ -40,8 +46,17 @@ def pem(chain: Iterable[Certificate]) -> bytes:
 
 
 def is_issued_by(one: Certificate, issuer: Certificate) -> bool:
-    """Return whether name and key identifier of an issuer are those that a certificate names; no signature is read."""
-    return one.authority_key_id == issuer.subject_key_id and one.issuer == issuer.subject
+    """Return whether name and key identifier of an issuer are those that a certificate names; no signature is read.
+
+    Some CAs of companies have no identifier, or leave it out of their certificates.
+    """
+    named, own = one.authority_key_id, issuer.subject_key_id
+    return one.issuer == issuer.subject and (named == own or not named or not own)
+
+
+def leads_to(chain: Sequence[Certificate], roots: Sequence[Certificate]) -> bool:
+    """Return whether a way leads from a leaf, by the CAs behind it, to one of the roots; no signature is read."""
+    return _above(chain[0], [one for one in chain[1:] if one.is_ca and not one.is_self_signed], roots) is not None
 
 
 def _above(one: Certificate, usable: Sequence[Certificate], roots: Sequence[Certificate]) -> list[Certificate] | None:

@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 # Bytes of all names of a certificate: OpenSSL's clients take no chain of more than 100 KiB
 _LARGEST = 64 * 1024
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+LONGEST_COMMON_NAME = 64  # characters (RFC 5280, ub-common-name)
 _NAMED = 3  # names that a warning lists
 
 
@@ -22,6 +23,15 @@ class Name(NamedTuple):
 
     kind: str
     value: str
+
+
+def common_name(found: Sequence[Name]) -> str:
+    """Return the common name for a server's names: the first that it can hold (64 characters, RFC 5280), '' for none.
+
+    Clients read the alternative names, and people this one. Of a server that has only addresses for names it is more:
+    libpq before 15 compares an address with the common name and nothing else. It never is a name beside the others.
+    """
+    return next((name.value for name in found if len(name.value) <= LONGEST_COMMON_NAME), "")
 
 
 def packed_address(text: str) -> bytes | None:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import base64
+from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, find, run
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 # Arguments of `openssl genpkey` (OpenSSL 1.1.1 and later); it writes PKCS#8, which every driver reads.
 KEY_TYPES = {
@@ -18,8 +20,41 @@ KEY_TYPES = {
     "RSA-4096": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"),
     "Ed25519": ("-algorithm", "ED25519"),
 }
-# The subject of a request is ignored by the authority, but `openssl req` wants one; no file of the host is read.
+# Of a certificate that nobody verifies; `openssl req` wants some subject, and no file of the host is read.
 _CONFIGURATION = "[req]\nprompt = no\ndistinguished_name = subject\n[subject]\nCN = pgops.tls request\n"
+
+
+class Wanted(NamedTuple):
+    """What a request asks for: a common name ('': none), alternative names, and one extended key usage (OID).
+
+    The own authority reads only the key of a request. Other ones sign what is in it.
+    """
+
+    common_name: str
+    names: Sequence[Name]
+    usage: str
+
+    def configuration(self) -> str:
+        """Return it as a configuration of `openssl req`. A quoted value stands for itself, whatever is in it."""
+        kinds = {"dns": "DNS", "ip": "IP"}
+        names = [f"{kinds[one.kind]}.{number} = {one.value}" for number, one in enumerate(self.names)]
+        quoted = self.common_name.replace("\\", "\\\\").replace('"', '\\"')
+        lines = [
+            "[req]",
+            "prompt = no",
+            "utf8 = yes",
+            "string_mask = utf8only",
+            "distinguished_name = subject",
+            "req_extensions = extensions",
+            "[extensions]",
+            f"extendedKeyUsage = {self.usage}",
+            *(["subjectAltName = @names"] if names else []),
+            "[names]",
+            *names,
+            "[subject]",
+            *([f'CN = "{quoted}"'] if quoted else []),
+        ]
+        return "".join(f"{line}\n" for line in lines)
 
 
 _NO_PASSPHRASE = ("-passin", "pass:")  # an encrypted key is refused; without this openssl asks on the terminal
@@ -30,14 +65,15 @@ def new_key(key_type: str, user: Account | None = None) -> str:
     return _openssl(["genpkey", *KEY_TYPES[key_type]], "", f"make a {key_type} key", user)
 
 
-def new_request(key_path: str, user: Account | None = None) -> str:
+def new_request(key_path: str, user: Account | None = None, wanted: Wanted | None = None) -> str:
     """Return a certificate request (PEM) signed with the private key at ``key_path``. Raises TlsError.
 
-    ``user`` is who reads the key; None is this process's own user.
+    ``user`` is who reads the key; None is this process's own user. Without ``wanted`` the request is for the key alone.
     """
+    no_subject = ["-subj", "/"] if wanted and not wanted.common_name else []
     return _openssl(
-        ["req", "-new", "-batch", "-config", "/dev/stdin", "-key", key_path, *_NO_PASSPHRASE],
-        _CONFIGURATION,
+        ["req", "-new", "-batch", "-config", "/dev/stdin", *no_subject, "-key", key_path, *_NO_PASSPHRASE],
+        wanted.configuration() if wanted else _CONFIGURATION,
         f"make a certificate request with the key {key_path}",
         user,
     )

@@ -9,6 +9,7 @@ import base64
 from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import requests
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.tests.properties import COMMON, attempt
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,6 +54,6 @@ def test_any_list_of_requests_is_sorted_into_right_and_refused(authority: str, i
     right, refused = found
     assert len(right) + len(refused) == len(items)
     for one in right:
-        assert len(one.holder.common_name) <= requests.LONGEST_COMMON_NAME
+        assert len(one.holder.common_name) <= names.LONGEST_COMMON_NAME
         assert "\n" not in one.id
     assert all(message.startswith("requests[") for message in refused.values())

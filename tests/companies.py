@@ -1,0 +1,118 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A company's CA as its security team runs it: a root, CAs below it, and certificates in its own style."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.tests.shared import FIVE_YEARS, NOW
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+BOTH = (certificate.SERVER_AUTH, certificate.CLIENT_AUTH)
+
+
+class Authority(NamedTuple):
+    """A CA with its key."""
+
+    certificate: x509.Certificate
+    key: Any
+
+    @property
+    def read(self) -> Certificate:
+        """Return its certificate as the collection reads it."""
+        return as_read(self.certificate)
+
+    @property
+    def pem(self) -> str:
+        """Return its certificate in PEM."""
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+
+def as_read(found: x509.Certificate) -> Certificate:
+    """Return a certificate as the collection reads it."""
+    return certificate.read_der(found.public_bytes(Encoding.DER), "test")
+
+
+def authority(name: str, above: Authority | None = None, *, start: int = NOW, days: int = 3650) -> Authority:
+    """Return a new CA below another one, or a root."""
+    key = rsa.generate_private_key(65537, 2048) if above is None else ec.generate_private_key(ec.SECP256R1())
+    extensions = [(x509.BasicConstraints(True, None), True)]
+    return Authority(_sign(name, key.public_key(), above or Authority(None, key), extensions, (start, days)), key)  # type: ignore[arg-type]
+
+
+def leaf(
+    issuer: Authority,
+    public_key: Any,
+    common_name: str,
+    names: Iterable[str] = (),
+    *,
+    usages: Sequence[str] = BOTH,
+    start: int = NOW,
+    days: float = 365,
+) -> x509.Certificate:
+    """Return a certificate for a key, with what is said here, whatever was asked for."""
+    alternatives = [_name(name) for name in names]
+    extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(False, None), True)]
+    if alternatives:
+        extensions.append((x509.SubjectAlternativeName(alternatives), False))
+    if usages:
+        extensions.append((x509.ExtendedKeyUsage([x509.ObjectIdentifier(one) for one in usages]), False))
+    return _sign(common_name, public_key, issuer, extensions, (start, days))
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def _sign(
+    name: str, public_key: Any, issuer: Authority, extensions: Iterable[tuple[Any, bool]], life: tuple[int, float]
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
+    starts = datetime.datetime.fromtimestamp(life[0], datetime.timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer.certificate else subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(starts)
+        .not_valid_after(starts + datetime.timedelta(days=life[1]))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False)
+    )
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, is_critical)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+class Company(NamedTuple):
+    """A root, a policy CA below it, and two CAs that take turns in issuing."""
+
+    root: Authority
+    policy: Authority
+    issuing: tuple[Authority, Authority]
+
+    def chain(self, found: x509.Certificate, turn: int = 0) -> list[Certificate]:
+        """Return a leaf of one of the issuing CAs with the CAs above it, without the root."""
+        return [as_read(found), self.issuing[turn].read, self.policy.read]
+
+
+def company(name: str = "Example", *, start: int = NOW - FIVE_YEARS // 2) -> Company:
+    """Return a new company's CAs."""
+    root = authority(f"{name} Root", start=start)
+    policy = authority(f"{name} Policy", root, start=start)
+    first, second = (authority(f"{name} Issuing {number}", policy, start=start) for number in (1, 2))
+    return Company(root, policy, (first, second))
