@@ -95,12 +95,48 @@ REVOKED = [
     ({"serial": 1.5}, r"\[0\]\.serial: found 1\.5, expected a serial number in hexadecimal"),
     ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
 ]
+BAO = {"type": "openbao", "url": "https://bao.example:8200", "role": "db", "token": "hvs.never-to-be-seen"}
+BY_FILES = {"type": "files", "directory": "/srv/requests", "roots": "/srv/roots.pem"}
+SOURCES: list[tuple[Any, str]] = [
+    ({"billing": {"type": "own"}}, r": no server uses an authority billing. Expected a key among server, client"),
+    ({"Server": {"type": "own"}}, r", a key of it: found 'Server', expected the name of an authority"),
+    ({"server": "openbao"}, r"\.server: expected a dictionary with type"),
+    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao"),
+    ({"server": {"type": "vault"}}, r"\.server\.type: found 'vault', expected one of"),
+    ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has none"),
+    (
+        {"server": {**BY_FILES, "url": "x"}},
+        r"\.server: type files has no key 'url'. It has directory, roots, dedicated",
+    ),
+    ({"server": {"type": "files", "roots": "/x"}}, r"\.server\.directory: found nothing, expected an absolute path"),
+    (
+        {"server": {**BY_FILES, "directory": "x"}},
+        r"\.server\.directory: expected an absolute path .*found something else",
+    ),
+    ({"server": {**BAO, "url": "http://bao.example"}}, r"\.server\.url: expected a URL such as https://"),
+    ({"server": {**BAO, "url": "https://u:p@bao.example"}}, r"\.server\.url: expected a URL such as https://"),
+    ({"server": {**BAO, "role": None}}, r"\.server\.role: found nothing, expected the name of a role"),
+    ({"server": {**BAO, "token": None}}, r"\.server: expected exactly one of token, token_file, approle, found none"),
+    ({"server": {**BAO, "token_file": "/x"}}, r"\.server: expected exactly one of .*, found token and token_file"),
+    ({"server": {**BAO, "token": "two words"}}, r"\.server\.token: expected one word, found something else"),
+    (
+        {"server": {**BAO, "token": None, "approle": {"role_id": "a"}}},
+        r"\.server\.approle: expected a dictionary with role_id",
+    ),
+    ({"server": {**BAO, "tokken": "hvs.x"}}, r"\.server: type openbao has no key 'tokken'. It has url, mount, role,"),
+    ({"client": BAO}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
+    ({"client": {**BY_FILES, "dedicated": False}}, r"\.client: PostgreSQL lets in every certificate below the roots"),
+]
 EXTRA = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
 NO_TEXTS: list[tuple[Any, str]] = [([ROOT_PEM], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
 VARIABLES = [
     *(
         Bad(f"revoked {number}", "server", {"postgres_ca_revoked": [entry]}, f"postgres_ca_revoked{message}")
         for number, (entry, message) in enumerate(REVOKED)
+    ),
+    *(
+        Bad(f"sources {number}", "server", {"postgres_ca_sources": value}, f"postgres_ca_sources{message}")
+        for number, (value, message) in enumerate(SOURCES)
     ),
     *(
         Bad(f"{option}: {name}", role, {option: pem}, f"{option}: .*{message}")

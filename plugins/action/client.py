@@ -21,4 +21,5 @@ class ActionModule(module_actions.ModuleAction):
         if not result.get("requests"):
             return []
         usual = self.role.value("__postgres_client_own")["authority"]
-        return requests.complete(result["requests"], arguments["identities"], host, usual)
+        in_use = result.get("identities") or ()
+        return requests.complete(result["requests"], arguments["identities"], host, usual, in_use)

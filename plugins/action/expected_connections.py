@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Iterator, Mapping
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, client_identities, expectations, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    actions,
+    client_identities,
+    expectations,
+    fleet,
+    later,
+    results,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.role_variables import RoleVariables
 
@@ -53,6 +60,7 @@ class ActionModule(actions.Action):
                     fleet.host_of(own),
                     given["postgres_verify_refusals"],
                     given["postgres_verify_other_role"],
+                    later.identities(own),
                 ),
             )
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     actions,
     failures,
+    later,
     moves,
     revoked_at_poolers,
     serials,
@@ -27,9 +28,9 @@ class ActionModule(actions.Action):
         """Return the summary, and the certificates in use that the ledger does not hold."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         issued = (variables.get("postgres_ca_result") or {}).get("issued")
-        lines = failures.summary(
-            hostvars, variables["ansible_play_hosts_all"], groups, is_verified=self.options["is_verified"]
-        )
+        hosts = variables["ansible_play_hosts_all"]
+        lines = failures.summary(hostvars, hosts, groups, is_verified=self.options["is_verified"])
+        lines += later.lines(hostvars, hosts)
         revoked = revoked_at_poolers.lines(hostvars, groups, variables.get("postgres_ca_authorities") or {})
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
         return {

@@ -21,6 +21,8 @@ description:
   - It uses only the public key of a CSR, after the signature has proven that the requester has the private key. Names
     and roles are those of O(requests), so take them from the inventory, not from what a host returned.
   - Every certificate is recorded in the file C(ledger.jsonl) of O(directory) before it is returned.
+  - A source in O(sources) may be unable to answer at once. Then the request is in RV(waiting), which is neither an
+    error nor a change. Ask again in a later run, with a CSR for the same key.
   - Role P(pgops.tls.postgres_ca#role) calls it from its entry point C(sign).
 requirements:
   - cryptography >= 38
@@ -40,6 +42,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
   - pgops.tls.option_names
+  - pgops.tls.sources
 options:
   directory:
     description: Absolute path of the directory of the authorities.
@@ -92,6 +95,11 @@ options:
         description:
           - The role that a client logs in as, 1 to 63 bytes. It becomes the common name of the certificate.
           - Required for client authorities, and refused otherwise.
+        type: str
+      replaces:
+        description:
+          - The serial number, in hexadecimal, of the certificate that is in use now. A source of type V(files) does not
+            return that one again.
         type: str
       reasons:
         description: Why the certificate is needed, for the ledger.
@@ -153,6 +161,12 @@ refused:
   type: dict
   sample:
     db2: "requests[db2].csr: the signature of the request is wrong. Its sender may not have the key."
+waiting:
+  description: What has to happen until a later run gets the certificate, by id. Empty if nothing waits.
+  returned: success
+  type: dict
+  sample:
+    db3: "/srv/requests/db3.csr waits for its certificate (needed by 2027-02-19T02:05:00Z)."
 not_after:
   description: When the certificates end, in UTC. Empty if none was requested, or all were refused.
   returned: success
@@ -179,6 +193,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import library
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -186,6 +201,7 @@ REQUEST = {
     "csr": {"type": "str"},
     "names": {"type": "list", "elements": "str"},
     "role": {"type": "str"},
+    "replaces": {"type": "str"},
     "reasons": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -201,6 +217,7 @@ def main() -> None:
             # as a whole: of a list Ansible logs a text in which it does not find a csr that it is to hide
             "requests": {"type": "list", "elements": "dict", "required": True, "options": REQUEST, "no_log": True},
             **options.ARGUMENT,
+            **declared.ARGUMENT,
         },
         supports_check_mode=True,
     )
@@ -208,7 +225,8 @@ def main() -> None:
     if not library.is_usable():
         message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
         module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
-    order = signing.Order(**{name: module.params[name] for name in signing.Order._fields})
+    given = {**module.params, "sources": declared.by_authority(module.params["sources"])}
+    order = signing.Order(**{name: given[name] for name in signing.Order._fields})
     try:
         with options.named(module.params["option_names"]):
             done = signing.sign(order, int(time.time()), is_dry=module.check_mode)
@@ -220,6 +238,7 @@ def main() -> None:
         changed=bool(done.changes),
         certificates=done.certificates,
         refused=done.refused,
+        waiting=done.waiting,
         not_after=done.not_after,
         changes=done.changes,
         diff={"before": "", "after": "".join(f"{change}\n" for change in done.changes)},

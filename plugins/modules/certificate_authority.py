@@ -44,6 +44,7 @@ extends_documentation_fragment:
   - pgops.tls.attributes
   - pgops.tls.attributes.authorities
   - pgops.tls.option_names
+  - pgops.tls.sources
 options:
   directory:
     description:
@@ -395,6 +396,10 @@ authorities:
               still have it.
           type: str
           sample: steady
+        source:
+          description: The type of its source in O(sources), V(own) without one.
+          type: str
+          sample: own
         replaced:
           description: Whether the root replaced an earlier one, which is retired.
           type: bool
@@ -460,6 +465,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 
 
 def _list_of(*names: str) -> dict[str, Any]:
@@ -506,6 +512,7 @@ def argument_spec() -> dict[str, Any]:
         "drop_confirmed": {"type": "str"},
         "revoked": REVOKED,
         **options.ARGUMENT,
+        **declared.ARGUMENT,
     }
 
 
@@ -530,6 +537,7 @@ def wish(given: dict[str, Any]) -> keeping.Wish:
         _by_authority(given["unrecorded"]),
         creates=given["create"],
         clients=given["clients"],
+        sources=declared.parse(declared.by_authority(given["sources"]), options.option("sources")),
     )
 
 
@@ -560,12 +568,13 @@ def main() -> None:
         module.fail_json(**error.as_result())
     for warning in done.warnings:
         module.warn(warning)
+    own = {
+        name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
+        for name, found in done.lineages.items()
+    }
     module.exit_json(
         changed=bool(done.changes),
-        authorities={
-            name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
-            for name, found in done.lineages.items()
-        },
+        authorities={**own, **{name: found.facts() for name, found in done.elsewhere.items()}},
         made=done.made,
         issued=done.issued,
         awaited=[one.as_result() for one in done.awaited],

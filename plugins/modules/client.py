@@ -329,6 +329,8 @@ options:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
       - A certificate for another key than the one generated for its request is refused.
+      - An empty text means that the certificate comes in a later run. The identity keeps the one that it has. Without
+        one it is left out of this call.
     type: dict
     default: {}
   renew:

@@ -132,7 +132,9 @@ options:
     elements: str
     default: []
   certificates:
-    description: PEM chains (leaf first) that were issued for the requests of the first call, by V(front) and V(back).
+    description:
+      - PEM chains (leaf first) that were issued for the requests of the first call, by V(front) and V(back).
+      - An empty text means that the certificate comes in a later run. PgBouncer keeps the one that it has.
     type: dict
     default: {}
   renew:

@@ -40,7 +40,7 @@ from typing import Any, Collection, Container, Iterable, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
-from ansible_collections.pgops.tls.plugins.plugin_utils import acceptances, refusals, untried
+from ansible_collections.pgops.tls.plugins.plugin_utils import acceptances, later, refusals, untried
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity, has_identities, identities_of
 from ansible_collections.pgops.tls.plugins.plugin_utils.crossings import Crossings
 from ansible_collections.pgops.tls.plugins.plugin_utils.fleet import (
@@ -64,13 +64,15 @@ class ClientHost(NamedTuple):
     """A client host: its identities, what tells it from others, and how its connections are verified.
 
     ``refused`` are the kinds of refusal to try, ``other_role`` is the role to ask for with another role's certificate
-    (default: some other role of the server, else the superuser).
+    (default: some other role of the server, else the superuser). ``without`` are the ids of identities that wait for
+    their first certificate.
     """
 
     identities: Sequence[Identity]
     host: Host
     refused: Sequence[str] = tuple(REFUSALS)
     other_role: str = ""
+    without: frozenset[str] = frozenset()
 
 
 class Planner:
@@ -114,6 +116,10 @@ class Planner:
             own_files = ["service", *(["default"] if holders[declared.os_user] == declared else [])]
             lost = self._lost(declared)
             for server in fleet.tried_by(declared):
+                why = later.NO_SERVER if server.waits else later.NO_CLIENT if declared.id in host.without else ""
+                if why:
+                    found += _skipped(declared, server, why)
+                    continue
                 if server.name not in usual:
                     usual[server.name] = usual_name(server, fleet)
                 name = usual[server.name]
@@ -167,10 +173,9 @@ class Planner:
         """Return a skipped check for a server that the client host can try by none of its names."""
         if not server.names:
             return []
-        first = server.names[0]
         is_tried = any(self._trying.can_any(server, name) for name in server.names)
-        why = "this client host can reach the server by none of its names" if is_tried else untried.why(first)
-        return [{**common(identity, (server,), first), "expect": "accepted", "skip": why}]
+        why = "this client host can reach the server by none of its names" if is_tried else untried.why(server.names[0])
+        return _skipped(identity, server, why)
 
     def _untried(self, host: ClientHost, listed: Container[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return a skipped check for each name that no client host of the run can try; once for the run.
@@ -189,6 +194,11 @@ class Planner:
             and (server.name, name.text) not in listed
             and not self._trying.can_any(server, name)
         ]
+
+
+def _skipped(identity: Identity, server: Server, why: str) -> list[dict[str, Any]]:
+    """Return a check that is left out and named."""
+    return [{**common(identity, (server,), name), "expect": "accepted", "skip": why} for name in server.names[:1]]
 
 
 def _refuse_unknown(kinds: Iterable[str]) -> None:

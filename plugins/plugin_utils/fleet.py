@@ -10,7 +10,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Seq
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, poolers, results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, later, poolers, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.plugins.plugin_utils.server_names import Name
@@ -27,6 +27,7 @@ class Server(NamedTuple):
     ``authority`` is the client authority that it trusts, beside those that are ``still_trusted`` during a move, if
     ``is_ready``: this run has brought it to what is declared. ``missing_databases``: those that identities name, and
     that it does not have. ``pooler``: what it demands of its clients if it is a pooler, its client_tls_sslmode.
+    It ``waits`` if it has no certificate yet: its first one comes in a later run.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Server(NamedTuple):
     is_ready: bool = False
     missing_databases: frozenset[str] = frozenset()
     pooler: str = ""
+    waits: bool = False
 
     def databases_of(self, identity: Identity) -> tuple[str, ...]:
         """Return the databases of an identity to try here: its usual one, if the server is unknown or has none."""
@@ -123,6 +125,7 @@ def server_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         still_trusted=tuple(results.last(variables, "server").get("still_trusted") or ()),
         is_ready=results.is_ready(variables),
         missing_databases=frozenset(results.last(variables, "server").get("missing_databases") or ()),
+        waits=later.has_none(variables, "server", known_certificate(variables)),
     )
 
 
@@ -146,6 +149,7 @@ def pooler_of(variables: Mapping[str, Any], graph: Graph | None = None) -> Serve
         authority=poolers.client_authority(variables),
         is_ready=results.is_ready(variables, "pooler"),
         pooler=mode,
+        waits=later.has_none(variables, "pooler", known.get(FRONT) or {}),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Collection, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import logs_in
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
-from ansible_collections.pgops.tls.plugins.plugin_utils import results
+from ansible_collections.pgops.tls.plugins.plugin_utils import later, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 
@@ -43,6 +43,8 @@ def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str],
         return [f"WARNING: no connection was verified: {why}. Add their servers to it."]
     if not checks or any(one["status"] != verdicts.SKIPPED for one in checks):
         return []
+    if {one["reason"] for one in checks} <= {later.NO_SERVER, later.NO_CLIENT}:
+        return ["WARNING: no connection was verified: each one needs a certificate that comes in a later run."]
     reasons = "; ".join(dict.fromkeys(one["reason"] for one in checks))
     return [f"WARNING: no connection was verified: all were skipped ({reasons}). {_NO_NAME}"]
 

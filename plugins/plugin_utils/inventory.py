@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
+from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_identities,
@@ -120,7 +121,7 @@ class Fleet:
         found = []
         if host in self.groups.get(POOLERS, ()):
             found = list(pooler_problems.problems(host, self.hostvars, self.groups, self._graph, self._trust))
-        return [*found, *self._of_revoked(host), *self._of_names(host)]
+        return [*found, *self._of_revoked(host), *self._of_sources(host), *self._of_names(host)]
 
     @functools.cached_property
     def _names(self) -> dict[str, tuple[server_names.Name, ...] | TlsError]:
@@ -177,6 +178,12 @@ class Fleet:
             return identity_rules.access(self.hostvars, self.groups), None
         except TlsError as error:
             return {}, error
+
+    def _of_sources(self, host: str) -> list[str]:
+        name = "postgres_ca_sources"
+        if name not in self.hostvars[host] and name not in self.everywhere:
+            return []
+        return problems.of_sources(self.variables(host, "postgres_ca")[name], [SERVER, *self._trust.names])
 
     def _of_revoked(self, host: str) -> list[str]:
         name = "postgres_ca_revoked"

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
     settings,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_authorities,
@@ -37,6 +38,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
 Check = Callable[[], object]
 _REVOKED, _HOLDERS = "postgres_ca_revoked", "postgres_ca_outside_holders"
 _IDENTITIES = "postgres_client_identities"
+_SOURCES = "postgres_ca_sources"
 # What Ansible would take for a list or a dictionary, and Jinja for what it is: a text
 _LISTS = (
     _REVOKED,
@@ -49,7 +51,7 @@ _LISTS = (
     poolers.SERVERS_BEHIND,
     _IDENTITIES,
 )
-_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings")
+_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings", _SOURCES)
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
 
@@ -70,6 +72,18 @@ def _ca_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(revocation_entries.parse_one, one, _REVOKED, number)
     for number, one in enumerate(variables[_HOLDERS]):
         yield functools.partial(outside.parse_one, one, number)
+    for name, source in variables[_SOURCES].items():
+        yield functools.partial(declared.parse_one, name, source, _SOURCES)
+
+
+def of_sources(sources: Mapping[str, Any], authorities: Sequence[str]) -> list[str]:
+    """Return a sentence for each source of an authority that is none of the ``authorities`` of this inventory."""
+    return [
+        f"{_SOURCES}: no server uses an authority {name}. Expected a key among {', '.join(authorities)}. Correct the "
+        f"name, or set {client_authorities.VARIABLE} of its servers."
+        for name in sources
+        if name not in authorities
+    ]
 
 
 def of_places(variables: Mapping[str, Any], inventory_dir: str | None, sources: Sequence[str]) -> list[str]:

@@ -22,7 +22,13 @@ def of_server(found: Mapping[str, Any], names: Sequence[str], host: str) -> list
     """
     reasons = [str(one) for one in found.get("reasons", ())]
     request = {"id": host, "csr": found.get("request") or "", "names": list(names), "reasons": reasons}
-    return [request] if reasons else []
+    return [{**request, **_replaces(found.get("certificate"))}] if reasons else []
+
+
+def _replaces(certificate: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return which certificate is in use, as its host says: no source then takes it for the one that it asks for."""
+    serial = (certificate or {}).get("serial")
+    return {"replaces": str(serial)} if serial else {}
 
 
 def of_pooler(found: Mapping[str, Any], options: Mapping[str, Any], host: str, authority: str) -> list[dict[str, Any]]:
@@ -58,6 +64,7 @@ def _declared(
             "csr": one.get("csr") or "",
             "reasons": list(map(str, one.get("reasons", ()))),
             **declared[one["id"]],
+            **_replaces((found.get("certificates") or {}).get(one["id"])),
         }
         for one in found.get("requests") or ()
         if one.get("id") in declared
@@ -65,14 +72,19 @@ def _declared(
 
 
 def complete(
-    asked: Sequence[Mapping[str, Any]], declared: Sequence[Mapping[str, Any]], host: str, authority: str
+    asked: Sequence[Mapping[str, Any]],
+    declared: Sequence[Mapping[str, Any]],
+    host: str,
+    authority: str,
+    in_use: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Return the requests that a host ``asked`` for, with unique ids, and the inventory's roles and names.
 
-    ``authority`` signs for the identities that name no other. Of what the host says only the CSR ('' in check mode) and
-    the reasons are taken. Raises TlsError when it asks for an identity that the inventory does not give it, or that has
-    no certificate.
+    ``authority`` signs for the identities that name no other. ``in_use`` are the certificates that the host has. Of
+    what the host says only these, the CSR ('' in check mode) and the reasons are taken. Raises TlsError when it asks
+    for an identity that the inventory does not give it, or that has no certificate.
     """
+    having = {str(one.get("id")): one for one in in_use}
     known = {identity.id: identity for identity in identities.parse(declared) if identity.has_certificate}
     foreign = [one["id"] for one in asked if one["id"] not in known]
     if foreign:
@@ -88,6 +100,7 @@ def complete(
             **_holder(known[one["id"]], authority),
             "csr": one.get("csr") or "",
             "reasons": list(one["reasons"]),
+            **_replaces(having.get(one["id"])),
         }
         for one in asked
     ]

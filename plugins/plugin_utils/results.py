@@ -31,9 +31,20 @@ def last(variables: Variables, step: str) -> Result:
 
 
 def is_ready(variables: Variables, step: str = "server") -> bool:
-    """Return whether this run has brought a host to what is declared: it is part of the run, and did not fail."""
+    """Return whether this run has brought a host to what is declared: it is part of the run, and did not fail.
+
+    A host whose certificate comes in a later run is not there yet.
+    """
     found = (converged(variables, step), installed(variables, step))
-    return bool(found[0]) and not failed(variables, step) and not any(one.get("unreachable") for one in found)
+    is_through = bool(found[0]) and not failed(variables, step) and not any(one.get("unreachable") for one in found)
+    return is_through and not is_waiting(variables, step)
+
+
+def is_waiting(variables: Variables, step: str) -> bool:
+    """Return whether a host has asked for certificates in this run, and got none: a later run brings them."""
+    found = converged(variables, step)
+    asked = [found.get("request"), *(one.get("csr") for one in found.get("requests") or ())]
+    return any(asked) and not installed(variables, step) and not failed(variables, step)
 
 
 def listed(variables: Variables) -> Result:

@@ -13,6 +13,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Seq
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, kinds, results, serials
@@ -104,6 +105,22 @@ def _check(wanted: str, names: Sequence[str], known: Collection[str]) -> None:
         )
 
 
+def _is_own(authority: Mapping[str, Any]) -> bool:
+    return str(authority.get("source", OWN)) == OWN
+
+
+def _refuse_elsewhere(names: Sequence[str], own: Collection[str]) -> None:
+    """Raise TlsError for authorities whose roots are replaced at their CA."""
+    other = next((name for name in names if name not in own), None)
+    if other is not None:
+        raise TlsError(
+            f"postgres_ca_rotate: the certificates of authority {other} come from another CA (postgres_ca_sources), so "
+            "its root is replaced there.",
+            remedy="Name own authorities only. The guide on sources says how to replace the root of a source.",
+            code="source_cannot",
+        )
+
+
 def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate: Any, now: int) -> Step:
     """Return what comes next for the authorities of ``rotate``, as module certificate_authority returned them.
 
@@ -111,8 +128,10 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     is past the phase is left out, and the module refuses one that has not reached it. Raises TlsError for unknown
     words.
     """
-    names = named(rotate) or list(authorities)
+    own = [name for name, one in authorities.items() if _is_own(one)]
+    names = named(rotate) or own
     _check(wanted, names, authorities)
+    _refuse_elsewhere(names, own)
     left = _left(authorities, names, now)
     phase = wanted or next((one for one in PHASES if one in left.values()), "")
     if wanted:

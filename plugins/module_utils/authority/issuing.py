@@ -195,8 +195,11 @@ def is_signed_by(child: Certificate, issuer: Certificate) -> bool:
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signed.signature, signed.tbs_certificate_bytes, ec.ECDSA(algorithm))
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signed.signature, signed.tbs_certificate_bytes)
         else:
-            key.verify(signed.signature, signed.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
+            padded = getattr(signed, "signature_algorithm_parameters", padding.PKCS1v15())  # since cryptography 41
+            key.verify(signed.signature, signed.tbs_certificate_bytes, padded, algorithm)
     except (InvalidSignature, TypeError, AttributeError):
         return False
     return True

@@ -28,6 +28,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import Declared
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import (
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
         revocation,
         revocation_entries,
     )
+    from ansible_collections.pgops.tls.plugins.module_utils.source import contract, elsewhere
 else:
+    elsewhere = lazy_import("source.elsewhere")
     crl = lazy_import("authority.crl")
     revocation_entries = lazy_import("authority.revocation_entries")
     revocation = lazy_import("authority.revocation")
@@ -49,7 +52,7 @@ class Wish(NamedTuple):
     ``revoked`` is what is to be revoked, as the inventory has it; ``change`` is what to do with the roots.
     ``unrecorded`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
     ``creates`` False: a directory without authorities is an error. ``clients`` names the client authorities that are
-    needed. Others that exist are kept, too.
+    needed. Others that exist are kept, too. ``sources`` are those of the authorities that are not in this directory.
     """
 
     directory: str
@@ -61,11 +64,12 @@ class Wish(NamedTuple):
     unrecorded: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     creates: bool = True
     clients: Sequence[str] = (profiles.CLIENT,)
+    sources: Mapping[str, Declared] = {}
 
     @property
     def authorities(self) -> list[str]:
-        """Return the authorities that are needed."""
-        return list(dict.fromkeys([profiles.SERVER, *self.clients]))
+        """Return the own authorities that are needed."""
+        return [name for name in dict.fromkeys([profiles.SERVER, *self.clients]) if name not in self.sources]
 
 
 class KeepingResult(NamedTuple):
@@ -74,6 +78,7 @@ class KeepingResult(NamedTuple):
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
     ``made`` names the authorities that were missing. ``issued`` are the serial numbers of the certificates in the
     ledger that have not ended, None if it cannot be read. ``awaited`` are certificates that the next phase waits for.
+    ``elsewhere`` is what to trust of authorities that are not in this directory, by their names.
     """
 
     lineages: dict[str, Lineage]
@@ -86,6 +91,7 @@ class KeepingResult(NamedTuple):
     revoked: Mapping[str, Sequence[str]] = {}
     issued: Mapping[str, Sequence[str]] | None = None
     awaited: Sequence[barrier.Live] = ()
+    elsewhere: Mapping[str, contract.Trust] = {}
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -138,12 +144,15 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     with the directory, the keys or the wish.
     """
     _check_wish(wish)
+    trusts = _elsewhere(wish, now)
     if not os.path.isdir(wish.directory):
         _refuse_unfit_place(wish)
         if not is_dry:
             location.make(wish.directory)
     with location.opened(wish.directory):
         draft = _draft(wish, now)
+        if trusts:
+            elsewhere.refuse_shared_roots({**draft.found, **draft.made, **trusts}, wish.sources)
         made = draft.made if is_dry else _write(wish, draft)
         lineages, lists, revoked = _ordered({**draft.plan.after, **made}), draft.lists, draft.revoked
         serials = {name: revoked.serials(name) for name in lineages} if revoked else {}
@@ -152,7 +161,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     return KeepingResult(
         lineages,
         draft.changes,
-        draft.warnings,
+        [*draft.warnings, *(warning for one in trusts.values() for warning in one.warnings)],
         rollover.state(draft.found),
         rollover.state(lineages),
         list(made),
@@ -160,6 +169,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         serials,
         issued,
         awaited,
+        trusts,
     )
 
 
@@ -171,6 +181,15 @@ def _check_wish(wish: Wish) -> None:
         profiles.check_client_authority(name, option("clients"))
     if wish.lifetime:
         durations.seconds(wish.lifetime, lifetimes.LIFETIME)
+
+
+def _elsewhere(wish: Wish, now: int) -> dict[str, contract.Trust]:
+    """Return what to trust of authorities that are not in this directory. Raises TlsError."""
+    if not wish.sources:
+        return {}
+    elsewhere.refuse_unknown(wish.sources, [profiles.SERVER, *wish.clients])
+    elsewhere.refuse_changes(wish.sources, wish.change)
+    return elsewhere.trust(wish.sources, wish.directory, now)
 
 
 def _ordered(lineages: Mapping[str, Lineage]) -> dict[str, Lineage]:
@@ -194,7 +213,7 @@ def _draft(wish: Wish, now: int) -> Draft:
     found = _read_all(wish)
     absent = [name for name in wish.authorities if name not in found]
     missing.refuse_to_replace_what_is_lost(wish.directory, absent, found)
-    if profiles.SERVER in absent and not wish.creates:
+    if (profiles.SERVER in absent or not found) and not wish.creates:
         missing.refuse_to_create(wish.directory, absent)
     lost = seen.look(wish.directory, wish.unrecorded, found, now)
     revoked = _revoked(wish, found, now)
@@ -237,8 +256,11 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
     found = None
     if wish.revoked or is_recorded:
         wanted = revocation_entries.parse(wish.revoked, option("revoked"))
-        revocation_entries.refuse_unknown_authority(wanted, [*wish.authorities, *lineages], option("revoked"))
+        known = [*wish.authorities, *lineages, *wish.sources]
+        revocation_entries.refuse_unknown_authority(wanted, known, option("revoked"))
         found = revocation.look(wish.directory, wanted, option("revoked"), now)
+        if wish.sources:
+            elsewhere.refuse_to_revoke(wish.sources, wish.directory, found.lines)
     if not is_recorded:
         listed = crl.listed({name: one.trusted for name, one in lineages.items()})
         revocation.refuse_lost(wish.directory, listed, found)
@@ -258,7 +280,7 @@ def _lists(
 
 def _read_all(wish: Wish) -> dict[str, Lineage]:
     names = dict.fromkeys([*wish.authorities, *store.names(wish.directory)])
-    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in names}
+    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in names if name not in wish.sources}
     return _ordered({name: one for name, one in found.items() if one is not None})
 
 

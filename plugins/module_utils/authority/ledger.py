@@ -25,8 +25,13 @@ _MANY = 20  # texts: to look for more of them costs more than to parse every lin
 _ENDS = b'"not_after": "'  # what is before the end of a certificate in a line, as ``append`` writes it
 
 
-def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], issued: int) -> dict[str, Any]:
-    """Return the line of a certificate. ``issued`` is in Unix seconds."""
+def entry(
+    authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], issued: int, *, source: str = ""
+) -> dict[str, Any]:
+    """Return the line of a certificate. ``issued`` is in Unix seconds.
+
+    ``source`` is the type of the source that has issued it, '' for an own authority.
+    """
     return {
         "serial": f"{leaf.serial:x}",
         "authority": authority,
@@ -40,6 +45,7 @@ def entry(authority: str, id_: str, leaf: Certificate, reasons: Sequence[str], i
         "reasons": list(reasons),
         "sha256": leaf.sha256,
         "key_sha256": leaf.key_sha256,
+        **({"source": source} if source else {}),
     }
 
 
@@ -74,9 +80,20 @@ def exists(directory: str) -> bool:
 
 
 def has_issued(directory: str, authority: str) -> bool:
-    """Return whether the ledger holds a certificate of an authority. Raises TlsError, OSError."""
+    """Return whether the ledger holds a certificate of an own authority. Raises TlsError, OSError."""
     lines = matching(directory, [f'"authority": {json.dumps(authority)}'.encode()])
-    return any(line["authority"] == authority for line in lines)
+    return any(line["authority"] == authority and "source" not in line for line in lines)
+
+
+def has(directory: str, leaf: Certificate) -> bool:
+    """Return whether the ledger holds a certificate. Raises TlsError, OSError."""
+    lines = matching(directory, [f'"sha256": {json.dumps(leaf.sha256)}'.encode()])
+    return any(line.get("sha256") == leaf.sha256 for line in lines)
+
+
+def knows_sources(directory: str) -> bool:
+    """Return whether the ledger holds a certificate that a source has issued. Raises TlsError, OSError."""
+    return any("source" in line for line in matching(directory, [b'"source": "']))
 
 
 def unexpired(directory: str, now: int) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing import Iterable, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority, Generation
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 STEADY, SWITCHED = "steady", "switched"
@@ -132,6 +133,7 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[s
         "bundle": pem(found.bundle),
         "crls": crls,
         "revoked": list(revoked),
+        "source": OWN,
         "phase": found.phase,
         "replaced": found.is_successor,
         "key_type": found.authority.issuing.key_type,

@@ -17,18 +17,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 @contextlib.contextmanager
 def opened(directory: str) -> Iterator[None]:
     """Hold the lock of the authorities' directory, if it exists; its OSErrors become TlsErrors that say what to do."""
-    with _explained(directory), files.locked(directory) if os.path.isdir(directory) else contextlib.nullcontext():
+    with explained(directory), files.locked(directory) if os.path.isdir(directory) else contextlib.nullcontext():
         yield
 
 
 def make(directory: str) -> None:
     """Make the directory of the authorities, for its owner only. Raises TlsError."""
-    with _explained(directory):
+    with explained(directory):
         files.make_directory(directory, 0o700)
 
 
 @contextlib.contextmanager
-def _explained(directory: str) -> Iterator[None]:
+def explained(directory: str) -> Iterator[None]:
+    """Have OSErrors become TlsErrors that say what to do."""
     try:
         yield
     except OSError as error:

@@ -114,7 +114,8 @@ def _refuse_unsafe(
     where nothing leads from the old root to the new one: their holders most likely trust the old root alone. What only
     adds trust waits for nobody.
     """
-    usable = [one for one in live if one.issuer in _issuers(found[one.authority])]
+    # Of authorities that are not in this directory, nobody here drops a root
+    usable = [one for one in live if one.authority not in found or one.issuer in _issuers(found[one.authority])]
     counted = usable if change.phase == rollover.FINISH else live
     names, excused = [one.name for one in due], [one.key for one in holders]
     is_abrupt = change.phase == rollover.SWITCH and any(map(_has_no_cross, due))

@@ -31,13 +31,18 @@ LONGEST_ROLE = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN); always f
 
 
 class Request(NamedTuple):
-    """One certificate to issue, by ``authority``. ``public_key`` is None as long as there is no CSR (check mode)."""
+    """One certificate to issue, by ``authority``. ``public_key`` is None as long as there is no CSR (check mode).
+
+    ``replaces`` is the serial number (hexadecimal) of the certificate in use, '' for none or if nobody said.
+    """
 
     authority: str
     id: str
     holder: Holder
     reasons: tuple[str, ...]
     public_key: PublicKey | None
+    csr: str = ""
+    replaces: str = ""
 
     def in_words(self) -> str:
         """Return one line for people."""
@@ -83,9 +88,10 @@ def parse(authority: str, item: Mapping[str, Any]) -> Request:
     option = f"requests[{identity}]"
     profiles.check_authority(authority, f"{option}.authority")
     holder = _server(item, option) if authority == profiles.SERVER else _client(item, option)
-    csr = item.get("csr")
-    key = leaf_key(str(csr), f"{option}.csr") if csr else None
-    return Request(authority, identity, holder, tuple(item.get("reasons") or ()), key)
+    csr = str(item.get("csr") or "")
+    key = leaf_key(csr, f"{option}.csr") if csr else None
+    replaces = str(item.get("replaces") or "").lower().lstrip("0")
+    return Request(authority, identity, holder, tuple(item.get("reasons") or ()), key, csr, replaces)
 
 
 def _identity(item: Mapping[str, Any]) -> str:

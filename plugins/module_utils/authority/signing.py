@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
@@ -22,7 +22,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+else:
+    registry = lazy_import("source.registry")
 
 # Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
 LEAST_SHARE = 1 / 3
@@ -31,7 +39,7 @@ LEAST_SHARE = 1 / 3
 class Order(NamedTuple):
     """What to sign. ``requests`` are as the inventory has them; ``lifetime`` is a duration such as ``90d``.
 
-    ``authority`` signs the requests that name no other.
+    ``authority`` signs the requests that name no other. ``sources`` say which authorities are not in the directory.
     """
 
     directory: str
@@ -39,12 +47,14 @@ class Order(NamedTuple):
     authority: str
     requests: Sequence[Mapping[str, Any]]
     lifetime: str
+    sources: Mapping[str, Mapping[str, Any]] = {}
 
 
 class SigningResult(NamedTuple):
     """The chains (PEM, leaf and CAs above it) by the ids of their requests, and what there is to say about them.
 
-    ``refused`` says, by their ids, what is wrong with the requests that were left out.
+    ``refused`` says, by their ids, what is wrong with the requests that were left out, ``waiting`` what has to happen
+    until a later run gets the certificate.
     """
 
     certificates: dict[str, str]
@@ -52,6 +62,7 @@ class SigningResult(NamedTuple):
     not_after: str
     changes: list[str]
     warnings: list[str]
+    waiting: Mapping[str, str] = {}
 
 
 def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
@@ -64,28 +75,86 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     keys.check_passphrase(order.passphrase)
     lifetime = durations.seconds(order.lifetime, "lifetime")
     profiles.check_authority(order.authority, "authority")
+    sources = declared.parse(order.sources, option("sources"))
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
-    if not wanted:
-        return SigningResult({}, refused, "", [], [])
+    own = [request for request in wanted if request.authority not in sources]
+    done = _sign_own(order, own, lifetime, now, is_dry=is_dry) if own else SigningResult({}, {}, "", [], [])
+    for name, one in sources.items():
+        theirs = [request for request in wanted if request.authority == name]
+        if theirs:
+            done = _together(done, _sign_elsewhere(order, one, theirs, now, is_dry=is_dry))
+    return done._replace(refused={**refused, **done.refused})
+
+
+def _sign_own(
+    order: Order, wanted: Sequence[requests.Request], lifetime: int, now: int, *, is_dry: bool
+) -> SigningResult:
+    """Issue the certificates of authorities that are in the directory."""
     changes = [f"issue a {request.authority} certificate for {request.in_words()}" for request in wanted]
     with location.opened(order.directory):
         found = _authorities(order, wanted)
         if is_dry and len(found) < len({request.authority for request in wanted}):
-            return SigningResult({}, refused, "", changes, [])  # an earlier task of the same run would have made it
+            return SigningResult({}, {}, "", changes, [])  # an earlier task of the same run would have made it
         _refuse_missing(order, wanted, found)
         ledger.check_writable(order.directory)
         lives = {name: _life(one, lifetime, order.lifetime, now) for name, one in found.items()}
         warnings = [warning for life in lives.values() for warning in life.warnings]
         not_after = clock.instant(min(life.validity.not_after for life in lives.values()))
         if is_dry:
-            return SigningResult({}, refused, not_after, changes, warnings)
+            return SigningResult({}, {}, not_after, changes, warnings)
         leaves = _leaves(wanted, found, lives)
         ledger.append(order.directory, [_line(*pair, now) for pair in zip(wanted, leaves)])
     above = {name: lineage.pem(one.chain) for name, one in found.items()}
     chains = {
         request.id: ssl.DER_cert_to_PEM_cert(leaf) + above[request.authority] for request, leaf in zip(wanted, leaves)
     }
-    return SigningResult(chains, refused, not_after, changes, warnings)
+    return SigningResult(chains, {}, not_after, changes, warnings)
+
+
+def _sign_elsewhere(
+    order: Order, one: declared.Declared, wanted: Sequence[requests.Request], now: int, *, is_dry: bool
+) -> SigningResult:
+    """Have a source sign requests, and record what came. What is wrong with the source stops only its own requests."""
+    by_id = {request.id: request for request in wanted}
+    lifetime = durations.seconds(order.lifetime, "lifetime")
+    with location.opened(order.directory):
+        try:
+            if not is_dry:
+                ledger.check_writable(order.directory)
+            signed = registry.source(one, order.directory).sign(wanted, lifetime, now, is_dry=is_dry)
+        except TlsError as error:
+            return SigningResult({}, dict.fromkeys(by_id, error.message), "", [], [])
+        leaves = {id_: chain[0] for id_, chain in signed.chains.items()}
+        lines = [
+            ledger.entry(one.authority, id_, leaf, by_id[id_].reasons, now, source=one.type)
+            for id_, leaf in leaves.items()
+            if not ledger.has(order.directory, leaf)
+        ]
+        if lines and not is_dry:
+            ledger.append(order.directory, lines)
+    open_ones = [request for request in wanted if request.id not in {*signed.refused, *signed.waiting}]
+    got = f"get a {one.authority} certificate from the source of type {one.type} for"
+    changes = [*signed.changes, *(f"{got} {request.in_words()}" for request in open_ones)]
+    return SigningResult(
+        {} if is_dry else {id_: lineage.pem(chain) for id_, chain in signed.chains.items()},
+        dict(signed.refused),
+        clock.instant(min(leaf.not_after for leaf in leaves.values())) if leaves else "",
+        changes,
+        list(signed.warnings),
+        signed.waiting,
+    )
+
+
+def _together(first: SigningResult, second: SigningResult) -> SigningResult:
+    """Return two results as one."""
+    return SigningResult(
+        {**first.certificates, **second.certificates},
+        {**first.refused, **second.refused},
+        min(filter(None, (first.not_after, second.not_after)), default=""),
+        [*first.changes, *second.changes],
+        [*first.warnings, *second.warnings],
+        {**first.waiting, **second.waiting},
+    )
 
 
 class _Life(NamedTuple):

@@ -71,7 +71,7 @@ def converge(
             transaction.refuse_unfit()
     done, failed = [], []
     warnings = anchor_warnings(target.roots, option("roots"), now)
-    for transaction in transactions:
+    for transaction in [one for one in transactions if not one.is_waiting]:
         try:
             with _as_user(transaction):
                 outcome = transaction.run(check_mode=check_mode)

@@ -144,6 +144,7 @@ def unanswered(
     open_ones = [one for one in identities if needed.get(one.name) and one.id not in target.certificates]
     if not target.certificates:
         return open_ones
+    open_ones = [one for one in open_ones if one.id not in target.later]
     for one in open_ones:
         if user_files.installed(found, one.name) is None:
             raise TlsError(

@@ -57,10 +57,10 @@ class Target(NamedTuple):
     """The declared state of all clients of one host. ``certificates`` are the received chains, by identity.
 
     ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
-    lists. ``authorities`` are the client authorities by name; '' is that of identities which name none.
-    ``server`` is the authority of servers' certificates, None if no identity needs one.
-    ``known_servers``: names and addresses of all servers that are managed together, None if no other server is a reason
-    to stop.
+    lists. ``authorities`` are the client authorities by name; '' is that of identities which name none. ``later`` are
+    the identities whose certificate comes in a later run. ``server`` is the authority of servers' certificates, None if
+    no identity needs one. ``known_servers``: names and addresses of all servers that are managed together, None if no
+    other server is a reason to stop.
     """
 
     identities: list[Identity]
@@ -76,6 +76,7 @@ class Target(NamedTuple):
     own_crls: str = ""
     known_servers: Sequence[str] | None = None
     server: Authority | None = None
+    later: frozenset[str] = frozenset()
 
     def issuer(self, identity: Identity) -> Authority:
         """Return the authority of an identity's certificate."""
@@ -128,6 +129,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         own_crls=options.get("crls") or "",
         known_servers=options.get("known_servers"),
         server=_server(options, declared, roots),
+        later=frozenset(name for name, pem in (options.get("certificates") or {}).items() if not pem),
     )
 
 
@@ -199,4 +201,4 @@ def _chains(certificates: Mapping[str, str], declared: list[Identity]) -> dict[s
             f"expected one of: {', '.join(known) or 'none'}.",
             code="identity_unknown",
         )
-    return {name: read_option(pem, f"certificates: {name}") for name, pem in certificates.items()}
+    return {name: read_option(pem, f"certificates: {name}") for name, pem in certificates.items() if pem}

@@ -75,6 +75,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         self.user = user
         self.target = target
+        self.is_waiting = False  # for the first certificate of each identity
         self._set_identities(identities, [])
         self.home = Home(user)
         self.subject = user.name
@@ -106,6 +107,16 @@ class Transaction(engine.Transaction[UserOutcome]):
             held = holding.held(self.identities, found, self.target, self.now)
             self.notes += map(holding.in_words, held)
             self._set_identities(self.identities, held)
+            self._leave_out(found)
+
+    def _leave_out(self, found: HomeFiles) -> None:
+        """Leave identities out whose first certificate comes in a later run. The others do not wait for it."""
+        later = self.target.later
+        ready = [one for one in self.identities if one.id not in later or planning.installed(found, one.name)]
+        if ready and len(ready) < len(self.identities):
+            held = [one for one in ready if one.name in self.held]
+            self._set_identities(ready, held)
+        self.is_waiting = not ready
 
     def _refuse_other_authorities(self) -> None:
         """Raise TlsError when an identity has a certificate of authorities that are replaced, or of older ones."""

@@ -63,6 +63,12 @@ def needed(present: Present, spec: Spec, now: int) -> list[str]:
     return found or _unusable(present, spec)
 
 
+def may_wait(present: Present, now: int) -> bool:
+    """Return whether a certificate can be used until the next one comes. ``now`` is in Unix seconds."""
+    is_whole = bool(present.chain) and present.has_key and not present.unfit
+    return is_whole and present.chain[0].not_before <= now < present.chain[0].not_after
+
+
 def unusable(why: str) -> str:
     """Return the reason that a rehearsal gives, by what it says."""
     return f"unusable: {why}"

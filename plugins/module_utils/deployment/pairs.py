@@ -45,15 +45,19 @@ def leaves(credentials: Iterable[Credential], generation: Generation) -> dict[st
     return {name: chain[0] for name, chain in found.items() if chain}
 
 
-def reasons(one: Credential, generation: Generation, directory: str, unfit: str, now: int) -> list[str]:
+def reasons(
+    one: Credential, generation: Generation, directory: str, unfit: str, now: int, *, comes_later: bool = False
+) -> list[str]:
     """Return why a credential needs a new certificate. Raises TlsError for one below another root.
 
-    ``unfit`` says why certificate and key cannot be used together.
+    ``unfit`` says why certificate and key cannot be used together. ``comes_later``: the new one comes in a later run,
+    so the one in use may stay until then.
     """
     chain = one.chain(generation)
     if chain and not one.spec.forced:
         due.refuse_another_root(chain, f"{directory}/current/{one.certificate}", one.offer, now)
-    return due.needed(due.Present(chain, one.certificate in generation, one.key in generation, unfit), one.spec, now)
+    present = due.Present(chain, one.certificate in generation, one.key in generation, unfit)
+    return [] if comes_later and due.may_wait(present, now) else due.needed(present, one.spec, now)
 
 
 def shortened(

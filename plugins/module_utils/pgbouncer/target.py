@@ -56,7 +56,10 @@ _VALUE = re.compile(r"[A-Za-z0-9_.,:+!@=/\- ]{1,4096}")
 
 
 class Target(NamedTuple):
-    """The declared state. ``roots`` and ``trusted_clients`` are PEM; ``certificates`` came for a request, by name."""
+    """The declared state. ``roots`` and ``trusted_clients`` are PEM; ``certificates`` came for a request, by name.
+
+    Those of the credentials in ``later`` come in a later run.
+    """
 
     directory: str
     config_file: str
@@ -69,6 +72,7 @@ class Target(NamedTuple):
     certificates: Mapping[str, str]
     renew: bool
     on_lockout: str
+    later: frozenset[str] = frozenset()
 
     @property
     def credentials(self) -> tuple[Credential, Credential]:
@@ -139,6 +143,7 @@ def read(options: Mapping[str, Any]) -> Target:
         client_tls_sslmode=options["client_tls_sslmode"],
         settings=_settings(options["settings"]),
         certificates=_certificates(options["certificates"]),
+        later=frozenset(name for name, pem in options["certificates"].items() if not pem),
         renew=options["renew"],
         on_lockout=options["on_lockout"],
     )
@@ -193,4 +198,4 @@ def _certificates(found: Mapping[str, Any]) -> dict[str, str]:
                 f"certificates: found {shown(name)}, expected {FRONT} and {BACK}.", code="certificate_unexpected"
             )
         certificate.refuse_private_key(str(pem), f"certificates: {name}")
-    return {name: str(pem) for name, pem in found.items()}
+    return {name: str(pem) for name, pem in found.items() if pem}

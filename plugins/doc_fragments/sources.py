@@ -1,0 +1,99 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where certificates come from: the option that both modules of the authorities have."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Option shared by certificate_authority and certificate."""
+
+    DOCUMENTATION = r"""
+options:
+  sources:
+    description:
+      - Authorities whose CA is not in O(directory), such as the company's CA or a mount of OpenBao. Their roots,
+        issuing CAs and lists of revoked certificates are returned like those of own authorities. Their certificates
+        are recorded in C(ledger.jsonl), too.
+      - Authorities that are not listed are own ones. Give both modules the same list.
+      - Replacing a root, dropping it and revoking a certificate is up to the CA behind a source. These requests are
+        refused with what to do there.
+      - A certificate from a source has at least the names and the usage that were asked for, and may have more. Any CA
+        below the roots may have issued it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      authority:
+        description: The name of the authority, V(server) or a client authority.
+        type: str
+        required: true
+      source:
+        description: Where its certificates come from.
+        type: dict
+        required: true
+        suboptions:
+          type:
+            description:
+              - V(own) means an authority in O(directory), as without an entry.
+              - V(files) means that people sign. Each request is written to O(sources[].source.directory). A later run
+                takes the certificate that was put there.
+              - V(openbao) means the PKI secrets engine of OpenBao, or of HashiCorp Vault, which has the same API.
+            type: str
+            choices: [own, files, openbao]
+            required: true
+          dedicated:
+            description:
+              - Confirms that nobody else gets certificates from below the roots of this source. Required for client
+                authorities, because PostgreSQL lets in every certificate below a trusted root whose common name is the
+                name of a role.
+            type: bool
+          directory:
+            description:
+              - For V(files), the absolute path of the directory for requests and certificates. It is created if it is
+                missing.
+              - C(ID.csr) is a request, with C(+) for each slash of its id. C(requests.txt) lists all of them with
+                names, usage, key type, and the end of the certificate in use.
+              - Certificates are read from all files that end with C(.pem), C(.crt), C(.cer), C(.der), C(.p7b) or
+                C(.p7c), as PEM, DER or PKCS#7, with or without their CAs, in any order. The key decides which request
+                a certificate is for.
+            type: path
+          roots:
+            description:
+              - Absolute path of a file with the certificates of the roots in PEM, and perhaps of CAs below them.
+              - Required for V(files). For V(openbao) only if the mount does not have the root.
+            type: path
+          url:
+            description: For V(openbao), the address of the server, such as V(https://bao.example.com:8200).
+            type: str
+          ca_file:
+            description:
+              - For V(openbao), absolute path of a file with the CAs that verify the server's own certificate, in PEM.
+                By default the CAs of the operating system.
+            type: path
+          mount:
+            description: For V(openbao), the path of the PKI secrets engine, by default V(pki).
+            type: str
+          role:
+            description: For V(openbao), the name of the role that signs.
+            type: str
+          token:
+            description: For V(openbao), a token that may update C(MOUNT/sign/ROLE). Keep it in a vault.
+            type: str
+          token_file:
+            description: For V(openbao), absolute path of a file with such a token, in place of the token.
+            type: path
+          approle:
+            description: For V(openbao), the login of an AppRole, in place of a token.
+            type: dict
+            suboptions:
+              role_id:
+                description: The RoleID.
+                type: str
+                required: true
+              secret_id:
+                description: A SecretID. Keep it in a vault.
+                type: str
+                required: true
+"""

@@ -1,0 +1,130 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A company's CA by hand: requests go out into a directory, and certificates come back there, when they come.
+
+An answer is known by its key, whatever its file is called. What is not as requested is refused with the difference, one
+by one, and its request stays open.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from typing import NamedTuple, Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.source import checking, forms, open_requests, root_file
+from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Signed, Source, Trust
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import FILES, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+
+class _Came(NamedTuple):
+    """Everything in the directory, and the CAs that may be in chains."""
+
+    answers: Sequence[forms.Answer]
+    roots: Sequence[Certificate]
+    others: Sequence[Certificate]
+
+
+class Files(Source):
+    """One directory. ``ledger_directory`` is where the ledger is, which knows the certificates of earlier requests."""
+
+    def __init__(self, declared: Declared, ledger_directory: str) -> None:
+        super().__init__(declared)
+        self._directory = str(self.options["directory"])
+        self._ledger = ledger_directory
+
+    def trust(self, now: int) -> Trust:
+        """Return what is in the file of roots."""
+        del now
+        found = root_file.read(str(self.options["roots"]), f"{self.place}.roots")
+        return Trust(
+            FILES, [one for one in found if one.is_self_signed], [one for one in found if not one.is_self_signed]
+        )
+
+    def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
+        """Return the certificates that have come for requests, and write out the requests of the others."""
+        del lifetime  # it is the company's decision
+        if not is_dry:
+            files.make_directory(self._directory, 0o755)
+        trust = self.trust(now)
+        answers = forms.read_all(self._directory) if os.path.isdir(self._directory) else []
+        others = [one for answer in answers for one in answer.certificates if one.is_ca]
+        came = _Came(answers, trust.roots, [*others, *trust.issuing])
+        chains: dict[str, Sequence[Certificate]] = {}
+        refused, waiting, changes = {}, {}, []
+        open_ones = []
+        for request in requests:
+            try:
+                if request.public_key is not None:
+                    checking.refuse_other_names(request)
+                    open_ones.append(request)
+                found = self._chain(request, came, now)
+                if found:
+                    chains[request.id] = found
+                else:
+                    waiting[request.id] = self._in_words(request)
+            except TlsError as error:
+                refused[request.id] = error.message
+        if not is_dry:
+            done = [name_of(one) for one in requests if one.id in chains]
+            still_open = [self._open(one) for one in open_ones if one.id not in chains]
+            changes = open_requests.write(self._directory, still_open, done)
+        return Signed(chains, refused, waiting, self._unreadable(answers), changes)
+
+    def _chain(self, request: Request, came: _Came, now: int) -> list[Certificate]:
+        """Return the chain for a request, [] if none came. Raises TlsError if only wrong ones did."""
+        key, wrong = checking.public_key(request), []
+        for answer in came.answers:
+            for leaf in answer.leaves:
+                is_former = f"{leaf.serial:x}" == request.replaces
+                if key and leaf.public_key == key and not is_former:
+                    try:
+                        return checking.chain(request, leaf, came.others, came.roots, now)
+                    except TlsError as error:
+                        wrong.append(f"{answer.name}: {error.fault}")
+                # One that answered an earlier request may stay
+                elif _stem(answer.name) == name_of(request) and not is_former and not ledger.has(self._ledger, leaf):
+                    wrong.append(f"{answer.name}: not for the key of {name_of(request)}.csr.")
+        if wrong:
+            raise TlsError(
+                f"{self._directory}: {' '.join(wrong)} Its host goes on as before.",
+                remedy=f"Have {name_of(request)}.csr signed as it is, and replace that file.",
+                code="certificate_not_as_requested",
+            )
+        return []
+
+    def _open(self, request: Request) -> open_requests.Open:
+        asked = checking.wanted(request)
+        kind = "server" if request.authority == profiles.SERVER else "client"
+        return open_requests.Open(name_of(request), request.csr, asked, kind, self._needed_by(request), request.reasons)
+
+    def _needed_by(self, request: Request) -> str:
+        """Return when the certificate in use ends, '' if there is none, or the ledger does not know it."""
+        needle = f'"serial": "{request.replaces}"'.encode()
+        lines = ledger.matching(self._ledger, [needle] if request.replaces else [])
+        return max((str(line["not_after"]) for line in lines if line["serial"] == request.replaces), default="")
+
+    def _in_words(self, request: Request) -> str:
+        end = self._needed_by(request)
+        by_when = f"needed by {end}" if end else "it has none yet"
+        return f"{os.path.join(self._directory, name_of(request))}.csr waits for its certificate ({by_when})."
+
+    def _unreadable(self, answers: Sequence[forms.Answer]) -> list[str]:
+        return [
+            f"{os.path.join(self._directory, one.name)} is left out: {one.problem}." for one in answers if one.problem
+        ]
+
+
+def name_of(request: Request) -> str:
+    """Return the name of a request's file without its ending: its id, with + for each slash. No two ids share one."""
+    return urllib.parse.quote(request.id, safe="").replace("%2F", "+")
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]

@@ -1,0 +1,100 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a certificate that came from elsewhere is what was asked for, and its chain up to a trusted root."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Sequence
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import is_issued_by
+from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import Wanted
+
+with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.x509.oid import NameOID
+
+
+def wanted(request: Request) -> Wanted:
+    """Return what the inventory wants a certificate to say."""
+    return Wanted(request.holder.common_name, request.holder.names, profiles.purpose(request.authority))
+
+
+def public_key(request: Request) -> bytes:
+    """Return the public key of a request that has a CSR (DER, as in certificates)."""
+    if request.public_key is None:
+        return b""
+    return request.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def refuse_other_names(request: Request) -> None:
+    """Raise TlsError for a CSR that asks for other names than the inventory gives to its host.
+
+    CAs of others may sign whatever a CSR asks for.
+    """
+    csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
+    said = [str(one.value) for one in csr.subject]
+    expected = [request.holder.common_name] if request.holder.common_name else []
+    is_common_name = all(one.oid == NameOID.COMMON_NAME for one in csr.subject)
+    named = sorted(_alternative_names(csr))
+    if said != expected or not is_common_name or named != sorted(name.value for name in request.holder.names):
+        raise TlsError(
+            f"requests[{request.id}].csr: it asks for {', '.join([*said, *named]) or 'no name'}, and the inventory "
+            f"gives this host {', '.join([*expected, *(name.value for name in request.holder.names)])}.",
+            remedy="Run the whole playbook again. If it stays so, see what runs on that host.",
+            code="request_names_differ",
+        )
+
+
+def _alternative_names(csr: x509.CertificateSigningRequest) -> list[str]:
+    try:
+        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(one.value) for one in found]
+
+
+def chain(
+    request: Request, leaf: Certificate, others: Sequence[Certificate], roots: Sequence[Certificate], now: int
+) -> list[Certificate]:
+    """Return a leaf with the CAs between it and a root, in their order. ``others`` may be any certificates.
+
+    ``now`` is in Unix seconds. Raises TlsError with the differences for a leaf that is not what was asked for, or that
+    no root vouches for.
+    """
+    usable = [one for one in others if one.is_ca and not one.is_self_signed and one.not_before <= now < one.not_after]
+    above = _above(leaf, usable, roots)
+    differences = ["key: of another request"] if leaf.public_key != public_key(request) else []
+    differences += due.reasons(leaf, _spec(request, leaf, roots), now)
+    if above is None:
+        known = ", ".join(repr(one.common_name) for one in roots)
+        differences.append(f"chain: none leads from issuer {leaf.issuer_common_name!r} to {known}")
+    if differences or above is None:
+        raise TlsError(f"not as requested: {'; '.join(differences)}.", code="certificate_not_as_requested")
+    return [leaf, *above]
+
+
+def _spec(request: Request, leaf: Certificate, roots: Sequence[Certificate]) -> Spec:
+    asked = wanted(request)
+    is_server = request.authority == profiles.SERVER
+    return Spec(None if is_server else asked.common_name, asked.names, leaf.key_type, asked.usage, roots)
+
+
+def _above(one: Certificate, usable: Sequence[Certificate], roots: Sequence[Certificate]) -> list[Certificate] | None:
+    """Return the CAs from a certificate up to a root, without it; None when no way leads there. Signatures count."""
+    if any(is_issued_by(one, root) and issuing.is_signed_by(one, root) for root in roots):
+        return []
+    for issuer in usable:
+        if is_issued_by(one, issuer) and issuing.is_signed_by(one, issuer):
+            further = _above(issuer, [other for other in usable if other is not issuer], roots)
+            if further is not None:
+                return [issuer, *further]
+    return None

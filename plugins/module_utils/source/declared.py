@@ -1,0 +1,196 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory says of the sources of certificates: a table of types and their keys. No source is asked."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from typing import Any, Callable, Iterable, Mapping, NamedTuple
+
+from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+
+OWN, FILES, OPENBAO = "own", "files", "openbao"
+DEDICATED = "dedicated"
+_CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
+_APPROLE = ("role_id", "secret_id")
+
+
+class Declared(NamedTuple):
+    """Where the certificates of one authority come from; ``options`` are as the inventory has them."""
+
+    authority: str
+    type: str
+    options: Mapping[str, Any]
+
+
+class _Key(NamedTuple):
+    """One key of a type. ``is_fit`` looks at its value, ``expected`` says what that has to be."""
+
+    is_fit: Callable[[Any], bool]
+    expected: str
+    is_required: bool = False
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable() and not any(map(str.isspace, value))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and os.path.isabs(value) and value.isprintable()
+
+
+def _is_url(value: Any) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(value if _is_word(value) else "")
+        return (
+            parts.scheme == "https" and bool(parts.hostname) and not (parts.username or parts.query or parts.fragment)
+        )
+    except ValueError:
+        return False
+
+
+def _is_approle(value: Any) -> bool:
+    return isinstance(value, Mapping) and sorted(value) == sorted(_APPROLE) and all(map(_is_word, value.values()))
+
+
+_PATH = _Key(_is_path, "an absolute path on the host of the authorities")
+_WORD = "one word"
+_DEDICATED = _Key(lambda value: isinstance(value, bool), "true or false")
+KEYS: Mapping[str, Mapping[str, _Key]] = {
+    OWN: {},
+    FILES: {
+        "directory": _PATH._replace(is_required=True),
+        "roots": _PATH._replace(is_required=True),
+        DEDICATED: _DEDICATED,
+    },
+    OPENBAO: {
+        "url": _Key(_is_url, "a URL such as https://bao.example.com:8200", is_required=True),
+        "mount": _Key(_is_word, "the path of a PKI secrets engine, such as pki"),
+        "role": _Key(_is_word, "the name of a role of that engine", is_required=True),
+        "ca_file": _PATH,
+        "roots": _PATH,
+        "token": _Key(_is_word, _WORD),
+        "token_file": _PATH,
+        "approle": _Key(_is_approle, f"a dictionary with {' and '.join(_APPROLE)}"),
+        DEDICATED: _DEDICATED,
+    },
+}
+
+
+_TEXT: Mapping[str, Any] = {"type": "str"}
+_NEEDED_TEXT: Mapping[str, Any] = {"type": "str", "required": True}
+_OPTIONS: Mapping[str, Any] = {
+    "type": {**_NEEDED_TEXT, "choices": list(KEYS)},
+    DEDICATED: {"type": "bool"},
+    "directory": {"type": "path"},
+    "roots": {"type": "path"},
+    "url": _TEXT,
+    "ca_file": {"type": "path"},
+    "mount": _TEXT,
+    "role": _TEXT,
+    "token": {"type": "str", "no_log": True},
+    "token_file": {"type": "path", "no_log": False},
+    "approle": {
+        "type": "dict",
+        "options": {"role_id": _NEEDED_TEXT, "secret_id": {**_NEEDED_TEXT, "no_log": True}},
+    },
+}
+# How modules take it; doc fragment sources describes it
+ARGUMENT: Mapping[str, Any] = {
+    "sources": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"authority": _NEEDED_TEXT, "source": {"type": "dict", "required": True, "options": _OPTIONS}},
+    }
+}
+
+
+def by_authority(items: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return what the option of a module says, by the names of authorities."""
+    return {str(one["authority"]): one["source"] for one in items}
+
+
+def parse(declared: Mapping[str, Any], option: str) -> dict[str, Declared]:
+    """Return the sources that are not this collection's own authorities, by the names of theirs.
+
+    Raises TlsError, naming ``option``, for the first that cannot be.
+    """
+    found = [parse_one(name, value, option) for name, value in declared.items()]
+    return {one.authority: one for one in found if one.type != OWN}
+
+
+def parse_one(name: Any, value: Any, option: str) -> Declared:
+    """Return one source. Raises TlsError, which shows no value that may be secret."""
+    profiles.check_authority(name if isinstance(name, str) else str(name), f"{option}, a key of it")
+    place = f"{option}.{name}"
+    if not isinstance(value, Mapping):
+        raise TlsError(
+            f"{place}: expected a dictionary with type, found another kind of value.",
+            remedy=f"Write {{type: {OWN}}}, or leave it out.",
+            code="source_invalid",
+        )
+    type_ = value.get("type")
+    if type_ not in KEYS:
+        found = "nothing" if type_ is None else shown(type_)
+        raise TlsError(
+            f"{place}.type: found {found}, expected one of {', '.join(KEYS)}.",
+            remedy="Correct the type.",
+            code="source_type_unknown",
+        )
+    options = {key: one for key, one in value.items() if key != "type" and one is not None}
+    _refuse_keys(str(type_), options, place)
+    if type_ == OPENBAO:
+        _refuse_credentials(options, place)
+    if type_ != OWN and name != profiles.SERVER and options.get(DEDICATED) is not True:
+        raise _not_dedicated(place)
+    return Declared(str(name), str(type_), options)
+
+
+def _refuse_keys(type_: str, options: Mapping[str, Any], place: str) -> None:
+    known = KEYS[type_]
+    for key, value in options.items():
+        if key not in known:
+            raise TlsError(
+                f"{place}: type {type_} has no key {shown(key)}. It has {', '.join(known) or 'none'}.",
+                remedy="Correct the key, or remove it.",
+                code="source_key_unknown",
+            )
+        if not known[key].is_fit(value):
+            raise TlsError(
+                f"{place}.{key}: expected {known[key].expected}, found something else.",
+                remedy="Correct the value.",
+                code="source_value_invalid",
+            )
+    missing = next((key for key, one in known.items() if one.is_required and key not in options), None)
+    if missing:
+        raise TlsError(
+            f"{place}.{missing}: found nothing, expected {known[missing].expected}.",
+            remedy=f"Type {type_} needs this key.",
+            code="source_key_missing",
+        )
+
+
+def _refuse_credentials(options: Mapping[str, Any], place: str) -> None:
+    given = [key for key in _CREDENTIALS if key in options]
+    if len(given) != 1:
+        raise TlsError(
+            f"{place}: expected exactly one of {', '.join(_CREDENTIALS)}, found {' and '.join(given) or 'none'}.",
+            remedy="Give the one with which this host logs in.",
+            code="source_credentials",
+        )
+
+
+def _not_dedicated(place: str) -> TlsError:
+    return TlsError(
+        f"{place}: PostgreSQL lets in every certificate below the roots of this source whose common name is that of a "
+        "role, whatever it was issued for.",
+        remedy=(
+            f"Leave clients to the own authority (type: {OWN}). If nobody else gets certificates from below these "
+            f"roots, confirm it with {DEDICATED}: true."
+        ),
+        code="source_not_dedicated",
+    )

@@ -1,0 +1,23 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sources by their types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Source
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import FILES, Declared
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.source import by_files, openbao
+else:
+    by_files = lazy_import("source.by_files")
+    openbao = lazy_import("source.openbao")
+
+
+def source(declared: Declared, directory: str) -> Source:
+    """Return a source. ``directory`` is that of the ledger. Raises TlsError for what is wrong on this host."""
+    return by_files.Files(declared, directory) if declared.type == FILES else openbao.OpenBao(declared)

@@ -1,0 +1,307 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A company that signs by hand: what goes out, what may come back, and what is refused with the difference."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests import companies
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+COMPANY, OTHER = companies.company(), companies.company("Other")
+NAMES = ["db1.example", "192.0.2.1"]
+Write = Callable[[Path, x509.Certificate], None]
+
+
+class Host:
+    """A host with a key, and what it asks for."""
+
+    def __init__(self, folder: Path, id_: str = "db1", names: Sequence[str] = NAMES, role: str = "") -> None:
+        self.id, self.names, self.role = id_, list(names), role
+        self.key = folder / f"{id_.replace('/', '_')}.key"
+        self.key.write_text(openssl.new_key("P-256"))
+
+    def request(self, replaces: str = "", **wrong: Any) -> dict[str, Any]:
+        usage = certificate.CLIENT_AUTH if self.role else certificate.SERVER_AUTH
+        wanted = openssl.Wanted(self.role or self.names[0], parse_all(self.names, "names") if self.names else [], usage)
+        csr = openssl.new_request(str(self.key), None, wanted._replace(**wrong))
+        asked = {"role": self.role} if self.role else {"names": self.names}
+        return {"id": self.id, "csr": csr, "reasons": ["no_certificate"], "replaces": replaces, **asked}
+
+    @property
+    def public_key(self) -> Any:
+        return x509.load_pem_x509_csr(self.request()["csr"].encode()).public_key()
+
+    def signed(self, turn: int = 0, **more: Any) -> x509.Certificate:
+        names = more.pop("names", self.names)
+        of = more.pop("of", COMPANY)
+        return companies.leaf(of.issuing[turn], self.public_key, self.role or "db1.example", names, **more)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Give a directory of the authorities, one for requests, and the file of the company's root."""
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "roots.pem").write_text(COMPANY.root.pem)
+    return tmp_path
+
+
+@pytest.fixture
+def host(place: Path) -> Host:
+    return Host(place)
+
+
+def sources(place: Path) -> dict[str, Any]:
+    files = {"type": "files", "directory": str(place / "requests"), "roots": str(place / "roots.pem")}
+    return {"server": files, "client": {**files, "dedicated": True}}
+
+
+def sign(place: Path, *requests: dict[str, Any], now: int = NOW + DAY, is_dry: bool = False) -> signing.SigningResult:
+    authority = "client" if "role" in requests[0] else "server"
+    order = signing.Order(str(place / "ca"), None, authority, list(requests), "90d", sources(place))
+    return signing.sign(order, now, is_dry=is_dry)
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+
+
+CHAIN = (COMPANY.issuing[0].certificate, COMPANY.policy.certificate)
+ROOT = COMPANY.root.certificate
+
+
+def write(name: str, content: Callable[[x509.Certificate], bytes]) -> Write:
+    return lambda folder, leaf: (folder / name).write_bytes(content(leaf)) and None
+
+
+def two_files(folder: Path, leaf: x509.Certificate) -> None:
+    (folder / "any name.cer").write_bytes(leaf.public_bytes(Encoding.DER))
+    (folder / "chain.p7b").write_bytes(pkcs7.serialize_certificates([*CHAIN, ROOT], Encoding.DER))
+
+
+FORMS: dict[str, Write] = {
+    "pem": write("db1.pem", lambda leaf: pem(leaf, *CHAIN)),
+    "with its root": write("db1.crt", lambda leaf: pem(leaf, *CHAIN, ROOT)),
+    "in reverse": write("db1.pem", lambda leaf: pem(ROOT, *reversed(CHAIN), leaf)),
+    "with text": write("db1.pem", lambda leaf: b"subject=/CN=db1\r\n" + pem(leaf, *CHAIN).replace(b"\n", b"\r\n")),
+    "pkcs7 in pem": write("db1.p7b", lambda leaf: pkcs7.serialize_certificates([*CHAIN, leaf], Encoding.PEM)),
+    "pkcs7 in der": write("db1.p7c", lambda leaf: pkcs7.serialize_certificates([leaf, *CHAIN], Encoding.DER)),
+    "der beside a chain": two_files,
+    "another name": write("ticket 4711.PEM", lambda leaf: pem(leaf, *CHAIN)),
+}
+
+
+def test_requests_go_out_once_and_the_list_says_what_is_wanted(place: Path, host: Host) -> None:
+    done = sign(place, host.request())
+    folder = place / "requests"
+    assert done.waiting == {"db1": f"{folder}/db1.csr waits for its certificate (it has none yet)."}
+    assert (done.certificates, done.refused) == ({}, {})
+    assert done.changes == [f"write {folder}/db1.csr"]
+    before = (folder / "db1.csr").read_text()
+    assert "db1.csr: server db1.example, 192.0.2.1; serverAuth; P-256; now (no_certificate)" in _list(place)
+    again = sign(place, host.request())
+    assert (again.changes, (folder / "db1.csr").read_text()) == ([], before)
+    host.key.write_text(openssl.new_key("P-256"))
+    assert sign(place, host.request()).changes == [f"write {folder}/db1.csr"]
+
+
+def _list(place: Path) -> str:
+    return (place / "requests" / "requests.txt").read_text()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_answer_is_taken_in_any_form(place: Path, host: Host, form: str) -> None:
+    sign(place, host.request())
+    leaf = host.signed()
+    FORMS[form](place / "requests", leaf)
+    done = sign(place, host.request())
+    assert done.certificates == {"db1": pem(leaf, *CHAIN).decode()}
+    assert (done.refused, done.waiting, done.warnings) == ({}, {}, [])
+    assert not (place / "requests" / "db1.csr").exists()
+    assert _list(place) == ""
+    lines = [json.loads(line) for line in (place / "ca" / "ledger.jsonl").read_text().splitlines()]
+    assert [(one["id"], one["authority"], one["source"]) for one in lines] == [("db1", "server", "files")]
+
+
+def test_an_answer_can_be_fetched_again_and_is_recorded_once(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    FORMS["pem"](place / "requests", host.signed())
+    first = sign(place, host.request())
+    assert sign(place, host.request()).certificates == first.certificates
+    assert len((place / "ca" / "ledger.jsonl").read_text().splitlines()) == 1
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "names": ({"names": ["db1.example"]}, "san_missing: 192.0.2.1"),
+    "usage": ({"usages": [certificate.CLIENT_AUTH]}, "profile: extended key usage"),
+    "expired": ({"days": 0.5}, "expired_12h_ago"),
+    "not yet": ({"start": NOW + 9 * DAY}, "not_valid_for_another_8d"),
+    "nearly over": ({"days": 1.1}, "expires_in_2h"),
+    "root": ({"of": OTHER}, "chain: none leads from issuer 'Other Issuing 1' to 'Example Root'"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_answer_is_refused_with_the_difference(place: Path, host: Host, kind: str) -> None:
+    more, difference = WRONG[kind]
+    sign(place, host.request())
+    chain = [OTHER.issuing[0].certificate, OTHER.policy.certificate, *CHAIN]
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(**more), *chain))
+    done = sign(place, host.request())
+    assert f"db1.pem: not as requested: {difference}" in done.refused["db1"]
+    assert "Have db1.csr signed as it is" in done.refused["db1"]
+    assert (place / "requests" / "db1.csr").exists()
+    assert (done.certificates, done.waiting) == ({}, {})
+
+
+def test_a_chain_that_lacks_a_ca_is_refused(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(), CHAIN[0]))
+    assert "chain: none leads from issuer 'Example Issuing 1'" in sign(place, host.request()).refused["db1"]
+
+
+def test_a_forged_signature_is_no_chain(place: Path, host: Host) -> None:
+    impostor = companies.company()
+    sign(place, host.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(of=impostor), *CHAIN))
+    assert "chain: none leads" in sign(place, host.request()).refused["db1"]
+
+
+def test_swapped_answers_are_told_by_their_keys(place: Path, host: Host) -> None:
+    other = Host(place, "db2", ["db2.example"])
+    sign(place, host.request(), other.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(other.signed(names=["db1.example", "192.0.2.1"]), *CHAIN))
+    done = sign(place, host.request(), other.request())
+    assert "db1.pem: not for the key of db1.csr." in done.refused["db1"]
+    assert "db1.pem: not as requested: san_missing: db2.example" in done.refused["db2"]
+
+
+def test_half_of_them_come_and_one_comes_twice(place: Path) -> None:
+    hosts = [Host(place, f"db{number}", [f"db{number}.example"]) for number in range(4)]
+    sign(place, *(one.request() for one in hosts))
+    for one in hosts[:2]:
+        (place / "requests" / f"{one.id}.pem").write_bytes(pem(one.signed(), *CHAIN))
+    (place / "requests" / "again.pem").write_bytes(pem(hosts[0].signed(1), COMPANY.issuing[1].certificate))
+    done = sign(place, *(one.request() for one in hosts))
+    assert sorted(done.certificates) == ["db0", "db1"]
+    assert sorted(done.waiting) == ["db2", "db3"]
+    assert done.refused == {}
+    assert "db0.csr" not in _list(place)
+    assert "db3.csr: server db3.example" in _list(place)
+
+
+def test_renewal_with_the_same_key_waits_for_another_certificate(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    leaf = host.signed()
+    (place / "requests" / "db1.pem").write_bytes(pem(leaf, *CHAIN))
+    sign(place, host.request())
+    serial = f"{leaf.serial_number:x}"
+    waits = sign(place, host.request(serial))
+    assert waits.waiting["db1"].endswith("db1.csr waits for its certificate (needed by 2028-01-15T08:00:00Z).")
+    assert "by 2028-01-15T08:00:00Z (no_certificate)" in _list(place)
+    (place / "requests" / "db1 again.pem").write_bytes(pem(host.signed(1), COMPANY.issuing[1].certificate))
+    assert list(sign(place, host.request(serial)).certificates) == ["db1"]
+
+
+def test_the_answer_to_a_former_key_may_stay(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(), *CHAIN))
+    sign(place, host.request())
+    host.key.write_text(openssl.new_key("P-256"))
+    assert list(sign(place, host.request("5ac6")).waiting) == ["db1"]
+
+
+def test_a_role_is_a_common_name_and_its_file_has_no_slash(place: Path) -> None:
+    app = Host(place, "app1/www/orders", [], "orders")
+    done = sign(place, app.request())
+    assert list(done.waiting) == ["app1/www/orders"]
+    assert "app1+www+orders.csr: client role orders; clientAuth; P-256" in _list(place)
+    (place / "requests" / "x.pem").write_bytes(pem(app.signed(), *CHAIN))
+    assert list(sign(place, app.request()).certificates) == ["app1/www/orders"]
+    other = Host(place, "app1/www/report", [], "report")
+    (place / "requests" / "y.pem").write_bytes(
+        pem(companies.leaf(COMPANY.issuing[0], other.public_key, "orders"), *CHAIN)
+    )
+    assert "common_name: orders instead of report" in sign(place, other.request()).refused["app1/www/report"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"common_name": "postgres"},
+        {"names": parse_all([*NAMES, "db9.example"], "names")},
+        {"names": []},
+    ],
+)
+def test_a_host_that_asks_for_other_names_gets_no_request_out(place: Path, host: Host, wrong: dict[str, Any]) -> None:
+    done = sign(place, host.request(**wrong))
+    assert "requests[db1].csr: it asks for " in done.refused["db1"]
+    assert list((place / "requests").glob("*.csr")) == []
+
+
+def test_files_that_are_none_are_named_and_stop_nobody(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    (place / "requests" / "notes.pem").write_text("tomorrow")
+    (place / "requests" / "oops.pem").write_text(host.key.read_text())
+    (place / "requests" / "readme.txt").write_text("not looked at")
+    done = sign(place, host.request())
+    assert list(done.waiting) == ["db1"]
+    told = [warning.partition(" is left out: ")[2] for warning in done.warnings]
+    assert [one[:18] for one in told] == ["there is no certif", "it holds a private"]
+    assert host.key.read_text() not in str(done)
+
+
+def test_check_mode_writes_nothing_and_says_who_would_wait(place: Path, host: Host) -> None:
+    request = {**host.request(), "csr": ""}
+    done = sign(place, request, is_dry=True)
+    assert list(done.waiting) == ["db1"]
+    assert not (place / "requests").exists()
+    assert not (place / "ca" / "ledger.jsonl").exists()
+
+
+def test_two_runs_at_once_answer_alike(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(), *CHAIN))
+    results: list[Any] = []
+    runs = [threading.Thread(target=lambda: results.append(sign(place, host.request()))) for _run in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert results[0].certificates == results[1].certificates != {}
+    assert len((place / "ca" / "ledger.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected a file with the root's certificate in PEM, found nothing"),
+        (COMPANY.policy.pem, "expected a root, found only 'Example Policy'"),
+        ("no pem", "expected PEM certificates"),
+        (pem(companies.leaf(COMPANY.issuing[0], COMPANY.root.key.public_key(), "x")).decode(), "a leaf"),
+    ],
+)
+def test_roots_that_are_none_are_an_error(place: Path, content: str | None, message: str) -> None:
+    (place / "roots.pem").unlink()
+    if content is not None:
+        (place / "roots.pem").write_text(content)
+    declared = parse(sources(place), "sources")["server"]
+    with pytest.raises(TlsError, match=message):
+        registry.source(declared, str(place / "ca")).trust(NOW)
+    refused = sign(place, Host(place).request()).refused
+    assert message in refused["db1"]
