@@ -257,10 +257,11 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
     version, thorough = (VERSION_OF_SUITE | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
     settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}", f"--env={WIDE}"]
     if suite == OLDEST:  # its own pytest is too old
-        lines = (ROOT / "tests" / "requirements-oldest.txt").read_text(encoding="utf-8").splitlines()
-        wanted = [line for line in lines if not line.startswith("#")]
+        wanted = wheels.wanted(ROOT / "tests" / "requirements-oldest.txt")
         volumes = {wheels.unpacked(wanted, OLDEST_PYTHON, WHEELS): "/packages"}
         settings.append("--env=PYTHONPATH=/packages")
+    elif suite == CONTROLLER:
+        volumes = {wheels.openbao(): str(wheels.INSIDE)}
     with running.container(name, image, volumes, systemd=suite not in running.WITHOUT_SYSTEMD) as execute:
         try:
             tests = [*(MEASURED if thorough else PYTEST), "--override-ini=cache_dir=/tmp/pytest", *arguments]

@@ -45,9 +45,9 @@ options:
             required: true
           dedicated:
             description:
-              - Confirms that nobody else gets certificates from below the roots of this source. Required for client
-                authorities, because PostgreSQL lets in every certificate below a trusted root whose common name is the
-                name of a role.
+              - Confirms that the CAs below the roots of this source sign only for roles of this fleet. Required for
+                client authorities, because PostgreSQL lets in every certificate below a trusted root whose common name
+                is the name of a role.
             type: bool
           directory:
             description:

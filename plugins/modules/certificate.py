@@ -162,7 +162,7 @@ refused:
   sample:
     db2: "requests[db2].csr: the signature of the request is wrong. Its sender may not have the key."
 waiting:
-  description: What has to happen until a later run gets the certificate, by id. Empty if nothing waits.
+  description: What must happen until a later run gets the certificate, by id. Empty if nothing waits.
   returned: success
   type: dict
   sample:

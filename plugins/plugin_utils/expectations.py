@@ -105,8 +105,7 @@ class Planner:
 
         It is what module connection_info takes.
         """
-        _refuse_unknown(host.refused)
-        refuse_no_servers(host.identities, self._fleet.servers)
+        _refuse_unfit(host, self._fleet)
         fleet = self._fleet._replace(host=host.host)
         holders = default_holders(host.identities)
         usual: dict[str, Name | None] = {}
@@ -116,9 +115,8 @@ class Planner:
             own_files = ["service", *(["default"] if holders[declared.os_user] == declared else [])]
             lost = self._lost(declared)
             for server in fleet.tried_by(declared):
-                why = later.NO_SERVER if server.waits else later.NO_CLIENT if declared.id in host.without else ""
-                if why:
-                    found += _skipped(declared, server, why)
+                if server.waits or declared.id in host.without:
+                    found += _skipped(declared, server, later.NO_SERVER if server.waits else later.NO_CLIENT)
                     continue
                 if server.name not in usual:
                     usual[server.name] = usual_name(server, fleet)
@@ -199,6 +197,12 @@ class Planner:
 def _skipped(identity: Identity, server: Server, why: str) -> list[dict[str, Any]]:
     """Return a check that is left out and named."""
     return [{**common(identity, (server,), name), "expect": "accepted", "skip": why} for name in server.names[:1]]
+
+
+def _refuse_unfit(host: ClientHost, fleet: Fleet) -> None:
+    """Raise TlsError for a client host that cannot be verified as it is declared."""
+    _refuse_unknown(host.refused)
+    refuse_no_servers(host.identities, fleet.servers)
 
 
 def _refuse_unknown(kinds: Iterable[str]) -> None:

@@ -43,10 +43,14 @@ def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str],
         return [f"WARNING: no connection was verified: {why}. Add their servers to it."]
     if not checks or any(one["status"] != verdicts.SKIPPED for one in checks):
         return []
-    if {one["reason"] for one in checks} <= {later.NO_SERVER, later.NO_CLIENT}:
-        return ["WARNING: no connection was verified: each one needs a certificate that comes in a later run."]
-    reasons = "; ".join(dict.fromkeys(one["reason"] for one in checks))
-    return [f"WARNING: no connection was verified: all were skipped ({reasons}). {_NO_NAME}"]
+    return [_all_skipped(list(dict.fromkeys(one["reason"] for one in checks)))]
+
+
+def _all_skipped(reasons: Sequence[str]) -> str:
+    """Return a line on a run whose connections were all skipped for these reasons."""
+    if {*reasons} <= {later.NO_SERVER, later.NO_CLIENT}:
+        return "WARNING: no connection was verified: each one needs a certificate that comes in a later run."
+    return f"WARNING: no connection was verified: all were skipped ({'; '.join(reasons)}). {_NO_NAME}"
 
 
 def unreached(hostvars: Hostvars, groups: Groups) -> list[str]:

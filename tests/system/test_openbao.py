@@ -1,0 +1,288 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates from a real OpenBao: what a role may do to them, and what may be wrong with the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, signing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared, registry
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests import baos, guides
+from ansible_collections.pgops.tls.tests.containers import wheels
+
+NAMES = ["db1.example", "192.0.2.1"]
+DAY = 86_400
+NO_CHANGE = planning.Change()
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[baos.Bao]:
+    """Run a server with a mount that has its root, and one of a CA below that."""
+    if Path("/run/.containerenv").exists() and not wheels.INSIDE.is_dir():
+        pytest.skip("only the containers of one suite have OpenBao")
+    with baos.running(tmp_path_factory.mktemp("bao")) as found:
+        found.pki("pki")
+        found.pki("below", below="pki")
+        for mount in ("pki", "below"):
+            found.role(mount, "server")
+            found.role(mount, "client", server_flag=False, client_flag=True)
+        yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Give the directory of the ledger, and the key of a host."""
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "db1.key").write_text(openssl.new_key("P-256"))
+    return tmp_path
+
+
+def request(place: Path, role: str = "") -> dict[str, Any]:
+    names = [] if role else parse_all(NAMES, "names")
+    usage = certificate.CLIENT_AUTH if role else certificate.SERVER_AUTH
+    csr = openssl.new_request(str(place / "db1.key"), None, openssl.Wanted(role or NAMES[0], names, usage))
+    asked = {"id": "app1/www/app", "role": role} if role else {"id": "db1", "names": NAMES}
+    return {"csr": csr, "reasons": ["no_certificate"], **asked}
+
+
+def sign(place: Path, source: dict[str, Any], role: str = "", lifetime: str = "90d") -> signing.SigningResult:
+    authority = "client" if role else "server"
+    given = {authority: {**source, "dedicated": True}}
+    order = signing.Order(str(place / "ca"), None, authority, [request(place, role)], lifetime, given)
+    done = signing.sign(order, int(time.time()), is_dry=False)
+    assert str(source.get("token", "never")) not in str(done)
+    return done
+
+
+def chain_of(done: signing.SigningResult) -> list[certificate.Certificate]:
+    assert done.refused == {}
+    (text,) = done.certificates.values()
+    return certificate.read_pem(text, "chain")
+
+
+def test_the_commands_of_the_guide(bao: baos.Bao, place: Path) -> None:
+    page = next(one for one in guides.pages() if one.stem == "guide_sources")
+    (block,) = (one for one in guides.blocks(page.name, page.read_text()) if one.language == "console")
+    environment = {**os.environ, "BAO_ADDR": bao.url, "BAO_CACERT": bao.ca_file, "BAO_TOKEN": baos.ROOT_TOKEN}
+    environment["PATH"] = f"{baos.program().parent}:{environment['PATH']}"
+    for command, _output in block.commands():
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, cwd=place, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    source = bao.declared("server", "postgres-server", token=done.stdout.strip())
+    assert "Allow it in this role" in sign(place, source).refused["db1"]
+    bao.write(
+        "postgres-server/roles/server", allow_any_name=True, allow_ip_sans=True, client_flag=False, key_type="any"
+    )
+    done_with_token = sign(place, source)
+    assert chain_of(done_with_token)[0].issuer_common_name == "PostgreSQL servers"
+
+
+def trust(source: dict[str, Any], place: Path) -> Any:
+    (one,) = declared.parse({"server": source}, "sources").values()
+    return registry.source(one, str(place / "ca")).trust(int(time.time()))
+
+
+@pytest.mark.parametrize("mount", ["pki", "below"])
+@pytest.mark.parametrize("role", ["", "app", "app_rw", "älice", "DB Admin"])
+def test_certificates_are_as_the_inventory_wants_them(bao: baos.Bao, place: Path, mount: str, role: str) -> None:
+    done = sign(place, bao.declared("client" if role else "server", mount), role)
+    assert done.warnings == []
+    leaf, *above = chain_of(done)
+    assert leaf.common_name == (role or NAMES[0])
+    assert sorted(one.value for one in leaf.names) == ([] if role else sorted(NAMES))
+    assert leaf.extended_key_usage == (certificate.CLIENT_AUTH if role else certificate.SERVER_AUTH,)
+    assert [one.common_name for one in above] == (["below Issuing"] if mount == "below" else [])
+    found = trust(bao.declared("server", mount), place)
+    wish = spec.Spec(role or None, (), "P-256", leaf.extended_key_usage[0], [*found.issuing, *found.roots])
+    assert due.needed(due.Present([leaf, *above], True, True), wish, int(time.time())) == []
+    (line,) = map(json.loads, (place / "ca" / "ledger.jsonl").read_text().splitlines())
+    assert (line["serial"], line["source"]) == (f"{leaf.serial:x}", "openbao")
+
+
+def test_trust_is_read_without_a_token(bao: baos.Bao, place: Path) -> None:
+    found = trust(bao.declared("server", "below", token="worthless"), place)
+    assert [one.common_name for one in found.roots] == ["pki Root"]
+    assert [one.common_name for one in found.issuing] == ["below Issuing"]
+    facts = found.facts()
+    assert [one.common_name for one in certificate.read_pem(facts["issuing"], "issuing")] == [
+        "below Issuing",
+        "pki Root",
+    ]
+    assert (facts["phase"], facts["crls"], facts["revoked"]) == ("steady", "", [])
+
+
+def test_what_a_role_names_after_the_csr_is_what_the_inventory_wants(bao: baos.Bao, place: Path) -> None:
+    for number, by_csr in enumerate((True, False)):
+        bao.role("pki", f"csr{number}", use_csr_common_name=by_csr, use_csr_sans=by_csr)
+        leaf = chain_of(sign(place, bao.declared(f"csr{number}")))[0]
+        assert sorted(one.value for one in leaf.names) == sorted(NAMES)
+
+
+ROLES: dict[str, tuple[dict[str, Any], str]] = {
+    "names": ({"allow_any_name": False, "allowed_domains": ["other.example"]}, "refuses it: .*Allow it in this role"),
+    "addresses": ({"allow_ip_sans": False}, "refuses it: .*Allow it in this role: .*allow_ip_sans"),
+    "usage": ({"server_flag": False, "client_flag": True}, "issued something else: .*profile.*Set .*server_flag=true"),
+    "time": ({"not_before_duration": "30s", "not_after": "2020-01-01T00:00:00Z"}, "refuses it|something else"),
+    "key": ({"key_type": "rsa", "key_bits": 2048}, "refuses it: "),
+}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_what_a_role_does_not_give_is_said(bao: baos.Bao, place: Path, kind: str) -> None:
+    settings, message = ROLES[kind]
+    bao.role("pki", f"bad-{kind}", **settings)
+    done = sign(place, bao.declared(f"bad-{kind}"))
+    assert done.certificates == {}
+    assert re.search(message, done.refused["db1"]), done.refused
+    assert not (place / "ca" / "ledger.jsonl").exists()
+
+
+def test_a_cut_lifetime_and_both_usages_are_told(bao: baos.Bao, place: Path) -> None:
+    bao.role("pki", "odd", max_ttl="24h", client_flag=True)
+    done = sign(place, bao.declared("odd"))
+    assert chain_of(done)[0].not_after - time.time() < DAY + 60
+    assert [warning.partition(" of ")[0] for warning in done.warnings] == ["Role odd", "Role odd"]
+    assert "90d was asked for, 1d came" in done.warnings[0] or "90d was asked for, 23h came" in done.warnings[0]
+    assert "Set client_flag=false in it" in done.warnings[1]
+
+
+def test_an_approle_logs_in_and_gives_its_token_back(bao: baos.Bao, place: Path) -> None:
+    login = bao.approle()
+    before = bao.call("LIST", "auth/token/accessors")["data"]["keys"]
+    assert sign(place, bao.declared("server", token=None, approle=login)).certificates
+    after = bao.call("LIST", "auth/token/accessors")["data"]["keys"]
+    assert len(after) <= len(before) + 1  # declared() has made one
+    wrong = {**login, "secret_id": "00000000-1111-2222-3333-444444444444"}
+    refused = sign(place, bao.declared("server", token=None, approle=wrong)).refused["db1"]
+    assert "sources.server.approle: " in refused
+    assert "refuses the login" in refused
+    assert wrong["secret_id"] not in refused
+
+
+def test_a_token_file_is_read(bao: baos.Bao, place: Path) -> None:
+    path = place / "token"
+    source = bao.declared("server", token=None, token_file=str(path))
+    assert "expected a token, found none" in sign(place, source).refused["db1"]
+    path.write_text(f"{bao.token()}\n")
+    assert sign(place, source).certificates
+
+
+def revoked_token(bao: baos.Bao) -> dict[str, Any]:
+    token = bao.token()
+    bao.write("auth/token/revoke", token=token)
+    return bao.declared("server", token=token)
+
+
+SERVER: dict[str, tuple[Callable[[baos.Bao], dict[str, Any]], str]] = {
+    "token": (revoked_token, "refuses the token: .*has expired, or its policy"),
+    "role": (lambda bao: bao.declared("nobody"), r"sources\.server\.role: .*unknown role.*Correct the name"),
+    "mount": (lambda bao: bao.declared("server", "gone"), r"sources\.server\.mount: there is nothing at .*gone"),
+    "port": (lambda bao: bao.declared("server", url="https://127.0.0.1:1"), "gives no answer: .*refused"),
+    "ca": (lambda bao: bao.declared("server", ca_file=None), "gives no answer: .*certificate.*ca_file, which verifies"),
+    "ca_file": (lambda bao: bao.declared("server", ca_file="/nonexistent"), r"ca_file: /nonexistent: expected a file"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVER)
+def test_what_is_wrong_with_the_server_is_said_and_nothing_is_recorded(bao: baos.Bao, place: Path, kind: str) -> None:
+    source, message = SERVER[kind]
+    done = sign(place, source(bao))
+    assert done.certificates == {}
+    assert re.search(message, done.refused["db1"]), done.refused
+    assert not (place / "ca" / "ledger.jsonl").exists()
+
+
+def test_a_sealed_server_says_so(bao: baos.Bao, place: Path) -> None:
+    source = bao.declared("server")
+    bao.write("sys/seal")
+    try:
+        with pytest.raises(TlsError, match=r"is sealed, or not ready: .*Unseal it"):
+            trust(source, place)
+        assert "is sealed" in sign(place, source).refused["db1"]
+    finally:
+        bao.call("POST", "sys/unseal", key=bao.unseal_key)
+    assert sign(place, source).certificates
+
+
+def test_a_mount_without_its_root_takes_it_from_a_file(bao: baos.Bao, place: Path) -> None:
+    root = bao.pki("rootless", below="pki", with_root=False)
+    bao.role("rootless", "server")
+    source = bao.declared("server", "rootless")
+    with pytest.raises(TlsError, match="the mount rootless has no root, only 'rootless Issuing'"):
+        trust(source, place)
+    (place / "root.pem").write_text(root)
+    with_root = {**source, "roots": str(place / "root.pem")}
+    assert [one.common_name for one in trust(with_root, place).roots] == ["pki Root"]
+    assert [one.common_name for one in chain_of(sign(place, with_root))] == ["db1.example", "rootless Issuing"]
+
+
+def test_a_list_of_revoked_certificates_is_used_as_soon_as_it_has_one(bao: baos.Bao, place: Path) -> None:
+    bao.pki("revoking")
+    bao.role("revoking", "server")
+    source = bao.declared("server", "revoking")
+    leaf = chain_of(sign(place, source))[0]
+    assert trust(source, place).crls == ""
+    serial = f"{leaf.serial:040x}"
+    bao.write("revoking/revoke", serial_number=":".join(serial[at : at + 2] for at in range(0, 40, 2)))
+    found = trust(source, place)
+    assert found.revoked == [f"{leaf.serial:x}"]
+    assert "BEGIN X509 CRL" in found.crls
+    assert found.warnings == []
+    wish = spec.Spec(None, (), "P-256", certificate.SERVER_AUTH, found.roots, revoked=found.revoked)
+    assert due.reasons(leaf, wish, int(time.time())) == ["revoked"]
+
+
+def keep(place: Path, sources: dict[str, Any], change: planning.Change = NO_CHANGE, **more: Any) -> Any:
+    given = declared.parse(sources, "sources")
+    wish = keeping.Wish(str(place / "ca"), "P-256", None, sources=given, change=change, **more)
+    return keeping.keep(wish, int(time.time()), is_dry=False)
+
+
+def test_the_authorities_are_kept_beside_it(bao: baos.Bao, place: Path) -> None:
+    done = keep(place, {"server": bao.declared("server", "below")})
+    assert list(done.lineages) == ["client"]
+    assert [one.common_name for one in done.elsewhere["server"].roots] == ["pki Root"]
+    assert sorted(path.name for path in (place / "ca").iterdir()) == ["client"]
+    assert keep(place, {"server": bao.declared("server", "below")}).changes == []
+
+
+def test_what_only_the_other_ca_can_do_is_refused(bao: baos.Bao, place: Path) -> None:
+    source = bao.declared("server", "below")
+    sign(place, source)
+    keep(place, {"server": source})
+    with pytest.raises(TlsError, match=r"rotate: .*source of type openbao .*cannot rotate from here.*default issuer"):
+        keep(place, {"server": source}, planning.Change("stage", ["server"]))
+    with pytest.raises(TlsError, match=r"drop: .*cannot drop from here.*Delete the issuers"):
+        keep(place, {"server": source}, planning.Change(drop="server"))
+    with pytest.raises(TlsError, match=r"revoked: the certificate of db1 with serial .*cannot revoke.*bao write"):
+        keep(place, {"server": source}, revoked=[{"host": "db1"}])
+    assert not (place / "ca" / "revoked.jsonl").exists()
+    assert keep(place, {"server": source}, planning.Change("stage")).changes, "the own authority goes ahead"
+
+
+def test_one_root_for_two_authorities_is_refused(bao: baos.Bao, place: Path) -> None:
+    both = {"server": bao.declared("server", "below"), "client": {**bao.declared("client", "pki"), "dedicated": True}}
+    with pytest.raises(TlsError, match="the authorities server and client have the same root, 'pki Root'"):
+        keep(place, both)
+    assert list((place / "ca").iterdir()) == []
+
+
+def test_a_source_of_an_authority_that_no_server_uses_is_refused(bao: baos.Bao, place: Path) -> None:
+    with pytest.raises(TlsError, match="no server uses an authority billing"):
+        keep(place, {"billing": {**bao.declared("client"), "dedicated": True}})
