@@ -174,7 +174,10 @@ options:
     elements: str
     default: []
   certificate:
-    description: PEM chain (leaf first) that the authority issued for the request of the first call.
+    description:
+      - PEM chain (leaf first) that the authority issued for the request of the first call.
+      - An empty text means that the certificate comes in a later run. If the one in use is only due for renewal,
+        everything else converges. Otherwise nothing changes.
     type: str
   ssl_conf:
     description: The text of C(ssl.conf), which C(postgresql.conf) includes.

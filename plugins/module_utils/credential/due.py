@@ -63,10 +63,14 @@ def needed(present: Present, spec: Spec, now: int) -> list[str]:
     return found or _unusable(present, spec)
 
 
-def may_wait(present: Present, now: int) -> bool:
-    """Return whether a certificate can be used until the next one comes. ``now`` is in Unix seconds."""
+def may_wait(present: Present, why: Sequence[str], now: int) -> bool:
+    """Return whether a certificate can stay in use until the next one comes, which is wanted for the reasons ``why``.
+
+    ``now`` is in Unix seconds.
+    """
     is_whole = bool(present.chain) and present.has_key and not present.unfit
-    return is_whole and present.chain[0].not_before <= now < present.chain[0].not_after
+    is_for_renewal = all(is_by_age(one) or one == "forced" for one in why)
+    return is_whole and is_for_renewal and present.chain[0].not_before <= now < present.chain[0].not_after
 
 
 def unusable(why: str) -> str:

@@ -57,7 +57,8 @@ def reasons(
     if chain and not one.spec.forced:
         due.refuse_another_root(chain, f"{directory}/current/{one.certificate}", one.offer, now)
     present = due.Present(chain, one.certificate in generation, one.key in generation, unfit)
-    return [] if comes_later and due.may_wait(present, now) else due.needed(present, one.spec, now)
+    why = due.needed(present, one.spec, now)
+    return [] if comes_later and due.may_wait(present, why, now) else why
 
 
 def shortened(

@@ -46,6 +46,8 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     _refuse_another_root(target, chain, now)
     present = due.Present(chain, CERTIFICATE in found.generation, KEY in found.generation, found.unfit)
     reasons = due.needed(present, target.spec, now)
+    if target.comes_later and due.may_wait(present, reasons, now):
+        reasons = []
     coming = generation.coming(target, found, chain, now, keeps_leaf=not reasons)
     config, rules = edits.of_settings(target, found), edits.of_rules(target, found, management)
     is_shown = bool(chain) and found.served == chain[0].sha256

@@ -77,6 +77,11 @@ class Target(NamedTuple):
     still_trusted: tuple[str, ...] = ()
 
     @property
+    def comes_later(self) -> bool:
+        """Return whether the next certificate comes in a later run."""
+        return self.certificate == ""
+
+    @property
     def spec(self) -> Spec:
         """Return what the server's certificate must be."""
         return Spec(

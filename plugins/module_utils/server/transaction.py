@@ -128,7 +128,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         return found
 
     def _waiting(self, plan: planning.Plan) -> list[str]:
-        return [_PENDING] if plan.reasons and self.target.certificate is None else []
+        return [_PENDING] if plan.reasons and not self.target.certificate else []
 
     def _request(self, _name: str, _plan: planning.Plan, found: Found) -> str:
         keys, in_use = self._keys(), found.generation.get(KEY)
@@ -156,7 +156,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
         Live files are not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
-        if plan.reasons and self.target.certificate is None:
+        if plan.reasons and not self.target.certificate:
             leaf = leaf_of(found.generation.get(CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(CONF) != self.target.ssl_conf.encode():

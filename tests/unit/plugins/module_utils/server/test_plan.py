@@ -424,3 +424,26 @@ def test_one_that_is_trusted_by_declaration_is_no_former_one(desk: Desk) -> None
     found = extra.with_former(extra.trusted_clients.encode())
     assert found.still_trusted == ()
     assert found.trusted_clients == desk.client.root.pem + desk.other.root.pem
+
+
+def test_what_only_has_to_be_renewed_stays_until_its_certificate_comes_and_all_else_converges(desk: Desk) -> None:
+    due_now = desk.found(desk.chain(age=80 * DAY))
+    assert desk.plan(due_now).reasons == ["expires_in_10d"]
+    assert desk.plan(due_now, certificate="").is_empty
+    assert desk.plan(due_now, certificate="", renew=True).is_empty
+    changed = desk.plan(due_now, certificate="", hba="hostssl all app all cert\nhostssl all report all cert")
+    assert (changed.reasons, [one.name for one in changed.rules]) == ([], ["pg_hba.conf"])
+
+
+@pytest.mark.parametrize(
+    ("age", "more", "reasons"),
+    [
+        (91 * DAY, {}, ["expired_1d_ago"]),
+        (DAY, {"names": ["db1.example", "db1"]}, ["san_missing: db1"]),
+        (DAY, {"key_type": "P-384"}, ["key_type: P-256 instead of P-384"]),
+    ],
+)
+def test_what_cannot_be_used_waits_for_its_certificate(
+    desk: Desk, age: int, more: dict[str, Any], reasons: list[str]
+) -> None:
+    assert desk.plan(desk.found(desk.chain(age=age)), certificate="", **more).reasons == reasons
