@@ -142,7 +142,7 @@ def unanswered(
     waits for the next run. Raises TlsError if it has no certificate until then.
     """
     open_ones = [one for one in identities if needed.get(one.name) and one.id not in target.certificates]
-    if not target.certificates:
+    if not target.is_answer:
         return open_ones
     open_ones = [one for one in open_ones if one.id not in target.later]
     for one in open_ones:

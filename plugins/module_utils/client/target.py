@@ -84,6 +84,11 @@ class Target(NamedTuple):
             return self.server
         return self.authorities[identity.authority]
 
+    @property
+    def is_answer(self) -> bool:
+        """Return whether this answers requests: certificates came, or are said to come later."""
+        return bool(self.certificates or self.later)
+
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity must be."""
         authority = self.issuer(identity)

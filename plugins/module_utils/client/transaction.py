@@ -176,7 +176,7 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
-        is_told = bool(self.target.certificates)  # by the call that asked for them
+        is_told = self.target.is_answer  # by the call that asked for them
         is_elsewhere = self.default is None or bool(self.default.home)  # where libpq does not look by default
         news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *(warnings.of_lists(self.home, self.target) if self.logins else ())]
@@ -185,7 +185,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         found = self.home.found([one.name for one in self.identities])
         needed = {one.name: self._reasons(one, found) for one in self.certified}
         waiting = planning.unanswered(self.certified, needed, found, self.target)
-        if self.target.certificates:  # the others keep their certificates until the next run
+        if self.target.is_answer:  # the others keep their certificates until the next run
             needed = {one.name: needed[one.name] for one in self.certified if planning.came(one, found, self.target)}
         shortened = planning.shortened(self.certified, needed, found, self.target, self.now)
         needs = planning.Needs(needed, waiting, shortened)
