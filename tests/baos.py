@@ -124,9 +124,10 @@ def running(directory: Path) -> Iterator[Bao]:
 def _wait(found: Bao, log: Path) -> None:
     for _attempt in range(300):
         with contextlib.suppress(OSError, ValueError):
-            if not found.call("GET", "sys/health")["sealed"]:
-                lines = log.read_text().splitlines()
-                found.unseal_key = next(line.split()[-1] for line in lines if line.startswith("Unseal Key"))
+            is_up = not found.call("GET", "sys/health")["sealed"]
+            keys = [line.split()[-1] for line in log.read_text().splitlines() if line.startswith("Unseal Key")]
+            if is_up and keys:
+                found.unseal_key = keys[0]
                 return
         if found.process.poll() is not None:
             break

@@ -121,7 +121,7 @@ class Api:
             with self._opener.open(request, timeout=_SECONDS) as answer:
                 return bytes(answer.read(_LARGEST))
         except urllib.error.HTTPError as error:
-            raise self._refused(error, path) from None
+            raise self._refused(error, path, has_token=bool(headers)) from None
         except (OSError, ValueError) as error:  # URLError and ssl's errors are OSErrors
             reason = getattr(error, "reason", None) or error
             verified = getattr(reason, "verify_message", None)
@@ -135,7 +135,7 @@ class Api:
                 code="source_unreachable",
             ) from None
 
-    def _refused(self, error: urllib.error.HTTPError, path: str) -> TlsError:
+    def _refused(self, error: urllib.error.HTTPError, path: str, *, has_token: bool) -> TlsError:
         said = _errors(error)
         place, where = self._place, f"{self._url}/v1/{path}"
         if error.code == _SEALED:
@@ -151,7 +151,7 @@ class Api:
                 remedy="Declare the address of the active server, or of a load balancer in front of it.",
                 code="source_redirects",
             )
-        if error.code == _FORBIDDEN:
+        if error.code == _FORBIDDEN and has_token:
             return RefusedError(
                 f"{place}: {where} refuses the token: {said}",
                 remedy=(
@@ -160,7 +160,7 @@ class Api:
                 ),
                 code="source_forbidden",
             )
-        if error.code == _MISSING:
+        if error.code in (_MISSING, _FORBIDDEN):  # without a token, what does not exist is forbidden
             return RefusedError(
                 f"{place}.mount: there is nothing at {where}: {said}",
                 remedy="Correct the mount, or enable a PKI secrets engine there.",

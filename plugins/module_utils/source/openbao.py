@@ -118,7 +118,7 @@ class OpenBao(Source):
             )
         return bao_api.RefusedError(
             f"{place}: role {self._role} of {self.place} refuses it: {error.fault}",
-            remedy=_NOT_ALLOWED,
+            remedy=_NOT_ALLOWED if "allowed" in error.fault else "Change that setting of the role, then rerun.",
             code="source_refused",
         )
 
