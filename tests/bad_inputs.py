@@ -245,9 +245,28 @@ def _strange() -> Iterator[Bad]:
         )
 
 
+def _sources() -> Iterator[Bad]:
+    bao = {"type": "openbao", "url": "https://bao.example", "role": "db"}
+    wrong = {
+        "no type": ({}, "type"),
+        "an unknown type": ({"type": "vault"}, "type.*must be one of"),
+        "no login": (bao, r"sources\.server: expected exactly one of token, token_file, approle"),
+        "a key as token": ({**bao, "token": KEY}, r"sources\.server\.token: expected one word, found something else"),
+        "no path": ({"type": "files", "directory": "x", "roots": "/x"}, r"sources\.server\.directory: expected an abs"),
+        "no file": (
+            {"type": "files", "directory": "/x", "roots": "/nonexistent"},
+            r"sources\.server\.roots: /nonexistent: expected a file with the root's certificate",
+        ),
+    }
+    for name, (source, message) in wrong.items():
+        given = {"sources": [{"authority": "server", "source": source}]}
+        yield Bad(f"source: {name}", "certificate_authority", given, message)
+
+
 OPTIONS = [
     *_pem(),
     *_lists(),
+    *_sources(),
     *_strange(),
     Bad("port too large", "server", {"port": 65536}, "port: found 65536, expected a TCP port, 1 to 65535"),
     Bad("port below zero", "server", {"port": -1}, "port: found -1, expected a TCP port"),

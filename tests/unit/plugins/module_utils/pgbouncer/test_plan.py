@@ -157,3 +157,12 @@ def test_the_settings_have_no_header_and_paths_of_the_front_lead_into_the_genera
 def test_a_bad_input_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TlsError, match=message):
         wanted(**changes)
+
+
+def test_a_certificate_that_comes_later_stays_if_it_only_has_to_be_renewed() -> None:
+    later = {"front": CHAINS["front"], "back": ""}
+    made = plan.make(wanted(renew=True, certificates=later), found(), TODAY)
+    assert made.reasons == {"front": ["forced"], "back": []}
+    without = {name: content for name, content in found().generation.items() if name != "client.key"}
+    damaged = plan.make(wanted(certificates=later), found(generation=without), TODAY)
+    assert damaged.reasons["back"] == ["key_missing"]
