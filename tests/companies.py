@@ -22,7 +22,7 @@ BOTH = (certificate.SERVER_AUTH, certificate.CLIENT_AUTH)
 
 
 class Authority(NamedTuple):
-    """A CA with its key."""
+    """A CA with its key. With a key of somebody else it is a forger: only its signatures give it away."""
 
     certificate: x509.Certificate
     key: Any
@@ -82,6 +82,10 @@ def _sign(
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
     starts = datetime.datetime.fromtimestamp(life[0], datetime.timezone.utc)
+    above = issuer.certificate.extensions if issuer.certificate else ()
+    known = [one.value for one in above if isinstance(one.value, x509.SubjectKeyIdentifier)]
+    by_name = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier
+    named = by_name(known[0]) if known else x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -91,7 +95,7 @@ def _sign(
         .not_valid_before(starts)
         .not_valid_after(starts + datetime.timedelta(days=life[1]))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False)
+        .add_extension(named, False)
     )
     for extension, is_critical in extensions:
         builder = builder.add_extension(extension, is_critical)

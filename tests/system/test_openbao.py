@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +156,20 @@ def test_what_a_role_does_not_give_is_said(bao: baos.Bao, place: Path, kind: str
     assert not (place / "ca" / "ledger.jsonl").exists()
 
 
+def test_a_host_cannot_have_other_names_signed(bao: baos.Bao, place: Path) -> None:
+    other = openbao_request(place, [*NAMES, "db9.example"])
+    given = {"server": bao.declared("server")}
+    order = signing.Order(str(place / "ca"), None, "server", [{**request(place), "csr": other}], "90d", given)
+    done = signing.sign(order, int(time.time()), is_dry=False)
+    assert done.certificates == {}
+    assert "requests[db1].csr: it asks for db1.example, 192.0.2.1, db1.example, db9.example, and" in done.refused["db1"]
+
+
+def openbao_request(place: Path, names: list[str]) -> str:
+    wanted = openssl.Wanted(names[0], parse_all(names, "names"), certificate.SERVER_AUTH)
+    return openssl.new_request(str(place / "db1.key"), None, wanted)
+
+
 def test_a_cut_lifetime_and_both_usages_are_told(bao: baos.Bao, place: Path) -> None:
     bao.role("pki", "odd", max_ttl="24h", client_flag=True)
     done = sign(place, bao.declared("odd"))
@@ -206,6 +223,27 @@ def test_what_is_wrong_with_the_server_is_said_and_nothing_is_recorded(bao: baos
     assert done.certificates == {}
     assert re.search(message, done.refused["db1"]), done.refused
     assert not (place / "ca" / "ledger.jsonl").exists()
+
+
+def test_a_redirection_is_refused_and_gets_no_token(bao: baos.Bao, place: Path) -> None:
+    class Redirecting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", f"{bao.url}{self.path}")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as standby:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(bao.directory / "vault-cert.pem", bao.directory / "vault-key.pem")
+        standby.socket = context.wrap_socket(standby.socket, server_side=True)
+        threading.Thread(target=standby.serve_forever, daemon=True).start()
+        done = sign(place, bao.declared("server", url=f"https://127.0.0.1:{standby.server_address[1]}"))
+        standby.shutdown()
+    assert "redirects to 'https://127.0.0.1:" in done.refused["db1"]
+    assert "Declare the address of the active server" in done.refused["db1"]
 
 
 def test_a_sealed_server_says_so(bao: baos.Bao, place: Path) -> None:

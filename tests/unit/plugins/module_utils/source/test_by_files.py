@@ -175,11 +175,23 @@ def test_a_chain_that_lacks_a_ca_is_refused(place: Path, host: Host) -> None:
     assert "chain: none leads from issuer 'Example Issuing 1'" in sign(place, host.request()).refused["db1"]
 
 
-def test_a_forged_signature_is_no_chain(place: Path, host: Host) -> None:
-    impostor = companies.company()
+def forger(of: companies.Authority) -> companies.Authority:
+    return of._replace(key=OTHER.issuing[0].key)
+
+
+@pytest.mark.parametrize("forged", ["leaf", "issuing CA", "policy CA"])
+def test_a_forged_signature_is_no_chain(place: Path, host: Host, forged: str) -> None:
+    policy, issuing = COMPANY.policy, COMPANY.issuing[0]
+    if forged == "policy CA":
+        policy = companies.authority("Example Policy", forger(COMPANY.root), start=NOW)
+        issuing = companies.authority("Example Issuing 1", policy, start=NOW)
+    elif forged == "issuing CA":
+        issuing = companies.authority("Example Issuing 1", forger(policy), start=NOW)
+    signer = forger(issuing) if forged == "leaf" else issuing
     sign(place, host.request())
-    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(of=impostor), *CHAIN))
-    assert "chain: none leads" in sign(place, host.request()).refused["db1"]
+    leaf = companies.leaf(signer, host.public_key, "db1.example", NAMES)
+    (place / "requests" / "db1.pem").write_bytes(pem(leaf, issuing.certificate, policy.certificate))
+    assert "chain: none leads from issuer 'Example Issuing 1'" in sign(place, host.request()).refused["db1"]
 
 
 def test_swapped_answers_are_told_by_their_keys(place: Path, host: Host) -> None:
