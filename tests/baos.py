@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.pgops.tls.tests.containers import wheels
 
 ROOT_TOKEN = "root-token-of-tests-4711"
@@ -119,6 +120,20 @@ def running(directory: Path) -> Iterator[Bao]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def with_pki(directory: Path) -> Iterator[Bao]:
+    """Run a server with a mount that has its root, ``pki``, and one of a CA ``below`` that; skip where none can run."""
+    if Path("/run/.containerenv").exists() and not wheels.INSIDE.is_dir():
+        pytest.skip("only the containers of one suite have OpenBao")
+    with running(directory) as found:
+        found.pki("pki")
+        found.pki("below", below="pki")
+        for mount in ("pki", "below"):
+            found.role(mount, "server")
+            found.role(mount, "client", server_flag=False, client_flag=True)
+        yield found
 
 
 def _wait(found: Bao, log: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import baos
-from ansible_collections.pgops.tls.tests.containers import wheels
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.shared import RECAP
 
@@ -88,12 +87,7 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
 @pytest.fixture(scope="module")
 def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[baos.Bao]:
     """Run OpenBao with a CA below the root of another mount."""
-    if Path("/run/.containerenv").exists() and not wheels.INSIDE.is_dir():
-        pytest.skip("only the containers of one suite have OpenBao")
-    with baos.running(tmp_path_factory.mktemp("bao")) as found:
-        found.pki("pki")
-        found.pki("below", below="pki")
-        found.role("below", "server")
+    with baos.with_pki(tmp_path_factory.mktemp("bao")) as found:
         yield found
 
 
