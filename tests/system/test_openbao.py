@@ -306,6 +306,20 @@ def test_what_only_the_other_ca_can_do_is_refused(bao: baos.Bao, place: Path) ->
     assert keep(place, {"server": source}, planning.Change("stage")).changes, "the own authority goes ahead"
 
 
+def test_what_hosts_have_in_use_is_recorded_again_after_the_ledger_was_lost(bao: baos.Bao, place: Path) -> None:
+    source = bao.declared("server", "below")
+    leaf = chain_of(sign(place, source))[0]
+    before = (place / "ca" / "ledger.jsonl").read_text()
+    (place / "ca" / "ledger.jsonl").unlink()
+    shown = [{"id": "db1", "certificate": leaf.pem}, {"id": "db2", "certificate": trust(source, place).roots[0].pem}]
+    done = keep(place, {"server": source}, unrecorded={"server": shown})
+    assert [change for change in done.changes if "put back" in change] == [
+        f"put back into the ledger: db1 (server certificate {leaf.serial:x}, until {json.loads(before)['not_after']})"
+    ]
+    (line,) = map(json.loads, (place / "ca" / "ledger.jsonl").read_text().splitlines())
+    assert (line["serial"], line["source"]) == (f"{leaf.serial:x}", "openbao")
+
+
 def test_one_root_for_two_authorities_is_refused(bao: baos.Bao, place: Path) -> None:
     both = {"server": bao.declared("server", "below"), "client": {**bao.declared("client", "pki"), "dedicated": True}}
     with pytest.raises(TlsError, match="the authorities server and client have the same root, 'pki Root'"):

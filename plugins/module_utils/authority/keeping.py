@@ -113,7 +113,7 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         if not is_dry:
             location.make(wish.directory)
     with location.opened(wish.directory):
-        draft = _draft(wish, now)
+        draft = _draft(wish, trusts, now)
         if trusts:
             elsewhere.refuse_shared_roots({**draft.found, **draft.made, **trusts}, wish.sources)
         made = draft.made if is_dry else _write(wish, draft)
@@ -171,14 +171,16 @@ def _refuse_unfit_place(wish: Wish) -> None:
     keys.check_encryption(wish.passphrase)
 
 
-def _draft(wish: Wish, now: int) -> Draft:
+def _draft(wish: Wish, trusts: Mapping[str, contract.Trust], now: int) -> Draft:
     """Read what exists and decide what to do. The caller holds the lock of the directory. Raises TlsError, OSError."""
     found = _read_all(wish)
     absent = [name for name in wish.authorities if name not in found]
     missing.refuse_to_replace_what_is_lost(wish.directory, absent, found)
     if (profiles.SERVER in absent or not found) and not wish.creates:
         missing.refuse_to_create(wish.directory, absent)
-    lost = seen.look(wish.directory, wish.unrecorded, found, now)
+    issuers = {name: seen.Issuers([each.issuing for each in one.trusted]) for name, one in found.items()}
+    issuers.update((name, seen.Issuers([*one.issuing, *one.roots], one.type)) for name, one in trusts.items())
+    lost = seen.look(wish.directory, wish.unrecorded, issuers, now)
     revoked = _revoked(wish, found, now)
     plan = _plan(wish, found, revoked, now)
     if absent or plan.steps:

@@ -12,12 +12,19 @@ import contextlib
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, ledger
-from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 _TOLD = 8  # certificates that a warning names
+
+
+class Issuers(NamedTuple):
+    """The CAs of an authority that are trusted, and the type of its source, '' for an own one."""
+
+    certificates: Sequence[Certificate]
+    source: str = ""
 
 
 class Lost(NamedTuple):
@@ -29,20 +36,20 @@ class Lost(NamedTuple):
 
 
 def look(
-    directory: str, shown: Mapping[str, Sequence[Mapping[str, Any]]], lineages: Mapping[str, Lineage], now: int
+    directory: str, shown: Mapping[str, Sequence[Mapping[str, Any]]], authorities: Mapping[str, Issuers], now: int
 ) -> Lost:
     """Return what the ledger lacks of ``shown``: by authority, {id, certificate (PEM)}. ``now`` is in Unix seconds.
 
-    What no trusted authority of this directory has signed is left out: a host may show what it likes. Raises TlsError
-    when the ledger cannot be written to, OSError.
+    What none of the ``authorities`` has signed is left out: a host may show what it likes. Raises TlsError when the
+    ledger cannot be written to, OSError.
     """
     if not any(shown.values()):
         return Lost([], [], [])
     known = {name: set(serials) for name, serials in ledger.unexpired(directory, now).items()}
     lines = [
         line
-        for name, found in lineages.items()
-        for line in _lines(found, shown.get(name) or (), now)
+        for name, issuers in authorities.items()
+        for line in _lines(name, issuers, shown.get(name) or (), now)
         if line["serial"] not in known.get(name, ())
     ]
     if lines:
@@ -57,8 +64,8 @@ def write(directory: str, lost: Lost) -> None:
         ledger.append(directory, lost.lines)
 
 
-def _lines(found: Lineage, shown: Sequence[Mapping[str, Any]], now: int) -> Iterator[dict[str, Any]]:
-    issuers = {one.issuing.subject_key_id: one.issuing for one in found.trusted}
+def _lines(name: str, known: Issuers, shown: Sequence[Mapping[str, Any]], now: int) -> Iterator[dict[str, Any]]:
+    issuers = {one.subject_key_id: one for one in known.certificates}
     for one in shown:
         with contextlib.suppress(TlsError):  # text of a host that is no certificate
             leaf = certificate.read_option(str(one["certificate"]), "certificate")[0]
@@ -66,7 +73,7 @@ def _lines(found: Lineage, shown: Sequence[Mapping[str, Any]], now: int) -> Iter
             if issuer is not None and leaf.not_after > now and not leaf.is_ca and issuing.is_signed_by(leaf, issuer):
                 host = str(one["id"]).partition("/")[0]
                 reason = f"not_in_ledger: shown by {host} at {clock.instant(now)}"
-                yield ledger.entry(found.name, str(one["id"]), leaf, [reason], leaf.not_before)
+                yield ledger.entry(name, str(one["id"]), leaf, [reason], leaf.not_before, source=known.source)
 
 
 def _in_words(line: Mapping[str, Any]) -> str:
