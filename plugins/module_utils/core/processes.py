@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 from typing import Callable, Mapping, NamedTuple, Sequence
@@ -80,10 +82,11 @@ def find(command: str, purpose: str) -> str:
 class Running:
     """A command that was started; ``finish`` waits for it. Several can run at once, without threads."""
 
-    def __init__(self, process: subprocess.Popen[str], name: str, started: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], name: str, started: float, *, is_group: bool = False) -> None:
         self.process = process
         self.name = name
         self.started = started
+        self._is_group = is_group
 
     def finish(self, stdin: str = "", timeout: float = 30.0) -> Completed:
         """Return what the command left. Raises TlsError when it is not over ``timeout`` seconds after its start."""
@@ -98,6 +101,9 @@ class Running:
 
     def stop(self) -> None:
         """Kill the command, if it still runs, and forget what it wrote."""
+        if self._is_group:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.communicate()
 
@@ -107,11 +113,14 @@ def start(
     user: Account | None = None,
     environment: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
+    *,
+    is_group: bool = False,
 ) -> Running:
     """Start a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
 
     ``user`` is who runs it; root switches to that user, anybody else must already be it. ``descriptors`` are open
-    files that it has, too. Raises TlsError when it cannot start.
+    files that it has, too. With ``is_group``, what it starts is stopped with it: a child that lives on would keep its
+    output open. Raises TlsError when it cannot start.
     """
     surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
     surroundings.setdefault("HOME", user.home if user else "/nonexistent")
@@ -124,13 +133,14 @@ def start(
             env=surroundings,
             cwd="/",
             pass_fds=descriptors,
+            start_new_session=is_group,
             preexec_fn=becoming(user),  # noqa: PLW1509 (unsafe beside threads: there are none here)
             encoding="utf-8",
             errors="replace",
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in an argument
         raise TlsError(f"{argv[0]} could not be started: {error}", code="process_not_started") from error
-    return Running(process, argv[0], time.monotonic())
+    return Running(process, argv[0], time.monotonic(), is_group=is_group)
 
 
 def run(

@@ -16,25 +16,30 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.requests impor
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.source.declared import FILES, OPENBAO, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import COMMAND, FILES, OPENBAO, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 ROTATE, DROP, REVOKE = "rotate", "drop", "revoke"
 # What to do at the CA instead, since no source but the own authorities can do it from here
+_BY_FILE = {
+    ROTATE: "Add the new root to the file of roots, run site.yml, have new certificates issued below it, and remove "
+    "the old root from that file when every certificate is below the new one.",
+    DROP: "Remove the root from the file of roots, and run site.yml.",
+}
+_NO_LOGIN = "To shut the role out at once, take its right to log in: ALTER ROLE ... NOLOGIN."
 _THERE: Mapping[str, Mapping[str, str]] = {
     ROTATE: {
-        FILES: "Add the new root to the file of roots, run site.yml, have new certificates issued below it, and remove "
-        "the old root from that file when every certificate is below the new one.",
+        **dict.fromkeys((FILES, COMMAND), _BY_FILE[ROTATE]),
         OPENBAO: "Add an issuer below the new root to the mount, run site.yml, make it the default issuer, renew with "
         "{server} and {client}, and delete the old issuer from the mount when every certificate is below the new root.",
     },
     DROP: {
-        FILES: "Remove the root from the file of roots, and run site.yml.",
+        **dict.fromkeys((FILES, COMMAND), _BY_FILE[DROP]),
         OPENBAO: "Delete the issuers below that root from the mount, and run site.yml.",
     },
     REVOKE: {
-        FILES: "Have the company's CA revoke it. To shut the role out at once, take its right to log in: ALTER ROLE "
-        "... NOLOGIN.",
+        FILES: f"Have the company's CA revoke it. {_NO_LOGIN}",
+        COMMAND: f"Revoke it at the CA behind the command. {_NO_LOGIN}",
         OPENBAO: "Revoke it there: bao write MOUNT/revoke serial_number=... Every run reads the list of the mount.",
     },
 }

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
-OWN, FILES, OPENBAO = "own", "files", "openbao"
+OWN, FILES, OPENBAO, COMMAND = "own", "files", "openbao", "command"
 DEDICATED = "dedicated"
 _CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
 _APPROLE = ("role_id", "secret_id")
@@ -56,8 +56,23 @@ def _is_approle(value: Any) -> bool:
     return isinstance(value, Mapping) and sorted(value) == sorted(_APPROLE) and all(map(_is_word, value.values()))
 
 
+def _is_argv(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(one, str) and bool(one) and "\0" not in one for one in value)
+        and bool(value)
+        and _is_path(value[0])
+    )
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 3600
+
+
 _PATH = _Key(_is_path, "an absolute path on the host of the authorities")
 _WORD = "one word"
+_ARGV = _Key(_is_argv, "a list with the absolute path of a program on the host of the authorities, then its arguments")
+_SECONDS = _Key(_is_seconds, "a whole number of seconds from 1 to 3600")
 _DEDICATED = _Key(lambda value: isinstance(value, bool), "true or false")
 KEYS: Mapping[str, Mapping[str, _Key]] = {
     OWN: {},
@@ -75,6 +90,12 @@ KEYS: Mapping[str, Mapping[str, _Key]] = {
         "token": _Key(_is_word, _WORD),
         "token_file": _PATH,
         "approle": _Key(_is_approle, f"a dictionary with {' and '.join(_APPROLE)}"),
+        DEDICATED: _DEDICATED,
+    },
+    COMMAND: {
+        "command": _ARGV._replace(is_required=True),
+        "roots": _PATH._replace(is_required=True),
+        "timeout": _SECONDS,
         DEDICATED: _DEDICATED,
     },
 }
@@ -97,6 +118,8 @@ _OPTIONS: Mapping[str, Any] = {
         "type": "dict",
         "options": {"role_id": _NEEDED_TEXT, "secret_id": {**_NEEDED_TEXT, "no_log": True}},
     },
+    "command": {"type": "list", "elements": "str"},
+    "timeout": {"type": "int"},
 }
 # How modules take it; doc fragment sources describes it
 ARGUMENT: Mapping[str, Any] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
+from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Trust
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 
@@ -29,3 +30,9 @@ def read(path: str, place: str) -> list[Certificate]:
             code="source_root_missing",
         )
     return found
+
+
+def trust(path: str, place: str, type_: str) -> Trust:
+    """Return what to trust by such a file. Raises TlsError, naming ``place``, OSError."""
+    found = read(path, place)
+    return Trust(type_, [one for one in found if one.is_self_signed], [one for one in found if not one.is_self_signed])

@@ -1,0 +1,315 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program that signs: what it is asked, which answers are taken, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, signing
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
+from ansible_collections.pgops.tls.tests import companies
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+COMPANY, OTHER = companies.company(), companies.company("Other")
+NAMES = ["db1.example", "192.0.2.1"]
+SECRET = "-----BEGIN PRIVATE KEY-----\nnever-to-be-seen\n-----END PRIVATE KEY-----\n"
+
+
+class Place:
+    """A host of the authorities with a program, and a key of a host whose certificate is wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program, self.seen = folder / "sign", folder / "seen.json"
+        (folder / "ca").mkdir()
+        (folder / "roots.pem").write_text(COMPANY.root.pem)
+        (folder / "db1.key").write_text(openssl.new_key("P-256"))
+        self.says({})
+
+    def script(self, text: str, mode: int = 0o755) -> None:
+        self.program.unlink(missing_ok=True)
+        self.program.write_text(text)
+        self.program.chmod(mode)
+
+    def says(self, answer: Any) -> None:
+        """Have the program keep what it is asked, and answer."""
+        (self.folder / "answer.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
+        self.script(f"#!/bin/sh\ncat > {self.seen}\ncat {self.folder}/answer.json\n")
+
+    def request(self, id_: str = "db1", role: str = "", **wrong: Any) -> dict[str, Any]:
+        usage = certificate.CLIENT_AUTH if role else certificate.SERVER_AUTH
+        wanted = openssl.Wanted(role or NAMES[0], [] if role else parse_all(NAMES, "names"), usage)
+        csr = openssl.new_request(str(self.folder / "db1.key"), None, wanted._replace(**wrong))
+        return {"id": id_, "csr": csr, "reasons": ["due"], **({"role": role} if role else {"names": NAMES})}
+
+    def leaf(self, of: companies.Company = COMPANY, names: list[str] = NAMES, **more: Any) -> x509.Certificate:
+        key = x509.load_pem_x509_csr(self.request()["csr"].encode()).public_key()
+        return companies.leaf(of.issuing[0], more.pop("key", key), NAMES[0], names, **more)
+
+    def source(self, **more: Any) -> dict[str, Any]:
+        return {"type": "command", "command": [str(self.program)], "roots": str(self.folder / "roots.pem"), **more}
+
+    def sign(self, *requests: dict[str, Any], is_dry: bool = False, **more: Any) -> signing.SigningResult:
+        wanted = list(requests or [self.request()])
+        authority = "client" if "role" in wanted[0] else "server"
+        sources = {authority: self.source(dedicated=True, **more)}
+        order = signing.Order(str(self.folder / "ca"), None, authority, wanted, "90d", sources)
+        return signing.sign(order, NOW + DAY, is_dry=is_dry)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        path = self.folder / "ca" / "ledger.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def pem(*certificates: x509.Certificate) -> str:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates).decode()
+
+
+CHAIN = (COMPANY.issuing[0].certificate, COMPANY.policy.certificate)
+ROOT = COMPANY.root.certificate
+
+
+def test_the_question_says_what_is_wanted_and_the_answer_is_recorded(place: Place) -> None:
+    leaf = place.leaf()
+    place.says({"chains": {"db1": pem(leaf, *CHAIN)}})
+    done = place.sign(place.request())
+    asked = json.loads(place.seen.read_text())
+    assert (asked["authority"], asked["lifetime"]) == ("server", 90 * DAY)
+    (request,) = asked["requests"]
+    assert "BEGIN CERTIFICATE REQUEST" in request.pop("csr")
+    assert request == {
+        "id": "db1",
+        "common_name": "db1.example",
+        "dns": ["db1.example"],
+        "ip": ["192.0.2.1"],
+        "usage": "serverAuth",
+        "replaces": "",
+    }
+    assert done.certificates == {"db1": pem(leaf, *CHAIN)}
+    assert (done.refused, done.waiting, done.warnings) == ({}, {}, [])
+    assert done.changes == [
+        "get a server certificate from the source of type command for db1: db1.example, 192.0.2.1 (due)"
+    ]
+    (line,) = place.ledger()
+    assert (line["serial"], line["source"]) == (f"{leaf.serial_number:x}", "command")
+
+
+def test_a_role_is_asked_for_by_its_common_name(place: Place) -> None:
+    place.says({"refused": {"app1/www/app": "no"}})
+    place.sign(place.request("app1/www/app", "app"))
+    (request,) = json.loads(place.seen.read_text())["requests"]
+    assert (request["common_name"], request["usage"], request["dns"]) == ("app", "clientAuth", [])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 2], [2, 1, 0]])
+def test_certificates_come_in_any_order_with_or_without_root(place: Place, order: list[int]) -> None:
+    leaf = place.leaf()
+    found = (leaf, *CHAIN, ROOT)
+    place.says({"chains": {"db1": pem(*(found[number] for number in order))}})
+    assert place.sign().certificates == {"db1": pem(leaf, *CHAIN)}
+
+
+def other_key(place: Place) -> x509.Certificate:
+    return place.leaf(key=COMPANY.root.key.public_key())
+
+
+WRONG: dict[str, tuple[Callable[[Place], x509.Certificate], str]] = {
+    "key": (other_key, "key: of another request"),
+    "names": (lambda place: place.leaf(names=["db2.example"]), r"san_missing: db1\.example; san_missing: 192\.0\.2\.1"),
+    "usage": (lambda place: place.leaf(usages=[certificate.CLIENT_AUTH]), "not as requested: "),
+    "dates": (lambda place: place.leaf(start=NOW - 90 * DAY, days=1), "not as requested: expired"),
+    "root": (lambda place: place.leaf(OTHER), "chain: none leads from issuer 'Other Issuing 1' to 'Example Root'"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_certificate_is_refused_with_the_difference(place: Place, kind: str) -> None:
+    leaf, message = WRONG[kind]
+    place.says({"chains": {"db1": pem(leaf(place), *CHAIN)}})
+    done = place.sign()
+    assert (done.certificates, place.ledger()) == ({}, [])
+    assert re.search(rf"requests\[db1\]: {place.program} returned something else: .*{message}", done.refused["db1"])
+
+
+def test_each_request_has_its_own_answer(place: Place) -> None:
+    wanted = [place.request(id_) for id_ in ("db1", "db2", "db3", "db4", "db5")]
+    place.says(
+        {
+            "chains": {"db1": pem(place.leaf(), *CHAIN), "db4": "x"},
+            "refused": {"db2": "not in\nthe  register\x1b[31m", "db4": "both"},
+            "waiting": {"db3": "ticket 4711 is open"},
+        }
+    )
+    done = place.sign(*wanted)
+    assert list(done.certificates) == ["db1"]
+    assert done.waiting == {"db3": "db3: ticket 4711 is open"}
+    assert done.refused["db2"] == f"requests[db2]: {place.program} refuses it: not in the register [31m"
+    assert f"requests[db4]: expected one answer of {place.program}, found 2. Have it put" in done.refused["db4"]
+    assert "requests[db5]: expected one answer of" in done.refused["db5"]
+    assert [line["id"] for line in place.ledger()] == ["db1"]
+    assert len(done.changes) == 1
+
+
+def test_a_host_cannot_ask_for_other_names(place: Place) -> None:
+    done = place.sign(place.request(common_name="db9.example"))
+    assert "it asks for db9.example" in done.refused["db1"]
+    assert not place.seen.exists(), "nothing is left to ask"
+
+
+ANSWERS = {
+    "nothing": ("", "source_answer_unreadable", "expected a JSON object on the standard output .*, found nothing"),
+    "text": ("Signed.", "source_answer_unreadable", "found something else.*everything else to its standard error"),
+    "a list": ([], "source_answer_unreadable", "expected a JSON object"),
+    "deep": ("[" * 100_000, "source_answer_unreadable", "expected a JSON object"),
+    "other keys": ({"certificates": {}}, "source_answer_invalid", "expected chains, refused, waiting .*'certificates'"),
+    "no texts": ({"chains": {"db1": ["x"]}}, "source_answer_invalid", "or other values than texts"),
+    "no ids": ({"chains": "x"}, "source_answer_invalid", "each with texts by the ids"),
+    "unknown id": ({"chains": {"db1": "x", "db9": "y"}}, "source_answer_unknown_id", "answers for 'db9', which is not"),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_makes_no_sense_refuses_all_requests(place: Place, kind: str) -> None:
+    answer, code, message = ANSWERS[kind]
+    place.says(answer)
+    expected = rf"sources\.server\.command: .*{message}"
+    done = place.sign()
+    assert re.search(expected, done.refused["db1"]), done.refused
+    assert (done.certificates, place.ledger()) == ({}, [])
+    assert code_of(place) == code
+
+
+def code_of(place: Place) -> str:
+    """Return the code of the error with which the source itself fails."""
+    (one,) = parse({"server": place.source()}, "sources").values()
+    wanted, _refused = signing.requests.parse_all("server", [place.request()], is_dry=False)
+    with pytest.raises(TlsError) as caught:
+        registry.source(one, str(place.folder / "ca")).sign(wanted, DAY, NOW + DAY, is_dry=False)
+    return caught.value.code
+
+
+FAILURES = {
+    "exit code": ("#!/bin/sh\necho one >&2; echo 'no such profile' >&2; exit 3\n", "exit code 3, and says: .*profile"),
+    "no words": ("#!/bin/sh\nexit 1\n", "exit code 1, and wrote nothing to its standard error"),
+    "signal": ("#!/bin/sh\nkill -KILL $$\n", "ended with signal SIGKILL"),
+    "interpreter": ("#!/nonexistent/python\n", "could not be started: .*No such file.*Check its first line"),
+    "format": ("no program\n", r"could not be started: .*Exec format error"),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_program_that_fails_is_told_with_its_own_words(place: Place, kind: str) -> None:
+    text, message = FAILURES[kind]
+    place.script(text)
+    refused = place.sign().refused["db1"]
+    assert re.search(rf"sources\.server\.command: {place.program}.*{message}", refused)
+    assert place.ledger() == []
+
+
+def test_a_key_in_its_words_is_not_shown(place: Place) -> None:
+    (place.folder / "secret").write_text(SECRET)
+    place.script(f"#!/bin/sh\ncat {place.folder}/secret >&2; exit 1\n")
+    assert "never-to-be-seen" not in str(place.sign())
+    place.says({"refused": {"db1": SECRET}})
+    assert "never-to-be-seen" not in str(place.sign())
+    place.says({"chains": {"db1": SECRET}})
+    assert "never-to-be-seen" not in str(place.sign())
+
+
+def test_a_slow_program_is_stopped_with_its_children(place: Place) -> None:
+    mark = f"{300 + os.getpid() % 100}.{os.getpid()}"
+    place.script(f"#!/bin/sh\nsleep {mark}\necho late\n")
+    started = time.monotonic()
+    refused = place.sign(timeout=1).refused["db1"]
+    assert time.monotonic() - started < 20
+    assert "did not end within 1 s and was stopped. Make it faster, or set a longer timeout." in refused
+    lines = [Path(path, "cmdline") for path in Path("/proc").iterdir() if path.name.isdigit()]
+    assert not any(mark.encode() in read(path) for path in lines)
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_program_that_cannot_be_started_is_found_by_every_run(place: Place, is_dry: bool) -> None:
+    def trust() -> None:
+        wish = keeping.Wish(
+            str(place.folder / "ca"), "P-256", None, sources=parse({"server": place.source()}, "sources")
+        )
+        keeping.keep(wish, NOW, is_dry=is_dry)
+
+    trust()
+    place.script("#!/bin/sh\n", mode=0o000)
+    with pytest.raises(TlsError, match=r"expected a program .*, found a file that user id [0-9]+ cannot execute"):
+        trust()
+    place.program.unlink()
+    with pytest.raises(TlsError, match=r"sources\.server\.command: .*found nothing\. Install it there"):
+        trust()
+    place.program.mkdir()
+    with pytest.raises(TlsError, match="found another kind of file"):
+        trust()
+
+
+def test_a_dry_run_starts_nothing(place: Place) -> None:
+    done = place.sign(is_dry=True)
+    assert (done.refused, done.certificates) == ({}, {})
+    assert done.changes == [
+        "get a server certificate from the source of type command for db1: db1.example, 192.0.2.1 (due)"
+    ]
+    assert not place.seen.exists()
+
+
+def test_the_program_sees_nothing_of_the_callers_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_CA_PASSPHRASE", "never-to-be-seen")
+    place.script(f"#!/bin/sh\nenv > {place.folder}/env\necho '{{}}'\n")
+    place.sign()
+    found = (place.folder / "env").read_text()
+    assert "never-to-be-seen" not in found
+    assert f"HOME={Path.home()}" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (planning.Change("stage", ["server"]), "type command .*cannot rotate from here.*file of roots"),
+        (planning.Change(drop="server"), "type command .*cannot drop from here.*Remove the root from the file"),
+    ],
+)
+def test_what_only_the_other_ca_can_do_is_refused(place: Place, change: planning.Change, message: str) -> None:
+    sources = parse({"server": place.source()}, "sources")
+    wish = keeping.Wish(str(place.folder / "ca"), "P-256", None, sources=sources, change=change)
+    with pytest.raises(TlsError, match=message):
+        keeping.keep(wish, NOW, is_dry=False)
+
+
+def test_a_revocation_is_up_to_the_other_ca(place: Place) -> None:
+    place.says({"chains": {"db1": pem(place.leaf(), *CHAIN)}})
+    place.sign()
+    sources = parse({"server": place.source()}, "sources")
+    wish = keeping.Wish(str(place.folder / "ca"), "P-256", None, sources=sources, revoked=[{"host": "db1"}])
+    with pytest.raises(TlsError, match=r"cannot revoke from here.*Revoke it at the CA behind the command"):
+        keeping.keep(wish, NOW + DAY, is_dry=False)
