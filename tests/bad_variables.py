@@ -96,12 +96,13 @@ REVOKED = [
     ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
 ]
 BAO = {"type": "openbao", "url": "https://bao.example:8200", "role": "db", "token": "hvs.never-to-be-seen"}
+BY_COMMAND = {"type": "command", "command": ["/usr/local/bin/sign"], "roots": "/srv/roots.pem"}
 BY_FILES = {"type": "files", "directory": "/srv/requests", "roots": "/srv/roots.pem"}
 SOURCES: list[tuple[Any, str]] = [
     ({"billing": {"type": "own"}}, r": no server uses an authority billing. Expected a key among server, client"),
     ({"Server": {"type": "own"}}, r", a key of it: found 'Server', expected the name of an authority"),
     ({"server": "openbao"}, r"\.server: expected a dictionary with type"),
-    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao"),
+    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao, command"),
     ({"server": {"type": "vault"}}, r"\.server\.type: found 'vault', expected one of"),
     ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has none"),
     (
@@ -124,6 +125,19 @@ SOURCES: list[tuple[Any, str]] = [
         r"\.server\.approle: expected a dictionary with role_id",
     ),
     ({"server": {**BAO, "tokken": "hvs.x"}}, r"\.server: type openbao has no key 'tokken'. It has url, mount, role,"),
+    (
+        {"server": {**BY_COMMAND, "command": None}},
+        r"\.server\.command: found nothing, expected a list",
+    ),
+    ({"server": {**BY_COMMAND, "command": "/bin/sign"}}, r"\.server\.command: expected a list .*found something else"),
+    ({"server": {**BY_COMMAND, "command": []}}, r"\.server\.command: expected a list with the absolute path"),
+    ({"server": {**BY_COMMAND, "command": ["sign"]}}, r"\.server\.command: expected a list with the absolute path"),
+    ({"server": {**BY_COMMAND, "command": ["/bin/sign", 5]}}, r"\.server\.command: expected a list with the absolute"),
+    ({"server": {**BY_COMMAND, "roots": None}}, r"\.server\.roots: found nothing, expected an absolute path"),
+    ({"server": {**BY_COMMAND, "timeout": 0}}, r"\.server\.timeout: expected a whole number of seconds from 1 to 3600"),
+    ({"server": {**BY_COMMAND, "timeout": "60"}}, r"\.server\.timeout: expected a whole number of seconds"),
+    ({"server": {**BY_COMMAND, "timeout": True}}, r"\.server\.timeout: expected a whole number of seconds"),
+    ({"client": BY_COMMAND}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
     ({"client": BAO}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
     ({"client": {**BY_FILES, "dedicated": False}}, r"\.client: PostgreSQL lets in every certificate below the roots"),
 ]

@@ -84,3 +84,9 @@ def _block(name: str, lines: list[str], number: int, found: re.Match[str]) -> Bl
         del body[0]
     content = "\n".join(body).strip("\n") + "\n"
     return Block(name, number + 1, found[2], found[3].strip(), options.get("caption", ""), content)
+
+
+def example(name: str) -> str:
+    """Return the file of the guides whose caption ends with this name."""
+    found = (block for page in pages() for block in blocks(page.name, page.read_text(encoding="utf-8")))
+    return next(block.text for block in found if block.caption.endswith(f"/{name}"))

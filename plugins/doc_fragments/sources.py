@@ -40,8 +40,9 @@ options:
               - V(files) means that people sign. Each request is written to O(sources[].source.directory). A later run
                 takes the certificate that was put there.
               - V(openbao) means the PKI secrets engine of OpenBao, or of HashiCorp Vault, which has the same API.
+              - V(command) means a program that speaks to any CA.
             type: str
-            choices: [own, files, openbao]
+            choices: [own, files, openbao, command]
             required: true
           dedicated:
             description:
@@ -62,7 +63,7 @@ options:
           roots:
             description:
               - Absolute path of a file with the certificates of the roots in PEM, and perhaps of CAs below them.
-              - Required for V(files). For V(openbao) only if the mount does not have the root.
+              - Required for V(files) and V(command). For V(openbao) only if the mount does not have the root.
             type: path
           url:
             description: For V(openbao), the address of the server, such as V(https://bao.example.com:8200).
@@ -96,4 +97,15 @@ options:
                 description: A SecretID. Keep it in a vault.
                 type: str
                 required: true
+          command:
+            description:
+              - For V(command), the absolute path of a program, then its arguments, which are no secrets.
+              - It reads the requests from its standard input and writes the answers to its standard output, both as a
+                JSON object. The guide "Certificates by a program" describes both. In check mode it is not
+                started.
+            type: list
+            elements: str
+          timeout:
+            description: For V(command), after how many seconds the program is stopped, from 1 to 3600, by default 120.
+            type: int
 """
