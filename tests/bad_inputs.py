@@ -258,6 +258,12 @@ def _sources() -> Iterator[Bad]:
             r"sources\.server\.roots: /nonexistent: expected a file with the root's certificate",
         ),
     }
+    program = {"type": "command", "command": ["/nonexistent/sign"], "roots": "/x"}
+    wrong |= {
+        "no program": (program, r"sources\.server\.command: /nonexistent/sign: expected a program .*, found nothing"),
+        "no time": ({**program, "timeout": 0}, r"sources\.server\.timeout: expected a whole number of seconds"),
+        "no challenge": ({**program, "type": "acme"}, r"sources\.server\.url: found nothing, expected the URL"),
+    }
     for name, (source, message) in wrong.items():
         given = {"sources": [{"authority": "server", "source": source}]}
         yield Bad(f"source: {name}", "certificate_authority", given, message)

@@ -97,12 +97,19 @@ REVOKED = [
 ]
 BAO = {"type": "openbao", "url": "https://bao.example:8200", "role": "db", "token": "hvs.never-to-be-seen"}
 BY_COMMAND = {"type": "command", "command": ["/usr/local/bin/sign"], "roots": "/srv/roots.pem"}
+BY_ACME = {
+    "type": "acme",
+    "url": "https://ca.example/dir",
+    "challenge": "http-01",
+    "command": ["/bin/show"],
+    "roots": "/r",
+}
 BY_FILES = {"type": "files", "directory": "/srv/requests", "roots": "/srv/roots.pem"}
 SOURCES: list[tuple[Any, str]] = [
     ({"billing": {"type": "own"}}, r": no server uses an authority billing. Expected a key among server, client"),
     ({"Server": {"type": "own"}}, r", a key of it: found 'Server', expected the name of an authority"),
     ({"server": "openbao"}, r"\.server: expected a dictionary with type"),
-    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao, command"),
+    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao, command, acme"),
     ({"server": {"type": "vault"}}, r"\.server\.type: found 'vault', expected one of"),
     ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has none"),
     (
@@ -138,6 +145,18 @@ SOURCES: list[tuple[Any, str]] = [
     ({"server": {**BY_COMMAND, "timeout": "60"}}, r"\.server\.timeout: expected a whole number of seconds"),
     ({"server": {**BY_COMMAND, "timeout": True}}, r"\.server\.timeout: expected a whole number of seconds"),
     ({"client": BY_COMMAND}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
+    (
+        {"server": {**BY_ACME, "url": "ca.example"}},
+        r"\.server\.url: expected the URL of an ACME directory, such as https",
+    ),
+    ({"server": {**BY_ACME, "challenge": None}}, r"\.server\.challenge: found nothing, expected http-01 or dns-01"),
+    ({"server": {**BY_ACME, "challenge": "tls-alpn-01"}}, r"\.server\.challenge: expected http-01 or dns-01"),
+    ({"server": {**BY_ACME, "command": None}}, r"\.server\.command: found nothing, expected a list"),
+    ({"server": {**BY_ACME, "roots": None}}, r"\.server\.roots: found nothing, expected an absolute path"),
+    ({"server": {**BY_ACME, "email": "a b"}}, r"\.server\.email: expected an address such as"),
+    ({"server": {**BY_ACME, "terms_agreed": "yes"}}, r"\.server\.terms_agreed: expected true or false"),
+    ({"server": {**BY_ACME, "dedicated": True}}, r"\.server: type acme has no key 'dedicated'"),
+    ({"client": BY_ACME}, r"\.client\.type: found acme for a client authority\. .*Leave clients to the own authority"),
     ({"client": BAO}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
     ({"client": {**BY_FILES, "dedicated": False}}, r"\.client: PostgreSQL lets in every certificate below the roots"),
 ]

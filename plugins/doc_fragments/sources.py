@@ -41,8 +41,10 @@ options:
                 takes the certificate that was put there.
               - V(openbao) means the PKI secrets engine of OpenBao, or of HashiCorp Vault, which has the same API.
               - V(command) means a program that speaks to any CA.
+              - V(acme) means a CA that speaks ACME, such as a public one. It is for the authority V(server) only,
+                because ACME cannot prove the name of a role.
             type: str
-            choices: [own, files, openbao, command]
+            choices: [own, files, openbao, command, acme]
             required: true
           dedicated:
             description:
@@ -63,15 +65,18 @@ options:
           roots:
             description:
               - Absolute path of a file with the certificates of the roots in PEM, and perhaps of CAs below them.
-              - Required for V(files) and V(command). For V(openbao) only if the mount does not have the root.
+              - Required for V(files), V(command) and V(acme). For V(openbao) only if the mount does not have the root.
             type: path
           url:
-            description: For V(openbao), the address of the server, such as V(https://bao.example.com:8200).
+            description:
+              - For V(openbao), the address of the server, such as V(https://bao.example.com:8200).
+              - For V(acme), the address of the directory, such as V(https://ca.example.com/acme/directory).
             type: str
           ca_file:
             description:
-              - For V(openbao), absolute path of a file with the CAs that verify the server's own certificate, in PEM.
-                By default the CAs of the operating system.
+              - For V(openbao) and V(acme), absolute path of a file with the CAs that verify the server's own
+                certificate, in PEM. By default the CAs of the operating system, for V(acme) those of the Python library
+                requests.
             type: path
           mount:
             description: For V(openbao), the path of the PKI secrets engine, by default V(pki).
@@ -99,13 +104,31 @@ options:
                 required: true
           command:
             description:
-              - For V(command), the absolute path of a program, then its arguments, which are no secrets.
-              - It reads the requests from its standard input and writes the answers to its standard output, both as a
-                JSON object. The guide "Certificates by a program" describes both. In check mode it is not
-                started.
+              - For V(command) and V(acme), the absolute path of a program, then its arguments, which are no secrets. In
+                check mode it is not started.
+              - For V(command), it reads the requests from its standard input and writes the answers to its standard
+                output, both as a JSON object.
+              - For V(acme), it reads from its standard input, as a JSON object, what the CA wants to see, and shows
+                that. It is called twice, to add and to remove it.
+              - The guide "Certificates by a program, or by ACME" describes these objects, and has examples.
             type: list
             elements: str
           timeout:
-            description: For V(command), after how many seconds the program is stopped, from 1 to 3600, by default 120.
+            description:
+              - For V(command) and V(acme), after how many seconds the program is stopped, from 1 to 3600, by default
+                120.
+              - For V(acme), also how long the CA may take for one certificate.
             type: int
+          challenge:
+            description:
+              - For V(acme), how names are proven. V(http-01) wants a file on port 80 of each name, V(dns-01) a record
+                in the DNS.
+            type: str
+            choices: [http-01, dns-01]
+          email:
+            description: For V(acme), the address of a new account.
+            type: str
+          terms_agreed:
+            description: For V(acme), agrees to the terms of service of the CA.
+            type: bool
 """

@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import math
+import time
+from typing import Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import checking
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Trust
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option
+
+
+def clock(now: int) -> Callable[[], int]:
+    """Return a clock that goes on from ``now`` (Unix seconds).
+
+    A CA takes its time, and a certificate may begin at the second in which it was signed.
+    """
+    started = time.monotonic()
+    return lambda: now + math.ceil(time.monotonic() - started)
 
 
 def fit(requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:

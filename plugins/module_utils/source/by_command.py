@@ -9,14 +9,14 @@ for whom" describes both. What comes back is checked like the answer of every ot
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.source import answers, programs, root_file
-from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Signed, Source, Trust
-from ansible_collections.pgops.tls.plugins.module_utils.source.declared import COMMAND, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.source import answers, programs
+from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Signed, Trust
+from ansible_collections.pgops.tls.plugins.module_utils.source.with_program import WithProgram
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 _KEYS = ("chains", "refused", "waiting")
@@ -34,37 +34,20 @@ class _Answer(NamedTuple):
         return sum(id_ in one for one in self)
 
 
-class Command(Source):
-    """One program."""
+class Command(WithProgram):
+    """One program, which is called once for all requests."""
 
-    def __init__(self, declared: Declared) -> None:
-        super().__init__(declared)
-        self._argv: Sequence[str] = self.options["command"]
-        self._option = f"{self.place}.command"
-
-    def trust(self, now: int) -> Trust:
-        """Return what is in the file of roots. The program is not started, but must be there."""
-        del now
-        programs.check(self._argv, self._option)
-        return root_file.trust(str(self.options["roots"]), f"{self.place}.roots", COMMAND)
-
-    def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
-        """Have all requests signed by one call of the program. A dry run does not start it."""
-        if is_dry:
-            return Signed({}, {})
-        trust = self.trust(now)
-        fit, refused = answers.fit(requests)
-        if not fit:
-            return Signed({}, refused)
-        answer = self._ask(fit, lifetime)
+    def _signed(self, requests: Sequence[Request], lifetime: int, trust: Trust, clock: Callable[[], int]) -> Signed:
+        answer = self._ask(requests, lifetime)
         chains: dict[str, Sequence[Certificate]] = {}
+        refused: dict[str, str] = {}
         waiting: dict[str, str] = {}
-        for request in fit:
+        for request in requests:
             try:
                 if request.id in answer.waiting and answer.count(request.id) == 1:
                     waiting[request.id] = f"{request.id}: {programs.quoted(answer.waiting[request.id])}"
                 else:
-                    chains[request.id] = self._chain(request, answer, trust, now)
+                    chains[request.id] = self._chain(request, answer, trust, clock())
             except TlsError as error:
                 refused[request.id] = error.message
         return Signed(chains, refused, waiting)
@@ -75,8 +58,7 @@ class Command(Source):
             "lifetime": lifetime,
             "requests": [_described(request) for request in requests],
         }
-        patience = int(self.options.get("timeout") or programs.PATIENCE)
-        found = programs.ask(self._argv, question, self._option, patience)
+        found = programs.ask(self._argv, question, self._option, self._patience)
         if not _is_answer(found):
             raise TlsError(
                 f"{self._option}: expected {', '.join(_KEYS)} in the answer of {self._argv[0]}, each with texts by the "
@@ -104,10 +86,8 @@ class Command(Source):
                 code="source_answer_missing",
             )
         if request.id in answer.refused:
-            raise TlsError(
-                f"{place}: {self._argv[0]} refuses it: {programs.quoted(answer.refused[request.id])}",
-                code="source_refused",
-            )
+            said = programs.sentence(programs.quoted(answer.refused[request.id]))
+            raise TlsError(f"{place}: {self._argv[0]} refuses it: {said}", code="source_refused")
         try:
             return answers.chain(answer.chains[request.id], request, trust, now)
         except TlsError as error:

@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
-OWN, FILES, OPENBAO, COMMAND = "own", "files", "openbao", "command"
+OWN, FILES, OPENBAO, COMMAND, ACME = "own", "files", "openbao", "command", "acme"
+HTTP_01, DNS_01 = "http-01", "dns-01"
 DEDICATED = "dedicated"
 _CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
 _APPROLE = ("role_id", "secret_id")
@@ -98,6 +99,16 @@ KEYS: Mapping[str, Mapping[str, _Key]] = {
         "timeout": _SECONDS,
         DEDICATED: _DEDICATED,
     },
+    ACME: {
+        "url": _Key(_is_url, "the URL of an ACME directory, such as https://ca.example.com/dir", is_required=True),
+        "challenge": _Key(lambda value: value in (HTTP_01, DNS_01), f"{HTTP_01} or {DNS_01}", is_required=True),
+        "command": _ARGV._replace(is_required=True),
+        "roots": _PATH._replace(is_required=True),
+        "ca_file": _PATH,
+        "email": _Key(_is_word, "an address such as dba@example.com"),
+        "terms_agreed": _Key(lambda value: isinstance(value, bool), "true or false"),
+        "timeout": _SECONDS,
+    },
 }
 
 
@@ -120,6 +131,9 @@ _OPTIONS: Mapping[str, Any] = {
     },
     "command": {"type": "list", "elements": "str"},
     "timeout": {"type": "int"},
+    "challenge": {"type": "str", "choices": [HTTP_01, DNS_01]},
+    "email": _TEXT,
+    "terms_agreed": {"type": "bool"},
 }
 # How modules take it; doc fragment sources describes it
 ARGUMENT: Mapping[str, Any] = {
@@ -165,6 +179,8 @@ def parse_one(name: Any, value: Any, option: str) -> Declared:
             code="source_type_unknown",
         )
     options = {key: one for key, one in value.items() if key != "type" and one is not None}
+    if type_ == ACME and name != profiles.SERVER:
+        raise _only_servers(place)
     _refuse_keys(str(type_), options, place)
     if type_ == OPENBAO:
         _refuse_credentials(options, place)
@@ -205,6 +221,15 @@ def _refuse_credentials(options: Mapping[str, Any], place: str) -> None:
             remedy="Give the one with which this host logs in.",
             code="source_credentials",
         )
+
+
+def _only_servers(place: str) -> TlsError:
+    return TlsError(
+        f"{place}.type: found {ACME} for a client authority. ACME proves that somebody controls the names of a server. "
+        "The name of a role cannot be proven by it.",
+        remedy=f"Leave clients to the own authority (type: {OWN}).",
+        code="source_only_servers",
+    )
 
 
 def _not_dedicated(place: str) -> TlsError:

@@ -84,9 +84,14 @@ def quoted(text: str) -> str:
     return line if len(line) <= _LONGEST else f"...{line[-_LONGEST:]}"
 
 
+def sentence(text: str) -> str:
+    """Return a text with one full stop behind it, as another sentence follows."""
+    return f"{text.rstrip('. ')}."
+
+
 def _words(errors: str) -> str:
     said = quoted("\n".join(errors.splitlines()[-5:]) if not holds_private_key(errors) else errors)
-    return f"says: {said}" if said else "wrote nothing to its standard error."
+    return f"says: {sentence(said)}" if said else "wrote nothing to its standard error."
 
 
 def _signal(number: int) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Source
-from ansible_collections.pgops.tls.plugins.module_utils.source.declared import COMMAND, FILES, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import ACME, COMMAND, FILES, Declared
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.source import by_command, by_files, openbao
+    from ansible_collections.pgops.tls.plugins.module_utils.source import by_acme, by_command, by_files, openbao
 else:
+    by_acme = lazy_import("source.by_acme")
     by_command = lazy_import("source.by_command")
     by_files = lazy_import("source.by_files")
     openbao = lazy_import("source.openbao")
@@ -23,4 +24,6 @@ def source(declared: Declared, directory: str) -> Source:
     """Return a source. ``directory`` is that of the ledger. Raises TlsError for what is wrong on this host."""
     if declared.type == FILES:
         return by_files.Files(declared, directory)
-    return by_command.Command(declared) if declared.type == COMMAND else openbao.OpenBao(declared)
+    if declared.type == COMMAND:
+        return by_command.Command(declared)
+    return by_acme.Acme(declared, directory) if declared.type == ACME else openbao.OpenBao(declared)

@@ -163,7 +163,7 @@ def test_each_request_has_its_own_answer(place: Place) -> None:
     done = place.sign(*wanted)
     assert list(done.certificates) == ["db1"]
     assert done.waiting == {"db3": "db3: ticket 4711 is open"}
-    assert done.refused["db2"] == f"requests[db2]: {place.program} refuses it: not in the register [31m"
+    assert done.refused["db2"] == f"requests[db2]: {place.program} refuses it: not in the register [31m."
     assert f"requests[db4]: expected one answer of {place.program}, found 2. Have it put" in done.refused["db4"]
     assert "requests[db5]: expected one answer of" in done.refused["db5"]
     assert [line["id"] for line in place.ledger()] == ["db1"]
@@ -281,6 +281,14 @@ def test_a_dry_run_starts_nothing(place: Place) -> None:
         "get a server certificate from the source of type command for db1: db1.example, 192.0.2.1 (due)"
     ]
     assert not place.seen.exists()
+
+
+def test_a_certificate_may_begin_when_the_program_signs(place: Place) -> None:
+    """The clock goes on while a CA takes its time; one that begins later still is refused."""
+    for seconds, is_fit in ((1, True), (100, False)):
+        place.says({"chains": {"db1": pem(place.leaf(start=NOW + DAY + seconds), *CHAIN)}})
+        place.script(place.program.read_text().replace("\ncat", "\nsleep 1.1\ncat", 1))
+        assert (place.sign().refused == {}) is is_fit
 
 
 def test_the_program_sees_nothing_of_the_callers_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
