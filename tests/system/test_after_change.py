@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,7 +213,7 @@ def test_a_long_output_is_cut(hooked: Hooked) -> None:
     assert len(error.value.message) < 2000
 
 
-@pytest.mark.parametrize("mark", ["garbage", "[[]]", "7", '{"app": 1}', '["app", "root", 7]'])
+@pytest.mark.parametrize("mark", ["garbage", "7", '{"app": 1}', '["app", "root", 7]'])
 def test_the_mark_of_an_os_user_means_nothing_but_its_own_hooks(hooked: Hooked, mark: str) -> None:
     """It is a file of theirs: garbage in it runs what is declared for them once more, and nothing else."""
     hooked.clients.converge()
@@ -359,17 +358,17 @@ def test_where_no_systemd_runs_a_unit_is_an_error_before_the_switch(hooked: Hook
 
 
 def test_without_root_what_takes_root_is_refused(alice: User) -> None:
-    code = (
-        "from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook, refuse_unfit as r\n"
-        "from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError\n"
-        "r([Hook(command=('true',))])\n"
-        "for hook in (Hook(command=('true',), as_root=True), Hook(unit='x', action='reload')):\n"
-        "    try: r([hook])\n"
-        "    except TlsError as error: print(error.code)\n"
-    )
-    path = os.pathsep.join(filter(None, map(str, sys.path)))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}, user=alice.uid,
-    )  # fmt: skip
-    assert done.stdout.split() == ["after_change_takes_root"] * 2, done.stderr
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        try:
+            os.setuid(alice.uid)
+            after_change.refuse_unfit([after_change.Hook(command=("true",))])
+            for hook in (after_change.Hook(command=("true",), as_root=True), after_change.Hook("x", "reload")):
+                try:
+                    after_change.refuse_unfit([hook])
+                except TlsError as error:
+                    refused += error.code == "after_change_takes_root"
+        finally:
+            os._exit(refused)
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 2
