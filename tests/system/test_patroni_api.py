@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +86,16 @@ def configure(one: RestApi, **keys: str) -> None:
     lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
     one.member.configure(one.member.config.read_text().replace("restapi:\n", f"restapi:\n{lines}"))
     one.member.start_again()
+
+
+def announced(one: RestApi, to: RestApi) -> None:
+    """Wait until a member has written its address to the store, as it does once in a loop, and another sees it."""
+
+    def is_seen() -> bool:
+        listed = to.member.ask("cluster").get("members", ())
+        return any(found["name"] == one.member.name and found["api_url"].startswith("https") for found in listed)
+
+    patroni.until(is_seen, to.member.log)
 
 
 def leader_since(team: Team) -> str:
@@ -208,6 +217,7 @@ def test_after_a_switchover_the_next_run_changes_nothing(both: list[RestApi], te
 def test_a_member_that_is_down_stops_nobody(both: list[RestApi]) -> None:
     replica, leader = both
     replica.settle()
+    announced(replica, leader)
     os.kill(replica.member.pid(), signal.SIGSTOP)
     try:
         outcome = leader.settle()
@@ -225,8 +235,7 @@ def test_a_member_that_was_refused_before_stops_nobody_and_is_told(
     leader.settle()
     configure(replica, **give(replica, server_authority, "foreign"))
     disk, served = leader.disk(), leader.served()
-    patroni.until(lambda: replica.look() is not None, replica.member.log)
-    time.sleep(2)  # the replica writes its new address to the store once in a loop
+    announced(replica, leader)
     outcome = leader.settle(renew=True)
     assert [line for line in outcome.warnings if "refuse each other, as before" in line], outcome.warnings
     assert leader.served() != served
@@ -424,7 +433,8 @@ def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
     for one in both:
         roots = one.member.home / "ca.crt"
         roots.write_bytes(server_authority.root.read_bytes() + AUTHORITIES["server"].root.pem.encode())
-    time.sleep(2)  # both have written their addresses to the store
+    announced(*both)
+    announced(*reversed(both))
     for one in both:
         outcome = one.settle()
         assert one.served() == outcome.after["api"].sha256

@@ -59,7 +59,7 @@ def endpoint(address: str) -> wire.Endpoint:
 def look(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS, *, has_tls: bool) -> Answer | None:
     """Return what answers at an address, None for silence. ``has_tls`` says which form is tried first."""
     for tries_tls in (has_tls, not has_tls):
-        with contextlib.suppress(OSError, TlsError):
+        with contextlib.suppress(OSError, ValueError, TlsError):  # ValueError: it went away before the handshake
             found = _tls(at, context, path) if tries_tls else _plain(at, path)
             if found is not None:
                 return found
@@ -70,7 +70,7 @@ def ask(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS) -> Ans
     """Return the answer over TLS. Raises RefusedError where one side refuses the other, OSError for silence."""
     with socket.create_connection((at.host, at.port), timeout=at.timeout) as connection:
         try:
-            with context.wrap_socket(connection, server_hostname=at.name or at.host) as session:
+            with _wrapped(connection, at, context) as session:
                 leaf = wire.shown(session, str(at)).leaf
                 status, body = _asked(session, at, path)
         except ssl.SSLEOFError as error:  # it stopped in between
@@ -84,6 +84,12 @@ def ask(at: wire.Endpoint, context: ssl.SSLContext, path: str = LIVENESS) -> Ans
     return Answer(leaf, status, body)
 
 
+def _wrapped(connection: socket.socket, at: wire.Endpoint, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return a connection after its handshake. Raises OSError, ValueError."""
+    connection.getpeername()  # where Python 3.11 finds it closed in the next line, it leaves it open
+    return context.wrap_socket(connection, server_hostname=at.name or at.host)
+
+
 def _asked(session: ssl.SSLSocket, at: wire.Endpoint, path: str) -> tuple[int, bytes]:
     """Return the answer. With TLS 1.3, a refusal comes after the handshake, and may be lost with the connection."""
     try:
@@ -95,7 +101,7 @@ def _asked(session: ssl.SSLSocket, at: wire.Endpoint, path: str) -> tuple[int, b
 def _tls(at: wire.Endpoint, context: ssl.SSLContext, path: str) -> Answer | None:
     with socket.create_connection((at.host, at.port), timeout=at.timeout) as connection:
         try:
-            session = context.wrap_socket(connection, server_hostname=at.name or at.host)
+            session = _wrapped(connection, at, context)
         except ssl.SSLError as error:
             if error.reason in _PLAIN:
                 return None
