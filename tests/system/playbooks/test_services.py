@@ -66,15 +66,16 @@ class World:
             f"tls-server-cert-file={own}/postgresql.crt\ntls-server-key-file={own}/postgresql.key\n"
             f"tls-server-ca-file={own}/trusted-clients.crt\ntls-server-auth=backup1=demo\n"
         )
+        self.folder = folder
         (folder / "client.conf").write_text(self.client_conf("backup1"))
         (folder / "other.conf").write_text(self.client_conf("backup2"))
-        self.folder = folder
         return f"pgbackrest --config={folder}/server.conf server"
 
     def client_conf(self, role: str) -> str:
         mine = self.files(self.client)
         return (
             f"[global]\nrepo1-host=localhost\nrepo1-host-type=tls\nrepo1-host-port={self.backup}\n"
+            f"repo1-host-config={self.folder}/server.conf\n"  # on a host of its own it is the usual one
             f"repo1-host-ca-file={mine}/root.crt\nrepo1-host-cert-file={mine}/{role}/postgresql.crt\n"
             f"repo1-host-key-file={mine}/{role}/postgresql.key\nlog-level-file=off\nlock-path=/tmp\n"
             f"repo1-path={self.site.homes / self.owner / 'repository'}\n"
