@@ -6,7 +6,7 @@
 Nothing here is from the collection: what is counted here has to be what a run says that it has tried. It follows the
 documentation of module expected_connections, for inventories like the one of this folder: servers with the default
 rules, names that are dictionaries only where they are shared, no ``from``, no address but that of the loopback, one
-database for an identity at most, and nothing about default files.
+database for an identity at most, and nothing about default files. Poolers let nobody in without a certificate.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ class Connection(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """A server of the inventory: its name there, where it runs, whom it trusts, and its names (shared or not)."""
+    """A server or pooler of the inventory: its name there, where it runs, whom it trusts, its names (shared or not)."""
 
     host: str
     machine: str
     authority: str
     port: int
     names: Mapping[str, bool]
+    is_pooler: bool = False
 
     def reached_from(self, machine: str) -> list[str]:
         """Return the names that lead a client to it: those of the loopback only on its own machine."""
@@ -115,11 +116,12 @@ def graph(inventory: Mapping[str, Any]) -> Graph:
     """Read an inventory, and list the connections that it promises and those that it rules out."""
     variables, members = hosts(inventory), groups(inventory)
     servers = {host: _server(host, variables[host]) for host in members["postgres_servers"]}
+    poolers = {host: _pooler(host, variables[host]) for host in sorted(members.get("postgres_poolers", ()))}
     found = Graph(servers, [])
     for client in members["postgres_clients"]:
         for one in variables[client]["postgres_client_identities"]:
             named = [host for name in one["servers"] for host in members.get(name, [name])]
-            own = tuple(server for host, server in servers.items() if host in named)
+            own = tuple(server for host, server in (servers | poolers).items() if host in named)
             login, databases = one.get("login", "certificate"), tuple(one.get("databases", ()))
             machine = _machine(client, variables[client])
             found.identities.append(Identity(client, machine, one["role"], one["os_user"], login, databases, own))
@@ -167,6 +169,12 @@ def _server(host: str, variables: Mapping[str, Any]) -> Server:
     return Server(host, _machine(host, variables), authority, variables.get("postgres_server_port", 5432), names)
 
 
+def _pooler(host: str, variables: Mapping[str, Any]) -> Server:
+    names = dict.fromkeys(variables["postgres_pooler_names"], False)
+    authority = variables.get("postgres_pooler_client_authority", "client")
+    return Server(host, _machine(host, variables), authority, variables.get("postgres_pooler_port", 6432), names, True)
+
+
 def drawn(found: Graph) -> list[str]:
     """Return a line for each role of a client host, with its servers."""
     servers: dict[str, list[str]] = {}
@@ -209,7 +217,8 @@ def _rule_out(found: Graph) -> None:
             found.refused[own[0].connection(own[0].servers[0].own_name, f"refused: {kind}")] += 1
         for one in own:
             for server in one.servers:
-                kinds = _refused_by_rules(one, is_new=(server.host, one.role, one.database) not in ruled)
+                is_new = (server.host, one.role, one.database) not in ruled
+                kinds = _refused_by_rules(one, is_new=is_new, is_pooler=server.is_pooler)
                 if one.authority and server.host not in foreign:
                     kinds.append("certificate of a foreign CA")
                     foreign.add(server.host)
@@ -218,7 +227,9 @@ def _rule_out(found: Graph) -> None:
     found.refused.update(_crossings(found))
 
 
-def _refused_by_rules(one: Identity, *, is_new: bool) -> list[str]:
+def _refused_by_rules(one: Identity, *, is_new: bool, is_pooler: bool) -> list[str]:
+    if is_pooler:
+        return [PLAINTEXT, NO_CERTIFICATE]  # which roles it lets in is for its own configuration to say
     if one.login == "password":
         return [PLAINTEXT] if is_new else []
     if is_new:
@@ -230,7 +241,8 @@ def _crossings(found: Graph) -> Iterator[Connection]:
     """Give for each two authorities the first certificate of one that a host can try at a server of the other."""
     tried: set[tuple[str, str]] = set()
     for client in dict.fromkeys(one.client for one in found.identities):
-        own = {one.authority: one for one in reversed(found.identities) if one.client == client and one.authority}
+        certified = [one for one in found.identities if one.client == client and one.authority]
+        own = {one.authority: one for one in reversed(certified) if not one.servers[0].is_pooler}
         for mine, theirs in _pairs(own):
             if (mine, theirs) not in tried:
                 tried.add((mine, theirs))

@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.replication import conni
 from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.clusters import edges
 from ansible_collections.pgops.tls.tests.clusters.conftest import CA_DIRECTORY, CA_HOST, Replication, serial_of
+from ansible_collections.pgops.tls.tests.clusters.seen import ACCEPTED, counts_line, seen
 from ansible_collections.pgops.tls.tests.fleets import molecule_variables
 from ansible_collections.pgops.tls.tests.shared import FILES, ROOT
 
@@ -33,7 +34,6 @@ PHASES = {
 }
 TABLES = {"rollover": ["before", *PHASES.values()][:-1]}
 ANOTHER_AUTHORITY = f"refused: {edges.ANOTHER_AUTHORITY}"
-ACCEPTED = ("ok", "prompt")
 
 
 @dataclass
@@ -48,34 +48,10 @@ class Step:
     replicated: tuple[str, str]
 
 
-@dataclass
-class Seen:
-    """What a table shows, in the words of the graph."""
-
-    proven: set[edges.Edge]
-    accepted: Counter[edges.Connection]
-    refused: Counter[edges.Connection]
-    skipped: Counter[edges.Connection]
-
-
 def look(fleet: Any, name: str, run: Any) -> Step:
     """Look at the fleet after a run, which must have ended well."""
     assert run.status == 0, run.output[-8000:]
     return Step(name, run, fleet.certificates(), fleet.trusted(), fleet.replication(), fleet.replicated())
-
-
-def seen(rows: list[tables.Row]) -> Seen:
-    """Return what was tried: by the certificate's role where another one is asked for."""
-    found = Seen(set(), Counter(), Counter(), Counter())
-    for row in rows:
-        other = re.search(r"another role's certificate \((\S+)\)", row.wanted)
-        connection = edges.Connection(row.client, other[1] if other else row.role, row.name, row.wanted)
-        is_accepted = row.wanted.startswith("accepted")
-        into = found.skipped if row.result == "skipped" else found.accepted if is_accepted else found.refused
-        into[connection] += 1
-        if is_accepted and row.result in ACCEPTED:
-            found.proven.add(edges.Edge(row.client, row.role, row.server))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -192,17 +168,6 @@ def test_every_edge_of_the_graph_is_tried_as_expected_and_nothing_else(
         assert [row for row in table.rows if row.result not in (*ACCEPTED, "skipped")] == []
         assert tried.proven == graph.edges
         assert (tried.accepted, tried.refused, tried.skipped) == (graph.accepted, graph.refused, graph.skipped)
-
-
-def counts_line(graph: edges.Graph, name: str, tried: Seen) -> str:
-    """Return a line with what a run has tried, beside what the inventory promises."""
-    pairs = {
-        "edges": (len(tried.proven), graph.edge_count),
-        "accepted": (tried.accepted.total(), graph.accepted.total()),
-        "refused": (tried.refused.total(), graph.refused.total()),
-        "skipped": (tried.skipped.total(), graph.skipped.total()),
-    }
-    return "  ".join([f"{name:26}", *(f"{key} {one}/{other}" for key, (one, other) in pairs.items())])
 
 
 @pytest.mark.parametrize("step", STEPS, indirect=True)

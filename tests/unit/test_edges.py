@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the fleet of three clusters has to try, as its tests count it, is what a run plans for it."""
+"""What the fleets of several clusters have to try, as their tests count it, is what a run plans for them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
 from ansible_collections.pgops.tls.tests.clusters import edges
 
-INVENTORY = Path(__file__).resolve().parents[1] / "clusters" / "inventory.yml"
+TESTS = Path(__file__).resolve().parents[1]
 DEFAULTS = {"certificate": "", "files": "named", "sslmode": "verify-full"}  # of module connection_info
 EVERY_REFUSAL = tuple(expectations.REFUSALS)
 
 
 @pytest.fixture
 def inventory() -> Any:
-    return yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
+    return _read("clusters")
+
+
+def _read(folder: str) -> Any:
+    return yaml.safe_load((TESTS / folder / "inventory.yml").read_text(encoding="utf-8"))
 
 
 def planned(inventory: Any) -> Counter[edges.Connection]:
@@ -33,11 +37,12 @@ def planned(inventory: Any) -> Counter[edges.Connection]:
     for host, own in variables.items():
         own.setdefault("ansible_host", f"{{{{ test_prefix }}}}-{host}")
         own.update(inventory_hostname=host, postgres_server_converged={"changed": False})
-    of = {group: [variables[host] for host in groups[group]] for group in ("postgres_servers", "postgres_clients")}
+    clients = [variables[host] for host in groups["postgres_clients"]]
     graph = Graph(groups)
-    planner = expectations.planner(of["postgres_servers"], of["postgres_clients"], [], graph, "postgres")
+    servers = [variables[host] for host in (*groups["postgres_servers"], *sorted(graph.poolers))]
+    planner = expectations.planner(servers, clients, [], graph, "postgres")
     found: Counter[edges.Connection] = Counter()
-    for own in of["postgres_clients"]:
+    for own in clients:
         identities = client_identities.identities_of(own["postgres_client_identities"], "postgres", graph)
         for one in planner.plan(expectations.ClientHost(identities, fleet.host_of(own), EVERY_REFUSAL)):
             read = expectation.read({**DEFAULTS, **one}, "expectations")
@@ -51,8 +56,9 @@ def counted(inventory: Any) -> Counter[edges.Connection]:
     return graph.accepted + graph.refused + graph.skipped
 
 
-def test_every_connection_that_is_counted_is_planned_and_no_other(inventory: Any) -> None:
-    assert counted(inventory) == planned(copy.deepcopy(inventory))
+@pytest.mark.parametrize("folder", ["clusters", "services"])
+def test_every_connection_that_is_counted_is_planned_and_no_other(folder: str) -> None:
+    assert counted(_read(folder)) == planned(_read(folder))
 
 
 def test_an_edge_more_is_counted_and_planned(inventory: Any) -> None:
@@ -67,6 +73,7 @@ def test_an_edge_more_is_counted_and_planned(inventory: Any) -> None:
     assert (before - found).total() > 0
 
 
-def test_the_graph_has_no_edge_twice(inventory: Any) -> None:
-    graph = edges.graph(inventory)
+@pytest.mark.parametrize("folder", ["clusters", "services"])
+def test_the_graph_has_no_edge_twice(folder: str) -> None:
+    graph = edges.graph(_read(folder))
     assert len(graph.edges) == graph.edge_count
