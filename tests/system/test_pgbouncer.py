@@ -13,7 +13,7 @@ import shutil
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -384,24 +384,31 @@ def test_a_pooler_that_does_not_answer_is_named(pooler: Pooler, monkeypatch: pyt
 # What only PgBouncer finds
 
 
-def damaged(journal: Journal, name: str) -> None:
-    """Replace a key behind the rehearsal's back."""
-    path = Path(journal.store.path(journal.store.names()[-1])) / name
-    path.write_text(openssl.new_key("P-256"))
+def another_key(key: Path) -> None:
+    key.write_text(openssl.new_key("P-256"))
+
+
+def unreadable_key(key: Path) -> None:
+    key.chmod(0)
 
 
 @pytest.mark.parametrize(
-    ("key", "message"),
-    [("server.key", "did not take the new TLS files: .*key values mismatch"), ("client.key", "would hang: 127.0.0.1")],
+    ("damage", "key", "message"),
+    [
+        (another_key, "server.key", "did not take the new TLS files: .*key values mismatch"),
+        (another_key, "client.key", "would hang: 127.0.0.1"),
+        (unreadable_key, "server.key", "did not take the new TLS files: .*failed to load private key file"),
+        (unreadable_key, "client.key", "would hang: 127.0.0.1"),
+    ],
 )
-def test_a_pair_that_does_not_match_is_undone_and_proven(
-    managed: Pooler, monkeypatch: pytest.MonkeyPatch, key: str, message: str
+def test_a_pair_that_cannot_be_used_is_undone_and_proven(
+    managed: Pooler, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], key: str, message: str
 ) -> None:
     served, disk, leaves = managed.served(), managed.disk(), managed.leaves()
     whole = Journal.switch
 
     def faulty(journal: Journal) -> None:
-        damaged(journal, key)
+        damage(Path(journal.store.path(journal.store.names()[-1])) / key)
         whole(journal)
 
     monkeypatch.setattr(proof, "_PATIENCE", 1.0)

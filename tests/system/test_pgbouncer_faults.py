@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
     pytest.mark.skipif(not shutil.which("pgbouncer"), reason="there is no PgBouncer here"),
 ]
-STEP = 3 if IS_THOROUGH else 29  # points from one that is tried to the next
+STEP = 1 if IS_THOROUGH else 29  # points from one that is tried to the next
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +184,22 @@ def test_a_damaged_journal_stops_the_run_where_something_is_half_done(pooler: Po
         assert HALF[state] in failure.value.message
         assert failure.value.code == "journal_damaged"
         assert pooler.disk() == disk
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("server.crt", "server.crt: owner 0"),
+        ("server.key", "front certificate: key_missing"),
+        ("client.key", "back certificate: key_missing"),
+    ],
+)
+def test_a_file_that_somebody_gave_to_root_is_replaced(pooler: Pooler, name: str, change: str) -> None:
+    pooler.settle()
+    os.chown(pooler.directory / "current" / name, 0, 0)
+    foreseen = pooler.converge(check_mode=True).changes
+    assert any(one.startswith(change) for one in foreseen), foreseen
+    assert pooler.settle().changes == foreseen
+    assert (pooler.directory / "current" / name).owner() == poolers.ACCOUNT
+    assert pooler.converge().changes == []
+    assert pooler.query("SELECT 1") == b"1"
