@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT, SITE
 
 MOLECULE = ROOT / "extensions" / "molecule"
+EXECUTIONS = "/var/log/remote-executions.log"  # the containers' SSH server writes a line for each command
 _SETTINGS = {
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     "ANSIBLE_INJECT_FACT_VARS": "0",
@@ -33,6 +34,7 @@ class Run:
     status: int
     output: str
     changed: dict[str, int]
+    executions: dict[str, int] = field(default_factory=dict)  # remote ones on each machine that was asked for
 
 
 class Fleet:
@@ -41,6 +43,10 @@ class Fleet:
     def __init__(self, folder: Path, inventory: dict[str, Any]) -> None:
         self.folder = folder
         self.inventory = folder / "inventory.json"
+        self.declare(inventory)
+
+    def declare(self, inventory: dict[str, Any]) -> None:
+        """Have the next runs use this inventory."""
         self.inventory.write_text(json.dumps(inventory), encoding="utf-8")
 
     def start(self) -> None:
@@ -52,15 +58,23 @@ class Fleet:
         self, host: str, *argv: str, user: str = "root", home: str = "", stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in a container, past SSH."""
-        options = ["--interactive", f"--user={user}", *([f"--env=HOME={home}"] if home else [])]
-        command = ["podman", "exec", *options, f"{os.environ['TEST_PREFIX']}-{host}", *argv]
+        command = self.command(host, *argv, user=user, home=home)
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+
+    def command(self, host: str, *argv: str, user: str = "root", home: str = "") -> list[str]:
+        """Return a command line that runs a command in a container."""
+        options = ["--interactive", f"--user={user}", *([f"--env=HOME={home}"] if home else [])]
+        return ["podman", "exec", *options, f"{os.environ['TEST_PREFIX']}-{host}", *argv]
 
     def inside(self, host: str, *argv: str, user: str = "root", stdin: str = "") -> str:
         """Return what a command in a container printed; it has to succeed."""
         done = self.execute(host, *argv, user=user, stdin=stdin)
         assert done.returncode == 0, f"{host}: {argv}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def executed(self, machines: Sequence[str]) -> dict[str, int]:
+        """Return how many commands came over SSH to each of these machines so far."""
+        return {one: int(self.inside(one, "wc", "-l", EXECUTIONS).split()[0]) for one in machines}
 
     def playbook(self, path: Path, *options: str, **variables: Any) -> Run:
         """Run a playbook."""

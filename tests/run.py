@@ -1,8 +1,8 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, molecule, those in test-all only (controllers, matrix, clusters, importer), and bench (in
-neither).
+docs, collection, system, molecule, those in test-all only (controllers, matrix, clusters, services, importer), and
+bench (in neither).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ OF_OLD = [
 ]
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
-OF_OTHERS = [*OF_POOLER, "tests/system/test_patroni.py", "tests/system/test_patroni_api.py"]
+OF_PATRONI = [f"tests/system/test_{name}.py" for name in ("patroni", "patroni_api", "patroni_faults")]
+OF_OTHERS = [*OF_POOLER, *OF_PATRONI]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],
@@ -327,6 +328,11 @@ def clusters(arguments: list[str]) -> Count:
     return on_fleet(("bookworm", "trixie"), arguments or ["tests/clusters"])
 
 
+def services(arguments: list[str]) -> Count:
+    """Run a fleet with Patroni, PgBouncer and a synchronous standby through its life, under load."""
+    return on_fleet(("bookworm", "trixie"), arguments or ["tests/services"])
+
+
 def on_fleet(suites: Iterable[str], tests: list[str]) -> Count:
     """Run tests that start a fleet; neither they nor an interrupted run before leave a container."""
     build_images(suites)
@@ -417,11 +423,11 @@ def clean(_arguments: list[str]) -> None:
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
 RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clusters": clusters}
-RUN_STEPS |= {"importer": importer, "bench": bench}
+RUN_STEPS |= {"services": services, "importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
-QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "clusters", "importer")]
+QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "clusters", "services", "importer")]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:

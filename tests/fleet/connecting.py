@@ -4,8 +4,9 @@
 """Connects again and again from a container, by libpq and as whoever runs this, for as long as there is the file GO.
 
 Run by ``python3 - GO CONNINFO...``: for each connection string a process with a loop of new connections, and one
-session that stays. Prints a line of JSON for each: what it was, how often each outcome was seen ('' is success), and
-the numbers of the first attempt that failed and of the last one that did not.
+session that stays. Prints a line of JSON for each: what it was, how often each outcome was seen ('' is success), the
+numbers of the first attempt that failed and of the last one that did not, and the longest time in seconds from one
+success to the next.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import sys
 import time
 
 LONGEST_WATCH = 1500.0  # seconds, should nobody remove the file
-LEAST_CONNECTIONS = 560  # connections of each loop, also where the file is gone before
+# Connections of each loop, also where the file is gone before
+LEAST_CONNECTIONS = int(os.environ.get("LEAST_CONNECTIONS", "560"))
 PAUSE = 0.6  # seconds between two connections: the fleet runs on few cores
 OK, TUPLES_OK = 0, 2  # of libpq's ConnStatusType and ExecStatusType
 
@@ -54,6 +56,7 @@ class Seen:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.first_fault = self.last_success = 0
+        self.longest_gap, self._succeeded_at = 0.0, time.monotonic()
 
     def note(self, fault: str) -> None:
         """Count an attempt."""
@@ -61,6 +64,8 @@ class Seen:
         number = sum(self.counts.values())
         if not fault:
             self.last_success = number
+            now = time.monotonic()
+            self.longest_gap, self._succeeded_at = max(self.longest_gap, now - self._succeeded_at), now
         elif not self.first_fault:
             self.first_fault = number
 
