@@ -256,8 +256,7 @@ def _uses_hostvars(error: Exception) -> bool:
 
 def arguments_of(role: str) -> dict[str, Any]:
     """Return the options of a role of this collection, as its argument specification has them."""
-    options: dict[str, Any] = _entry_points(role)["main"]["options"]
-    return options
+    return dict(_entry_points(role)["main"]["options"])
 
 
 @functools.lru_cache(maxsize=None)

@@ -73,8 +73,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     restored = "The files are as they were before."
 
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
-        self.user = user
-        self.target = target
+        self.user, self.target = user, target
         self.is_waiting = False  # for the first certificate of each identity
         self._set_identities(identities, [])
         self.home = Home(user)
@@ -114,8 +113,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         later = self.target.later
         ready = [one for one in self.identities if one.id not in later or user_files.installed(found, one.name)]
         if ready and len(ready) < len(self.identities):
-            held = [one for one in ready if one.name in self.held]
-            self._set_identities(ready, held)
+            self._set_identities(ready, [one for one in ready if one.name in self.held])
         self.is_waiting = not ready
 
     def _refuse_other_authorities(self) -> None:
@@ -176,9 +174,9 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
-        is_told = self.target.is_answer  # by the call that asked for them
-        is_elsewhere = self.default is None or bool(self.default.home)  # where libpq does not look by default
-        news = [] if is_told or is_elsewhere else warnings.of_news(self.home, outcome.found, self.target)
+        # The call that asked has told of them, and elsewhere libpq does not look by default
+        is_silent = self.target.is_answer or self.default is None or bool(self.default.home)
+        news = [] if is_silent else warnings.of_news(self.home, outcome.found, self.target)
         return [*news, *self.notes, *(warnings.of_lists(self.home, self.target) if self.logins else ())]
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
@@ -250,8 +248,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         contents = user_files.contents(credentials, self.target)
         if plan.hooks:  # from the switch on
             contents[after_change.MARK] = File(after_change.mark_of([one.name for one in plan.hooks]), 0o644)
-        staged = self._stage(contents, plan.left) if plan.generation else None
-        self._transact(staged, lambda: self._switch(found, plan))
+        self._transact(self._stage(contents, plan.left) if plan.generation else None, lambda: self._switch(found, plan))
         return {one.name: credential.leaf for one, credential in credentials.items()}
 
     def _rehearse(self, generation: str) -> None:
@@ -268,11 +265,9 @@ class Transaction(engine.Transaction[UserOutcome]):
         return {name: files.read(path) for name, path in paths.items()}
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
-        if identity.name in plan.reasons:
-            installed = user_files.installed(found, identity.name)
-            received = requests.received(identity, installed, self.home, self.target, self.now)
-            return planning.fitted(received, identity, self.target, self.now)
         credential = user_files.installed(found, identity.name)
+        if identity.name in plan.reasons:
+            credential = requests.received(identity, credential, self.home, self.target, self.now)
         if credential is None:  # impossible: a missing one is a reason
             raise TlsError(f"{identity.id}: there is no certificate.", code="certificate_missing")
         return planning.fitted(credential, identity, self.target, self.now)
@@ -301,5 +296,5 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def explained(self, error: OSError) -> TlsError:
         """Return an error of the operating system for a user."""
-        fault = f"{error.filename or self.user.home}: {error.strerror or error}{self.rights}."
-        return TlsError(fault, code="system_error")
+        place = error.filename or self.user.home
+        return TlsError(f"{place}: {error.strerror or error}{self.rights}.", code="system_error")

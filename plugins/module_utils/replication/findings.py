@@ -93,7 +93,10 @@ def _of_mode(one: Connection) -> Iterator[Finding]:
     place = "primary_conninfo" if one.kind == STANDBY else "its CONNECTION"
     remedy = f"Set sslmode=verify-full and sslrootcert in {place}"
     if one.kind == STANDBY:
-        remedy += f", or set {option('replication.role')}, by which this collection does so"
+        remedy += (
+            f", or set {option('replication.role')}, by which this collection does so. Where Patroni runs the server, "
+            "set them in postgresql.authentication.replication of patroni.yml"
+        )
     if one.mode in _PLAINTEXT_MODES:
         yield Finding(
             PLAINTEXT,
