@@ -585,6 +585,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
         "choices": list(user_files.FORMATS),
         "default": [user_files.PEM],
     },
+    "pkcs12_password": {"type": "str", "no_log": True},
     "after_change": {"type": "dict", "options": AFTER_CHANGE},
     "servers_ready": {"type": "bool", "default": True},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import destinations
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import Home, HomeFiles
+from ansible_collections.pgops.tls.plugins.module_utils.client import destinations, user_files
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import LISTS, PK8, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 
 _NAMED = 5  # servers in a message
@@ -24,6 +25,16 @@ _NAMED = 5  # servers in a message
 def appear(found: HomeFiles) -> bool:
     """Return whether no default file is one of this collection yet."""
     return not any(found.links.values())
+
+
+def unused(default: Identity | None, target: Target) -> set[str]:
+    """Return those of the names that libpq or pgjdbc reads by default, and that only some OS users get, that are free.
+
+    ``default`` is the identity that has the others.
+    """
+    not_ours = set() if target.crls else {LISTS}
+    is_for_java = default is not None and user_files.DER in default.formats
+    return not_ours if is_for_java else not_ours | {PK8}
 
 
 def give_back(former: Mapping[str, str | None], journal: Journal) -> None:

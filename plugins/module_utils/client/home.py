@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Callable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.x509.pkcs12 import Opened
+
 CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
 LISTS = "root.crl"  # lists of revoked certificates, if there are any
 BUNDLE = "bundle.pem"  # key and chain in one file
+PK8 = "postgresql.pk8"  # the key as Java reads it, at the name where pgjdbc looks by default
+KEYSTORE, PASSWORD = "postgresql.p12", "postgresql.p12.password"
+TRUSTSTORE = "truststore.p12"  # root.crt as Java reads it
 CLIENTS, CLIENT_LISTS = "trusted-clients.crt", "trusted-clients.crl"  # what a service accepts from its own clients
-DERIVED = (CLIENTS, CLIENT_LISTS, BUNDLE)  # files that only some identities have
+DERIVED = (CLIENTS, CLIENT_LISTS, BUNDLE, PK8, KEYSTORE, PASSWORD)  # files that only some identities have
+SECRET = (KEY, BUNDLE, PK8, KEYSTORE, PASSWORD)  # files that hold a key, or open one that does
 DIRECTORY_MODE = 0o700
 MODES = {
-    **dict.fromkeys((CERTIFICATE, TRUST, LISTS, MANIFEST, CLIENTS, CLIENT_LISTS), 0o644),
-    KEY: 0o600,
-    BUNDLE: 0o600,
+    **dict.fromkeys((CERTIFICATE, TRUST, TRUSTSTORE, LISTS, MANIFEST, CLIENTS, CLIENT_LISTS), 0o644),
+    **dict.fromkeys(SECRET, 0o600),
 }
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
 _ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory that the OS user owns."
@@ -35,7 +41,7 @@ class HomeFiles(NamedTuple):
 
     ``contents`` are the bytes of the current generation that can be read, ``faults`` what is wrong with owners and
     modes in it, ``directories`` those whose mode is wrong, ``links`` the default files (None: absent, '': no link of
-    ours), ``service`` the service file.
+    ours), ``service`` the service file. ``keystores``: what the PKCS#12 files of identities hold that can be opened.
     """
 
     generation: str | None
@@ -44,6 +50,7 @@ class HomeFiles(NamedTuple):
     directories: Mapping[str, str]
     links: Mapping[str, str | None]
     service: bytes | None
+    keystores: Mapping[str, Opened] = {}
 
     def names(self) -> list[str]:
         """Return the names of the identities that the current generation has a certificate for."""
@@ -68,7 +75,8 @@ class Home:
     def default_links(self, name: str) -> dict[str, str]:
         """Return the files that libpq reads by default, and what they point to if an identity has them."""
         # In this order: libpq works without a certificate, but a certificate without its key breaks every connection.
-        targets = {KEY: f"{name}/{KEY}", CERTIFICATE: f"{name}/{CERTIFICATE}", TRUST: TRUST, LISTS: LISTS}
+        own = {file: f"{name}/{file}" for file in (KEY, PK8, CERTIFICATE)}
+        targets = {**own, TRUST: TRUST, LISTS: LISTS}
         return {os.path.join(self.directory, file): f"pgops/current/{target}" for file, target in targets.items()}
 
     def links(self) -> dict[str, str | None]:
@@ -89,10 +97,10 @@ class Home:
         for path in (self.directory, self.store.directory):
             files.make_directory(path, DIRECTORY_MODE, self.user.owner)
 
-    def refuse_unfit(self, *, has_lists: bool = False) -> None:
+    def refuse_unfit(self, unused: Collection[str] = (LISTS, PK8)) -> None:
         """Raise TlsError when something that we must not touch is in the place of our files.
 
-        ``has_lists``: lists of revoked certificates are among them.
+        ``unused``: the default names that this OS user does not get. A file there is not ours.
         """
         if not os.path.isabs(self.user.home) or not os.path.isdir(self.user.home):
             raise TlsError(
@@ -106,9 +114,8 @@ class Home:
             if os.path.lexists(path):
                 self._refuse_foreign_directory(path)
         for path in self.default_links("any"):
-            if path == self.revocations and not has_lists:  # a file there is not ours
-                continue
-            _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
+            if os.path.basename(path) not in unused:
+                _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
 
@@ -141,7 +148,7 @@ class Home:
             return []
         known = list(dict.fromkeys([*names, *self._directories_in(generation)]))
         own = (CERTIFICATE, KEY, *DERIVED)
-        return [TRUST, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in own)]
+        return [TRUST, TRUSTSTORE, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in own)]
 
     def _directories_in(self, generation: str) -> list[str]:
         try:

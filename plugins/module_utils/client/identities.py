@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import user_files, values
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
@@ -18,8 +18,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import after_change as hooks
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
 else:
     hooks = lazy_import("client.after_change")
+    keystore = lazy_import("client.keystore")
 
 
 class Endpoint(NamedTuple):
@@ -34,8 +36,8 @@ class Identity(NamedTuple):
     """A role that an OS user logs in as, and the databases it uses; or what another service has a certificate for.
 
     ``names`` are those of a server's certificate, which has no role; ``trusts_clients``: whether that service gets the
-    authorities of its own clients. ``formats`` are files beside certificate and key. ``after_change`` is what has to
-    run when its files have changed.
+    authorities of its own clients. ``formats`` are files beside certificate and key. ``pkcs12_password``: that of its
+    PKCS#12 file, '' for one that is made on the host. ``after_change`` is what has to run when its files have changed.
 
     ``own_name`` tells it from other identities of the OS user with the same role, '' if there are none.
 
@@ -58,6 +60,7 @@ class Identity(NamedTuple):
     names: tuple[Name, ...] = ()
     trusts_clients: bool = False
     formats: frozenset[str] = frozenset()
+    pkcs12_password: str = ""
     after_change: hooks.Hook | None = None
 
     @property
@@ -69,6 +72,16 @@ class Identity(NamedTuple):
     def has_certificate(self) -> bool:
         """Return whether it gets a key and a certificate."""
         return self.login != logins.PASSWORD
+
+    @property
+    def has_keystore(self) -> bool:
+        """Return whether it gets key and certificate as PKCS#12."""
+        return user_files.KEYSTORE in self.formats
+
+    @property
+    def has_truststore(self) -> bool:
+        """Return whether its OS user gets the roots as PKCS#12."""
+        return user_files.TRUSTED in self.formats
 
     @property
     def logs_in(self) -> bool:
@@ -132,6 +145,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
     own_name = values.name(item["name"], f"{source}.name") if item.get("name") else ""
     values.refuse_unusable(own_name or role, f"{source}.name" if own_name else f"{source}.role")
     login = logins.login_of(item, source)
+    formats = user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD)
     identity = Identity(
         role=role,
         os_user=values.name(item.get("os_user"), f"{source}.os_user"),
@@ -145,7 +159,8 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
         names=names,
         trusts_clients=bool(names and item.get("trusts_clients")),
-        formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
+        formats=formats,
+        pkcs12_password=_password(item.get("pkcs12_password"), f"{source}.pkcs12_password", formats),
         after_change=_hook(item.get("after_change"), f"{source}.after_change"),
     )
     _refuse_shared(identity, before, source)
@@ -190,6 +205,11 @@ def refuse_beside(option_: str, given: Sequence[str], source: str) -> None:
 
 def _hook(value: Any, source: str) -> hooks.Hook | None:
     return None if value is None else hooks.parse(value, source)
+
+
+def _password(value: Any, source: str, formats: Collection[str]) -> str:
+    is_used = user_files.KEYSTORE in formats
+    return keystore.password(value, source, is_used=is_used) if value not in (None, "") else ""
 
 
 def _refuse_shared(identity: Identity, before: Sequence[Identity], source: str) -> None:

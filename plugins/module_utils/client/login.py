@@ -6,17 +6,25 @@
 from __future__ import annotations
 
 import os
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import user_files
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import BUNDLE, CERTIFICATE, KEY
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import BUNDLE, CERTIFICATE, KEY, PK8, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import SERVER_AUTH, read_chain
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
+else:
+    keystore = lazy_import("client.keystore")
+    openssl = lazy_import("x509.openssl")
 
 
 def rehearse(directory: str, target: Target, authority: str | None = None) -> None:
@@ -62,12 +70,27 @@ def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
         raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 
 
-def rehearse_formats(identity: Identity, directory: str) -> None:
+def rehearse_formats(identity: Identity, directory: str, home: Home) -> None:
     """Read the other forms of certificate and key in a generation, and compare them. Raises TlsError."""
+    own = os.path.join(directory, identity.name)
     if user_files.ONE_FILE in identity.formats:
-        bundle = os.path.join(directory, identity.name, BUNDLE)
+        bundle = os.path.join(own, BUNDLE)
         rehearsal.server_context(rehearsal.Pair(bundle, bundle))
-        user_files.refuse_other_bundle(os.path.dirname(bundle))
+        user_files.refuse_other_bundle(own)
+    if user_files.DER in identity.formats:
+        _refuse_other_key(own, home)
+    if identity.has_keystore:
+        keystore.refuse_other(identity, own, home)
+
+
+def _refuse_other_key(directory: str, home: Home) -> None:
+    """Raise TlsError if the key in DER is not that of the certificate beside it."""
+    path = os.path.join(directory, PK8)
+    chain = read_chain(files.read(os.path.join(directory, CERTIFICATE)), CERTIFICATE)
+    if not chain or openssl.public_key(path, home.user, form="DER") != chain[0].public_key:
+        raise TlsError(
+            f"{path}: expected the key of {CERTIFICATE}, found something else.", remedy="Rerun.", code="pk8_differs"
+        )
 
 
 def faults(directories: Sequence[str], target: Target) -> list[str]:

@@ -16,7 +16,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     KEY,
     LISTS,
     MANIFEST,
+    SECRET,
     TRUST,
+    TRUSTSTORE,
     HomeFiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
@@ -109,7 +111,7 @@ def key_in_use(identity: Identity, found: HomeFiles, target: Target, why: Sequen
     ``why`` are the reasons for the next certificate. A key whose owner or mode was wrong may be known to others.
     """
     credential = user_files.installed(found, identity.name)
-    is_exposed = f"{identity.name}/{KEY}" in found.faults
+    is_exposed = any(f"{identity.name}/{file}" in found.faults for file in SECRET)
     if credential is None or target.new_keys or is_exposed or not due.may_keep_key(why):
         return None
     return credential.leaf.public_key
@@ -217,6 +219,7 @@ def _other_contents(
     if found.contents.get(LISTS) != coming:
         what = "new" if LISTS not in found.contents else "changed" if coming else "removed, nothing is revoked"
         changes.append(f"{user}: {LISTS}: {what}")
+    changes += _truststore_in_words(identities, found, target)
     changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
     credentials = {name: user_files.installed(found, name) for name in kept}
     manifest = user_files.manifest({name: credential for name, credential in credentials.items() if credential})
@@ -228,18 +231,27 @@ def _other_contents(
 def _derived_in_words(identity: Identity, found: HomeFiles, target: Target) -> list[str]:
     """Return which files beside certificate and key change for an identity whose certificate stays."""
     credential = user_files.installed(found, identity.name)
-    coming = user_files.derived(identity, credential, target) if credential else {}
+    coming = user_files.derived(identity, credential, target, found) if credential else {}
     changes = []
     for file in DERIVED:
         path = f"{identity.name}/{file}"
         before, after = found.contents.get(path), coming.get(path)
         if before != after:
-            what = "removed" if after is None else "new" if before is None else "changed"
+            what = _what(before, after)
             if file == CLIENTS and after is not None:
                 trusted = target.authorities[identity.authority].trusted
                 what = f"holds {', '.join(repr(one.common_name) for one in trusted)}"
             changes.append(f"{identity.id}: {file}: {what}")
     return changes
+
+
+def _truststore_in_words(identities: Sequence[Identity], found: HomeFiles, target: Target) -> list[str]:
+    before, after = found.contents.get(TRUSTSTORE), user_files.truststore(identities, target).get(TRUSTSTORE)
+    return [f"{identities[0].os_user}: {TRUSTSTORE}: {_what(before, after)}"] if before != after else []
+
+
+def _what(before: bytes | None, after: bytes | None) -> str:
+    return "removed" if after is None else "new" if before is None else "changed"
 
 
 def changed(
@@ -253,7 +265,12 @@ def changed(
     differing = {
         os.path.dirname(path) for path in {*found.contents, *coming} if found.contents.get(path) != coming.get(path)
     }
-    return [one.name for one in identities if old != new or needed.get(one.name) or one.name in differing]
+    trusts_otherwise = found.contents.get(TRUSTSTORE) != coming.get(TRUSTSTORE)
+    return [
+        one.name
+        for one in identities
+        if old != new or needed.get(one.name) or one.name in differing or (trusts_otherwise and one.has_truststore)
+    ]
 
 
 def _trust_in_words(identities: Sequence[Identity], target: Target) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import login, user_files
+from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, login, revoked, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
@@ -64,7 +64,7 @@ class RollBack(Transaction):
         """
         store, (in_use, is_back) = self.store, roll_back.start(self)
         found = self.home.found_with(in_use, self.names)
-        self._refuse_to_forget(found)
+        revoked.refuse_to_forget(self.certified, found, self.target)
         if is_back:
             return found, found, _STAYS
         name = roll_back.before(
@@ -75,6 +75,7 @@ class RollBack(Transaction):
         )
         with rollback_checks.explained(name, store.generations):
             coming = self.home.found_with(name, self.names)._replace(faults={}, directories={})
+            coming = self._with_keystores(keystore.with_passwords(coming, found))
             self._refuse_unusable(coming, name)
             coming = coming._replace(contents={**coming.contents, **self._chains(coming)})
             changes = self._in_words(found, coming, f"{in_use}", name)
@@ -111,7 +112,8 @@ class RollBack(Transaction):
         """Return what will be staged; identities that are no longer declared are not restored."""
         credentials = {one: user_files.installed(coming, one.name) for one in self.certified}
         usable = {one: credential for one, credential in credentials.items() if credential}
-        return {path: file.content for path, file in user_files.contents(usable, self.target).items()}
+        files = user_files.contents(usable, self.target, coming, self.identities)
+        return {path: file.content for path, file in files.items()}
 
     def _in_words(self, found: HomeFiles, coming: HomeFiles, in_use: str, name: str) -> list[str]:
         """Return what changes. Raises TlsError when nothing does."""

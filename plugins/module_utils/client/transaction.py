@@ -17,14 +17,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import (
     holding,
     login,
     requests,
+    revoked,
     service_file,
     user_files,
     warnings,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.client import home as places
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.client.default_files import give_back, refuse_servers_outside
-from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, LISTS, Home, HomeFiles
+from ansible_collections.pgops.tls.plugins.module_utils.client.default_files import (
+    give_back,
+    refuse_servers_outside,
+    unused,
+)
+from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
@@ -40,11 +45,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.deployment import engine
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
-    from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, keystore
 else:
     after_change = lazy_import("client.after_change")
-    revocations = lazy_import("x509.revocations")
+    keystore = lazy_import("client.keystore")
 
 
 class UserOutcome(NamedTuple):
@@ -93,7 +97,7 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before anything is changed."""
-        self.home.refuse_unfit(has_lists=bool(self.target.crls))
+        self.home.refuse_unfit(unused(self.default, self.target))
         self._hold()
         refuse_servers_outside(self.home, self.logins, self.target.known_servers)
         self._layout(files.read(self.home.service_file))
@@ -122,21 +126,9 @@ class Transaction(engine.Transaction[UserOutcome]):
             found = self.home.found([one.name for one in self.identities])
         except (TlsError, OSError):
             return  # the run for this OS user reports it, and does not stop the others
-        self._refuse_to_forget(found)
+        revoked.refuse_to_forget(self.certified, found, self.target)
         for one in self.certified:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.name, CERTIFICATE), self.now)
-
-    def _refuse_to_forget(self, found: HomeFiles) -> None:
-        """Raise TlsError when the lists in use revoke certificates that the coming ones do not."""
-        deployed = found.contents.get(LISTS)
-        if deployed is not None and deployed != user_files.lists(self.target).get(LISTS):
-            revocations.refuse_to_forget(deployed, self.target.own_crls, self.target.roots, "crls", "server")
-        for one in self.certified:
-            accepted = found.contents.get(f"{one.name}/{places.CLIENT_LISTS}") if one.trusts_clients else None
-            if accepted is not None:
-                issuer = self.target.authorities[one.authority]
-                option_, name = "trusted_clients_crls", one.authority or "client"
-                revocations.refuse_to_forget(accepted, issuer.crls, issuer.roots, option_, name)
 
     def _run(self, *, check_mode: bool) -> UserOutcome:
         if not check_mode:
@@ -180,7 +172,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         return [*news, *self.notes, *(warnings.of_lists(self.home, self.target) if self.logins else ())]
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
-        found = self.home.found([one.name for one in self.identities])
+        found = self._with_keystores(self.home.found([one.name for one in self.identities]))
         needed = {one.name: self._reasons(one, found) for one in self.certified}
         waiting = planning.unanswered(self.certified, needed, found, self.target)
         if self.target.is_answer:  # the others keep their certificates until the next run
@@ -189,12 +181,8 @@ class Transaction(engine.Transaction[UserOutcome]):
         needs = planning.Needs(needed, waiting, shortened)
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
         plan = plan._replace(hooks=self._hooks(found, plan))
-        if plan.generation and self.target.crls:
-            revocations.refuse_gaps(self.target.crls, self.target.roots, "crls", self.now)
-        for one in self.certified if plan.generation else ():
-            trusted = self.target.authorities[one.authority]
-            if one.trusts_clients and trusted.crls:
-                revocations.refuse_gaps(trusted.crls, trusted.trusted, "trusted_clients_crls", self.now)
+        if plan.generation:
+            revoked.refuse_gaps(self.certified, self.target, self.now)
         return found, plan
 
     def _hooks(self, found: HomeFiles, plan: Plan, coming: Mapping[str, bytes] | None = None) -> list[Identity]:
@@ -215,7 +203,13 @@ class Transaction(engine.Transaction[UserOutcome]):
         """Return the files that will be, without those of identities whose certificates are ``needed``."""
         known = {one: user_files.installed(found, one.name) for one in self.certified if not needed.get(one.name)}
         kept = {one: planning.fitted(each, one, self.target, self.now) for one, each in known.items() if each}
-        return {path: file.content for path, file in user_files.contents(kept, self.target).items()}
+        coming = user_files.contents(kept, self.target, found, self.identities)
+        return {path: file.content for path, file in coming.items()}
+
+    def _with_keystores(self, found: HomeFiles) -> HomeFiles:
+        """Return what was found with what is in the keystores of identities that have one."""
+        owners = [one for one in self.certified if one.has_keystore]
+        return keystore.look(found, owners, self.home) if owners else found
 
     def _reasons(self, identity: Identity, found: HomeFiles) -> list[str]:
         if identity.name in self.held:
@@ -231,10 +225,11 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _layout(self, service: bytes | None) -> Layout:
         path, has_lists = self.home.service_file, bool(self.target.crls)
         links = self.home.default_links(self.default.name) if self.default else {}
+        not_ours = unused(self.default, self.target)
         if self.default and not self.default.has_certificate:
-            links = {path: to for path, to in links.items() if os.path.basename(path) not in (CERTIFICATE, KEY)}
+            not_ours |= {CERTIFICATE, KEY}
         return Layout(
-            links={path: to for path, to in links.items() if has_lists or path != self.home.revocations},
+            links={path: to for path, to in links.items() if os.path.basename(path) not in not_ours},
             service_path=path,
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
             former={path: kept for path, kept in self.home.former_files().items() if path not in links},
@@ -245,7 +240,9 @@ class Transaction(engine.Transaction[UserOutcome]):
         credentials = {one: self._credential(one, found, plan) for one in self.certified}
         for path in plan.directories:
             os.chmod(path, places.DIRECTORY_MODE)
-        contents = user_files.contents(credentials, self.target)
+        contents = user_files.contents(credentials, self.target, found, self.identities)
+        if plan.generation and any(one.has_keystore for one in credentials):
+            keystore.make_missing(contents, credentials, found, self.home)
         if plan.hooks:  # from the switch on
             contents[after_change.MARK] = File(after_change.mark_of([one.name for one in plan.hooks]), 0o644)
         self._transact(self._stage(contents, plan.left) if plan.generation else None, lambda: self._switch(found, plan))
@@ -254,7 +251,9 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _rehearse(self, generation: str) -> None:
         for identity in self.certified:
             login.rehearse_of(identity, self.store.path(generation), self.target)
-            login.rehearse_formats(identity, self.store.path(generation))
+            login.rehearse_formats(identity, self.store.path(generation), self.home)
+        if any(one.has_truststore for one in self.identities):
+            keystore.refuse_other_truststore(self.store.path(generation), self.target.roots, self.home)
 
     def _keys_in_use(self) -> dict[str, bytes | None]:
         """Return the keys in use; one that waits for an identity without a certificate is not needed either."""

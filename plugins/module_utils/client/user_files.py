@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     BUNDLE,
@@ -18,20 +18,29 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     LISTS,
     MANIFEST,
     MODES,
+    PK8,
     TRUST,
+    TRUSTSTORE,
     HomeFiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
     from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
     from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
+    from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, pkcs12
+else:
+    keystore = lazy_import("client.keystore")
+    openssl = lazy_import("x509.openssl")
+    pkcs12 = lazy_import("x509.pkcs12")
 
-PEM, ONE_FILE = "pem", "bundle"
-FORMATS = (PEM, ONE_FILE)
+PEM, ONE_FILE, DER, KEYSTORE, TRUSTED = "pem", "bundle", "pk8", "pkcs12", "truststore"
+FORMATS = (PEM, ONE_FILE, DER, KEYSTORE, TRUSTED)
 
 
 class Credential(NamedTuple):
@@ -48,13 +57,15 @@ def formats(value: Any, source: str, *, has_key: bool) -> frozenset[str]:
     wrong = [one for one in listed if one not in FORMATS] if isinstance(listed, (list, tuple)) else [value]
     if wrong:
         raise TlsError(
-            f"{source}: found {shown(wrong[0])}, expected a list of {' and '.join(FORMATS)}.", code="format_unknown"
+            f"{source}: found {shown(wrong[0])}, expected some of {', '.join(FORMATS)}.",
+            code="format_unknown",
         )
     found = frozenset(listed) - {PEM}
-    if found and not has_key:
+    of_key = found - {TRUSTED}
+    if of_key and not has_key:
         raise TlsError(
-            f"{source}: found {', '.join(sorted(found))} for an identity with a password, which has no key.",
-            remedy="Remove formats.",
+            f"{source}: found {', '.join(sorted(of_key))} for an identity with a password, which has no key.",
+            remedy=f"Keep at most {TRUSTED} in formats.",
             code="format_without_key",
         )
     return found
@@ -85,28 +96,50 @@ def lists(target: Target) -> dict[str, bytes]:
     return {LISTS: target.crls.encode("ascii", "replace")} if target.crls else {}
 
 
-def contents(credentials: Mapping[Identity, Credential], target: Target) -> dict[str, File]:
-    """Return the files of a generation by their paths in it."""
+def truststore(identities: Iterable[Identity], target: Target) -> dict[str, bytes]:
+    """Return truststore.p12 by its name; nothing if no identity of the OS user has that format."""
+    return {TRUSTSTORE: pkcs12.truststore(target.roots)} if any(one.has_truststore for one in identities) else {}
+
+
+def contents(
+    credentials: Mapping[Identity, Credential],
+    target: Target,
+    found: HomeFiles | None = None,
+    identities: Iterable[Identity] = (),
+) -> dict[str, File]:
+    """Return the files of a generation by their paths in it.
+
+    ``found`` are those in use. ``identities``: all of the OS user, also those without a certificate.
+    """
     by_name = {identity.name: credential for identity, credential in credentials.items()}
-    found = {TRUST: trust(target), MANIFEST: manifest(by_name), **lists(target)}
+    coming = {TRUST: trust(target), MANIFEST: manifest(by_name), **lists(target), **truststore(identities, target)}
     for identity, credential in credentials.items():
-        found[f"{identity.name}/{CERTIFICATE}"] = credential.chain
-        found[f"{identity.name}/{KEY}"] = credential.key
-        found.update(derived(identity, credential, target))
-    return {path: File(content, MODES[os.path.basename(path)]) for path, content in found.items()}
+        coming[f"{identity.name}/{CERTIFICATE}"] = credential.chain
+        coming[f"{identity.name}/{KEY}"] = credential.key
+        coming.update(derived(identity, credential, target, found))
+    return {path: File(content, MODES[os.path.basename(path)]) for path, content in coming.items()}
 
 
-def derived(identity: Identity, credential: Credential, target: Target) -> dict[str, bytes]:
-    """Return the files of an identity beside its certificate and key, by their paths in a generation."""
-    found = {}
+def derived(
+    identity: Identity, credential: Credential, target: Target, found: HomeFiles | None = None
+) -> dict[str, bytes]:
+    """Return the files of an identity beside its certificate and key, by their paths in a generation.
+
+    A keystore that is not in use yet is ``keystore.TO_MAKE``.
+    """
+    coming = {}
     if ONE_FILE in identity.formats:
-        found[BUNDLE] = _joined(credential.key, credential.chain)
+        coming[BUNDLE] = _joined(credential.key, credential.chain)
+    if DER in identity.formats:
+        coming[PK8] = openssl.as_der(credential.key)
+    if identity.has_keystore:
+        coming.update(keystore.kept(identity, credential, found))
     if identity.trusts_clients:
         trusted = target.authorities[identity.authority]
-        found[CLIENTS] = "".join(one.pem for one in trusted.trusted).encode("ascii")
+        coming[CLIENTS] = "".join(one.pem for one in trusted.trusted).encode("ascii")
         if trusted.crls:
-            found[CLIENT_LISTS] = trusted.crls.encode("ascii", "replace")
-    return {f"{identity.name}/{name}": content for name, content in found.items()}
+            coming[CLIENT_LISTS] = trusted.crls.encode("ascii", "replace")
+    return {f"{identity.name}/{name}": content for name, content in coming.items()}
 
 
 def _joined(key: bytes, chain: bytes) -> bytes:

@@ -10,7 +10,7 @@ import os
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
-_RESERVED = ("root.crt", "root.crl", "manifest.json")  # files beside the roles' directories
+_RESERVED = ("root.crt", "root.crl", "truststore.p12", "manifest.json")  # files beside the roles' directories
 
 
 def databases(value: object, source: str) -> tuple[str, ...]:

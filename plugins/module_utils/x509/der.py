@@ -1,7 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The DER of RFC 5280, as far as certificates and lists of revoked certificates have it in common."""
+"""The DER of RFC 5280, as far as certificates and lists of revoked certificates have it in common.
+
+What is written here is the little that a truststore needs.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,28 @@ def read_all(body: bytes) -> Iterator[Value]:
     while at < len(body):
         value, at = read(body, at)
         yield value
+
+
+def value(tag: int, *parts: bytes) -> bytes:
+    """Return the DER value of a tag and what is in it."""
+    body = b"".join(parts)
+    size = len(body)
+    if size < 0x80:
+        return bytes([tag, size]) + body
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + body
+
+
+def object_identifier(dotted: str) -> bytes:
+    """Return the DER value of an object identifier in dotted form."""
+    first, second, *rest = map(int, dotted.split("."))
+    body: list[int] = []
+    for number in (40 * first + second, *rest):
+        digits = [number & 0x7F]
+        while number := number >> 7:
+            digits.append(0x80 | number & 0x7F)
+        body += reversed(digits)
+    return value(0x06, bytes(body))
 
 
 def oid(body: bytes) -> str:

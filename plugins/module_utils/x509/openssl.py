@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -57,6 +58,7 @@ class Wanted(NamedTuple):
         return "".join(f"{line}\n" for line in lines)
 
 
+_PKCS8 = re.compile(rb"-----BEGIN PRIVATE KEY-----\s([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----")
 _NO_PASSPHRASE = ("-passin", "pass:")  # an encrypted key is refused; without this openssl asks on the terminal
 
 
@@ -105,10 +107,26 @@ def objections(option: str, value: str, user: Account | None = None) -> str:
     return " ".join(done.errors.split()) if refused else ""
 
 
-def public_key(key_path: str, user: Account | None = None) -> bytes:
-    """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError."""
-    text = _openssl(["pkey", "-in", key_path, *_NO_PASSPHRASE, "-pubout"], "", f"read the private key {key_path}", user)
+def public_key(key_path: str, user: Account | None = None, *, form: str = "PEM") -> bytes:
+    """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError.
+
+    ``form`` is PEM or DER.
+    """
+    arguments = ["pkey", "-inform", form, "-in", key_path, *_NO_PASSPHRASE, "-pubout"]
+    text = _openssl(arguments, "", f"read the private key {key_path}", user)
     return base64.b64decode("".join(text.splitlines()[1:-1]))
+
+
+def as_der(key: bytes) -> bytes:
+    """Return the DER of a private key in PEM, as ``new_key`` makes it. Raises TlsError for any other form."""
+    block = _PKCS8.search(key)
+    if block is None:
+        raise TlsError(
+            "The private key in use is not unencrypted PKCS#8, so other forms cannot be made of it.",
+            remedy="Rerun with new_keys.",
+            code="key_not_pkcs8",
+        )
+    return base64.b64decode(b"".join(block.group(1).split()))
 
 
 def _openssl(arguments: list[str], stdin: str, action: str, user: Account | None) -> str:
