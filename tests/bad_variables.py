@@ -38,6 +38,14 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
         {"role": "b", "login": "password", "formats": ["bundle"]},
         r"formats: found bundle for an identity with a password",
     ),
+    ({"role": "b", "login": "password", "formats": ["truststore", "pk8"]}, r"formats: found pk8 for an identity with"),
+    ({"role": "b", "pkcs12_password": "no format 1"}, r"pkcs12_password: found a password, but formats has no pkcs12"),
+    (
+        {"role": "b", "formats": ["pkcs12"], "pkcs12_password": "short"},
+        r"pkcs12_password: found 5 characters",
+    ),
+    ({"role": "b", "formats": ["pkcs12"], "pkcs12_password": "two\nlines"}, r"pkcs12_password: found 9 characters"),
+    ({"role": "b", "formats": ["pkcs12"], "pkcs12_password": "naïveté"}, r"pkcs12_password: found 7 characters"),
     ({"role": "b", "after_change": "reload"}, r"after_change"),
     ({"role": "b", "after_change": {}}, r"identities\[0\]\.after_change: found a dictionary with nothing, expected"),
     (

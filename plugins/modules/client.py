@@ -164,10 +164,22 @@ options:
         description:
           - The forms of key and certificate. V(pem) are C(postgresql.crt) and C(postgresql.key), which always exist.
           - V(bundle) is also C(NAME/bundle.pem), one file with the key and the chain, such as HAProxy reads.
+          - V(pk8) is also C(NAME/postgresql.pk8), the key in unencrypted PKCS#8 DER, for Java. It is linked to
+            C(~/.postgresql/postgresql.pk8), where pgjdbc looks by default, if the identity has the default files.
+          - V(pkcs12) is also C(NAME/postgresql.p12), key and chain under the alias C(user). Its password is in
+            C(NAME/postgresql.p12.password), without a line break. The module makes it once and keeps it.
+          - V(truststore) is also C(truststore.p12) beside C(root.crt), the O(roots) for Java. It has no password. Java
+            opens it with any password, and without one.
+          - With O(identities[].login=password) only V(pem) and V(truststore) are possible.
         type: list
         elements: str
-        choices: [pem, bundle]
+        choices: [pem, bundle, pk8, pkcs12, truststore]
         default: [pem]
+      pkcs12_password:
+        description:
+          - The password of C(NAME/postgresql.p12), which is then in no other file. By default the module makes one.
+          - It has 6 to 128 printable ASCII characters. A new password is a change of that file.
+        type: str
       after_change:
         description:
           - What to run after the files of the identity have changed, such as the restart of the service that uses
@@ -405,6 +417,21 @@ EXAMPLES = r"""
           unit: prometheus-postgres-exporter
     roots: "{{ postgres_ca_authorities.server.roots }}"
     server_issuing: "{{ postgres_ca_authorities.server.issuing }}"
+    issuing: "{{ postgres_ca_authorities.client.issuing }}"
+    trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
+    controller_time: "{{ now().timestamp() }}"
+
+- name: Give a program in Java its key, and the roots that it trusts
+  pgops.tls.client:
+    identities:
+      - role: app
+        os_user: shop
+        databases: [shop]
+        formats: [pem, pk8, pkcs12, truststore]
+        after_change:
+          unit: shop
+          action: reload
+    roots: "{{ postgres_ca_authorities.server.roots }}"
     issuing: "{{ postgres_ca_authorities.client.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.client.bundle }}"
     controller_time: "{{ now().timestamp() }}"

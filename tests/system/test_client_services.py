@@ -261,8 +261,11 @@ def test_a_removal_leaves_nothing(clients: Clients, service: dict[str, Any], ali
         ({"databases": ["shop"]}, r"identities\[0\]: found names and databases"),
         ({"login": "password"}, r"identities\[0\]: found names and login"),
         ({"default_files": True}, r"identities\[0\]: found names and default_files"),
-        ({"formats": ["jks"]}, r"identities\[0\]\.formats: found 'jks', expected a list of pem and bundle"),
-        ({"formats": "bundle"}, r"identities\[0\]\.formats: found 'bundle', expected a list"),
+        (
+            {"formats": ["jks"]},
+            r"identities\[0\]\.formats: found 'jks', expected some of pem, bundle, pk8",
+        ),
+        ({"formats": "bundle"}, r"identities\[0\]\.formats: found 'bundle', expected some of"),
     ],
 )
 def test_a_service_that_cannot_be_is_refused_before_anything_changes(

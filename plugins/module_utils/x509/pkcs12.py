@@ -61,11 +61,16 @@ def _trusted(root: Certificate) -> bytes:
     # Java tells entries apart by this name alone, so that two roots of one name need two
     name = f"{root.common_name or 'root'} {root.sha256[:8]}"
     attributes = (
-        _attribute(_FRIENDLY_NAME, der.value(_BMP_TEXT, name.encode("utf-16-be"))),
+        _attribute(_FRIENDLY_NAME, der.value(_BMP_TEXT, *map(_two_bytes, name))),
         _attribute(_TRUSTED_FOR, der.object_identifier(_ANY_PURPOSE)),
     )
     parts = der.object_identifier(_CERTIFICATE_BAG), der.value(_EXPLICIT, bag)
     return der.value(_SEQUENCE, *parts, der.value(_SET, *sorted(attributes)))
+
+
+def _two_bytes(character: str) -> bytes:
+    # Not by a codec: who the process acts as may not be able to read it, and this form has no more than two bytes
+    return min(ord(character), 0xFFFD).to_bytes(2, "big")
 
 
 def _attribute(kind: str, content: bytes) -> bytes:
