@@ -39,13 +39,6 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
         r"formats: found bundle for an identity with a password",
     ),
     ({"role": "b", "login": "password", "formats": ["truststore", "pk8"]}, r"formats: found pk8 for an identity with"),
-    ({"role": "b", "pkcs12_password": "no format 1"}, r"pkcs12_password: found a password, but formats has no pkcs12"),
-    (
-        {"role": "b", "formats": ["pkcs12"], "pkcs12_password": "short"},
-        r"pkcs12_password: found 5 characters",
-    ),
-    ({"role": "b", "formats": ["pkcs12"], "pkcs12_password": "two\nlines"}, r"pkcs12_password: found 9 characters"),
-    ({"role": "b", "formats": ["pkcs12"], "pkcs12_password": "naïveté"}, r"pkcs12_password: found 7 characters"),
     ({"role": "b", "after_change": "reload"}, r"after_change"),
     ({"role": "b", "after_change": {}}, r"identities\[0\]\.after_change: found a dictionary with nothing, expected"),
     (
@@ -67,6 +60,21 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"role": "b", "after_change": {"command": ["kill", 1]}}, r"after_change\.command: .* numbers in quotes"),
     ({"role": "b", "after_change": {"command": ["a"], "as_root": "maybe"}}, r"after_change.*(as_root|bool)"),
+]
+
+# Passwords of an identity shop/app with pkcs12. None of them may be seen in a message
+PKCS12 = "postgres_client_pkcs12_passwords"
+SECRETS: list[tuple[Any, str]] = [
+    ("shop/app", r"expected a dictionary, found a str"),
+    ({"shop/clerk": "long enough"}, r"'shop/clerk' is not an identity .* Expected one of: shop/app"),
+    ({"app": "long enough"}, r"'app' is not an identity \(OS_USER/NAME\)"),
+    ({"shop/app": "short"}, r"shop/app: found 5 characters, expected a password of 6 to 128"),
+    ({"shop/app": "two\nlines"}, r"shop/app: found 9 characters"),
+    ({"shop/app": "na\N{LATIN SMALL LETTER I WITH DIAERESIS}vet\N{LATIN SMALL LETTER E WITH ACUTE}"}, r"found 7 char"),
+    ({"shop/app": " blank at the start"}, r"shop/app: found 19 characters"),
+    ({"shop/app": 12345678}, r"shop/app: found a value of type int, .* Quote one that is a number"),
+    ({"shop/app": ["long enough"]}, r"shop/app: found a value of type list"),
+    ({"shop/app": "x" * 129}, r"shop/app: found 129 characters"),
 ]
 
 HBA_VARIABLE = "postgres_server_hba"
@@ -273,6 +281,18 @@ VARIABLES = [
             ({"name": "db", "from": "app1"}, r"\.from: found 'app1', expected a list of groups or hosts"),
             ({"name": "db", "shared": 1}, r"\.shared: found 1, expected true or false"),
         ]
+    ),
+    *(
+        Bad(
+            f"password of PKCS#12 {number}",
+            "client",
+            {
+                "postgres_client_identities": [{"role": "app", "os_user": "shop", "formats": ["pkcs12"]}],
+                PKCS12: passwords,
+            },
+            rf"{PKCS12}: .*{message}",
+        )
+        for number, (passwords, message) in enumerate(SECRETS)
     ),
     *(
         Bad(

@@ -167,7 +167,8 @@ options:
           - V(pk8) is also C(NAME/postgresql.pk8), the key in unencrypted PKCS#8 DER, for Java. It is linked to
             C(~/.postgresql/postgresql.pk8), where pgjdbc looks by default, if the identity has the default files.
           - V(pkcs12) is also C(NAME/postgresql.p12), key and chain under the alias C(user). Its password is in
-            C(NAME/postgresql.p12.password), without a line break. The module makes it once and keeps it.
+            C(NAME/postgresql.p12.password), without a line break, unless it is in O(pkcs12_passwords). The module makes
+            it once and keeps it.
           - V(truststore) is also C(truststore.p12) beside C(root.crt), the O(roots) for Java. It has no password. Java
             opens it with any password, and without one.
           - With O(identities[].login=password) only V(pem) and V(truststore) are possible.
@@ -175,11 +176,6 @@ options:
         elements: str
         choices: [pem, bundle, pk8, pkcs12, truststore]
         default: [pem]
-      pkcs12_password:
-        description:
-          - The password of C(NAME/postgresql.p12), which is then in no other file. By default the module makes one.
-          - It has 6 to 128 printable ASCII characters. A new password is a change of that file.
-        type: str
       after_change:
         description:
           - What to run after the files of the identity have changed, such as the restart of the service that uses
@@ -325,6 +321,14 @@ options:
         description: See O(trusted_clients_crls).
         type: str
         default: ''
+  pkcs12_passwords:
+    description:
+      - Passwords of the files C(NAME/postgresql.p12), by RV(identities[].id) of identities with V(pkcs12) in
+        O(identities[].formats). Such a password is in no file of the host. By default the module makes one.
+      - A password has 6 to 128 printable ASCII characters. A new password is a change of the file.
+      - With other states than O(state=present), passwords of identities that are not in O(identities) are ignored.
+    type: dict
+    default: {}
   known_servers:
     description:
       - Names and addresses of all servers that are managed together.
@@ -612,7 +616,6 @@ IDENTITY: dict[str, dict[str, Any]] = {
         "choices": list(user_files.FORMATS),
         "default": [user_files.PEM],
     },
-    "pkcs12_password": {"type": "str", "no_log": True},
     "after_change": {"type": "dict", "options": AFTER_CHANGE},
     "servers_ready": {"type": "bool", "default": True},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
@@ -648,6 +651,7 @@ def argument_spec() -> dict[str, Any]:
             "no_log": True,
         },
         "certificates": {"type": "dict", "default": {}, "no_log": True},
+        "pkcs12_passwords": {"type": "dict", "default": {}, "no_log": True},
         "known_servers": {"type": "list", "elements": "str"},
         "renew": {"type": "bool", "default": False},
         "new_keys": {"type": "bool", "default": False, "no_log": False},

@@ -9,7 +9,7 @@ import functools
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import outside, profiles, revocation_entries
-from ansible_collections.pgops.tls.plugins.module_utils.client import identities
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities, keystore
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
@@ -51,7 +51,8 @@ _LISTS = (
     poolers.SERVERS_BEHIND,
     _IDENTITIES,
 )
-_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings", _SOURCES)
+_PASSWORDS = "postgres_client_pkcs12_passwords"
+_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings", _SOURCES, _PASSWORDS)
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
 
@@ -197,12 +198,17 @@ def _names(declared: Sequence[object], option: str) -> None:
 
 
 def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
-    yield functools.partial(identities.parse, variables[_IDENTITIES], _IDENTITIES)
+    yield functools.partial(_refuse_identities, variables)
     for number, one in enumerate(variables[_IDENTITIES]):
         yield functools.partial(services.refuse_mixed, one, f"{_IDENTITIES}[{number}]")
         yield functools.partial(client_addresses.written, one, f"{_IDENTITIES}[{number}]")
     yield functools.partial(_authorities, variables, "postgres_client_extra_roots")
     yield functools.partial(_renewal, variables, "postgres_client_renew_before")
+
+
+def _refuse_identities(variables: Mapping[str, Any]) -> None:
+    declared = identities.parse(variables[_IDENTITIES], _IDENTITIES)
+    keystore.with_declared(declared, variables[_PASSWORDS], _PASSWORDS)
 
 
 def _authorities(variables: Mapping[str, Any], option: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, pkcs12
+from ansible_collections.pgops.tls.tests import bad_variables
 from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, identity, new_key, new_rsa_key, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 from cryptography import x509
@@ -155,8 +156,9 @@ def test_they_come_for_an_identity_that_has_its_certificate(clients: Clients, ow
 # The password of the keystore
 
 
-def test_a_password_from_a_variable_is_nowhere_on_the_host(clients: Clients, own: dict[str, Any], alice: User) -> None:
-    clients.options["identities"] = [{**own, "pkcs12_password": OURS}]
+@pytest.mark.usefixtures("own")
+def test_a_password_from_a_variable_is_nowhere_on_the_host(clients: Clients, alice: User) -> None:
+    clients.options["pkcs12_passwords"] = {f"{alice.name}/app": OURS}
     results = [clients.converge(), clients.call(), clients.call(check_mode=True, renew=True)]
     assert_fits(alice, OURS)
     assert not current(alice, "app/postgresql.p12.password").exists()
@@ -164,20 +166,20 @@ def test_a_password_from_a_variable_is_nowhere_on_the_host(clients: Clients, own
     assert OURS not in str(results)
 
 
-def test_another_password_is_a_change(clients: Clients, own: dict[str, Any], alice: User) -> None:
+@pytest.mark.usefixtures("own")
+def test_another_password_is_a_change(clients: Clients, alice: User) -> None:
     clients.converge()
     made = current(alice, "app/postgresql.p12.password").read_text()
-    ours = [{**own, "pkcs12_password": OURS}]
-    done = clients.call(identities=ours)
+    ours, other = ({f"{alice.name}/app": word} for word in (OURS, OURS + "8"))
+    done = clients.call(pkcs12_passwords=ours)
     assert done["changes"] == [
         f"{alice.name}/app: postgresql.p12: changed", f"{alice.name}/app: postgresql.p12.password: removed"
     ]  # fmt: skip
     assert_fits(alice, OURS)
-    other = [{**own, "pkcs12_password": OURS + "8"}]
-    assert clients.call(identities=other)["changes"] == [f"{alice.name}/app: postgresql.p12: changed"]
+    assert clients.call(pkcs12_passwords=other)["changes"] == [f"{alice.name}/app: postgresql.p12: changed"]
     assert_fits(alice, OURS + "8")
     assert pkcs12.opened(str(current(alice, "app/postgresql.p12")), OURS) is None
-    assert clients.call(identities=other)["changed"] is False
+    assert clients.call(pkcs12_passwords=other)["changed"] is False
     clients.call()
     assert_fits(alice)
     assert current(alice, "app/postgresql.p12.password").read_text() not in (made, OURS)
@@ -358,11 +360,12 @@ def test_a_roll_back_to_before_the_keystore_keeps_its_password(
     assert current(alice, "app/postgresql.p12.password").read_text() == password
 
 
-def test_a_roll_back_has_the_password_that_is_declared(clients: Clients, own: dict[str, Any], alice: User) -> None:
-    clients.converge(identities=[{**own, "pkcs12_password": OURS}])
-    clients.options["identities"] = [{**own, "pkcs12_password": OURS + "8"}]
-    clients.converge(new_keys=True)
-    clients.roll_back()
+@pytest.mark.usefixtures("own")
+def test_a_roll_back_has_the_password_that_is_declared(clients: Clients, alice: User) -> None:
+    clients.converge(pkcs12_passwords={f"{alice.name}/app": OURS})
+    declared = {f"{alice.name}/app": OURS + "8"}
+    clients.converge(new_keys=True, pkcs12_passwords=declared)
+    clients.roll_back(pkcs12_passwords={**declared, "bob/app": OURS}, state="previous")
     assert_fits(alice, OURS + "8")
 
 
@@ -373,24 +376,24 @@ def test_a_roll_back_has_the_password_that_is_declared(clients: Clients, own: di
     ("change", "told"),
     [
         ({"formats": ["jks"]}, r"formats: found 'jks', expected some of pem, bundle, pk8, pkcs12, truststore"),
-        (
-            {"formats": ["pk8"], "login": "password"},
-            r"formats: found pk8 for an identity with a password",
-        ),
-        (
-            {"formats": ["pk8"], "pkcs12_password": OURS},
-            r"pkcs12_password: found a password, but formats has no",
-        ),
-        ({"pkcs12_password": "kurz1"}, r"pkcs12_password: found 5 characters, expected a text of 6 to 128 printable"),
-        ({"pkcs12_password": OURS + "\n"}, r"pkcs12_password: found 24 characters, expected a text"),
-        ({"pkcs12_password": OURS + "ü"}, r"pkcs12_password: found 24 characters, expected a text"),
-        ({"pkcs12_password": 12345678}, r"pkcs12_password: found a value of type int, .* Quote one that is a number"),
+        ({"formats": ["pk8"], "login": "password"}, r"formats: found pk8 for an identity with a password"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_changes(
     clients: Clients, own: dict[str, Any], alice: User, change: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(TlsError, match=told) as caught:
+    with pytest.raises(TlsError, match=told):
         clients.call(identities=[{**own, **change}])
-    assert str(change.get("pkcs12_password", "-")) not in caught.value.message.replace("formats", "")
+    assert list(alice.home.iterdir()) == []
+
+
+@pytest.mark.parametrize(("passwords", "told"), [one for one in bad_variables.SECRETS if isinstance(one[0], dict)])
+@pytest.mark.usefixtures("own")
+def test_a_bad_password_is_refused_before_anything_changes_and_is_not_shown(
+    clients: Clients, alice: User, passwords: dict[str, Any], told: str
+) -> None:
+    named = {name.replace("shop/", f"{alice.name}/"): word for name, word in passwords.items()}
+    with pytest.raises(TlsError, match="pkcs12_passwords: .*" + told.replace("shop/", f"{alice.name}/")) as caught:
+        clients.call(pkcs12_passwords=named)
+    assert not any(str(word) in caught.value.message for word in passwords.values())
     assert list(alice.home.iterdir()) == []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Protocol, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import user_files, values
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
@@ -18,10 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import after_change as hooks
-    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
 else:
     hooks = lazy_import("client.after_change")
-    keystore = lazy_import("client.keystore")
 
 
 class Endpoint(NamedTuple):
@@ -37,7 +35,8 @@ class Identity(NamedTuple):
 
     ``names`` are those of a server's certificate, which has no role; ``trusts_clients``: whether that service gets the
     authorities of its own clients. ``formats`` are files beside certificate and key. ``pkcs12_password``: that of its
-    PKCS#12 file, '' for one that is made on the host. ``after_change`` is what has to run when its files have changed.
+    PKCS#12 file, '' for one that is made on the host. It is no part of what is declared for an identity, which others
+    see. ``after_change`` is what has to run when its files have changed.
 
     ``own_name`` tells it from other identities of the OS user with the same role, '' if there are none.
 
@@ -145,7 +144,6 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
     own_name = values.name(item["name"], f"{source}.name") if item.get("name") else ""
     values.refuse_unusable(own_name or role, f"{source}.name" if own_name else f"{source}.role")
     login = logins.login_of(item, source)
-    formats = user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD)
     identity = Identity(
         role=role,
         os_user=values.name(item.get("os_user"), f"{source}.os_user"),
@@ -159,8 +157,7 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         endpoints=_endpoints(item.get("endpoints"), f"{source}.endpoints"),
         names=names,
         trusts_clients=bool(names and item.get("trusts_clients")),
-        formats=formats,
-        pkcs12_password=_password(item.get("pkcs12_password"), f"{source}.pkcs12_password", formats),
+        formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
         after_change=_hook(item.get("after_change"), f"{source}.after_change"),
     )
     _refuse_shared(identity, before, source)
@@ -205,11 +202,6 @@ def refuse_beside(option_: str, given: Sequence[str], source: str) -> None:
 
 def _hook(value: Any, source: str) -> hooks.Hook | None:
     return None if value is None else hooks.parse(value, source)
-
-
-def _password(value: Any, source: str, formats: Collection[str]) -> str:
-    is_used = user_files.KEYSTORE in formats
-    return keystore.password(value, source, is_used=is_used) if value not in (None, "") else ""
 
 
 def _refuse_shared(identity: Identity, before: Sequence[Identity], source: str) -> None:

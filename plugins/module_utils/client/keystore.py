@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     HomeFiles,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, pkcs12
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
@@ -39,23 +39,43 @@ _BYTES = 24  # of a password that is made here, before it is written in hexadeci
 _USABLE = re.compile(r"[!-~](?:[ -~]{4,126})[!-~]")
 
 
-def password(value: Any, source: str, *, is_used: bool) -> str:
-    """Return a declared password. Raises TlsError, which does not show it."""
-    if not is_used:
+def with_declared(
+    identities: Sequence[Identity], passwords: Any, source: str, *, may_have_others: bool = False
+) -> list[Identity]:
+    """Return identities with the passwords that are declared by their ids. Raises TlsError, which shows no password.
+
+    ``may_have_others``: passwords of other identities do no harm.
+    """
+    if not isinstance(passwords, Mapping):
         raise TlsError(
-            f"{source}: found a password, but formats has no pkcs12, which it is for.",
-            remedy="Add pkcs12 to formats, or remove the password.",
+            f"{source}: found a value of type {type(passwords).__name__}, expected a dictionary by OS_USER/NAME.",
+            code="keystore_passwords_invalid",
+        )
+    known = [one.id for one in identities if one.has_keystore]
+    unknown = [one for one in passwords if one not in known]
+    if unknown and not may_have_others:
+        raise TlsError(
+            f"{source}: {shown(unknown[0])} is not an identity (OS_USER/NAME) of this host with pkcs12 in its formats. "
+            f"Expected one of: {', '.join(known) or 'none'}.",
+            remedy="Correct it, add pkcs12 to its formats, or remove the password.",
             code="keystore_password_unused",
         )
-    if not isinstance(value, str) or not _USABLE.fullmatch(value):
-        found = f"{len(value)} characters" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+    for name in known:
+        if name in passwords:
+            _refuse_unusable(passwords[name], f"{source}: {name}")
+    return [one._replace(pkcs12_password=passwords.get(one.id, "")) for one in identities]
+
+
+def _refuse_unusable(password: Any, source: str) -> None:
+    if not isinstance(password, str) or not _USABLE.fullmatch(password):
+        is_text = isinstance(password, str)
+        found = f"{len(password)} characters" if is_text else f"a value of type {type(password).__name__}"
         raise TlsError(
-            f"{source}: found {found}, expected a text of 6 to 128 printable ASCII characters without blanks at its "
-            "ends.",
+            f"{source}: found {found}, expected a password of 6 to 128 printable ASCII characters without blanks at "
+            "its ends.",
             remedy="Choose such a password. Quote one that is a number.",
             code="keystore_password_invalid",
         )
-    return value
 
 
 def look(found: HomeFiles, identities: Sequence[Identity], home: Home) -> HomeFiles:

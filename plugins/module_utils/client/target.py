@@ -11,6 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
@@ -28,10 +29,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 )
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
     durations = lazy_import("core.durations")
+    keystore = lazy_import("client.keystore")
     revocations = lazy_import("x509.revocations")
 
 
@@ -116,7 +119,7 @@ class Target(NamedTuple):
 
 def read(options: Mapping[str, Any], now: int) -> Target:
     """Return the target that the module's options describe. ``now`` is in Unix seconds. Raises TlsError."""
-    declared = identities.parse(options["identities"])
+    declared = _with_passwords(options, identities.parse(options["identities"]))
     renew_before = options.get("renew_before")
     refuse_private_key(options.get("crls") or "", "crls")
     roots = _with_root(options["roots"], "roots", now)
@@ -136,6 +139,14 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         server=_server(options, declared, roots),
         later=frozenset(name for name, pem in (options.get("certificates") or {}).items() if not pem),
     )
+
+
+def _with_passwords(options: Mapping[str, Any], declared: list[Identity]) -> list[Identity]:
+    """Return the identities with the passwords of their keystores. Other states may be for some identities only."""
+    passwords, is_present = options.get("pkcs12_passwords"), options.get("state", "present") == "present"
+    if not passwords:
+        return declared
+    return keystore.with_declared(declared, passwords, option("pkcs12_passwords"), may_have_others=not is_present)
 
 
 def _server(options: Mapping[str, Any], declared: Sequence[Identity], roots: list[Certificate]) -> Authority | None:
