@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 from ansible.release import __version__
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import pkcs12
 from ansible_collections.pgops.tls.tests.shared import PASSPHRASE
 
 WRONG = "also-never-to-be-seen-0815"
 RULE_SECRETS = {"ldapbindpasswd": "bind-secret-1", "radiussecrets": "radius-secret-2", "own": "bind-secret-3"}
 CONF_SECRET = "conninfo-secret-4"
+STORE_SECRET = "keystore-secret-5"
 LDAP = {"user": "eve", "method": "ldap", "ldapserver": "ldap.invalid", "ldapbasedn": "dc=x", "ldapbinddn": "cn=x",
         "ldapbindpasswd": RULE_SECRETS["ldapbindpasswd"]}  # fmt: skip
 RADIUS = {"user": "eve", "database": "postgres", "method": "radius", "radiusservers": "127.0.0.1",
@@ -50,7 +52,9 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
 def run(site: Any, *options: str, rules: list[dict[str, str]] | None = None, **given: Any) -> Any:
     """Run site.yml at the highest verbosity with rules that hold passwords; nothing secret may come of it."""
     inventory = site.inventory()
-    rule = {"user": "app", "method": "cert"}
+    rule, own = {"user": "app", "method": "cert"}, inventory["postgres_clients"]["hosts"]["app1"]
+    own["postgres_client_identities"][0]["formats"] = ["pk8", "pkcs12", "truststore"]
+    own["postgres_client_pkcs12_passwords"] = {f"{site.os_users[0]}/app": STORE_SECRET}
     inventory["postgres_servers"]["hosts"]["db1"]["postgres_server_hba"] = [rule, *(rules or [LDAP, RADIUS])]
     with watched_processes() as seen:
         done = site.run(*LOUD, *options, inventory=inventory, environment=AS_LOUD_AS_POSSIBLE, **given)
@@ -72,7 +76,7 @@ def secrets(site: Any) -> set[str]:
     bodies = re.findall(r"PRIVATE KEY-----\n(.*?)-----END", keys, re.DOTALL)
     # the lines behind the second one hold the public key of an EC key, which certificates hold too
     lines = {line for body in bodies for line in body.splitlines()[:2]}
-    return lines | {PASSPHRASE, WRONG, CONF_SECRET, "PRIVATE KEY-----", *RULE_SECRETS.values()}
+    return lines | {PASSPHRASE, WRONG, CONF_SECRET, STORE_SECRET, "PRIVATE KEY-----", *RULE_SECRETS.values()}
 
 
 @contextlib.contextmanager
@@ -123,6 +127,8 @@ def test_no_secret_is_seen_when_everything_is_set_up_and_again_when_nothing_chan
     assert done.returncode == 0, done.stdout
     rules = (site.cluster.data / "pg_hba.conf").read_text()
     assert all(secret in rules for secret in RULE_SECRETS.values()), "what is masked is written all the same"
+    [store] = site.homes.rglob("current/app/postgresql.p12")
+    assert pkcs12.opened(str(store), STORE_SECRET), "what is masked is used all the same"
     assert len(secrets(site)) > 12
     again = run(site)
     assert again.returncode == 0
