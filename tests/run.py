@@ -46,6 +46,7 @@ OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_diff
 OF_OLD = [
     "server",
     "client",
+    "client_formats",
     "connection",
     "address_only",
     "hba_info",

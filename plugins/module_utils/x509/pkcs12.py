@@ -83,36 +83,40 @@ def keystore(key: bytes, chain: bytes, password: str, user: Account | None = Non
     Key and password pass through pipes. Only the encrypted result is in a file, which has no name. Raises TlsError.
     """
     command = find("openssl", "to make PKCS#12 files")
-    secret = _pipe_with(password)
-    text = (key.rstrip(b"\n") + b"\n" + chain).decode("ascii", "replace")
-    with tempfile.TemporaryFile() as result:
-        into = result.fileno()
-        given = ["-passout", f"fd:{secret}", "-out", f"/dev/fd/{into}", "-name", ALIAS, *_PARAMETERS]
-        try:
-            done = run([command, "pkcs12", "-export", *given], user, text, timeout=120.0, descriptors=[secret, into])
-        finally:
-            os.close(secret)
-        made = result.read()
+    secret, certificates = _pipe_with(password.encode("ascii") + b"\n"), _pipe_with(chain)
+    try:
+        with tempfile.TemporaryFile() as result:
+            into = result.fileno()
+            given = ["-inkey", "/dev/stdin", "-in", f"/dev/fd/{certificates}", "-name", ALIAS, *_PARAMETERS]
+            argv = [command, "pkcs12", "-export", *given, "-passout", f"fd:{secret}", "-out", f"/dev/fd/{into}"]
+            descriptors = [secret, certificates, into]
+            done = run(argv, user, key.decode("ascii", "replace"), timeout=120.0, descriptors=descriptors)
+            made = result.read()
+    finally:
+        os.close(secret)
+        os.close(certificates)
     if done.status != 0 or not made:
         lines = [line for line in done.errors.splitlines() if line.strip()] or ["no message"]
         raise TlsError(f"openssl could not make a PKCS#12 file: {lines[-1]}", code="openssl_failed")
     return made
 
 
-def _pipe_with(password: str) -> int:
+def _pipe_with(content: bytes) -> int:
+    """Return the end to read from. A chain or a password is less than what a pipe holds before anybody reads."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as pipe:
-        pipe.write(password.encode("ascii") + b"\n")
+        pipe.write(content)
     return reader
 
 
 def opened(path: str, password: str, user: Account | None = None) -> Opened | None:
     """Return what the PKCS#12 file at ``path`` holds; None if its password is another one, or it is damaged.
 
-    A key under another name than that which Java programs look for does not count.
+    Without a ``password``, it needs no checksum either. A key under another name than that which Java programs look for
+    does not count.
     """
-    command = find("openssl", "to read PKCS#12 files")
-    done = run([command, "pkcs12", "-in", path, "-passin", "stdin", "-nodes"], user, f"{password}\n")
+    command, unchecked = find("openssl", "to read PKCS#12 files"), [] if password else ["-nomacver"]
+    done = run([command, "pkcs12", "-in", path, "-passin", "stdin", "-nodes", *unchecked], user, f"{password}\n")
     key, certificates = _KEY.search(done.output), _CERTIFICATE.findall(done.output)
     if done.status != 0 or not certificates:
         return None
