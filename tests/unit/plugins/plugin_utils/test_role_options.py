@@ -33,6 +33,7 @@ CASES = [
     ),
     ("postgres_pooler", "{postgres_pooler_names: [pool1, {name: pool, port: 5432, shared: true}]}"),
     ("postgres_client", "{}"),
+    ("postgres_client", "{postgres_client_pkcs12_passwords: {shop/app: '{{ word }}'}, word: of the vault}"),
     ("postgres_client", "{postgres_client_extra_roots: MORE, postgres_client_renew_before: 9d}"),
 ]
 
@@ -59,7 +60,7 @@ def test_modules_get_the_options_that_ansible_would_give_them() -> None:
 
 
 def test_ansible_is_asked_for_templates_of_the_user_alone() -> None:
-    of_the_users = ["{{ own_port }}", "/srv/{{", "{{ inventory_hostname }}", "{{ who }}", "{{ 1 + 1 }}"]
+    of_the_users = ["{{ own_port }}", "/srv/{{", "{{ inventory_hostname }}", "{{ who }}", "{{ word }}", "{{ 1 + 1 }}"]
     only_for_renewals = "{{ not __postgres_client_no_server_followed }}"
     asked = [text for _found, _expected, texts in both(CASES) for text in texts if text != only_for_renewals]
     assert [text for text in asked if not any(own in text for own in of_the_users)] == []
