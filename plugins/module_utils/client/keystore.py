@@ -96,11 +96,15 @@ def with_passwords(coming: HomeFiles, in_use: HomeFiles) -> HomeFiles:
 
 
 def kept(identity: Identity, credential: Credential, found: HomeFiles | None) -> dict[str, bytes]:
-    """Return the keystore that an identity has, if it is as it should be, else what is ``TO_MAKE``; by file names."""
-    names = (KEYSTORE,) if identity.pkcs12_password else (KEYSTORE, PASSWORD)
-    if found is None or found.keystores.get(identity.name) != _expected(credential.key, credential.chain):
-        return dict.fromkeys(names, TO_MAKE)
-    return {name: found.contents[f"{identity.name}/{name}"] for name in names}
+    """Return the keystore that an identity has, if it is as it should be, else what is ``TO_MAKE``; by file names.
+
+    A password that programs have been told stays.
+    """
+    secret = _known_password(identity, found) if found else ""
+    is_right = found is not None and found.keystores.get(identity.name) == _expected(credential.key, credential.chain)
+    store = found.contents[f"{identity.name}/{KEYSTORE}"] if found and is_right else TO_MAKE
+    beside = {} if identity.pkcs12_password else {PASSWORD: secret.encode("ascii") or TO_MAKE}
+    return {KEYSTORE: store, **beside}
 
 
 def make_missing(
@@ -115,7 +119,7 @@ def make_missing(
 
 
 def _made(identity: Identity, credential: Credential, found: HomeFiles, home: Home) -> dict[str, bytes]:
-    """Return a new keystore by file names. A password that programs have been told stays."""
+    """Return a new keystore by file names."""
     secret = _known_password(identity, found) or secrets.token_hex(_BYTES)
     content = {KEYSTORE: pkcs12.keystore(credential.key, credential.chain, secret, home.user)}
     return content if identity.pkcs12_password else {**content, PASSWORD: secret.encode("ascii")}

@@ -49,9 +49,11 @@ def test_a_keystore_that_holds_key_and_chain_stays_with_its_password() -> None:
     ],
 )
 def test_any_other_one_is_made_again(held: dict[str, pkcs12.Opened]) -> None:
-    made = dict.fromkeys(("postgresql.p12", "postgresql.p12.password"), keystore.TO_MAKE)
+    made = {"postgresql.p12": keystore.TO_MAKE, "postgresql.p12.password": b"a password"}
     assert keystore.kept(APP, CREDENTIAL, found(**held)) == made
-    assert keystore.kept(APP, CREDENTIAL, None) == made
+    without = found(**held)._replace(contents={STORE: b"store"})
+    assert keystore.kept(APP, CREDENTIAL, without)["postgresql.p12.password"] == keystore.TO_MAKE
+    assert set(keystore.kept(APP, CREDENTIAL, None).values()) == {keystore.TO_MAKE}
 
 
 def wanted(*formats: str) -> target.Target:
