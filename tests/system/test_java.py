@@ -101,9 +101,8 @@ def test_pgjdbc_logs_in_with_the_files_as_they_are(ready: Server, alice: User, b
     )
     said = done.stdout.splitlines()
     assert said[:3] == [f"ok app {serial(alice)}"] * 3, done
-    for line, why in zip(
-        said[3:], ("X.509", "PKIX path", "127.1 could not be verified", "Could not open SSL certificate", "FATAL: ")
-    ):
+    reasons = ("X.509", "PKIX path", "127.1 could not be verified", "Could not open SSL certificate", "FATAL: ")
+    for line, why in zip(said[3:], reasons):
         assert line.startswith("failed: ")
         assert why in line
     assert len(said) == 8

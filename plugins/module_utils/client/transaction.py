@@ -228,11 +228,14 @@ class Transaction(engine.Transaction[UserOutcome]):
         not_ours = unused(self.default, self.target)
         if self.default and not self.default.has_certificate:
             not_ours |= {CERTIFICATE, KEY}
+        links = {path: to for path, to in links.items() if os.path.basename(path) not in not_ours}
+        # A link to lists stays without them: libpq takes one that leads nowhere for none
+        stay = {*links, self.home.revocations} if self.default else links
         return Layout(
-            links={path: to for path, to in links.items() if os.path.basename(path) not in not_ours},
+            links=links,
             service_path=path,
             service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
-            former={path: kept for path, kept in self.home.former_files().items() if path not in links},
+            former={path: kept for path, kept in self.home.former_files().items() if path not in stay},
         )
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
