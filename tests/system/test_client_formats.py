@@ -97,7 +97,7 @@ def test_java_finds_key_chain_and_roots(clients: Clients, alice: User) -> None:
     assert os.readlink(alice.default / "postgresql.pk8") == "pgops/current/app/postgresql.pk8"
 
 
-@pytest.mark.parametrize("key_type", list(openssl.KEY_TYPES))
+@pytest.mark.parametrize("key_type", ["P-384", "RSA-3072", "Ed25519"])
 @pytest.mark.usefixtures("own")
 def test_every_type_of_key_has_every_form(clients: Clients, alice: User, key_type: str) -> None:
     clients.converge(key_type=key_type)

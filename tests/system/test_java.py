@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl
 from ansible_collections.pgops.tls.tests import guides
 from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, identity
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server, lists
@@ -162,7 +161,7 @@ def test_commands_of_the_guide(clients: Clients, alice: User) -> None:
 def test_java_shows_a_certificate_of_every_type_of_key(
     ready: Server, clients: Clients, alice: User, built: Path
 ) -> None:
-    for key_type in openssl.KEY_TYPES:
+    for key_type in ("P-384", "RSA-3072", "Ed25519"):
         clients.converge(key_type=key_type)
         done = java(alice, built, "Connect", url(ready), url(ready, **files(alice, key="postgresql.p12")))
         assert done.stdout.splitlines() == [f"ok app {serial(alice)}"] * 2, key_type
