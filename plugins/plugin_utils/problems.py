@@ -208,7 +208,7 @@ def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
 
 def _refuse_identities(variables: Mapping[str, Any]) -> None:
     declared = identities.parse(variables[_IDENTITIES], _IDENTITIES)
-    keystore.with_declared(declared, variables[_PASSWORDS], _PASSWORDS)
+    keystore.with_declared(declared, variables.get(_PASSWORDS, {}), _PASSWORDS)
 
 
 def _authorities(variables: Mapping[str, Any], option: str) -> None:
