@@ -100,7 +100,7 @@ def test_pgjdbc_logs_in_with_the_files_as_they_are(ready: Server, alice: User, b
     )
     said = done.stdout.splitlines()
     assert said[:3] == [f"ok app {serial(alice)}"] * 3, done
-    reasons = ("X.509", "PKIX path", "127.1 could not be verified", "Could not open SSL certificate", "FATAL: ")
+    reasons = ("X.509", "PKIX path", "127.1 could not be verified", "Could not open SSL certificate", "no password was")
     for line, why in zip(said[3:], reasons):
         assert line.startswith("failed: ")
         assert why in line
@@ -108,10 +108,11 @@ def test_pgjdbc_logs_in_with_the_files_as_they_are(ready: Server, alice: User, b
 
 
 def test_a_revoked_certificate_does_not_let_java_in(ready: Server, alice: User, built: Path) -> None:
-    ready.settle(crls=lists("client", serial(alice)))
+    ready.options["crls"] = lists("client", serial(alice))
+    ready.settle()
     done = java(alice, built, "Connect", url(ready))
     assert done.stdout.startswith("failed: ")
-    assert "revoked" in done.stdout
+    assert "certificate verify failed" in ready.cluster.log(), "pgjdbc may see only a connection that ends"
 
 
 def test_a_jvm_takes_key_and_roots_from_keystore_and_truststore(ready: Server, alice: User, built: Path) -> None:
