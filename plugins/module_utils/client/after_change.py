@@ -17,13 +17,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import IO, Any, Collection, ContextManager, Mapping, NamedTuple, Sequence
+from typing import IO, TYPE_CHECKING, Any, Collection, ContextManager, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
 
 RELOAD, RESTART = "reload", "restart"
 ACTIONS = (RELOAD, RESTART)
@@ -137,6 +140,13 @@ def refuse_unfit(hooks: Collection[Hook]) -> None:
         else:
             with _as_root() if hook.as_root else contextlib.nullcontext():
                 processes.find(hook.command[0], "by after_change")
+
+
+def foreseen(identities: Sequence[Identity]) -> list[str]:
+    """Return the hooks of identities in words. Raises TlsError for one that cannot run on this host."""
+    hooks = {one.id: one.after_change for one in identities if one.after_change}
+    refuse_unfit(hooks.values())
+    return [f"{id_}: after_change: {hook.in_words()}" for id_, hook in hooks.items()]
 
 
 def _as_root() -> ContextManager[None]:

@@ -10,7 +10,7 @@ other. A mark in it makes the next roll-back do nothing.
 from __future__ import annotations
 
 import os
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, login, revoked, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
@@ -19,10 +19,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
+else:
+    after_change = lazy_import("client.after_change")
 
 _STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directories=[], changes=[])
 
@@ -42,7 +48,7 @@ class RollBack(Transaction):
 
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         found, coming, plan = self._way_back()
-        foreseen = self._foreseen_hooks(plan)
+        foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         recovered = self._recover(check_mode=check_mode)
         if not check_mode:
             if plan.changes:

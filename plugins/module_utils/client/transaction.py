@@ -139,7 +139,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         changes = self._recover(check_mode=check_mode)
         found, plan = self._plan()
-        foreseen = self._foreseen_hooks(plan)
+        foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         before = after = user_files.leaves(found)
         asked: list[Request] = []
         if plan.waiting and not check_mode:
@@ -156,13 +156,6 @@ class Transaction(engine.Transaction[UserOutcome]):
         hooks = () if asked or check_mode else plan.hooks
         outcome = UserOutcome(plan, bool(changes), changes, asked, before, after, found)
         return outcome._replace(hooks=hooks, generation=self.store.current() if hooks else None)
-
-    def _foreseen_hooks(self, plan: Plan) -> list[str]:
-        """Return the hooks that are due, in words. Raises TlsError for one that cannot run on this host."""
-        hooks = {one.id: one.after_change for one in plan.hooks if one.after_change}
-        if hooks:
-            after_change.refuse_unfit(hooks.values())
-        return [f"{id_}: after_change: {hook.in_words()}" for id_, hook in hooks.items()]
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
         """Return unexpected effects on connections of this user, in words."""
