@@ -121,7 +121,7 @@ def test_the_account_stays(place: Place) -> None:
 
 def test_a_damaged_key_of_the_account_is_told(place: Place) -> None:
     (place.ca / "acme-account.key").write_text("nothing\n")
-    assert "acme-account.key: expected the private key of the ACME account in PEM" in place.sign().refused["db1"]
+    assert "acme-account.key: expected the private RSA key of the ACME account in PEM" in place.sign().refused["db1"]
 
 
 def test_an_address_is_a_name_too(place: Place) -> None:
@@ -263,12 +263,12 @@ def test_a_missing_library_is_found_by_every_run(place: Place, monkeypatch: pyte
 
 @pytest.mark.parametrize("error", [ImportError, AttributeError])
 def test_a_library_that_does_not_work_is_told(place: Place, monkeypatch: pytest.MonkeyPatch, error: type) -> None:
-    def broken(name: str) -> None:
-        raise error(f"no {name}")
-
-    monkeypatch.setattr(acme_library.importlib, "import_module", broken)
+    name = f"broken_by_{error.__name__}"
+    (place.folder / f"{name}.py").write_text(f"raise {error.__name__}('no X509Req')\n")
+    monkeypatch.syspath_prepend(str(place.folder))
+    monkeypatch.setattr(acme_library, "_PARTS", (name,))
     refused = place.sign().refused["db1"]
-    assert re.search(r"needs the Python library acme .*Found: no acme\.client\. Nothing was changed\. Install", refused)
+    assert re.search(r"needs the Python library acme .*Found: no X509Req\. Nothing was changed\. Install", refused)
 
 
 def test_only_the_other_ca_can_replace_its_root(place: Place) -> None:

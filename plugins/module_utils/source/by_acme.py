@@ -29,8 +29,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.source.with_program impo
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
 
 ACCOUNT_KEY = "acme-account.key"
 
@@ -79,14 +85,16 @@ class Acme(WithProgram):
             key = rsa.generate_private_key(65537, 3072)
             found = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             files.write_atomically(path, found, 0o600)
-        try:
-            return library.jose.JWK.load(found)
-        except library.failures as error:
+        loaded = None
+        with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            loaded = load_pem_private_key(found, None)
+        if not isinstance(loaded, rsa.RSAPrivateKey):
             raise TlsError(
-                f"{path}: expected the private key of the ACME account in PEM, found something else.",
+                f"{path}: expected the private RSA key of the ACME account in PEM, found something else.",
                 remedy="Restore this file. Without it, the next run makes another account.",
                 code="source_account_key_damaged",
-            ) from error
+            )
+        return library.jose.JWKRSA(key=loaded)
 
     @contextlib.contextmanager
     def _proven(self, challenges: Sequence[Mapping[str, str]], warnings: list[str]) -> Iterator[None]:
