@@ -227,6 +227,43 @@ def test_a_key_of_its_own_that_only_a_start_can_open_stops_the_way_out_at_its_fi
     own.restart()
 
 
+def commanded(server: Server, command: str) -> None:
+    """Have the server get the passphrase of its own key by a command, also at a reload."""
+    lines = f"ssl = on\nssl_passphrase_command = '{command}'\nssl_passphrase_command_supports_reload = on\n"
+    server.cluster.write("postgresql.conf", texts(server)["postgresql.conf"].replace("ssl = on\n", lines, 1))
+
+
+@pytest.mark.parametrize("kind", REMOVALS)
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("echo wrong", "server.key has another passphrase than ssl_passphrase_command says, does not belong to"),
+        ("echo 100%%; exit 3", "ssl_passphrase_command ended with status 3 as OS user"),
+        ("exec /nonexistent", "ssl_passphrase_command ended with status 127 as OS user"),
+    ],
+)
+def test_a_passphrase_that_does_not_open_the_own_key_stops_the_way_out_at_its_first_step(
+    own: Server, kind: type[removal.RuleRemoval], command: str, said: str
+) -> None:
+    commanded(own, command)
+    own.settle()
+    encrypted(own)
+    refuse(own, f"{said}.*Nothing was changed. Correct them, or set ssl = off in {own.cluster.data}/postgresql", kind)
+
+
+def test_a_key_with_a_passphrase_is_used_again_after_the_way_out(own: Server) -> None:
+    prompt = "Enter PEM pass phrase:"
+    own.cluster.write("passphrase", b"secret\r\nsecond line\n")  # what is relative starts from the data directory
+    commanded(own, f'test "%p 100%%" = "{prompt} 100%%" && cat passphrase')
+    own.settle()
+    before = own.served()
+    encrypted(own)
+    for kind in reversed(REMOVALS):
+        assert own.converge(kind=kind).changes
+    assert own.served() != before
+    own.restart()
+
+
 def test_a_server_that_is_taken_over_is_told_that_the_way_back_is_closed(own: Server) -> None:
     encrypted(own)
     for check_mode in (True, False):
@@ -316,11 +353,9 @@ def test_no_rule_at_all_is_not_left(own: Server) -> None:
 
 
 def test_what_the_server_refuses_is_put_back(own: Server) -> None:
-    lines = "ssl = on\nssl_passphrase_command = 'echo wrong'\nssl_passphrase_command_supports_reload = on\n"
-    text = texts(own)["postgresql.conf"].replace("ssl = on\n", lines, 1)
-    own.cluster.write("postgresql.conf", text)
+    commanded(own, f"mkdir {own.cluster.data}/asked && echo secret || echo wrong")  # right for us, not for the server
     own.settle()
-    encrypted(own)  # what the command says is the server's business alone
+    encrypted(own)
     used, served, before = own.used(), own.served(), texts(own)
     with pytest.raises(TlsError, match=r"could not load private key file.*The previous state is restored and proven"):
         remove(own)

@@ -12,7 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import passphrase, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
@@ -62,15 +62,17 @@ class NativeTls:
         try:
             self.fingerprint()
             self._refuse_key()
-            if not _is_encrypted(self.key):  # the server's own command supplies the passphrase of an encrypted key
-                place = rehearsal.DataDirectory(self.state.value("data_directory"), account)
-                rehearsal.server_context(self._as_target(target), Pair(self.certificate, self.key), place)
+            place = rehearsal.DataDirectory(
+                self.state.value("data_directory"), account, self.settings.get(passphrase.COMMAND, "")
+            )
+            pair = Pair(self.certificate, self.key, place.passphrase(files.read(self.key) or b""))
+            rehearsal.server_context(self._as_target(target), pair, place)
         except (TlsError, OSError) as error:
             fault = error.fault if isinstance(error, TlsError) else str(error)
             raise TlsError(
                 "Without the settings of this collection the server would have ssl = on, but its own files cannot be "
                 f"used: {fault.rstrip('.')}. Nothing was changed.",
-                remedy="Correct them, or set ssl = off in {self.state.value('config_file')}, then rerun.",
+                remedy=f"Correct them, or set ssl = off in {self.state.value('config_file')}, then rerun.",
                 code="native_tls_unusable",
             ) from error
 
@@ -90,11 +92,7 @@ class NativeTls:
 
     def cannot_ask(self) -> str:
         """Return why the server cannot get a passphrase at a reload, '' if it can."""
-        name = "ssl_passphrase_command_supports_reload"
-        if not self.settings.get("ssl_passphrase_command"):
-            return "ssl_passphrase_command is not set"
-        is_on = settings.normal(self.settings.get(name, "off"), self.state.settings[name]) == "on"
-        return "" if is_on else f"{name} is off"
+        return passphrase.objection(self.settings, self.state)
 
     def remedy(self) -> str:
         """Return what to do about a passphrase."""
@@ -193,7 +191,7 @@ def _is_encrypted(path: str) -> bool:
         content = files.read(path) or b""
     except OSError:
         return False
-    return b"BEGIN ENCRYPTED PRIVATE KEY" in content or b"Proc-Type: 4,ENCRYPTED" in content
+    return passphrase.is_needed(content)
 
 
 def _refuse(sessions: Iterable[Mapping[str, Any]], why: str, remedy: str) -> None:

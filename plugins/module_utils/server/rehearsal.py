@@ -9,9 +9,10 @@ import os
 import ssl
 from typing import NamedTuple
 
+from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import passphrase, wire
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, KEY
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, rehearsal
@@ -26,15 +27,31 @@ _JUDGED = ("ssl_ciphers", _CURVE, _DH, *_PROTOCOLS, *_BY_COMMAND)
 
 
 class DataDirectory(NamedTuple):
-    """The directory that relative paths start from, and the OS user who runs the server and commands for it."""
+    """The directory that relative paths start from, and the OS user who runs the server and commands for it.
+
+    ``command`` is the ssl_passphrase_command that the server will have.
+    """
 
     data_directory: str
     account: Account
+    command: str = ""
+
+    def passphrase(self, key: bytes) -> str:
+        """Return the passphrase of a key (PEM), '' if it needs none. Raises TlsError when the command has none."""
+        if not passphrase.is_needed(key) or not self.command:
+            return ""
+        return passphrase.ask(self.command, self.data_directory, self.account)
 
 
 def rehearse(target: Target, directory: str, place: DataDirectory) -> None:
     """Make a TLS handshake in memory with the files in ``directory`` for every declared name. Raises TlsError."""
-    pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), os.path.join(directory, KEY))
+    key = os.path.join(directory, KEY)
+    pair = rehearsal.Pair(os.path.join(directory, CERTIFICATE), key, place.passphrase(files.read(key) or b""))
+    rehearse_pair(target, pair, place)
+
+
+def rehearse_pair(target: Target, pair: rehearsal.Pair, place: DataDirectory) -> None:
+    """Do so with a certificate and key wherever they are. Raises TlsError."""
     context = server_context(target, pair, place)
     client = rehearsal.client_context(target.roots)
     for name in target.names:
@@ -48,16 +65,11 @@ def rehearse_settings(target: Target, place: DataDirectory) -> None:
     """
     if not any(target.settings.get(name) for name in _JUDGED):
         return
-    if not hasattr(os, "memfd_create"):  # a Python built for old C libraries: the staged files are rehearsed anyway
+    if not rehearsal.HAS_MEMORY_FILES:  # the staged files are rehearsed anyway
         return
-    descriptor = os.memfd_create("pgops.tls")
-    try:
-        os.write(descriptor, openssl.throw_away(target.key_type, place.account).encode("ascii"))
-        path = f"/proc/self/fd/{descriptor}"
+    with rehearsal.memory_file(openssl.throw_away(target.key_type, place.account).encode("ascii")) as path:
         context = server_context(target, rehearsal.Pair(path, path), place)
         rehearsal.handshake(context, wire.observing_context(), None)
-    finally:
-        os.close(descriptor)
 
 
 def server_context(target: Target, pair: rehearsal.Pair, place: DataDirectory) -> ssl.SSLContext:

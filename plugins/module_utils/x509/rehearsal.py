@@ -9,27 +9,45 @@ a client depends on it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 
 
 class Pair(NamedTuple):
-    """Paths of a certificate chain and of its private key (PEM)."""
+    """Paths of a certificate chain and of its private key (PEM), and the passphrase of that key, '' for none."""
 
     certificate: str
     key: str
+    passphrase: str = ""
+
+
+HAS_MEMORY_FILES = hasattr(os, "memfd_create")  # a Python made for old C libraries has none
+
+
+@contextlib.contextmanager
+def memory_file(content: bytes) -> Iterator[str]:
+    """Give the path of a file that is in memory alone, for this process. Raises OSError."""
+    descriptor = os.memfd_create("pgops.tls")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as stream:
+            stream.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _load(context: ssl.SSLContext, pair: Pair) -> None:
     try:
-        context.load_cert_chain(pair.certificate, pair.key, password=_refuse_passphrase)
+        context.load_cert_chain(pair.certificate, pair.key, password=pair.passphrase or _refuse_passphrase)
     except (ssl.SSLError, OSError, ValueError) as error:
+        other = " has another passphrase than ssl_passphrase_command says," if pair.passphrase else ""
         raise TlsError(
-            f"{pair.key} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}.",
+            f"{pair.key}{other} does not belong to {pair.certificate}, or one of them is damaged: {reason(error)}.",
             remedy="Run with renew for a new pair.",
             code="key_mismatch",
         ) from error
@@ -66,21 +84,17 @@ def check_revocations(context: ssl.SSLContext, lists: str, source: str) -> None:
 
     Raises TlsError when OpenSSL cannot read them.
     """
-    if not hasattr(os, "memfd_create"):  # a Python made for old C libraries
+    if not HAS_MEMORY_FILES:
         return
-    descriptor = os.memfd_create("pgops.tls")  # Python reads certificates from memory, but lists from files only
     try:
-        with os.fdopen(os.dup(descriptor), "wb") as stream:
-            stream.write(lists.encode("ascii", "replace"))
-        context.load_verify_locations(cafile=f"/proc/self/fd/{descriptor}")
+        with memory_file(lists.encode("ascii", "replace")) as path:  # Python reads lists from files only
+            context.load_verify_locations(cafile=path)
     except (ssl.SSLError, OSError) as error:
         raise TlsError(
             f"{source}: expected lists of revoked certificates (CRLs) in PEM, found: {reason(error)}.",
             remedy="Correct it.",
             code="crl_unreadable",
         ) from error
-    finally:
-        os.close(descriptor)
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
