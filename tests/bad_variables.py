@@ -175,6 +175,8 @@ SOURCES: list[tuple[Any, str]] = [
     ({"client": BY_ACME}, r"\.client\.type: found acme for a client authority\. .*Leave clients to the own authority"),
     ({"client": BAO}, r"\.client: PostgreSQL lets in every certificate below the roots .*dedicated: true"),
     ({"client": {**BY_FILES, "dedicated": False}}, r"\.client: PostgreSQL lets in every certificate below the roots"),
+    ({"server": {"type": "existing"}}, r"\.server\.roots: found nothing, expected an absolute path"),
+    ({"client": {"type": "existing", "roots": "/x"}}, r"\.client\.type: found existing, which is for authority server"),
 ]
 EXTRA = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
 NO_TEXTS: list[tuple[Any, str]] = [([ROOT_PEM], "a list"), ({"a": 1}, "a dict"), (5, "a int"), (None, "nothing")]
@@ -330,6 +332,9 @@ VARIABLES = [
             ("postgres_server_plaintext", None), ("postgres_server_plaintext", ["reject"]),
             ("postgres_server_renew", "perhaps"), ("postgres_server_renew_before", "90"),
             ("postgres_server_renew_before", "-1d"), ("postgres_server_key_type", ["P-256"]),
+            ("postgres_server_existing", "/a"), ("postgres_server_existing", {"certificate": "/a"}),
+            ("postgres_server_existing", {"certificate": "a", "key": "/a"}), ("postgres_server_existing", {"crt": 1}),
+            ("postgres_server_existing", {"certificate": "/a", "key": "/a\n"}), ("postgres_server_existing", ["/a"]),
             ("postgres_server_replication_role", "a\nb"), ("postgres_server_replication_role", ["x"]),
             ("postgres_server_replication_role", KEY), ("postgres_server_replication_role", "nobody"),
             ("postgres_pooler_port", 0), ("postgres_pooler_port", 65536), ("postgres_pooler_port", "x"),

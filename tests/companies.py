@@ -43,9 +43,12 @@ def as_read(found: x509.Certificate) -> Certificate:
     return certificate.read_der(found.public_bytes(Encoding.DER), "test")
 
 
-def authority(name: str, above: Authority | None = None, *, start: int = NOW, days: int = 3650) -> Authority:
-    """Return a new CA below another one, or a root."""
-    key = rsa.generate_private_key(65537, 2048) if above is None else ec.generate_private_key(ec.SECP256R1())
+def authority(
+    name: str, above: Authority | None = None, *, start: int = NOW, days: int = 3650, key: Any = None
+) -> Authority:
+    """Return a new CA below another one, or a root; with a ``key`` one that is certified again."""
+    if key is None:
+        key = rsa.generate_private_key(65537, 2048) if above is None else ec.generate_private_key(ec.SECP256R1())
     extensions = [(x509.BasicConstraints(True, None), True)]
     return Authority(_sign(name, key.public_key(), above or Authority(None, key), extensions, (start, days)), key)  # type: ignore[arg-type]
 
@@ -59,6 +62,7 @@ def leaf(
     usages: Sequence[str] = BOTH,
     start: int = NOW,
     days: float = 365,
+    organization: str = "",
 ) -> x509.Certificate:
     """Return a certificate for a key, with what is said here, whatever was asked for."""
     alternatives = [_name(name) for name in names]
@@ -67,7 +71,7 @@ def leaf(
         extensions.append((x509.SubjectAlternativeName(alternatives), False))
     if usages:
         extensions.append((x509.ExtendedKeyUsage([x509.ObjectIdentifier(one) for one in usages]), False))
-    return _sign(common_name, public_key, issuer, extensions, (start, days))
+    return _sign(common_name, public_key, issuer, extensions, (start, days), organization=organization)
 
 
 def _name(text: str) -> x509.GeneralName:
@@ -78,9 +82,16 @@ def _name(text: str) -> x509.GeneralName:
 
 
 def _sign(
-    name: str, public_key: Any, issuer: Authority, extensions: Iterable[tuple[Any, bool]], life: tuple[int, float]
+    name: str,
+    public_key: Any,
+    issuer: Authority,
+    extensions: Iterable[tuple[Any, bool]],
+    life: tuple[int, float],
+    *,
+    organization: str = "",
 ) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
+    parts = [(x509.NameOID.ORGANIZATION_NAME, organization), (x509.NameOID.COMMON_NAME, name)]
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value])
     starts = datetime.datetime.fromtimestamp(life[0], datetime.timezone.utc)
     above = issuer.certificate.extensions if issuer.certificate else ()
     known = [one.value for one in above if isinstance(one.value, x509.SubjectKeyIdentifier)]

@@ -43,8 +43,11 @@ options:
               - V(command) means a program that speaks to any CA.
               - V(acme) means a CA that speaks ACME, such as a public one. It is for the authority V(server) only,
                 because ACME cannot prove the name of a role.
+              - V(existing) means that something else puts certificates on the servers and renews them. Nothing is
+                signed. Module M(pgops.tls.server) takes the files by its option O(pgops.tls.server#module:existing).
+                For authority V(server) alone.
             type: str
-            choices: [own, files, openbao, command, acme]
+            choices: [own, files, existing, openbao, command, acme]
             required: true
           dedicated:
             description:
@@ -65,7 +68,8 @@ options:
           roots:
             description:
               - Absolute path of a file with the certificates of the roots in PEM, and perhaps of CAs below them.
-              - Required for V(files), V(command) and V(acme). For V(openbao) only if the mount does not have the root.
+              - Required for V(files), V(existing), V(command) and V(acme). For V(openbao) only if the mount does not
+                have the root.
             type: path
           url:
             description:

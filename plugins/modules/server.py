@@ -179,6 +179,34 @@ options:
       - An empty text means that the certificate comes in a later run. If the one in use is only due for renewal,
         everything else converges. Otherwise nothing changes.
     type: str
+  existing:
+    description:
+      - A certificate and key on this host that something else renews, such as certbot, Puppet or the company's CA. The
+        module requests none. It checks these files in every call, copies them into a generation when they change, and
+        proves that the server uses them. RV(reasons) stays empty.
+      - The certificate must belong to the key, be valid now, contain all of O(names) (a wildcard counts), be usable
+        for servers, and lead to one of O(roots), by any CAs that are in the same file. O(issuing) and O(key_type) have
+        no effect. If the files do not fit, the module names each difference and changes nothing.
+      - The module fails, after everything else is done, if the certificate has less than O(renew_before) left, by
+        default a sixth of its lifetime.
+      - If the root changes, the module stops. Give all clients the new root first, then confirm the change with
+        O(renew=true).
+      - If only root can read the files, they are read as root. Then the OS user of the server must not be able to
+        change anything on the way to them.
+      - A key with a passphrase needs C(ssl_passphrase_command) and C(ssl_passphrase_command_supports_reload) among the
+        server's settings.
+    type: dict
+    suboptions:
+      certificate:
+        description: Absolute path of the certificate (PEM), followed by the CAs above it.
+        type: path
+      key:
+        description: Absolute path of the private key (PEM). It may be the same file.
+        type: path
+      roots:
+        description: PEM certificates of roots that clients trust besides O(roots), such as the company's.
+        type: str
+        default: ''
   ssl_conf:
     description: The text of C(ssl.conf), which C(postgresql.conf) includes.
     type: str
@@ -505,7 +533,7 @@ code:
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
@@ -552,6 +580,11 @@ PEM = (
     "patroni_issuing",
 )
 
+EXISTING: dict[str, Any] = {
+    **{name: {"type": "path", "no_log": False} for name in ("certificate", "key")},
+    "roots": {"type": "str", "default": "", "no_log": True},
+}
+
 FORMER_AUTHORITIES: dict[str, Any] = {
     "type": "list",
     "elements": "dict",
@@ -584,6 +617,7 @@ def argument_spec() -> dict[str, Any]:
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str", "no_log": True},
+        "existing": {"type": "dict", "no_log": False, "options": EXISTING},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see no_log.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},
@@ -609,7 +643,8 @@ def result(outcome: transaction.Outcome) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "changed": bool(outcome.changes),
         "changes": outcome.changes,
-        "reasons": outcome.plan.reasons,
+        # nobody is to be asked for a certificate that others renew
+        "reasons": [] if outcome.target.existing else outcome.plan.reasons,
         "server_version": outcome.state.version,
         "system_identifier": outcome.state.system_identifier,
         # a call that only asks changes nothing live: the difference is shown by the call that installs
@@ -643,8 +678,16 @@ def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome
     )
 
 
-def answered(given: dict[str, Any], *, check_mode: bool) -> tuple[dict[str, Any], list[str], Sequence[str]]:
-    """Return the result of a call, warnings, and what the next run would change after a roll-back. Raises TlsError."""
+class Answer(NamedTuple):
+    """What a call did, the module's result for it, and warnings."""
+
+    outcome: transaction.Outcome
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+def answered(given: dict[str, Any], *, check_mode: bool) -> Answer:
+    """Call the transactions for the options ``given``. Raises TlsError."""
     now = int(time.time())
     before = asking.recovered_first(given, now, check_mode=check_mode) if given["patroni_api"] else []
     outcome = converged(given, check_mode=check_mode)
@@ -660,7 +703,7 @@ def answered(given: dict[str, Any], *, check_mode: bool) -> tuple[dict[str, Any]
         is_standby = (outcome.state.replication or {}).get("is_standby", False)
         facts["patroni"]["is_leader"] = not is_standby
         warnings += found
-    return facts, warnings, outcome.next_run or ()
+    return Answer(outcome, facts, warnings)
 
 
 def main() -> None:
@@ -670,14 +713,16 @@ def main() -> None:
     hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
     try:
         with options.named(module.params["option_names"]):
-            facts, warnings, next_run = answered(module.params, check_mode=module.check_mode)
+            done = answered(module.params, check_mode=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
-    for warning in warnings:
+    for warning in done.warnings:
         module.warn(warning)
-    if next_run:
-        module.warn(f"The next run with what is declared is going to change: {'; '.join(next_run)}")
-    module.exit_json(**facts)
+    if done.outcome.late is not None:
+        module.fail_json(**{**done.facts, **done.outcome.late.as_result()})
+    if done.outcome.next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(done.outcome.next_run)}")
+    module.exit_json(**done.facts)
 
 
 if __name__ == "__main__":

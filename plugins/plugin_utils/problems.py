@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
     settings,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.server import target as server
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
@@ -52,7 +53,8 @@ _LISTS = (
     _IDENTITIES,
 )
 _PASSWORDS = "postgres_client_pkcs12_passwords"
-_DICTIONARIES = ("postgres_server_ssl", "postgres_pooler_settings", _SOURCES, _PASSWORDS)
+_EXISTING = "postgres_server_existing"
+_DICTIONARIES = ("postgres_server_ssl", _EXISTING, "postgres_pooler_settings", _SOURCES, _PASSWORDS)
 _TEMPLATE, _OWN_TEMPLATE = "postgres_server_hba_template", "pg_hba.conf.j2"
 _LIFETIME = "postgres_ca_certificate_lifetime"  # of another role, but what renewal is measured by
 
@@ -165,7 +167,9 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     if variables.get("postgres_server_plaintext") == "reject" and variables.get(_TEMPLATE) == _OWN_TEMPLATE:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
     yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
-    yield functools.partial(_renewal, variables, "postgres_server_renew_before")
+    yield functools.partial(server.existing_files, variables[_EXISTING], _EXISTING)
+    if not any(variables[_EXISTING].values()):  # else it says when others must have renewed
+        yield functools.partial(_renewal, variables, "postgres_server_renew_before")
     yield functools.partial(replicas.refuse_without_identity, variables)
 
 

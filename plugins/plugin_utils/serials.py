@@ -49,7 +49,8 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
 def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) -> list[dict[str, str]]:
     """Return whose certificate was seen in use in this run, its authority, and its serial number in hexadecimal.
 
-    The serial number is '' for an identity that has none any more, since it logs in by password.
+    The serial number is '' where there is none of ours any more: of an identity that logs in by password, and of a
+    server whose certificate others renew.
     """
     answered = [host for host in groups.get(CLIENTS, ()) if "identities" in results.last(hostvars[host], "client")]
     return [
@@ -58,7 +59,15 @@ def certificates_in_use(hostvars: Mapping[str, Mapping[str, Any]], groups: Group
             for name, id_, one in kinds.certificates(hostvars, groups, results.last)
         ),
         *({"authority": CLIENT, "id": id_, "serial": ""} for id_ in by_password(hostvars, answered)),
+        *({"authority": SERVER, "id": host, "serial": ""} for host in _existing(hostvars, groups)),
     ]
+
+
+def _existing(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) -> Iterator[str]:
+    """Give the servers that have said in this run that they use a certificate which others renew."""
+    for host in groups.get(SERVERS, ()):
+        if hostvars[host].get("postgres_server_existing") and "certificate" in results.last(hostvars[host], "server"):
+            yield host
 
 
 def by_password(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> Iterator[str]:
@@ -98,5 +107,6 @@ def unrecorded(
         one
         for one in kinds.certificates(hostvars, groups, results.converged)
         if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)
+        and not (one[0] == SERVER and hostvars[one[1]].get("postgres_server_existing"))  # which nobody here has issued
     ]
     return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]

@@ -58,22 +58,21 @@ def repairs(
     return wrong
 
 
-def unfit(certificate: str, key: str, roots: str) -> str:
+def unfit(pair: rehearsal.Pair, roots: str) -> str:
     """Return why a server could not start with a certificate and key, or no client would accept it; '' if they work.
 
     A handshake in memory is the cheapest way to have OpenSSL check the signatures. Names are not checked.
     """
     try:
-        server = rehearsal.server_context(rehearsal.Pair(certificate, key))
+        server = rehearsal.server_context(pair)
         rehearsal.handshake(server, rehearsal.client_context(roots, check_name=False), None)
     except TlsError as error:
         return error.fault.rstrip(".")
     return ""
 
 
-def unfit_client(certificate: str, key: str, trusted_clients: str) -> str:
+def unfit_client(pair: rehearsal.Pair, trusted_clients: str) -> str:
     """Return why a client could not log in with a certificate and key, '' if it could."""
-    pair = rehearsal.Pair(certificate, key)
     try:
         rehearsal.log_in(pair, trusted_clients, rehearsal.client_context(trusted_clients, pair, check_name=False))
     except TlsError as error:

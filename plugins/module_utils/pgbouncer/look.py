@@ -18,6 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT, MODES, Target
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
 
 
 def config_file(path: str, account: Account) -> ServiceFile:
@@ -72,7 +73,7 @@ class Look:
             if {one.certificate, one.key} <= generation.keys():
                 check, roots = checks[one.name]
                 chain, key = (self.store.path(current or "", name) for name in (one.certificate, one.key))
-                found[one.name] = check(chain, key, roots)
+                found[one.name] = check(Pair(chain, key), roots)
         return found
 
 

@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import 
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import API, CTL, MODES, Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
 
 
 def config_file(patroni: Patroni, account: Account) -> ServiceFile:
@@ -68,7 +69,7 @@ class Look:
             if {one.certificate, one.key} <= generation.keys():
                 check, roots = checks[one.name]
                 chain, key = (self.store.path(current or "", name) for name in (one.certificate, one.key))
-                found[one.name] = check(chain, key, roots)
+                found[one.name] = check(Pair(chain, key), roots)
         return found
 
 

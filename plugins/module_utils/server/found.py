@@ -17,13 +17,27 @@ DECLARED = (TRUSTED, LISTS, CONF)  # files that hold declared content unchanged
 MODES = {CERTIFICATE: 0o644, KEY: 0o600, TRUSTED: 0o644, LISTS: 0o644, CONF: 0o644}
 
 
+class Existing(NamedTuple):
+    """Paths of a certificate (its chain may follow) and of its key, which somebody else renews."""
+
+    certificate: str
+    key: str
+
+
+class Offered(NamedTuple):
+    """What such files hold: the chain, leaf first, and the key (PEM)."""
+
+    chain: list[Certificate]
+    key: bytes
+
+
 class Found(NamedTuple):
     """What was found: bytes and repairs of the current generation, texts of the server's files, what it serves.
 
     ``repairs`` says which files have a wrong owner or mode, ``unfit`` why certificate and key cannot be used together.
     ``served`` is the fingerprint of the leaf that the server shows, '' when it offers no TLS, ``drift`` which settings
     in use differ from its files. ``observable``: the log would show a refused reload. ``major`` is the server's
-    version.
+    version. ``offered`` is what others have put there for the server, None if its certificates are ours.
     """
 
     generation: dict[str, bytes]
@@ -36,6 +50,7 @@ class Found(NamedTuple):
     drift: tuple[str, ...] = ()
     observable: bool = True
     major: int = lexer.NEWEST
+    offered: Offered | None = None
 
 
 def leaf_of(content: bytes | None) -> Certificate | None:

@@ -47,7 +47,8 @@ def coming(target: Target, found: Found, chain: Sequence[Certificate], now: int,
         declared[LISTS] = target.crls.encode()
     kept = {name: content for name, content in found.generation.items() if name not in DECLARED}
     shortened = []
-    fitted = fitting(chain, target, now) if chain and keeps_leaf else list(chain)
+    whole = found.offered.chain if found.offered else chain  # of the same leaf, if it stays
+    fitted = fitting(whole, target, now) if chain and keeps_leaf else list(chain)
     if fitted != chain:
         shortened = [f"{CERTIFICATE}: {chains.difference(chain, fitted)}"]
         kept[CERTIFICATE] = chains.pem(fitted)

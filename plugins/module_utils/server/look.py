@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Mapping
+from typing import TYPE_CHECKING, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import configuration, passphrase, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
@@ -25,6 +27,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import native_tls
+else:
+    native_tls = lazy_import("server.native_tls")
 
 
 class Look:
@@ -50,7 +58,9 @@ class Look:
             hba=self.texts.read("pg_hba.conf"),
             ident=self.texts.read("pg_ident.conf", ""),
             served=served,
-            unfit=self._unfit(current, target) if {CERTIFICATE, KEY} <= generation.keys() else "",
+            unfit=self._unfit(current, target, state, generation[KEY])
+            if {CERTIFICATE, KEY} <= generation.keys()
+            else "",
             drift=tuple(settings.not_in_force(self.settings(current, target), state)),
             major=state.major,
         )
@@ -97,7 +107,12 @@ class Look:
                 holder.renamed(files.read(used), target.host, target.former_host, used)
         return holder.renamed(self.store.readable(current, CONF), target.host, target.former_host, target.directory)
 
-    def _unfit(self, current: str | None, target: Target) -> str:
+    def _unfit(self, current: str | None, target: Target, state: ServerState, key: bytes) -> str:
         """Return why the server could not start with the certificate and key of a generation, '' if it could."""
-        chain, key = (self.store.path(current or "", name) for name in (CERTIFICATE, KEY))
-        return upkeep.unfit(chain, key, target.roots)
+        pair = Pair(*(self.store.path(current or "", name) for name in (CERTIFICATE, KEY)))
+        if passphrase.is_needed(key):
+            try:
+                pair = pair._replace(passphrase=native_tls.place(target, state, self.texts.account).passphrase(key))
+            except TlsError as error:
+                return error.fault.rstrip(".")
+        return upkeep.unfit(pair, target.roots)

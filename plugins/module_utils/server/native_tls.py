@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import passphra
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server import rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
@@ -26,6 +27,18 @@ _SESSIONS = """
              'subject', coalesce(client_dn, ''))
              ORDER BY usename, client_addr, pid), '[]')
       FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND client_addr IS NOT NULL"""
+
+
+def coming(target: Target, state: ServerState) -> dict[str, str]:
+    """Return the settings of TLS that the server has after a run: the target's, and its own beside them."""
+    own = NativeTls(state, f"{target.directory}/current/{CONF}").settings
+    return {**own, **{name: value for name, value in target.settings.items() if value}}
+
+
+def place(target: Target, state: ServerState, account: Account) -> rehearsal.DataDirectory:
+    """Return where the server is after a run, and by which command it gets a passphrase then."""
+    command = coming(target, state).get(passphrase.COMMAND, "")
+    return rehearsal.DataDirectory(state.value("data_directory"), account, command)
 
 
 class NativeTls:

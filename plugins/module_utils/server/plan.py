@@ -9,14 +9,20 @@ A separate module decides each part: what is ``due``, the next ``generation``, `
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.server import edits, generation, words
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Management, Rewrite
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import CERTIFICATE, KEY, Found, chain_of
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import existing
+else:
+    existing = lazy_import("server.existing")
 
 
 class Plan(NamedTuple):
@@ -43,17 +49,17 @@ class Plan(NamedTuple):
 def make(target: Target, found: Found, management: Management, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
     chain = chain_of(found.generation.get(CERTIFICATE))
-    _refuse_another_root(target, chain, now)
-    present = due.Present(chain, CERTIFICATE in found.generation, KEY in found.generation, found.unfit)
-    reasons = due.needed(present, target.spec, now)
-    if target.comes_later and due.may_wait(present, reasons, now):
-        reasons = []
+    reasons = _reasons(target, found, chain, now)
     coming = generation.coming(target, found, chain, now, keeps_leaf=not reasons)
     config, rules = edits.of_settings(target, found), edits.of_rules(target, found, management)
-    is_shown = bool(chain) and found.served == chain[0].sha256
-    is_changed = bool(coming.differing or coming.shortened or found.repairs)
-    relies_on_log = is_shown and not reasons and bool(is_changed or config or found.drift)
+    leaves = found.offered.chain if found.offered else chain
+    is_shown = bool(leaves) and found.served == leaves[0].sha256
+    is_changed = bool(coming.differing or coming.shortened or found.repairs or (found.offered and reasons))
+    is_told_by_leaf = bool(reasons) and found.offered is None  # what others renew may be shown already
+    relies_on_log = is_shown and not is_told_by_leaf and bool(is_changed or config or found.drift)
     if relies_on_log and not found.observable:
+        if found.offered:
+            raise existing.not_provable(target)
         # The leaf is what a handshake shows of a generation. If no log shows a refused reload, only a new leaf
         # proves that the server loaded the change.
         reasons.append("reload_not_observable")
@@ -62,6 +68,17 @@ def make(target: Target, found: Found, management: Management, now: int) -> Plan
     if not is_staged:
         changes += words.reloads(found, is_shown=is_shown, by_log=relies_on_log and not config)
     return Plan(reasons, coming.contents if is_staged else None, config, rules, changes, relies_on_log)
+
+
+def _reasons(target: Target, found: Found, chain: Sequence[Certificate], now: int) -> list[str]:
+    """Return why another certificate is needed. Raises TlsError for one below a root that clients may not have."""
+    if found.offered:
+        existing.refuse_another_root(chain, found.offered, target, now)
+        return existing.reasons(chain, found.unfit, found.offered, has_key=KEY in found.generation)
+    _refuse_another_root(target, chain, now)
+    present = due.Present(chain, CERTIFICATE in found.generation, KEY in found.generation, found.unfit)
+    reasons = due.needed(present, target.spec, now)
+    return [] if target.comes_later and due.may_wait(present, reasons, now) else reasons
 
 
 def _refuse_another_root(target: Target, chain: Sequence[Certificate], now: int) -> None:

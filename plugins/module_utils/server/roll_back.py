@@ -39,7 +39,7 @@ class RollBack(roll_back.RollBack[planning.Plan, Found, Outcome], Transaction):
     stays = planning.Plan([], None, None, [], [], relies_on_log=False)
 
     def _run(self, *, check_mode: bool) -> Outcome:
-        self.declared = self.target
+        self.declared, self.target = self.target, self.target._replace(existing=None)
         return super()._run(check_mode=check_mode)
 
     def _plan_back(self, found: Found, in_use: str, name: str) -> planning.Plan:
@@ -75,6 +75,7 @@ class RollBack(roll_back.RollBack[planning.Plan, Found, Outcome], Transaction):
     def _next(self, generation: Mapping[str, bytes], found: Found) -> list[str]:
         leaf = leaf_of(generation.get(CERTIFICATE))
         coming = found._replace(generation=dict(generation), repairs=[], served=leaf.sha256 if leaf else "")
+        coming = coming._replace(offered=self._offered(self.declared))
         return planning.make(self.declared._replace(renew=False), coming, self.management, self.now).changes
 
 

@@ -14,15 +14,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.native_tls import
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import der
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 _SNAKEOIL = "ssl-cert-snakeoil.pem"  # Debian creates it on every host; clients do not verify it
 
 
-def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> list[str]:
-    """Return what is lost with the ``chain`` that the server shows (leaf first, maybe alone; none without TLS)."""
+def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls, coming: Sequence[Name]) -> list[str]:
+    """Return what is lost with the ``chain`` that the server shows (leaf first, maybe alone; none without TLS).
+
+    ``coming`` are the names of the certificate that follows.
+    """
     if not chain:
         return []
-    found = [*_lost_names(chain[0], target), *_lost_issuer(chain, target, own)]
+    found = [*_lost_names(chain[0], coming), *_lost_issuer(chain, target, own)]
     if own.needs_passphrase():
         found.append(
             f"The server's own key {own.key} has a passphrase, which the server cannot get at a reload: "
@@ -32,14 +36,14 @@ def warnings(chain: Sequence[Certificate], target: Target, own: NativeTls) -> li
     return found
 
 
-def _lost_names(leaf: Certificate, target: Target) -> list[str]:
+def _lost_names(leaf: Certificate, names: Sequence[Name]) -> list[str]:
     """Return a warning about names in the current certificate that the new one will not have.
 
     Clients that verify a self-signed one, such as Debian's, trust nothing else and need our root anyway.
     """
     if leaf.is_self_issued:
         return []
-    coming = {name.value for name in target.names}
+    coming = {name.value for name in names}
     found = [name.value for name in leaf.names] or [leaf.common_name]
     lost = ", ".join(name for name in found if name and name not in coming)
     warning = (

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+import os
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     Offer,
     Spec,
     anchors,
     authorities,
     plain_pem,
+    roots_among,
     serials,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import Existing
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, parse_all, refuse_port
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 else:
     durations = lazy_import("core.durations")
     revocations = lazy_import("x509.revocations")
+
+
+_ROOTS = "roots"
 
 
 class Former(NamedTuple):
@@ -45,6 +52,7 @@ class Target(NamedTuple):
     are their lists of revoked certificates, '' while nothing is revoked, ``own_crls`` this collection's lists;
     ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
     one before. Of the ``former`` client authorities those stay trusted that the server trusts now, ``still_trusted``.
+    ``existing`` are files from which the certificate comes, None if it is to be requested.
     """
 
     directory: str
@@ -74,6 +82,7 @@ class Target(NamedTuple):
     former_host: str
     own_crls: str = ""
     former: Sequence[Former] = ()
+    existing: Existing | None = None
     still_trusted: tuple[str, ...] = ()
 
     @property
@@ -122,12 +131,12 @@ class Target(NamedTuple):
 def read(options: dict[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for invalid ones."""
     refuse_port(options["port"], "port")
-    roots, trusted = (anchors(options[option], option) for option in ("roots", "trusted_clients"))
-    for option in ("crls", "certificate"):
-        certificate.refuse_private_key(options[option] or "", option)
+    given, trusted = options.get("existing") or {}, anchors(options["trusted_clients"], "trusted_clients")
+    roots = _roots(options, given)
+    for name in ("crls", "certificate"):
+        certificate.refuse_private_key(options[name] or "", name)
     extra = options["extra_trusted_clients"]
     extra_trusted = anchors(extra, "extra_trusted_clients") if extra.strip() else []
-    renew_before = options["renew_before"]
     return Target(
         directory=_directory(options),
         names=parse_all(options["names"], "names"),
@@ -137,7 +146,7 @@ def read(options: dict[str, Any]) -> Target:
         extra_trusted=extra_trusted,
         crls=options["crls"] + (revocations.blocks(extra) if options["crls"] and "X509 CRL" in extra else ""),
         revoked=serials(options["revoked"], "revoked"),
-        issuing=authorities(options["issuing"], "issuing"),
+        issuing=_issuing(options["issuing"], roots, given),
         certificate=options["certificate"],
         ssl_conf=options["ssl_conf"],
         settings=settings.parse(options["ssl_conf"]),
@@ -150,13 +159,51 @@ def read(options: dict[str, Any]) -> Target:
         clients=options["clients"],
         databases=options["databases"],
         renew=options["renew"],
-        renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
+        renew_before=_seconds(options["renew_before"]),
         remove_directory=options["remove_directory"],
         host=options["host"],
         former_host=options["former_host"],
         own_crls=options["crls"],
         former=[_former(one, number) for number, one in enumerate(options.get("former_authorities") or ())],
+        existing=existing_files(given, option("existing")),
     )
+
+
+def _issuing(pem: str, roots: Sequence[Certificate], given: Mapping[str, Any]) -> list[Certificate]:
+    """Return the CAs that may have issued the certificate: of what others have put there, any CA below the roots."""
+    return roots_among(roots) if any(given.values()) else authorities(pem, "issuing")
+
+
+def _seconds(renew_before: str | None) -> int | None:
+    return durations.seconds(renew_before, "renew_before") if renew_before else None
+
+
+def existing_files(given: Mapping[str, Any], called: str) -> Existing | None:
+    """Return the declared files of others, None if nothing is ``given``. Raises TlsError, naming the option."""
+    unknown = next((key for key in given if key not in (*Existing._fields, _ROOTS)), None)
+    if unknown is not None:
+        raise TlsError(
+            f"{called}: found key {shown(unknown)}, expected {', '.join(Existing._fields)} and perhaps {_ROOTS}.",
+            remedy="Correct the key, or remove it.",
+            code="existing_key_unknown",
+        )
+    if not any(given.values()):
+        return None
+    found = {name: given.get(name) for name in Existing._fields}
+    for name, path in found.items():
+        if not isinstance(path, str) or not os.path.isabs(path) or not path.isprintable():
+            raise TlsError(
+                f"{called}.{name}: found {shown(path) if path else 'nothing'}, expected the absolute path of a file on "
+                "the server's host.",
+                remedy="Name both, certificate and key.",
+                code="existing_path_invalid",
+            )
+    return Existing(**{name: str(path) for name, path in found.items()})
+
+
+def _roots(options: dict[str, Any], given: Mapping[str, Any]) -> list[Certificate]:
+    more = given.get(_ROOTS) or ""
+    return [*anchors(options["roots"], "roots"), *(anchors(more, f"{option('existing')}.{_ROOTS}") if more else [])]
 
 
 def _former(item: dict[str, Any], number: int) -> Former:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done, Service
@@ -23,6 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     KEY,
     MODES,
     Found,
+    Offered,
     chain_of,
     leaf_of,
 )
@@ -37,8 +39,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
-    from ansible_collections.pgops.tls.plugins.module_utils.server import native_tls, recovery, rehearsal, takeover
+    from ansible_collections.pgops.tls.plugins.module_utils.server import (
+        existing,
+        native_tls,
+        recovery,
+        rehearsal,
+        takeover,
+    )
 else:
+    existing = lazy_import("server.existing")
     exchange = lazy_import("credential.exchange")
     native_tls = lazy_import("server.native_tls")
     recovery = lazy_import("server.recovery")
@@ -52,7 +61,8 @@ class Outcome(NamedTuple):
     """What a call did or, in check mode, would do. ``request`` (PEM) asks for a certificate and a second call.
 
     ``next_run`` is what the declared state would change again after a roll-back; None after anything else.
-    ``patroni`` is the process that runs the server, if it is one of Patroni.
+    ``patroni`` is the process that runs the server, if it is one of Patroni. ``late`` is the error for a certificate
+    that others should have renewed by now.
     """
 
     plan: planning.Plan
@@ -66,6 +76,7 @@ class Outcome(NamedTuple):
     warnings: list[str]
     next_run: Sequence[str] | None = None
     patroni: Patroni | None = None
+    late: TlsError | None = None
 
 
 class Transaction(Service[planning.Plan, Found, Outcome]):
@@ -90,9 +101,15 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self.tell = lambda: self.texts.tell(self.journal, administrator)  # what a roll-back put back
 
     def _found(self) -> Found:
+        return self._look()._replace(offered=self._offered(self.target))
+
+    def _look(self) -> Found:
         if self._is_open():
             return self.look.found_before(*self.journal.originals(), self.target, self.state, self.served)
         return self.look.found(self.store.current(), self.target, self.state, self.served)
+
+    def _offered(self, target: Target) -> Offered | None:
+        return existing.look(target.existing, self.administrator.account) if target.existing else None
 
     def _read(self, generation: str | None, name: str) -> bytes | None:
         return self.look.read(generation, name)
@@ -109,6 +126,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _refuse(self, plan: planning.Plan, found: Found, *, check_mode: bool) -> None:
         refusals.refuse_settings(self.target, self.state, self.included)
+        self._refuse_existing(found)
         interference.refuse_revocations_that_end(self.target, self.state, self.included)
         refusals.refuse_managers(found, self.target, self.state, self.texts)
         refusals.refuse_rules(plan, found, self.target, self.state.major, self.texts)
@@ -117,18 +135,30 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
-        self.notes += self._warnings(plan)
+        self.notes += self._warnings(plan, found.offered)
 
-    def _warnings(self, plan: planning.Plan) -> list[str]:
+    def _refuse_existing(self, found: Found) -> None:
+        """Refuse files of others that the server, or its clients, could not use. Raises TlsError."""
+        if found.offered is not None:
+            coming = native_tls.coming(self.target, self.state)
+            existing.refuse_passphrase(found.offered, self.target, coming, self.state)
+            existing.refuse_unfit(found.offered, self.target, self._place(), self.now)
+
+    def _place(self) -> rehearsal.DataDirectory:
+        return native_tls.place(self.target, self.state, self.administrator.account)
+
+    def _warnings(self, plan: planning.Plan, offered: Offered | None = None) -> list[str]:
         if self._is_open():  # in check mode only: what is in force is not what will be judged
             return []
         found = interference.warnings(plan, self.target, self.state, self.texts, self.now)
         if self.chain and self.store.current() is None:
-            found += takeover.warnings(self.chain, self.target, native_tls.NativeTls(self.state, self.included))
+            coming = offered.chain[0].names if offered else self.target.names
+            own = native_tls.NativeTls(self.state, self.included)
+            found += takeover.warnings(self.chain, self.target, own, coming)
         return found
 
     def _waiting(self, plan: planning.Plan) -> list[str]:
-        return [_PENDING] if plan.reasons and not self.target.certificate else []
+        return [_PENDING] if plan.reasons and not (self.target.certificate or self.target.existing) else []
 
     def _request(self, _name: str, _plan: planning.Plan, found: Found) -> str:
         keys, in_use = self._keys(), found.generation.get(KEY)
@@ -143,7 +173,10 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _contents(self, plan: planning.Plan, found: Found) -> dict[str, File]:
         certificate = key = None
-        if plan.reasons:
+        if plan.reasons and found.offered:
+            certificate = chains.pem(fitting(found.offered.chain, self.target, self.now)).decode("ascii")
+            key = found.offered.key
+        elif plan.reasons:
             chain = read_pem(self.target.certificate or "", "certificate")
             exchange.refuse_another(chain, self.target.spec, "certificate", self.now)
             in_use = chain_of(found.generation.get(CERTIFICATE))
@@ -156,7 +189,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
         Live files are not rehearsed again; a run that installs rehearses with what it staged. Raises TlsError.
         """
-        if plan.reasons and not self.target.certificate:
+        if self._waiting(plan):
             leaf = leaf_of(found.generation.get(CERTIFICATE))
             is_same_kind = leaf is not None and leaf.key_type == self.target.key_type
             if not is_same_kind or found.generation.get(CONF) != self.target.ssl_conf.encode():
@@ -167,11 +200,10 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _rehearse(self, generation: str | None) -> None:
         """Make handshakes with a generation, or (None) with the settings and a throw-away certificate."""
-        place = rehearsal.DataDirectory(self.state.value("data_directory"), self.administrator.account)
         if generation is None:
-            rehearsal.rehearse_settings(self.target, place)
+            rehearsal.rehearse_settings(self.target, self._place())
         else:
-            rehearsal.rehearse(self.target, self.store.path(generation), place)
+            rehearsal.rehearse(self.target, self.store.path(generation), self._place())
 
     def _change(self, plan: planning.Plan, _found: Found, leaves: Mapping[str, Certificate]) -> None:
         if plan.config is not None:
@@ -180,7 +212,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         fingerprint = leaves[_PENDING].sha256
         if plan.contents or plan.config or plan.relies_on_log or self.served != fingerprint:
             wanted = self.look.settings(self.store.current(), self.target)
-            self.prover.tls(fingerprint, wanted, is_new=bool(plan.reasons))
+            # What others renew may be shown before it is in a generation
+            self.prover.tls(fingerprint, wanted, is_new=bool(plan.reasons) and self.served != fingerprint)
         self._write_rules(plan)
 
     def _write_rules(self, plan: planning.Plan) -> None:
@@ -190,6 +223,9 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
             self.prover.rules(plaintext=self.target.plaintext)
 
     def _outcome(self, plan: planning.Plan, found: Found, done: Done) -> Outcome:
+        target = self.target
+        if found.offered:  # for the difference: it has come already
+            target = target._replace(certificate=found.offered.chain[0].pem)
         return Outcome(
             plan=plan,
             changes=done.changes,
@@ -198,15 +234,16 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
             leaf_before=done.before.get(_PENDING),
             ssl_conf_before=found.generation.get(CONF, b"").decode("utf-8", "replace"),
             state=self.state,
-            target=self.target,
+            target=target,
             warnings=self.notes,
             next_run=done.next_run,
             patroni=self.texts.patroni,
+            late=existing.late(found.offered.chain[0], self.target, self.now) if found.offered else None,
         )
 
     def half(self) -> list[str]:
         """Return what is inconsistent, in words."""
-        return list(recovery.half(self._found(), self.state, self.included))
+        return list(recovery.half(self._look(), self.state, self.included))
 
     def prove_previous(self) -> None:
         """Reload until the server shows the leaf that it showed when this run began. Raises TlsError."""

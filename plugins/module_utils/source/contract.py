@@ -16,7 +16,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.requests impor
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.source.declared import ACME, COMMAND, FILES, OPENBAO, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import (
+    ACME,
+    COMMAND,
+    EXISTING,
+    FILES,
+    OPENBAO,
+    Declared,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 ROTATE, DROP, REVOKE = "rotate", "drop", "revoke"
@@ -30,14 +37,17 @@ _NO_LOGIN = "To shut the role out at once, take its right to log in: ALTER ROLE 
 _THERE: Mapping[str, Mapping[str, str]] = {
     ROTATE: {
         **dict.fromkeys((FILES, COMMAND, ACME), _BY_FILE[ROTATE]),
+        EXISTING: "Add the new root to the file of roots, and run site.yml. When whoever renews the servers' "
+        "certificates uses the new root, run it once with {server}: true. Then remove the old root from that file.",
         OPENBAO: "Add an issuer below the new root to the mount, run site.yml, make it the default issuer, renew with "
         "{server} and {client}, and delete the old issuer from the mount when every certificate is below the new root.",
     },
     DROP: {
-        **dict.fromkeys((FILES, COMMAND, ACME), _BY_FILE[DROP]),
+        **dict.fromkeys((FILES, EXISTING, COMMAND, ACME), _BY_FILE[DROP]),
         OPENBAO: "Delete the issuers below that root from the mount, and run site.yml.",
     },
     REVOKE: {
+        EXISTING: "Have whoever renews it revoke it, and put another one in its place.",
         FILES: f"Have the company's CA revoke it. {_NO_LOGIN}",
         COMMAND: f"Revoke it at the CA behind the command. {_NO_LOGIN}",
         ACME: "Revoke it at that CA with another ACME client, by the certificate's own key or the account's.",

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
-OWN, FILES, OPENBAO, COMMAND, ACME = "own", "files", "openbao", "command", "acme"
+OWN, FILES, OPENBAO, COMMAND, ACME, EXISTING = "own", "files", "openbao", "command", "acme", "existing"
 HTTP_01, DNS_01 = "http-01", "dns-01"
 DEDICATED = "dedicated"
 _CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
@@ -82,6 +82,7 @@ KEYS: Mapping[str, Mapping[str, _Key]] = {
         "roots": _PATH._replace(is_required=True),
         DEDICATED: _DEDICATED,
     },
+    EXISTING: {"roots": _PATH._replace(is_required=True)},
     OPENBAO: {
         "url": _Key(_is_url, "a URL such as https://bao.example.com:8200", is_required=True),
         "mount": _Key(_is_word, "the path of a PKI secrets engine, such as pki"),
@@ -182,6 +183,12 @@ def parse_one(name: Any, value: Any, option: str) -> Declared:
     if type_ == ACME and name != profiles.SERVER:
         raise _only_servers(place)
     _refuse_keys(str(type_), options, place)
+    if type_ == EXISTING and name != profiles.SERVER:
+        raise TlsError(
+            f"{place}.type: found {EXISTING}, which is for authority {profiles.SERVER} alone.",
+            remedy="Choose another type.",
+            code="source_type_unfit",
+        )
     if type_ == OPENBAO:
         _refuse_credentials(options, place)
     if type_ != OWN and name != profiles.SERVER and options.get(DEDICATED) is not True:

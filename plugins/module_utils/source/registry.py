@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Source
-from ansible_collections.pgops.tls.plugins.module_utils.source.declared import ACME, COMMAND, FILES, Declared
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import ACME, COMMAND, EXISTING, FILES, Declared
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.source import by_acme, by_command, by_files, openbao
+    from ansible_collections.pgops.tls.plugins.module_utils.source import (
+        by_acme,
+        by_command,
+        by_files,
+        by_others,
+        openbao,
+    )
 else:
     by_acme = lazy_import("source.by_acme")
     by_command = lazy_import("source.by_command")
+    by_others = lazy_import("source.by_others")
     by_files = lazy_import("source.by_files")
     openbao = lazy_import("source.openbao")
 
@@ -26,4 +33,6 @@ def source(declared: Declared, directory: str) -> Source:
         return by_files.Files(declared, directory)
     if declared.type == COMMAND:
         return by_command.Command(declared)
+    if declared.type == EXISTING:
+        return by_others.Existing(declared)
     return by_acme.Acme(declared, directory) if declared.type == ACME else openbao.OpenBao(declared)

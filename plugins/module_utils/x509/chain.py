@@ -35,9 +35,14 @@ def fitting(
 
 
 def difference(before: Sequence[Certificate], after: Sequence[Certificate]) -> str:
-    """Return in words what a chain loses by ``fitting``."""
-    gone = [f"{one.common_name!r} signed by {one.issuer_common_name!r}" for one in before if one not in after]
-    return f"without {', '.join(gone)}" if gone else "in the order of its issuers"
+    """Return in words how a chain changes whose leaf stays."""
+    gone, new = _named(before, after), _named(after, before)
+    parts = [f"{word} {', '.join(found)}" for word, found in (("without", gone), ("with", new)) if found]
+    return " and ".join(parts) or "in the order of its issuers"
+
+
+def _named(found: Sequence[Certificate], others: Sequence[Certificate]) -> list[str]:
+    return [f"{one.common_name!r} signed by {one.issuer_common_name!r}" for one in found if one not in others]
 
 
 def pem(chain: Iterable[Certificate]) -> bytes:

@@ -44,6 +44,24 @@ def test_a_problem_of_several_hosts_is_told_once() -> None:
     assert found.startswith("db1, db2, db3 and 1 more: argument")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/a", "argument 'postgres_server_existing' is of type"),
+        ({"certificate": "/a"}, "postgres_server_existing.key: found nothing, expected the absolute path of a file"),
+        ({"certificate": "a", "key": "/a"}, "postgres_server_existing.certificate: found 'a', expected the absolute"),
+        (
+            {"certificate": "/a", "key": "/a", "crt": "x"},
+            "postgres_server_existing: found key 'crt', expected certificate, key and perhaps roots",
+        ),
+    ],
+)
+def test_files_that_others_renew_are_named_by_their_paths(given: Any, said: str) -> None:
+    assert said in " ".join(input_problems(fleet(db1={"postgres_server_existing": given}), HOSTS, GROUPS))
+    files = {"certificate": "/a", "key": "/b", "roots": ""}
+    assert input_problems(fleet(db1={"postgres_server_existing": files}), HOSTS, GROUPS) == []
+
+
 def test_hosts_are_checked_for_the_roles_of_their_groups_only() -> None:
     assert input_problems(fleet(app1={"postgres_server_port": "main"}), HOSTS, GROUPS) == []
     assert input_problems(fleet(db1={"postgres_client_identities": "web"}), HOSTS, GROUPS) == []

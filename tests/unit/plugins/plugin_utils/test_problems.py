@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.tests import clients, servers
 SERVER_VARIABLES = {
     "postgres_server_names": ["db1.example"],
     "postgres_server_extra_names": [],
+    "postgres_server_existing": {},
     "postgres_server_ssl": {},
     "postgres_server_hba": [],
     "postgres_server_ident": [],
@@ -50,6 +51,13 @@ def test_a_shorter_one_and_none_are_right(
     checked: Callable[..., list[str]], renew_before: str, lifetime: str | None
 ) -> None:
     assert checked(renew_before, **({LIFETIME: lifetime} if lifetime else {})) == []
+
+
+def test_what_others_renew_may_need_more_time_than_our_certificates_live() -> None:
+    files = {"certificate": "/etc/tls.crt", "key": "/etc/tls.key"}
+    given = {**SERVER_VARIABLES, LIFETIME: "90d", "postgres_server_renew_before": "120d"}
+    assert problems.of_server({**given, "postgres_server_existing": files}) == []
+    assert len(problems.of_server(given)) == 1
 
 
 def test_what_is_no_duration_is_named(checked: Callable[..., list[str]]) -> None:
