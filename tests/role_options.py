@@ -23,7 +23,14 @@ from ansible_collections.pgops.tls.tests.shared import ROOT  # noqa: E402
 
 HOST = "db1.example.com"
 NO_SERVERS = {"endpoints": "{}", "differing_endpoints": {}}
-AUTHORITY = {"roots": "ROOT\n", "issuing": "ISSUING\n", "bundle": "ALL\n", "crls": "LISTS\n", "revoked": ["1f"]}
+AUTHORITY: dict[str, Any] = {
+    "roots": "ROOT\n",
+    "issuing": "ISSUING\n",
+    "bundle": "ALL\n",
+    "crls": "LISTS\n",
+    "revoked": ["1f"],
+    "shared": False,
+}
 RULE = {"database": ["shop"], "user": "app", "method": "cert"}
 MAPPED = {"map": "pgops_pooler", "system_user": "pgbouncer", "database_user": "app"}
 ACCESS = {"rules": [RULE], "maps": [MAPPED], "must_get_in": [{"role": "app"}], "databases": ["shop"]}

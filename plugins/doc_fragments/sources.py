@@ -51,9 +51,10 @@ options:
             required: true
           dedicated:
             description:
-              - Confirms that the CAs below the roots of this source sign only for roles of this fleet. Required for
-                client authorities, because PostgreSQL lets in every certificate below a trusted root whose common name
-                is the name of a role.
+              - Whether the CAs below the roots of this source sign only for roles of this fleet. Required for client
+                authorities, because PostgreSQL lets in every certificate below a trusted root whose common name is the
+                name of a role. With V(false), servers refuse rules that do not compare whole subjects, see
+                O(pgops.tls.server#module:trusted_clients_shared).
             type: bool
           directory:
             description:

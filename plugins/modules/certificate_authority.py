@@ -400,6 +400,9 @@ authorities:
           description: The type of its source in O(sources), V(own) without one.
           type: str
           sample: own
+        shared:
+          description: Whether its source says that others get certificates from below the same roots, too.
+          type: bool
         replaced:
           description: Whether the root replaced an earlier one, which is retired.
           type: bool

@@ -128,6 +128,13 @@ options:
       - At least one root among them must be valid now. Otherwise nobody could log in by certificate.
     type: str
     required: true
+  trusted_clients_shared:
+    description:
+      - Whether the authorities in O(trusted_clients) also sign for others. Then the module stops before any change if
+        a rule lets in certificates by their common name alone, which somebody else's certificate may have, too. Give
+        such rules C(clientname=DN) and a map that lists whole subjects (PostgreSQL 14 or later).
+    type: bool
+    default: false
   extra_trusted_clients:
     description:
       - PEM certificates of other authorities whose client certificates may also log in, as long as clients have such
@@ -614,6 +621,7 @@ def argument_spec() -> dict[str, Any]:
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
         "extra_trusted_clients": {"type": "str", "default": "", "no_log": True},
         "former_authorities": FORMER_AUTHORITIES,
+        "trusted_clients_shared": {"type": "bool", "default": False},
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str", "no_log": True},

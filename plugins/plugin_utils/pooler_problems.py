@@ -5,17 +5,27 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Mapping
 
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.plugin_utils import own_addresses, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import VARIABLE, Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups, Hostvars
+
+_SOURCES = "postgres_ca_sources"
 
 
 def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust: Trust) -> Iterator[str]:
     """Return a sentence for each problem of a pooler. Raises TlsError for one that hides others."""
     own = poolers.client_authority(hostvars[host])
     behind = poolers.Behind(hostvars, graph).of(host)
+    source = (hostvars[host].get(_SOURCES) or {}).get(own)
+    if isinstance(source, Mapping) and source.get(declared.DEDICATED) is False:
+        yield (
+            f"{_SOURCES}.{own}.{declared.DEDICATED}: PgBouncer compares the common name of a certificate and nothing "
+            f"else, so it must not trust a CA that signs for others. Set {poolers.AUTHORITY}, and {VARIABLE} of the "
+            "servers behind the pooler, to another client authority."
+        )
     other = next((server for server in sorted(behind) if trust.of_server(server) != own), "")
     if other:
         name = trust.of_server(other)

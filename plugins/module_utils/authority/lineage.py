@@ -134,6 +134,7 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[s
         "crls": crls,
         "revoked": list(revoked),
         "source": OWN,
+        "shared": False,
         "phase": found.phase,
         "replaced": found.is_successor,
         "key_type": found.authority.issuing.key_type,

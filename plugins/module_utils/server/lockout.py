@@ -91,15 +91,17 @@ def refuse_new_rules(before: Files, after: Files, administrator: Administrator, 
         _refuse_to_shut_out(found["sessions"], before, after, facts)
 
 
-def refuse_to_forget(clients: Iterable[Any], after: Files, major: int, *, is_whole: bool = True) -> None:
+def refuse_to_forget(
+    clients: Iterable[Any], after: Files, major: int, *, is_whole: bool = True, knows_subjects: bool = True
+) -> None:
     """Refuse files without a rule that may let each of the ``clients`` in by its login. Raises TlsError.
 
     ``is_whole``: no other rules follow. The server is not asked for groups: a role may be created, or join a group,
-    after it has its certificate.
+    after it has its certificate. ``knows_subjects``: certificates say nothing but the common name, as ours do.
     """
     forgotten = [
         one
-        for one in _answers(clients, after, major)
+        for one in _answers(clients, after, major, knows_subjects=knows_subjects)
         if not any(map(_TAKES[one.who.login], one.answer.decisions))
         and (is_whole or one.answer.decisions[-1].rule is not None)
     ]
@@ -158,14 +160,14 @@ def asked_for_a_password(clients: Iterable[Mapping[str, Any]], after: Files, maj
     return [f"{warning} {verified} To verify the whole login, put the password into .pgpass of each OS user first."]
 
 
-def _answers(clients: Iterable[Any], after: Files, major: int) -> list[_Client]:
+def _answers(clients: Iterable[Any], after: Files, major: int, *, knows_subjects: bool = True) -> list[_Client]:
     """Return the answers to connections with what their login shows, for each role of ``clients``.
 
     There is one for each database and each place that it connects from.
     """
     facts = Facts(major)
     return [
-        _Client(who, name, place, after.answer(_of_client(who, name, place), facts))
+        _Client(who, name, place, after.answer(_of_client(who, name, place, knows_subjects=knows_subjects), facts))
         for who, names in client_rules.places(clients).items()
         for name, places in names.items()
         for place in places
@@ -240,7 +242,7 @@ def _attempt(session: Mapping[str, Any]) -> access.Attempt:
     )
 
 
-def _of_client(who: client_rules.Who, database: str, place: str) -> access.Attempt:
+def _of_client(who: client_rules.Who, database: str, place: str, *, knows_subjects: bool) -> access.Attempt:
     """Return a connection of a client, with its certificate if it has one, from each address of a place."""
     is_network, name = "/" in place, who.pooler or who.role
     database = who.role if database == "sameuser" else database
@@ -250,7 +252,7 @@ def _of_client(who: client_rules.Who, database: str, place: str) -> access.Attem
         None if is_word else database,
         address=place if is_network else None,
         tls=True,
-        certificate=who.login != logins.PASSWORD and access.Certificate(name, f"CN={name}"),
+        certificate=who.login != logins.PASSWORD and access.Certificate(name, f"CN={name}" if knows_subjects else None),
         is_replication=database == "replication",
     )
 

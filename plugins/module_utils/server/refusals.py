@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, lasting
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import LISTS, Found
@@ -30,12 +31,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import rules
-    from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
+    from ansible_collections.pgops.tls.plugins.module_utils.server import lockout, shared_trust
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
     rules = lazy_import("postgres.rules")
     revocations = lazy_import("x509.revocations")
     lockout = lazy_import("server.lockout")
+    shared_trust = lazy_import("server.shared_trust")
 
 
 def refuse_settings(target: Target, state: ServerState, included: str) -> None:
@@ -172,6 +174,20 @@ def refuse_to_cut_off_sessions(plan: planning.Plan, target: Target, state: Serve
     )
 
 
+def refuse_shared_trust(
+    plan: planning.Plan, found: Found, target: Target, administrator: Administrator, texts: Texts
+) -> None:
+    """Stop where a CA that signs for others could let anybody in as a role. Raises TlsError."""
+    if not target.is_trust_shared:
+        return
+    coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
+    after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), paths, major)
+    roles = administrator.query(shared_trust.ROLES)
+    named = [one.common_name for one in read_pem(target.trusted_clients, "") if one.is_self_signed]
+    facts = Facts(major, groups=roles["groups"])
+    shared_trust.refuse_unbound(after.rules, after.maps, roles["logins"], facts, named)
+
+
 def refuse_lock_out(
     plan: planning.Plan, found: Found, target: Target, administrator: Administrator, texts: Texts
 ) -> None:
@@ -182,7 +198,7 @@ def refuse_lock_out(
         return
     coming, paths, major = {rewrite.name: rewrite.after for rewrite in plan.rules}, texts.paths, found.major
     after = lockout.files(coming.get("pg_hba.conf", found.hba), coming.get("pg_ident.conf", found.ident), paths, major)
-    lockout.refuse_to_forget(clients, after, major)
+    lockout.refuse_to_forget(clients, after, major, knows_subjects=not target.is_trust_shared)
     if plan.rules:
         before = lockout.files(found.hba, found.ident, paths, major)
         lockout.refuse_new_rules(before, after, administrator, major, sessions=target.on_lockout == "refuse")

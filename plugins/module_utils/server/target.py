@@ -52,7 +52,8 @@ class Target(NamedTuple):
     are their lists of revoked certificates, '' while nothing is revoked, ``own_crls`` this collection's lists;
     ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
     one before. Of the ``former`` client authorities those stay trusted that the server trusts now, ``still_trusted``.
-    ``existing`` are files from which the certificate comes, None if it is to be requested.
+    ``existing`` are files from which the certificate comes, None if it is to be requested. ``is_trust_shared``: the
+    authorities for logins sign for others, too.
     """
 
     directory: str
@@ -83,6 +84,7 @@ class Target(NamedTuple):
     own_crls: str = ""
     former: Sequence[Former] = ()
     existing: Existing | None = None
+    is_trust_shared: bool = False
     still_trusted: tuple[str, ...] = ()
 
     @property
@@ -166,6 +168,7 @@ def read(options: dict[str, Any]) -> Target:
         own_crls=options["crls"],
         former=[_former(one, number) for number, one in enumerate(options.get("former_authorities") or ())],
         existing=existing_files(given, option("existing")),
+        is_trust_shared=bool(options.get("trusted_clients_shared")),
     )
 
 

@@ -133,6 +133,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, self.included)
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)
+        refusals.refuse_shared_trust(plan, found, self.target, self.administrator, self.texts)
         refusals.refuse_lock_out(plan, found, self.target, self.administrator, self.texts)
         self._rehearse_early(plan, found, check_mode=check_mode)
         self.notes += self._warnings(plan, found.offered)

@@ -59,7 +59,8 @@ _THERE: Mapping[str, Mapping[str, str]] = {
 class Trust(NamedTuple):
     """What a source says of itself: its ``type``, roots, issuing CAs (the one in use first), lists of revoked ones.
 
-    ``crls`` is '' while no list is needed. ``revoked`` are serial numbers in lower-case hexadecimal.
+    ``crls`` is '' while no list is needed. ``revoked`` are serial numbers in lower-case hexadecimal. ``is_shared``:
+    others get certificates from below these roots, too.
     """
 
     type: str
@@ -68,6 +69,7 @@ class Trust(NamedTuple):
     crls: str = ""
     revoked: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    is_shared: bool = False
 
     def facts(self) -> dict[str, object]:
         """Return what others need to know of it, in the form of an own authority.
@@ -82,6 +84,7 @@ class Trust(NamedTuple):
             "crls": self.crls,
             "revoked": list(self.revoked),
             "source": self.type,
+            "shared": self.is_shared,
             "phase": "steady",
             "replaced": False,
             "key_type": first.key_type,

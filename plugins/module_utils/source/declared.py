@@ -26,6 +26,11 @@ class Declared(NamedTuple):
     type: str
     options: Mapping[str, Any]
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether others get certificates from below the same roots; rules of servers must bind them then."""
+        return self.options.get(DEDICATED) is False
+
 
 class _Key(NamedTuple):
     """One key of a type. ``is_fit`` looks at its value, ``expected`` says what that has to be."""
@@ -191,7 +196,7 @@ def parse_one(name: Any, value: Any, option: str) -> Declared:
         )
     if type_ == OPENBAO:
         _refuse_credentials(options, place)
-    if type_ != OWN and name != profiles.SERVER and options.get(DEDICATED) is not True:
+    if type_ != OWN and name != profiles.SERVER and DEDICATED not in options:
         raise _not_dedicated(place)
     return Declared(str(name), str(type_), options)
 
@@ -245,7 +250,8 @@ def _not_dedicated(place: str) -> TlsError:
         "role, whatever it was issued for.",
         remedy=(
             f"Leave clients to the own authority (type: {OWN}). If nobody else gets certificates from below these "
-            f"roots, confirm it with {DEDICATED}: true."
+            f"roots, confirm it with {DEDICATED}: true. With {DEDICATED}: false, servers take only rules that compare "
+            "whole subjects (clientname: DN and a map)."
         ),
         code="source_not_dedicated",
     )

@@ -29,7 +29,8 @@ class _Trusted(Protocol):
 def trust(sources: Sources, directory: str, now: int) -> dict[str, contract.Trust]:
     """Return what to trust, by the names of authorities. ``now`` is in Unix seconds. Raises TlsError."""
     with location.explained(directory):
-        return {name: registry.source(one, directory).trust(now) for name, one in sources.items()}
+        found = {name: registry.source(one, directory).trust(now) for name, one in sources.items()}
+    return {name: one._replace(is_shared=sources[name].is_shared) for name, one in found.items()}
 
 
 def refuse_unknown(sources: Sources, needed: Sequence[str]) -> None:

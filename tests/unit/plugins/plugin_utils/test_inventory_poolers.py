@@ -41,6 +41,14 @@ def test_what_a_pooler_holds_cannot_be_revoked_by_name(entry: dict[str, str], wh
     assert f"must have no valid certificate, but {whose} gives it one." in found
 
 
+def test_a_pooler_must_not_trust_a_ca_that_signs_for_others() -> None:
+    source = {"type": "files", "directory": "/srv/requests", "roots": "/srv/root.pem"}
+    for dedicated in (False, True):
+        sources = {"postgres_ca_sources": {"client": {**source, "dedicated": dedicated}}}
+        found = problems(**dict.fromkeys(HOSTS, sources))
+        assert [one.partition("dedicated: ")[2][:9] for one in found] == ([] if dedicated else ["PgBouncer"])
+
+
 THROUGH = {"postgres_client_identities": [{"role": "app", "os_user": "web", "servers": ["pool1"]}]}
 SHOP = {"postgres_pooler_servers": ["shop"], "ansible_host": "192.0.2.20"}
 OF_BILLING = {"postgres_server_client_authority": "billing"}
