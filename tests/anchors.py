@@ -124,6 +124,7 @@ OPTIONS = {
         "extra_trusted_clients",
         "crls",
         "certificate",
+        "existing",
         "patroni_trusted_clients",
         "patroni_issuing",
     ),
@@ -136,3 +137,4 @@ OPTIONS = {
     "certificate_authority": ("unrecorded",),
 }
 VARIABLES = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
+PARTS = {"postgres_server_existing": "roots"}  # of variables with more in them

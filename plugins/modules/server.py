@@ -583,6 +583,7 @@ PEM = (
     "former_authorities",
     "crls",
     "certificate",
+    "existing",
     "patroni_trusted_clients",
     "patroni_issuing",
 )
@@ -625,7 +626,7 @@ def argument_spec() -> dict[str, Any]:
         "crls": {"type": "str", "default": "", "no_log": True},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "certificate": {"type": "str", "no_log": True},
-        "existing": {"type": "dict", "no_log": False, "options": EXISTING},
+        "existing": {"type": "dict", "no_log": True, "options": EXISTING},
         "ssl_conf": {"type": "str", "required": True},
         "hba": {"type": "str", "default": "", "no_log": True},  # passwords may be in it: see no_log.py
         "hba_mode": {"type": "str", "choices": ["block", "replace"], "default": "block"},

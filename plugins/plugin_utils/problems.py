@@ -166,8 +166,13 @@ def _server_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
         yield functools.partial(rule_text.ident_line, mapping, f"postgres_server_ident[{number}]")
     if variables.get("postgres_server_plaintext") == "reject" and variables.get(_TEMPLATE) == _OWN_TEMPLATE:
         yield functools.partial(_refuse_plaintext, variables["postgres_server_hba"])
-    yield functools.partial(_authorities, variables, "postgres_server_extra_trusted_clients")
+    yield functools.partial(
+        _authorities,
+        variables.get("postgres_server_extra_trusted_clients", ""),
+        "postgres_server_extra_trusted_clients",
+    )
     yield functools.partial(server.existing_files, variables[_EXISTING], _EXISTING)
+    yield functools.partial(_authorities, variables[_EXISTING].get("roots", ""), f"{_EXISTING}.roots")
     if not any(variables[_EXISTING].values()):  # else it says when others must have renewed
         yield functools.partial(_renewal, variables, "postgres_server_renew_before")
     yield functools.partial(replicas.refuse_without_identity, variables)
@@ -206,7 +211,9 @@ def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     for number, one in enumerate(variables[_IDENTITIES]):
         yield functools.partial(services.refuse_mixed, one, f"{_IDENTITIES}[{number}]")
         yield functools.partial(client_addresses.written, one, f"{_IDENTITIES}[{number}]")
-    yield functools.partial(_authorities, variables, "postgres_client_extra_roots")
+    yield functools.partial(
+        _authorities, variables.get("postgres_client_extra_roots", ""), "postgres_client_extra_roots"
+    )
     yield functools.partial(_renewal, variables, "postgres_client_renew_before")
 
 
@@ -215,9 +222,8 @@ def _refuse_identities(variables: Mapping[str, Any]) -> None:
     keystore.with_declared(declared, variables.get(_PASSWORDS, {}), _PASSWORDS)
 
 
-def _authorities(variables: Mapping[str, Any], option: str) -> None:
+def _authorities(given: object, option: str) -> None:
     """Refuse what is no PEM text of authorities; '' is none of them."""
-    given = variables.get(option, "")
     if given is None or isinstance(given, (Mapping, list, tuple, int, float)):
         raise TlsError(
             f"{option}: expected a text with PEM certificates, found {_kind(given)}.",

@@ -103,10 +103,10 @@ def unrecorded(
         return []
     servers = frozenset(issued.get(SERVER) or ())
     clients = frozenset(serial for name, all_ in issued.items() if name != SERVER for serial in all_)
+    foreign = {*_existing(hostvars, groups)}  # which nobody here has issued
     lost = [
         one
         for one in kinds.certificates(hostvars, groups, results.converged)
-        if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)
-        and not (one[0] == SERVER and hostvars[one[1]].get("postgres_server_existing"))  # which nobody here has issued
+        if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients) and one[1] not in foreign
     ]
     return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]

@@ -16,7 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi import convergen
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.convergence import Node
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Outcome, Transaction
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, refuse_private_key
 
 
 class Asking(Transaction):
@@ -52,6 +52,8 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def recovered_first(given: Mapping[str, Any], now: int, *, check_mode: bool) -> list[str]:
     """Undo what an interrupted run left in patroni.yml before the server's rules change it. Raises TlsError."""
+    for name in ("patroni_trusted_clients", "patroni_issuing"):  # which the target has by other names
+        refuse_private_key(given[name], name)
     wanted = target.read(options_of(given))
     if check_mode or not os.path.exists(f"{wanted.directory}/journal.json"):
         return []

@@ -41,6 +41,10 @@ GOOD: dict[str, dict[str, Any]] = {
         "roots": "{{ root }}", "server_issuing": "{{ root }}", "trusted_clients": "{{ root }}",
         "client_issuing": "{{ root }}", "controller_time": 0, "names": ["localhost"], "port": 1,
     },
+    "patroni": {
+        "roots": "{{ root }}", "issuing": "{{ root }}", "trusted_clients": "{{ root }}", "client_issuing": "{{ root }}",
+        "controller_time": 0, "names": ["localhost"], "port": 1,
+    },
     "probe_info": {"host": "localhost", "port": 1},
     "session_info": {"port": 1},
     "certificate": {"directory": "/nonexistent", "authority": "server"},
@@ -48,12 +52,28 @@ GOOD: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 AUTHORITY = {
     "roots": ROOT_PEM, "issuing": AUTHORITIES["server"].issuing.pem, "bundle": ROOT_PEM, "crls": "", "revoked": [],
+    "shared": False,
 }  # fmt: skip
 
 
+# What some options need to be read
+_PATRONI = {"patroni_api": True, "patroni_trusted_clients": "{{ root }}", "patroni_issuing": "{{ root }}"}
+_SERVICE = [{"name": "web", "os_user": "nobody", "names": ["localhost"]}]
+MORE: dict[str, dict[str, Any]] = {
+    "server patroni_trusted_clients": _PATRONI,
+    "server patroni_issuing": _PATRONI,
+    "client server_issuing": {"identities": _SERVICE},
+    "client trusted_clients_crls": {
+        "identities": [{**_SERVICE[0], "trusts_clients": True}],
+        "server_issuing": "{{ root }}",
+    },
+}
+EXISTING = {"certificate": "/etc/ssl/db1.pem", "key": "/etc/ssl/db1.key", "roots": MIXED}
 # What a module says of the key, where that is not what the others say
 SAYS = {
     "client certificates": f'"certificates: nobody/app: {REFUSED}',
+    "server existing": f'"existing.roots: {REFUSED}',
+    "patroni certificates": f'"certificates: api: {REFUSED}',
     "pgbouncer certificates": f'"certificates: front: {REFUSED}',
     "certificate requests": f'"requests[db1].csr: {REFUSED}',
     "certificate_authority unrecorded": '"missing": [',  # certificates that hosts show: one with a key is left out
@@ -64,14 +84,15 @@ def given(module: str, option: str) -> Any:
     """Return what the option is given: a key behind what it takes."""
     return {
         "crls": "{{ list }}{{ key }}",
-        "certificates": {"front" if module == "pgbouncer" else "nobody/app": MIXED},
+        "certificates": {{"pgbouncer": "front", "patroni": "api"}.get(module, "nobody/app"): MIXED},
+        "existing": EXISTING,
         "requests": [{"id": "db1", "names": ["db1"], "csr": MIXED}],
         "unrecorded": [{"authority": "server", "id": "db1", "certificate": MIXED}],
     }.get(option, MIXED)
 
 
 def task(module: str, option: str) -> dict[str, Any]:
-    options = {**GOOD[module], option: given(module, option)}
+    options = {**GOOD[module], **MORE.get(f"{module} {option}", {}), option: given(module, option)}
     return {"name": f"{module} {option}", f"pgops.tls.{module}": options, "ignore_errors": True}
 
 
@@ -152,6 +173,11 @@ class Loud:
         return [host for host, key in self.hosts.items() if any(line in text for line in anchors.body(key))]
 
 
+def variables() -> dict[str, Any]:
+    """Return the variables that take PEM, each with a key."""
+    return {**dict.fromkeys(anchors.VARIABLES.values(), MIXED), **dict.fromkeys(anchors.PARTS, EXISTING)}
+
+
 @pytest.mark.parametrize("mode", ["run", pytest.param("check", marks=ONLY_THOROUGH)])
 def test_no_module_shows_it(tmp_path: Path, settings_in: Any, journal: Callable[[], str], mode: str) -> None:
     forms = list(anchors.KEYS)[mode == "check" :: STEP]
@@ -175,13 +201,13 @@ def test_no_module_shows_it(tmp_path: Path, settings_in: Any, journal: Callable[
 def test_no_role_shows_it(tmp_path: Path, settings_in: Any, journal: Callable[[], str]) -> None:
     loud = Loud(tmp_path, settings_in(tmp_path), list(anchors.KEYS)[:: STEP + 1])
     plays = [{"hosts": "all", "gather_facts": False, "tasks": [role(*one)]} for one in ROLES]
-    variables: dict[str, Any] = {
+    more: dict[str, Any] = {
         **dict.fromkeys(anchors.VARIABLES.values(), MIXED),
         "postgres_ca_authorities": {"server": AUTHORITY, "client": AUTHORITY},
         "postgres_client_identities": [{"role": "app", "os_user": "nobody"}],
         "postgres_server_port": 1,
     }
-    output = loud.run(plays, "--diff", variables=variables)
+    output = loud.run(plays, "--diff", variables=more)
     for (name, _entry), part in zip(ROLES, output.split("\nPLAY [")[1:]):
         option = {"postgres_server": "extra_trusted_clients", "postgres_client": "roots"}[name]
         assert part.count(f"{option}: {REFUSED}") >= len(loud.hosts), part
@@ -196,11 +222,11 @@ def test_the_check_of_the_input_refuses_it_before_anything_is_sent(
     servers, clients = list(loud.hosts)[::2], list(loud.hosts)[1::2]
     output = loud.run(
         "pgops.tls.site",
-        variables=dict.fromkeys(anchors.VARIABLES.values(), MIXED),
+        variables=variables(),
         postgres_servers=servers,
         postgres_clients=clients,
     )
-    for variable in anchors.VARIABLES.values():
+    for variable in (*anchors.VARIABLES.values(), *(".".join(part) for part in anchors.PARTS.items())):
         assert f"{variable}: {REFUSED}" in output, output[-3000:]
     assert "AnsiballZ" not in output, "no module was sent anywhere"
     assert loud.seen_in(output) == []

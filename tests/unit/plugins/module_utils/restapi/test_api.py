@@ -77,7 +77,7 @@ def files(tmp_path: Path) -> Files:
     pair(tmp_path, "api")
     ctl = pair(tmp_path, "ctl")
     (tmp_path / "root.crt").write_text(AUTHORITIES["server"].root.pem)
-    return Files(*ctl, str(tmp_path / "root.crt"))
+    return Files(ctl.certificate, ctl.key, str(tmp_path / "root.crt"))
 
 
 def demanding(tmp_path: Path, trusted: str = restapis.CLIENTS.root.pem) -> ssl.SSLContext:
