@@ -65,7 +65,7 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
 # Passwords of an identity shop/app with pkcs12. None of them may be seen in a message
 PKCS12 = "postgres_client_pkcs12_passwords"
 SECRETS: list[tuple[Any, str]] = [
-    ("shop/app", r"expected a dictionary"),
+    ("shop/app", r"dictionary requested"),
     ({"shop/clerk": "long enough"}, r"'shop/clerk' is not an identity .* Expected one of: shop/app"),
     ({"app": "long enough"}, r"'app' is not an identity \(OS_USER/NAME\)"),
     ({"shop/app": "short"}, r"shop/app: found 5 characters, expected a password of 6 to 128"),
@@ -125,7 +125,7 @@ SOURCES: list[tuple[Any, str]] = [
     ({"billing": {"type": "own"}}, r": no server uses an authority billing. Expected a key among server, client"),
     ({"Server": {"type": "own"}}, r", a key of it: found 'Server', expected the name of an authority"),
     ({"server": "openbao"}, r"\.server: expected a dictionary with type"),
-    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, openbao, command, acme"),
+    ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, existing, openbao, command, acme"),
     ({"server": {"type": "vault"}}, r"\.server\.type: found 'vault', expected one of"),
     ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has none"),
     (
@@ -292,7 +292,7 @@ VARIABLES = [
                 "postgres_client_identities": [{"role": "app", "os_user": "shop", "formats": ["pkcs12"]}],
                 PKCS12: passwords,
             },
-            rf"{PKCS12}: .*{message}",
+            rf"{PKCS12}\b.*{message}",
         )
         for number, (passwords, message) in enumerate(SECRETS)
     ),

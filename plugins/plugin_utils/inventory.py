@@ -278,7 +278,7 @@ def _defaults(role: str, host: str) -> dict[str, Any]:
 
 def _of_wrong_type(role: str, given: Mapping[str, Any]) -> list[str]:
     messages: list[str] = ArgumentSpecValidator(arguments_of(role)).validate(given).error_messages
-    return [_clear(message) for message in messages] or problems.of_types(given)
+    return list(map(_clear, dict.fromkeys(messages))) or problems.of_types(given)  # Ansible says some of them twice
 
 
 def _clear(message: str) -> str:
