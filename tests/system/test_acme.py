@@ -54,7 +54,8 @@ class Place:
     def argv(self) -> list[str]:
         return [str(self.program), str(self.pebble.web)]
 
-    def request(self, id_: str = "db1", names: list[str] = NAMES) -> dict[str, Any]:
+    def request(self, id_: str = "db1", names: list[str] | None = None) -> dict[str, Any]:
+        names = NAMES if names is None else names
         key = self.folder / f"{id_}.key"
         key.write_text(openssl.new_key("P-256"))
         wanted = openssl.Wanted(names[0], parse_all(names, "names"), certificate.SERVER_AUTH)

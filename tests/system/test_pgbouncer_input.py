@@ -95,7 +95,9 @@ def test_the_module_works_with_good_input(pooler: Pooler, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), BAD, ids=[f"{number} {next(iter(one))}" for number, (one, _) in enumerate(BAD)]
+    ("changes", "message"),
+    BAD,
+    ids=[f"{number} {next(iter(changes))}" for number, (changes, _message) in enumerate(BAD)],
 )
 def test_bad_options_are_refused_by_their_name(
     pooler: Pooler, changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]

@@ -51,7 +51,9 @@ def run(
     inventory = site.inventory()
     for host, member in zip(("db1", "db2"), team.members):
         inventory["postgres_servers"]["hosts"][host] = site.server_on(member, *names)
+    # Patroni's own rule lets everybody on this machine in as postgres
     own = {"postgres_server_plaintext": "allow", "postgres_ca_outside_trust": "none"}
+    own["postgres_verify_other_role"] = "replicator"
     managed = {"postgres_server_patroni_api": True}
     done: subprocess.CompletedProcess[str] = site.run(
         "-v", *options, inventory=inventory, **{**own, **managed, **variables}

@@ -57,9 +57,9 @@ class Place:
         csr = openssl.new_request(str(self.folder / "db1.key"), None, wanted._replace(**wrong))
         return {"id": id_, "csr": csr, "reasons": ["due"], **({"role": role} if role else {"names": NAMES})}
 
-    def leaf(self, of: companies.Company = COMPANY, names: list[str] = NAMES, **more: Any) -> x509.Certificate:
+    def leaf(self, of: companies.Company = COMPANY, names: list[str] | None = None, **more: Any) -> x509.Certificate:
         key = x509.load_pem_x509_csr(self.request()["csr"].encode()).public_key()
-        return companies.leaf(of.issuing[0], more.pop("key", key), NAMES[0], names, **more)
+        return companies.leaf(of.issuing[0], more.pop("key", key), NAMES[0], NAMES if names is None else names, **more)
 
     def source(self, **more: Any) -> dict[str, Any]:
         return {"type": "command", "command": [str(self.program)], "roots": str(self.folder / "roots.pem"), **more}

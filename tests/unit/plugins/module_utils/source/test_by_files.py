@@ -31,8 +31,8 @@ Write = Callable[[Path, x509.Certificate], None]
 class Host:
     """A host with a key, and what it asks for."""
 
-    def __init__(self, folder: Path, id_: str = "db1", names: Sequence[str] = NAMES, role: str = "") -> None:
-        self.id, self.names, self.role = id_, list(names), role
+    def __init__(self, folder: Path, id_: str = "db1", names: Sequence[str] | None = None, role: str = "") -> None:
+        self.id, self.names, self.role = id_, list(NAMES if names is None else names), role
         self.key = folder / f"{id_.replace('/', '_')}.key"
         self.key.write_text(openssl.new_key("P-256"))
 
