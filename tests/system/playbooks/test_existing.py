@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.tests import companies, loops
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.keepers import Keeper
 from ansible_collections.pgops.tls.tests.servers import TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY, RECAP
+from ansible_collections.pgops.tls.tests.shared import DAY, ONLY_THOROUGH, RECAP
 
 LOOPS = 4
 
@@ -112,6 +112,7 @@ def test_files_that_do_not_fit_stop_the_server_by_name_and_nobody_notices(site: 
     assert site.connect(0, f"host=localhost port={site.cluster.port} user=app dbname=postgres").returncode == 0
 
 
+@ONLY_THOROUGH
 def test_a_certificate_that_nobody_renews_fails_the_run_in_time(site: Any, keeper: Keeper) -> None:
     leaf = keeper.renew(start=TODAY - 79 * DAY, days=90)
     done = site.run()
@@ -128,6 +129,7 @@ def test_a_server_without_files_is_told_what_to_name(site: Any) -> None:
     assert "is of type existing, so nothing here signs certificates of servers. Name the files" in as_line(done)
 
 
+@ONLY_THOROUGH
 def test_the_report_and_a_removal_work_as_ever(site: Any) -> None:
     report = site.run(playbook="pgops.tls.report")
     assert report.returncode == 0, report.stdout[-4000:]

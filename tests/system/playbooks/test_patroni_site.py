@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import patroni
 from ansible_collections.pgops.tls.tests.patroni import Member, Team
 from ansible_collections.pgops.tls.tests.restapis import RestApi
-from ansible_collections.pgops.tls.tests.shared import RECAP
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 from ansible_collections.pgops.tls.tests.system.conftest import programs
 
 pytestmark = [
@@ -95,6 +95,7 @@ def test_a_host_that_is_no_name_of_the_server_fails_that_step_alone_and_nothing_
     assert (team.members[0].home / "tls" / "current" / "server.crt").exists(), "the server itself is set up"
 
 
+@ONLY_THOROUGH
 def test_check_mode_says_what_a_run_would_do(site: Any, team: Team) -> None:
     before = [member.config.read_text() for member in team.members]
     done = run(site, team, "--check", "--diff")
@@ -136,6 +137,7 @@ def test_an_authority_of_postgresqls_clients_stops_the_run_before_any_host(site:
     assert served(team) == first
 
 
+@ONLY_THOROUGH
 def test_all_roots_are_replaced_and_the_rest_apis_follow(site: Any, team: Team) -> None:
     first, before = served(team), team.leader
     trusted = [roots(member) for member in team.members]

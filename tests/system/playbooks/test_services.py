@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
 from ansible_collections.pgops.tls.tests.services import Service, fetch, run_as
-from ansible_collections.pgops.tls.tests.shared import RECAP
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 from ansible_collections.pgops.tls.tests.system.conftest import free_port
 
 pytestmark = [
@@ -231,6 +231,7 @@ def test_a_renewal_reaches_both_services_within_the_run(world: World) -> None:
     assert changed(world.run()) == {"db1": 0, "app1": 0, "app2": 0}
 
 
+@ONLY_THOROUGH
 def test_a_hook_that_fails_fails_its_host_and_is_run_again(world: World) -> None:
     world.hooks["monitor"]["command"][0] = "/bin/false"
     done = world.run(postgres_client_renew=True)
@@ -273,6 +274,7 @@ def test_a_revoked_client_is_in_the_list_beside_the_certificate(world: World) ->
     assert changed(world.run(postgres_ca_revoked=entries)) == {"db1": 0, "app1": 0, "app2": 0}
 
 
+@ONLY_THOROUGH
 def test_all_roots_can_be_replaced_under_services(world: World) -> None:
     roots = {path: path.read_text() for path in world.site.homes.glob("*/.postgresql/pgops/current/*.crt")}
     well(world.run(playbook="pgops.tls.rotate_ca", postgres_ca_outside_trust="none"))

@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import guides, pebbles
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.openssl_ca import Company
-from ansible_collections.pgops.tls.tests.shared import RECAP
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 
 
 def program(folder: Path, name: str) -> Path:
@@ -73,6 +73,7 @@ def test_from_nothing_to_verified_by_programs(site: Any) -> None:
     assert changed(second) == {"0"}
 
 
+@ONLY_THOROUGH
 def test_a_renewal_by_programs(site: Any) -> None:
     before = served(site).serial
     done = site.run(postgres_ca_sources=sources(site), postgres_server_renew=True, postgres_client_renew=True)

@@ -15,7 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import baos
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.openssl_ca import Company
-from ansible_collections.pgops.tls.tests.shared import RECAP
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,7 @@ def test_the_next_run_takes_what_came(by_hand: Any) -> None:
     assert set(changed(second).values()) == {0}
 
 
+@ONLY_THOROUGH
 def test_a_renewal_waits_and_the_old_certificate_stays(by_hand: Any) -> None:
     before = served(by_hand).serial
     for _run in range(2):
