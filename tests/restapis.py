@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.core import processes
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, process
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import api
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
     convergence,
@@ -27,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import faults
-from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member
+from ansible_collections.pgops.tls.tests.patroni import Member
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
 from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
@@ -94,8 +93,7 @@ class RestApi:
     ) -> transaction.Outcome:
         """Call the transaction once."""
         given = all_options(directory=str(self.member.home / "tls"), **{**self.options, **changes})
-        account = processes.account(ACCOUNT, "os_user")
-        node = convergence.Node(process.find(account.uid, str(self.member.data)), account)
+        node = convergence.node_at(str(self.member.data))
         return convergence.converge(target.read(given), node, now, now, check_mode=check_mode, kind=kind)
 
     def requested(self, **changes: Any) -> dict[str, str]:

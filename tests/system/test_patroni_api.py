@@ -19,7 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import process, told
-from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, proof
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, convergence, proof
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.tests import faults, patroni, restapis
 from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
@@ -69,7 +69,7 @@ def facts(one: RestApi, *, now: int = TODAY, is_managed: bool = False) -> tuple[
         "patroni_revoked": [],
         "controller_time": now,
     }
-    running = process.find(processes.account(ACCOUNT, "os_user").uid, str(one.member.data))
+    running = convergence.node_at(str(one.member.data)).patroni
     found, warnings = told.told(given, running, str(one.member.data), now, check_mode=False)
     assert patroni.SECRET not in str([found, warnings])
     return found, warnings
@@ -335,7 +335,7 @@ def test_pairs_that_do_not_fit_are_told_and_never_signalled(api: RestApi, server
     assert {"api_unfit", "api_old_certificate"} <= set(found["findings"])
     assert [line for line in warnings if "before anybody reloads or restarts Patroni" in line]
     account = processes.account(ACCOUNT, "os_user")
-    running = process.find(account.uid, str(api.member.data))
+    running = convergence.node_at(str(api.member.data)).patroni
     assert running
     answer = api.look()
     node = proof.Node(running, account, restapis.api.endpoint(f"127.0.0.1:{api.member.api}"), ("", ""))

@@ -11,6 +11,7 @@ from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
@@ -38,8 +39,14 @@ def locate(options: Mapping[str, Any]) -> Node:
     """Find the Patroni of the server that the options of a module name. Raises TlsError."""
     administrator = psql.locate(options["port"], options["login_unix_socket"], options["login_user"])
     found = state.as_superuser(administrator, _LOOK)["data_directory"]
-    account = account_of(os.stat(found).st_uid)
-    return Node(process.find(account.uid, found), account)
+    return node_at(found)
+
+
+def node_at(data_directory: str) -> Node:
+    """Find the Patroni of the server with this data directory. Raises OSError, TlsError."""
+    account = account_of(os.stat(data_directory).st_uid)
+    with acting_as(account):  # in a container root may lack the right to look at processes of others
+        return Node(process.find(account.uid, data_directory), account)
 
 
 def converge(
