@@ -65,7 +65,7 @@ SERVICES: list[tuple[dict[str, Any], str]] = [
 # Passwords of an identity shop/app with pkcs12. None of them may be seen in a message
 PKCS12 = "postgres_client_pkcs12_passwords"
 SECRETS: list[tuple[Any, str]] = [
-    ("shop/app", r"dictionary requested"),
+    ("shop/app", r"(?:expected a dictionary|dictionary requested)"),
     ({"shop/clerk": "long enough"}, r"'shop/clerk' is not an identity .* Expected one of: shop/app"),
     ({"app": "long enough"}, r"'app' is not an identity \(OS_USER/NAME\)"),
     ({"shop/app": "short"}, r"shop/app: found 5 characters, expected a password of 6 to 128"),
