@@ -129,7 +129,7 @@ OPTIONS = {
         "patroni_issuing",
     ),
     "client": ("roots", "issuing", "trusted_clients", "crls", "certificates", "server_issuing", "trusted_clients_crls"),
-    "patroni": ("roots", "issuing", "trusted_clients", "client_issuing", "certificates"),
+    "patroni": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
     "pgbouncer": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
     "probe_info": ("roots",),
     "session_info": ("issuing", "client_issuing"),

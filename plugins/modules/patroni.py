@@ -72,11 +72,11 @@ options:
     description: PEM certificates of the roots of the authority for servers. Clients of the REST API verify with them.
     type: str
     required: true
-  issuing:
+  server_issuing:
     description: PEM certificates of the authorities that issue servers' certificates, first the one that issues.
     type: str
     required: true
-  revoked:
+  server_revoked:
     description: Serial numbers of revoked server certificates, in lower-case hexadecimal.
     type: list
     elements: str
@@ -123,7 +123,7 @@ EXAMPLES = r"""
   pgops.tls.patroni:
     names: [pg1.example.com, 192.0.2.31]
     roots: "{{ postgres_ca_authorities.server.roots }}"
-    issuing: "{{ postgres_ca_authorities.server.issuing }}"
+    server_issuing: "{{ postgres_ca_authorities.server.issuing }}"
     trusted_clients: "{{ postgres_ca_authorities.patroni.bundle }}"
     client_issuing: "{{ postgres_ca_authorities.patroni.issuing }}"
     controller_time: "{{ now().timestamp() }}"
@@ -188,11 +188,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils import answering
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
-from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import convergence, target, transaction
 
@@ -211,7 +210,7 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 }
 
 # Options with certificates; a private key among them would be logged
-PEM = ("roots", "issuing", "trusted_clients", "client_issuing", "certificates")
+PEM = ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates")
 
 
 def argument_spec() -> dict[str, Any]:
@@ -223,8 +222,8 @@ def argument_spec() -> dict[str, Any]:
         "names": {"type": "list", "elements": "str", "required": True},
         **spec.OPTIONS,
         "roots": {"type": "str", "required": True, "no_log": True},
-        "issuing": {"type": "str", "required": True, "no_log": True},
-        "revoked": {"type": "list", "elements": "str", "default": []},
+        "server_issuing": {"type": "str", "required": True, "no_log": True},
+        "server_revoked": {"type": "list", "elements": "str", "default": []},
         "trusted_clients": {"type": "str", "required": True, "no_log": True},
         "client_issuing": {"type": "str", "required": True, "no_log": True},
         "client_revoked": {"type": "list", "elements": "str", "default": []},
@@ -252,20 +251,7 @@ def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_secrets(module, *PEM)
-    try:
-        with options.named(module.params["option_names"]):
-            outcome = converged(module.params, check_mode=module.check_mode)
-    except TlsError as error:
-        module.fail_json(**error.as_result())
-    for warning in outcome.warnings:
-        module.warn(warning)
-    result = convergence.result(outcome)
-    if result.get("next_run"):
-        module.warn(f"The next run with what is declared is going to change: {'; '.join(result['next_run'])}")
-    # a call that only asks changes nothing live: the difference is shown by the call that installs
-    asks = result["requests"] and not module.check_mode
-    module.exit_json(**result, diff=[] if asks or not outcome.changes else difference.of(outcome))
+    answering.answer(module, PEM, converged, convergence.result, difference)
 
 
 if __name__ == "__main__":

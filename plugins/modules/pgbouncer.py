@@ -230,11 +230,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils import answering
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
-from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import convergence, target, transaction
 
 if TYPE_CHECKING:
@@ -298,20 +297,7 @@ def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    hide_secrets(module, *PEM)
-    try:
-        with options.named(module.params["option_names"]):
-            outcome = converged(module.params, check_mode=module.check_mode)
-    except TlsError as error:
-        module.fail_json(**error.as_result())
-    for warning in outcome.warnings:
-        module.warn(warning)
-    result = convergence.result(outcome)
-    if result.get("next_run"):
-        module.warn(f"The next run with what is declared is going to change: {'; '.join(result['next_run'])}")
-    # a call that only asks changes nothing live: the difference is shown by the call that installs
-    asks = result["requests"] and not module.check_mode
-    module.exit_json(**result, diff=[] if asks or not outcome.changes else difference.of(outcome))
+    answering.answer(module, PEM, converged, convergence.result, difference)
 
 
 if __name__ == "__main__":

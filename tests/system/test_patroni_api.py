@@ -62,6 +62,8 @@ def facts(one: RestApi, *, now: int = TODAY, is_managed: bool = False) -> tuple[
     """Return what module server says of a member."""
     given = {
         **restapis.all_options(directory=str(one.member.home / "tls")),
+        "issuing": AUTHORITIES["server"].issuing.pem,
+        "revoked": [],
         "state": "present",
         "patroni_api": is_managed,
         "patroni_trusted_clients": CLIENTS.issuing.pem + CLIENTS.root.pem,

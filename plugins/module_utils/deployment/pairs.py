@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Sequence
+import os
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
-from ansible_collections.pgops.tls.plugins.module_utils.credential import due
+from ansible_collections.pgops.tls.plugins.module_utils.credential import due, upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
 
 if TYPE_CHECKING:
@@ -37,6 +38,46 @@ class Credential(NamedTuple):
     def chain(self, generation: Generation) -> list[Certificate]:
         """Return the chain in a generation, leaf first; an empty one when it is missing or damaged."""
         return read_chain(generation.get(self.certificate), self.certificate)
+
+
+class Declared(Protocol):
+    """What is declared of such a program; the first credential is the server's, the second the client's."""
+
+    @property
+    def credentials(self) -> tuple[Credential, Credential]:
+        """Return both."""
+
+    @property
+    def roots(self) -> str:
+        """Return the roots (PEM) below which servers are."""
+
+    @property
+    def trusted_clients(self) -> str:
+        """Return the authorities (PEM) of its clients."""
+
+
+def unfit(target: Declared, generation: Generation, directory: str) -> dict[str, str]:
+    """Return by credential why its files in a generation, which is at ``directory``, do not work together, '' if so."""
+    server, client = target.credentials
+    checks = (server, upkeep.unfit, target.roots), (client, upkeep.unfit_client, target.trusted_clients)
+    return {
+        one.name: check(_pair(one, directory), roots)
+        for one, check, roots in checks
+        if {one.certificate, one.key} <= generation.keys()
+    }
+
+
+def rehearse(target: Declared, directory: str) -> None:
+    """Make handshakes with the files in ``directory``, for every name, and the client's login. Raises TlsError."""
+    server, client = (_pair(one, directory) for one in target.credentials)
+    accepting, asking = rehearsal.server_context(server, target.trusted_clients), rehearsal.client_context(target.roots)
+    for name in target.credentials[0].spec.names:
+        rehearsal.handshake(accepting, asking, name.value.replace("*", "any", 1))
+    rehearsal.log_in(client, target.trusted_clients, rehearsal.client_context(target.roots, client, check_name=False))
+
+
+def _pair(one: Credential, directory: str) -> rehearsal.Pair:
+    return rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
 
 
 def leaves(credentials: Iterable[Credential], generation: Generation) -> dict[str, Certificate]:

@@ -15,10 +15,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT, MODES, Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import MODES, Target
 
 
 def config_file(path: str, account: Account) -> ServiceFile:
@@ -59,22 +59,12 @@ class Look:
             current=current,
             generation=generation,
             repairs=upkeep.repairs(self.store, current, generation, MODES),
-            unfit=self._unfit(current, target, generation),
+            unfit=pairs.unfit(target, generation, self.store.path(current or "")),
             text=text,
             served=served,
             config=config,
             observable=bool(config.get("logfile")) and os.access(config["logfile"], os.R_OK, effective_ids=True),
         )
-
-    def _unfit(self, current: str | None, target: Target, generation: Mapping[str, bytes]) -> dict[str, str]:
-        checks = {FRONT: (upkeep.unfit, target.roots), BACK: (upkeep.unfit_client, target.trusted_clients)}
-        found = {}
-        for one in target.credentials:
-            if {one.certificate, one.key} <= generation.keys():
-                check, roots = checks[one.name]
-                chain, key = (self.store.path(current or "", name) for name in (one.certificate, one.key))
-                found[one.name] = check(Pair(chain, key), roots)
-        return found
 
 
 def _included(path: str) -> str | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -46,18 +45,6 @@ def refuse_settings(target: Target, user: Account) -> None:
         raise _refused("client_tls_ecdhcurve", curve, rehearsal.reason(error)) from error
     if target.settings.get("client_tls_dheparams", "auto") not in ("none", "auto", "legacy"):
         raise _refused("client_tls_dheparams", target.settings["client_tls_dheparams"], "expected none, auto or legacy")
-
-
-def rehearse(target: Target, directory: str) -> None:
-    """Make handshakes with the files in ``directory``, for every name, and a login with the back's. Raises TlsError."""
-    front, back = (
-        rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
-        for one in target.credentials
-    )
-    server, client = rehearsal.server_context(front, target.trusted_clients), rehearsal.client_context(target.roots)
-    for name in target.front.spec.names:
-        rehearsal.handshake(server, client, name.value.replace("*", "any", 1))
-    rehearsal.log_in(back, target.trusted_clients, rehearsal.client_context(target.roots, back, check_name=False))
 
 
 def _refused(name: str, value: str, why: str) -> TlsError:

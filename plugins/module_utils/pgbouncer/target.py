@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
-    Offer,
-    Spec,
-    anchors,
-    authorities,
-    plain_pem,
-    serials,
-)
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_options
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -113,36 +105,17 @@ class Target(NamedTuple):
 def read(options: Mapping[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for invalid ones."""
     refuse_port(options["port"], "port")
-    roots, trusted = (anchors(options[name], name) for name in ("roots", "trusted_clients"))
-    server_issuing, client_issuing = (authorities(options[name], name) for name in ("server_issuing", "client_issuing"))
-    before = durations.seconds(options["renew_before"], "renew_before") if options["renew_before"] else None
-    common = {"key_type": options["key_type"], "renew_before": before, "forced": options["renew"]}
-    front = Spec(
-        common_name=None,
-        names=parse_all(options["names"], "names"),
-        extended_key_usage=certificate.SERVER_AUTH,
-        issuing=server_issuing,
-        revoked=serials(options["server_revoked"], "server_revoked"),
-        **common,
-    )
-    back = Spec(
-        common_name=refuse_role(options["role"]),
-        names=(),  # PgBouncer itself would accept a dNSName as the user's name
-        extended_key_usage=certificate.CLIENT_AUTH,
-        issuing=client_issuing,
-        revoked=serials(options["client_revoked"], "client_revoked"),
-        **common,
-    )
+    wanted = pair_options.read(options, refuse_role(options["role"]))
     return Target(
         directory=_path(options["directory"], "directory"),
         config_file=_path(options["config_file"], "config_file"),
-        front=Credential(FRONT, FRONT_CERTIFICATE, FRONT_KEY, front, Offer(server_issuing, roots)),
-        back=Credential(BACK, BACK_CERTIFICATE, BACK_KEY, back, Offer(client_issuing, trusted)),
-        roots=plain_pem(roots),
-        trusted_clients=plain_pem(trusted),
+        front=Credential(FRONT, FRONT_CERTIFICATE, FRONT_KEY, *wanted.server),
+        back=Credential(BACK, BACK_CERTIFICATE, BACK_KEY, *wanted.client),
+        roots=wanted.roots,
+        trusted_clients=wanted.trusted_clients,
         client_tls_sslmode=options["client_tls_sslmode"],
         settings=_settings(options["settings"]),
-        certificates=_certificates(options["certificates"]),
+        certificates=pair_options.certificates(options["certificates"], (FRONT, BACK)),
         later=frozenset(name for name, pem in options["certificates"].items() if not pem),
         renew=options["renew"],
         on_lockout=options["on_lockout"],
@@ -189,13 +162,3 @@ def _path(found: str, name: str) -> str:
             code="directory_invalid",
         )
     return found.rstrip("/")
-
-
-def _certificates(found: Mapping[str, Any]) -> dict[str, str]:
-    for name, pem in found.items():
-        if name not in (FRONT, BACK):
-            raise TlsError(
-                f"certificates: found {shown(name)}, expected {FRONT} and {BACK}.", code="certificate_unexpected"
-            )
-        certificate.refuse_private_key(str(pem), f"certificates: {name}")
-    return {name: str(pem) for name, pem in found.items() if pem}

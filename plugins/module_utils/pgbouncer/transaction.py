@@ -144,7 +144,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         return {name: File(contents[name], mode) for name, mode in MODES.items()}
 
     def _rehearse(self, generation: str) -> None:
-        rehearsal.rehearse(self.target, self.store.path(generation))
+        pairs.rehearse(self.target, self.store.path(generation))
         databases = ini.databases(self.look.lines(self.look.text(), {self.target.included: ""}))
         ways = backend.ways(databases, self.target.back.spec.common_name or "")
         current = self.store.current()

@@ -42,6 +42,8 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of module server as those of module patroni."""
     return {
         **given,
+        "server_issuing": given["issuing"],
+        "server_revoked": given["revoked"],
         "trusted_clients": given["patroni_trusted_clients"],
         "client_issuing": given["patroni_issuing"],
         "client_revoked": given["patroni_revoked"],

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import settings
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import API, CTL, MODES, Target
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import MODES, Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
-from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import Pair
 
 
 def config_file(patroni: Patroni, account: Account) -> ServiceFile:
@@ -54,23 +53,13 @@ class Look:
             current=current,
             generation=generation,
             repairs=upkeep.repairs(self.store, current, generation, MODES),
-            unfit=self._unfit(current, target, generation),
+            unfit=pairs.unfit(target, generation, self.store.path(current or "")),
             config=self.patroni.config,
             text=text,
             settings=said,
             answer=answer,
             own_trust=_content(said.ctl.get("cacert") or said.restapi.get("cafile", "")),
         )
-
-    def _unfit(self, current: str | None, target: Target, generation: Mapping[str, bytes]) -> dict[str, str]:
-        checks = {API: (upkeep.unfit, target.roots), CTL: (upkeep.unfit_client, target.trusted_clients)}
-        found = {}
-        for one in target.credentials:
-            if {one.certificate, one.key} <= generation.keys():
-                check, roots = checks[one.name]
-                chain, key = (self.store.path(current or "", name) for name in (one.certificate, one.key))
-                found[one.name] = check(Pair(chain, key), roots)
-        return found
 
 
 def _content(path: str) -> bytes:

@@ -5,26 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import members
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Files, Member, Trial
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
-
-
-def rehearse(target: Target, directory: str) -> None:
-    """Make handshakes with the files in ``directory``, for every name, and a client's login. Raises TlsError."""
-    api, ctl = (
-        rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
-        for one in target.credentials
-    )
-    server, client = rehearsal.server_context(api, target.trusted_clients), rehearsal.client_context(target.roots)
-    for name in target.api.spec.names:
-        rehearsal.handshake(server, client, name.value.replace("*", "any", 1))
-    rehearsal.log_in(ctl, target.trusted_clients, rehearsal.client_context(target.roots, ctl, check_name=False))
 
 
 def with_members(found: Sequence[Member], directory: str, before: Files) -> list[Trial]:

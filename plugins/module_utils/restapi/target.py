@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
-    Offer,
-    Spec,
-    anchors,
-    authorities,
-    plain_pem,
-    serials,
-)
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_options
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
@@ -91,33 +82,14 @@ def directory_below(server_directory: str) -> str:
 
 def read(options: Mapping[str, Any]) -> Target:
     """Return the target that the options of module patroni describe. Raises TlsError for invalid ones."""
-    roots, trusted = (anchors(options[name], name) for name in ("roots", "trusted_clients"))
-    issuing, client_issuing = (authorities(options[name], name) for name in ("issuing", "client_issuing"))
-    before = durations.seconds(options["renew_before"], "renew_before") if options["renew_before"] else None
-    common = {"key_type": options["key_type"], "renew_before": before, "forced": options["renew"]}
-    api = Spec(
-        common_name=None,
-        names=parse_all(options["names"], "names"),
-        extended_key_usage=certificate.SERVER_AUTH,
-        issuing=issuing,
-        revoked=serials(options["revoked"], "revoked"),
-        **common,
-    )
-    ctl = Spec(
-        common_name=ROLE,
-        names=(),
-        extended_key_usage=certificate.CLIENT_AUTH,
-        issuing=client_issuing,
-        revoked=serials(options["client_revoked"], "client_revoked"),
-        **common,
-    )
+    wanted = pair_options.read(options, ROLE)
     return Target(
         directory=directory_below(_directory(options)),
-        api=Credential(API, API_CERTIFICATE, API_KEY, api, Offer(issuing, roots)),
-        ctl=Credential(CTL, CTL_CERTIFICATE, CTL_KEY, ctl, Offer(client_issuing, trusted)),
-        roots=plain_pem(roots),
-        trusted_clients=plain_pem(trusted),
-        certificates=_certificates(options["certificates"]),
+        api=Credential(API, API_CERTIFICATE, API_KEY, *wanted.server),
+        ctl=Credential(CTL, CTL_CERTIFICATE, CTL_KEY, *wanted.client),
+        roots=wanted.roots,
+        trusted_clients=wanted.trusted_clients,
+        certificates=pair_options.certificates(options["certificates"], (API, CTL)),
         renew=options["renew"],
         ends_former_trust=options["ends_former_trust"],
     )
@@ -131,13 +103,3 @@ def _directory(options: Mapping[str, Any]) -> str:
             code="directory_invalid",
         )
     return found
-
-
-def _certificates(found: Mapping[str, Any]) -> dict[str, str]:
-    for name, pem in found.items():
-        if name not in (API, CTL):
-            raise TlsError(
-                f"certificates: found {shown(name)}, expected {API} and {CTL}.", code="certificate_unexpected"
-            )
-        certificate.refuse_private_key(str(pem), f"certificates: {name}")
-    return {name: str(pem) for name, pem in found.items()}

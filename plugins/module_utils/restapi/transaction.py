@@ -148,7 +148,7 @@ class Transaction(Service[Plan, Found, Outcome]):
 
     def _rehearse(self, generation: str) -> None:
         directory = self.store.path(generation)
-        rehearsal.rehearse(self.target, directory)
+        pairs.rehearse(self.target, directory)
         said = self.look.settings(settings.text_of(self.patroni))
         own_client.refuse_unfit(self.target, self.node, said, directory)
         has_tls = self.answer is not None and self.answer.leaf is not None

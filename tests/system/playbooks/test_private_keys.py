@@ -42,8 +42,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "client_issuing": "{{ root }}", "controller_time": 0, "names": ["localhost"], "port": 1,
     },
     "patroni": {
-        "roots": "{{ root }}", "issuing": "{{ root }}", "trusted_clients": "{{ root }}", "client_issuing": "{{ root }}",
-        "controller_time": 0, "names": ["localhost"], "port": 1,
+        "roots": "{{ root }}", "server_issuing": "{{ root }}", "trusted_clients": "{{ root }}",
+        "client_issuing": "{{ root }}", "controller_time": 0, "names": ["localhost"], "port": 1,
     },
     "probe_info": {"host": "localhost", "port": 1},
     "session_info": {"port": 1},
