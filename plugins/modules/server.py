@@ -540,28 +540,22 @@ code:
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
-from ansible_collections.pgops.tls.plugins.module_utils.server import convergence, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.server import answer, convergence, target, transaction
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.patroni import told as patroni
-    from ansible_collections.pgops.tls.plugins.module_utils.replication import server as replication
     from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking
-    from ansible_collections.pgops.tls.plugins.module_utils.server import difference, removal, roll_back
+    from ansible_collections.pgops.tls.plugins.module_utils.server import removal, roll_back
 else:
     asking = lazy_import("restapi.asking")
-    patroni = lazy_import("patroni.told")
-    replication = lazy_import("replication.server")
-    difference = lazy_import("server.difference")
     removal = lazy_import("server.removal")
     roll_back = lazy_import("server.roll_back")
 
@@ -646,35 +640,6 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def result(outcome: transaction.Outcome) -> dict[str, Any]:
-    """Return the module's result for what a transaction did."""
-    leaf = outcome.leaf
-    facts: dict[str, Any] = {
-        "changed": bool(outcome.changes),
-        "changes": outcome.changes,
-        # nobody is to be asked for a certificate that others renew
-        "reasons": [] if outcome.target.existing else outcome.plan.reasons,
-        "server_version": outcome.state.version,
-        "system_identifier": outcome.state.system_identifier,
-        # a call that only asks changes nothing live: the difference is shown by the call that installs
-        "diff": []
-        if outcome.request is not None or not outcome.changes
-        else difference.of_plan(outcome.plan, outcome.target, outcome.leaf_before, outcome.ssl_conf_before),
-    }
-    missing = [one for one in outcome.target.databases if one not in outcome.state.databases]
-    if missing:
-        facts["missing_databases"] = missing
-    if outcome.target.still_trusted:
-        facts["still_trusted"] = list(outcome.target.still_trusted)
-    if outcome.next_run is not None:
-        facts["next_run"] = outcome.next_run
-    if outcome.request is not None:
-        facts["request"] = outcome.request
-    if leaf is not None:
-        facts["certificate"] = outcomes.fact(leaf)
-    return facts
-
-
 def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome:
     """Return what a call with the options ``given`` has done. Raises TlsError."""
     return convergence.converge(
@@ -687,32 +652,15 @@ def converged(given: dict[str, Any], *, check_mode: bool) -> transaction.Outcome
     )
 
 
-class Answer(NamedTuple):
-    """What a call did, the module's result for it, and warnings."""
-
-    outcome: transaction.Outcome
-    facts: dict[str, Any]
-    warnings: list[str]
-
-
-def answered(given: dict[str, Any], *, check_mode: bool) -> Answer:
-    """Call the transactions for the options ``given``. Raises TlsError."""
+def answered(given: dict[str, Any], *, check_mode: bool) -> tuple[transaction.Outcome, dict[str, Any], list[str]]:
+    """Return what a call with the options ``given`` has done, the result for it, and warnings. Raises TlsError."""
     now = int(time.time())
     before = asking.recovered_first(given, now, check_mode=check_mode) if given["patroni_api"] else []
     outcome = converged(given, check_mode=check_mode)
-    facts, warnings = result(outcome), list(outcome.warnings)
+    facts, warnings = answer.of(outcome, given, now, check_mode=check_mode)
     if before:
         facts.update(changed=True, changes=[*before, *facts["changes"]])
-    if outcome.state.replication is not None:
-        facts["replication"], found = replication.told(outcome.state, now)
-        warnings += found
-    if outcome.patroni is not None or given["patroni_api"]:
-        where = outcome.state.value("data_directory")
-        facts["patroni"], found = patroni.told(given, outcome.patroni, where, now, check_mode=check_mode)
-        is_standby = (outcome.state.replication or {}).get("is_standby", False)
-        facts["patroni"]["is_leader"] = not is_standby
-        warnings += found
-    return Answer(outcome, facts, warnings)
+    return outcome, facts, warnings
 
 
 def main() -> None:
@@ -722,16 +670,16 @@ def main() -> None:
     hide_secrets(module, "hba", *PEM, rules=module.params["hba"])
     try:
         with options.named(module.params["option_names"]):
-            done = answered(module.params, check_mode=module.check_mode)
+            outcome, facts, warnings = answered(module.params, check_mode=module.check_mode)
     except TlsError as error:
         module.fail_json(**error.as_result())
-    for warning in done.warnings:
+    for warning in warnings:
         module.warn(warning)
-    if done.outcome.late is not None:
-        module.fail_json(**{**done.facts, **done.outcome.late.as_result()})
-    if done.outcome.next_run:
-        module.warn(f"The next run with what is declared is going to change: {'; '.join(done.outcome.next_run)}")
-    module.exit_json(**done.facts)
+    if outcome.late is not None:
+        module.fail_json(**{**facts, **outcome.late.as_result()})
+    if outcome.next_run:
+        module.warn(f"The next run with what is declared is going to change: {'; '.join(outcome.next_run)}")
+    module.exit_json(**facts)
 
 
 if __name__ == "__main__":
