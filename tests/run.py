@@ -57,7 +57,7 @@ OF_OLD = [
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
 OF_PATRONI = [f"tests/system/test_{name}.py" for name in ("patroni", "patroni_api", "patroni_faults")]
-OF_OTHERS = [*OF_POOLER, *OF_PATRONI]
+OF_OTHERS = [path for path in (*OF_POOLER, *OF_PATRONI) if not path.endswith("_faults.py")]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests.services import run_as
+from ansible_collections.pgops.tls.tests.daemons import run_as
 from ansible_collections.pgops.tls.tests.shared import COLLECTIONS, PASSPHRASE, SITE
 from ansible_collections.pgops.tls.tests.system.conftest import running_cluster
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, SILENT
+from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, ONLY_THOROUGH, SILENT
 
 # Python whose modules send home a certificate request that nobody can read, and reasons that are no list
 GARBLING = f"""#!/bin/sh
@@ -98,6 +98,7 @@ def test_the_other_hosts_go_all_the_way_and_the_summary_names_each_bad_one_with_
     assert inventory["all"]["vars"]["postgres_ca_passphrase"] not in output
 
 
+@ONLY_THOROUGH
 def test_clients_are_converged_although_every_server_fails_and_a_sound_run_has_no_summary(site: Any) -> None:
     inventory = site.inventory()
     servers, _clients = groups(inventory)
@@ -155,6 +156,7 @@ def test_a_host_with_a_bad_request_fails_alone_and_all_others_get_their_certific
     assert tried == by_any_host, "what app0, which came first, cannot try is left to app1"
 
 
+@ONLY_THOROUGH
 def test_authorities_that_sign_nothing_stop_only_who_asked_and_no_server_behind_means_no_client_ahead(
     site: Any,
 ) -> None:

@@ -163,7 +163,7 @@ def roots(member: Member) -> tuple[list[str], list[str]]:
 def test_the_way_back_and_the_way_out(site: Any, team: Team) -> None:
     changes(run(site, team, postgres_server_renew=True))
     newest = served(team)
-    changes(run(site, team, "--limit", "all", playbook=playbook("roll_back")))
+    changes(run(site, team, "--limit", "postgres_servers", playbook=playbook("roll_back")))
     assert not set(newest) & set(served(team))
     changes(run(site, team, "--limit", "all", playbook=playbook("remove")))
     assert served(team) == ["", ""]

@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests import loops, poolers
 from ansible_collections.pgops.tls.tests.endings import refused, well
 from ansible_collections.pgops.tls.tests.poolers import Pooler
-from ansible_collections.pgops.tls.tests.shared import SILENT
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, SILENT
 from ansible_collections.pgops.tls.tests.system.playbooks.test_poolers import IDENT, RULES
 
 pytestmark = [
@@ -114,6 +114,7 @@ def test_all_phases_bring_a_pooler_along_and_no_connection_through_it_fails(site
     assert not re.search(r"changed=[1-9]", well(run(site, pooler)))
 
 
+@ONLY_THOROUGH
 def test_a_pooler_can_be_rolled_back_alone(site: Any, pooler: Pooler) -> None:
     well(run(site, pooler, postgres_pooler_renew=True))
     first = leaves(pooler)

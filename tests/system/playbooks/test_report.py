@@ -138,6 +138,7 @@ def in_a_playbook_of_ones_own() -> list[dict[str, Any]]:
     return [*before, *yaml.safe_load(text)]
 
 
+@ONLY_THOROUGH
 def test_hosts_that_tell_nothing_are_in_the_report_and_stop_nobody(site: Any) -> None:
     inventory = site.inventory()
     inventory["postgres_servers"]["hosts"] |= {"db2": DOWN, "db3": SILENT, "db4": DOWN}

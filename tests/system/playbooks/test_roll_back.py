@@ -116,6 +116,7 @@ def test_an_os_user_that_is_not_there_is_named(site: Any) -> None:
     assert re.search(r"postgres_client_os_users: no identity .* is of nobody-here", done.stdout), done.stdout
 
 
+@ONLY_THOROUGH
 def test_the_next_run_keeps_the_certificates_and_brings_declared_settings_back(site: Any) -> None:
     foreseen = site.run("--check", "--diff", postgres_server_ssl=STRICT)
     assert changes(foreseen) == {"db1": 1, "app1": 0}
@@ -126,6 +127,7 @@ def test_the_next_run_keeps_the_certificates_and_brings_declared_settings_back(s
     assert changes(site.run(postgres_server_ssl=STRICT)) == {"db1": 0, "app1": 0}
 
 
+@ONLY_THOROUGH
 def test_one_os_user_can_go_back(site: Any) -> None:
     assert changes(site.run(**RENEW, postgres_server_ssl=STRICT))["app1"]
     # as somebody writes it behind -e: the names of several hosts, with a blank

@@ -75,6 +75,7 @@ def connects(site: Any, billing: Any) -> Counter[str]:
     return Counter(one.stderr for one in done)
 
 
+@ONLY_THOROUGH
 def test_a_root_is_staged_without_who_is_away_and_nothing_goes_on_until_it_is_back(site: Any, billing: Any) -> None:
     well(site.run(inventory=fleet(site, billing)))
     one_root = {"db1": 2, "db2": 2, "app1": 1, "app2": 1}

@@ -203,6 +203,7 @@ def test_phase_by_phase_a_nightly_run_in_between_changes_nothing(site: Any) -> N
     assert not list(site.authorities.glob("*/retired/*/*.key"))
 
 
+@ONLY_THOROUGH
 def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler_outside_may_need(site: Any) -> None:
     """The other authority is left alone, and sessions that continue with an old certificate are told."""
     as_first_made(site)
@@ -231,6 +232,7 @@ def test_a_whole_rollover_of_one_authority_stops_before_trust_ends_that_a_pooler
     _forget(site, POOLER_HOST)
 
 
+@ONLY_THOROUGH
 def test_a_second_start_after_the_end_does_nothing_and_says_how_to_begin_another_one(site: Any) -> None:
     """The test before has ended a rollover of this authority."""
     before = site.files()

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests.daemons import Service, fetch, run_as
 from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
-from ansible_collections.pgops.tls.tests.services import Service, fetch, run_as
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 from ansible_collections.pgops.tls.tests.system.conftest import free_port
 
@@ -261,6 +261,7 @@ def test_the_ledger_and_the_report_know_them(world: World) -> None:
     assert f"{world.client}/prometheus" in words
 
 
+@ONLY_THOROUGH
 def test_a_revoked_client_is_in_the_list_beside_the_certificate(world: World) -> None:
     revoked = world.serials()["backup2"]
     entries = [{"serial": revoked, "authority": "backup"}]

@@ -111,6 +111,7 @@ def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pebbles.Pebble]
         yield found
 
 
+@ONLY_THOROUGH
 def test_from_nothing_to_verified_by_acme(site_on: Callable[[Any], Any], billing: Any, pebble: pebbles.Pebble) -> None:
     billing.psql("CREATE ROLE app LOGIN")
     site = site_on(billing)

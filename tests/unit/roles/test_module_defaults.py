@@ -24,7 +24,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "client": {"identities": [], "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0},
     "connection_info": {"expectations": []},
     "patroni": {
-        "names": [], "roots": "x", "issuing": "x", "trusted_clients": "x", "client_issuing": "x", "controller_time": 0,
+        "names": [], "roots": "x", "server_issuing": "x", "trusted_clients": "x", "client_issuing": "x",
+        "controller_time": 0,
     },
     "pgbouncer": {
         "names": [], "roots": "x", "server_issuing": "x", "trusted_clients": "x", "client_issuing": "x",
