@@ -53,3 +53,12 @@ def test_replication_that_plaintext_is_let_in_to_is_a_deviation(client: Checker)
     client.cluster.reload()
     _accepted, found = client.verify(client.expect(**REPLICATION), client.refuse("plaintext", **REPLICATION))
     assert (found["status"], found["reason"]) == ("deviation", "was accepted (without TLS)")
+
+
+def test_it_leaves_standbys_their_senders(client: Checker) -> None:
+    cluster = client.cluster
+    cluster.append("postgresql.conf", "max_wal_senders = 3\n")
+    cluster.stop("fast")
+    cluster.start(cluster.port)
+    found = client.verify(*[client.expect(**REPLICATION) for _number in range(10)])
+    assert {one["status"] for one in found} == {"ok"}, report.table({"here": {"checks": found}})

@@ -22,6 +22,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.verification import libp
 from ansible_collections.pgops.tls.plugins.module_utils.verification.verdicts import Attempt
 
 AT_ONCE = 8  # connections under way; each takes one of the server's max_connections
+# Of those for replication: each takes one of max_wal_senders, 10 by default, which standbys need to connect again
+REPLICATION_AT_ONCE = 1
 SILENCE = 60.0  # seconds without a sign of life after which a process hangs; a resolver may take half of them
 _SIGN_OF_LIFE = 1.0  # seconds between two of them
 _COMMON = {
@@ -77,16 +79,17 @@ class Clock:
 class Loop:
     """The connections of one process: begins them, wakes those that are ready or late, sends how they ended."""
 
-    def __init__(self, clock: Clock, send: children.Send) -> None:
+    def __init__(self, clock: Clock, send: children.Send, at_once: int) -> None:
         self.clock = clock
         self.send = send
+        self.at_once = at_once
         self.running: dict[int, tuple[Conversation, Wait]] = {}
 
     def run(self, conversations: Iterable[tuple[int, Conversation]]) -> None:
         """Hold all conversations to their end; each is sent as its number and the fields of its Attempt."""
         upcoming = list(conversations)
         while upcoming or self.running:
-            while upcoming and len(self.running) < AT_ONCE:
+            while upcoming and len(self.running) < self.at_once:
                 self._advance(*upcoming.pop(0), None)
             if self.running:
                 self._turn()
@@ -225,7 +228,9 @@ def _attempt_own(library: libpq.Library, jobs: Mapping[int, Job], seconds: float
     """Try the connections of one OS user; runs in its process."""
     clock = Clock()
     client = Client(library, clock, seconds)
-    Loop(clock, send).run((number, client.converse(job)) for number, job in jobs.items())
+    for is_replication, at_once in ((False, AT_ONCE), (True, REPLICATION_AT_ONCE)):
+        own = [(number, job) for number, job in jobs.items() if ("replication" in job.parameters) == is_replication]
+        Loop(clock, send, at_once).run((number, client.converse(job)) for number, job in own)
 
 
 def _received(session: Sequence[Any] | None, *others: Any) -> Attempt:
