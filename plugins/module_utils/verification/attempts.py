@@ -79,7 +79,7 @@ class Clock:
 class Loop:
     """The connections of one process: begins them, wakes those that are ready or late, sends how they ended."""
 
-    def __init__(self, clock: Clock, send: children.Send, at_once: int) -> None:
+    def __init__(self, clock: Clock, send: children.Send, at_once: int = AT_ONCE) -> None:
         self.clock = clock
         self.send = send
         self.at_once = at_once
