@@ -22,7 +22,8 @@ description:
   - All connections of one call run in one remote execution, several at once.
   - Changes nothing. For a foreign certificate it creates a throw-away authority with the C(openssl) command in a
     directory that only the OS user can read, and removes it afterwards.
-  - Messages are compared in English, so C(lc_messages) of the servers must be V(C) or English.
+  - A server may speak any language (C(lc_messages)). A refusal is then recognized by its SQLSTATE and by the function
+    of PostgreSQL that refused.
   - Must run as root, or as the only OS user that O(expectations) names.
 extends_documentation_fragment:
   - pgops.tls.attributes

@@ -26,7 +26,8 @@ _REACH = re.compile(
     r"could not translate host name|Connection refused|timeout expired|timed out|No route to host|is unreachable"
     r"|could not connect to server: "
 )
-_OF_ROLE = re.compile(r"FATAL: |no password supplied|password authentication failed")
+# PostgreSQL begins with the severity, in its language and with two blanks behind it
+_OF_ROLE = re.compile(r": {2}\S|no password supplied|password authentication failed")
 _OF_TLS = re.compile(r"SSL error|SSL SYSCALL|server certificate|does not support SSL|certificate verify failed")
 
 

@@ -142,6 +142,7 @@ class Client:
         if connection is None:
             return True, Attempt(None, "libpq is out of memory")
         try:
+            self.functions.PQsetErrorVerbosity(connection, libpq.ERRORS_VERBOSE)
             is_answer, fault = yield from self._connect(connection)
             attempt = Attempt(None, fault)
             if not fault:

@@ -21,6 +21,7 @@ NAME = "libpq.5.dylib" if sys.platform == "darwin" else "libpq.so.5"  # the same
 CONNECTION_OK, CONNECTION_BAD, CONNECTION_MADE = 0, 1, 3  # of ConnStatusType
 POLLING_FAILED, POLLING_READING, POLLING_WRITING, POLLING_OK = range(4)  # of PostgresPollingStatusType
 TUPLES_OK = 2  # of ExecStatusType
+ERRORS_VERBOSE = 2  # of PGVerbosity
 _PEER_CERTIFICATE = ("SSL_get1_peer_certificate", "SSL_get_peer_certificate")
 _LIBRARIES = ("../lib", "../lib64")  # beside the directory of psql, where PostgreSQL was built from source
 
@@ -113,6 +114,7 @@ def _declare(functions: Any) -> Any:
     for name, result, *arguments in (
         ("PQlibVersion", c_int),
         ("PQconnectStart", c_void_p, c_char_p),
+        ("PQsetErrorVerbosity", c_int, c_void_p, c_int),
         ("PQconnectPoll", c_int, c_void_p),
         ("PQstatus", c_int, c_void_p),
         ("PQsocket", c_int, c_void_p),

@@ -5,6 +5,9 @@
 
 The messages are those of libpq and servers 13, 15, 17 and 18, as collected from real ones; PostgreSQL 14 changed
 ``SSL off`` to ``no encryption`` and put ``connection to server at ... failed:`` before every message.
+
+A server may speak another language (``lc_messages``). So libpq is asked for verbose messages: they have the SQLSTATE,
+and the name of the function in PostgreSQL that refused (``LOCATION``), which are the same in all languages.
 """
 
 from __future__ import annotations
@@ -34,9 +37,16 @@ class Refusal(NamedTuple):
     reasons: tuple[Reason, ...]
 
 
+# What a server says in another language, by SQLSTATE and function. ClientAuthentication refuses by a rule, and for want
+# of a certificate: in English that is told apart.
+_MORE = r"(?s:(?! failed: ).)*?"  # the rest of that message, which may have several lines
+_ENGLISH = r"(?!no pg_hba\.conf entry|pg_hba\.conf rejects|connection requires a valid)"
+_BY_A_RULE = rf"28000: {_ENGLISH}{_MORE}LOCATION: +ClientAuthentication,"
+_BY_A_METHOD = rf"(28000|28P01): {_MORE}LOCATION: +auth_failed,"
 _NO_ENTRY = r"no pg_hba\.conf entry for (replication connection from )?host"
 _REJECTS = r"pg_hba\.conf rejects (replication )?connection for host"
 _NO_CERTIFICATE = Reason("the server asked for a client certificate", r"connection requires a valid client certificate")
+_NO_CERTIFICATE_ELSEWHERE = Reason("the server refused to go without a client certificate", _BY_A_RULE)
 _CERTIFICATE_REQUIRED = Reason(
     "the pooler requires a client certificate", r"SSL error: .*alert (certificate required|handshake failure)"
 )
@@ -59,13 +69,14 @@ REFUSALS: Mapping[str, Refusal] = {
         (
             Reason("no rule for plaintext", rf"{_NO_ENTRY} .*, (no encryption|SSL off)"),
             Reason("a rule rejects plaintext", rf"{_REJECTS} .*, (no encryption|SSL off)"),
-            Reason("the pooler requires TLS", r"FATAL: +SSL required$"),
+            Reason("a rule refuses plaintext, or none allows it", _BY_A_RULE),
+            Reason("the pooler requires TLS", r"FATAL: +(08P01: )?SSL required$"),
         ),
     ),
     "no_certificate": Refusal(
         "no client certificate",
         {"sslcert": "{absent}", "sslkey": "{absent}"},  # every libpq takes this for "none"; sslcertmode needs 16
-        (_NO_CERTIFICATE, _CERTIFICATE_REQUIRED),
+        (_NO_CERTIFICATE, _NO_CERTIFICATE_ELSEWHERE, _CERTIFICATE_REQUIRED),
     ),
     "foreign_certificate": Refusal(
         "certificate of a foreign CA",
@@ -73,6 +84,7 @@ REFUSALS: Mapping[str, Refusal] = {
         (
             _UNKNOWN_CA,
             _NO_CERTIFICATE,
+            _NO_CERTIFICATE_ELSEWHERE,
             _CERTIFICATE_REQUIRED,
             _BROKEN,
         ),
@@ -93,6 +105,8 @@ REFUSALS: Mapping[str, Refusal] = {
             Reason("no rule for that role", rf"{_NO_ENTRY} .*, (SSL encryption|SSL on)"),
             # With a password, its method is what the server names when the certificate is another role's
             Reason("the server refused this certificate or that role's password", r"password authentication failed"),
+            Reason("the server refused this role", _BY_A_METHOD),
+            Reason("a rule refuses that role, or none allows it", _BY_A_RULE),
             # Without a rule of its own the role may meet an older one, which wants its password and no certificate
             Reason("the server asks for that role's password", r"fe_sendauth: no password supplied"),
             Reason("a rule rejects that role", rf"{_REJECTS} .*, (SSL encryption|SSL on)"),
@@ -121,12 +135,13 @@ def meaning(kind: str, message: str) -> str | None:
 
 def readable(errors: str) -> str:
     """Return a message of libpq as one line, without what the report says anyway."""
-    lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("\t")]
+    lines = [line for line in errors.splitlines() if line.strip() and not line.startswith(("\t", "LOCATION:"))]
     # each address of a name says it, mostly in the same words
     reasons = dict.fromkeys(_PREAMBLE.sub("", line).strip() for line in lines)
     return "; ".join(reasons) or "libpq gave no reason"
 
 
 _PREAMBLE = re.compile(
-    r"^(connection to server (at|on) .*?, port [0-9]+ failed: )?(could not connect to server: )?((FATAL|ERROR):\s+)?"
+    r"^(connection to server (at|on) .*?, port [0-9]+ failed: )?(could not connect to server: )?"
+    r"([^\s:]+: {2}([0-9A-Z]{5}: )?)?"  # the severity may be in any language
 )

@@ -47,6 +47,23 @@ REAL_MESSAGES = [
     ("foreign_root", "SSL error: certificate verify failed"),
     ("foreign_root", f"{AT}SSL error: certificate verify failed"),
 ]
+BY_A_RULE = "LOCATION:  ClientAuthentication, auth.c:547\n"
+# The same of servers that speak another language: 15.18, whose LC_CTYPE of C has no letters of other languages
+IN_OTHER_LANGUAGES = [
+    (
+        "plaintext",
+        f"{AT}FATAL:  28000: kein pg_hba.conf-Eintrag f?r Host ?127.0.0.1?, Benutzer ?app?\n{BY_A_RULE}",
+        "kein pg_hba.conf-Eintrag f?r Host ?127.0.0.1?, Benutzer ?app?",
+    ),
+    (
+        "plaintext",
+        f"{AT}FATAL:  28000: aucune entr?e dans pg_hba.conf pour l'h?te, utilisateur << app >>,\nbase\n{BY_A_RULE}",
+        "aucune entr?e dans pg_hba.conf pour l'h?te, utilisateur << app >>,; base",
+    ),
+    ("no_certificate", f"{AT}????:  28000: ????????\n{BY_A_RULE}", "????????"),
+    ("another_role", f"{AT}????:  28000: ??????\nLOCATION:  auth_failed, auth.c:345\n", "??????"),
+    ("another_role", f"{AT}????:  28P01: ??????\nLOCATION:  auth_failed, auth.c:345\n", "??????"),
+]
 # The ways in which libpq's source says that the server went away before it said why
 CUT_OFF = [
     "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
@@ -57,6 +74,9 @@ CUT_OFF = [
 ]
 # What goes wrong without being a refusal
 ACCIDENTS = [
+    f"{AT}????:  3D000: ???\nLOCATION:  InitPostgres, postinit.c:1\n",
+    f"{AT}????:  28000: ???\nLOCATION:  InitializeSessionUserId, miscinit.c:1\n",
+    f"{AT}????:  28000: ???\n{AT}????:  3D000: ???\nLOCATION:  ClientAuthentication, auth.c:1\n",
     f"{AT}Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?",
     'could not translate host name "db1" to address: Name or service not known',
     f'{AT}FATAL:  role "other" does not exist',
@@ -81,6 +101,18 @@ def test_a_message_of_a_real_server_is_recognised(kind: str, message: str) -> No
     assert meaning(kind, message)
 
 
+@pytest.mark.parametrize(("kind", "message", "shown"), IN_OTHER_LANGUAGES)
+def test_a_message_in_another_language_is_recognised_by_code_and_function(kind: str, message: str, shown: str) -> None:
+    assert meaning(kind, message)
+    assert readable(message) == shown
+
+
+@pytest.mark.parametrize("kind", ["plaintext", "no_certificate"])
+@pytest.mark.parametrize("text", ["pg_hba.conf rejects connection", "no pg_hba.conf entry for a host"])
+def test_english_is_told_apart_as_before(kind: str, text: str) -> None:
+    assert meaning(kind, f"{AT}FATAL:  28000: {text}\n{BY_A_RULE}") is None
+
+
 @pytest.mark.parametrize("kind", REFUSALS)
 @pytest.mark.parametrize("message", ACCIDENTS)
 def test_an_accident_is_no_refusal(kind: str, message: str) -> None:
@@ -101,7 +133,9 @@ def test_a_broken_connection_counts_for_certificates_of_other_authorities_only(m
 
 
 def test_every_reason_has_a_message() -> None:
-    seen = {meaning(kind, message) for kind, message in [*REAL_MESSAGES, ("foreign_certificate", CUT_OFF[0])]}
+    known = [*REAL_MESSAGES, ("foreign_certificate", CUT_OFF[0]), *(row[:2] for row in IN_OTHER_LANGUAGES)]
+    known.append(("another_role", IN_OTHER_LANGUAGES[0][1]))
+    seen = {meaning(kind, message) for kind, message in known}
     assert seen == {reason.meaning for refusal in REFUSALS.values() for reason in refusal.reasons}
 
 
