@@ -28,5 +28,6 @@ options:
       - The role for the connection over the socket. The module connects as the OS user that owns the socket.
       - By default the role with the name of that OS user.
       - M(pgops.tls.server) and M(pgops.tls.session_info) need a superuser.
+      - With O(pgops.tls.session_info#module:login_host), it is the role for the login over the network.
     type: str
 """

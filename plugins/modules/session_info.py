@@ -16,7 +16,9 @@ description:
     and sessions that use outdated certificates. It never shows what a session does.
   - Also returns the certificate that the server shows now, and when it is due for renewal.
   - It runs one query over the socket, as M(pgops.tls.server) does, makes one handshake, and changes nothing.
-  - It returns what M(pgops.tls.server) says of a standby's or subscriber's own connections, too.
+  - With O(login_host) it logs in over the network instead, from any host that has libpq. So it also works for servers
+    that this collection does not manage, such as those of a provider.
+  - Without O(login_host) it returns what M(pgops.tls.server) says of a standby's or subscriber's own connections, too.
   - It sees only current connections. One look rarely sees a client that connects for a second.
     M(pgops.tls.fleet_report) adds up many looks.
 extends_documentation_fragment:
@@ -26,6 +28,39 @@ extends_documentation_fragment:
   - pgops.tls.credential
   - pgops.tls.option_names
 options:
+  login_host:
+    description:
+      - DNS name or address of a server to log in to over the network, with O(login_user). C(PG*) variables have no
+        effect.
+      - The connection uses TLS, and the server's certificate is verified before the login.
+      - The role must be a member of C(pg_read_all_stats) or C(pg_monitor). It needs no superuser.
+      - Connect to PostgreSQL itself. Through a pooler, the role sees only the pooler's sessions.
+    type: str
+  login_database:
+    description: The database to connect to at O(login_host).
+    type: str
+    default: postgres
+  login_password:
+    description: The password of O(login_user) at O(login_host). Without it, C(.pgpass) of the OS user is used.
+    type: str
+  login_sslmode:
+    description:
+      - How the server's certificate is verified. V(verify-ca) does not compare its names. Use it only where the
+        certificate has none that fits.
+    type: str
+    choices: [verify-ca, verify-full]
+    default: verify-full
+  login_sslrootcert:
+    description:
+      - File with the trusted roots, on the host where the module runs. By default C(~/.postgresql/root.crt) of the OS
+        user.
+    type: path
+  login_sslcert:
+    description: File with a client certificate, on the host where the module runs.
+    type: path
+  login_sslkey:
+    description: File with its private key.
+    type: path
   show:
     description:
       - Whether RV(sessions) has V(all) sessions, or only those with V(findings) and those that send to standbys and
@@ -64,6 +99,10 @@ options:
     type: list
     elements: str
     default: []
+notes:
+  - A server cannot see whether a client verifies the server's certificate. RV(applications) therefore does not say so.
+    Without TLS nothing is verified. A client certificate proves that the client is configured for TLS, not that it
+    verifies the server.
 seealso:
   - module: pgops.tls.fleet_report
   - module: pgops.tls.hba_info
@@ -89,6 +128,17 @@ EXAMPLES = r"""
   register: old
   vars:
     serial: 5ac6f1d97b3e
+
+- name: See which applications use TLS on a server that is not managed
+  pgops.tls.session_info:
+    login_host: shop.abcdef.eu-central-1.rds.example.com
+    login_user: monitor
+    login_password: "{{ monitor_password }}"
+    login_sslrootcert: /etc/ssl/certs/provider-roots.pem
+  delegate_to: localhost
+  register: shop
+  vars:
+    monitor_password: "{{ lookup('ansible.builtin.env', 'MONITOR_PASSWORD') }}"
 """
 
 RETURN = r"""
@@ -98,7 +148,7 @@ server_version:
   type: int
 system_identifier:
   description: PostgreSQL's C(system_identifier), as in RV(pgops.tls.server#module:system_identifier).
-  returned: success
+  returned: success, without O(login_host)
   type: str
   sample: "7441830217664398427"
 replication:
@@ -114,6 +164,64 @@ counts:
   returned: success
   type: dict
   sample: {local: 1, plaintext: 2, TLSv1.3: 17}
+applications:
+  description:
+    - All applications that are connected over the network, whatever O(show) says. Sessions over the socket are not in
+      it.
+    - PostgreSQL does not say which driver a client uses. C(application_name) often does.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    application:
+      description: The C(application_name). Empty if the client gave none.
+      type: str
+    role:
+      description: The role.
+      type: str
+    database:
+      description: The database. Empty for physical replication.
+      type: str
+    address:
+      description: The client's IP address.
+      type: str
+    sessions:
+      description: The number of its sessions.
+      type: int
+    tls:
+      description: How many of its sessions use TLS, V(all), V(some) or V(none).
+      type: str
+    protocols:
+      description: The versions of TLS.
+      type: list
+      elements: str
+    ciphers:
+      description: The names of the ciphers.
+      type: list
+      elements: str
+    client_certificate:
+      description: How many of its sessions have a client certificate that the server has verified.
+      type: str
+    serials:
+      description: Serial numbers of these certificates in hexadecimal.
+      type: list
+      elements: str
+    issuers:
+      description: Issuers of these certificates as PostgreSQL writes them, truncated to 63 bytes.
+      type: list
+      elements: str
+  sample:
+    - application: shop-web
+      role: app
+      database: shop
+      address: 192.0.2.10
+      sessions: 8
+      tls: all
+      protocols: [TLSv1.3]
+      ciphers: [TLS_AES_256_GCM_SHA384]
+      client_certificate: all
+      serials: [4f2a71c3]
+      issuers: [/CN=PostgreSQL client issuing CA 0e73b2a4]
 sessions:
   description: The sessions, ordered by role and address, without this module's own session.
   returned: success
@@ -210,6 +318,7 @@ certificate:
       type: str
     is_on_disk:
       description: Whether the server's file contains it. If not, a reload failed or is missing.
+      returned: without O(login_host)
       type: bool
     renewal:
       description: When it becomes due for renewal by M(pgops.tls.server).
@@ -238,11 +347,27 @@ from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secre
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import LOGIN_OPTIONS
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 
+CONDITIONS = {
+    "mutually_exclusive": [("login_host", "login_unix_socket")],
+    "required_by": {
+        "login_host": ["login_user"],
+        **dict.fromkeys(("login_password", "login_sslrootcert", "login_sslcert", "login_sslkey"), ("login_host",)),
+    },
+    "required_together": [("login_sslcert", "login_sslkey")],
+}
+
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's options."""
     return {
         **LOGIN_OPTIONS,
+        "login_host": {"type": "str"},
+        "login_database": {"type": "str", "default": "postgres"},
+        "login_password": {"type": "str", "no_log": True},
+        "login_sslmode": {"type": "str", "choices": ["verify-ca", "verify-full"], "default": "verify-full"},
+        "login_sslrootcert": {"type": "path"},
+        "login_sslcert": {"type": "path"},
+        "login_sslkey": {"type": "path", "no_log": False},
         "show": {"type": "str", "choices": ["all", "findings"], "default": "all"},
         "client_serials": {"type": "dict", "default": {}},
         "client_issuing": {"type": "str", "default": "", "no_log": True},
@@ -257,7 +382,7 @@ def argument_spec() -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **CONDITIONS)
     hide_secrets(module, "issuing", "client_issuing")  # PEM, where a private key may be among them
     try:
         with options.named(module.params["option_names"]):

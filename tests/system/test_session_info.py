@@ -28,7 +28,9 @@ CLIENT_AUTHORITY = AUTHORITIES["client"]
 
 PLAIN_OPTIONS: dict[str, Any] = {
     "show": "all", "client_serials": {}, "client_issuing": "", "client_revoked": [],
-    "names": [], "issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None,
+    "names": [], "issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None, "login_host": None,
+    "login_database": "postgres", "login_password": None, "login_sslmode": "verify-full", "login_sslrootcert": None,
+    "login_sslcert": None, "login_sslkey": None,
 }  # fmt: skip
 
 
@@ -217,3 +219,111 @@ def test_a_role_that_may_not_see_others_is_refused(mixed: Server) -> None:
         mixed.cluster.psql("GRANT SET ON PARAMETER lc_messages TO limited")
         with pytest.raises(TlsError, match="role 'limited' is no superuser"):
             sessions.look(mixed.cluster.port, mixed.cluster.socket_directory, "limited")
+
+
+# By a login over the network, as at a server that nobody here manages
+
+PASSWORD = "a password of the monitor"
+
+
+@pytest.fixture
+def watched(mixed: Server, tmp_path: Path) -> dict[str, Any]:
+    """Give the options of a login at a server that has a role for it."""
+    mixed.options["names"] = ["localhost"]
+    mixed.cluster.psql(f"CREATE ROLE monitor LOGIN IN ROLE pg_monitor PASSWORD '{PASSWORD}'")
+    mixed.settle(hba=f"hostssl all monitor all scram-sha-256\n{TRUSTING_RULES}", on_lockout="allow")
+    roots = tmp_path / "roots.pem"
+    roots.write_text(AUTHORITIES["server"].root.pem)
+    return {
+        **PLAIN_OPTIONS, "port": mixed.cluster.port, "login_unix_socket": None, "login_user": "monitor",
+        "login_host": "localhost", "login_password": PASSWORD, "login_sslrootcert": str(roots),
+    }  # fmt: skip
+
+
+def test_a_login_over_the_network_sees_which_applications_use_tls(
+    mixed: Server, watched: dict[str, Any], tmp_path: Path
+) -> None:
+    files, serial = issued(tmp_path, "app", "app")
+    pooled = [f"user=app sslmode=require application_name=web {files}"] * 2
+    mixed_ones = [f"user=postgres sslmode={mode} application_name=batch" for mode in ("disable", "require")]
+    with contextlib.ExitStack() as stack:
+        mixed.settle(hba=f"hostssl all monitor all scram-sha-256\nhost all postgres all trust\n{TRUSTING_RULES}",
+                     on_lockout="allow")  # fmt: skip
+        for parameters in (*pooled, *mixed_ones, "user=postgres sslmode=disable application_name=old"):
+            stack.enter_context(session(mixed, parameters))
+        stack.enter_context(session(mixed, f"user=postgres host={mixed.cluster.socket_directory}"))
+        found = sessions.result(watched, TODAY)
+        over_socket = ask(mixed)
+    assert found["applications"] == over_socket["applications"]
+    assert found["counts"] == {"TLSv1.3": 3, "local": 1, "plaintext": 2}
+    rows = {one["application"]: one for one in found["applications"]}
+    assert list(rows) == ["batch", "old", "web"]
+    shown = {name: (one["sessions"], one["tls"], one["client_certificate"]) for name, one in rows.items()}
+    assert shown == {"batch": (2, "some", "none"), "old": (1, "none", "none"), "web": (2, "all", "all")}
+    web = rows["web"]
+    assert (web["serials"], web["issuers"]) == ([serial], [f"/CN={CLIENT_AUTHORITY.issuing.common_name}"])
+    assert (web["protocols"], web["role"], web["database"]) == (["TLSv1.3"], "app", "postgres")
+    assert web["ciphers"][0].startswith("TLS_")
+    assert (rows["old"]["protocols"], rows["old"]["ciphers"], rows["old"]["serials"]) == ([], [], [])
+    served, known = mixed.served(), found["certificate"]
+    assert (known["sha256"], known["installed"]) == (served, None)
+    assert "is_on_disk" not in known
+    assert "system_identifier" not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"login_password": "another"}, 'password authentication failed for user "monitor"'),
+        ({"login_password": None}, "no password supplied"),
+        ({"login_host": "127.0.0.1"}, 'does not match host name "127.0.0.1"'),
+        ({"login_sslrootcert": "/nonexistent"}, 'root certificate file "/nonexistent" does not exist'),
+        ({"port": 1}, "Connection refused"),
+        ({"login_database": "absent"}, 'database "absent" does not exist'),
+        ({"login_host": "localhost,other"}, "expected one DNS name or address"),
+        ({"login_host": "/var/run/postgresql"}, "For a Unix socket, set login_unix_socket"),
+    ],
+)
+def test_a_login_that_fails_says_why_and_shows_no_password(
+    watched: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TlsError, match=message) as caught:
+        sessions.result({**watched, **changes}, TODAY)
+    assert PASSWORD not in str(caught.value.as_result())
+
+
+def test_a_name_that_differs_is_accepted_only_where_that_is_asked_for(watched: dict[str, Any]) -> None:
+    other = {**watched, "login_host": "127.0.0.1"}
+    assert sessions.result({**other, "login_sslmode": "verify-ca"}, TODAY)["counts"] == {}
+
+
+def test_another_servers_root_ends_the_login_before_the_password(
+    mixed: Server, watched: dict[str, Any], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    other.write_text(OTHER.root.pem)
+    with pytest.raises(TlsError, match="certificate verify failed"):
+        sessions.result({**watched, "login_sslrootcert": str(other)}, TODAY)
+    assert "authentication" not in mixed.cluster.log().split("monitor")[-1]
+
+
+def test_a_role_that_sees_only_itself_is_refused_over_the_network(mixed: Server, watched: dict[str, Any]) -> None:
+    mixed.cluster.psql("REVOKE pg_monitor FROM monitor")
+    with pytest.raises(TlsError, match=r"sees only its own sessions.*GRANT pg_monitor"):
+        sessions.result(watched, TODAY)
+
+
+def test_what_somebody_made_in_the_database_is_not_called(mixed: Server, watched: dict[str, Any]) -> None:
+    mixed.cluster.psql("GRANT CREATE ON SCHEMA public TO app")
+    mixed.cluster.psql(
+        "CREATE FUNCTION public.json_build_object(text, int, text, bool, text, json) RETURNS json LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'called'; END$$"
+    )
+    assert sessions.result(watched, TODAY)["counts"] == {}
+
+
+def test_a_client_certificate_is_enough_for_a_login(mixed: Server, watched: dict[str, Any], tmp_path: Path) -> None:
+    mixed.cluster.psql("GRANT pg_monitor TO app")
+    issued(tmp_path, "app", "app")
+    pair = {"login_sslcert": str(tmp_path / "app.crt"), "login_sslkey": str(tmp_path / "app.key")}
+    assert sessions.result({**watched, "login_user": "app", "login_password": None, **pair}, TODAY)["counts"] == {}

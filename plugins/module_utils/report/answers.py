@@ -14,11 +14,12 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES, STANDBY
-from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
+from ansible_collections.pgops.tls.plugins.module_utils.report.tables import NAMES, OLD, SHARES
 
 OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
 _LONGEST = 1500  # characters of a text: as many as the summary of a run shows of a message
 _MOST = 1000  # entries of a list
+_FEW = 20  # entries of a list in an entry
 _NO_CERTIFICATE = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
 
 
@@ -78,6 +79,7 @@ def _server_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             if one["type"] == "walsender"
         ],
         "replication": _replication(result.get("replication") or {}),
+        "applications": [_application(one) for one in (result.get("applications") or [])[:_MOST]],
     }
 
 
@@ -87,6 +89,15 @@ def _session(found: Mapping[str, Any]) -> dict[str, Any]:
         **{name: text(found[name] or "") for name in ("protocol", "serial", "subject", "issuer")},
         "since": _instant(found["since"]),
         "findings": [finding for finding in ("plaintext", *OLD) if finding in found["findings"]],
+    }
+
+
+def _application(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: text(found[name] or "") for name in NAMES},
+        "sessions": int(found["sessions"]),
+        **{name: SHARES[SHARES.index(found[name])] for name in ("tls", "client_certificate")},
+        **{name: [text(one) for one in found[name][:_FEW]] for name in ("protocols", "ciphers", "serials", "issuers")},
     }
 
 

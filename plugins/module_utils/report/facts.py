@@ -84,8 +84,10 @@ def _complete_servers(
     """Add to servers what their own answer does not say."""
     senders = {host: one["senders"] for host, one in servers.items() if one["status"] == answers.OK}
     for host, one in servers.items():
-        past = before.get(host, {}).get("plaintext", {})
+        known_before = before.get(host, {})
+        past = known_before.get("plaintext", {})
         if one["status"] == answers.OK:
+            one["applications"] = history.applications(known_before.get("applications", ()), one["applications"], now)
             plain = [session for session in one["sessions"] if "plaintext" in session["findings"]]
             past = history.after_look(past, plain, now)
         known = learned.replication.get(host) or {}
@@ -93,6 +95,7 @@ def _complete_servers(
             replication.completed(own, known.get(own["name"]) or {}, senders) for own in one.get("replication", ())
         ]
         one.update(plaintext=past, replication=connections, cluster=str(learned.clusters.get(host) or ""))
+        one.setdefault("applications", [])
         one.setdefault("sessions", [])
         one.setdefault("counts", {})
 

@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who was seen in plaintext over many looks: one look shows little, as sessions come and go."""
+"""Who was seen over many looks, in plaintext and at all: one look shows little, as sessions come and go."""
 
 from __future__ import annotations
 
@@ -20,20 +20,34 @@ def after_look(history: Mapping[str, Any], sessions: Iterable[Mapping[str, Any]]
     ``looks`` counts the looks in a row that saw none, ``since`` is the first of them (None: the last one saw some).
     """
     moment = clock.instant(now)
-    seen = {_key(one): dict(one) for one in history.get("seen", ())}
-    found = {_key(one) for one in sessions}
-    for key in found:
-        before = seen.get(key, {"first_seen": moment, "looks": 0})
-        seen[key] = {**dict(zip(_NAMED, key)), **before, "last_seen": moment, "looks": before["looks"] + 1}
-    kept = [one for one in seen.values() if clock.seconds(one["last_seen"]) > now - KEPT]
-    kept.sort(key=lambda one: (one["last_seen"], one["first_seen"], _key(one)), reverse=True)
+    found = {_key(one): dict(zip(_NAMED, _key(one))) for one in sessions}
     return {
         "looks": 0 if found else history.get("looks", 0) + 1,
         "since": None if found else history.get("since") or moment,
         "all_looks": history.get("all_looks", 0) + 1,
         "first_look": history.get("first_look") or moment,
-        "seen": kept[:MOST],
+        "seen": _seen(history.get("seen", ()), found, now),
     }
+
+
+def applications(before: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]], now: int) -> list[Any]:
+    """Return the applications of a server after a look at ``now``, each as it was seen last."""
+    return _seen(before, {_key(one): one for one in found}, now)
+
+
+def _seen(
+    before: Iterable[Mapping[str, Any]], found: Mapping[tuple[str, ...], Mapping[str, Any]], now: int
+) -> list[dict[str, Any]]:
+    """Return those who were seen ``before`` or are ``found`` now, the latest first, as far as they are remembered."""
+    moment = clock.instant(now)
+    seen = {_key(one): dict(one) for one in before}
+    for key, one in found.items():
+        known = seen.get(key, {"first_seen": moment, "looks": 0})
+        days = {"first_seen": known["first_seen"], "last_seen": moment, "looks": known["looks"] + 1}
+        seen[key] = {**one, **days}
+    kept = [one for one in seen.values() if clock.seconds(one["last_seen"]) > now - KEPT]
+    kept.sort(key=lambda one: (one["last_seen"], one["first_seen"], _key(one)), reverse=True)
+    return kept[:MOST]
 
 
 def in_words(history: Mapping[str, Any]) -> str:

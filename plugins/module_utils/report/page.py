@@ -10,7 +10,14 @@ import re
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, headline, history, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import (
+    answers,
+    facts,
+    headline,
+    history,
+    replication,
+    tables,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import printable
 
 _WHOLE = ("name", "when")  # classes of cells that stay on one line
@@ -95,6 +102,8 @@ def text(data: Mapping[str, Any]) -> str:
         _section("Hosts that were not looked at", _silent(data), _SILENT),
         _section("Plaintext", _plaintext(data), _PLAINTEXT),
         _section("Who was seen in plaintext", _seen(data), _SEEN),
+        _section("Which applications use TLS", _applications(data), _APPLICATIONS),
+        f"<p>{escaped(_UNSEEN)}</p>\n",
         _section("Sessions on old certificates", _old(data), _OLD),
         _section("Replication", _replication(data, now), _REPLICATION),
         _section("Revoked certificates that poolers accept", _accepted(data), ("pooler", "serial numbers")),
@@ -110,6 +119,11 @@ def text(data: Mapping[str, Any]) -> str:
 _SILENT = ("host", "cluster", "as", "status", "why", "last look")
 _PLAINTEXT = ("server", "cluster", "now", "looks", "is reject safe?")
 _SEEN = ("server", "cluster", "role", "database", "address", "application", "first seen", "last seen", "looks")
+_APPLICATIONS = ("server", "cluster", *tables.NAMES, "sessions", *tables.SECURITY, "last seen")
+_UNSEEN = (
+    "A server cannot see whether a client verifies it. Without TLS nothing is verified. A client certificate proves "
+    "that the client is configured for TLS, not that it verifies the server."
+)
 _OLD = ("server", "cluster", "role", "database", "address", "application", "since", "certificate", "why")
 _REPLICATION = (
     "server", "cluster", "connection", "from", "TLS", "certificate", "in use", "ends", "days left", "managed",
@@ -169,6 +183,19 @@ def _seen(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
         for seen in one["plaintext"].get("seen", ()):
             days = (_when(seen["first_seen"]), _when(seen["last_seen"]))
             yield (Cell(host, "name"), _cluster(one), *(Cell(seen[name]) for name in names), *days, Cell(seen["looks"]))
+
+
+def _applications(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
+    for host, one in data["servers"].items():
+        for seen in one["applications"]:
+            marks = {"TLS": "" if seen["tls"] == "all" else "bad", "client certificate": "id", "issued by": "id"}
+            yield (
+                Cell(host, "name"),
+                _cluster(one),
+                *(Cell(seen[name]) for name in (*tables.NAMES, "sessions")),
+                *(Cell(text, marks.get(name, "")) for name, text in zip(tables.SECURITY, tables.security(seen))),
+                _when(seen["last_seen"]),
+            )
 
 
 def _old(data: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:

@@ -9,6 +9,11 @@ from typing import Any, Iterator, Mapping, Sequence
 
 HEADINGS = ("SERVER", "ROLE", "DATABASE", "ADDRESS", "APPLICATION", "SINCE", "FINDINGS")
 OLD = ("revoked_certificate", "old_certificate", "other_issuer", "old_server_certificate")
+NAMES = ("application", "role", "database", "address")  # of an application
+SECURITY = ("TLS", "cipher", "client certificate", "issued by", "verifies server")  # what is known of it
+SHARES = ("all", "some", "none")  # of its sessions
+# What is certain: a server does not see whether its clients verify it
+_VERIFIES = {"all": "not visible", "some": "not visible, or not by TLS", "none": "not by TLS"}
 _LONGEST = 63  # characters of a cell: as long as PostgreSQL's names are in bytes
 
 
@@ -23,13 +28,52 @@ def session_lines(results: Mapping[str, Mapping[str, Any]], findings: Sequence[s
     ``results`` are those of module session_info by server; one without sessions has a line, too.
     """
     rows = [row for server, result in results.items() for row in _rows(server, result, findings)]
-    asked = [server for server, result in results.items() if "sessions" in result]
-    silent = [
+    asked = f"{len(rows)} sessions on {_asked(results, 'sessions')} servers"
+    return [*(aligned([HEADINGS, *rows]) if rows else []), *_silent(results, "sessions"), asked]
+
+
+def application_lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return an aligned line for each application of each server, and last ones that count.
+
+    ``results`` are those of module session_info by server.
+    """
+    headings = [name.upper() for name in ("server", *NAMES, "sessions", *SECURITY)]
+    rows = [
+        (server, *(one[name] or "-" for name in NAMES), str(one["sessions"]), *security(one))
+        for server, result in results.items()
+        for one in result.get("applications", ())
+    ]
+    asked = f"{len(rows)} applications on {_asked(results, 'applications')} servers"
+    return [*(aligned([headings, *rows]) if rows else []), *_silent(results, "applications"), asked]
+
+
+def security(application: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is known of the TLS of an application in words, in the order of ``SECURITY``."""
+    return (
+        _shared(application["tls"], application["protocols"]),
+        ", ".join(application["ciphers"]) or "-",
+        _shared(application["client_certificate"], application["serials"]),
+        ", ".join(application["issuers"]) or "-",
+        _VERIFIES[application["tls"]],
+    )
+
+
+def _shared(share: str, values: Sequence[str]) -> str:
+    """Return values that all or some sessions have."""
+    return "none" if share == "none" else ", ".join(values) + (" (not all sessions)" if share == "some" else "")
+
+
+def _asked(results: Mapping[str, Mapping[str, Any]], key: str) -> int:
+    return sum(key in result for result in results.values())
+
+
+def _silent(results: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
+    """Return a line for each server that could not be asked."""
+    return [
         f"{printable(server)}: not asked: {printable(_cut(result.get('msg') or 'it gave no result'))}"
         for server, result in results.items()
-        if "sessions" not in result
+        if key not in result
     ]
-    return [*(aligned([HEADINGS, *rows]) if rows else []), *silent, f"{len(rows)} sessions on {len(asked)} servers"]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

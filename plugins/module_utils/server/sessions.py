@@ -8,19 +8,25 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files, generations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import peers, psql, state, wire
 from ansible_collections.pgops.tls.plugins.module_utils.replication.server import Replication
-from ansible_collections.pgops.tls.plugins.module_utils.server import interference
+from ansible_collections.pgops.tls.plugins.module_utils.server import applications, interference
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import leaf_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all, refuse_port
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.server import login
+else:
+    login = lazy_import("server.login")
 
 # What there is to say against a session
 PLAINTEXT, REVOKED = "plaintext", "revoked_certificate"
@@ -29,14 +35,7 @@ OLD_CERTIFICATE, OTHER_ISSUER, OLD_SERVER_CERTIFICATE = "old_certificate", "othe
 SENDER = "walsender"  # what sends to a standby or a subscriber
 
 # Never what a session does: neither its query nor its state. A client without an address uses the socket.
-_LOOK = """
-    SELECT json_build_object(
-      'version', current_setting('server_version_num')::int,
-      'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-      'settings', (
-        SELECT json_object_agg(name, setting) FROM pg_settings
-         WHERE name IN ('ssl', 'ssl_cert_file', 'data_directory', 'listen_addresses')),
-      'sessions', (
+SESSIONS = """
         SELECT coalesce(json_agg(json_build_object('pid', pid, 'role', usename, 'database', datname,
                  'address', host(client_addr), 'application', application_name, 'type', backend_type,
                  'began', extract(epoch FROM backend_start)::float8, 'tls', ssl, 'gss', encrypted,
@@ -44,9 +43,17 @@ _LOOK = """
                  'issuer', issuer_dn) ORDER BY usename, client_addr, backend_start, pid), '[]')
           FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) JOIN pg_stat_gssapi USING (pid)
          WHERE usename IS NOT NULL AND pid <> pg_backend_pid()
-           AND backend_type IN ('client backend', 'walsender')),
+           AND backend_type IN ('client backend', 'walsender')"""
+_LOOK = f"""
+    SELECT json_build_object(
+      'version', current_setting('server_version_num')::int,
+      'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+      'settings', (
+        SELECT json_object_agg(name, setting) FROM pg_settings
+         WHERE name IN ('ssl', 'ssl_cert_file', 'data_directory', 'listen_addresses')),
+      'sessions', ({SESSIONS}),
       'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
-      'replication', REPLICATION)""".replace("REPLICATION", state.REPLICATION)
+      'replication', {state.REPLICATION})"""  # noqa: S608 (parts of this collection)
 
 
 class InForce(NamedTuple):
@@ -66,14 +73,14 @@ class InForce(NamedTuple):
 class SessionFacts(NamedTuple):
     """What was found at a server: its version, certificate (None: no TLS), since when it has it, and its sessions.
 
-    ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read. ``replication``: None
-    where there is none, or where its files cannot be read.
+    ``is_on_disk``: the server's file holds the certificate that it shows, or cannot be read; None where nobody has
+    looked. ``replication``: None where there is none, or where its files cannot be read.
     """
 
     version: int
     leaf: Certificate | None
     installed: float | None
-    is_on_disk: bool
+    is_on_disk: bool | None
     sessions: list[dict[str, Any]]
     system_identifier: str = ""
     replication: Replication | None = None
@@ -90,10 +97,11 @@ def result(options: Mapping[str, Any], now: int) -> dict[str, Any]:
         spec.authorities(issuing, "client_issuing") if issuing else (),
         spec.serials(options["client_revoked"], "client_revoked"),
     )
-    found = look(options["port"], options["login_unix_socket"], options["login_user"])
+    place = options["port"], options["login_unix_socket"], options["login_user"]
+    found = login.look(options) if options["login_host"] else look(*place)
     return {
         "server_version": found.version,
-        "system_identifier": found.system_identifier,
+        **({"system_identifier": found.system_identifier} if found.system_identifier else {}),
         "certificate": certificate_facts(found, wanted, now),
         **({"replication": found.replication.facts(now)} if found.replication else {}),
         **told(found, in_force, only_findings=options["show"] == "findings"),
@@ -205,13 +213,11 @@ def told(found: SessionFacts, in_force: InForce, *, only_findings: bool = False)
     """Return the sessions, and how many there are of each kind, for a result."""
     listed = [(session, findings(session, in_force._replace(installed=found.installed))) for session in found.sessions]
     counts = collections.Counter(_kind(session) for session in found.sessions)
+    shown = [_shown(session, against) for session, against in listed]
     return {
         "counts": dict(sorted(counts.items())),
-        "sessions": [
-            _shown(session, against)
-            for session, against in listed
-            if against or session["type"] == SENDER or not only_findings
-        ],
+        "applications": applications.of(shown),
+        "sessions": [one for one in shown if one["findings"] or one["type"] == SENDER or not only_findings],
     }
 
 
@@ -244,7 +250,7 @@ def certificate_facts(found: SessionFacts, wish: spec.Spec | None, now: int) -> 
         "sha256": leaf.sha256,
         "names": [name.value for name in leaf.names],
         "installed": clock.instant(int(found.installed)) if found.installed is not None else None,
-        "is_on_disk": found.is_on_disk,
+        **({} if found.is_on_disk is None else {"is_on_disk": found.is_on_disk}),
     }
     if wish is not None:
         facts["renewal"] = clock.instant(due.due_at(leaf, wish))

@@ -38,12 +38,14 @@ _EVENTS = {libpq.POLLING_READING: select.POLLIN, libpq.POLLING_WRITING: select.P
 class Job(NamedTuple):
     """A connection to try: the OS user who tries it, and libpq's parameters.
 
-    ``resolved`` is the name whose addresses it goes to; libpq itself finds them when it is ''.
+    ``resolved`` is the name whose addresses it goes to; libpq itself finds them when it is ''. ``query`` replaces the
+    question about the connection itself, and gives one value.
     """
 
     account: Account
     parameters: Mapping[str, str]
     resolved: str = ""
+    query: str = ""
 
 
 class Wait(NamedTuple):
@@ -130,13 +132,13 @@ class Client:
             targets = [{"hostaddr": address} for address in addresses]
         messages: list[str] = []
         for target in targets:
-            is_answer, attempt = yield from self._at({**job.parameters, **target, **_COMMON})
+            is_answer, attempt = yield from self._at({**job.parameters, **target, **_COMMON}, job.query)
             if is_answer:
                 return attempt
             messages.append(attempt.message.rstrip("\n"))
         return Attempt(None, "\n".join(dict.fromkeys(messages)))
 
-    def _at(self, parameters: Mapping[str, str]) -> Generator[Wait, bool | None, tuple[bool, Attempt]]:
+    def _at(self, parameters: Mapping[str, str], query: str) -> Generator[Wait, bool | None, tuple[bool, Attempt]]:
         """Try one address; return whether a server answered, and how it ended."""
         connection = self.functions.PQconnectStart(conninfo(parameters).encode("utf-8", "surrogateescape"))
         if connection is None:
@@ -146,7 +148,7 @@ class Client:
             is_answer, fault = yield from self._connect(connection)
             attempt = Attempt(None, fault)
             if not fault:
-                is_answer, attempt = True, (yield from self._ask(connection, "replication" in parameters))
+                is_answer, attempt = True, (yield from self._ask(connection, "replication" in parameters, query))
             is_asked = bool(fault and self.functions.PQconnectionNeedsPassword(connection))
             has_answered = bool(self.functions.PQconnectionUsedPassword(connection))
             leaf, own = self.library.leaf(connection).hex(), self.library.session(connection)
@@ -169,11 +171,11 @@ class Client:
             is_answer = is_answer or self.functions.PQstatus(connection) == libpq.CONNECTION_MADE
         return is_answer, "" if polled == libpq.POLLING_OK else self.library.error(connection)
 
-    def _ask(self, connection: int, is_replication: bool) -> Conversation:
+    def _ask(self, connection: int, is_replication: bool, query: str) -> Conversation:
         """Return what the server says of a connection that stands, or of one for replication what libpq says."""
         deadline = self.clock.now + self.seconds
-        query = _REPLICATION_COMMAND if is_replication else verdicts.QUERY.encode()
-        is_sound = self.functions.PQsendQuery(connection, query)  # too short to wait
+        command = _REPLICATION_COMMAND if is_replication else (query or verdicts.QUERY).encode()
+        is_sound = self.functions.PQsendQuery(connection, command)  # too short to wait
         while is_sound and self.functions.PQisBusy(connection):
             in_time = yield Wait(self.functions.PQsocket(connection), select.POLLIN, deadline)
             if not in_time:
@@ -184,6 +186,8 @@ class Client:
             row = self.library.row(result) if result is not None else None
         finally:
             self.functions.PQclear(result)  # which does nothing for null
+        if row and query:
+            return Attempt(None, answer=row[0])
         session = self.library.session(connection) if row and is_replication else verdicts.read_session(row or ())
         return Attempt(session, "" if session else self.library.error(connection))
 

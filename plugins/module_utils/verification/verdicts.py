@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 
     ``leaf`` is the certificate that the server has shown, DER in hexadecimal; ``wants_password``: it ended at the
     server's question for a password, because there is none; ``used_password``: the server has asked for one and got it.
-    ``protocol`` and ``cipher`` are what libpq says.
+    ``protocol`` and ``cipher`` are what libpq says. ``answer`` is that to a query of the job's own.
     """
 
     session: Session | None
@@ -48,6 +48,7 @@ class Attempt(NamedTuple):
     used_password: bool = False
     protocol: str = ""
     cipher: str = ""
+    answer: str = ""
 
 
 class Verdict(NamedTuple):

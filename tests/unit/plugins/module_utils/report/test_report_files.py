@@ -23,12 +23,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.report import (
     page,
     writing,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.server import applications
 from ansible_collections.pgops.tls.tests import prometheus
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, revocation_list
 from ansible_collections.pgops.tls.tests.shared import DAY
 
 HOSTILE = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \n\u202e\x1b[2J\ud800'
 PLAIN_SESSION = {"role": "app", "database": "shop", "address": "192.0.2.10", "application": "web"}
+
+APPLICATION = {
+    **PLAIN_SESSION, "sessions": 1, "tls": "all", "protocols": [], "ciphers": [], "client_certificate": "none",
+    "serials": [], "issuers": [],
+}  # fmt: skip
 
 
 def session(*findings: str, **changes: Any) -> dict[str, Any]:
@@ -51,7 +57,8 @@ def server(*sessions: dict[str, Any], reasons: tuple[str, ...] = (), **changes: 
     counts = {"plaintext": plain, "TLSv1.3": len(sessions) - plain}
     return {
         "changed": False, "server_version": 150018, "certificate": certificate,
-        "counts": {kind: count for kind, count in counts.items() if count}, "sessions": list(sessions), **changes,
+        "counts": {kind: count for kind, count in counts.items() if count}, "sessions": list(sessions),
+        "applications": applications.of(sessions), **changes,
     }  # fmt: skip
 
 
@@ -145,6 +152,8 @@ def test_a_report_tells_of_every_host_what_is_known() -> None:
             "an unexpected form",
         ),
         ({**server(), "sessions": [{"role": "app"}]}, "failed", "an unexpected form"),
+        ({**server(), "applications": [{"role": "app"}]}, "failed", "an unexpected form"),
+        ({**server(session()), "applications": [{**APPLICATION, "tls": "<b>"}]}, "failed", "an unexpected form"),
     ],
 )
 def test_a_host_that_tells_nothing_is_in_the_report_as_such(result: Any, status: str, message: str) -> None:
@@ -159,6 +168,38 @@ def test_a_host_that_tells_nothing_is_in_the_report_as_such(result: Any, status:
     assert data["servers"]["db2"]["plaintext"]["looks"] == 2
     assert [(kind, host) for kind, host, _one in facts.not_looked_at(data)] == [("server", "db1")]
     assert facts.summary(data)[-1].startswith(f"db1 (server): {status}: ")
+
+
+def test_the_page_says_of_each_application_what_is_certain() -> None:
+    plain = {"encryption": "none", "protocol": None, "cipher": None, "serial": None, "issuer": None}
+    found = [session(), session("plaintext", **plain), session("plaintext", application="old", **plain)]
+    found += [session(application="no-certificate", serial=None, issuer=None), session(address=None, **plain)]
+    data = report({"db1": server(*found)})
+    rows = re.findall(
+        r"<tr>(.*)</tr>", page.text(data).partition("Which applications use TLS")[2].partition("</div>")[0]
+    )
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row.replace("<wbr>", "")) for row in rows]
+    when = data["time"][:16].replace("T", " ")
+    who = ["app", "shop", "192.0.2.10"]
+    assert cells[1:] == [
+        ["db1", "web", *who, "2", "TLSv1.3 (not all sessions)", "x", "ff (not all sessions)", "/CN=ca",
+         "not visible, or not by TLS", when],
+        ["db1", "old", *who, "1", "none", "-", "none", "-", "not by TLS", when],
+        ["db1", "no-certificate", *who, "1", "TLSv1.3", "x", "none", "-", "not visible", when],
+    ]  # fmt: skip
+    assert "A server cannot see whether a client verifies it." in page.text(data)
+
+
+def test_applications_of_earlier_looks_are_remembered_as_they_were_seen_last() -> None:
+    first = report({"db1": server(session(), session(application="nightly"))})
+    second = report({"db1": server(session(serial="aa"))}, first, TODAY + DAY)
+    away = report({"db1": {"msg": "gone"}}, second, TODAY + 2 * DAY)
+    for data in (second, away):
+        rows = {one["application"]: one for one in data["servers"]["db1"]["applications"]}
+        assert (rows["web"]["serials"], rows["web"]["looks"]) == (["aa"], 2)
+        assert rows["nightly"]["last_seen"] == rows["web"]["first_seen"] == clock.instant(TODAY)
+    later = report({"db1": server()}, second, TODAY + 200 * DAY)
+    assert later["servers"]["db1"]["applications"] == []
 
 
 def test_a_host_that_left_the_inventory_is_forgotten() -> None:
@@ -225,11 +266,11 @@ def test_the_cluster_of_a_server_is_a_column_of_the_page_if_there_is_one() -> No
     text = page.text(data)
     heads = re.findall(r"<h2>([^<]*)</h2>\n<div><table>\n<thead><tr>(.*?)</tr>", text)
     assert [title for title, head in heads if "<th>cluster</th>" in head] == [
-        "Hosts that were not looked at", "Plaintext", "Who was seen in plaintext", "Sessions on old certificates",
-        "Certificates",
+        "Hosts that were not looked at", "Plaintext", "Who was seen in plaintext", "Which applications use TLS",
+        "Sessions on old certificates", "Certificates",
     ]  # fmt: skip
     cell = '<td class="name" data-of="cluster">&lt;shop&gt;</td>'
-    assert text.count(cell) == 6, "db1 in all tables but the first one, db2 in the first two"
+    assert text.count(cell) == 7, "db1 in all tables but the first one, db2 in the first two"
     without = text.replace(cell, "").replace('<td class="name" data-of="cluster"></td>', "")
     assert without.replace("<th>cluster</th>", "") == plain
 
@@ -314,8 +355,8 @@ def test_a_table_has_an_end() -> None:
     crowd = [session("plaintext", application=str(number)) for number in range(600)]
     many = {f"db{number}": server(*crowd) for number in range(2)}
     text = page.text(report(many))
-    assert text.count("<tr>") < 700
-    assert "And 500 more, see report.json." in text
+    assert text.count("<tr>") < 1100
+    assert text.count("And 500 more, see report.json.") == 2
 
 
 def test_files_are_written_and_remembered(tmp_path: Path) -> None:

@@ -48,3 +48,21 @@ def test_what_a_client_calls_itself_steers_nothing() -> None:
     assert "ré" in line
     assert "\\x1b[2J\\n'a\\u202eb" in line
     assert len(line) < 200
+
+
+def test_a_line_for_each_application() -> None:
+    row = {
+        "application": 'we"b\n', "role": "app", "database": "", "address": "192.0.2.10", "sessions": 2, "tls": "all",
+        "protocols": ["TLSv1.3"], "ciphers": ["x"], "client_certificate": "none", "serials": [], "issuers": [],
+    }  # fmt: skip
+    lines = tables.application_lines({"db1": {"applications": [row]}, "db2": {"msg": "No server"}, "db3": {}})
+    assert [line.split() for line in lines[:2]] == [
+        ["SERVER", "APPLICATION", "ROLE", "DATABASE", "ADDRESS", "SESSIONS", "TLS", "CIPHER", "CLIENT", "CERTIFICATE",
+         "ISSUED", "BY", "VERIFIES", "SERVER"],
+        ["db1", "we'b\\n", "app", "-", "192.0.2.10", "2", "TLSv1.3", "x", "none", "-", "not", "visible"],
+    ]  # fmt: skip
+    assert lines[2:] == [
+        "db2: not asked: No server",
+        "db3: not asked: it gave no result",
+        "1 applications on 1 servers",
+    ]
