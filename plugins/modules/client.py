@@ -171,10 +171,13 @@ options:
             it once and keeps it.
           - V(truststore) is also C(truststore.p12) beside C(root.crt), the O(roots) for Java. It has no password. Java
             opens it with any password, and without one.
+          - V(environment) is also C(NAME/environment), libpq's variables for this identity (E(PGUSER), E(PGSSLMODE),
+            E(PGSSLROOTCERT), E(PGSSLCERT), E(PGSSLKEY) and others) as an C(EnvironmentFile) of systemd. It has no
+            password. E(PGHOST) and E(PGPORT) are in it if the identity has one server in O(identities[].endpoints).
           - With O(identities[].login=password) only V(pem) and V(truststore) are possible.
         type: list
         elements: str
-        choices: [pem, bundle, pk8, pkcs12, truststore]
+        choices: [pem, bundle, pk8, pkcs12, truststore, environment]
         default: [pem]
       after_change:
         description:

@@ -22,14 +22,15 @@ LISTS = "root.crl"  # lists of revoked certificates, if there are any
 BUNDLE = "bundle.pem"  # key and chain in one file
 PK8 = "postgresql.pk8"  # the key as Java reads it, at the name where pgjdbc looks by default
 KEYSTORE, PASSWORD = "postgresql.p12", "postgresql.p12.password"
+ENVIRONMENT = "environment"  # variables of libpq, for units of systemd
 TRUSTSTORE = "truststore.p12"  # root.crt as Java reads it
 CLIENTS, CLIENT_LISTS = "trusted-clients.crt", "trusted-clients.crl"  # what a service accepts from its own clients
-DERIVED = (CLIENTS, CLIENT_LISTS, BUNDLE, PK8, KEYSTORE, PASSWORD)  # files that only some identities have
+DERIVED = (CLIENTS, CLIENT_LISTS, BUNDLE, PK8, KEYSTORE, PASSWORD, ENVIRONMENT)  # files that only some identities have
 SECRET = (KEY, BUNDLE, PK8, KEYSTORE, PASSWORD)  # files that hold a key, or open one that does
 DIRECTORY_MODE = 0o700
 MODES = {
     **dict.fromkeys((CERTIFICATE, TRUST, TRUSTSTORE, LISTS, MANIFEST, CLIENTS, CLIENT_LISTS), 0o644),
-    **dict.fromkeys(SECRET, 0o600),
+    **dict.fromkeys((*SECRET, ENVIRONMENT), 0o600),
 }
 SERVICE_MODE = 0o600  # of a new service file; people put passwords into it
 _ELSEWHERE = "To keep the files elsewhere, set home of the identity to a directory that the OS user owns."
@@ -42,6 +43,7 @@ class HomeFiles(NamedTuple):
     ``contents`` are the bytes of the current generation that can be read, ``faults`` what is wrong with owners and
     modes in it, ``directories`` those whose mode is wrong, ``links`` the default files (None: absent, '': no link of
     ours), ``service`` the service file. ``keystores``: what the PKCS#12 files of identities hold that can be opened.
+    ``current`` is the path of the generation in use, which stays the same.
     """
 
     generation: str | None
@@ -51,6 +53,7 @@ class HomeFiles(NamedTuple):
     links: Mapping[str, str | None]
     service: bytes | None
     keystores: Mapping[str, Opened] = {}
+    current: str = ""
 
     def names(self) -> list[str]:
         """Return the names of the identities that the current generation has a certificate for."""
@@ -140,6 +143,7 @@ class Home:
             directories=self._directories_with_wrong_mode(generation),
             links=self.links(),
             service=files.read(self.service_file),
+            current=self.store.current_link,
         )
 
     def _files(self, generation: str | None, names: Sequence[str]) -> list[str]:

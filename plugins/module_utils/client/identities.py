@@ -160,6 +160,8 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
         after_change=_hook(item.get("after_change"), f"{source}.after_change"),
     )
+    if user_files.VARIABLES in identity.formats and not identity.logs_in:
+        refuse_beside("names" if names else "login: none", [f"{user_files.VARIABLES} in formats"], source)
     _refuse_shared(identity, before, source)
     return identity
 

@@ -13,15 +13,15 @@ A line is read the way libpq reads it (parseServiceFile in fe-connect.c): white 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import parameters
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import databases
 
 BEGIN = b"# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten"
 END = b"# END pgops.tls"
-_PAIR = (("cert", "crt"), ("key", "key"))
 
 
 class Parts(NamedTuple):
@@ -46,24 +46,29 @@ def render(identities: Sequence[Identity], current: str, *, has_lists: bool = Fa
     has_default = any(one is not None and one.has_certificate for one in holders)
     lines = [BEGIN.decode()]
     for one in identities:
-        files = _files(one, current, has_lists=has_lists, names_pair=one.has_certificate or has_default)
+        names_pair = one.has_certificate or has_default
+        files = parameters.files(one, current, has_lists=has_lists, names_pair=names_pair)
         for name, target in services(one).items():
-            lines += [f"[{name}]", f"user={one.role}", *target, *files]
+            lines += [f"[{name}]", f"user={one.role}", *_lines({**target, **files})]
     return "\n".join([*lines, END.decode(), ""]).encode("utf-8", "surrogateescape")
 
 
-def services(identity: Identity) -> dict[str, list[str]]:
-    """Return the lines of each service of an identity that say what it connects to; none if that is not PostgreSQL."""
+def services(identity: Identity) -> dict[str, dict[str, str]]:
+    """Return the parameters of each service of an identity that say what it connects to; none if not to PostgreSQL."""
     if not identity.logs_in:
         return {}
     named = databases.named(identity.databases, identity.role)
-    first = [f"dbname={name}" for name in named[:1]]
+    first = {"dbname": named[0]} if named else {}
     found = {identity.name: first}
     for one in identity.endpoints:
-        place, name = [f"host={one.host}", f"port={one.port}"], f"{identity.name}@{one.server}"
-        found[name] = [*place, *first]
-        found.update({f"{name}/{other}": [*place, f"dbname={other}"] for other in named[1:] if "]" not in other})
+        place, name = parameters.place(one), f"{identity.name}@{one.server}"
+        found[name] = {**place, **first}
+        found.update({f"{name}/{other}": {**place, "dbname": other} for other in named[1:] if "]" not in other})
     return found
+
+
+def _lines(values: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in values.items()]
 
 
 def merge(
@@ -124,18 +129,6 @@ def split(content: bytes, path: str) -> Parts:
 def names(block: str) -> list[str]:
     """Return the services of a managed block."""
     return re.findall(r"^\[(.*)\]$", block, re.MULTILINE)
-
-
-def _files(identity: Identity, current: str, *, has_lists: bool, names_pair: bool) -> list[str]:
-    """Return the lines about TLS. If ``names_pair`` names files that do not exist, libpq shows no certificate."""
-    lines = [
-        "sslmode=verify-full",
-        f"sslrootcert={current}/root.crt",
-        *([f"sslcrl={current}/root.crl"] if has_lists else []),
-    ]
-    if names_pair:
-        lines += [f"ssl{kind}={current}/{identity.name}/postgresql.{end}" for kind, end in _PAIR]
-    return lines
 
 
 def _has_service(content: bytes, name: str) -> bool:

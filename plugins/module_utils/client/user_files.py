@@ -14,6 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
     CLIENT_LISTS,
     CLIENTS,
+    ENVIRONMENT,
     KEY,
     LISTS,
     MANIFEST,
@@ -30,17 +31,19 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, parameters
     from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
     from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, pkcs12
 else:
     keystore = lazy_import("client.keystore")
+    parameters = lazy_import("client.parameters")
     openssl = lazy_import("x509.openssl")
     pkcs12 = lazy_import("x509.pkcs12")
 
 PEM, ONE_FILE, DER, KEYSTORE, TRUSTED = "pem", "bundle", "pk8", "pkcs12", "truststore"
-FORMATS = (PEM, ONE_FILE, DER, KEYSTORE, TRUSTED)
+VARIABLES = "environment"
+FORMATS = (PEM, ONE_FILE, DER, KEYSTORE, TRUSTED, VARIABLES)
 
 
 class Credential(NamedTuple):
@@ -134,6 +137,8 @@ def derived(
         coming[PK8] = openssl.as_der(credential.key)
     if identity.has_keystore:
         coming.update(keystore.kept(identity, credential, found))
+    if VARIABLES in identity.formats and found is not None:
+        coming[ENVIRONMENT] = parameters.environment(identity, found.current, has_lists=bool(target.crls))
     if identity.trusts_clients:
         trusted = target.authorities[identity.authority]
         coming[CLIENTS] = "".join(one.pem for one in trusted.trusted).encode("ascii")

@@ -45,13 +45,14 @@ def test_each_server_and_database_has_a_service_that_needs_nothing_else() -> Non
     shop, audit = Endpoint("shop1", "shop1.example.com", 5432), Endpoint("audit1", "nat.example.com", 15432)
     one = Identity("app", "alice", ("shop", "all", "a]b", "stats"), endpoints=(shop, audit))
     found = service_file.services(one)
-    at_shop, at_audit = ["host=shop1.example.com", "port=5432"], ["host=nat.example.com", "port=15432"]
+    at_shop = {"host": "shop1.example.com", "port": "5432"}
+    at_audit = {"host": "nat.example.com", "port": "15432"}
     assert found == {
-        "app": ["dbname=shop"],
-        "app@shop1": [*at_shop, "dbname=shop"],
-        "app@shop1/stats": [*at_shop, "dbname=stats"],
-        "app@audit1": [*at_audit, "dbname=shop"],
-        "app@audit1/stats": [*at_audit, "dbname=stats"],
+        "app": {"dbname": "shop"},
+        "app@shop1": {**at_shop, "dbname": "shop"},
+        "app@shop1/stats": {**at_shop, "dbname": "stats"},
+        "app@audit1": {**at_audit, "dbname": "shop"},
+        "app@audit1/stats": {**at_audit, "dbname": "stats"},
     }
     text = merge(None, one).decode()
     assert text.count("sslmode=verify-full") == text.count("user=app\n") == len(found)

@@ -1,0 +1,108 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file of libpq's variables: how it changes, and a program that a unit of systemd starts with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.clients import Clients, User, identity
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server, revocation_list
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
+UNIT = Path("/run/systemd/system/pgtls-shop.service")
+
+
+def declare(clients: Clients, alice: User, port: int = 5432, *formats: str) -> None:
+    endpoint = {"server": "db1", "host": "localhost", "port": port}
+    own = {**identity(alice, "app", "postgres"), "formats": list(formats) or ["environment"], "endpoints": [endpoint]}
+    clients.options["identities"] = [own]
+
+
+def variables(alice: User) -> dict[str, str]:
+    text = (alice.store / "current" / "app" / "environment").read_text()
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_the_file_belongs_to_the_generation_and_stays_as_it_is_through_a_renewal(clients: Clients, alice: User) -> None:
+    declare(clients, alice)
+    clients.converge()
+    path, current = alice.store / "current" / "app" / "environment", alice.store / "current"
+    assert variables(alice) == {
+        "PGUSER": "app", "PGDATABASE": "postgres", "PGHOST": "localhost", "PGPORT": "5432",
+        "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(current / "root.crt"),
+        "PGSSLCERT": str(current / "app/postgresql.crt"), "PGSSLKEY": str(current / "app/postgresql.key"),
+    }  # fmt: skip
+    assert (path.stat().st_uid, oct(path.stat().st_mode & 0o7777)) == (alice.uid, "0o600")
+    assert not clients.converge()["changed"]
+    before = path.read_bytes()
+    assert clients.converge(renew=True)["changed"]
+    assert path.read_bytes() == before
+
+
+def test_what_changes_is_said_and_done(clients: Clients, alice: User) -> None:
+    declare(clients, alice)
+    clients.converge()
+    declare(clients, alice, 5433)
+    assert f"{alice.name}/app: environment: changed" in clients.converge()["changes"]
+    assert variables(alice)["PGPORT"] == "5433"
+    lists = revocation_list(AUTHORITIES["server"]) + revocation_list(AUTHORITIES["server"], of_root=True)
+    assert f"{alice.name}/app: environment: changed" in clients.converge(crls=lists)["changes"]
+    assert variables(alice)["PGSSLCRL"] == str(alice.store / "current" / "root.crl")
+    declare(clients, alice, 5433, "pem")
+    assert f"{alice.name}/app: environment: removed" in clients.converge()["changes"]
+    assert not (alice.store / "current" / "app" / "environment").exists()
+
+
+@pytest.mark.parametrize("other", [{"login": "password"}, {"login": "none"}])
+def test_what_has_no_use_for_it_is_refused(clients: Clients, alice: User, other: dict[str, str]) -> None:
+    clients.options["identities"] = [{**identity(alice, "app"), "formats": ["environment"], **other}]
+    with pytest.raises(TlsError, match=r"identities\[0\].*found .*environment"):
+        clients.call()
+
+
+def test_psql_needs_nothing_else(clients: Clients, alice: User, server: Server) -> None:
+    server.settle()
+    declare(clients, alice, server.cluster.port)
+    clients.converge()
+    path = alice.store / "current" / "app" / "environment"
+    ask = "SELECT ssl, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    done = alice.run("sh", "-c", f'set -a; . {path}; HOME=/nonexistent exec psql -XAtc "{ask}"')
+    assert done.stdout == "t|/CN=app\n", done
+
+
+@pytest.fixture
+def unit(alice: User) -> Iterator[str]:
+    """Install the unit of the guide for alice; return its name."""
+    if not Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd does not run here")
+    text = (
+        guides.example("shop.service").replace("/home/shop", str(alice.home)).replace("User=shop", f"User={alice.name}")
+    )
+    text = text.replace(
+        "/usr/local/bin/shop", "/usr/bin/psql -XAtc 'SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()'"
+    )
+    UNIT.write_text(text)
+    try:
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        yield UNIT.name
+    finally:
+        subprocess.run(["systemctl", "stop", UNIT.name], check=False)
+        UNIT.unlink()
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+
+def test_the_unit_of_the_guide_logs_in(clients: Clients, alice: User, server: Server, unit: str) -> None:
+    server.settle()
+    declare(clients, alice, server.cluster.port)
+    clients.converge()
+    subprocess.run(["systemctl", "start", "--wait", unit], check=False)
+    log = subprocess.run(["journalctl", "--unit", unit, "--output", "cat"], capture_output=True, text=True, check=True)
+    assert "/CN=app\n" in log.stdout, log.stdout
