@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Iterable
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 
@@ -35,5 +36,12 @@ class ActionModule(actions.Action):
             "authority": trust.usual,
             "authorities": trust.exceptions,
             **found.as_texts(),
+            "versions": json.dumps(_versions(hostvars, groups.get(SERVERS, ()))),
             "unready": [one.name for one in known if not one.is_ready],
         }
+
+
+def _versions(hostvars: Variables, servers: Iterable[str]) -> dict[str, int]:
+    """Return the major versions of the servers that this run has asked."""
+    found = {host: int(results.last(hostvars[host], "server").get("server_version") or 0) for host in servers}
+    return {host: version // 10000 for host, version in found.items() if version}

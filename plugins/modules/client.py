@@ -210,6 +210,22 @@ options:
           as_root:
             description: Whether the command runs as root. The default is V(false).
             type: bool
+      strict_services:
+        description:
+          - Whether the services of the identity, and V(environment) in O(identities[].formats), also refuse every other
+            way of logging in.
+          - With O(identities[].login=certificate), the server must request the certificate (C(sslcertmode=require)) and
+            must not ask for a password (C(require_auth=none)).
+          - With O(identities[].login=password), no certificate is sent (C(sslcertmode=disable)), and the password is
+            used only with SCRAM (C(require_auth=scram-sha-256)), and only on the connection whose certificate was
+            verified (C(channel_binding=require), not if one of O(identities[].endpoints) is a pooler).
+          - V(both) combines these.
+          - Where libpq and the server are version 17 or newer, TLS begins at once (C(sslnegotiation=direct)).
+          - Services have only parameters that libpq of the host knows, and libpq must be installed. C(sslcertmode) and
+            C(require_auth) exist since version 16. A program that reads the services with an older libpq of its own, or
+            without libpq, may refuse them.
+        type: bool
+        default: false
       servers_ready:
         description:
           - Whether all servers of the identity let it in by what is declared.
@@ -239,6 +255,16 @@ options:
             description: The port at this name.
             type: int
             required: true
+          version:
+            description:
+              - Its major version of PostgreSQL. With V(0) it is unknown, and C(sslnegotiation) in its services stays
+                as it is.
+            type: int
+            default: 0
+          is_pooler:
+            description: Whether it is a pooler.
+            type: bool
+            default: false
   roots:
     description:
       - PEM certificates of the roots that servers' certificates must come from, for C(root.crt). At least one of them
@@ -589,6 +615,8 @@ ENDPOINT: dict[str, dict[str, Any]] = {
     "server": {"type": "str", "required": True},
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
+    "version": {"type": "int", "default": 0},
+    "is_pooler": {"type": "bool", "default": False},
 }
 
 # What runs when the files of an identity have changed
@@ -620,6 +648,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
         "default": [user_files.PEM],
     },
     "after_change": {"type": "dict", "options": AFTER_CHANGE},
+    "strict_services": {"type": "bool", "default": False},
     "servers_ready": {"type": "bool", "default": True},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
 }

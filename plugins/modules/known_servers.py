@@ -50,6 +50,13 @@ differing_endpoints:
   returned: success
   type: dict
   sample: {dmz1: '{"db1": ["nat.example.com", 15432]}'}
+versions:
+  description:
+    - A JSON text with the major versions of PostgreSQL of the servers that this run has set up.
+    - It is for P(pgops.tls.module_identities#filter).
+  returned: success
+  type: str
+  sample: '{"db1": 17}'
 authority:
   description: The client authority of the servers that are not in RV(authorities).
   returned: success

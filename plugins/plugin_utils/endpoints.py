@@ -64,6 +64,13 @@ def of(texts: Mapping[str, Any], host: str) -> Reach:
 
 
 @functools.lru_cache(maxsize=1)
+def versions(text: str) -> dict[str, int]:
+    """Return the major versions in a JSON text, by server."""
+    found: dict[str, int] = json.loads(text)
+    return found
+
+
+@functools.lru_cache(maxsize=1)
 def _parsed(text: str) -> Reach:
     found: Reach = json.loads(text)
     return found

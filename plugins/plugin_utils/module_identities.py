@@ -48,6 +48,8 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
             continue
         its_servers = graph.servers_of(one)
         more: dict[str, Any] = {"endpoints": list(_endpoints(its_servers, reach))}
+        if one.get("strict_services"):
+            more["endpoints"] = [_described(each, servers["versions"], graph) for each in more["endpoints"]]
         if authority != usual:
             more["authority"] = authority
         if its_servers & unready:
@@ -61,3 +63,10 @@ def _endpoints(servers: frozenset[str], reach: endpoints.Reach) -> Iterator[dict
     for server, place in reach.items():
         if place and server in servers:
             yield {"server": server, "host": place[0], "port": place[1]}
+
+
+def _described(endpoint: Mapping[str, Any], versions: str, graph: Graph) -> dict[str, Any]:
+    """Return an endpoint with what strict services have to know."""
+    server = endpoint["server"]
+    version = endpoints.versions(versions).get(server, 0)
+    return {**endpoint, "version": version, **({"is_pooler": True} if server in graph.poolers else {})}

@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import logins
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, Groups, Hostvars
 
 _KEY = "postgres_client_identities"
-_OF_POSTGRESQL = ("servers", "databases", "address", "login", "default_files")
+_OF_POSTGRESQL = ("servers", "databases", "address", "login", "default_files", "strict_services")
 
 
 def authority(identity: Mapping[str, Any], option: str = _KEY) -> str:

@@ -1,17 +1,19 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file of libpq's variables: how it changes, and a program that a unit of systemd starts with it."""
+"""The file of libpq's variables, also in a unit of systemd, and services that take one way of logging in."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq
 from ansible_collections.pgops.tls.tests import guides
 from ansible_collections.pgops.tls.tests.clients import Clients, User, identity
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server, revocation_list
@@ -106,3 +108,71 @@ def test_the_unit_of_the_guide_logs_in(clients: Clients, alice: User, server: Se
     subprocess.run(["systemctl", "start", "--wait", unit], check=False)
     log = subprocess.run(["journalctl", "--unit", unit, "--output", "cat"], capture_output=True, text=True, check=True)
     assert "/CN=app\n" in log.stdout, log.stdout
+
+
+# Strict services
+
+LIBPQ = libpq.load().major
+SIXTEEN = pytest.mark.skipif(LIBPQ < 16, reason="this libpq knows only channel_binding")
+NO_PLAINTEXT = "hostnossl all,replication all all reject\n"
+ASK = "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+def strict(clients: Clients, alice: User, server: Server, **more: object) -> None:
+    """Give alice strict services for a server of a known version."""
+    version = int(server.cluster.psql("SHOW server_version_num")) // 10000
+    endpoint = {"server": "db1", "host": "localhost", "port": server.cluster.port, "version": version}
+    own = {**identity(alice, "app", "postgres"), "formats": ["environment"], "endpoints": [endpoint]}
+    clients.options["identities"] = [{**own, "strict_services": True, **more}]
+    clients.converge()
+
+
+def by_service(alice: User) -> subprocess.CompletedProcess[str]:
+    return alice.run("psql", "-XAtc", ASK, "service=app@db1")
+
+
+def test_a_strict_service_logs_in_by_the_certificate(clients: Clients, alice: User, server: Server) -> None:
+    server.settle()
+    strict(clients, alice, server)
+    assert by_service(alice).stdout == "/CN=app\n", by_service(alice)
+    is_direct = LIBPQ >= 17 and server.cluster.psql("SHOW server_version") >= "17"
+    assert ("sslnegotiation=direct" in alice.service_file.read_text()) == is_direct
+    assert not clients.converge()["changed"]
+    assert variables(alice)["PGREQUIREAUTH"] == "none", "libpq ignores variables that it does not know"
+    done = alice.run("sh", "-c", f'set -a; . {alice.store}/current/app/environment; exec psql -XAtc "{ASK}"')
+    assert done.stdout == "/CN=app\n", done
+
+
+@SIXTEEN
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("hostssl all app all trust", None),
+        ("hostssl all app all scram-sha-256", 'authentication method requirement "none" failed'),
+        ("hostssl all app all password", 'authentication method requirement "none" failed'),
+    ],
+)
+def test_a_strict_service_tells_no_server_a_password(
+    clients: Clients, alice: User, server: Server, rule: str, message: str | None
+) -> None:
+    server.settle(hba=f"{rule}\n{NO_PLAINTEXT}", on_lockout="allow")
+    strict(clients, alice, server)
+    done = by_service(alice)
+    assert (done.returncode == 0) == (message is None), done
+    assert (message or "") in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "encryption"), [("scram-sha-256", "scram-sha-256"), ("password", "scram-sha-256"), ("md5", "md5")]
+)
+def test_a_strict_password_is_used_by_scram_alone(
+    clients: Clients, alice: User, server: Server, method: str, encryption: str
+) -> None:
+    server.cluster.psql(f"SET password_encryption = '{encryption}'; ALTER ROLE app PASSWORD 'secret'")
+    server.settle(hba=f"hostssl all app all {method}\n{NO_PLAINTEXT}", on_lockout="allow")
+    strict(clients, alice, server, login="password", formats=["pem"])
+    alice.write(".pgpass", "localhost:*:*:app:secret\n", 0o600)
+    done = by_service(alice)
+    assert (done.returncode == 0) == (method == "scram-sha-256"), done
+    if done.returncode:
+        assert re.search("channel binding required|authentication method requirement", done.stderr), done

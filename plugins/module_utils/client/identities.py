@@ -23,11 +23,16 @@ else:
 
 
 class Endpoint(NamedTuple):
-    """A server by its name in the inventory, and where this client host reaches it."""
+    """A server by its name in the inventory, and where this client host reaches it.
+
+    ``version`` is its major version, 0 if this run does not know it.
+    """
 
     server: str
     host: str
     port: int
+    version: int = 0
+    is_pooler: bool = False
 
 
 class Identity(NamedTuple):
@@ -44,6 +49,7 @@ class Identity(NamedTuple):
     certificate, if it is another than that of most identities of the host. ``default_files``: whether its files get the
     names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``, or ``NONE``.
     ``servers_ready``: all of its servers let it in by what is declared. ``endpoints``: where it reaches them.
+    ``strict_services``: its services take no other way of logging in.
     """
 
     role: str
@@ -61,6 +67,7 @@ class Identity(NamedTuple):
     formats: frozenset[str] = frozenset()
     pkcs12_password: str = ""
     after_change: hooks.Hook | None = None
+    strict_services: bool = False
 
     @property
     def name(self) -> str:
@@ -159,9 +166,12 @@ def _identity(item: Mapping[str, Any], before: Sequence[Identity], source: str) 
         trusts_clients=bool(names and item.get("trusts_clients")),
         formats=user_files.formats(item.get("formats"), f"{source}.formats", has_key=login != logins.PASSWORD),
         after_change=_hook(item.get("after_change"), f"{source}.after_change"),
+        strict_services=values.yes_or_no(item.get("strict_services"), f"{source}.strict_services") or False,
     )
-    if user_files.VARIABLES in identity.formats and not identity.logs_in:
-        refuse_beside("names" if names else "login: none", [f"{user_files.VARIABLES} in formats"], source)
+    if not identity.logs_in:
+        given = [f"{user_files.VARIABLES} in formats"] if user_files.VARIABLES in identity.formats else []
+        given += ["strict_services"] if identity.strict_services else []
+        refuse_beside("names" if names else "login: none", given, source)
     _refuse_shared(identity, before, source)
     return identity
 
@@ -276,5 +286,6 @@ def _endpoints(value: Any, source: str) -> tuple[Endpoint, ...]:
         for name in ("server", "host"):
             values.refuse_unprintable(one[name], f"{place}.{name}")
         refuse_port(one["port"], f"{place}.port")
-        found.append(Endpoint(one["server"], one["host"], one["port"]))
+        more = int(one.get("version") or 0), bool(one.get("is_pooler"))
+        found.append(Endpoint(one["server"], one["host"], one["port"], *more))
     return tuple(found)

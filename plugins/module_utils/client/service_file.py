@@ -37,10 +37,14 @@ class Parts(NamedTuple):
         return self.before + self.block + self.after
 
 
-def render(identities: Sequence[Identity], current: str, *, has_lists: bool = False) -> bytes:
+def render(
+    identities: Sequence[Identity], current: str, *, has_lists: bool = False, libpq: int = 0, direct: Sequence[str] = ()
+) -> bytes:
     """Return the block for the identities of one OS user.
 
     ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
+    ``libpq`` is the version of this host's, 0 if no identity needs to know. ``direct`` are the services that begin with
+    TLS now.
     """
     holders = default_holders(one for one in identities if one.logs_in).values()
     has_default = any(one is not None and one.has_certificate for one in holders)
@@ -48,20 +52,26 @@ def render(identities: Sequence[Identity], current: str, *, has_lists: bool = Fa
     for one in identities:
         names_pair = one.has_certificate or has_default
         files = parameters.files(one, current, has_lists=has_lists, names_pair=names_pair)
-        for name, target in services(one).items():
-            lines += [f"[{name}]", f"user={one.role}", *_lines({**target, **files})]
+        for name, target in services(one, direct).items():
+            more = parameters.known({**target, **files, **parameters.strict(one)}, libpq)
+            lines += [f"[{name}]", f"user={one.role}", *_lines(more)]
     return "\n".join([*lines, END.decode(), ""]).encode("utf-8", "surrogateescape")
 
 
-def services(identity: Identity) -> dict[str, dict[str, str]]:
-    """Return the parameters of each service of an identity that say what it connects to; none if not to PostgreSQL."""
+def services(identity: Identity, direct: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+    """Return the parameters of each service of an identity that say what it connects to; none if not to PostgreSQL.
+
+    ``direct`` are the services that begin with TLS now.
+    """
     if not identity.logs_in:
         return {}
     named = databases.named(identity.databases, identity.role)
     first = {"dbname": named[0]} if named else {}
     found = {identity.name: first}
     for one in identity.endpoints:
-        place, name = parameters.place(one), f"{identity.name}@{one.server}"
+        name = f"{identity.name}@{one.server}"
+        place = parameters.place(one)
+        place.update(parameters.negotiation(identity, one, was_direct=name in direct))
         found[name] = {**place, **first}
         found.update({f"{name}/{other}": {**place, "dbname": other} for other in named[1:] if "]" not in other})
     return found
@@ -72,9 +82,15 @@ def _lines(values: Mapping[str, str]) -> list[str]:
 
 
 def merge(
-    existing: bytes | None, identities: Sequence[Identity], current: str, path: str, *, has_lists: bool = False
+    existing: bytes | None,
+    identities: Sequence[Identity],
+    current: str,
+    path: str,
+    *,
+    has_lists: bool = False,
+    libpq: int = 0,
 ) -> bytes | None:
-    """Return the service file with our block in it, None for no file and no services.
+    """Return the service file with our block in it, None for no file and no services. Options are those of ``render``.
 
     Raises TlsError for broken markers or a name that is taken.
     """
@@ -91,7 +107,8 @@ def merge(
             code="service_name_taken",
         )
     before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
-    return before + render(identities, current, has_lists=has_lists) + parts.after
+    block = render(identities, current, has_lists=has_lists, libpq=libpq, direct=_direct(parts.block))
+    return before + block + parts.after
 
 
 def _refuse_alike(identities: Sequence[Identity], path: str) -> None:
@@ -129,6 +146,12 @@ def split(content: bytes, path: str) -> Parts:
 def names(block: str) -> list[str]:
     """Return the services of a managed block."""
     return re.findall(r"^\[(.*)\]$", block, re.MULTILINE)
+
+
+def _direct(block: bytes) -> list[str]:
+    """Return the services of a managed block that begin with TLS."""
+    sections = block.decode("utf-8", "surrogateescape").split("\n[")[1:]
+    return [one.partition("]\n")[0] for one in sections if "\nsslnegotiation=direct\n" in one]
 
 
 def _has_service(content: bytes, name: str) -> bool:

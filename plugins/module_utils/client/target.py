@@ -31,10 +31,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import keystore
     from ansible_collections.pgops.tls.plugins.module_utils.core import durations
+    from ansible_collections.pgops.tls.plugins.module_utils.verification import libpq
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 else:
     durations = lazy_import("core.durations")
     keystore = lazy_import("client.keystore")
+    libpq = lazy_import("verification.libpq")
     revocations = lazy_import("x509.revocations")
 
 
@@ -63,7 +65,7 @@ class Target(NamedTuple):
     lists. ``authorities`` are the client authorities by name; '' is that of identities which name none. ``later`` are
     the identities whose certificate comes in a later run. ``server`` is the authority of servers' certificates, None if
     no identity needs one. ``known_servers``: names and addresses of all servers that are managed together, None if no
-    other server is a reason to stop.
+    other server is a reason to stop. ``libpq`` is the version of this host's, 0 if no identity needs to know.
     """
 
     identities: list[Identity]
@@ -80,6 +82,7 @@ class Target(NamedTuple):
     known_servers: Sequence[str] | None = None
     server: Authority | None = None
     later: frozenset[str] = frozenset()
+    libpq: int = 0
 
     def issuer(self, identity: Identity) -> Authority:
         """Return the authority of an identity's certificate."""
@@ -138,6 +141,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         known_servers=options.get("known_servers"),
         server=_server(options, declared, roots),
         later=frozenset(name for name, pem in (options.get("certificates") or {}).items() if not pem),
+        libpq=libpq.load().major if any(one.strict_services for one in declared) else 0,
     )
 
 

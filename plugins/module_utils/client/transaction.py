@@ -227,7 +227,9 @@ class Transaction(engine.Transaction[UserOutcome]):
         return Layout(
             links=links,
             service_path=path,
-            service=service_file.merge(service, self.identities, self.home.current(), path, has_lists=has_lists),
+            service=service_file.merge(
+                service, self.identities, self.home.current(), path, has_lists=has_lists, libpq=self.target.libpq
+            ),
             former={path: kept for path, kept in self.home.former_files().items() if path not in stay},
         )
 

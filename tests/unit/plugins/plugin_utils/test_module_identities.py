@@ -27,7 +27,7 @@ def identity(role: str, *servers: str, **more: Any) -> dict[str, Any]:
 def own(*declared: dict[str, Any], host: str = "app1", **known: Any) -> module_identities.Own:
     """Return what module client gets where billing1 and hr1 have client authorities of their own."""
     servers = {"authority": "client", "authorities": {"billing1": "billing", "hr1": "hr"}, "unready": [], **known}
-    servers = {"names": "a,b", "endpoints": "{}", "differing_endpoints": {}, **servers}
+    servers = {"names": "a,b", "endpoints": "{}", "differing_endpoints": {}, "versions": "{}", **servers}
     return module_identities.of_host(declared, servers, GROUPS, host)
 
 
@@ -72,10 +72,10 @@ def test_identities_of_services_become_what_the_module_knows() -> None:
     assert own(declared[2], authority="hr").authority == "hr", "one that exists"
 
 
-@pytest.mark.parametrize("option", ["servers", "databases", "address", "login", "default_files"])
+@pytest.mark.parametrize("option", ["servers", "databases", "address", "login", "default_files", "strict_services"])
 @pytest.mark.parametrize("kind", [{"role": "a", "authority": "backup"}, {"name": "a", "names": ["app1"]}])
 def test_a_service_has_nothing_of_postgresql(kind: dict[str, Any], option: str) -> None:
-    value = {"login": "certificate", "default_files": False}.get(option, ["shop"])
+    value = {"login": "certificate", "default_files": False, "strict_services": True}.get(option, ["shop"])
     with pytest.raises(
         TlsError, match=rf"identities\[0\]: found (names|authority) and {option}\. With .* Remove {option}"
     ):
@@ -98,3 +98,17 @@ def test_it_has_the_endpoints_of_its_servers_in_the_order_of_the_inventory() -> 
         {"server": "shop1", "host": "shop1.example.com", "port": 5433},
     ]
     assert hr["endpoints"] == []
+
+
+def test_strict_services_know_versions_and_poolers() -> None:
+    groups = {**GROUPS, "all": [*GROUPS["all"], "pool1"], "postgres_poolers": ["pool1"]}
+    reached = json.dumps({**REACHED, "pool1": ["pool1.example.com", 6432]})
+    known = {"endpoints": reached, "versions": json.dumps({"shop1": 17})}
+    declared = {"role": "a", "os_user": "web", "servers": ["shop", "pool1"], "strict_services": True}
+    servers = {"authority": "client", "authorities": {}, "unready": [], "names": "", "differing_endpoints": {}, **known}
+    (found,) = module_identities.of_host([declared], servers, groups, "app1").identities
+    assert [(one["server"], one["version"], one.get("is_pooler")) for one in found["endpoints"]] == [
+        ("shop2", 0, None),
+        ("shop1", 17, None),
+        ("pool1", 0, True),
+    ]

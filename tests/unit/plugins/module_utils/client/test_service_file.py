@@ -160,3 +160,50 @@ def test_libpq_finds_the_service_of_every_role(tmp_path: Path, role: str) -> Non
     )
     assert "No such file or directory" in done.stderr, done.stderr  # it continued to the socket
     assert "definition of service" not in done.stderr
+
+
+STRICT = WITH_DATABASES._replace(strict_services=True, endpoints=(Endpoint("db1", "db1.example.com", 5432, 17),))
+
+
+def strict_lines(libpq: int, identity: Identity = STRICT, existing: bytes | None = None) -> dict[str, set[str]]:
+    """Return by service the parameters that say how to log in and begin."""
+    text = service_file.merge(existing, [identity], CURRENT_OF_ALICE, "FILE", libpq=libpq) or b""
+    sections = [one.partition("]\n") for one in text.decode().split("\n[")[1:]]
+    names = ("sslcertmode", "require_auth", "channel_binding", "sslnegotiation")
+    return {name: {line for line in rest.splitlines() if line.startswith(names)} for name, _end, rest in sections}
+
+
+def test_strict_services_have_what_the_version_of_libpq_knows() -> None:
+    certificate = {"sslcertmode=require", "require_auth=none"}
+    direct = {"sslnegotiation=direct"}
+    assert strict_lines(15) == {"app": set(), "app@db1": set(), "app@db1/other": set()}
+    assert strict_lines(16) == {"app": certificate, "app@db1": certificate, "app@db1/other": certificate}
+    assert strict_lines(17) == {
+        "app": certificate,
+        "app@db1": certificate | direct,
+        "app@db1/other": certificate | direct,
+    }
+    scram = {"require_auth=scram-sha-256", "channel_binding=require"}
+    assert strict_lines(17, STRICT._replace(login="both"))["app"] == {"sslcertmode=require"} | scram
+    assert strict_lines(17, STRICT._replace(login="password"))["app"] == {"sslcertmode=disable"} | scram
+    assert strict_lines(13, STRICT._replace(login="password"))["app"] == {"channel_binding=require"}
+    pooled = STRICT._replace(login="both", endpoints=(Endpoint("pool1", "pool1", 6432, 0, is_pooler=True),))
+    assert strict_lines(18, pooled)["app@pool1"] == {"sslcertmode=require", "require_auth=scram-sha-256"}
+    assert strict_lines(18, STRICT._replace(strict_services=False))["app@db1"] == set()
+
+
+def test_direct_tls_stays_while_a_servers_version_is_unknown() -> None:
+    def at(version: int) -> Identity:
+        return STRICT._replace(endpoints=(Endpoint("db1", "db1.example.com", 5432, version),))
+
+    def file(version: int) -> bytes:
+        return service_file.merge(None, [at(version)], CURRENT_OF_ALICE, "FILE", libpq=17) or b""
+
+    direct = "sslnegotiation=direct"
+    assert direct in strict_lines(17, at(0), file(17))["app@db1"]
+    assert direct in strict_lines(17, at(0), file(17))["app@db1/other"]
+    assert direct not in strict_lines(17, at(0), file(16))["app@db1"]
+    assert direct not in strict_lines(17, at(16), file(17))["app@db1"]
+    assert direct not in strict_lines(16, at(0), file(17))["app@db1"], "an older libpq knows no such parameter"
+    own = b"[mine]\nsslnegotiation=direct\n"
+    assert direct not in strict_lines(17, at(0), own)["app@db1"]
