@@ -44,12 +44,18 @@ def as_read(found: x509.Certificate) -> Certificate:
 
 
 def authority(
-    name: str, above: Authority | None = None, *, start: int = NOW, days: int = 3650, key: Any = None
+    name: str,
+    above: Authority | None = None,
+    *,
+    start: int = NOW,
+    days: int = 3650,
+    key: Any = None,
+    path_length: int | None = None,
 ) -> Authority:
     """Return a new CA below another one, or a root; with a ``key`` one that is certified again."""
     if key is None:
         key = rsa.generate_private_key(65537, 2048) if above is None else ec.generate_private_key(ec.SECP256R1())
-    extensions = [(x509.BasicConstraints(True, None), True)]
+    extensions = [(x509.BasicConstraints(True, path_length), True)]
     return Authority(_sign(name, key.public_key(), above or Authority(None, key), extensions, (start, days)), key)  # type: ignore[arg-type]
 
 
@@ -74,6 +80,43 @@ def leaf(
     return _sign(common_name, public_key, issuer, extensions, (start, days), organization=organization)
 
 
+def intermediate(
+    issuer: Authority,
+    request: x509.CertificateSigningRequest,
+    *,
+    start: int = NOW,
+    days: float = 1825,
+    leave: Sequence[type] = (),
+    instead: Sequence[Any] = (),
+    key_id: x509.SubjectKeyIdentifier | None = None,
+) -> x509.Certificate:
+    """Return the certificate of a CA as it was requested, without the kinds of extensions to ``leave`` out."""
+    extensions = [(one.value, one.critical) for one in request.extensions if not isinstance(one.value, tuple(leave))]
+    names = request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return _sign(
+        str(names[0].value),
+        request.public_key(),
+        issuer,
+        [*extensions, *((one, True) for one in instead)],
+        (start, days),
+        key_id=key_id,
+    )
+
+
+def revocation_list(issuer: Authority, *serials: int, start: int = NOW, days: float = 30) -> bytes:
+    """Return a list of revoked certificates (DER)."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
+    builder = builder.last_update(_moment(start)).next_update(_moment(start + int(days * 86400)))
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_moment(start))
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+
+
 def _name(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
@@ -89,10 +132,11 @@ def _sign(
     life: tuple[int, float],
     *,
     organization: str = "",
+    key_id: x509.SubjectKeyIdentifier | None = None,
 ) -> x509.Certificate:
     parts = [(x509.NameOID.ORGANIZATION_NAME, organization), (x509.NameOID.COMMON_NAME, name)]
     subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value])
-    starts = datetime.datetime.fromtimestamp(life[0], datetime.timezone.utc)
+    starts = _moment(life[0])
     above = issuer.certificate.extensions if issuer.certificate else ()
     known = [one.value for one in above if isinstance(one.value, x509.SubjectKeyIdentifier)]
     by_name = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier
@@ -105,7 +149,7 @@ def _sign(
         .serial_number(x509.random_serial_number())
         .not_valid_before(starts)
         .not_valid_after(starts + datetime.timedelta(days=life[1]))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), False)
+        .add_extension(key_id or x509.SubjectKeyIdentifier.from_public_key(public_key), False)
         .add_extension(named, False)
     )
     for extension, is_critical in extensions:

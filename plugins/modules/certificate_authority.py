@@ -521,6 +521,7 @@ def argument_spec() -> dict[str, Any]:
 
 def wish(given: dict[str, Any]) -> keeping.Wish:
     """Return what the options ask for."""
+    sources = declared.by_authority(given["sources"])
     change = planning.Change(
         given["phase"] or "",
         given["rotate"],
@@ -540,7 +541,8 @@ def wish(given: dict[str, Any]) -> keeping.Wish:
         _by_authority(given["unrecorded"]),
         creates=given["create"],
         clients=given["clients"],
-        sources=declared.parse(declared.by_authority(given["sources"]), options.option("sources")),
+        sources=declared.parse(sources, options.option("sources")),
+        companies=declared.below_company(sources, options.option("sources")),
     )
 
 
@@ -572,7 +574,9 @@ def main() -> None:
     for warning in done.warnings:
         module.warn(warning)
     own = {
-        name: lineage.facts(found, done.crls.get(name, ""), done.revoked.get(name, ()))
+        name: lineage.facts(
+            found, done.crls.get(name, ""), done.revoked.get(name, ()), may_stage=name not in done.unstageable
+        )
         for name, found in done.lineages.items()
     }
     module.exit_json(
@@ -581,6 +585,7 @@ def main() -> None:
         made=done.made,
         issued=done.issued,
         awaited=[one.as_result() for one in done.awaited],
+        waiting={f"issuing CA of {name}": text for name, text in done.waiting.items()},
         changes=done.changes,
         diff={"before": done.before, "after": done.after},
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
@@ -27,9 +27,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.revocation imp
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.durations import UNITS
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+from ansible_collections.pgops.tls.plugins.module_utils.source import list_file
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import RevocationList
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import company_lists
+else:
+    company_lists = lazy_import("authority.company_lists")
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography import x509
@@ -63,30 +70,46 @@ class Lists(NamedTuple):
         """Return the lists (PEM) of all CAs of some generations; those that were just made bring theirs along.
 
         Of two lists of a CA it is the newer one, and if in doubt the one that was just made, as the next run finds it.
+        '' where a company's lists are not needed: no certificate below its root was ever revoked.
         """
         known = dict(self.of)
         for each in trusted:
-            for certificate, made in zip((each.root, each.issuing), each.crls):
+            owners = (each.issuing,) if each.company else (each.root, each.issuing)
+            for certificate, made in zip(owners, each.crls):
                 (found,) = revocations.read_pem(made, "a list that was just made")
                 if certificate.der not in known or found.number >= known[certificate.der].number:
                     known[certificate.der] = found
-        wanted = dict.fromkeys(one.der for each in trusted for one in (each.issuing, each.root))
-        return "".join(known[der].pem for der in wanted)
+        wanted = dict.fromkeys(one.der for each in trusted for one in (each.issuing, *each.above, each.root))
+        return "".join(known[der].pem for der in wanted) if all(der in known for der in wanted) else ""
 
 
-def plan(
-    trusted: Mapping[str, Sequence[Generation]], revoked: Revoked, passphrase: str | None, lifetime: int, now: int
-) -> Lists:
+class Making(NamedTuple):
+    """What lists are made with: the passphrase of keys, and how many seconds certificates live.
+
+    ``given`` are the lists of companies that have signed issuing CAs of ours, by the names of authorities.
+    """
+
+    passphrase: str | None
+    lifetime: int
+    given: Mapping[str, Sequence[RevocationList]] = {}
+
+
+def plan(trusted: Mapping[str, Sequence[Generation]], revoked: Revoked, making: Making, now: int) -> Lists:
     """Return the lists of the trusted generations on disk, which are given by the names of their authorities.
 
-    ``lifetime`` is how long certificates live, in seconds, ``now`` in Unix seconds. What is due is made, and nothing is
-    written. Raises TlsError for a list that is due, or about to end, and cannot be made; OSError.
+    ``now`` is in Unix seconds. What is due is made, and nothing is written. Raises TlsError for a list that is due, or
+    about to end, and cannot be made; OSError.
     """
     done = Lists({}, {}, [], [])
     for name, generations in trusted.items():
         lines = [line for line in revoked.all if line["authority"] == name]
-        for issuer in _issuers(generations, passphrase, lifetime):
+        for issuer in _issuers(generations, making.passphrase, making.lifetime):
             done.of[issuer.certificate.der] = _kept(issuer, lines, done, now)
+        if lines and any(one.company for one in generations):
+            theirs = company_lists.look(name, generations, making.given.get(name, ()), now)
+            done.of.update(theirs.of)
+            done.writes.update(theirs.writes)
+            done.warnings.extend(theirs.warnings)
     return done
 
 
@@ -114,7 +137,7 @@ def _issuers(generations: Sequence[Generation], passphrase: str | None, lifetime
         key, key_path = _issuing_key(one, passphrase), os.path.join(one.folder, "issuing.key")
         life = max(profiles.ISSUING_LIST_LIFE, lifetime)
         yield Issuer(one.issuing, (os.path.join(one.folder, "issuing.crl"),), key, key_path, life)
-    for root in {one.root.der: one.root for one in generations}.values():
+    for root in {one.root.der: one.root for one in generations if one.company is None}.values():
         same = [one for one in reversed(generations) if one.root.der == root.der]
         paths = tuple(os.path.join(one.folder, "root.crl") for one in same)
         yield Issuer(root, paths, _root_key(same, passphrase), store.root_key_path(same[0]), profiles.ROOT_LIST_LIFE)
@@ -162,15 +185,8 @@ def _found(issuer: Issuer) -> RevocationList | None:
     for path in issuer.paths:
         text = (files.read(path) or b"").decode("ascii", "replace")
         with contextlib.suppress(TlsError):  # a damaged one is replaced
-            lists += [one for one in revocations.read_pem(text, path) if _is_signed_by(one, issuer.certificate)]
+            lists += [one for one in revocations.read_pem(text, path) if list_file.is_from(one, issuer.certificate)]
     return max(lists, key=lambda one: one.number, default=None)
-
-
-def _is_signed_by(found: RevocationList, issuer: Certificate) -> bool:
-    if not found.is_of(issuer):
-        return False
-    key: Any = x509.load_der_x509_certificate(issuer.der).public_key()
-    return x509.load_der_x509_crl(found.encoded).is_signature_valid(key)
 
 
 def _is_due(found: RevocationList, lines: Iterable[Mapping[str, Any]], now: int) -> bool:

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import planning, rollover, seen
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import crl, revocation
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import company_request, crl, revocation
 
 
 class Draft(NamedTuple):
     """What is to be done, decided on what was read; nothing is written yet.
 
     ``found`` are the authorities that exist, ``made`` those that were missing, in memory. ``lost`` is what hosts
-    show and the ledger lacks; ``loose`` are paths of keys that others can read.
+    show and the ledger lacks; ``loose`` are paths of keys that others can read. ``asked`` are the companies that sign
+    issuing CAs, by the names of authorities.
     """
 
     found: dict[str, Lineage]
@@ -28,6 +29,7 @@ class Draft(NamedTuple):
     plan: planning.Plan
     revoked: revocation.Revoked | None
     lists: crl.Lists | None
+    asked: Mapping[str, company_request.Asked]
 
     @property
     def changes(self) -> list[str]:
@@ -36,6 +38,7 @@ class Draft(NamedTuple):
             *(f"make the {one.name} CA: {rollover.in_words(one.current)}" for one in self.made.values()),
             *(f"make {path} readable for its owner only (mode 0600)" for path in self.loose),
             *(step.change for step in self.plan.steps),
+            *(change for ask in self.plan.asks for change in ask.changes),
             *self.lost.changes,
             *(self.revoked.changes if self.revoked else []),
             *(self.lists.changes if self.lists else []),

@@ -58,6 +58,7 @@ class Generation(NamedTuple):
     ``cross`` is the root as the root before it has signed it: with it in their chains, certificates pass also where
     only that one is trusted. None where there was no root before, or its key was not at hand.
     ``crls`` are the first lists (PEM) of root and issuing CA of one that was just made; later they are files beside it.
+    ``company`` is set where the root is a company's.
     """
 
     folder: str
@@ -65,6 +66,22 @@ class Generation(NamedTuple):
     issuing: Certificate
     cross: Certificate | None = None
     crls: tuple[str, ...] = ()
+    company: CompanyRoot | None = None
+
+    @property
+    def above(self) -> tuple[Certificate, ...]:
+        """Return the CAs between the issuing CA and the root, of a company."""
+        return self.company.above if self.company else ()
+
+
+class CompanyRoot(NamedTuple):
+    """What there is to know of a root that is a company's.
+
+    ``above`` are its CAs between our issuing CA and its root. ``is_shared``: it signs for others, too.
+    """
+
+    above: tuple[Certificate, ...]
+    is_shared: bool
 
 
 class Authority(NamedTuple):
@@ -77,21 +94,24 @@ class Authority(NamedTuple):
     issuing_key: keys.AuthorityKey
     cross: Certificate | None = None
     crls: tuple[str, ...] = ()
+    company: CompanyRoot | None = None
 
 
 class Issuer:
     """A CA that signs: what all its signatures have in common is prepared once."""
 
-    def __init__(self, name: x509.Name, key: keys.AuthorityKey) -> None:
+    def __init__(self, name: x509.Name, key: keys.AuthorityKey, key_id: str = "") -> None:
         self._name = name
         self._key = key
         self._hash = keys.hash_for(key)
-        self._authority_key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        by_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        # A company may name our key in its own way
+        self._authority_key_id = x509.AuthorityKeyIdentifier(bytes.fromhex(key_id), None, None) if key_id else by_key
 
     @classmethod
     def of(cls, issuing: Certificate, key: keys.AuthorityKey) -> Issuer:
         """Return the issuer that a CA's certificate and its key make."""
-        return cls(x509.load_der_x509_certificate(issuing.der).subject, key)
+        return cls(x509.load_der_x509_certificate(issuing.der).subject, key, issuing.subject_key_id)
 
     def sign(
         self,
@@ -143,7 +163,7 @@ def below(name: str, root: Certificate, root_key: keys.AuthorityKey, now: int) -
     """Return a new issuing CA below a root, with the root's type of key. It ends with the root at the latest."""
     key = keys.new_key(root.key_type)
     der = Issuer.of(root, root_key).sign(
-        _authority_name(f"PostgreSQL {name} issuing CA", key),
+        _issuing_name(name, key),
         key.public_key(),
         Validity(now - profiles.BACKDATED, min(now + profiles.ISSUING_LIFE, root.not_after)),
         _extensions(profiles.ISSUING, profiles.purpose(name), key.public_key()),
@@ -154,6 +174,23 @@ def below(name: str, root: Certificate, root_key: keys.AuthorityKey, now: int) -
         _first_list(issuing, key, profiles.ISSUING_LIST_LIFE, now),
     )
     return Authority(name, root, root_key, issuing, key, crls=lists)
+
+
+def request(name: str, key: keys.AuthorityKey) -> str:
+    """Return the request (PEM) for an issuing CA that a company is to sign, with all that it should have."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_issuing_name(name, key))
+    for extension, is_critical in _extensions(profiles.ISSUING, profiles.purpose(name), key.public_key()):
+        builder = builder.add_extension(extension, critical=is_critical)
+    return builder.sign(key, keys.hash_for(key)).public_bytes(Encoding.PEM).decode("ascii")
+
+
+def own_list(issuing: Certificate, key: keys.AuthorityKey, now: int) -> str:
+    """Return the first list (PEM) of revoked certificates of an issuing CA, which is empty."""
+    return _first_list(issuing, key, profiles.ISSUING_LIST_LIFE, now)
+
+
+def _issuing_name(name: str, key: keys.AuthorityKey) -> x509.Name:
+    return _authority_name(f"PostgreSQL {name} issuing CA", key)
 
 
 def _first_list(owner: Certificate, key: keys.AuthorityKey, life: int, now: int) -> str:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
+    key_types,
     keys,
     ledger,
     lifetimes,
@@ -26,7 +27,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.draft import D
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import Declared
@@ -34,6 +34,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.source.declared import D
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import (
         barrier,
+        company_request,
         crl,
         revocation,
         revocation_entries,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.source import contract, elsewhere
 else:
     elsewhere = lazy_import("source.elsewhere")
+    company_request = lazy_import("authority.company_request")
     crl = lazy_import("authority.crl")
     revocation_entries = lazy_import("authority.revocation_entries")
     revocation = lazy_import("authority.revocation")
@@ -54,6 +56,7 @@ class Wish(NamedTuple):
     ``unrecorded`` are certificates that hosts have in use and the ledger may lack, by authority, {id, certificate}.
     ``creates`` False: a directory without authorities is an error. ``clients`` names the client authorities that are
     needed. Others that exist are kept, too. ``sources`` are those of the authorities that are not in this directory.
+    ``companies`` sign the issuing CAs of authorities that are.
     """
 
     directory: str
@@ -66,6 +69,7 @@ class Wish(NamedTuple):
     creates: bool = True
     clients: Sequence[str] = (profiles.CLIENT,)
     sources: Mapping[str, Declared] = {}
+    companies: Mapping[str, Declared] = {}
 
     @property
     def authorities(self) -> list[str]:
@@ -79,7 +83,8 @@ class KeepingResult(NamedTuple):
     ``crls`` (PEM) and ``revoked`` (serial numbers) are by the same names; empty as long as nothing was ever revoked.
     ``made`` names the authorities that were missing. ``issued`` are the serial numbers of the certificates in the
     ledger that have not ended, None if it cannot be read. ``awaited`` are certificates that the next phase waits for.
-    ``elsewhere`` is what to trust of authorities that are not in this directory, by their names.
+    ``elsewhere`` is what to trust of authorities that are not in this directory, or not yet, by their names.
+    ``waiting`` says of authorities what a company has to sign. ``unstageable`` are those without a root to stage.
     """
 
     lineages: dict[str, Lineage]
@@ -93,6 +98,8 @@ class KeepingResult(NamedTuple):
     issued: Mapping[str, Sequence[str]] | None = None
     awaited: Sequence[barrier.Live] = ()
     elsewhere: Mapping[str, contract.Trust] = {}
+    waiting: Mapping[str, str] = {}
+    unstageable: Collection[str] = ()
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -114,13 +121,12 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
             location.make(wish.directory)
     with location.opened(wish.directory):
         draft = _draft(wish, trusts, now)
-        if trusts:
-            elsewhere.refuse_shared_roots({**draft.found, **draft.made, **trusts}, wish.sources)
         made = draft.made if is_dry else _write(wish, draft)
-        lineages, lists, revoked = _ordered({**draft.plan.after, **made}), draft.lists, draft.revoked
+        lineages, lists, revoked = lineage.ordered({**draft.plan.after, **made}), draft.lists, draft.revoked
         serials = {name: revoked.serials(name) for name in lineages} if revoked else {}
         issued = _issued(wish.directory, now)
         awaited = planning.awaited(wish.change, wish.directory, lineages, serials, now)
+    not_yet = {name: one.trust() for name, one in draft.asked.items() if name not in lineages}
     return KeepingResult(
         lineages,
         draft.changes,
@@ -132,7 +138,13 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         serials,
         issued,
         awaited,
-        trusts,
+        {**trusts, **not_yet},
+        draft.plan.waiting,
+        [
+            name
+            for name, one in draft.asked.items()
+            if name in lineages and not company_request.may_stage(one, lineages[name])
+        ],
     )
 
 
@@ -148,18 +160,11 @@ def _check_wish(wish: Wish) -> None:
 
 def _elsewhere(wish: Wish, now: int) -> dict[str, contract.Trust]:
     """Return what to trust of authorities that are not in this directory. Raises TlsError."""
-    if not wish.sources:
+    if not wish.sources and not wish.companies:
         return {}
-    elsewhere.refuse_unknown(wish.sources, [profiles.SERVER, *wish.clients])
+    elsewhere.refuse_unknown({**wish.sources, **wish.companies}, [profiles.SERVER, *wish.clients])
     elsewhere.refuse_changes(wish.sources, wish.change)
     return elsewhere.trust(wish.sources, wish.directory, now)
-
-
-def _ordered(lineages: Mapping[str, Lineage]) -> dict[str, Lineage]:
-    """Return authorities in the order in which people read them: the servers', the usual clients', then all others."""
-    first = (profiles.SERVER, profiles.CLIENT)
-    names = [*(name for name in first if name in lineages), *sorted(set(lineages).difference(first))]
-    return {name: lineages[name] for name in names}
 
 
 def _refuse_unfit_place(wish: Wish) -> None:
@@ -174,22 +179,32 @@ def _refuse_unfit_place(wish: Wish) -> None:
 def _draft(wish: Wish, trusts: Mapping[str, contract.Trust], now: int) -> Draft:
     """Read what exists and decide what to do. The caller holds the lock of the directory. Raises TlsError, OSError."""
     found = _read_all(wish)
-    absent = [name for name in wish.authorities if name not in found]
-    missing.refuse_to_replace_what_is_lost(wish.directory, absent, found)
-    if (profiles.SERVER in absent or not found) and not wish.creates:
-        missing.refuse_to_create(wish.directory, absent)
+    companies = {name: company_request.look(one, _place(wish), now) for name, one in wish.companies.items()}
+    absent = _absent(wish, found, companies)
     issuers = {name: seen.Issuers([each.issuing for each in one.trusted]) for name, one in found.items()}
     issuers.update((name, seen.Issuers([*one.issuing, *one.roots], one.type)) for name, one in trusts.items())
     lost = seen.look(wish.directory, wish.unrecorded, issuers, now)
     revoked = _revoked(wish, found, now)
-    plan = _plan(wish, found, revoked, now)
-    if absent or plan.steps:
+    plan = _plan(wish, found, revoked, companies, now)
+    if absent or plan.steps or plan.asks:
         location.check_writable(wish.directory)
         keys.check_encryption(wish.passphrase)
     loose = [path for name in found for path in store.loose_keys(wish.directory, name)]
     made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in absent}
     _check([*plan.after.values(), *made.values()], wish, now)
-    return Draft(found, made, lost, loose, plan, revoked, _lists(wish, revoked, found, now))
+    coming = company_request.coming(companies, plan.after)
+    elsewhere.refuse_shared_roots([plan.after, made, trusts, coming], {**wish.sources, **wish.companies})
+    return Draft(found, made, lost, loose, plan, revoked, _lists(wish, revoked, found, companies, now), companies)
+
+
+def _absent(wish: Wish, found: Mapping[str, Lineage], companies: Mapping[str, company_request.Asked]) -> list[str]:
+    """Return the authorities that are missing and must be made here. Raises TlsError if they must not be."""
+    absent = [name for name in wish.authorities if name not in found]
+    missing.refuse_to_replace_what_is_lost(wish.directory, absent, found, companies)
+    unknown = company_request.unknown(absent, companies, wish.directory) if companies else absent
+    if (profiles.SERVER in unknown or not found) and not wish.creates:
+        missing.refuse_to_create(wish.directory, unknown)
+    return [name for name in absent if name not in companies]
 
 
 def _write(wish: Wish, draft: Draft) -> dict[str, Lineage]:
@@ -204,6 +219,10 @@ def _write(wish: Wish, draft: Draft) -> dict[str, Lineage]:
         made[name] = lineage.new(one.authority, store.create(wish.directory, one.authority, wish.passphrase))
     for step in draft.plan.steps:
         step.apply()
+    for ask in draft.plan.asks:
+        ask.apply()
+    if draft.asked:
+        company_request.note_shared([found for name, found in draft.found.items() if name in draft.asked])
     return made
 
 
@@ -233,50 +252,49 @@ def _revoked(wish: Wish, lineages: Mapping[str, Lineage], now: int) -> revocatio
 
 
 def _lists(
-    wish: Wish, revoked: revocation.Revoked | None, lineages: Mapping[str, Lineage], now: int
+    wish: Wish,
+    revoked: revocation.Revoked | None,
+    lineages: Mapping[str, Lineage],
+    companies: Mapping[str, company_request.Asked],
+    now: int,
 ) -> crl.Lists | None:
     """Return the lists of revoked certificates, None as long as none are in use. Raises TlsError, OSError."""
     if revoked is None or not revoked.is_in_use:
         return None
-    lifetime = durations.seconds(wish.lifetime, lifetimes.LIFETIME) if wish.lifetime else 0
     trusted = {name: one.trusted for name, one in lineages.items()}
-    return crl.plan(trusted, revoked, wish.passphrase, lifetime, now)
+    given = {name: one.lists for name, one in companies.items()}
+    return crl.plan(trusted, revoked, crl.Making(wish.passphrase, _place(wish).lifetime, given), now)
 
 
 def _read_all(wish: Wish) -> dict[str, Lineage]:
     names = dict.fromkeys([*wish.authorities, *store.names(wish.directory)])
-    found = {name: lineage.read(wish.directory, name, wish.passphrase) for name in names if name not in wish.sources}
-    return _ordered({name: one for name, one in found.items() if one is not None})
+    read = {name: lineage.read(wish.directory, name, wish.passphrase) for name in names if name not in wish.sources}
+    found = {name: one for name, one in read.items() if one is not None}
+    for name, declared in wish.companies.items():
+        if name in found:
+            found[name] = lineage.shared(found[name], is_shared=declared.is_shared)
+    return lineage.ordered(found)
 
 
-def _plan(wish: Wish, found: Mapping[str, Lineage], revoked: revocation.Revoked | None, now: int) -> planning.Plan:
-    lifetime = durations.seconds(wish.lifetime, lifetimes.LIFETIME) if wish.lifetime else 0
-    place = rollover.AuthorityOptions(wish.directory, wish.passphrase, wish.key_type, lifetime)
+def _plan(
+    wish: Wish,
+    found: Mapping[str, Lineage],
+    revoked: revocation.Revoked | None,
+    companies: Mapping[str, company_request.Asked],
+    now: int,
+) -> planning.Plan:
     serials = {name: revoked.serials(name) for name in found} if revoked else {}
-    return planning.make(wish.change, found, place, serials, now)
+    return planning.make(wish.change, found, _place(wish)._replace(companies=companies), serials, now)
+
+
+def _place(wish: Wish) -> rollover.AuthorityOptions:
+    lifetime = durations.seconds(wish.lifetime, lifetimes.LIFETIME) if wish.lifetime else 0
+    return rollover.AuthorityOptions(wish.directory, wish.passphrase, wish.key_type, lifetime)
 
 
 def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
     for one in lineages:
         if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
-            _refuse_other_key_type(one, wish)
+            key_types.refuse_other(one, wish.key_type, wish.change.rotate)
             lifetimes.check_time(one, now)
             lifetimes.check_lifetime(one.authority, wish.lifetime, lifetimes.LIFETIME)
-
-
-def _refuse_other_key_type(found: Lineage, wish: Wish) -> None:
-    """Raise TlsError for an authority that has another type of keys than is wished, and is not about to get it."""
-    present = found.authority.issuing.key_type
-    coming = found.staged.issuing.key_type if found.staged else None
-    is_next = found.phase == lineage.STEADY and found.name in wish.change.rotate
-    is_coming = wish.key_type == coming if coming else is_next
-    if present != wish.key_type and not is_coming:
-        raise TlsError(
-            f"key_type: {wish.key_type} was asked for, but the {found.name} CA in {found.current.folder} has {present} "
-            f"keys{f', and {coming} keys staged' if coming else ''}.",
-            remedy=(
-                f"An authority keeps its keys for life: set key_type back to {coming or present}, or replace the "
-                "authority, with ansible-playbook pgops.tls.rotate_ca. Nothing was changed."
-            ),
-            code="key_type_changed",
-        )

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority, Generation
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
@@ -76,17 +76,31 @@ class Lineage(NamedTuple):
         """Return what goes out with a certificate that is issued now: all between it and each trusted root."""
         cross = self.authority.cross
         is_of_use = cross is not None and any(issuing.is_signed_by(cross, root) for root in self.roots)
-        return [self.authority.issuing, *([cross] if cross is not None and is_of_use else [])]
+        above = self.authority.company.above if self.authority.company else ()
+        return [self.authority.issuing, *above, *([cross] if cross is not None and is_of_use else [])]
 
     @property
     def between(self) -> list[Certificate]:
         """Return all that chains in use may hold between a certificate and a trusted root."""
-        return _distinct([*self.issuing, *self.chain])
+        return _distinct([*self.issuing, *self.chain, *(ca for one in self.trusted for ca in one.above)])
 
     @property
     def bundle(self) -> list[Certificate]:
         """Return all trusted issuing CAs, then all trusted roots."""
-        return [*_distinct(one.issuing for one in self.trusted), *self.roots]
+        return [*_distinct(ca for one in self.trusted for ca in (one.issuing, *one.above)), *self.roots]
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether a company that signs for others, too, has a root that is trusted."""
+        return any(one.company is not None and one.company.is_shared for one in self.trusted)
+
+    @property
+    def since(self) -> int:
+        """Return since when the newest root is trusted, in Unix seconds: a company's is older than that."""
+        newest = self.trusted[-1]
+        if newest.company is None:
+            return newest.root.not_before
+        return min(one.issuing.not_before for one in self.trusted if one.root.der == newest.root.der)
 
 
 def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
@@ -107,7 +121,7 @@ def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
     still = [one for one in retiring if any(one.root.der == other.root.der for other in numbered)]
     key = store.issuing_key(current, passphrase)
     return Lineage(
-        Authority(name, current.root, None, current.issuing, key, current.cross),
+        Authority(name, current.root, None, current.issuing, key, current.cross, company=current.company),
         (*still, *numbered),
         staged,
         tuple(one for one in retiring if one not in still),
@@ -115,18 +129,38 @@ def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:
     )
 
 
+def ordered(lineages: Mapping[str, Lineage]) -> dict[str, Lineage]:
+    """Return authorities in the order in which people read them: the servers', the usual clients', then all others."""
+    first = (profiles.SERVER, profiles.CLIENT)
+    names = [*(name for name in first if name in lineages), *sorted(set(lineages).difference(first))]
+    return {name: lineages[name] for name in names}
+
+
 def new(authority: Authority, folder: str = "") -> Lineage:
     """Return the lineage that an authority begins which was just made."""
     return Lineage(authority, (generation(authority, folder),))
 
 
+def shared(found: Lineage, *, is_shared: bool) -> Lineage:
+    """Return an authority whose companies sign for others, too, or do not, whatever its folders say."""
+
+    def said(one: Generation) -> Generation:
+        return one._replace(company=one.company._replace(is_shared=is_shared)) if one.company else one
+
+    staged = said(found.staged) if found.staged else None
+    return found._replace(numbered=tuple(map(said, found.numbered)), staged=staged)
+
+
 def generation(made: Authority, folder: str = "") -> Generation:
     """Return the certificates of an authority that was just made; without a folder it is in memory only."""
-    return Generation(folder, made.root, made.issuing, made.cross, made.crls)
+    return Generation(folder, made.root, made.issuing, made.cross, made.crls, made.company)
 
 
-def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[str, object]:
-    """Return what others need to know of an authority, its lists among it; nothing of it is secret."""
+def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = (), *, may_stage: bool = True) -> dict[str, object]:
+    """Return what others need to know of an authority, its lists among it; nothing of it is secret.
+
+    ``may_stage``: whether there is a new root to stage, which only a company that has to sign can keep away.
+    """
     return {
         "roots": pem(found.roots),
         "issuing": pem(found.between),
@@ -134,9 +168,11 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = ()) -> dict[s
         "crls": crls,
         "revoked": list(revoked),
         "source": OWN,
-        "shared": False,
+        "shared": found.is_shared,
         "phase": found.phase,
         "replaced": found.is_successor,
+        "since": clock.instant(found.since),
+        "may_stage": may_stage,
         "key_type": found.authority.issuing.key_type,
         "root_not_after": clock.instant(found.authority.root.not_after),
         "issuing_not_after": clock.instant(found.authority.issuing.not_after),

@@ -13,18 +13,20 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 
-def refuse_to_replace_what_is_lost(directory: str, missing: Sequence[str], found: Collection[str]) -> None:
+def refuse_to_replace_what_is_lost(
+    directory: str, missing: Sequence[str], found: Collection[str], awaited: Collection[str]
+) -> None:
     """Raise TlsError for an authority that is missing, where certificates were issued.
 
     A client authority may be new beside those that were ``found``, as long as the ledger holds no certificate of it. So
-    may any authority whose certificates came from a source before.
+    may any authority whose certificates came from a source before, and those ``awaited`` from a company.
     """
     if not missing or not ledger.exists(directory):
         return
     has_clients = bool(set(found) - {profiles.SERVER})
     lost = []
     if not ledger.knows_sources(directory):
-        lost = [name for name in missing if not has_clients or name == profiles.SERVER]
+        lost = [name for name in missing if name not in awaited and (not has_clients or name == profiles.SERVER)]
     lost += [name for name in missing if name not in lost and ledger.has_issued(directory, name)]
     if lost:
         raise TlsError(

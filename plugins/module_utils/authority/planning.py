@@ -14,9 +14,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, dropping, outside
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, company, dropping, outside
 else:
     barrier = lazy_import("authority.barrier")
+    company = lazy_import("authority.company")
     dropping = lazy_import("authority.dropping")
     outside = lazy_import("authority.outside")
 
@@ -40,11 +41,16 @@ class Change(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The steps to take, in their order, the authorities as they are afterwards, and what there is to say."""
+    """The steps to take, in their order, the authorities as they are afterwards, and what there is to say.
+
+    ``asks`` are requests for issuing CAs that go out, ``waiting`` says of authorities what they wait for.
+    """
 
     steps: list[Step]
     after: dict[str, Lineage]
     warnings: list[str]
+    asks: list[company.Ask]
+    waiting: dict[str, str]
 
 
 def make(
@@ -59,11 +65,13 @@ def make(
     ``revoked`` has serial numbers by authority, ``now`` is in Unix seconds. Raises TlsError for a change that is not
     safe or not next; OSError.
     """
-    plan = Plan([], dict(found), [])
+    plan = Plan([], dict(found), [], [], {})
     holders, ended = outside.counting(outside.parse(change.outside), now) if change.outside else ([], [])
     plan.warnings.extend(ended)
     if change.drop:
         _refuse_missing(found, [change.drop], "drop")
+        if change.drop in place.companies:
+            company.refuse_to_drop(place.companies[change.drop])
         live = barrier.live(barrier.newest(place.directory).values(), revoked, now)
         dropping.refuse_unconfirmed(found[change.drop], change.confirmed, live)
         root = dropping.named(found[change.drop], change.confirmed)
@@ -82,11 +90,23 @@ def make(
         for one in rollover.in_step([found[name] for name in due], change.phase):
             _add(plan, [rollover.step(one, change.phase, place, now)])
     else:
-        for one in found.values():
-            outlook = renewing.look(one, place, now)
-            _add(plan, outlook.steps)
-            plan.warnings.extend(outlook.warnings)
+        _add_by_clock(plan, found, place, now)
     return plan
+
+
+def _add_by_clock(plan: Plan, found: Mapping[str, Lineage], place: AuthorityOptions, now: int) -> None:
+    """Add what the clock asks for, and what companies have to sign or have signed."""
+    for one in found.values():
+        outlook = renewing.look(one, place, now)
+        _add(plan, outlook.steps)
+        plan.warnings.extend(outlook.warnings)
+    for name, asked in place.companies.items():
+        theirs = company.outlook(asked, plan.after.get(name), place, now)
+        _add(plan, theirs.steps)
+        plan.warnings.extend(theirs.warnings)
+        plan.asks.extend(theirs.asks)
+        if theirs.waiting:
+            plan.waiting[name] = theirs.waiting
 
 
 def _add(plan: Plan, steps: Sequence[Step]) -> None:

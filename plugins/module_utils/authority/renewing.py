@@ -9,7 +9,7 @@ All hosts trust the root, and each certificate comes with its issuing CA: what t
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     issuing,
@@ -23,6 +23,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 # Of an issuing CA's life that is left, and lifetimes of its certificates: long before it would shorten one.
 _SHARE, _LIFETIMES = 1 / 10, 2
@@ -45,6 +47,10 @@ def look(found: Lineage, place: AuthorityOptions, now: int) -> Outlook:
     """
     root = found.current.root
     warnings = [_root_ends(found, now)] if root.not_after - now < ROOT_WARNED_AT else []
+    if found.current.company is not None:
+        warnings = [*warnings, *_without_company(found, place, now)]
+        step = _without_ended(found, place, now)
+        return Outlook((step,) if step else (), tuple(warnings))
     steps = [_with_root_key(found)]
     if is_due(found, place.lifetime, now):
         key, why = _root_key(found, place)
@@ -54,6 +60,17 @@ def look(found: Lineage, place: AuthorityOptions, now: int) -> Outlook:
             steps.append(_renew(found, key, place, now))
     steps.append(_without_ended(steps[-1].after if steps[-1] else found, place, now))
     return Outlook(tuple(step for step in steps if step), tuple(warnings))
+
+
+def _without_company(found: Lineage, place: AuthorityOptions, now: int) -> Iterator[str]:
+    """Warn of an issuing CA that must be replaced, and that no company is asked for any more."""
+    one = found.current.issuing
+    if found.name not in place.companies and one.not_after - now < margin(one, place.lifetime):
+        yield (
+            f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)}. Its root is a company's, "
+            f"and {option('sources')}.{found.name} no longer says where to ask for another one. Put the entry back, or "
+            "replace the root by an own one, with ansible-playbook pgops.tls.rotate_ca."
+        )
 
 
 def _root_key(found: Lineage, place: AuthorityOptions) -> tuple[keys.AuthorityKey | None, str]:
@@ -68,13 +85,22 @@ def _root_key(found: Lineage, place: AuthorityOptions) -> tuple[keys.AuthorityKe
 def is_due(found: Lineage, lifetime: int, now: int) -> bool:
     """Return whether the issuing CA must be replaced. If it ends with its root, the root must be replaced instead."""
     one = found.current.issuing
+    return one.not_after - now < margin(one, lifetime) and one.not_after < found.current.root.not_after
+
+
+def margin(one: Certificate, lifetime: int) -> int:
+    """Return how many seconds before its end an issuing CA must be replaced that issues for ``lifetime`` seconds."""
     life = one.not_after - one.not_before
-    margin = min(max(_LIFETIMES * lifetime, int(life * _SHARE)), int(life * _MOST))
-    return one.not_after - now < margin and one.not_after < found.current.root.not_after
+    return min(max(_LIFETIMES * lifetime, int(life * _SHARE)), int(life * _MOST))
 
 
 def remedy(found: Lineage) -> str:
     """Return what to do when an issuing CA has too little left."""
+    if found.current.company is not None:
+        return (
+            f"Have the company sign the request issuing-ca-{found.name}.csr, which site.yml has written "
+            f"({option('sources')}.{found.name}.directory)."
+        )
     if found.current.issuing.not_after >= found.current.root.not_after:
         return "Replace the root: ansible-playbook pgops.tls.rotate_ca."
     return f"Copy the key of its root to {store.root_key_path(found.current)} and run site.yml, which makes a new one."
@@ -125,10 +151,15 @@ def _without_ended(found: Lineage, place: AuthorityOptions, now: int) -> Step | 
 
 def _root_ends(found: Lineage, now: int) -> str:
     root = found.current.root
+    how = "replace it, with ansible-playbook pgops.tls.rotate_ca."
+    if found.current.company is not None:
+        how = (
+            f"put the company's next root in its place in the file {option('sources')}.{found.name}.roots, and run "
+            "site.yml."
+        )
     return (
         f"The root of the {found.name} CA, {root.common_name!r}, ends in {durations.in_words(root.not_after - now)}, "
-        f"on {clock.instant(root.not_after)}. No certificate outlives it: replace it, with ansible-playbook "
-        "pgops.tls.rotate_ca."
+        f"on {clock.instant(root.not_after)}. No certificate outlives it: {how}"
     )
 
 

@@ -10,13 +10,19 @@ phase before or the one after, and the next call with the same phase continues.
 from __future__ import annotations
 
 import os
-from typing import Callable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, lineage, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority, Generation
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import company, company_request
+else:
+    company = lazy_import("authority.company")
 
 STAGE, SWITCH, RETIRE, FINISH = "stage", "switch", "retire", "finish"
 # What leads on from where an authority is, and where it leads to.
@@ -40,13 +46,15 @@ class Step(NamedTuple):
 class AuthorityOptions(NamedTuple):
     """Where the authorities are, the passphrase of their keys, and what new ones are made for.
 
-    ``lifetime`` is that of the certificates to issue, in seconds.
+    ``lifetime`` is that of the certificates to issue, in seconds. ``companies`` are asked to sign issuing CAs, by the
+    names of authorities.
     """
 
     directory: str
     passphrase: str | None
     key_type: str
     lifetime: int
+    companies: Mapping[str, company_request.Asked] = {}
 
 
 def is_due(found: Lineage, phase: str) -> bool:
@@ -80,6 +88,8 @@ def step(found: Lineage, phase: str, place: AuthorityOptions, now: int) -> Step:
 
 
 def _stage(found: Lineage, place: AuthorityOptions, now: int) -> Step:
+    if found.name in place.companies:
+        return company.stage(found, place.companies[found.name], place)
     made = issuing.new_authority(found.name, place.key_type, now)
     old_key = store.root_key(found.current, place.passphrase)
     cross = issuing.cross_signed(made.root, found.current.root, old_key, now) if old_key else None
@@ -98,7 +108,9 @@ def _stage(found: Lineage, place: AuthorityOptions, now: int) -> Step:
 
 def _without_cross(found: Lineage, *, is_key_there: bool) -> str:
     why = (
-        "was made by an earlier version and may not sign it (its path length is too short)"
+        "is a company's, which does not sign it"
+        if found.current.company
+        else "was made by an earlier version and may not sign it (its path length is too short)"
         if is_key_there
         else f"cannot sign it: its key is not in {store.root_key_path(found.current)}"
     )
@@ -115,7 +127,7 @@ def _switch(found: Lineage, place: AuthorityOptions) -> Step:
         raise ValueError(found.phase)
     folder = store.path(place.directory, found.name, store.next_number(place.directory, found.name))
     key = store.issuing_key(staged, place.passphrase)
-    authority = Authority(found.name, staged.root, None, staged.issuing, key, staged.cross)
+    authority = Authority(found.name, staged.root, None, staged.issuing, key, staged.cross, company=staged.company)
     return Step(
         f"let the staged {found.name} CA issue from now on: {in_words(staged)}",
         Lineage(authority, (*found.numbered, staged), None, found.retiring),

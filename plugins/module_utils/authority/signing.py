@@ -18,6 +18,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import (
     profiles,
     renewing,
     requests,
+    rollover,
+    store,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations
@@ -28,8 +30,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.authority import company_request
     from ansible_collections.pgops.tls.plugins.module_utils.source import registry
 else:
+    company_request = lazy_import("authority.company_request")
     registry = lazy_import("source.registry")
 
 # Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
@@ -77,13 +81,37 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     profiles.check_authority(order.authority, "authority")
     sources = declared.parse(order.sources, option("sources"))
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
-    own = [request for request in wanted if request.authority not in sources]
+    awaited = _awaited(order)
+    own = [request for request in wanted if request.authority not in {*sources, *awaited}]
     done = _sign_own(order, own, lifetime, now, is_dry=is_dry) if own else SigningResult({}, {}, "", [], [])
+    for name, signer in awaited.items():
+        ids = [request.id for request in wanted if request.authority == name]
+        if ids:
+            done = _together(done, _sign_later(order, signer, ids, now))
     for name, one in sources.items():
         theirs = [request for request in wanted if request.authority == name]
         if theirs:
             done = _together(done, _sign_elsewhere(order, one, theirs, now, is_dry=is_dry))
     return done._replace(refused={**refused, **done.refused})
+
+
+def _awaited(order: Order) -> dict[str, declared.Declared]:
+    """Return the own authorities whose first issuing CA a company has not signed yet. Raises TlsError, OSError."""
+    companies = declared.below_company(order.sources, option("sources"))
+    return {name: one for name, one in companies.items() if not store.folders(order.directory, name).numbered}
+
+
+def _sign_later(order: Order, one: declared.Declared, ids: Sequence[str], now: int) -> SigningResult:
+    """Have requests wait for an issuing CA, or refuse them if what a company has signed is wrong."""
+    place = rollover.AuthorityOptions(
+        order.directory, order.passphrase, "", durations.seconds(order.lifetime, "lifetime")
+    )
+    try:
+        with location.opened(order.directory):
+            text = company_request.not_yet(company_request.look(one, place, now))
+    except TlsError as error:
+        return SigningResult({}, dict.fromkeys(ids, error.message), "", [], [])
+    return SigningResult({}, {}, "", [], [], dict.fromkeys(ids, text))
 
 
 def _sign_own(

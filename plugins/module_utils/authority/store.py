@@ -13,6 +13,9 @@
 Where a generation is says what it is for: all numbered ones are trusted, and the one with the highest number issues;
 ``staged`` is trusted and issues nothing yet; those in ``retiring`` are no longer trusted as soon as no numbered one has
 their root; those in ``retired`` are done, and have no private keys any more.
+
+Below a company's root a generation begins as ``requested``, with its key and the request that the company is to sign.
+What the company signed is added, and the folder is renamed. The request stays in it, and says whose the root is.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keys, profiles
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
@@ -30,8 +33,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 _NUMBERED = re.compile(r"[0-9]{4,}")
 _STAGING = ".staging"
-STAGED, RETIRING, RETIRED = "staged", "retiring", "retired"
+STAGED, RETIRING, RETIRED, REQUESTED = "staged", "retiring", "retired", "requested"
 CROSS = "cross.crt"
+REQUEST, ABOVE, SHARED = "issuing.csr", "above.crt", "shared"
 KEYS = ("root.key", "issuing.key")
 
 
@@ -100,26 +104,39 @@ def read_public(folder: str, name: str) -> issuing.Generation:
     """
     root, issued = _certificate(folder, "root.crt"), _certificate(folder, "issuing.crt")
     issuing_path = os.path.join(folder, "issuing.crt")
-    if not (root.is_ca and issued.is_ca and issuing.is_signed_by(issued, root)):
+    company = _company(folder)
+    links = [issued, *(company.above if company else ()), root]
+    if not (all(one.is_ca for one in links) and all(map(issuing.is_signed_by, links, links[1:]))):
         raise TlsError(
             f"{issuing_path}: expected the certificate of a CA that root.crt beside it has signed, found another.",
             remedy="The files of two authorities were mixed up: restore this folder from its backup.",
             code="authority_files_mixed",
         )
-    if issued.extended_key_usage != (profiles.purpose(name),):
+    usages, purpose = issued.extended_key_usage, profiles.purpose(name)
+    if usages != (purpose,) and not (company and (not usages or purpose in usages)):
         raise TlsError(
             f"{issuing_path}: expected the certificate of a {name} CA, found one with another purpose.",
             remedy="The folders of two authorities were mixed up: restore them from their backup.",
             code="authority_files_mixed",
         )
     cross = _certificate(folder, CROSS) if os.path.exists(os.path.join(folder, CROSS)) else None
-    return issuing.Generation(folder, root, issued, cross)
+    return issuing.Generation(folder, root, issued, cross, company=company)
+
+
+def _company(folder: str) -> issuing.CompanyRoot | None:
+    """Return what a folder holds of a company; None for an own root. Raises TlsError, OSError."""
+    if not os.path.exists(os.path.join(folder, REQUEST)):
+        return None
+    path = os.path.join(folder, ABOVE)
+    text = (files.read(path) or b"").decode("utf-8", "replace")
+    above = certificate.read_pem(text, path) if text else ()
+    return issuing.CompanyRoot(tuple(above), os.path.exists(os.path.join(folder, SHARED)))
 
 
 def issuing_key(found: issuing.Generation, passphrase: str | None) -> keys.AuthorityKey:
     """Return the private key of a generation's issuing CA. Raises TlsError when it is missing or does not open."""
     path = os.path.join(found.folder, "issuing.key")
-    key = keys.from_pem(_present(found.folder, "issuing.key"), passphrase, path)
+    key = keys.from_pem(present(found.folder, "issuing.key"), passphrase, path)
     _refuse_foreign_key(key, found.issuing, path, os.path.join(found.folder, "issuing.crt"))
     return key
 
@@ -149,20 +166,26 @@ def create(directory: str, authority: issuing.Authority, passphrase: str | None,
     ``place`` is ``staged``, or '' for the next number. The caller holds the lock. Raises OSError.
     """
     parent = os.path.join(directory, authority.name)
-    staging, folder = (
-        os.path.join(parent, name) for name in (_STAGING, place or next_number(directory, authority.name))
-    )
+    folder = os.path.join(parent, place or next_number(directory, authority.name))
+    write_folder(parent, folder, _contents(authority, passphrase))
+    return folder
+
+
+def write_folder(parent: str, folder: str, contents: Mapping[str, tuple[bytes, int]]) -> None:
+    """Write a folder with files and their modes; one rename makes it appear as a whole. Raises OSError."""
+    staging = os.path.join(parent, _STAGING)
     files.make_directory(parent, 0o700)
     files.remove_tree(staging)  # left by a run that died
     files.make_directory(staging, 0o700)
     try:
-        _write_all(staging, authority, passphrase)
+        for name, (content, mode) in contents.items():
+            files.write_new(os.path.join(staging, name), content, mode)
+        files.sync_directory(staging)
         os.rename(staging, folder)
     except OSError:
         files.remove_tree(staging)
         raise
     files.sync_directory(parent)
-    return folder
 
 
 def move(before: str, after: str) -> None:
@@ -202,8 +225,9 @@ def loose_keys(directory: str, name: str) -> list[str]:
     """Return the key files of an authority that others than their owner may read, as after a ``git clone``."""
     found = folders(directory, name)
     places = (*found.numbered, *found.retiring, *([found.staged] if found.staged else []))
+    places += (path(directory, name, REQUESTED),)
     paths = [os.path.join(place, key) for place in places for key in KEYS]
-    return [path for path in paths if os.path.exists(path) and os.stat(path).st_mode & 0o077]
+    return [one for one in paths if os.path.exists(one) and os.stat(one).st_mode & 0o077]
 
 
 def tighten(paths: list[str]) -> None:
@@ -212,7 +236,7 @@ def tighten(paths: list[str]) -> None:
         os.chmod(path, 0o600)
 
 
-def _write_all(staging: str, authority: issuing.Authority, passphrase: str | None) -> None:
+def _contents(authority: issuing.Authority, passphrase: str | None) -> dict[str, tuple[bytes, int]]:
     contents = {
         "root.crt": (authority.root.pem.encode("ascii"), 0o644),
         "issuing.crt": (authority.issuing.pem.encode("ascii"), 0o644),
@@ -224,12 +248,11 @@ def _write_all(staging: str, authority: issuing.Authority, passphrase: str | Non
         contents[name] = (crl.encode("ascii"), 0o644)
     if authority.root_key is not None:
         contents["root.key"] = (keys.to_pem(authority.root_key, passphrase), 0o600)
-    for name, (content, mode) in contents.items():
-        files.write_new(os.path.join(staging, name), content, mode)
-    files.sync_directory(staging)
+    return contents
 
 
-def _present(folder: str, name: str) -> bytes:
+def present(folder: str, name: str) -> bytes:
+    """Return the bytes of a file of an authority. Raises TlsError when it is missing, OSError."""
     content = files.read(os.path.join(folder, name))
     if content is None:
         raise TlsError(
@@ -245,7 +268,7 @@ def _present(folder: str, name: str) -> bytes:
 
 def _certificate(folder: str, name: str) -> Certificate:
     path = os.path.join(folder, name)
-    found = certificate.read_pem(_present(folder, name).decode("utf-8", "replace"), path)
+    found = certificate.read_pem(present(folder, name).decode("utf-8", "replace"), path)
     if len(found) != 1:
         raise TlsError(f"{path}: expected one certificate, found {len(found)}.", code="certificate_not_single")
     return found[0]

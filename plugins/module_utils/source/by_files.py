@@ -100,9 +100,9 @@ class Files(Source):
         return []
 
     def _open(self, request: Request) -> open_requests.Open:
-        asked = checking.wanted(request)
         kind = "server" if request.authority == profiles.SERVER else "client"
-        return open_requests.Open(name_of(request), request.csr, asked, kind, self._needed_by(request), request.reasons)
+        what = open_requests.in_words(kind, checking.wanted(request))
+        return open_requests.Open(name_of(request), request.csr, what, self._needed_by(request), request.reasons)
 
     def _needed_by(self, request: Request) -> str:
         """Return when the certificate in use ends, '' if there is none, or the ledger does not know it."""

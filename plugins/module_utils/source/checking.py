@@ -70,16 +70,30 @@ def chain(
     ``now`` is in Unix seconds. Raises TlsError with the differences for a leaf that is not what was asked for, or that
     no root vouches for.
     """
-    usable = [one for one in others if one.is_ca and not one.is_self_signed and one.not_before <= now < one.not_after]
-    above = _above(leaf, usable, roots)
+    above = way_up(leaf, usable(others, now), roots)
     differences = ["key: of another request"] if leaf.public_key != public_key(request) else []
     differences += due.reasons(leaf, _spec(request, leaf, roots), now)
     if above is None:
-        known = ", ".join(repr(one.common_name) for one in roots)
-        differences.append(f"chain: none leads from issuer {leaf.issuer_common_name!r} to {known}")
+        differences.append(no_way(leaf, roots))
     if differences or above is None:
-        raise TlsError(f"not as requested: {'; '.join(differences)}.", code="certificate_not_as_requested")
+        raise not_as_requested(differences)
     return [leaf, *above]
+
+
+def usable(others: Sequence[Certificate], now: int) -> list[Certificate]:
+    """Return which of some certificates may stand between a leaf and a root. ``now`` is in Unix seconds."""
+    return [one for one in others if one.is_ca and not one.is_self_signed and one.not_before <= now < one.not_after]
+
+
+def no_way(one: Certificate, roots: Sequence[Certificate]) -> str:
+    """Return that no chain leads from a certificate to a root, in words."""
+    known = ", ".join(repr(root.common_name) for root in roots)
+    return f"chain: none leads from issuer {one.issuer_common_name!r} to {known}"
+
+
+def not_as_requested(differences: Sequence[str]) -> TlsError:
+    """Return the error for a certificate that came, and differs from what was asked for."""
+    return TlsError(f"not as requested: {'; '.join(differences)}.", code="certificate_not_as_requested")
 
 
 def _spec(request: Request, leaf: Certificate, roots: Sequence[Certificate]) -> Spec:
@@ -88,13 +102,22 @@ def _spec(request: Request, leaf: Certificate, roots: Sequence[Certificate]) -> 
     return Spec(None if is_server else asked.common_name, asked.names, leaf.key_type, asked.usage, roots)
 
 
-def _above(one: Certificate, usable: Sequence[Certificate], roots: Sequence[Certificate]) -> list[Certificate] | None:
+def way_up(one: Certificate, others: Sequence[Certificate], roots: Sequence[Certificate]) -> list[Certificate] | None:
     """Return the CAs from a certificate up to a root, without it; None when no way leads there. Signatures count."""
-    if any(is_issued_by(one, root) and issuing.is_signed_by(one, root) for root in roots):
+    if root_of(one, roots):
         return []
-    for issuer in usable:
-        if is_issued_by(one, issuer) and issuing.is_signed_by(one, issuer):
-            further = _above(issuer, [other for other in usable if other is not issuer], roots)
+    for issuer in others:
+        if _is_from(one, issuer):
+            further = way_up(issuer, [other for other in others if other is not issuer], roots)
             if further is not None:
                 return [issuer, *further]
     return None
+
+
+def root_of(one: Certificate, roots: Sequence[Certificate]) -> Certificate | None:
+    """Return the root that has signed a certificate, None if none has."""
+    return next((root for root in roots if _is_from(one, root)), None)
+
+
+def _is_from(one: Certificate, issuer: Certificate) -> bool:
+    return is_issued_by(one, issuer) and issuing.is_signed_by(one, issuer)

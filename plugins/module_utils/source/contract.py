@@ -87,6 +87,8 @@ class Trust(NamedTuple):
             "shared": self.is_shared,
             "phase": "steady",
             "replaced": False,
+            "since": clock.instant(min(one.not_before for one in self.roots)),
+            "may_stage": False,
             "key_type": first.key_type,
             "root_not_after": clock.instant(max(one.not_after for one in self.roots)),
             "issuing_not_after": clock.instant(first.not_after),

@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 OWN, FILES, OPENBAO, COMMAND, ACME, EXISTING = "own", "files", "openbao", "command", "acme", "existing"
 HTTP_01, DNS_01 = "http-01", "dns-01"
 DEDICATED = "dedicated"
+_PLACES = ("directory", "roots")  # of an own authority whose issuing CA a company signs: both, or none
 _CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
 _APPROLE = ("role_id", "secret_id")
 
@@ -30,6 +31,11 @@ class Declared(NamedTuple):
     def is_shared(self) -> bool:
         """Return whether others get certificates from below the same roots; rules of servers must bind them then."""
         return self.options.get(DEDICATED) is False
+
+    @property
+    def is_below_company(self) -> bool:
+        """Return whether this is an own authority whose issuing CA is signed by a company."""
+        return self.type == OWN and bool(self.options)
 
 
 class _Key(NamedTuple):
@@ -81,10 +87,11 @@ _ARGV = _Key(_is_argv, "a list with the absolute path of a program on the host o
 _SECONDS = _Key(_is_seconds, "a whole number of seconds from 1 to 3600")
 _DEDICATED = _Key(lambda value: isinstance(value, bool), "true or false")
 KEYS: Mapping[str, Mapping[str, _Key]] = {
-    OWN: {},
+    OWN: {"directory": _PATH, "roots": _PATH, "crls": _PATH, DEDICATED: _DEDICATED},
     FILES: {
         "directory": _PATH._replace(is_required=True),
         "roots": _PATH._replace(is_required=True),
+        "crls": _PATH,
         DEDICATED: _DEDICATED,
     },
     EXISTING: {"roots": _PATH._replace(is_required=True)},
@@ -125,6 +132,7 @@ _OPTIONS: Mapping[str, Any] = {
     DEDICATED: {"type": "bool"},
     "directory": {"type": "path"},
     "roots": {"type": "path"},
+    "crls": {"type": "path"},
     "url": _TEXT,
     "ca_file": {"type": "path"},
     "mount": _TEXT,
@@ -162,8 +170,16 @@ def parse(declared: Mapping[str, Any], option: str) -> dict[str, Declared]:
 
     Raises TlsError, naming ``option``, for the first that cannot be.
     """
-    found = [parse_one(name, value, option) for name, value in declared.items()]
-    return {one.authority: one for one in found if one.type != OWN}
+    return {name: one for name, one in _parsed(declared, option).items() if one.type != OWN}
+
+
+def below_company(declared: Mapping[str, Any], option: str) -> dict[str, Declared]:
+    """Return the own authorities whose issuing CA is signed by a company, by name. Raises TlsError as ``parse``."""
+    return {name: one for name, one in _parsed(declared, option).items() if one.is_below_company}
+
+
+def _parsed(declared: Mapping[str, Any], option: str) -> dict[str, Declared]:
+    return {str(name): parse_one(name, value, option) for name, value in declared.items()}
 
 
 def parse_one(name: Any, value: Any, option: str) -> Declared:
@@ -196,7 +212,7 @@ def parse_one(name: Any, value: Any, option: str) -> Declared:
         )
     if type_ == OPENBAO:
         _refuse_credentials(options, place)
-    if type_ != OWN and name != profiles.SERVER and DEDICATED not in options:
+    if (type_ != OWN or options) and name != profiles.SERVER and DEDICATED not in options:
         raise _not_dedicated(place)
     return Declared(str(name), str(type_), options)
 
@@ -216,11 +232,12 @@ def _refuse_keys(type_: str, options: Mapping[str, Any], place: str) -> None:
                 remedy="Correct the value.",
                 code="source_value_invalid",
             )
-    missing = next((key for key, one in known.items() if one.is_required and key not in options), None)
+    needed = _PLACES if type_ == OWN and options else [key for key, one in known.items() if one.is_required]
+    missing = next((key for key in needed if key not in options), None)
     if missing:
         raise TlsError(
             f"{place}.{missing}: found nothing, expected {known[missing].expected}.",
-            remedy=f"Type {type_} needs this key.",
+            remedy=f"Type {type_} needs this key{' with the others' if type_ == OWN else ''}.",
             code="source_key_missing",
         )
 

@@ -62,9 +62,13 @@ def refuse_to_revoke(sources: Sources, directory: str, lines: Iterable[Mapping[s
             contract.refuse(contract.REVOKE, sources[line["authority"]], what)
 
 
-def refuse_shared_roots(authorities: Mapping[str, _Trusted], sources: Sources) -> None:
-    """Raise TlsError where an authority has a root of another one, and one of them is from a source."""
+def refuse_shared_roots(known: Sequence[Mapping[str, _Trusted]], sources: Sources) -> None:
+    """Raise TlsError where an authority has a root of another one, and the inventory declares one of their sources.
+
+    ``known`` are authorities by their names; what comes later counts.
+    """
     holders: dict[bytes, str] = {}
+    authorities = {name: one for each in known for name, one in each.items()}
     for name in sorted(authorities, key=lambda one: one != profiles.SERVER):
         for root in authorities[name].roots:
             other = holders.setdefault(root.der, name)

@@ -17,7 +17,7 @@ with contextlib.suppress(ImportError):  # without it, modules end before they ca
     from cryptography import x509
 
 LIST = "requests.txt"
-_USAGES = {SERVER_AUTH: "serverAuth", CLIENT_AUTH: "clientAuth"}
+USAGES = {SERVER_AUTH: "serverAuth", CLIENT_AUTH: "clientAuth"}
 _HEAD = (
     "# Certificate requests that wait to be signed. Sign each .csr as it is, and put the certificate beside it, under\n"
     "# any name that ends with .pem, .crt, .cer, .der, .p7b or .p7c. Then run the playbook again.\n"
@@ -25,23 +25,29 @@ _HEAD = (
 
 
 class Open(NamedTuple):
-    """A request (PEM) that waits, and what the list says of it. ``end`` is that of the certificate in use."""
+    """A request (PEM) that waits, and what the list says of it: ``what`` is wanted until the instant ``end``.
+
+    Without an ``end`` it is wanted now.
+    """
 
     name: str
     csr: str
-    wanted: Wanted
-    kind: str
+    what: str
     end: str
     reasons: Sequence[str]
 
     @property
     def line(self) -> str:
         """Return its line in the list."""
-        names = ", ".join(one.value for one in self.wanted.names) or f"role {self.wanted.common_name}"
         key = requested_key(self.csr).key_type
         by_when = f"by {self.end}" if self.end else "now"
-        why = "; ".join(self.reasons)
-        return f"{self.name}.csr: {self.kind} {names}; {_USAGES[self.wanted.usage]}; {key}; {by_when} ({why})\n"
+        return f"{self.name}.csr: {self.what}; {key}; {by_when} ({'; '.join(self.reasons)})\n"
+
+
+def in_words(kind: str, wanted: Wanted) -> str:
+    """Return what is wanted of a leaf, for the list."""
+    names = ", ".join(one.value for one in wanted.names) or f"role {wanted.common_name}"
+    return f"{kind} {names}; {USAGES[wanted.usage]}"
 
 
 def write(directory: str, waiting: Sequence[Open], done: Collection[str]) -> list[str]:

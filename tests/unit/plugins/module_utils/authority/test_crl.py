@@ -223,7 +223,7 @@ def crl_only(directory: Directory, now: int) -> crl.Lists:
     """Return the plan for the lists alone: by then the issuing CAs themselves are at their end."""
     found = directory.keep([], directory.now, is_dry=True)
     revoked = keeping.revocation.look(str(directory.path), [], "revoked", now)
-    return crl.plan({name: one.trusted for name, one in found.lineages.items()}, revoked, None, 0, now)
+    return crl.plan({name: one.trusted for name, one in found.lineages.items()}, revoked, crl.Making(None, 0), now)
 
 
 def test_a_missing_root_list_without_its_key_stops_the_run_before_anything_changes(directory: Directory) -> None:
