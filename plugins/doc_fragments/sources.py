@@ -13,9 +13,9 @@ class ModuleDocFragment:
 options:
   sources:
     description:
-      - Authorities whose CA is not in O(directory), such as the company's CA or a mount of OpenBao. Their roots,
-        issuing CAs and lists of revoked certificates are returned like those of own authorities. Their certificates
-        are recorded in C(ledger.jsonl), too.
+      - Authorities whose CA or root is not in O(directory), such as the company's CA or a mount of OpenBao. Their
+        roots, issuing CAs and lists of revoked certificates are returned like those of own authorities. Their
+        certificates are recorded in C(ledger.jsonl), too.
       - Authorities that are not listed are own ones. Give both modules the same list.
       - Replacing a root, dropping it and revoking a certificate is up to the CA behind a source. These requests are
         refused with what to do there.
@@ -36,7 +36,8 @@ options:
         suboptions:
           type:
             description:
-              - V(own) means an authority in O(directory), as without an entry.
+              - V(own) means an authority in O(directory), as without an entry. With O(sources[].source.directory) and
+                O(sources[].source.roots), a company signs its issuing CA, and its root is the company's.
               - V(files) means that people sign. Each request is written to O(sources[].source.directory). A later run
                 takes the certificate that was put there.
               - V(openbao) means the PKI secrets engine of OpenBao, or of HashiCorp Vault, which has the same API.
@@ -58,10 +59,13 @@ options:
             type: bool
           directory:
             description:
-              - For V(files), the absolute path of the directory for requests and certificates. It is created if it is
-                missing.
-              - C(ID.csr) is a request, with C(+) for each slash of its id. C(requests.txt) lists all of them with
-                names, usage, key type, and the end of the certificate in use.
+              - For V(files) and V(own), the absolute path of the directory for requests and certificates. It is created
+                if it is missing.
+              - For V(own), C(issuing-ca-AUTHORITY.csr) is the request for an issuing CA. A later run takes the
+                certificate that was put there, with the CAs above it. It must be one of a CA that may sign certificates
+                and lists, for the purpose of the authority, and outlive the certificates that it is to issue.
+              - For V(files), C(ID.csr) is a request, with C(+) for each slash of its id.
+              - C(requests.txt) lists all requests with names, usage, key type, and until when each is needed.
               - Certificates are read from all files that end with C(.pem), C(.crt), C(.cer), C(.der), C(.p7b) or
                 C(.p7c), as PEM, DER or PKCS#7, with or without their CAs, in any order. The key decides which request
                 a certificate is for.
@@ -71,6 +75,16 @@ options:
               - Absolute path of a file with the certificates of the roots in PEM, and perhaps of CAs below them.
               - Required for V(files), V(existing), V(command) and V(acme). For V(openbao) only if the mount does not
                 have the root.
+              - For V(own), the company's root below which the issuing CA is to be. To move to another root of the
+                company, replace it in this file. Hosts trust the one before until O(phase) has replaced it.
+            type: path
+          crls:
+            description:
+              - For V(own) and V(files), absolute path of a file with the company's lists of revoked certificates, in
+                PEM or DER. Each run reads it.
+              - For V(own), required to revoke a certificate. Servers and clients that check lists want one of every CA
+                in a chain, and only the company can sign those of its CAs.
+              - For V(files), these lists are deployed when they revoke something, and there is one of each CA.
             type: path
           url:
             description:

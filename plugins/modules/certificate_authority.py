@@ -410,6 +410,14 @@ authorities:
           description: Type of the authority's keys.
           type: str
           sample: P-256
+        since:
+          description: Since when the newest root is in use, in UTC.
+          type: str
+          sample: "2026-11-20T02:05:00Z"
+        may_stage:
+          description:
+            - Whether O(phase=stage) can begin. V(false) if a company must act first, or if the CA is elsewhere.
+          type: bool
         root_not_after:
           description: When the root ends, in UTC.
           type: str
@@ -438,6 +446,15 @@ awaited:
   type: list
   elements: dict
   contains: *certificate
+waiting:
+  description:
+    - What a company must sign before an issuing CA can be used, by the name of that CA, see
+      O(sources[].source.roots). Empty if nothing waits.
+  returned: success
+  type: dict
+  sample:
+    issuing CA of server: "/srv/requests/issuing-ca-server.csr waits for the certificate of an issuing CA (nothing is
+      issued below that root yet)."
 changes:
   description: What was done, or would be done in check mode.
   returned: success

@@ -109,6 +109,10 @@ def _is_own(authority: Mapping[str, Any]) -> bool:
     return str(authority.get("source", OWN)) == OWN
 
 
+def _may_stage(authority: Mapping[str, Any]) -> bool:
+    return bool(authority["may_stage"])
+
+
 def _refuse_elsewhere(names: Sequence[str], own: Collection[str]) -> None:
     """Raise TlsError for authorities whose roots are replaced at their CA."""
     other = next((name for name in names if name not in own), None)
@@ -129,7 +133,10 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     words.
     """
     own = [name for name, one in authorities.items() if _is_own(one)]
-    names = named(rotate) or own
+    # A company has to sign before its own ones go on
+    names = named(rotate) or [
+        one for one in own if authorities[one]["phase"] != "steady" or _may_stage(authorities[one])
+    ]
     _check(wanted, names, authorities)
     _refuse_elsewhere(names, own)
     left = _left(authorities, names, now)
@@ -158,8 +165,8 @@ def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], no
 
 
 def made(authority: Mapping[str, Any]) -> int:
-    """Return since when the newest root of an authority exists, in Unix seconds."""
-    return _newest(authority).not_before
+    """Return since when the newest root of an authority is in use, in Unix seconds."""
+    return clock.seconds(str(authority["since"]))
 
 
 def _newest(authority: Mapping[str, Any]) -> certificate.Certificate:

@@ -138,7 +138,7 @@ def _another_root(asked: Asked, answer: Generation, found: Lineage) -> str:
     return (
         f"{asked.place}: the company has signed the issuing CA {answer.issuing.common_name!r}. Hosts do not trust its "
         f"root {answer.root.common_name!r} yet, so {found.authority.issuing.common_name!r} goes on. To let it issue, "
-        f"run ansible-playbook pgops.tls.rotate_ca -e postgres_ca_rotate={asked.name}."
+        "run ansible-playbook pgops.tls.rotate_ca."
     )
 
 

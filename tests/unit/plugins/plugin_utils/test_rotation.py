@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import rotation, serials
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
@@ -30,10 +31,13 @@ ACCEPTED = {
 STANDBY = {"os_user": "postgres", "role": "standby", "identity": "standby"}
 
 
-def authority(phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False) -> dict[str, Any]:
+def authority(
+    phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False, may_stage: bool = True
+) -> dict[str, Any]:
     """Return what module certificate_authority says of an authority whose newest root was made at ``made``."""
     root = issuing.new_authority("server", "P-256", made).root
-    return {"phase": phase, "roots": root.pem, "replaced": replaced}
+    since = clock.instant(root.not_before)
+    return {"phase": phase, "roots": root.pem, "replaced": replaced, "since": since, "may_stage": may_stage}
 
 
 def by(answering: str, *sharing: str) -> dict[str, Any]:
@@ -79,6 +83,14 @@ def test_a_root_that_was_just_replaced_is_left_alone_and_one_that_was_just_made_
     assert step(*[authority("steady", NOW - 60, replaced=True)] * 2) == ("", [])
     assert step(*[authority("steady", NOW - 60)] * 2) == ("stage", BOTH)
     assert step(*[authority("steady", NOW - 2 * DAY, replaced=True)] * 2) == ("stage", BOTH)
+
+
+def test_an_authority_whose_company_has_to_act_first_is_left_out_unless_it_is_named() -> None:
+    waiting, other = authority("steady", may_stage=False), authority("steady")
+    assert step(waiting, other, rotate="") == ("stage", ["client"])
+    assert step(waiting, waiting, rotate="") == ("", [])
+    assert step(waiting, other, rotate="server") == ("stage", ["server"])
+    assert step(authority("staged", may_stage=False), authority("staged"), rotate="") == ("switch", BOTH)
 
 
 def test_a_phase_that_is_asked_for_begins_a_replacement_whenever_and_is_gone_through_once() -> None:

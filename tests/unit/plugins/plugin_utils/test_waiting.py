@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, profiles
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.plugin_utils import waiting
 from ansible_collections.pgops.tls.tests.shared import NOW
 
@@ -22,6 +23,7 @@ def held(id_: str, issued: str = "2026-10-02T00:00:00Z") -> dict[str, str]:
     return {"authority": authority, "id": id_, "serial": "a1", "issued": issued, "not_after": "2026-12-31T00:00:00Z"}
 
 
+SINCE = clock.instant(NOW - profiles.BACKDATED)
 AWAITED = [held("db1"), held("db2"), held("app1/web/app"), held("app2/web/app")]
 
 
@@ -43,7 +45,7 @@ def fleet() -> dict[str, Any]:
 def lines(fleet: Any, roots: str, **others: Any) -> list[str]:
     """Return the lines about hosts, without the headline and what to do."""
     phase = others.get("phase", "staged")
-    authorities = {name: {"phase": phase, "roots": roots} for name in others.get("names", ("server", "client"))}
+    authorities = {name: {"phase": phase, "roots": roots, "since": SINCE} for name in others.get("names", ("server", "client"))}
     return waiting.lines(fleet, others.get("groups", GROUPS), authorities, others.get("awaited", AWAITED))[1:-1]
 
 
@@ -56,7 +58,7 @@ def test_nobody_is_waited_for_where_all_were_seen_or_no_root_is_being_replaced(f
 
 def test_the_phase_and_the_new_root_are_named_first_and_what_to_do_is_said_last(fleet: Any, roots: str) -> None:
     fleet["app2"]["postgres_client_converged"] = AWAY
-    server, client = ({"phase": phase, "roots": roots} for phase in ("switched", "staged"))
+    server, client = ({"phase": phase, "roots": roots, "since": SINCE} for phase in ("switched", "staged"))
     one, other, _app2, last = waiting.lines(fleet, GROUPS, {"server": server, "client": client}, AWAITED)
     assert one.startswith("Phase switch (client CA, new root of 2027-01-15T")
     assert other.startswith("Phase retire (server CA, new root of ")

@@ -375,7 +375,7 @@ def test_another_root_of_the_company_waits_for_the_phases(issuing: Fleet, other:
     issuing.roots.write_text(other.root.pem)
     assert "(root_replaced)" in issuing.at().changes[0]
     issuing.answer("other.pem", of=other)
-    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca" in issuing.at().warnings[0]
+    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in issuing.at().warnings[0]
     assert [one.common_name for one in issuing.phase("stage").lineages["server"].roots] == [
         "Example Root",
         "Other Root",

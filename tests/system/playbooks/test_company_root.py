@@ -1,0 +1,85 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our issuing CA below the root of a company, which is ``openssl ca``: from nothing to verified, and from an own root."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.endings import as_line, well
+from ansible_collections.pgops.tls.tests.openssl_ca import Company
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
+
+EXTENSIONS = "issuing-ca.cnf"
+
+
+@pytest.fixture
+def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
+    """Give a site with a server that has a role app, and a company that signs."""
+    shared_cluster.psql("CREATE ROLE app LOGIN")
+    found = site_on(shared_cluster)
+    found.company = Company(found.directory / "company")
+    found.requests = found.directory / "requests"
+    return found
+
+
+def run(site: Any, *, below: bool = True, playbook: str = "site", **more: Any) -> subprocess.CompletedProcess[str]:
+    entry = {"type": "own", "directory": str(site.requests), "roots": str(site.company.folder / "root.pem")}
+    done = site.run(playbook=f"pgops.tls.{playbook}", postgres_ca_sources={"server": entry} if below else {}, **more)
+    assert well(done), done.stdout[-6000:]
+    return done  # type: ignore[no-any-return]
+
+
+def company_signs(site: Any) -> None:
+    """Do what the guide says, with the files of this test's company."""
+    page = next(one for one in guides.pages() if one.stem == "guide_sources")
+    (block,) = (one for one in guides.blocks(page.name, page.read_text()) if any(THIS in test for test in one.tests()))
+    (site.requests / EXTENSIONS).write_text(guides.example(EXTENSIONS))
+    for command, _shown in block.commands():
+        command = command.replace("/etc/company-ca/openssl.cnf", str(site.company.folder / "ca.conf"))
+        command = command.replace("/etc/company-ca", str(site.company.folder))
+        subprocess.run(["bash", "-ec", command], cwd=site.requests, check=True, capture_output=True)
+
+
+THIS = "test_company_root"
+
+
+def chain(site: Any) -> list[str]:
+    path: Path = site.cluster.home / "tls" / "current" / "server.crt"
+    return [one.issuer_common_name for one in certificate.read_pem(path.read_text(), str(path))]
+
+
+@ONLY_THOROUGH
+def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
+    first = as_line(run(site))
+    request = site.requests / "issuing-ca-server.csr"
+    assert f"issuing CA of server: {request} waits for the certificate of an issuing CA" in first
+    assert f"db1: the server CA cannot issue it yet, because {request} waits to be signed." in first
+    assert not (site.cluster.home / "tls" / "current").exists()
+    company_signs(site)
+    assert "wait to be signed" not in as_line(run(site))
+    assert chain(site)[1:] == ["Company Issuing", "Company Root"]
+    trusted = f"host=localhost port={site.cluster.port} user=app dbname=postgres sslmode=verify-full"
+    assert site.connect(0, trusted).returncode == 0
+    second = run(site)
+    assert {number for _host, number, _unreachable, _failed in RECAP.findall(second.stdout)} == {"0"}
+
+
+@ONLY_THOROUGH
+def test_from_an_own_root_to_the_company_by_the_phases(site: Any) -> None:
+    run(site, below=False)
+    assert "the request for an issuing CA (own_root)" in as_line(run(site))
+    company_signs(site)
+    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(site))
+    run(site, playbook="rotate_ca", postgres_ca_rotate="server", postgres_ca_outside_trust="none")
+    assert chain(site)[1:] == ["Company Issuing", "Company Root"]
+    refused = as_line(site.run(playbook="pgops.tls.rotate_ca", postgres_ca_rotate="server"))
+    assert "no root" in refused
