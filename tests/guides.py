@@ -86,6 +86,13 @@ def _block(name: str, lines: list[str], number: int, found: re.Match[str]) -> Bl
     return Block(name, number + 1, found[2], found[3].strip(), options.get("caption", ""), content)
 
 
+def commands_of(page: str, test: str) -> Block:
+    """Return the block of commands of a page that a test runs, whose file ends with this name."""
+    path = FOLDER / f"{page}.rst"
+    found = blocks(path.name, path.read_text(encoding="utf-8"))
+    return next(block for block in found if any(f"/{test}.py" in one for one in block.tests()))
+
+
 def example(name: str) -> str:
     """Return the file of the guides whose caption ends with this name."""
     found = (block for page in pages() for block in blocks(page.name, page.read_text(encoding="utf-8")))

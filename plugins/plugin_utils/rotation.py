@@ -105,14 +105,6 @@ def _check(wanted: str, names: Sequence[str], known: Collection[str]) -> None:
         )
 
 
-def _is_own(authority: Mapping[str, Any]) -> bool:
-    return str(authority.get("source", OWN)) == OWN
-
-
-def _may_stage(authority: Mapping[str, Any]) -> bool:
-    return bool(authority["may_stage"])
-
-
 def _refuse_elsewhere(names: Sequence[str], own: Collection[str]) -> None:
     """Raise TlsError for authorities whose roots are replaced at their CA."""
     other = next((name for name in names if name not in own), None)
@@ -132,11 +124,9 @@ def next_step(authorities: Mapping[str, Mapping[str, Any]], wanted: str, rotate:
     is past the phase is left out, and the module refuses one that has not reached it. Raises TlsError for unknown
     words.
     """
-    own = [name for name, one in authorities.items() if _is_own(one)]
-    # A company has to sign before its own ones go on
-    names = named(rotate) or [
-        one for one in own if authorities[one]["phase"] != "steady" or _may_stage(authorities[one])
-    ]
+    own = [name for name, one in authorities.items() if one.get("source", OWN) == OWN]
+    ready = [name for name in own if authorities[name]["phase"] != "steady" or authorities[name]["may_stage"]]
+    names = named(rotate) or ready  # elsewhere a company has to sign first
     _check(wanted, names, authorities)
     _refuse_elsewhere(names, own)
     left = _left(authorities, names, now)
@@ -166,7 +156,7 @@ def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], no
 
 def made(authority: Mapping[str, Any]) -> int:
     """Return since when the newest root of an authority is in use, in Unix seconds."""
-    return clock.seconds(str(authority["since"]))
+    return clock.seconds(authority["since"])
 
 
 def _newest(authority: Mapping[str, Any]) -> certificate.Certificate:

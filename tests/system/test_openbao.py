@@ -70,8 +70,7 @@ def chain_of(done: signing.SigningResult) -> list[certificate.Certificate]:
 
 
 def test_the_commands_of_the_guide(bao: baos.Bao, place: Path) -> None:
-    page = next(one for one in guides.pages() if one.stem == "guide_sources")
-    (block,) = (one for one in guides.blocks(page.name, page.read_text()) if any("test_openbao" in test for test in one.tests()))
+    block = guides.commands_of("guide_sources", "test_openbao")
     environment = {**os.environ, "BAO_ADDR": bao.url, "BAO_CACERT": bao.ca_file, "BAO_TOKEN": baos.ROOT_TOKEN}
     environment["PATH"] = f"{baos.program().parent}:{environment['PATH']}"
     for command, _output in block.commands():

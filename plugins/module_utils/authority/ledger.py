@@ -99,19 +99,32 @@ def knows_sources(directory: str) -> bool:
 def unexpired(directory: str, now: int) -> dict[str, list[str]]:
     """Return the serial numbers of the certificates that have not ended ``now`` (Unix seconds), by authority.
 
-    Only those are parsed: every run does this, and a ledger is long. A damaged line counts as none. Raises OSError.
+    A damaged line counts as none. Raises OSError.
     """
     found: dict[str, list[str]] = {}
+    for one in _unexpired(directory, now):
+        found.setdefault(one["authority"], []).append(one["serial"])
+    return found
+
+
+def issuers(directory: str, authority: str, now: int) -> dict[str, str]:
+    """Return the key identifiers of who issued the certificates of an authority, by their serial numbers.
+
+    Only those that have not ended ``now`` (Unix seconds). Raises OSError.
+    """
+    return {one["serial"]: one["issuer"] for one in _unexpired(directory, now) if one["authority"] == authority}
+
+
+def _unexpired(directory: str, now: int) -> Iterator[dict[str, Any]]:
+    """Return the lines of certificates that have not ended. Only those are parsed: a ledger is long."""
     present, path = clock.instant(now).encode("ascii"), os.path.join(directory, FILE)
     if not exists(directory):
-        return found
+        return
     with open(path, "rb") as stream:
         lines = [line for line in stream if line.partition(_ENDS)[2][: len(present)] > present]
     for line in lines:
         with contextlib.suppress(TlsError):
-            one = _parsed(line, path)
-            found.setdefault(one["authority"], []).append(one["serial"])
-    return found
+            yield _parsed(line, path)
 
 
 def matching(directory: str, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger,
 from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.source import checking, forms, open_requests, root_file
+from ansible_collections.pgops.tls.plugins.module_utils.source import (
+    checking,
+    forms,
+    list_file,
+    lists,
+    open_requests,
+    root_file,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Signed, Source, Trust
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import FILES, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -40,19 +47,26 @@ class Files(Source):
         self._ledger = ledger_directory
 
     def trust(self, now: int) -> Trust:
-        """Return what is in the file of roots."""
-        del now
-        found = root_file.read(str(self.options["roots"]), f"{self.place}.roots")
-        return Trust(
-            FILES, [one for one in found if one.is_self_signed], [one for one in found if not one.is_self_signed]
-        )
+        """Return what is in the file of roots, and in that of lists of revoked certificates."""
+        found = root_file.trust(str(self.options["roots"]), f"{self.place}.roots", FILES)
+        if "crls" not in self.options:
+            return found
+        place = f"{self.place}.crls"
+        given = list_file.read(str(self.options["crls"]), place)
+        owners = [*found.roots, *checking.below(found.roots, [*found.issuing, *self._authorities()], now)]
+        known = lists.of_holders(given, owners, ledger.issuers(self._ledger, self.authority, now), place, now)
+        return found._replace(crls=known.crls, revoked=known.revoked, warnings=known.warnings)
+
+    def _authorities(self) -> list[Certificate]:
+        answers = forms.read_all(self._directory) if os.path.isdir(self._directory) else []
+        return [one for answer in answers for one in answer.certificates if one.is_ca]
 
     def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
         """Return the certificates that have come for requests, and write out the requests of the others."""
         del lifetime  # it is the company's decision
         if not is_dry:
             files.make_directory(self._directory, 0o755)
-        trust = self.trust(now)
+        trust = root_file.trust(str(self.options["roots"]), f"{self.place}.roots", FILES)
         answers = forms.read_all(self._directory) if os.path.isdir(self._directory) else []
         others = [one for answer in answers for one in answer.certificates if one.is_ca]
         came = _Came(answers, trust.roots, [*others, *trust.issuing])

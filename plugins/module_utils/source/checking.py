@@ -114,6 +114,12 @@ def way_up(one: Certificate, others: Sequence[Certificate], roots: Sequence[Cert
     return None
 
 
+def below(roots: Sequence[Certificate], others: Sequence[Certificate], now: int) -> list[Certificate]:
+    """Return which of some certificates are those of CAs that a root vouches for. ``now`` is in Unix seconds."""
+    found = {one.der: one for one in usable(others, now)}
+    return [one for one in found.values() if way_up(one, list(found.values()), roots) is not None]
+
+
 def root_of(one: Certificate, roots: Sequence[Certificate]) -> Certificate | None:
     """Return the root that has signed a certificate, None if none has."""
     return next((root for root in roots if _is_from(one, root)), None)

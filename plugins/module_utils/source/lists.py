@@ -9,10 +9,11 @@ PostgreSQL and libpq that check one list want one of every CA in a chain, and a 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import RevocationList
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography import x509
@@ -49,6 +50,26 @@ def read(texts: Iterable[str], owners: Sequence[Certificate], place: str, now: i
         return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
     pem = "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in found.values())
     return Lists(pem, revoked, [])
+
+
+def of_holders(
+    found: Sequence[RevocationList], owners: Sequence[Certificate], held: Mapping[str, str], place: str, now: int
+) -> Lists:
+    """Return a company's lists if they revoke a certificate that is ``held``: serial numbers, and who issued each.
+
+    A company's list is long, and has little to do with this fleet. Issuers are key identifiers; a list of each is
+    needed, whether or not its CA is among the ``owners``.
+    """
+    theirs = {f"{serial:x}" for one in found for serial in one.serials()}
+    if not theirs.intersection(held):
+        return Lists("", [], [])
+    done = read([one.pem for one in sorted(found, key=lambda one: one.this_update)], owners, place, now)
+    revoked = sorted(set(done.revoked).intersection(held))
+    unknown = sorted(set(filter(None, held.values())).difference(one.subject_key_id for one in owners))
+    if revoked and unknown and done.crls:
+        why = f"the CA with the key identifier {unknown[0]} is not known, which has issued certificates in use"
+        return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
+    return done._replace(revoked=revoked) if revoked else Lists("", [], [])
 
 
 def _is_of(found: Any, owner: Certificate) -> bool:

@@ -1,11 +1,10 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our issuing CA below the root of a company, which is ``openssl ca``: from nothing to verified, and from an own root."""
+"""Our issuing CA below the root of a company, which is ``openssl ca``: from nothing, and from an own root."""
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -31,25 +30,23 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     return found
 
 
-def run(site: Any, *, below: bool = True, playbook: str = "site", **more: Any) -> subprocess.CompletedProcess[str]:
-    entry = {"type": "own", "directory": str(site.requests), "roots": str(site.company.folder / "root.pem")}
-    done = site.run(playbook=f"pgops.tls.{playbook}", postgres_ca_sources={"server": entry} if below else {}, **more)
+def source(site: Any) -> dict[str, Any]:
+    return {"type": "own", "directory": str(site.requests), "roots": str(site.company.folder / "root.pem")}
+
+
+def run(site: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+    done = site.run(**{"postgres_ca_sources": {"server": source(site)}, **more})
     assert well(done), done.stdout[-6000:]
     return done  # type: ignore[no-any-return]
 
 
 def company_signs(site: Any) -> None:
     """Do what the guide says, with the files of this test's company."""
-    page = next(one for one in guides.pages() if one.stem == "guide_sources")
-    (block,) = (one for one in guides.blocks(page.name, page.read_text()) if any(THIS in test for test in one.tests()))
     (site.requests / EXTENSIONS).write_text(guides.example(EXTENSIONS))
-    for command, _shown in block.commands():
-        command = command.replace("/etc/company-ca/openssl.cnf", str(site.company.folder / "ca.conf"))
-        command = command.replace("/etc/company-ca", str(site.company.folder))
-        subprocess.run(["bash", "-ec", command], cwd=site.requests, check=True, capture_output=True)
-
-
-THIS = "test_company_root"
+    for command, _shown in guides.commands_of("guide_sources", "test_company_root").commands():
+        here = command.replace("/etc/company-ca/openssl.cnf", str(site.company.folder / "ca.conf"))
+        here = here.replace("/etc/company-ca", str(site.company.folder))
+        subprocess.run(["bash", "-ec", here], cwd=site.requests, check=True, capture_output=True)
 
 
 def chain(site: Any) -> list[str]:
@@ -75,11 +72,12 @@ def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
 
 @ONLY_THOROUGH
 def test_from_an_own_root_to_the_company_by_the_phases(site: Any) -> None:
-    run(site, below=False)
+    run(site, postgres_ca_sources={})
     assert "the request for an issuing CA (own_root)" in as_line(run(site))
     company_signs(site)
-    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(site))
-    run(site, playbook="rotate_ca", postgres_ca_rotate="server", postgres_ca_outside_trust="none")
+    rotate = {"playbook": "pgops.tls.rotate_ca", "postgres_ca_rotate": "server", "postgres_ca_outside_trust": "none"}
+    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(site, **rotate))
     assert chain(site)[1:] == ["Company Issuing", "Company Root"]
-    refused = as_line(site.run(playbook="pgops.tls.rotate_ca", postgres_ca_rotate="server"))
-    assert "no root" in refused
+    again = site.run(postgres_ca_sources={"server": source(site)}, postgres_ca_phase="stage", **rotate)
+    assert again.returncode != 0
+    assert "the next root of the server CA is a company's (postgres_ca_sources.server)" in as_line(again)

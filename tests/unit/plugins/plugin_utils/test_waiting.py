@@ -45,7 +45,9 @@ def fleet() -> dict[str, Any]:
 def lines(fleet: Any, roots: str, **others: Any) -> list[str]:
     """Return the lines about hosts, without the headline and what to do."""
     phase = others.get("phase", "staged")
-    authorities = {name: {"phase": phase, "roots": roots, "since": SINCE} for name in others.get("names", ("server", "client"))}
+    authorities = {
+        name: {"phase": phase, "roots": roots, "since": SINCE} for name in others.get("names", ("server", "client"))
+    }
     return waiting.lines(fleet, others.get("groups", GROUPS), authorities, others.get("awaited", AWAITED))[1:-1]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
@@ -317,3 +317,53 @@ def test_roots_that_are_none_are_an_error(place: Path, content: str | None, mess
         registry.source(declared, str(place / "ca")).trust(NOW)
     refused = sign(place, Host(place).request()).refused
     assert message in refused["db1"]
+
+
+# Lists of revoked certificates
+
+
+def trusted(place: Path, *revoked: int, without: str = "") -> contract.Trust:
+    """Return what the company says that has revoked certificates of its first issuing CA."""
+    issuers = {"Root": COMPANY.root, "Policy": COMPANY.policy, "Issuing": COMPANY.issuing[0]}
+    serials = {"Issuing": revoked}
+    made = [companies.revocation_list(one, *serials.get(name, ())) for name, one in issuers.items() if name != without]
+    lists = [x509.load_der_x509_crl(one).public_bytes(Encoding.PEM) for one in made]
+    (place / "company.crl").write_bytes(b"".join(lists))
+    given = parse({"server": {**sources(place)["server"], "crls": str(place / "company.crl")}}, "sources")
+    return registry.source(given["server"], str(place / "ca")).trust(NOW + DAY)
+
+
+def answered(place: Path, host: Host) -> x509.Certificate:
+    sign(place, host.request())
+    leaf = host.signed()
+    FORMS["pem"](place / "requests", leaf)
+    assert sign(place, host.request()).certificates
+    return leaf
+
+
+def test_lists_of_the_company_count_only_for_certificates_of_this_fleet(place: Path, host: Host) -> None:
+    leaf = answered(place, host)
+    assert (trusted(place, 4711).crls, trusted(place, 4711).revoked) == ("", [])
+    found = trusted(place, 4711, leaf.serial_number)
+    assert found.crls.count("BEGIN X509 CRL") == 3
+    assert (found.revoked, found.warnings) == ([f"{leaf.serial_number:x}"], [])
+
+
+def test_lists_that_would_refuse_everybody_are_not_deployed(place: Path, host: Host) -> None:
+    leaf = answered(place, host)
+    found = trusted(place, leaf.serial_number, without="Policy")
+    assert (found.crls, found.revoked) == ("", [f"{leaf.serial_number:x}"])
+    assert "there is no list of 'Example Policy'" in found.warnings[0]
+    (place / "requests" / "db1.pem").unlink()  # and with it the CAs that it was below
+    (place / "roots.pem").write_text(COMPANY.root.pem + COMPANY.issuing[1].pem + COMPANY.policy.pem)
+    assert trusted(place, leaf.serial_number).crls == ""
+
+
+def test_a_file_of_lists_that_is_missing_or_something_else_stops_the_run(place: Path) -> None:
+    source = {**sources(place)["server"], "crls": str(place / "company.crl")}
+    one = registry.source(parse({"server": source}, "sources")["server"], str(place / "ca"))
+    for content, expected in ((None, "found nothing"), (ROOT.public_bytes(Encoding.PEM), "found certificates")):
+        if content:
+            (place / "company.crl").write_bytes(content)
+        with pytest.raises(TlsError, match=rf"^sources\.server\.crls: .*{expected}"):
+            one.trust(NOW)
