@@ -61,7 +61,6 @@ OF_OTHERS = [path for path in (*OF_POOLER, *OF_PATRONI) if not path.endswith("_f
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],
-    "sid": [*OF_VERSION, *OF_POOLER],
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOK_TESTS = "tests/system/playbooks"
@@ -235,7 +234,7 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     """Return for each container its name, its suite, and the arguments of pytest in it; what takes longest first."""
     if any(PLAYBOOK_TESTS in argument for argument in arguments):
         return [(CONTROLLER, CONTROLLER, arguments)]
-    more = NEWER if os.environ.get("ALL_FAULTS") else [] if arguments else SAMPLE_TESTS
+    more = NEWER if os.environ.get("ALL_FAULTS") else []
     suites = sorted({**VERSION_OF_SUITE, **dict.fromkeys(more)}, key=lambda suite: suite in SAMPLE_TESTS)
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     if arguments:

@@ -85,6 +85,7 @@ def test_from_nothing_to_verified(site: Any, keeper: Keeper) -> None:
     assert {one["authority"] for one in lines} == {"client"}, "what others have issued is not ours to revoke"
 
 
+@ONLY_THOROUGH
 def test_files_that_change_between_runs_are_taken_over_under_connections(
     site: Any, keeper: Keeper, tmp_path: Path
 ) -> None:

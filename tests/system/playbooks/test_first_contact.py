@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def said(done: Any) -> str:
     return re.sub(r"\s+", " ", done.stdout + done.stderr)
 
 
+@ONLY_THOROUGH
 def test_an_os_user_who_connects_elsewhere_stops_its_host_until_default_files_is_set(site: Any) -> None:
     home = site.homes / site.os_users[0]
     password_file = home / ".pgpass"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import tables
 from ansible_collections.pgops.tls.tests.relays import Relay
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def names_in_use(site: Any) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@ONLY_THOROUGH
 def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: Any, relay: Relay) -> None:
     names = (
         {"name": "localhost", "from": ["app1"]},

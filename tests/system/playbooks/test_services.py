@@ -216,6 +216,7 @@ def test_pgbackrest_answers_the_clients_of_its_authority(world: World) -> None:
     assert "access denied" in (world.info("other").stdout + world.info("other").stderr)
 
 
+@ONLY_THOROUGH
 def test_a_renewal_reaches_both_services_within_the_run(world: World) -> None:
     before, pids = world.serials(), (world.exporter.pid, world.pgbackrest.pid)
     well(world.run(postgres_client_renew=True))

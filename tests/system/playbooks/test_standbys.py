@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import prometheus, replicas
 from ansible_collections.pgops.tls.tests.replicas import ROLE, SECRET
-from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP, ROOT
 from ansible_collections.pgops.tls.tests.system.conftest import run_as
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user")
@@ -145,6 +145,7 @@ def test_without_the_primary_the_run_says_what_was_proven(run: Any, site: Any) -
     assert "standby: only this server was asked" in done.stdout
 
 
+@ONLY_THOROUGH
 def test_a_refusal_is_summed_up_and_the_old_connection_continues(run: Any, site: Any, billing: Any) -> None:
     before = serial(site), billing.psql("SELECT pid FROM pg_stat_wal_receiver")
     site.cluster.psql(f"ALTER ROLE {ROLE} NOLOGIN")
