@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due, s
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared, registry
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
-from ansible_collections.pgops.tls.tests import baos, guides
+from ansible_collections.pgops.tls.tests import baos, guides, relays
 
 NAMES = ["db1.example", "192.0.2.1"]
 DAY = 86_400
@@ -287,8 +287,27 @@ def test_the_authorities_are_kept_beside_it(bao: baos.Bao, place: Path) -> None:
     done = keep(place, {"server": bao.declared("server", "below")})
     assert list(done.lineages) == ["client"]
     assert [one.common_name for one in done.elsewhere["server"].roots] == ["pki Root"]
-    assert sorted(path.name for path in (place / "ca").iterdir()) == ["client"]
+    assert sorted(path.name for path in (place / "ca").iterdir()) == ["client", "source-server.json"]
     assert keep(place, {"server": bao.declared("server", "below")}).changes == []
+
+
+def test_one_that_cannot_be_asked_is_trusted_as_before(bao: baos.Bao, place: Path) -> None:
+    relay = relays.Relay([("127.0.0.1", bao.port)])
+    source = bao.declared("server", "below", url=f"https://127.0.0.1:{relay.port}")
+    with relay.leading():
+        before = keep(place, {"server": source})
+        content = (place / "ca" / "source-server.json").read_text()
+        assert source["token"] not in content
+        assert keep(place, {"server": source}).warnings == []
+    after = keep(place, {"server": {**source, "token": "hvs.another"}})
+    assert after.elsewhere["server"].facts() == before.elsewhere["server"].facts()
+    (warning,) = after.warnings
+    assert "gives no answer" in warning
+    assert "This run trusts what that source said before." in warning
+    assert (place / "ca" / "source-server.json").read_text() == content
+    assert "gives no answer" in sign(place, source).refused["db1"]
+    with pytest.raises(TlsError, match="gives no answer"):
+        keep(place, {"server": {**source, "mount": "pki"}})
 
 
 def test_what_only_the_other_ca_can_do_is_refused(bao: baos.Bao, place: Path) -> None:

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
         revocation,
         revocation_entries,
     )
-    from ansible_collections.pgops.tls.plugins.module_utils.source import contract, elsewhere
+    from ansible_collections.pgops.tls.plugins.module_utils.source import contract, elsewhere, remembered
 else:
     elsewhere = lazy_import("source.elsewhere")
+    remembered = lazy_import("source.remembered")
     company_request = lazy_import("authority.company_request")
     crl = lazy_import("authority.crl")
     revocation_entries = lazy_import("authority.revocation_entries")
@@ -114,14 +115,14 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
     with the directory, the keys or the wish.
     """
     _check_wish(wish)
-    trusts = _elsewhere(wish, now)
+    trusts = elsewhere.look(wish, now) if wish.sources or wish.companies else {}
     if not os.path.isdir(wish.directory):
         _refuse_unfit_place(wish)
         if not is_dry:
             location.make(wish.directory)
     with location.opened(wish.directory):
         draft = _draft(wish, trusts, now)
-        made = draft.made if is_dry else _write(wish, draft)
+        made = draft.made if is_dry else _write(wish, draft, trusts)
         lineages, lists, revoked = lineage.ordered({**draft.plan.after, **made}), draft.lists, draft.revoked
         serials = {name: revoked.serials(name) for name in lineages} if revoked else {}
         issued = _issued(wish.directory, now)
@@ -156,15 +157,6 @@ def _check_wish(wish: Wish) -> None:
         profiles.check_client_authority(name, option("clients"))
     if wish.lifetime:
         durations.seconds(wish.lifetime, lifetimes.LIFETIME)
-
-
-def _elsewhere(wish: Wish, now: int) -> dict[str, contract.Trust]:
-    """Return what to trust of authorities that are not in this directory. Raises TlsError."""
-    if not wish.sources and not wish.companies:
-        return {}
-    elsewhere.refuse_unknown({**wish.sources, **wish.companies}, [profiles.SERVER, *wish.clients])
-    elsewhere.refuse_changes(wish.sources, wish.change)
-    return elsewhere.trust(wish.sources, wish.directory, now)
 
 
 def _refuse_unfit_place(wish: Wish) -> None:
@@ -207,8 +199,10 @@ def _absent(wish: Wish, found: Mapping[str, Lineage], companies: Mapping[str, co
     return [name for name in absent if name not in companies]
 
 
-def _write(wish: Wish, draft: Draft) -> dict[str, Lineage]:
+def _write(wish: Wish, draft: Draft, trusts: Mapping[str, contract.Trust]) -> dict[str, Lineage]:
     """Do what a draft says; return the authorities that were made, as they are on disk. Raises OSError."""
+    if trusts:
+        remembered.write(trusts, wish.sources, wish.directory)
     store.tighten(draft.loose)
     seen.write(wish.directory, draft.lost)
     if draft.revoked is not None and draft.lists is not None:

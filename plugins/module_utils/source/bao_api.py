@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 _SECONDS = 30.0
 _LARGEST = 8 << 20  # bytes of an answer
 _SEALED, _FORBIDDEN, _MISSING = 503, 403, 404
+_NO_SERVER = (502, 504)  # of a load balancer
 
 
 class RefusedError(TlsError):
@@ -143,6 +144,12 @@ class Api:
                 f"{place}.url: {self._url} is sealed, or not ready: {said}",
                 remedy="Unseal it (bao operator unseal), then rerun. Nothing was signed by it.",
                 code="source_sealed",
+            )
+        if error.code in _NO_SERVER:
+            return TlsError(
+                f"{place}.url: {self._url} gives no answer: {said}",
+                remedy="Start the server behind this address, then rerun.",
+                code="source_unreachable",
             )
         if 300 <= error.code < 400:
             return TlsError(

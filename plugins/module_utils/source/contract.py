@@ -60,7 +60,7 @@ class Trust(NamedTuple):
     """What a source says of itself: its ``type``, roots, issuing CAs (the one in use first), lists of revoked ones.
 
     ``crls`` is '' while no list is needed. ``revoked`` are serial numbers in lower-case hexadecimal. ``is_shared``:
-    others get certificates from below these roots, too.
+    others get certificates from below these roots, too. ``is_remembered``: the source could not be asked.
     """
 
     type: str
@@ -70,6 +70,7 @@ class Trust(NamedTuple):
     revoked: Sequence[str] = ()
     warnings: Sequence[str] = ()
     is_shared: bool = False
+    is_remembered: bool = False
 
     def facts(self) -> dict[str, object]:
         """Return what others need to know of it, in the form of an own authority.

@@ -16,7 +16,7 @@ OWN, FILES, OPENBAO, COMMAND, ACME, EXISTING = "own", "files", "openbao", "comma
 HTTP_01, DNS_01 = "http-01", "dns-01"
 DEDICATED = "dedicated"
 _PLACES = ("directory", "roots")  # of an own authority whose issuing CA a company signs: both, or none
-_CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
+CREDENTIALS = ("token", "token_file", "approle")  # of OpenBao: exactly one
 _APPROLE = ("role_id", "secret_id")
 
 
@@ -243,10 +243,10 @@ def _refuse_keys(type_: str, options: Mapping[str, Any], place: str) -> None:
 
 
 def _refuse_credentials(options: Mapping[str, Any], place: str) -> None:
-    given = [key for key in _CREDENTIALS if key in options]
+    given = [key for key in CREDENTIALS if key in options]
     if len(given) != 1:
         raise TlsError(
-            f"{place}: expected exactly one of {', '.join(_CREDENTIALS)}, found {' and '.join(given) or 'none'}.",
+            f"{place}: expected exactly one of {', '.join(CREDENTIALS)}, found {' and '.join(given) or 'none'}.",
             remedy="Give the one with which this host logs in.",
             code="source_credentials",
         )

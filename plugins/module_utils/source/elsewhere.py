@@ -11,7 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import locatio
 from ansible_collections.pgops.tls.plugins.module_utils.authority.planning import Change
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry
+from ansible_collections.pgops.tls.plugins.module_utils.source import contract, remembered
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -26,10 +26,41 @@ class _Trusted(Protocol):
         """Return the roots to trust."""
 
 
+class _Wish(Protocol):
+    """What the authorities are to be."""
+
+    @property
+    def directory(self) -> str:
+        """Return the directory of the ledger."""
+
+    @property
+    def clients(self) -> Sequence[str]:
+        """Return the client authorities that are needed."""
+
+    @property
+    def change(self) -> Change:
+        """Return what to do with roots."""
+
+    @property
+    def sources(self) -> Sources:
+        """Return the sources of authorities that are not in the directory."""
+
+    @property
+    def companies(self) -> Sources:
+        """Return what is said of companies that sign issuing CAs."""
+
+
+def look(wish: _Wish, now: int) -> dict[str, contract.Trust]:
+    """Return what to trust of authorities that are not in the directory at ``now`` (Unix seconds). Raises TlsError."""
+    refuse_unknown({**wish.sources, **wish.companies}, [profiles.SERVER, *wish.clients])
+    refuse_changes(wish.sources, wish.change)
+    return trust(wish.sources, wish.directory, now)
+
+
 def trust(sources: Sources, directory: str, now: int) -> dict[str, contract.Trust]:
     """Return what to trust, by the names of authorities. ``now`` is in Unix seconds. Raises TlsError."""
     with location.explained(directory):
-        found = {name: registry.source(one, directory).trust(now) for name, one in sources.items()}
+        found = {name: remembered.trust(one, directory, now) for name, one in sources.items()}
     return {name: one._replace(is_shared=sources[name].is_shared) for name, one in found.items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -254,24 +255,59 @@ def read(path: Path) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("is_dry", [True, False])
-def test_a_program_that_cannot_be_started_is_found_by_every_run(place: Place, is_dry: bool) -> None:
-    def trust() -> None:
-        wish = keeping.Wish(
-            str(place.folder / "ca"), "P-256", None, sources=parse({"server": place.source()}, "sources")
-        )
-        keeping.keep(wish, NOW, is_dry=is_dry)
+def kept(place: Place, *, is_dry: bool = False, **more: Any) -> keeping.KeepingResult:
+    sources = parse({"server": {**place.source(), **more}}, "sources")
+    return keeping.keep(keeping.Wish(str(place.folder / "ca"), "P-256", None, sources=sources), NOW, is_dry=is_dry)
 
-    trust()
-    place.script("#!/bin/sh\n", mode=0o000)
-    with pytest.raises(TlsError, match=r"expected a program .*, found a file that user id [0-9]+ cannot execute"):
-        trust()
+
+def remove(program: Path) -> None:
+    program.unlink()
+
+
+def replace_by_folder(program: Path) -> None:
+    program.unlink()
+    program.mkdir()
+
+
+UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "mode": (lambda program: program.chmod(0o000), "found a file that user id [0-9]+ cannot execute"),
+    "missing": (remove, r"sources\.server\.command: .*found nothing\. Install it there"),
+    "folder": (replace_by_folder, "found another kind of file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_program_that_cannot_be_started_is_found_by_every_run(place: Place, kind: str) -> None:
+    """The first run stops; a later one trusts what it knew before, and warns."""
+    break_it, expected = UNUSABLE[kind]
+    before = place.program.read_text()
+    assert kept(place, is_dry=True).warnings == []
+    break_it(place.program)
+    with pytest.raises(TlsError, match=expected):
+        kept(place)
+    shutil.rmtree(place.program) if place.program.is_dir() else place.program.unlink(missing_ok=True)
+    place.script(before)
+    known = kept(place)
+    break_it(place.program)
+    for is_dry in (True, False):
+        found = kept(place, is_dry=is_dry)
+        assert found.elsewhere["server"].facts() == known.elsewhere["server"].facts()
+        assert re.search(f"{expected}.* This run trusts what that source said before", found.warnings[0])
+    assert re.search(expected, place.sign().refused["db1"])
+
+
+def test_what_is_remembered_counts_only_for_the_same_source_and_never_if_it_is_damaged(place: Place) -> None:
+    kept(place)
+    path = place.folder / "ca" / "source-server.json"
+    content = path.read_text()
     place.program.unlink()
-    with pytest.raises(TlsError, match=r"sources\.server\.command: .*found nothing\. Install it there"):
-        trust()
-    place.program.mkdir()
-    with pytest.raises(TlsError, match="found another kind of file"):
-        trust()
+    assert kept(place).warnings
+    with pytest.raises(TlsError, match="found nothing"):
+        kept(place, timeout=7)
+    for damaged in ("", "{", "[]", content.replace("BEGIN CERT", "BEGIN CART"), content.replace('"roots"', '"rots"')):
+        path.write_text(damaged)
+        with pytest.raises(TlsError, match="found nothing"):
+            kept(place)
 
 
 def test_a_dry_run_starts_nothing(place: Place) -> None:
