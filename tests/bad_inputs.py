@@ -258,6 +258,16 @@ def _sources() -> Iterator[Bad]:
             r"sources\.server\.roots: /nonexistent: expected a file with the root's certificate",
         ),
     }
+    wrong |= {
+        "half of a company": (
+            {"type": "own", "roots": "/x"},
+            r"sources\.server\.directory: found nothing, expected an",
+        ),
+        "no root of a company": (
+            {"type": "own", "directory": "/x", "roots": "/nonexistent"},
+            r"sources\.server\.roots: /nonexistent: expected a file with the root's certificate",
+        ),
+    }
     program = {"type": "command", "command": ["/nonexistent/sign"], "roots": "/x"}
     wrong |= {
         "no program": (program, r"sources\.server\.command: /nonexistent/sign: expected a program .*, found nothing"),

@@ -127,10 +127,13 @@ SOURCES: list[tuple[Any, str]] = [
     ({"server": "openbao"}, r"\.server: expected a dictionary with type"),
     ({"server": {}}, r"\.server\.type: found nothing, expected one of own, files, existing, openbao, command, acme"),
     ({"server": {"type": "vault"}}, r"\.server\.type: found 'vault', expected one of"),
-    ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has none"),
+    ({"server": {"type": "own", "url": "x"}}, r"\.server: type own has no key 'url'. It has directory, roots, crls"),
+    ({"server": {"type": "own", "roots": "/x"}}, r"\.server\.directory: found nothing, expected an absolute path"),
+    ({"server": {"type": "own", "crls": "/x"}}, r"\.server\.directory: found nothing, expected an absolute path"),
+    ({"client": {**BY_FILES, "type": "own"}}, r"\.client: PostgreSQL lets in every certificate .*dedicated: true"),
     (
         {"server": {**BY_FILES, "url": "x"}},
-        r"\.server: type files has no key 'url'. It has directory, roots, dedicated",
+        r"\.server: type files has no key 'url'. It has directory, roots, crls",
     ),
     ({"server": {"type": "files", "roots": "/x"}}, r"\.server\.directory: found nothing, expected an absolute path"),
     (
