@@ -157,7 +157,7 @@ def refuse_another_root(chain: Sequence[Certificate], path: str, offered: Offer,
     if roots_among(offered.issuing) and leads_to(chain, offered.roots):
         return
     issuing = next((one for one in chain[1:] if one.is_ca and not one.is_self_issued and is_issued_by(leaf, one)), None)
-    if issuing is None or any(is_issued_by(issuing, root) for root in offered.roots):
+    if issuing is None or leads_to([issuing, *offered.issuing], offered.roots):
         return
     raise TlsError(
         f"{path}: this certificate is from {leaf.issuer_common_name!r}, below the root "

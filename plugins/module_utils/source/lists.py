@@ -60,9 +60,6 @@ def of_holders(
     A company's list is long, and has little to do with this fleet. Issuers are key identifiers; a list of each is
     needed, whether or not its CA is among the ``owners``.
     """
-    theirs = {f"{serial:x}" for one in found for serial in one.serials()}
-    if not theirs.intersection(held):
-        return Lists("", [], [])
     done = read([one.pem for one in sorted(found, key=lambda one: one.this_update)], owners, place, now)
     revoked = sorted(set(done.revoked).intersection(held))
     unknown = sorted(set(filter(None, held.values())).difference(one.subject_key_id for one in owners))

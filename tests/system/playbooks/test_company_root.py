@@ -20,14 +20,23 @@ from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
 EXTENSIONS = "issuing-ca.cnf"
 
 
-@pytest.fixture
+def with_company(site: Any) -> Any:
+    site.cluster.psql("CREATE ROLE app LOGIN")
+    site.company = Company(site.directory / "company")
+    site.requests = site.directory / "requests"
+    return site
+
+
+@pytest.fixture(scope="module")
 def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     """Give a site with a server that has a role app, and a company that signs."""
-    shared_cluster.psql("CREATE ROLE app LOGIN")
-    found = site_on(shared_cluster)
-    found.company = Company(found.directory / "company")
-    found.requests = found.directory / "requests"
-    return found
+    return with_company(site_on(shared_cluster))
+
+
+@pytest.fixture(scope="module")
+def another(site_on: Callable[[Any], Any], billing: Any) -> Any:
+    """Give another one."""
+    return with_company(site_on(billing))
 
 
 def source(site: Any) -> dict[str, Any]:
@@ -54,7 +63,9 @@ def chain(site: Any) -> list[str]:
     return [one.issuer_common_name for one in certificate.read_pem(path.read_text(), str(path))]
 
 
-@ONLY_THOROUGH
+ROTATE = {"playbook": "pgops.tls.rotate_ca", "postgres_ca_rotate": "server", "postgres_ca_outside_trust": "none"}
+
+
 def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
     first = as_line(run(site))
     request = site.requests / "issuing-ca-server.csr"
@@ -71,13 +82,20 @@ def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
 
 
 @ONLY_THOROUGH
-def test_from_an_own_root_to_the_company_by_the_phases(site: Any) -> None:
-    run(site, postgres_ca_sources={})
-    assert "the request for an issuing CA (own_root)" in as_line(run(site))
-    company_signs(site)
-    rotate = {"playbook": "pgops.tls.rotate_ca", "postgres_ca_rotate": "server", "postgres_ca_outside_trust": "none"}
-    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(site, **rotate))
-    assert chain(site)[1:] == ["Company Issuing", "Company Root"]
-    again = site.run(postgres_ca_sources={"server": source(site)}, postgres_ca_phase="stage", **rotate)
+def test_back_to_an_own_root_by_the_phases(site: Any) -> None:
+    run(site, postgres_ca_sources={}, **ROTATE)
+    issuing, root = chain(site)
+    assert issuing.startswith("PostgreSQL server issuing CA ")
+    assert root.startswith("PostgreSQL server root CA ")
+
+
+@ONLY_THOROUGH
+def test_from_an_own_root_to_the_company_by_the_phases(another: Any) -> None:
+    run(another, postgres_ca_sources={})
+    assert "the request for an issuing CA (own_root)" in as_line(run(another))
+    company_signs(another)
+    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(another, **ROTATE))
+    assert chain(another)[1:] == ["Company Issuing", "Company Root"]
+    again = another.run(postgres_ca_sources={"server": source(another)}, postgres_ca_phase="stage", **ROTATE)
     assert again.returncode != 0
     assert "the next root of the server CA is a company's (postgres_ca_sources.server)" in as_line(again)

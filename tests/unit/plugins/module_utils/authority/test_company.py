@@ -133,6 +133,15 @@ def test_requests_of_hosts_wait_as_long(fleet: Fleet) -> None:
     assert (done.certificates, done.refused) == ({}, {})
 
 
+def test_the_server_ca_may_be_awaited_where_the_client_ca_has_issued(fleet: Fleet, csr: str) -> None:
+    fleet.at()
+    order = signing.Order(
+        str(fleet.ca), None, "client", [{"id": "a/b/c", "csr": csr, "role": "c"}], "90d", fleet.sources
+    )
+    assert signing.sign(order, NOW, is_dry=False).certificates
+    assert list(fleet.at(creates=False).waiting) == ["server"]
+
+
 def test_check_mode_writes_nothing(fleet: Fleet) -> None:
     done = fleet.at(is_dry=True)
     assert list(done.waiting) == ["server"]
@@ -306,8 +315,9 @@ def test_in_time_a_new_request_goes_out_and_the_old_issuing_ca_goes_on(issuing: 
 def test_below_the_same_root_the_next_issuing_ca_takes_over_at_once(issuing: Fleet) -> None:
     before = lineage.facts(issuing.at().lineages["server"])
     late = 1825 * DAY - 100 * DAY
-    issuing.at(late)
-    issuing.answer("next.pem", start=late)  # the answer of the first request is still there
+    (text,) = issuing.at(late).waiting.values()
+    assert "wrong" not in text, "the answer of the first request is still there"
+    issuing.answer("next.pem", start=late)
     done = issuing.at(late + DAY)
     after = lineage.facts(done.lineages["server"])
     assert (after["roots"], after["phase"]) == (before["roots"], "steady")

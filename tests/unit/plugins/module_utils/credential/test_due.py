@@ -9,6 +9,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import due, s
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -215,6 +216,21 @@ def test_a_new_issuing_ca_below_a_trusted_root_is_not_refused(leaf: Certificate,
     other = issuing.new_authority("server", "P-256", START)
     refuse([leaf, authority.issuing], authority._replace(issuing=other.issuing))
     refuse([leaf, authority.issuing], other, authority.root)
+
+
+def test_an_issuing_ca_far_below_a_trusted_root_is_not_refused(leaf: Certificate, authority: issuing.Authority) -> None:
+    """A company has CAs between its root and ours; another own root is about to take over, or back."""
+    other, company = issuing.new_authority("server", "P-256", START), companies.company()
+    below = authority.issuing._replace(
+        issuer=company.policy.read.subject, authority_key_id=company.policy.read.subject_key_id
+    )
+    for between in ([other.issuing, company.policy.read], [other.issuing]):
+        offered = spec.Offer(between, [other.root, company.root.read])
+        if len(between) > 1:
+            due.refuse_another_root([leaf, below, company.policy.read], PATH, offered, START)
+        else:
+            with pytest.raises(TlsError):
+                due.refuse_another_root([leaf, below, company.policy.read], PATH, offered, START)
 
 
 @pytest.mark.parametrize("changed", ["subject", "subject_key_id"])
