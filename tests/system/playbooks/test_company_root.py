@@ -66,6 +66,7 @@ def chain(site: Any) -> list[str]:
 ROTATE = {"playbook": "pgops.tls.rotate_ca", "postgres_ca_rotate": "server", "postgres_ca_outside_trust": "none"}
 
 
+@ONLY_THOROUGH
 def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
     first = as_line(run(site))
     request = site.requests / "issuing-ca-server.csr"

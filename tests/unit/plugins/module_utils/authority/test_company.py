@@ -171,6 +171,11 @@ def test_the_next_run_takes_the_answer_and_issues_below_the_company(fleet: Fleet
     assert fleet.at(DAY).changes == []
 
 
+def test_certificates_are_in_the_order_of_their_dates_below_a_young_issuing_ca_too(issuing: Fleet) -> None:
+    first, second = (certificate.read_pem(issuing.sign(moment).certificates["db1"], "chain") for moment in (30, 60))
+    assert first[0].not_before < second[0].not_before
+
+
 def test_openssl_verifies_what_is_issued_with_the_root_alone(issuing: Fleet, run: Callable[..., Any]) -> None:
     chain = certificate.read_pem(issuing.sign().certificates["db1"], "chain")
     folder = issuing.ca
