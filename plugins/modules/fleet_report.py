@@ -74,6 +74,12 @@ options:
         until they expire.
     type: dict
     default: {}
+  logins:
+    description:
+      - Results of M(pgops.tls.session_info) with O(pgops.tls.session_info#module:login_host), for servers that this
+        collection does not manage, by the names that they have in the report.
+    type: dict
+    default: {}
   waiting:
     description:
       - Hosts that the replacement of a root waits for, as in RV(pgops.tls.rollover_step#module:waiting).
@@ -144,6 +150,7 @@ def main() -> None:
             "poolers": {"type": "dict", "default": {}},
             "replication": {"type": "dict", "default": {}},
             "pooler_authorities": {"type": "dict", "default": {}},
+            "logins": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -281,7 +281,7 @@ def test_a_login_over_the_network_sees_which_applications_use_tls(
         ({"port": 1}, "Connection refused"),
         ({"login_database": "absent"}, 'database "absent" does not exist'),
         ({"login_host": "localhost,other"}, "expected one DNS name or address"),
-        ({"login_host": "/var/run/postgresql"}, "For a Unix socket, set login_unix_socket"),
+        ({"login_host": "/var/run/postgresql"}, "For a Unix socket, leave it out"),
     ],
 )
 def test_a_login_that_fails_says_why_and_shows_no_password(

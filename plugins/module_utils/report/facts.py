@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history, replication
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
 
@@ -21,7 +22,8 @@ class Learned(NamedTuple):
     ``clusters`` are those of servers, as the inventory has them.
     ``waiting`` are lines on hosts that the replacement of a root waits for.
     ``replication``: what the inventory says of connections by host and name, see replication.py.
-    ``pooler_authorities``: the client authority that each pooler trusts.
+    ``pooler_authorities``: the client authority that each pooler trusts. ``logins``: results of logins at servers that
+    are not managed, by the names that they have in the report.
     """
 
     servers: Mapping[str, Mapping[str, Any]]
@@ -33,6 +35,7 @@ class Learned(NamedTuple):
     poolers: Mapping[str, Mapping[str, Any]] = {}
     replication: Mapping[str, Mapping[str, Any]] = {}
     pooler_authorities: Mapping[str, str] = {}
+    logins: Mapping[str, Mapping[str, Any]] = {}
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -40,6 +43,15 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
 
     Hosts that are no longer in the inventory are forgotten.
     """
+    twice = sorted(learned.logins.keys() & learned.servers.keys())
+    if twice:
+        raise TlsError(
+            f"logins: found {shown(twice[0])}, which is the name of a managed server. The report shows each under its "
+            "name.",
+            remedy="Give the login another name, or remove it.",
+            code="login_name_taken",
+        )
+    learned = learned._replace(servers={**learned.servers, **learned.logins})
     hosts = {
         kind: {
             host: _looked(kind, one, before.get(kind, {}).get(host, {}), now)
@@ -95,6 +107,7 @@ def _complete_servers(
             replication.completed(own, known.get(own["name"]) or {}, senders) for own in one.get("replication", ())
         ]
         one.update(plaintext=past, replication=connections, cluster=str(learned.clusters.get(host) or ""))
+        one["is_managed"] = host not in learned.logins
         one.setdefault("applications", [])
         one.setdefault("sessions", [])
         one.setdefault("counts", {})
@@ -131,7 +144,14 @@ def certificates(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     it is.
     """
     found = [
-        {"host": host, "kind": kind[:-1], "cluster": cluster(one), "last_look": one["last_look"], **own}
+        {
+            "host": host,
+            "kind": kind[:-1],
+            "cluster": cluster(one),
+            "last_look": one["last_look"],
+            "is_managed": one.get("is_managed", True),
+            **own,
+        }
         for kind in answers.KINDS
         for host, one in data[kind].items()
         for own in answers.certificates(kind, one)

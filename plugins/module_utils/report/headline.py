@@ -45,7 +45,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     now = clock.seconds(data["time"])
     known = facts.certificates(data)
     late = [one for one in known if _is_late(one, now)]
-    yield from (f"run pgops.tls.site: {_fate(one, now)}" for one in late)
+    yield from (f"{_remedy(one)}: {_fate(one, now)}" for one in late)
     for kind, host, silent in facts.not_looked_at(data):
         if silent["status"] != answers.NOT_ASKED:
             yield f"find out why {kind} {host} gave no answer: {silent['status']}"
@@ -118,6 +118,11 @@ def _is_late(one: Mapping[str, Any], now: int) -> bool:
         return True
     is_to_come = one["renewal"] is not None and clock.seconds(one["renewal"]) > now
     return facts.days_left(one["not_after"], now) < (0 if is_to_come else SOON)
+
+
+def _remedy(one: Mapping[str, Any]) -> str:
+    """Return what renews a certificate."""
+    return "run pgops.tls.site" if one["is_managed"] else "ask who manages the server for a new certificate"
 
 
 def _fate(one: Mapping[str, Any], now: int) -> str:

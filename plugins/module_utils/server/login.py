@@ -37,14 +37,14 @@ def look(options: Mapping[str, Any]) -> sessions.SessionFacts:
     if not attempt.answer:
         why = " ".join((attempt.message or "the server gave no answer").split()).rstrip(".?")
         raise UnreachableError(
-            f"login_host: the login of role {shown(options['login_user'])} at {place} failed: {why}.",
-            remedy="Correct the options that begin with login_, or let this role in.",
+            f"The login of role {shown(options['login_user'])} at {place} failed: {why}.",
+            remedy="Correct the login, or let this role in.",
             code="login_failed",
         )
     found = json.loads(attempt.answer)
     if not found["sees_all"]:
         raise TlsError(
-            f"login_user: role {shown(options['login_user'])} at {place} sees only its own sessions. Expected a role "
+            f"Role {shown(options['login_user'])} at {place} sees only its own sessions. Expected a role "
             "that can see those of others.",
             remedy="Run GRANT pg_read_all_stats, or GRANT pg_monitor, to this role.",
             code="login_role_limited",
@@ -58,7 +58,7 @@ def _refuse_unusable(options: Mapping[str, Any]) -> None:
     if not _HOST.fullmatch(host):
         raise TlsError(
             f"login_host: found {shown(host)}, expected one DNS name or address.",
-            remedy="For a Unix socket, set login_unix_socket instead.",
+            remedy="Write one name. For a Unix socket, leave it out.",
             code="login_host_invalid",
         )
 

@@ -202,6 +202,24 @@ def test_applications_of_earlier_looks_are_remembered_as_they_were_seen_last() -
     assert later["servers"]["db1"]["applications"] == []
 
 
+def test_a_server_that_is_not_managed_is_shown_beside_the_others() -> None:
+    soon = server(session("plaintext"))
+    soon["certificate"].update(not_after=clock.instant(TODAY + 3 * DAY), renewal=None)
+    learned = facts.Learned({"db1": server()}, {}, authorities(), [], logins={"rds": soon, "other": {"msg": "refused"}})
+    data = facts.report(learned, {}, TODAY)
+    assert {name: one["is_managed"] for name, one in data["servers"].items()} == {
+        "db1": True,
+        "rds": False,
+        "other": False,
+    }
+    assert data["servers"]["other"]["status"] == "failed"
+    text = headline.of(data).text
+    assert text.startswith("First ask who manages the server for a new certificate: the certificate of rds ends on ")
+    prometheus.parse(metrics.text(data))
+    with pytest.raises(TlsError, match="logins: found 'db1', which is the name of a managed server"):
+        facts.report(learned._replace(logins={"db1": soon}), {}, TODAY)
+
+
 def test_a_host_that_left_the_inventory_is_forgotten() -> None:
     assert list(report({"db2": server()}, report({"db1": server()}))["servers"]) == ["db2"]
 
