@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any
 
 import yaml
+from ansible_collections.pgops.tls.tests.containers.running import SSHD, WITHOUT_SYSTEMD
 from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT, SITE
 
 MOLECULE = ROOT / "extensions" / "molecule"
@@ -110,6 +111,21 @@ def _environment() -> dict[str, str]:
 
 def _changed(output: str) -> dict[str, int]:
     return {host: int(number) for host, number, _unreachable, _failed in RECAP.findall(output)}
+
+
+def hosts_of(suites: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the variables of hosts, given the suite of each."""
+    return {
+        host: {"test_suite": suite, **({"test_first_process": SSHD} if suite in WITHOUT_SYSTEMD else {})}
+        for host, suite in suites.items()
+    }
+
+
+def grid(corner: str, cells: Mapping[tuple[str, str], str], rows: Iterable[str], columns: Sequence[str]) -> list[str]:
+    """Return cells as lines, one for each row."""
+    lines = [[corner, *columns], *([row, *(cells.get((row, one), "not tried") for one in columns)] for row in rows)]
+    widths = [max(16, *map(len, column)) for column in zip(*lines)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
 
 
 def molecule_variables(group: str) -> Any:

@@ -1,8 +1,8 @@
 """Sets up what the tests need on this machine and runs them.
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
-docs, collection, system, molecule, those in test-all only (controllers, matrix, clusters, services, importer), and
-bench (in neither).
+docs, collection, system, molecule, those in test-all only (controllers, matrix, clients, clusters, services,
+importer), and bench (in neither).
 """
 
 from __future__ import annotations
@@ -326,6 +326,11 @@ def matrix(arguments: list[str]) -> Count:
     return on_fleet([*VERSION_OF_SUITE, *NEWER], arguments or ["tests/matrix"])
 
 
+def clients(arguments: list[str]) -> Count:
+    """Connect by psql of many versions and by many drivers, straight from the files on disk; print a grid."""
+    return on_fleet([*VERSION_OF_SUITE, *NEWER, "clients"], arguments or ["tests/drivers"])
+
+
 def clusters(arguments: list[str]) -> Count:
     """Run a fleet of several clusters through its life, with a standby and a client authority of one's own."""
     return on_fleet(("bookworm", "trixie"), arguments or ["tests/clusters"])
@@ -425,12 +430,13 @@ def clean(_arguments: list[str]) -> None:
 
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
-RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clusters": clusters}
-RUN_STEPS |= {"services": services, "importer": importer, "bench": bench}
+RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clients": clients}
+RUN_STEPS |= {"clusters": clusters, "services": services, "importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
-QUICK = [step for step in ALL_STEPS if step not in ("controllers", "matrix", "clusters", "services", "importer")]
+LONG = ("controllers", "matrix", "clients", "clusters", "services", "importer")  # in test-all alone
+QUICK = [step for step in ALL_STEPS if step not in LONG]
 
 
 def run_steps(names: list[str], arguments: list[str]) -> Count:

@@ -17,7 +17,13 @@ IMAGE_PREFIX = "localhost/pgops-tls"
 # Suites that only add to another one: to which, and what they bring of PostgreSQL
 ADDED = {"experimental": ("sid", "postgresql-19 libpq5/experimental")}
 # Images that add to another suite's: to which, and their recipe in a folder of their own
-ON_TOP = {"drivers": ("bookworm", ("drivers/Containerfile", "drivers/Connecting.java", "drivers/connecting.go"))}
+ON_TOP = {
+    "drivers": ("bookworm", ("drivers/Containerfile", "drivers/Connecting.java", "drivers/connecting.go")),
+    "clients": (
+        "trixie",
+        tuple(f"clients/{name}" for name in ("Containerfile", "connect.go", "connect.js", "connect.py")),
+    ),
+}
 MAKING: dict[str, threading.Lock] = {}  # base images: two suites may have the same one
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import fleets
-from ansible_collections.pgops.tls.tests.containers.running import SSHD, WITHOUT_SYSTEMD
 
 SUITE_OF_SERVER = {"pg13": "bullseye", "pg15": "bookworm", "pg17": "trixie", "pg18": "sid", "pg19": "experimental"}
 PREPARATION = "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN"
@@ -49,10 +48,7 @@ class Fleet(fleets.Fleet):
 
 def inventory() -> dict[str, Any]:
     """Return the inventory; but for its hosts it is the one of the Molecule scenarios."""
-    hosts: dict[str, dict[str, Any]] = {
-        host: {"test_suite": suite, **({"test_first_process": SSHD} if suite in WITHOUT_SYSTEMD else {})}
-        for host, suite in SUITE_OF_SERVER.items()
-    }
+    hosts = fleets.hosts_of(SUITE_OF_SERVER)
     names = ("containers", "postgres_servers", "postgres_clients")
     groups = {name: {"vars": fleets.molecule_variables(name), "hosts": dict.fromkeys(hosts)} for name in names}
     return {"all": {"vars": fleets.molecule_variables("all"), "hosts": hosts, "children": groups}}
@@ -81,6 +77,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def grid(cells: Mapping[tuple[str, str], str], hosts: Sequence[str]) -> list[str]:
     """Return a line for each server and a column for each client host."""
-    rows = [["server \\ client", *hosts]]
-    rows += [[server, *(cells.get((server, client), "not tried") for client in hosts)] for server in hosts]
-    return ["  ".join(cell.ljust(16) for cell in row).rstrip() for row in rows]
+    return fleets.grid("server \\ client", cells, hosts, hosts)

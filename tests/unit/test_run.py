@@ -176,7 +176,11 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
 
 
 def test_the_matrix_and_the_fleets_are_part_of_test_all_alone(run: Any) -> None:
-    assert set(run.ALL_STEPS) - set(run.QUICK) == {"controllers", "matrix", "clusters", "services", "importer"}
+    assert (
+        set(run.ALL_STEPS) - set(run.QUICK)
+        == set(run.LONG)
+        == {*("controllers", "matrix", "clients", "clusters", "services", "importer")}
+    )
     assert set(run.VERSION_OF_SUITE | run.NEWER) == set(matrix.SUITE_OF_SERVER.values())
     assert {f"pg{version}" for version in (run.VERSION_OF_SUITE | run.NEWER).values()} == set(matrix.SUITE_OF_SERVER)
 
