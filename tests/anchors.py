@@ -131,7 +131,7 @@ OPTIONS = {
     "client": ("roots", "issuing", "trusted_clients", "crls", "certificates", "server_issuing", "trusted_clients_crls"),
     "patroni": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
     "pgbouncer": ("roots", "server_issuing", "trusted_clients", "client_issuing", "certificates"),
-    "probe_info": ("roots",),
+    "endpoint_info": ("roots",),
     "session_info": ("issuing", "client_issuing"),
     "certificate": ("requests",),
     "certificate_authority": ("unrecorded",),

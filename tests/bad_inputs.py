@@ -162,7 +162,7 @@ def _pem() -> Iterator[Bad]:
             yield Bad(f"{module} {option}: {name}", module, {option: pem}, f"{option}: .*{message}")
     for name, (pem, message) in NOT_PEM.items():
         if name not in ("nothing", "a leaf"):  # none is what the option means, and any leaf may be trusted as such
-            yield Bad(f"probe roots: {name}", "probe_info", {"roots": pem}, f"roots: .*{message}")
+            yield Bad(f"probe roots: {name}", "endpoint_info", {"roots": pem}, f"roots: .*{message}")
     for option in ("roots", "trusted_clients"):
         message = f"{option}: expected at least one self-signed root that is valid now"
         yield Bad(f"client {option}: expired", "client", {option: EXPIRED}, message)
@@ -175,7 +175,7 @@ def _strange() -> Iterator[Bad]:
         if name == "half a character":
             continue  # Ansible itself lets none through to a module
         yield Bad(f"server names: {name}", "server", {"names": [text]}, names)
-        yield Bad(f"probe names: {name}", "probe_info", {"names": [text]}, names)
+        yield Bad(f"probe names: {name}", "endpoint_info", {"names": [text]}, names)
         yield Bad(
             f"server login_user: {name}",
             "server",
@@ -416,16 +416,34 @@ OPTIONS = [
         {"expectations": [{"host": "localhost", "role": "a", "os_user": "{user}", "kind": "plaintext"}]},
         "kind is only for expect=refused",
     ),
-    Bad("port of a probe", "probe_info", {"port": 65536}, "port: found 65536, expected a TCP port"),
-    Bad("negative port of a probe", "probe_info", {"port": -1}, "port: found -1"),
-    Bad("no time", "probe_info", {"timeout": 0}, "timeout: found 0 s, expected 1 to"),
-    Bad("negative time", "probe_info", {"timeout": -1}, "timeout: found -1 s, expected 1 to"),
-    Bad("endless time", "probe_info", {"timeout": 10**12}, "timeout: found 1e.12 s, expected 1 to"),
-    Bad("a host with an empty label", "probe_info", {"host": "a..b"}, "no TCP connection"),
-    Bad("a host with a NUL", "probe_info", {"host": "a\0b"}, "no TCP connection"),
-    Bad("a host of 10,000 characters", "probe_info", {"host": "a" * 10_000}, "no TCP connection"),
-    Bad("a command as host", "probe_info", {"host": "$(id)"}, "no TCP connection"),
-    Bad("an impossible name to ask for", "probe_info", {"server_name": "a" * 300}, "TLS handshake failed"),
+    Bad("port of a probe", "endpoint_info", {"port": 65536}, "port: found 65536, expected a TCP port"),
+    Bad("negative port of a probe", "endpoint_info", {"port": -1}, "port: found -1"),
+    Bad("no time", "endpoint_info", {"timeout": 0}, "timeout: found 0 s, expected 1 to"),
+    Bad("negative time", "endpoint_info", {"timeout": -1}, "timeout: found -1 s, expected 1 to"),
+    Bad("endless time", "endpoint_info", {"timeout": 10**12}, "timeout: found 1e.12 s, expected 1 to"),
+    Bad(
+        "a trust file that is missing",
+        "endpoint_info",
+        {"trust_files": ["/nowhere"]},
+        "trust_files: /nowhere does not exist",
+    ),
+    Bad(
+        "a trust file that is a directory",
+        "endpoint_info",
+        {"trust_files": ["/etc"]},
+        "trust_files: /etc: Is a directory",
+    ),
+    Bad(
+        "a trust file without certificates",
+        "endpoint_info",
+        {"trust_files": ["/etc/passwd"]},
+        "trust_files: /etc/passwd: expected PEM",
+    ),
+    Bad("a host with an empty label", "endpoint_info", {"host": "a..b"}, "no TCP connection"),
+    Bad("a host with a NUL", "endpoint_info", {"host": "a\0b"}, "no TCP connection"),
+    Bad("a host of 10,000 characters", "endpoint_info", {"host": "a" * 10_000}, "no TCP connection"),
+    Bad("a command as host", "endpoint_info", {"host": "$(id)"}, "no TCP connection"),
+    Bad("an impossible name to ask for", "endpoint_info", {"server_name": "a" * 300}, "TLS handshake failed"),
     Bad("passphrase is wrong", "certificate_authority", {"passphrase": "wrong passphrase"}, "the passphrase is wrong"),
     Bad("passphrase is missing", "certificate_authority", {"passphrase": None}, "no passphrase was given"),
     Bad("passphrase is short", "certificate", {"passphrase": "!"}, "expected at least 8 characters"),

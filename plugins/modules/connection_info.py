@@ -214,7 +214,7 @@ options:
     default: 10
 seealso:
   - module: pgops.tls.expected_connections
-  - module: pgops.tls.probe_info
+  - module: pgops.tls.endpoint_info
   - name: SSL support of libpq
     description: The rules by which libpq chooses and checks certificates.
     link: https://www.postgresql.org/docs/current/libpq-ssl.html

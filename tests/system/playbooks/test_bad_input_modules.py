@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
 from ansible_collections.pgops.tls.tests import bad_inputs, bad_variables, calls, clients
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-MODULES = ("server", "client", "certificate", "certificate_authority", "connection_info", "probe_info")
+MODULES = ("server", "client", "certificate", "certificate_authority", "connection_info", "endpoint_info")
 
 
 class World:
@@ -68,7 +68,7 @@ class World:
             "connection_info": {"expectations": [{**identity, "host": "localhost", "port": self.site.cluster.port}]},
             "certificate": {**directory, "authority": "server", "requests": [{"id": "db1", "names": ["db1"]}]},
             "certificate_authority": directory,
-            "probe_info": {"host": "localhost", "port": self.site.cluster.port},
+            "endpoint_info": {"host": "localhost", "port": self.site.cluster.port},
         }[module]
 
     def call(self, module: str, capsys: pytest.CaptureFixture[str], **changes: Any) -> tuple[dict[str, Any], str]:

@@ -45,7 +45,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "roots": "{{ root }}", "server_issuing": "{{ root }}", "trusted_clients": "{{ root }}",
         "client_issuing": "{{ root }}", "controller_time": 0, "names": ["localhost"], "port": 1,
     },
-    "probe_info": {"host": "localhost", "port": 1},
+    "endpoint_info": {"host": "localhost", "port": 1},
     "session_info": {"port": 1},
     "certificate": {"directory": "/nonexistent", "authority": "server"},
     "certificate_authority": {"directory": "/nonexistent/ca", "create": False},

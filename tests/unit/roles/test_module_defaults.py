@@ -31,7 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "names": [], "roots": "x", "server_issuing": "x", "trusted_clients": "x", "client_issuing": "x",
         "controller_time": 0,
     },
-    "probe_info": {"host": "localhost", "port": 1},
+    "endpoint_info": {"host": "localhost", "port": 1},
     "server": {
         "names": [], "ssl_conf": "", "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0,
     },

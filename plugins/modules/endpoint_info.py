@@ -8,13 +8,15 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: probe_info
+module: endpoint_info
 short_description: Check the TLS of any PostgreSQL endpoint
 version_added: 0.1.0
 description:
   - Starts TLS with a PostgreSQL server, pooler or managed service and returns the certificates, protocol and cipher
     that it shows. It does not log in. It needs no account and no C(psql), only Python.
   - Without further options any certificate is accepted. O(names), O(roots) and O(min_days) set requirements.
+  - With O(trust_files) it says what clients with these root files do at the endpoint, now and after a change of its
+    root.
   - Fails if nothing answers with TLS, or if a requirement is not met. In the latter case it also returns the facts.
 extends_documentation_fragment:
   - pgops.tls.attributes
@@ -50,6 +52,14 @@ options:
   min_days:
     description: The number of whole days, from now, for which the certificate must be valid.
     type: int
+  trust_files:
+    description:
+      - Paths of files with trusted roots (PEM) on the host, such as C(root.crt) of a client. Each gets a row in
+        RV(trust), and makes one more handshake. A file that does not fit is no failure.
+      - The names in a row are those of O(names), or O(server_name), or O(host).
+    type: list
+    elements: path
+    default: []
   timeout:
     description: Seconds to wait for each answer.
     type: int
@@ -62,18 +72,25 @@ author:
 
 EXAMPLES = r"""
 - name: Look at a managed database
-  pgops.tls.probe_info:
+  pgops.tls.endpoint_info:
     host: db.example.net
   register: database
   delegate_to: localhost
 
 - name: Fail if its certificate does not fit
-  pgops.tls.probe_info:
+  pgops.tls.endpoint_info:
     host: db.example.net
     names: [db.example.net]
     roots: "{{ lookup('ansible.builtin.file', 'provider-roots.pem') }}"
     min_days: 14
   delegate_to: localhost
+
+- name: Look whether the clients of this host survive the next change of the provider's root
+  pgops.tls.endpoint_info:
+    host: db.example.net
+    trust_files: [/home/shop/.postgresql/pgops/current/orders/root.crt]
+  register: database
+  failed_when: database.trust is not defined or database.trust | map(attribute='findings') | flatten | length > 0
 """
 
 RETURN = r"""
@@ -123,6 +140,76 @@ chain:
       key_type: P-256
       serial: 5f2a
       sha256: 1b2c5d7e0f0a8f6d3c5b4a29181706f5e4d3c2b1a09f8e7d6c5b4a3928170605
+root:
+  description:
+    - The subject of the root that the chain leads to.
+    - If the server does not show it, and no file of O(trust_files) has it, it is what the last certificate names as its
+      issuer.
+  returned: when the server answers with TLS
+  type: str
+  sample: C=US, O=Example Cloud, CN=Example Cloud Root G2
+trust:
+  description: What clients do at the endpoint, for each of O(trust_files).
+  returned: when the server answers with TLS
+  type: list
+  elements: dict
+  contains:
+    file:
+      description: The path.
+      type: str
+    root:
+      description: The subject of the root that the chain leads to, by this file.
+      type: str
+    root_not_after:
+      description: When that root ends, ISO 8601 in UTC. Null if it is not known.
+      type: str
+    holds_root:
+      description: Whether the file has that root.
+      type: bool
+    roots:
+      description: The number of roots in the file that are valid now.
+      type: int
+    intermediates:
+      description:
+        - The certificates in the file that are no roots. libpq does not trust them by themselves, Java does. A
+          provider replaces them without notice.
+      type: list
+      elements: str
+    expired:
+      description: The certificates in the file that have expired.
+      type: list
+      elements: str
+    not_after:
+      description: When the certificate of the server ends, ISO 8601 in UTC.
+      type: str
+    verify_ca:
+      description: Why C(sslmode=verify-ca) refuses the server, in words of OpenSSL. Empty if it does not.
+      type: str
+    verify_full:
+      description: Why C(sslmode=verify-full) refuses the server, by name, as libpq 15 and newer does. Empty if not.
+      type: dict
+    findings:
+      description:
+        - What needs attention. Connections with C(verify-full) fail now with V(root_missing), V(chain_refused) and
+          V(name_missing).
+        - V(certificate_ends_soon) is within 14 days, V(root_ends_soon) within 90 days.
+        - V(only_root) means that no other root in the file is valid. When the provider changes its root, these clients
+          fail.
+        - V(intermediate_trusted) and V(root_expired) are about the file alone.
+      type: list
+      elements: str
+  sample:
+    - file: /home/shop/.postgresql/pgops/current/orders/root.crt
+      root: C=US, O=Example Cloud, CN=Example Cloud Root G2
+      root_not_after: "2046-05-01T00:00:00Z"
+      holds_root: true
+      roots: 3
+      intermediates: []
+      expired: []
+      not_after: "2027-02-01T00:00:00Z"
+      verify_ca: ""
+      verify_full: {db.example.net: ""}
+      findings: []
 protocol:
   description: TLS protocol version.
   returned: when the server answers with TLS
@@ -160,6 +247,7 @@ def argument_spec() -> dict[str, Any]:
         "names": {"type": "list", "elements": "str", "default": []},
         "roots": {"type": "str", "no_log": True},
         "min_days": {"type": "int"},
+        "trust_files": {"type": "list", "elements": "path", "default": []},
         "timeout": {"type": "int", "default": 5},
     }
 
@@ -170,7 +258,7 @@ def main() -> None:
     hide_secrets(module, "roots")  # PEM, where a private key may be among them
     options = module.params
     endpoint = Endpoint(options["host"], options["port"], float(options["timeout"]), options["server_name"] or "")
-    wanted = Wanted(options["names"], options["roots"] or "", options["min_days"])
+    wanted = Wanted(options["names"], options["roots"] or "", options["min_days"], options["trust_files"])
     try:
         facts = probe(endpoint, wanted, int(time.time()), direct=options["direct"])
     except TlsError as error:

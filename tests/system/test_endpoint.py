@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module probe_info's parts against a real server."""
+"""Module endpoint_info's parts against a real server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.verification.endpoint import Wanted, probe
+from ansible_collections.pgops.tls.tests.providers import Generation, pem
+from ansible_collections.pgops.tls.tests.servers import TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY
 
 
 @pytest.fixture
@@ -107,6 +110,48 @@ def test_a_server_that_is_down_is_named(cluster: Any) -> None:
     cluster.stop()
     with pytest.raises(TlsError, match=rf"localhost:{cluster.port}: no TCP connection"):
         look(cluster)
+
+
+def test_the_files_of_those_who_fail_after_a_change_of_root_are_named(
+    cluster: Any, client_authority: Any, tmp_path: Path
+) -> None:
+    """The judge is libpq: what the rows say is what psql does."""
+    generations = [Generation.made(number, start=TODAY - 10 * DAY) for number in (1, 2)]
+    g1, g2 = generations
+    contents = {"old": [g1.root], "new": [g2.root], "both": [g1.root, g2.root], "pinned": [g1.issuing]}
+    files = {name: tmp_path / f"{name}.crt" for name in contents}
+    for name, roots in contents.items():
+        files[name].write_bytes(b"".join(pem(one.certificate) for one in roots))
+    cluster.hba("hostssl all all 127.0.0.1/32 trust")
+    failing = {}
+    for number, generation in enumerate(generations):
+        generation.serve(cluster, client_authority.root, start=TODAY - DAY, days=100)
+        wanted = ["localhost", "orders.provider.example", "alias.example"]
+        with pytest.raises(TlsError, match=r"lacks the names alias\.example") as caught:
+            look(cluster, names=wanted, trust_files=[str(path) for path in files.values()])
+        assert caught.value.details["root"] == f"CN=Provider Root G{number + 1}"
+        rows = {Path(one["file"]).stem: one for one in caught.value.details["trust"]}
+        for name, row in rows.items():
+            full = {one: psql(cluster, files[name], one) for one in wanted}
+            assert {one: not problem for one, problem in row["verify_full"].items()} == full, name
+            assert (row["verify_ca"] == "") == psql(cluster, files[name], "alias.example", "verify-ca"), name
+        failing[number] = {name for name, row in rows.items() if row["verify_ca"]}
+        assert all("name_missing" in row["findings"] for name, row in rows.items() if name not in failing[number])
+    assert failing == {0: {"new", "pinned"}, 1: {"old", "pinned"}}
+
+
+def psql(cluster: Any, roots: Path, host: str, sslmode: str = "verify-full") -> bool:
+    """Return whether psql gets in by a name."""
+    settings = f"host={host} hostaddr=127.0.0.1 port={cluster.port} dbname=postgres user=postgres"
+    argv = [str(cluster.programs / "psql"), f"{settings} sslmode={sslmode} sslrootcert={roots}", "-Atc", "SELECT 1"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "certificate" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def test_a_file_of_roots_that_is_missing_is_refused_before_connecting() -> None:
+    with pytest.raises(TlsError, match=r"trust_files: /nowhere/root\.crt does not exist on this host"):
+        probe(wire.Endpoint("no-such-host.invalid", 1), Wanted(trust_files=["/nowhere/root.crt"]), 0)
 
 
 @pytest.mark.usefixtures("served")
