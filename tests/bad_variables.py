@@ -10,7 +10,16 @@ from typing import Any
 from ansible_collections.pgops.tls.tests.bad_inputs import KEY, NO_ROLES, NOT_PEM, ROOT_PEM, STRANGE, Bad
 
 # Identities for services that are not PostgreSQL, and what runs when their files change
+OUTSIDE = {"role": "x", "endpoints": [{"host": "db.provider.example"}]}
 SERVICES: list[tuple[dict[str, Any], str]] = [
+    ({**OUTSIDE, "servers": ["db1"]}, r"identities\[0\]: found endpoints and servers"),
+    ({**OUTSIDE, "login": "both"}, r"identities\[0\]: found endpoints and login"),
+    ({**OUTSIDE, "formats": ["pk8"]}, r"identities\[0\]\.formats: found pk8 for an identity with a password"),
+    ({**OUTSIDE, "endpoints": [{"host": "a\nb"}]}, r"endpoints\[0\]\.server: .* has control characters"),
+    ({**OUTSIDE, "endpoints": [{"host": "h", "port": 0}]}, r"endpoints\[0\]\.port: found 0, expected a TCP port"),
+    ({**OUTSIDE, "endpoints": [{"port": 5432}]}, "host found in postgres_client_identities -> endpoints"),
+    ({**OUTSIDE, "endpoints": "db.provider.example"}, "endpoints"),
+    ({"role": "x", "trust": ["bundle.pem"]}, r"identities\[0\]: found trust without endpoints"),
     ({}, r"identities\[0\]\.role: found None, expected a name"),
     ({"names": ["app1"]}, r"identities\[0\]\.name: found nothing, expected a name for the directory"),
     ({"name": "x", "names": []}, r"identities\[0\]\.names: no names were given"),
@@ -326,6 +335,7 @@ VARIABLES = [
     *(
         Bad(f"{variable} is {value!r}"[:60], variable.split("_")[1], {variable: value}, f"^[a-z0-9]+: .*{variable}")
         for variable, value in [
+            ("postgres_client_trust", "bundle.pem"), ("postgres_client_trust", {"a": 1}),
             ("postgres_server_port", 65536), ("postgres_server_port", -1), ("postgres_server_port", "x"),
             ("postgres_server_port", [1]), ("postgres_server_names", {"a": 1}), ("postgres_server_names", 5),
             ("postgres_server_names", [None]), ("postgres_server_names", [["a"]]), ("postgres_server_ssl", ["a"]),

@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import role_options  # n
 from ansible_collections.pgops.tls.tests.shared import ROOT  # noqa: E402
 
 HOST = "db1.example.com"
-NO_SERVERS = {"endpoints": "{}", "differing_endpoints": {}, "versions": "{}"}
+NO_SERVERS = {"endpoints": "{}", "differing_endpoints": {}, "versions": "{}", "bundles": {}, "trusts": "{}"}
 AUTHORITY: dict[str, Any] = {
     "roots": "ROOT\n",
     "issuing": "ISSUING\n",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar, Mapping
 
 from ansible import context
@@ -15,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     beside_playbook,
     dependents,
     inventory,
+    managed,
     unresolved,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
@@ -34,7 +36,8 @@ class ActionModule(actions.Action):
         run = beside_playbook.Run(started, sources, variables["playbook_dir"])
         for warning in beside_playbook.warnings(run, fleet, self._loader):
             Display().warning(warning)  # also where a problem ends the run
-        problems = fleet.problems(variables["ansible_play_hosts_all"])
+        hosts, now = variables["ansible_play_hosts_all"], int(time.time())
+        problems = fleet.problems(hosts) or fleet.collected(hosts, lambda host: managed.problems(hostvars[host], now))
         if problems:
             raise TlsError("\n".join(problems), code="variables_invalid")
         refusal = dependents.refusal(hostvars, groups, self.options["leaving"]) if self.options["leaving"] else ""

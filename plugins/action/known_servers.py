@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Iterable
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, endpoints, fleet, managed, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Variables
 
@@ -17,9 +18,9 @@ class ActionModule(actions.Action):
     """The action of this file."""
 
     def answer(self, variables: Variables) -> dict[str, Any]:
-        """Return names, endpoints, authorities and who is not ready.
+        """Return names, endpoints, authorities, who is not ready, and what is trusted at servers outside.
 
-        Raises TlsError for text that is no name of a server or of an authority.
+        Raises TlsError for text that is no name of a server or of an authority, and for files that are no bundles.
 
         Names are one text: each host gets it, and Ansible would look at each element of a list.
         """
@@ -30,6 +31,7 @@ class ActionModule(actions.Action):
         known = [fleet.endpoint_of(hostvars[host], graph) for host in servers]
         found = endpoints.endpoints(known, hosts.values())
         trust = Trust.of_fleet(hostvars, groups)
+        trusts = managed.of_fleet(hostvars, groups, int(time.time()))
         return {
             "changed": False,
             "names": ",".join(fleet.known_names(known, (hostvars[host] for host in servers))),
@@ -37,6 +39,9 @@ class ActionModule(actions.Action):
             "authorities": trust.exceptions,
             **found.as_texts(),
             "versions": json.dumps(_versions(hostvars, groups.get(SERVERS, ()))),
+            "bundles": dict(trusts.bundles),
+            "trusts": trusts.names,
+            "warnings": list(trusts.warnings),
             "unready": [one.name for one in known if not one.is_ready],
         }
 

@@ -16,6 +16,7 @@ description:
   - An identity with a server that this run has not brought to its declared state is marked. Module client then keeps
     what the identity logs in with.
   - An identity for a service that is not PostgreSQL gets V(none) as its C(login), or C(trusts_clients).
+  - An identity for servers outside the inventory gets V(password) as its C(login).
   - Fails for an identity whose servers trust different authorities.
 positional: servers, groups, host
 options:
@@ -70,6 +71,9 @@ _value:
         - C(endpoints) has C(server), C(host) and C(port) of each server that the client host can reach.
       type: list
       elements: dict
+    trust:
+      description: The roots of identities for servers outside the inventory, for option C(trust) of that module.
+      type: dict
     known_servers:
       description: The names of all servers of the inventory, for option C(known_servers) of M(pgops.tls.client).
       type: str

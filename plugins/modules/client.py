@@ -239,12 +239,13 @@ options:
           - Where this client host reaches the servers of the identity.
           - The identity gets a service NAME@SERVER for each of them, with host, port and its first database. For each
             other database it gets a service NAME@SERVER/DATABASE.
+          - With O(trust) they are servers outside the inventory.
         type: list
         elements: dict
         default: []
         suboptions:
           server:
-            description: The name of the server in the inventory.
+            description: The name of the server in the inventory, or any name for a server outside.
             type: str
             required: true
           host:
@@ -370,6 +371,17 @@ options:
       - By default the module does not look into these files.
     type: list
     elements: str
+  trust:
+    description:
+      - PEM certificates of the roots for servers outside the inventory, such as databases of a cloud provider, by
+        OS_USER/NAME of the identities that connect to them.
+      - They are in C(NAME/root.crt) and, with the format V(truststore), in C(NAME/truststore.p12). C(root.crt) and the
+        default names have none of them. The services of the identity name the file.
+      - Such an identity has O(identities[].login=password). Each call without O(certificates) looks at its endpoints,
+        see RV(endpoints). If an endpoint shows a root that the file in use has and the new one does not, the call fails
+        before anything of the OS user changes. What an endpoint shows is no other reason to fail, but a warning.
+    type: dict
+    default: {}
   certificates:
     description:
       - PEM chains (leaf first) that the authority issued for the requests of the first call, by RV(requests[].id).
@@ -517,6 +529,31 @@ requests:
     csr:
       description: The PEM certificate request. Omitted in check mode.
       type: str
+endpoints:
+  description:
+    - What servers outside the inventory show now, a row for each identity in O(trust) and each of its endpoints.
+    - The other keys of a row are those of RV(pgops.tls.endpoint_info#module:trust), except for C(file). If there is a
+      problem, only C(findings) is there.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: OS_USER/NAME of the identity.
+      type: str
+    host:
+      description: The name of the endpoint.
+      type: str
+    port:
+      description: Its port.
+      type: int
+    problem:
+      description: Why it could not be looked at. Empty if it could.
+      type: str
+    findings:
+      description: What needs attention, see RV(pgops.tls.endpoint_info#module:trust[].findings).
+      type: list
+      elements: str
 next_run:
   description: What a later call with O(state=present) would change, in words.
   returned: success, empty unless O(state=previous)
@@ -606,7 +643,7 @@ KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
 # Options with certificates and lists; a private key among them would be logged
 PEM = (
     *("roots", "issuing", "trusted_clients", "crls", "certificates", "other_authorities"),
-    *("server_issuing", "trusted_clients_crls"),
+    *("server_issuing", "trusted_clients_crls", "trust"),
 )
 
 
@@ -683,6 +720,7 @@ def argument_spec() -> dict[str, Any]:
             "no_log": True,
         },
         "certificates": {"type": "dict", "default": {}, "no_log": True},
+        "trust": {"type": "dict", "default": {}, "no_log": True},
         "pkcs12_passwords": {"type": "dict", "default": {}, "no_log": True},
         "known_servers": {"type": "list", "elements": "str"},
         "renew": {"type": "bool", "default": False},

@@ -54,8 +54,8 @@ options:
     type: int
   trust_files:
     description:
-      - Paths of files with trusted roots (PEM) on the host, such as C(root.crt) of a client. Each gets a row in
-        RV(trust), and makes one more handshake. A file that does not fit is no failure.
+      - Paths of files on the host with trusted roots, such as C(root.crt) of a client. Each gets a row in RV(trust),
+        and makes one more handshake. A file that does not fit is no failure.
       - The names in a row are those of O(names), or O(server_name), or O(host).
     type: list
     elements: path

@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.module_identities#filter) and
     M(pgops.tls.client).
+  - It reads the files of O(pgops.tls.postgres_client#role:main:postgres_client_trust), and warns about what it leaves
+    out of them.
   - It runs on the controller, and the result is the same for all hosts. Set C(run_once) for it.
 extends_documentation_fragment:
   - pgops.tls.attributes
@@ -67,6 +69,15 @@ authorities:
   returned: success
   type: dict
   sample: {billing1: billing}
+bundles:
+  description: The roots that identities trust at servers outside the inventory (PEM), by a short name.
+  returned: success
+  type: dict
+trusts:
+  description: A JSON text with the short name in RV(bundles) for each identity of each host that has such roots.
+  returned: success
+  type: str
+  sample: '{"app1": {"shop/orders": "c0ffee0123456789"}}'
 unready:
   description:
     - The servers and poolers that this run has not brought to their declared state. They failed, or are not part of it.

@@ -12,7 +12,7 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, logs_in
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, is_managed, logs_in
 from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers, services
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
@@ -72,6 +72,8 @@ class Trust:
         """
         if identity.get("names"):
             return profiles.SERVER
+        if is_managed(identity):
+            return self.usual
         if not logs_in(identity):
             return services.authority(identity, option)
         if not self.exceptions or not has_certificate(identity):

@@ -64,18 +64,16 @@ class Fleet:
         self.everywhere = everywhere
 
     def problems(self, hosts: list[str]) -> list[str]:
-        """Return a sentence for each problem of ``hosts``, with the names of the hosts that have it.
-
-        What they make of each other's variables is looked at last: it needs all of these to be of the right type.
-        """
+        """Return a sentence for each problem of ``hosts``, at first of each by itself: the rest needs right types."""
         return (
-            self._collected(hosts, self._of_host)
-            or self._collected(hosts, self._of_others)
+            self.collected(hosts, self._of_host)
+            or self.collected(hosts, self._of_others)
             or duplicates.problems(self.hostvars, self.groups, hosts)
             or self._shared_names(hosts)
         )
 
-    def _collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
+    def collected(self, hosts: list[str], check: Callable[[str], Iterable[str]]) -> list[str]:
+        """Return what a check says of each host, or raises, with the names of the hosts that have it."""
         found: dict[str, list[str]] = {}
         for host in hosts:
             try:

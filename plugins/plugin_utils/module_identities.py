@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import logs_in
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints, services
+from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import is_managed, logs_in
+from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, endpoints, managed, services
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, SERVERS, Graph, Groups
 
@@ -20,12 +20,13 @@ class Own(NamedTuple):
     """The identities of a client host, and what module client has to know beside them.
 
     ``authority`` is the name of the authority of those that have none in ``authority``. ``known_servers`` are names of
-    servers, as one text with commas.
+    servers, as one text with commas. ``trust``: the roots (PEM) of identities for servers outside the inventory.
     """
 
     authority: str
     identities: list[dict[str, Any]]
     known_servers: str
+    trust: dict[str, str]
 
 
 def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], groups: Groups, host: str) -> Own:
@@ -38,11 +39,15 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
     unready, reach = frozenset(servers["unready"]), endpoints.of(servers, host)
     for number, one in enumerate(declared):
         services.refuse_mixed(one, f"postgres_client_identities[{number}]")
+        managed.refuse_mixed(one, f"postgres_client_identities[{number}]")
     authorities = [trust.of(one) for one in declared]
     # A server's certificate needs no client authority, but that of its clients has to be known
     clients = [services.authority(one) or authority for one, authority in zip(declared, authorities)]
     usual, found = client_authorities.usual([one for one in clients if one != profiles.SERVER] or trust.names[:1]), []
     for one, authority in zip(declared, authorities):
+        if is_managed(one):
+            found.append(managed.as_module(one))
+            continue
         if not logs_in(one):
             found.append(services.as_module(one, usual))
             continue
@@ -56,7 +61,8 @@ def of_host(declared: Sequence[Mapping[str, Any]], servers: Mapping[str, Any], g
             more["servers_ready"] = False
         found.append({**one, **more})
     is_one = any(host in groups.get(group, ()) for group in (SERVERS, POOLERS))
-    return Own(usual, found, servers["names"] + (_LOOPBACK if is_one else ""))
+    known = servers["names"] + (_LOOPBACK if is_one else "")
+    return Own(usual, found, known, managed.of_host(servers, host))
 
 
 def _endpoints(servers: frozenset[str], reach: endpoints.Reach) -> Iterator[dict[str, str | int]]:

@@ -27,6 +27,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_authorities,
+    managed,
     option_names,
     patroni_members,
     places,
@@ -51,6 +52,7 @@ _LISTS = (
     server_names.POOLER_NAMES,
     poolers.SERVERS_BEHIND,
     _IDENTITIES,
+    managed.VARIABLE,
 )
 _PASSWORDS = "postgres_client_pkcs12_passwords"
 _EXISTING = "postgres_server_existing"
@@ -210,6 +212,7 @@ def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(_refuse_identities, variables)
     for number, one in enumerate(variables[_IDENTITIES]):
         yield functools.partial(services.refuse_mixed, one, f"{_IDENTITIES}[{number}]")
+        yield functools.partial(managed.refuse_mixed, one, f"{_IDENTITIES}[{number}]")
         yield functools.partial(client_addresses.written, one, f"{_IDENTITIES}[{number}]")
     yield functools.partial(
         _authorities, variables.get("postgres_client_extra_roots", ""), "postgres_client_extra_roots"
@@ -218,7 +221,7 @@ def _client_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _refuse_identities(variables: Mapping[str, Any]) -> None:
-    declared = identities.parse(variables[_IDENTITIES], _IDENTITIES)
+    declared = identities.parse(managed.plain(variables[_IDENTITIES]), _IDENTITIES)
     keystore.with_declared(declared, variables.get(_PASSWORDS, {}), _PASSWORDS)
 
 

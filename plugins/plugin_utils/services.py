@@ -28,7 +28,7 @@ def authority(identity: Mapping[str, Any], option: str = _KEY) -> str:
 
 def refuse_mixed(identity: Mapping[str, Any], option: str) -> None:
     """Raise TlsError for an identity of a service that has what means something for PostgreSQL alone."""
-    if not logins.logs_in(identity):
+    if identity.get("names") or identity.get("authority"):
         given = [one for one in _OF_POSTGRESQL if identity.get(one) is not None]
         identities.refuse_beside("names" if identity.get("names") else "authority", given, option)
         authority(identity, option)

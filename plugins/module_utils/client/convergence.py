@@ -25,10 +25,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome impor
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, managed
     from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook
 else:
     after_change = lazy_import("client.after_change")
+    managed = lazy_import("client.managed")
 
 
 class Converged(NamedTuple):
@@ -77,6 +78,7 @@ def converge(
                 outcome = transaction.run(check_mode=check_mode)
                 done.append((transaction, outcome))
                 warnings += transaction.warnings(outcome)
+                warnings += managed.warnings(outcome.endpoints) if outcome.endpoints else []
         except TlsError as error:
             failed.append(error)
     done, failures = _after_change(done)
@@ -158,6 +160,7 @@ def result(converged: Converged) -> dict[str, Any]:
             for one in outcome.requests
         ],
         "identities": [fact for pair in converged.outcomes for fact in _facts(*pair)],
+        "endpoints": [dict(row) for outcome in outcomes for row in outcome.endpoints],
         "next_run": [change for outcome in outcomes for change in outcome.next_run],
         "diff": [entry for pair in converged.outcomes for entry in _differences(*pair)],
     }

@@ -151,7 +151,7 @@ class Home:
         if generation is None:
             return []
         known = list(dict.fromkeys([*names, *self._directories_in(generation)]))
-        own = (CERTIFICATE, KEY, *DERIVED)
+        own = (CERTIFICATE, KEY, TRUST, TRUSTSTORE, *DERIVED)
         return [TRUST, TRUSTSTORE, LISTS, MANIFEST, *(os.path.join(name, file) for name in known for file in own)]
 
     def _directories_in(self, generation: str) -> list[str]:

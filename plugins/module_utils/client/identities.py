@@ -50,6 +50,7 @@ class Identity(NamedTuple):
     names that libpq reads by default; None if nothing says so. ``login`` is one of ``logins.LOGINS``, or ``NONE``.
     ``servers_ready``: all of its servers let it in by what is declared. ``endpoints``: where it reaches them.
     ``strict_services``: its services take no other way of logging in.
+    ``is_managed``: they are outside the inventory, and it has roots of its own for them.
     """
 
     role: str
@@ -68,6 +69,7 @@ class Identity(NamedTuple):
     pkcs12_password: str = ""
     after_change: hooks.Hook | None = None
     strict_services: bool = False
+    is_managed: bool = False
 
     @property
     def name(self) -> str:
@@ -86,13 +88,13 @@ class Identity(NamedTuple):
 
     @property
     def has_truststore(self) -> bool:
-        """Return whether its OS user gets the roots as PKCS#12."""
+        """Return whether its OS user gets the roots as PKCS#12; one that is managed gets its own."""
         return user_files.TRUSTED in self.formats
 
     @property
     def logs_in(self) -> bool:
-        """Return whether it is for PostgreSQL."""
-        return self.login != logins.NONE
+        """Return whether it is for the servers of the inventory."""
+        return self.login != logins.NONE and not self.is_managed
 
     @property
     def id(self) -> str:

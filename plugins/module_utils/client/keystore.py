@@ -31,6 +31,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+    from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
     from ansible_collections.pgops.tls.plugins.module_utils.client.user_files import Credential
 
 TO_MAKE = b""  # in place of a file whose bytes are not known before it is made
@@ -137,7 +138,16 @@ def refuse_other(identity: Identity, directory: str, home: Home) -> None:
         )
 
 
-def refuse_other_truststore(directory: str, roots: Sequence[Certificate], home: Home) -> None:
+def refuse_other_truststores(identities: Sequence[Identity], directory: str, target: Target, home: Home) -> None:
+    """Raise TlsError if a truststore in a generation does not hold the roots of its identities."""
+    if any(one.has_truststore and not one.is_managed for one in identities):
+        _refuse_other_truststore(directory, target.roots, home)
+    for one in identities:
+        if one.has_truststore and one.is_managed:
+            _refuse_other_truststore(os.path.join(directory, one.name), target.trust[one.id], home)
+
+
+def _refuse_other_truststore(directory: str, roots: Sequence[Certificate], home: Home) -> None:
     """Raise TlsError if the truststore in a directory does not hold the roots."""
     path = os.path.join(directory, TRUSTSTORE)
     if pkcs12.opened(path, "", home.user) != pkcs12.Opened(b"", frozenset(one.der for one in roots)):

@@ -56,10 +56,13 @@ def files(identity: Identity, current: str, *, has_lists: bool, names_pair: bool
 
     If ``names_pair`` names files that do not exist, libpq shows no certificate.
     """
-    lists = {"sslcrl": f"{current}/root.crl"} if has_lists else {}
+    if identity.is_managed:  # libpq would ask lists at its default name, which are of other authorities, about this one
+        trust = {"sslrootcert": f"{current}/{identity.name}/root.crt", "sslcrl": "/dev/null"}
+    else:
+        trust = {"sslrootcert": f"{current}/root.crt", **({"sslcrl": f"{current}/root.crl"} if has_lists else {})}
     own = f"{current}/{identity.name}/postgresql"
     pair = {"sslcert": f"{own}.crt", "sslkey": f"{own}.key"} if names_pair else {}
-    return {"sslmode": "verify-full", "sslrootcert": f"{current}/root.crt", **lists, **pair}
+    return {"sslmode": "verify-full", **trust, **pair}
 
 
 def strict(identity: Identity) -> dict[str, str]:

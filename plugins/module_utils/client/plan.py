@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import service_file, user_files
+from ansible_collections.pgops.tls.plugins.module_utils.client import leftovers, service_file, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
     CLIENTS,
@@ -25,9 +25,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.identities import
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.user_files import Credential
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_chain, read_pem
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client import managed
+else:
+    managed = lazy_import("client.managed")
 
 
 class Layout(NamedTuple):
@@ -204,28 +210,30 @@ def _other_contents(
 ) -> list[str]:
     """Return what else a new generation is needed for, in words."""
     if found.generation is None:
-        return [_trust_in_words(identities, target)]
+        return [_trust_in_words(identities, target), *_outside_in_words(identities, found, target)]
     coming = user_files.lists(target).get(LISTS)
     certified = {one.name for one in identities if one.has_certificate}
     user, kept = identities[0].os_user, {name for name in certified if not needed.get(name)}
-    held = {os.path.dirname(path) for path in found.contents} - {""}
-    why = {one.name: "logs in by password" for one in identities}
-    changes = [
-        f"{user}/{name}: {why.get(name, 'no longer declared')}, its key and certificate are removed"
-        for name in sorted(held - certified)
-    ]
+    changes = leftovers.in_words(identities, found)
     if found.contents.get(TRUST) != user_files.trust(target):
         changes.append(_trust_in_words(identities, target))
     if found.contents.get(LISTS) != coming:
         what = "new" if LISTS not in found.contents else "changed" if coming else "removed, nothing is revoked"
         changes.append(f"{user}: {LISTS}: {what}")
     changes += _truststore_in_words(identities, found, target)
-    changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in ("", *kept)]
+    changes += _outside_in_words(identities, found, target)
+    stay = {"", *kept, *(one.name for one in identities if one.is_managed)}
+    changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in stay]
     credentials = {name: user_files.installed(found, name) for name in kept}
     manifest = user_files.manifest({name: credential for name, credential in credentials.items() if credential})
     if not changes and not any(needed.values()) and found.contents.get(MANIFEST) != manifest:
         changes.append(f"{user}: {MANIFEST} does not describe its generation")
     return changes
+
+
+def _outside_in_words(identities: Sequence[Identity], found: HomeFiles, target: Target) -> list[str]:
+    """Return how the roots for servers outside the inventory change."""
+    return managed.in_words(identities, found, managed.files(identities, target)) if target.trust else []
 
 
 def _derived_in_words(identity: Identity, found: HomeFiles, target: Target) -> list[str]:
@@ -269,7 +277,9 @@ def changed(
     return [
         one.name
         for one in identities
-        if old != new or needed.get(one.name) or one.name in differing or (trusts_otherwise and one.has_truststore)
+        if one.name in differing
+        or needed.get(one.name)
+        or (not one.is_managed and (old != new or (trusts_otherwise and one.has_truststore)))
     ]
 
 

@@ -23,12 +23,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rollback_checks
-from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, managed
 else:
     after_change = lazy_import("client.after_change")
+    managed = lazy_import("client.managed")
 
 _STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directories=[], changes=[])
 
@@ -48,6 +49,7 @@ class RollBack(Transaction):
 
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         found, coming, plan = self._way_back()
+        endpoints = managed.look(self.identities, self.target, found, self.now) if self.target.trust else []
         foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         recovered = self._recover(check_mode=check_mode)
         if not check_mode:
@@ -61,7 +63,8 @@ class RollBack(Transaction):
         )
         generation = self.store.current()
         hooks = () if check_mode else plan.hooks
-        return outcome._replace(next_run=self._next_run(coming), hooks=hooks, generation=generation)
+        outcome = outcome._replace(next_run=self._next_run(coming), hooks=hooks, generation=generation)
+        return outcome._replace(endpoints=endpoints)
 
     def _way_back(self) -> tuple[HomeFiles, HomeFiles, planning.Plan]:
         """Return what is in use, what will be, and the plan that leads there. Raises TlsError.
@@ -85,7 +88,7 @@ class RollBack(Transaction):
             self._refuse_unusable(coming, name)
             coming = coming._replace(contents={**coming.contents, **self._chains(coming)})
             changes = self._in_words(found, coming, f"{in_use}", name)
-        self.target = self.declared._replace(roots=read_pem(_trust(coming), TRUST))
+        self.target = self.declared._replace(roots=read_pem(_trust(coming), TRUST), trust=self._outside(coming))
         coming = coming._replace(contents=self._contents(coming))
         plan = _STAYS._replace(generation=True, changes=changes, left=f"{in_use}")
         return found, coming, plan._replace(hooks=self._hooks(found, plan, coming.contents))
@@ -104,6 +107,12 @@ class RollBack(Transaction):
             revoked = self.target.issuer(one).revoked
             rollback_checks.refuse_revoked(credential.leaf, f"{one.name}/{CERTIFICATE}", revoked)
             login.rehearse_of(one, self.home.store.path(name), self.target)
+
+    def _outside(self, coming: HomeFiles) -> dict[str, Sequence[Certificate]]:
+        """Return the roots for servers outside the inventory to restore, the declared ones where there were none."""
+        names = {one.id: f"{one.name}/{TRUST}" for one in self.identities if one.is_managed}
+        declared = self.declared.trust
+        return {id_: read_chain(coming.contents.get(path), TRUST) or declared[id_] for id_, path in names.items()}
 
     def _chains(self, coming: HomeFiles) -> dict[str, bytes]:
         """Return the chains to restore, without authorities that may no longer be trusted."""
@@ -133,6 +142,7 @@ class RollBack(Transaction):
         if found.contents.get(TRUST) != coming.contents[TRUST]:
             trusted = [repr(root.common_name) for root in read_pem(_trust(coming), TRUST)]
             changes.append(f"{self.user.name}: {TRUST} holds {', '.join(trusted)}")
+        changes += managed.in_words(self.identities, found, coming.contents) if self.declared.trust else []
         roll_back.refuse_same(changes, in_use)
         return [f"{self.user.name}: from generation {in_use} back to the files of {name}", *changes]
 

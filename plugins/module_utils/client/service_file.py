@@ -63,7 +63,7 @@ def services(identity: Identity, direct: Sequence[str] = ()) -> dict[str, dict[s
 
     ``direct`` are the services that begin with TLS now.
     """
-    if not identity.logs_in:
+    if not (identity.logs_in or identity.is_managed):
         return {}
     named = databases.named(identity.databases, identity.role)
     first = {"dbname": named[0]} if named else {}

@@ -66,6 +66,7 @@ class Target(NamedTuple):
     the identities whose certificate comes in a later run. ``server`` is the authority of servers' certificates, None if
     no identity needs one. ``known_servers``: names and addresses of all servers that are managed together, None if no
     other server is a reason to stop. ``libpq`` is the version of this host's, 0 if no identity needs to know.
+    ``trust``: roots of identities for servers outside the inventory, by their ids.
     """
 
     identities: list[Identity]
@@ -83,6 +84,7 @@ class Target(NamedTuple):
     server: Authority | None = None
     later: frozenset[str] = frozenset()
     libpq: int = 0
+    trust: Mapping[str, Sequence[Certificate]] = {}
 
     def issuer(self, identity: Identity) -> Authority:
         """Return the authority of an identity's certificate."""
@@ -94,6 +96,11 @@ class Target(NamedTuple):
     def is_answer(self) -> bool:
         """Return whether this answers requests: certificates came, or are said to come later."""
         return bool(self.certificates or self.later)
+
+    @property
+    def looks_outside(self) -> bool:
+        """Return whether to look at servers outside the inventory. The call that asked for certificates has done it."""
+        return bool(self.trust) and not self.is_answer
 
     def spec(self, identity: Identity, *, forced: bool) -> Spec:
         """Return what the certificate of an identity must be."""
@@ -123,6 +130,8 @@ class Target(NamedTuple):
 def read(options: Mapping[str, Any], now: int) -> Target:
     """Return the target that the module's options describe. ``now`` is in Unix seconds. Raises TlsError."""
     declared = _with_passwords(options, identities.parse(options["identities"]))
+    trust = _trust(options, declared, now)
+    declared = [one._replace(is_managed=one.id in trust) for one in declared] if trust else declared
     renew_before = options.get("renew_before")
     refuse_private_key(options.get("crls") or "", "crls")
     roots = _with_root(options["roots"], "roots", now)
@@ -140,6 +149,7 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         own_crls=options.get("crls") or "",
         known_servers=options.get("known_servers"),
         server=_server(options, declared, roots),
+        trust=trust,
         later=frozenset(name for name, pem in (options.get("certificates") or {}).items() if not pem),
         libpq=libpq.load().major if any(one.strict_services for one in declared) else 0,
     )
@@ -151,6 +161,29 @@ def _with_passwords(options: Mapping[str, Any], declared: list[Identity]) -> lis
     if not passwords:
         return declared
     return keystore.with_declared(declared, passwords, option("pkcs12_passwords"), may_have_others=not is_present)
+
+
+def _trust(options: Mapping[str, Any], declared: Sequence[Identity], now: int) -> dict[str, list[Certificate]]:
+    """Return the roots for servers outside the inventory. Other states may be for some identities only."""
+    is_present, found = options.get("state", "present") == "present", {}
+    by_id = {one.id: one for one in declared}
+    for name, pem in (options.get("trust") or {}).items():
+        source = f"{option('trust')}: {shown(name)}"
+        if name not in by_id and is_present:
+            raise TlsError(
+                f"{source} is not an identity (OS_USER/NAME) of this host.",
+                remedy="Correct it, or remove it.",
+                code="identity_unknown",
+            )
+        if name in by_id and by_id[name].has_certificate:
+            raise TlsError(
+                f"{source} has a certificate, which servers outside the inventory do not know.",
+                remedy="Set its login to password, or make it two identities.",
+                code="identity_managed_mixed",
+            )
+        found[name] = anchors(pem, source)
+        refuse_without_root(found[name], source, now)
+    return found
 
 
 def _server(options: Mapping[str, Any], declared: Sequence[Identity], roots: list[Certificate]) -> Authority | None:

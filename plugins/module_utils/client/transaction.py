@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import (
     holding,
@@ -45,10 +45,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.deployment import engine
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, keystore
+    from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, keystore, managed
 else:
     after_change = lazy_import("client.after_change")
     keystore = lazy_import("client.keystore")
+    managed = lazy_import("client.managed")
 
 
 class UserOutcome(NamedTuple):
@@ -69,6 +70,7 @@ class UserOutcome(NamedTuple):
     next_run: Sequence[str] = ()
     hooks: Sequence[Identity] = ()
     generation: str | None = None
+    endpoints: Sequence[Mapping[str, Any]] = ()  # what servers outside the inventory show, see managed.py
 
 
 class Transaction(engine.Transaction[UserOutcome]):
@@ -139,6 +141,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         changes = self._recover(check_mode=check_mode)
         found, plan = self._plan()
+        endpoints = managed.look(self.identities, self.target, found, self.now) if self.target.looks_outside else []
         foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         before = after = user_files.leaves(found)
         asked: list[Request] = []
@@ -154,7 +157,7 @@ class Transaction(engine.Transaction[UserOutcome]):
             after = self._apply(found, plan) if plan.changes else before
             self._tidy()
         hooks = () if asked or check_mode else plan.hooks
-        outcome = UserOutcome(plan, bool(changes), changes, asked, before, after, found)
+        outcome = UserOutcome(plan, bool(changes), changes, asked, before, after, found, endpoints=endpoints)
         return outcome._replace(hooks=hooks, generation=self.store.current() if hooks else None)
 
     def warnings(self, outcome: UserOutcome) -> list[str]:
@@ -251,7 +254,7 @@ class Transaction(engine.Transaction[UserOutcome]):
             login.rehearse_of(identity, self.store.path(generation), self.target)
             login.rehearse_formats(identity, self.store.path(generation), self.home)
         if any(one.has_truststore for one in self.identities):
-            keystore.refuse_other_truststore(self.store.path(generation), self.target.roots, self.home)
+            keystore.refuse_other_truststores(self.identities, self.store.path(generation), self.target, self.home)
 
     def _keys_in_use(self) -> dict[str, bytes | None]:
         """Return the keys in use; one that waits for an identity without a certificate is not needed either."""

@@ -31,12 +31,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, parameters
+    from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, managed, parameters
     from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
     from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
     from ansible_collections.pgops.tls.plugins.module_utils.x509 import openssl, pkcs12
 else:
     keystore = lazy_import("client.keystore")
+    managed = lazy_import("client.managed")
     parameters = lazy_import("client.parameters")
     openssl = lazy_import("x509.openssl")
     pkcs12 = lazy_import("x509.pkcs12")
@@ -101,7 +102,8 @@ def lists(target: Target) -> dict[str, bytes]:
 
 def truststore(identities: Iterable[Identity], target: Target) -> dict[str, bytes]:
     """Return truststore.p12 by its name; nothing if no identity of the OS user has that format."""
-    return {TRUSTSTORE: pkcs12.truststore(target.roots)} if any(one.has_truststore for one in identities) else {}
+    is_wanted = any(one.has_truststore and not one.is_managed for one in identities)
+    return {TRUSTSTORE: pkcs12.truststore(target.roots)} if is_wanted else {}
 
 
 def contents(
@@ -116,6 +118,7 @@ def contents(
     """
     by_name = {identity.name: credential for identity, credential in credentials.items()}
     coming = {TRUST: trust(target), MANIFEST: manifest(by_name), **lists(target), **truststore(identities, target)}
+    coming.update(managed.files(list(identities), target) if target.trust else {})
     for identity, credential in credentials.items():
         coming[f"{identity.name}/{CERTIFICATE}"] = credential.chain
         coming[f"{identity.name}/{KEY}"] = credential.key

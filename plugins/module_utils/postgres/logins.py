@@ -28,11 +28,16 @@ def login_of(identity: Mapping[str, Any], source: str) -> str:
     return str(found)
 
 
+def is_managed(identity: Mapping[str, Any]) -> bool:
+    """Return whether an identity, as the inventory has it, is for servers outside the inventory."""
+    return bool(identity.get("endpoints"))
+
+
 def logs_in(identity: Mapping[str, Any]) -> bool:
-    """Return whether an identity, as the inventory has it, is for PostgreSQL, and not for another service."""
-    return not (identity.get("names") or identity.get("authority"))
+    """Return whether an identity, as the inventory has it, is for its servers, and not for others or other services."""
+    return not (identity.get("names") or identity.get("authority") or is_managed(identity))
 
 
 def has_certificate(identity: Mapping[str, Any]) -> bool:
     """Return whether an identity, as the inventory has it, gets a certificate."""
-    return identity.get("login") != PASSWORD
+    return identity.get("login") != PASSWORD and not is_managed(identity)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import library
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, holds_private_key
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_der, read_pem
@@ -19,6 +20,7 @@ with contextlib.suppress(ImportError):  # without it, modules end before they ca
 
 ENDINGS = (".pem", ".crt", ".cer", ".der", ".p7b", ".p7c")
 _LARGEST = 1 << 20  # bytes
+_UNREADABLE = "there is no certificate in it that can be read (PEM, DER or PKCS#7)"
 _PKCS7 = b"-----BEGIN PKCS7-----"
 
 
@@ -51,26 +53,34 @@ def read(directory: str, name: str) -> Answer:
         return Answer(
             name, (), "it holds a private key, which has to stay on its host. Remove it, and replace that key"
         )
+    if b"BEGIN TRUSTED CERTIFICATE" in content:  # read_pem would skip it, and OpenSSL does not
+        return Answer(name, (), "a certificate in it has trust settings of OpenSSL. Print it without: openssl x509 -in")
     try:
         return Answer(name, _certificates(content, name))
-    except TlsError:
-        return Answer(name, (), "there is no certificate in it that can be read (PEM, DER or PKCS#7)")
+    except TlsError as error:
+        return Answer(name, (), error.fault if error.code == "library_missing" else _UNREADABLE)
 
 
 def _certificates(content: bytes, name: str) -> list[Certificate]:
     if _PKCS7 in content:
-        return _of_pkcs7(pkcs7.load_pem_pkcs7_certificates, content, name)
+        return _of_pkcs7("pem", content, name)
     if b"-----BEGIN" in content:
         return read_pem(content.decode("utf-8", "replace"), name)
     try:
         return [read_der(content, name)]
     except TlsError:
-        return _of_pkcs7(pkcs7.load_der_pkcs7_certificates, content, name)
+        return _of_pkcs7("der", content, name)
 
 
-def _of_pkcs7(load: Any, content: bytes, name: str) -> list[Certificate]:
+def _of_pkcs7(form: str, content: bytes, name: str) -> list[Certificate]:
+    if not library.is_usable():
+        raise TlsError(
+            f"it is no PEM and no DER, and PKCS#7 can be read with {library.REQUIREMENT} alone. "
+            f"{library.shortcoming()} openssl pkcs7 -print_certs makes PEM of it",
+            code="library_missing",
+        )
     try:
-        found = load(content)
+        found = getattr(pkcs7, f"load_{form}_pkcs7_certificates")(content)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise TlsError(f"{name}: this PKCS#7 cannot be read ({error}).", code="certificate_damaged") from error
     return [read_der(one.public_bytes(Encoding.DER), name) for one in found]

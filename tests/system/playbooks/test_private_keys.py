@@ -62,6 +62,7 @@ _SERVICE = [{"name": "web", "os_user": "nobody", "names": ["localhost"]}]
 MORE: dict[str, dict[str, Any]] = {
     "server patroni_trusted_clients": _PATRONI,
     "server patroni_issuing": _PATRONI,
+    "client trust": {"identities": [{"role": "app", "os_user": "nobody", "login": "password"}]},
     "client server_issuing": {"identities": _SERVICE},
     "client trusted_clients_crls": {
         "identities": [{**_SERVICE[0], "trusts_clients": True}],
@@ -72,6 +73,7 @@ EXISTING = {"certificate": "/etc/ssl/db1.pem", "key": "/etc/ssl/db1.key", "roots
 # What a module says of the key, where that is not what the others say
 SAYS = {
     "client certificates": f'"certificates: nobody/app: {REFUSED}',
+    "client trust": f"\"trust: 'nobody/app': {REFUSED}",
     "server existing": f'"existing.roots: {REFUSED}',
     "patroni certificates": f'"certificates: api: {REFUSED}',
     "pgbouncer certificates": f'"certificates: front: {REFUSED}',
@@ -85,6 +87,7 @@ def given(module: str, option: str) -> Any:
     return {
         "crls": "{{ list }}{{ key }}",
         "certificates": {{"pgbouncer": "front", "patroni": "api"}.get(module, "nobody/app"): MIXED},
+        "trust": {"nobody/app": MIXED},
         "existing": EXISTING,
         "requests": [{"id": "db1", "names": ["db1"], "csr": MIXED}],
         "unrecorded": [{"authority": "server", "id": "db1", "certificate": MIXED}],

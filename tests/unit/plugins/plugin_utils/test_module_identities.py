@@ -28,6 +28,7 @@ def own(*declared: dict[str, Any], host: str = "app1", **known: Any) -> module_i
     """Return what module client gets where billing1 and hr1 have client authorities of their own."""
     servers = {"authority": "client", "authorities": {"billing1": "billing", "hr1": "hr"}, "unready": [], **known}
     servers = {"names": "a,b", "endpoints": "{}", "differing_endpoints": {}, "versions": "{}", **servers}
+    servers = {"bundles": {}, "trusts": "{}", **servers}
     return module_identities.of_host(declared, servers, GROUPS, host)
 
 
@@ -37,7 +38,7 @@ def test_most_identities_of_a_host_name_no_authority() -> None:
     assert found.authority == "client"
     assert [one.get("authority") for one in found.identities] == ["hr", None, "billing"]
     assert own(*declared[::2]).authority == "billing"
-    assert own() == ("client", [], "a,b")
+    assert own() == ("client", [], "a,b", {})
     assert "authority" not in declared[0], "what the inventory says stays as it is"
 
 
@@ -106,6 +107,7 @@ def test_strict_services_know_versions_and_poolers() -> None:
     known = {"endpoints": reached, "versions": json.dumps({"shop1": 17})}
     declared = {"role": "a", "os_user": "web", "servers": ["shop", "pool1"], "strict_services": True}
     servers = {"authority": "client", "authorities": {}, "unready": [], "names": "", "differing_endpoints": {}, **known}
+    servers.update(bundles={}, trusts="{}")
     (found,) = module_identities.of_host([declared], servers, groups, "app1").identities
     assert [(one["server"], one["version"], one.get("is_pooler")) for one in found["endpoints"]] == [
         ("shop2", 0, None),

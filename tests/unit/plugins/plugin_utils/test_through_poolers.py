@@ -169,6 +169,7 @@ def test_a_client_host_gets_a_service_for_its_pooler() -> None:
     servers = [fleet.endpoint_of(known[host], graph) for host in ("shop1", "pool1", "pool2")]
     texts = endpoints.endpoints(servers, [fleet.Host("app1")]).as_texts()
     told = {"authority": "client", "authorities": {}, "unready": ["pool1"], "names": "", **texts}
+    told.update(bundles={}, trusts="{}")
     own = module_identities.of_host([{**APP, "servers": ["pools"]}, APP], told, GROUPS, "app1")
     assert [one["endpoints"] for one in own.identities] == [
         [
