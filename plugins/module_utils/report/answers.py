@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES, STANDBY
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import NAMES, OLD, SHARES
+from ansible_collections.pgops.tls.plugins.module_utils.verification.trust import FINDINGS
 
 OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
 _LONGEST = 1500  # characters of a text: as many as the summary of a run shows of a message
@@ -153,7 +154,22 @@ def _client_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             "renewal": _maybe(_instant, one.get("renewal")),
             "reasons": reasons.get(one["id"], []),
         }
-    return {"identities": list(found.values())}
+    endpoints = [_endpoint(one) for one in (result.get("endpoints") or ())[:_MOST]]
+    return {"identities": list(found.values()), "endpoints": endpoints}
+
+
+def _endpoint(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a client host says of a server outside the inventory; little, if it could not look."""
+    refusals = [found.get("verify_ca"), *(found.get("verify_full") or {}).values()]
+    return {
+        **{name: text(found[name]) for name in ("id", "host", "problem")},
+        "port": int(found["port"]),
+        "root": text(found.get("root") or ""),
+        "roots": int(found.get("roots") or 0),
+        **{name: _maybe(_instant, found.get(name)) for name in ("not_after", "root_not_after")},
+        "refused": text(next(filter(None, refusals), "")),
+        "findings": [code for code in FINDINGS if code in found["findings"]],
+    }
 
 
 def _pooler_facts(result: Mapping[str, Any]) -> dict[str, Any]:

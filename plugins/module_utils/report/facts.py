@@ -9,7 +9,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, history, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, history, replication
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
 
 VERSION = 1  # of the form of the data
@@ -87,7 +87,17 @@ def _looked(kind: str, result: Mapping[str, Any], before: Mapping[str, Any], now
     }
 
 
-_OF_THIS_RUN = ("status", "message", "last_look", "sessions", "senders", "replication", "counts", "plaintext")
+_OF_THIS_RUN = (
+    "status",
+    "message",
+    "last_look",
+    "sessions",
+    "senders",
+    "replication",
+    "counts",
+    "plaintext",
+    "endpoints",
+)
 
 
 def _complete_servers(
@@ -205,6 +215,7 @@ def summary(data: Mapping[str, Any]) -> list[str]:
         for host, one in data["poolers"].items()
         if one["accepted_revoked"]
     ]
+    lines += endpoints.lines(data)
     lines += data["waiting"]
     lines += [f"{host} ({kind}): {one['status']}: {one['message']}" for kind, host, one in not_looked_at(data)]
     return lines

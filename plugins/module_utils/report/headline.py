@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, replication
 
 SOON = 14  # days before the end of what runs renew much earlier
 _DATE = 10  # characters of a moment, which are its date
@@ -50,6 +50,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         if silent["status"] != answers.NOT_ASKED:
             yield f"find out why {kind} {host} gave no answer: {silent['status']}"
     yield from replication.urgent(data)
+    yield from endpoints.urgent(data)
     yield from _of_authorities(data, now)
     if data.get("waiting"):
         yield "bring back the hosts that the replacement of a root waits for, see below"
@@ -62,6 +63,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"run pgops.tls.site: it would {change}" for change in data["authority_changes"])
     yield from _of_plaintext(data)
     yield from replication.later(data)
+    yield from endpoints.later(data)
     yield from _of_poolers(data)
 
 

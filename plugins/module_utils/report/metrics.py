@@ -9,8 +9,9 @@ from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, facts, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, replication
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
+from ansible_collections.pgops.tls.plugins.module_utils.verification.trust import FINDINGS
 
 
 class Sample(NamedTuple):
@@ -38,6 +39,10 @@ HELP = {
     "replication_encrypted": "Whether the connection of a standby or subscription is encrypted.",
     "replication_certificate_not_after_timestamp_seconds": "End of the certificate in the file of such a connection.",
     "replication_finding": "Whether there is something wrong with such a connection, by finding.",
+    "endpoint_trusted": "Whether a client connects to a server outside the inventory with verify-full.",
+    "endpoint_not_after_timestamp_seconds": "End of the certificate of such a server.",
+    "endpoint_root_not_after_timestamp_seconds": "End of the root of such a server, if the client has it.",
+    "endpoint_finding": "Whether there is something wrong with such a server, or with what its client trusts.",
     "pooler_accepted_revoked_certificates": "Revoked client certificates that a pooler cannot refuse.",
 }
 
@@ -80,6 +85,7 @@ def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
             yield from _of_sessions(host, one)
     for host, server, one in replication.of(data):
         yield from _of_replication({"host": host, "connection": one["name"], **_of_cluster(server)}, one)
+    yield from (sample for host, one in endpoints.of(data) for sample in _of_endpoint(host, one))
     for host, one in data["poolers"].items():
         yield Sample("pooler_accepted_revoked_certificates", {"host": host}, len(one["accepted_revoked"]))
 
@@ -121,6 +127,19 @@ def _of_replication(labels: Mapping[str, str], one: Mapping[str, Any]) -> Iterat
         yield Sample("replication_certificate_not_after_timestamp_seconds", labels, end)
     for finding in CODES:
         yield Sample("replication_finding", {**labels, "finding": finding}, int(finding in one["findings"]))
+
+
+def _of_endpoint(host: str, one: Mapping[str, Any]) -> Iterator[Sample]:
+    """Yield what is known of a server outside the inventory, nothing if the client host could not look."""
+    if one["problem"]:
+        return
+    labels = {"host": host, "identity": one["id"], "endpoint": endpoints.place(one)}
+    yield Sample("endpoint_trusted", labels, int(not endpoints.fails(one)))
+    for name in ("not_after", "root_not_after"):
+        if one[name]:
+            yield Sample(f"endpoint_{name}_timestamp_seconds", labels, clock.seconds(one[name]))
+    for finding in FINDINGS:
+        yield Sample("endpoint_finding", {**labels, "finding": finding}, int(finding in one["findings"]))
 
 
 def _of_cluster(one: Mapping[str, Any]) -> dict[str, str]:

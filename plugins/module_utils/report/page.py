@@ -12,6 +12,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.report import (
     answers,
+    endpoints,
     facts,
     headline,
     history,
@@ -106,6 +107,7 @@ def text(data: Mapping[str, Any]) -> str:
         f"<p>{escaped(_UNSEEN)}</p>\n",
         _section("Sessions on old certificates", _old(data), _OLD),
         _section("Replication", _replication(data, now), _REPLICATION),
+        _section("Servers outside the inventory", _endpoints(data, now), _ENDPOINTS),
         _section("Revoked certificates that poolers accept", _accepted(data), ("pooler", "serial numbers")),
         _section("Certificates", _certificates(data, now), _CERTIFICATES),
         _section("Authorities", _authorities(data, now), ("authority", "what", "name", "ends", "days left", "phase")),
@@ -127,6 +129,10 @@ _UNSEEN = (
 _OLD = ("server", "cluster", "role", "database", "address", "application", "since", "certificate", "why")
 _REPLICATION = (
     "server", "cluster", "connection", "from", "TLS", "certificate", "in use", "ends", "days left", "managed",
+    "needs attention",
+)  # fmt: skip
+_ENDPOINTS = (
+    "host", "identity", "server", "verify-full", "root", "root ends", "roots in file", "certificate ends", "days left",
     "needs attention",
 )  # fmt: skip
 _CERTIFICATES = ("host", "cluster", "as", "identity", "serial", "ends", "days left", "renewed from", "due because")
@@ -229,6 +235,23 @@ def _replication(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
             _days(one["not_after"], now) if one["not_after"] else Cell("-"),
             Cell("yes" if one["is_managed"] else "no"),
             Cell(", ".join(one["findings"]).replace("_", " "), "bad"),
+        )
+
+
+def _endpoints(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
+    for host, one in endpoints.of(data):
+        verdict = endpoints.verdict(one)
+        yield (
+            Cell(host, "name"),
+            Cell(one["id"]),
+            Cell(endpoints.place(one)),
+            Cell(verdict, {"works": "good", "fails": "bad"}.get(verdict, "")),
+            Cell(one["root"] or "-", "id"),
+            _when(one["root_not_after"]),
+            Cell(one["roots"] or "-"),
+            _when(one["not_after"]),
+            _days(one["not_after"], now) if one["not_after"] else Cell("-"),
+            Cell(one["problem"] or ", ".join(one["findings"]).replace("_", " "), "bad"),
         )
 
 
