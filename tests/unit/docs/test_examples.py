@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH, ROOT
 
 INVENTORY_FILE = (
@@ -61,6 +62,8 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     (folder / "inventory" / "hosts.yml").write_text(BASE)
     (folder / "inventory" / "group_vars").mkdir()
     (folder / "inventory" / "group_vars" / "postgres_clients.yml").write_text(IDENTITIES_TEXT)
+    for name in re.findall(r"group_vars/[\w-]+\.(?:pem|der)", block.text):  # bundles of roots
+        (folder / "inventory" / name).write_text(AUTHORITIES["server"].root.pem)
     path = "inventory/" + block.caption.removeprefix("inventory/")
     options = ["-i", "inventory", "input.yml", "--check"]
     if block.caption.startswith("inventory"):  # whole: nothing of the base
