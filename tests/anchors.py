@@ -144,6 +144,7 @@ OPTIONS = {
     "session_info": ("issuing", "client_issuing"),
     "certificate": ("requests",),
     "certificate_authority": ("unrecorded",),
+    "client_kit": ("kits",),
 }
 VARIABLES = {"server": "postgres_server_extra_trusted_clients", "client": "postgres_client_extra_roots"}
 PARTS = {"postgres_server_existing": "roots"}  # of variables with more in them

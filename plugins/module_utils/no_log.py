@@ -18,15 +18,15 @@ except ImportError:  # before ansible-core 2.22
         """Do nothing: the module hides its secrets itself."""
 
 
-def hide_secrets(module: Any, *hidden: str, rules: str = "") -> None:
-    """Hide the passwords of ``rules``, and each text with a private key, wherever the result has them.
+def hide_secrets(module: Any, *hidden: str, rules: str = "", secrets: Iterable[str] = ()) -> None:
+    """Hide ``secrets``, the passwords of ``rules``, and each text with a private key, wherever the result has them.
 
     Ansible logs the options before any code of ours runs. So the options that may hold a secret, ``hidden``, are
     declared no_log. What is not secret in them is shown again.
     """
     keys = {text for text in _texts(module.params) if holds_private_key(text)}
     module.no_log_values.difference_update(_texts([module.params[name] for name in hidden]))
-    module.no_log_values.update(keys, redaction.secrets(rules))
+    module.no_log_values.update(keys, redaction.secrets(rules), secrets)
     # From ansible-core 2.22 on, the controller hides what the module announces: so far, whole options
     announced = getattr(module, "_new_secrets", None)
     if announced is not None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 SHORTEST_PASSPHRASE = 8  # characters
 _LONGEST = 1000  # bytes; openssl reads a line of 1,023
-# The library's default is 2,048 rounds. An authority's files may lie in a repository, so guessing must cost more, at
-# 0.1 s for each key that a run opens.
-_ROUNDS = 200_000
+# The library's default is 2,048 rounds. An authority's files may lie in a repository, and a kit in a mailbox, so
+# guessing must cost more, at 0.1 s for each key that a run opens.
+ROUNDS = 200_000
 
 
 def check_passphrase(passphrase: str | None) -> None:
@@ -83,7 +83,7 @@ def to_pem(key: AuthorityKey, passphrase: str | None) -> bytes:
     pem: bytes = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return pem if passphrase is None else _encrypted(pem, passphrase)
+    return pem if passphrase is None else encrypted(pem, passphrase)
 
 
 def from_pem(text: bytes, passphrase: str | None, path: str) -> AuthorityKey:
@@ -138,16 +138,16 @@ def _bytes(passphrase: str) -> bytes:
 
 
 def _openssl() -> str:
-    return processes.find("openssl", "to encrypt the private keys of authorities")
+    return processes.find("openssl", "to encrypt private keys")
 
 
-def _encrypted(pem: bytes, passphrase: str) -> bytes:
-    """Return a key as openssl encrypts it, since the library does not let callers set the number of rounds.
+def encrypted(pem: bytes, passphrase: str) -> bytes:
+    """Return a key (PKCS#8 PEM) as openssl encrypts it: the library does not let callers set the number of rounds.
 
     The passphrase goes through a pipe, so no argument, variable or file has it. Raises TlsError.
     """
     command = _openssl()
-    how = ["-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256", "-iter", str(_ROUNDS)]
+    how = ["-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256", "-iter", str(ROUNDS)]
     reader, writer = os.pipe()
     try:
         with os.fdopen(writer, "wb") as pipe:
@@ -158,7 +158,7 @@ def _encrypted(pem: bytes, passphrase: str) -> bytes:
         os.close(reader)
     if done.status != 0:
         raise TlsError(
-            f"{command} could not encrypt a private key of an authority: {done.errors.strip()}.",
+            f"{command} could not encrypt a private key: {done.errors.strip()}.",
             code="key_encryption_failed",
         )
     return done.output.encode("ascii")

@@ -77,17 +77,21 @@ def _attribute(kind: str, content: bytes) -> bytes:
     return der.value(_SEQUENCE, der.object_identifier(kind), der.value(_SET, content))
 
 
-def keystore(key: bytes, chain: bytes, password: str, user: Account | None = None) -> bytes:
+def keystore(
+    key: bytes, chain: bytes, password: str, user: Account | None = None, *, rounds: int | None = None
+) -> bytes:
     """Return a key and its chain (both PEM) as a PKCS#12 file. It is salted: each time it has other bytes.
 
-    Key and password pass through pipes. Only the encrypted result is in a file, which has no name. Raises TlsError.
+    ``rounds`` make guesses of the password slower; None is the default of openssl, which is for random passwords. Key
+    and password pass through pipes. Only the encrypted result is in a file, which has no name. Raises TlsError.
     """
     command = find("openssl", "to make PKCS#12 files")
     secret, certificates = _pipe_with(password.encode("ascii") + b"\n"), _pipe_with(chain)
     try:
         with tempfile.TemporaryFile() as result:
             into = result.fileno()
-            given = ["-inkey", "/dev/stdin", "-in", f"/dev/fd/{certificates}", "-name", ALIAS, *_PARAMETERS]
+            slower = ["-iter", str(rounds)] if rounds else []
+            given = ["-inkey", "/dev/stdin", "-in", f"/dev/fd/{certificates}", "-name", ALIAS, *_PARAMETERS, *slower]
             argv = [command, "pkcs12", "-export", *given, "-passout", f"fd:{secret}", "-out", f"/dev/fd/{into}"]
             descriptors = [secret, certificates, into]
             done = run(argv, user, key.decode("ascii", "replace"), timeout=120.0, descriptors=descriptors)

@@ -49,6 +49,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "session_info": {"port": 1},
     "certificate": {"directory": "/nonexistent", "authority": "server"},
     "certificate_authority": {"directory": "/nonexistent/ca", "create": False},
+    "client_kit": {
+        "directory": "/nonexistent/ca",
+        "authorities": dict.fromkeys(("server", "client"), {"roots": "{{ root }}", "issuing": "{{ root }}"}),
+    },
 }  # fmt: skip
 AUTHORITY = {
     "roots": ROOT_PEM, "issuing": AUTHORITIES["server"].issuing.pem, "bundle": ROOT_PEM, "crls": "", "revoked": [],
@@ -69,6 +73,10 @@ MORE: dict[str, dict[str, Any]] = {
         "server_issuing": "{{ root }}",
     },
 }
+KIT = {
+    "name": "anna", "role": "app", "directory": "/tmp", "csr": MIXED,
+    "endpoints": [{"server": "db1", "host": "db1.example.com", "port": 5432}],
+}  # fmt: skip
 EXISTING = {"certificate": "/etc/ssl/db1.pem", "key": "/etc/ssl/db1.key", "roots": MIXED}
 # What a module says of the key, where that is not what the others say
 SAYS = {
@@ -78,6 +86,7 @@ SAYS = {
     "patroni certificates": f'"certificates: api: {REFUSED}',
     "pgbouncer certificates": f'"certificates: front: {REFUSED}',
     "certificate requests": f'"requests[db1].csr: {REFUSED}',
+    "client_kit kits": f'"kits[anna].csr: {REFUSED}',
     "certificate_authority unrecorded": '"missing": [',  # certificates that hosts show: one with a key is left out
 }
 
@@ -90,6 +99,7 @@ def given(module: str, option: str) -> Any:
         "trust": {"nobody/app": MIXED},
         "existing": EXISTING,
         "requests": [{"id": "db1", "names": ["db1"], "csr": MIXED}],
+        "kits": [KIT],
         "unrecorded": [{"authority": "server", "id": "db1", "certificate": MIXED}],
     }.get(option, MIXED)
 

@@ -22,6 +22,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "certificate": {"directory": "/nonexistent", "authority": "server", "requests": []},
     "certificate_authority": {"directory": "/nonexistent"},
     "client": {"identities": [], "roots": "x", "issuing": "x", "trusted_clients": "x", "controller_time": 0},
+    "client_kit": {"directory": "/nonexistent", "authorities": {}, "kits": []},
     "connection_info": {"expectations": []},
     "patroni": {
         "names": [], "roots": "x", "server_issuing": "x", "trusted_clients": "x", "client_issuing": "x",
