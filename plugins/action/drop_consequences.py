@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, rotation
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, consequences
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -19,5 +19,5 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Raise TlsError with a line for each certificate that nobody would accept any more."""
-        lines = rotation.consequences(self.options["refused"], variables["hostvars"], variables["groups"])
+        lines = consequences.of_drop(self.options["refused"], variables["hostvars"], variables["groups"])
         raise TlsError("\n".join(lines), code="certificates_would_be_refused")

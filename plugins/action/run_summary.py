@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     actions,
     failures,
+    kits,
     later,
     moves,
     revoked_at_poolers,
@@ -32,10 +33,12 @@ class ActionModule(actions.Action):
         lines = failures.summary(hostvars, hosts, groups, is_verified=self.options["is_verified"])
         lines += later.lines(hostvars, hosts)
         revoked = revoked_at_poolers.lines(hostvars, groups, variables.get("postgres_ca_authorities") or {})
+        due = kits.lines(variables.get("postgres_ca_kits_result") or {})
+        more = [*revoked, *due, *waiting.of_run(variables)]
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
         return {
             "changed": False,
-            "lines": [*lines, *(one.line for one in moving if one.objection), *revoked, *waiting.of_run(variables)],
+            "lines": [*lines, *(one.line for one in moving if one.objection), *more],
             "moved": [one.server for one in moving if not one.objection],
             "unrecorded": serials.unrecorded(hostvars, groups, issued),
         }

@@ -192,6 +192,9 @@ kits:
     is_new:
       description: Whether this call has made it, so that it must be handed out. Always false in check mode.
       type: bool
+    is_rewritten:
+      description: Whether only its services or its README have changed, or would change in check mode.
+      type: bool
     reasons:
       description: Why it must be replaced, and was not, as in check mode. Empty otherwise.
       type: list
@@ -212,6 +215,13 @@ changes:
   elements: str
   sample:
     - "make kit anna for role reporting (key made here): /srv/kits/anna.zip (no_kit)"
+summary:
+  description: A line for each kit that was or would be made, or that waits. New ones must be handed out.
+  returned: success, and if kits were refused
+  type: list
+  elements: str
+  sample:
+    - "anna: /srv/kits/anna.zip is due (expires_in_29d)"
 code:
   description: A word for the kind of failure, for programs.
   returned: failure
@@ -286,6 +296,7 @@ def main() -> None:
         "kits": done.kits,
         "waiting": done.waiting,
         "changes": done.changes,
+        "summary": making.summary(done),
         "diff": {"before": "", "after": "".join(f"{change}\n" for change in done.changes)},
     }
     if done.refused:

@@ -49,6 +49,13 @@ options:
     description: The results of M(pgops.tls.pgbouncer) in check mode by host, for all poolers of the inventory.
     type: dict
     default: {}
+  kits:
+    description:
+      - The kits, as in RV(pgops.tls.client_kit#module:kits) of a call in check mode. Those that are due, or were never
+        made, are in the report as such.
+    type: list
+    elements: dict
+    default: []
   authorities:
     description: The authorities, as in RV(pgops.tls.certificate_authority#module:authorities).
     type: dict
@@ -87,6 +94,7 @@ options:
     elements: str
     default: []
 seealso:
+  - module: pgops.tls.client_kit
   - module: pgops.tls.clusters
   - module: pgops.tls.replication_upstreams
   - module: pgops.tls.session_info
@@ -148,13 +156,15 @@ def main() -> None:
             "clusters": {"type": "dict", "default": {}},
             "waiting": {"type": "list", "elements": "str", "default": []},
             "poolers": {"type": "dict", "default": {}},
+            "kits": {"type": "list", "elements": "dict", "default": []},
             "replication": {"type": "dict", "default": {}},
             "pooler_authorities": {"type": "dict", "default": {}},
             "logins": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
-    options = module.params
+    kits = {str(one.get("name")): {"certificate": one} for one in module.params["kits"]}
+    options = {**module.params, "kits": kits}
     learned = facts.Learned(**{name: options[name] for name in facts.Learned._fields})
     try:
         data = writing.write(options["directory"], learned, int(time.time()), is_dry=module.check_mode)

@@ -5,20 +5,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import ROLE
-from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils import kits, patroni_members, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Groups
 
 Variables = Callable[[str, str], Mapping[str, Any]]  # of a host and a role
 
 
-def of_fleet(groups: Groups, variables: Variables, trust: Trust) -> dict[tuple[str, str, str], str]:
-    """Return the keys of entries that would revoke what the inventory gives certificates to, and what says so."""
+def of_fleet(
+    groups: Groups, variables: Variables, trust: Trust, given: Sequence[Mapping[str, Any]] = ()
+) -> dict[tuple[str, str, str], str]:
+    """Return the keys of entries that would revoke what the inventory gives certificates to, and what says so.
+
+    ``given`` are its kits.
+    """
     found: dict[tuple[str, str, str], str] = {}
+    for kit in given:
+        role, id_ = str(kit["role"]), kits.id_of(kit)
+        found.update(dict.fromkeys((("role", role, ""), ("role", role, trust.of(kits.as_identity(kit)))), id_))
+        found["host", id_, ""] = kits.VARIABLE
     for host in groups.get(CLIENTS, ()):
         identities = variables(host, "postgres_client")["postgres_client_identities"]
         for one in filter(has_certificate, identities):

@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     rule_text,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server import lockout
-from ansible_collections.pgops.tls.plugins.plugin_utils import option_names, own_addresses, poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils import kits, option_names, own_addresses, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
     SERVERS,
@@ -77,7 +77,7 @@ class _Through:
 def access(
     hostvars: Mapping[str, Variables], groups: Groups, clients: Iterable[str] = ()
 ) -> dict[str, dict[str, list[Any]]]:
-    """Return for each server the identities of ``clients`` (none: all client hosts), and the rules that they need.
+    """Return for each server the identities of ``clients`` (none: all client hosts and kits), and their rules.
 
     ``databases`` are those that they name. ``must_get_in`` are those that rules of the inventory must let in. The
     default rules are made from these identities, and so are the ``maps`` for poolers. An identity that goes through a
@@ -94,6 +94,11 @@ def access(
                     found[server].append(own_addresses.resolved(identity, hostvars[host], hostvars[server], source))
                 for server, login in through.logins(identity):
                     found[server].append(login)
+    for identity in map(kits.as_identity, () if chosen else kits.declared(hostvars, groups)):
+        for server in graph.servers_of(identity) - graph.poolers:
+            found[server].append(identity)
+        for server, login in through.logins(identity):
+            found[server].append(login)
     return {
         server: {
             "clients": own,

@@ -20,6 +20,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
     expectations,
     holders,
     identity_rules,
+    kits,
     misspellings,
     own_addresses,
     patroni_members,
@@ -119,7 +120,7 @@ class Fleet:
         found = []
         if host in self.groups.get(POOLERS, ()):
             found = list(pooler_problems.problems(host, self.hostvars, self.groups, self._graph, self._trust))
-        return [*found, *self._of_revoked(host), *self._of_sources(host), *self._of_names(host)]
+        return [*found, *self._of_kits, *self._of_authorities(host), *self._of_names(host)]
 
     @functools.cached_property
     def _names(self) -> dict[str, tuple[server_names.Name, ...] | TlsError]:
@@ -177,21 +178,19 @@ class Fleet:
         except TlsError as error:
             return {}, error
 
-    def _of_sources(self, host: str) -> list[str]:
-        name = "postgres_ca_sources"
-        if name not in self.hostvars[host] and name not in self.everywhere:
-            return []
-        return problems.of_sources(self.variables(host, "postgres_ca")[name], [SERVER, *self._trust.names])
+    @functools.cached_property
+    def _of_kits(self) -> list[str]:
+        return kits.problems(kits.declared(self.hostvars, self.groups), self._graph, self._trust)
 
-    def _of_revoked(self, host: str) -> list[str]:
-        name = "postgres_ca_revoked"
-        if name not in self.hostvars[host] and name not in self.everywhere:
-            return []
-        return problems.of_revoked(self.variables(host, "postgres_ca")[name], self._holders)
+    def _of_authorities(self, host: str) -> Iterator[str]:
+        own = self.variables(host, "postgres_ca")
+        sources, revoked = own["postgres_ca_sources"], own["postgres_ca_revoked"]
+        yield from problems.of_revoked(revoked, self._holders) if revoked else ()
+        yield from problems.of_sources(sources, [SERVER, *self._trust.names]) if sources else ()
 
     @functools.cached_property
     def _holders(self) -> dict[tuple[str, str, str], str]:
-        return holders.of_fleet(self.groups, self.variables, self._trust)
+        return holders.of_fleet(self.groups, self.variables, self._trust, kits.declared(self.hostvars, self.groups))
 
     def variables(self, host: str, role: str) -> dict[str, Any]:
         """Return the variables of a role for a host: what is set, else the default.

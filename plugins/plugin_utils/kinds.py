@@ -12,7 +12,7 @@ from typing import Any, Callable, Hashable, Iterable, Iterator, Mapping, NamedTu
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
-from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
+from ansible_collections.pgops.tls.plugins.plugin_utils import kits, patroni_members, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
     CLIENTS,
@@ -55,14 +55,19 @@ class Kind(NamedTuple):
 
 
 def certificates(hostvars: Hostvars, groups: Groups, said: Said) -> Certificates:
-    """Give the certificates of all hosts. Ids are made from the inventory: a host cannot speak for another one."""
+    """Give the certificates of all hosts, and of kits that their holders have confirmed.
+
+    Ids are made from the inventory: a host cannot speak for another one.
+    """
     for kind in KINDS:
         yield from (one for one in kind.certificates(hostvars, groups, said) if one[2].get("serial"))
+    yield from kits.confirmed(hostvars, groups)
 
 
 def ids(hostvars: Hostvars, groups: Groups) -> set[str]:
-    """Return the ids of all certificates that the inventory gives to hosts."""
-    return {id_ for kind in KINDS for host in groups.get(kind.group, ()) for id_ in kind.ids(host, hostvars[host])}
+    """Return the ids of all certificates that the inventory gives to hosts and kits."""
+    own = {id_ for kind in KINDS for host in groups.get(kind.group, ()) for id_ in kind.ids(host, hostvars[host])}
+    return own.union(map(kits.id_of, kits.declared(hostvars, groups)))
 
 
 def _of_servers(hostvars: Hostvars, groups: Groups, said: Said) -> Certificates:

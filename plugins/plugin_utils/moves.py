@@ -13,7 +13,7 @@ from typing import Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
-from ansible_collections.pgops.tls.plugins.plugin_utils import failures, poolers, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import failures, kits, poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import of_server
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph, Groups, Hostvars
 
@@ -51,7 +51,7 @@ def moves(hostvars: Hostvars, groups: Groups) -> list[Move]:
             server,
             of_server(hostvars[server]),
             former,
-            next(_objections(hostvars, server, before[server], clients[server]), ""),
+            next(_objections((hostvars, groups), server, before[server], clients[server]), ""),
         )
         for server, former in moving.items()
     ]
@@ -70,14 +70,22 @@ def _clients(hostvars: Hostvars, groups: Groups, servers: Mapping[str, object]) 
 
 
 def _objections(
-    hostvars: Hostvars, server: str, before: Sequence[str], clients: Mapping[str, set[str]]
+    fleet: tuple[Hostvars, Groups], server: str, before: Sequence[str], clients: Mapping[str, set[str]]
 ) -> Iterator[str]:
     """Say what this run has not proven of a server, the poolers ``before`` it, and its clients."""
+    hostvars, groups = fleet
     for one in failures.failures(hostvars, [server, *before, *clients]):
         yield f"{one.host} failed in this run"
     for pooler in before:
         if not results.last(hostvars[pooler], "pooler"):
             yield f"this run learned nothing about pooler {pooler}"
+    for name in kits.unconfirmed(hostvars, groups, server):
+        yield f"the holder of kit {name} has not confirmed the newest one"
+    yield from _of_clients(hostvars, server, clients)
+
+
+def _of_clients(hostvars: Hostvars, server: str, clients: Mapping[str, set[str]]) -> Iterator[str]:
+    """Say what this run has not proven of the clients of a server."""
     for host, own in clients.items():
         if not results.last(hostvars[host], "client"):
             yield f"this run learned nothing about client host {host}"

@@ -27,6 +27,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_authorities,
+    kits,
     managed,
     option_names,
     patroni_members,
@@ -53,6 +54,7 @@ _LISTS = (
     poolers.SERVERS_BEHIND,
     _IDENTITIES,
     managed.VARIABLE,
+    kits.VARIABLE,
 )
 _PASSWORDS = "postgres_client_pkcs12_passwords"
 _EXISTING = "postgres_server_existing"

@@ -16,7 +16,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
 from ansible_collections.pgops.tls.plugins.module_utils.verification import report, verdicts
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, failures, kinds, results, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    client_identities,
+    failures,
+    results,
+)
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, SERVERS, Graph, Groups, Hostvars
 from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
@@ -269,27 +273,6 @@ def _led_elsewhere(checks: Iterable[tuple[str, Mapping[str, Any]]], server: str)
         f"{name} led to {other or 'a server that cannot be identified'}" for name, other in elsewhere.items()
     )
     return f" {led}. Give it a name of its own in postgres_server_extra_names."
-
-
-def consequences(result: Mapping[str, Any], hostvars: Hostvars, groups: Groups) -> list[str]:
-    """Return what a person must know before a root is dropped, from what module certificate_authority said.
-
-    Each certificate that breaks is a line, those that no run is going to replace first.
-    """
-    declared = kinds.ids(hostvars, groups)
-    passwords = set(serials.by_password(hostvars, groups.get(CLIENTS, ())))
-    if "root" not in result:
-        return [str(result.get("msg"))]
-    lost = [one for one in result["breaks"] if one["id"] not in declared]
-    replaced = [one for one in result["breaks"] if one["id"] in declared - passwords]
-    unused = [one for one in result["breaks"] if one["id"] in passwords]
-    return [
-        str(result["consequence"]),
-        *(f"{one['id']}, until {one['not_after']}: not in the inventory, so shut out permanently" for one in lost),
-        *(f"{one['id']}, until {one['not_after']}: shut out until a run has reached it" for one in replaced),
-        *(f"{one['id']}, until {one['not_after']}: not in use, because it logs in by password" for one in unused),
-        f"To do it: -e postgres_ca_drop_confirmed={result['root'].rpartition(' ')[2]}",
-    ]
 
 
 def _listed(hosts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import CLIENT, SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate
-from ansible_collections.pgops.tls.plugins.plugin_utils import kinds, poolers, results
+from ansible_collections.pgops.tls.plugins.plugin_utils import kinds, kits, poolers, results
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS, Graph, Groups
 
 
@@ -34,6 +34,8 @@ def client_serials(hostvars: Mapping[str, Mapping[str, Any]], groups: Groups) ->
             one = own.get(str(identity["id"])) if identity["serial"] else None
             for server in graph.servers_of(one) - graph.poolers if one else ():
                 found[server].setdefault(str(identity["role"]), []).append(str(identity["serial"]))
+    for kit in kits.declared(hostvars, groups):  # its holder may use the one before for as long as that is valid
+        unknown |= {(server, str(kit["role"])) for server in graph.servers_of(kits.as_identity(kit))}
     behind = poolers.Behind(hostvars, graph)
     for host in groups.get(POOLERS, ()):
         serial, role = poolers.back_serial(hostvars[host]), poolers.role(hostvars[host])
@@ -107,6 +109,8 @@ def unrecorded(
     lost = [
         one
         for one in kinds.certificates(hostvars, groups, results.converged)
-        if str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients) and one[1] not in foreign
+        if "pem" in one[2]  # what a person has told is no certificate
+        and str(one[2]["serial"]) not in (servers if one[0] == SERVER else clients)
+        and one[1] not in foreign
     ]
     return [{"authority": name, "id": id_, "certificate": str(one["pem"])} for name, id_, one in lost]

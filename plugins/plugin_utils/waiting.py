@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     failures,
     kinds,
+    kits,
     patroni_members,
     poolers,
     results,
@@ -65,7 +66,9 @@ def _headlines(going: Mapping[str, Variables]) -> Iterator[str]:
 def _hosts(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterator[str]:
     """Return a line for each host, those of the inventory first."""
     held: dict[str, list[Mapping[str, str]]] = {}
-    for one in awaited:
+    given = {kits.id_of(one) for one in kits.declared(hostvars, groups)}
+    yield from _kits(hostvars, groups, [one for one in awaited if one["id"] in given])
+    for one in (one for one in awaited if one["id"] not in given):
         held.setdefault(one["id"].partition("/")[0], []).append(one)
     hosts = rotation.everybody(groups)
     away = {*failures.away(hostvars, hosts)}
@@ -82,6 +85,17 @@ def _hosts(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterato
         elif unseen:
             steps = [kind.step for kind in KINDS if host in groups.get(kind.group, ())]
             yield from _not_declared(hostvars[host], steps, unseen)
+
+
+def _kits(hostvars: Hostvars, groups: Groups, awaited: Certificates) -> Iterator[str]:
+    """Return a line for each kit whose holder has not confirmed the newest one."""
+    confirmed = {(id_, facts["serial"]) for _authority, id_, facts in kits.confirmed(hostvars, groups)}
+    for one in awaited:
+        if (one["id"], one["serial"]) not in confirmed:
+            yield (
+                f"{one['id']}: given at {one['issued']} with serial number {one['serial']}, which ends at "
+                f"{one['not_after']}. Its holder has not confirmed it (fetched in {kits.VARIABLE})."
+            )
 
 
 def _not_declared(variables: Variables, steps: Sequence[str], certificates: Certificates) -> Iterator[str]:

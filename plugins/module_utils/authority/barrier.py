@@ -43,7 +43,13 @@ class Live(NamedTuple):
 
     def in_words(self) -> str:
         """Return it for a message."""
-        return f"{self.id} ({self.authority} certificate {self.serial} of {self.issued}, until {self.not_after})"
+        since = "given to its holder at" if self.is_kit else "of"
+        return f"{self.id} ({self.authority} certificate {self.serial} {since} {self.issued}, until {self.not_after})"
+
+    @property
+    def is_kit(self) -> bool:
+        """Return whether it is in a kit, which no run sees in use."""
+        return self.id.startswith(ledger.KIT)
 
 
 def newest(directory: str) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -118,7 +124,7 @@ def refuse_unproven(
     missing = unproven(found, in_use, outside)
     if missing:
         seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
-        others = sorted(one.id for one in missing if (one.authority, one.id) in seen)
+        others = sorted(one.id for one in missing if (one.authority, one.id) in seen and not one.is_kit)
         renew = (
             f" Seen with another certificate, as after an interrupted renewal: {', '.join(others)}. Renew there, with "
             f"{option('server.renew')}, {option('client.renew')} or {option('pgbouncer.renew')}: true."
@@ -129,11 +135,21 @@ def refuse_unproven(
             remedy=(
                 "Add the host to the inventory and rerun. If it must stay outside, name it in "
                 f"{option('outside_holders')}. If the certificate is no longer in use, revoke it, or wait until it "
-                f"expires.{renew if others else ''}"
+                f"expires.{renew if others else ''}{_of_kits(missing)}"
             ),
             code="certificates_unproven",
             unproven=[one.as_result() for one in missing],
         )
+
+
+def _of_kits(found: Iterable[Live]) -> str:
+    """Return what to do about those of them that are in kits."""
+    if not any(one.is_kit for one in found):
+        return ""
+    return (
+        f" A kit is seen once {option('client_kit.kits')} has, in fetched, the serial number that its holder tells. "
+        "Before that, run playbook client_kit and hand out what it makes."
+    )
 
 
 def unseen(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
@@ -153,8 +169,8 @@ def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> No
             f"phase: retire is not safe yet: {in_words(old)} from below the root to retire, and would be refused "
             "everywhere. Nothing was changed.",
             remedy=(
-                "Run site.yml, which issues new certificates. For hosts outside the inventory, sign new ones with "
-                "module pgops.tls.certificate and install them there."
+                "Run site.yml, which issues new certificates, and playbook client_kit, which replaces kits. For hosts "
+                "outside the inventory, sign new ones with module pgops.tls.certificate and install them there."
             ),
             code="certificates_below_old_root",
             unproven=[one.as_result() for one in old],

@@ -18,6 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 FILE = "ledger.jsonl"
+KIT = "kit:"  # begins the ids of kits; no host of an inventory can be called so
 REVOKED = "revoked.jsonl"  # beside it, see revocation.py
 _CHUNK = 65536
 _BLOCK = 1 << 20  # bytes that are searched at once

@@ -9,13 +9,14 @@ import os
 import re
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger
 from ansible_collections.pgops.tls.plugins.module_utils.client import service_file, values
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Endpoint, Identity
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
-PREFIX = "kit:"  # of its certificate's id in the ledger; no host of an inventory can be called so
+PREFIX = ledger.KIT
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}")
 # Longer than on a host: whoever gets hold of an archive can guess for as long as they like
 SHORTEST_PASSWORD = 12

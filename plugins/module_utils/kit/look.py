@@ -74,7 +74,8 @@ class Outlook(NamedTuple):
 def basis(kits: Sequence[Kit], authorities: Authorities, options: plan.Options, now: int) -> Basis:
     """Return what kits are judged by. ``authorities`` are as module certificate_authority returns them.
 
-    Raises TlsError."""
+    Raises TlsError.
+    """
     users = {SERVER: "", **{kit.authority: kit.name for kit in kits}}
     for name, user in users.items():
         if name not in authorities:

@@ -206,6 +206,23 @@ def _changes(outlooks: Sequence[Outlook]) -> Iterator[str]:
             yield f"write the services and the README of kit {one.kit.name} again: {one.kit.path}"
 
 
+def summary(done: Result) -> list[str]:
+    """Return what whoever hands out kits must know; nothing where all are as they were."""
+    lines = []
+    for one in done.kits:
+        if one["is_new"]:
+            how = "Its private key was made here" if one["key_made_here"] else "It has no private key"
+            what = f"role {one['role']}, serial number {one['serial']}, until {one['not_after']}"
+            lines.append(f"{one['name']}: hand out {one['path']} ({what}). {how}.")
+        elif one["name"] in done.waiting:
+            lines.append(f"{one['name']}: {done.waiting[one['name']]}")
+        elif one["is_rewritten"]:
+            lines.append(f"{one['name']}: {one['path']} has other services or another README, and the same certificate")
+        elif one["reasons"]:
+            lines.append(f"{one['name']}: {one['path']} is due ({'; '.join(one['reasons'])})")
+    return lines
+
+
 def _as_result(one: Outlook, made: _Made) -> dict[str, Any]:
     given = made.given.get(one.kit, one.given)
     moments = (given.issued, given.leaf.not_after, given.renewal) if given else None
@@ -223,5 +240,6 @@ def _as_result(one: Outlook, made: _Made) -> dict[str, Any]:
         "not_after": not_after,
         "renewal": renewal,
         "is_new": one.kit in made.files,
+        "is_rewritten": one.rewrites,
         "reasons": [] if one.kit in made.files else one.reasons,
     }

@@ -184,6 +184,12 @@ def _pooler_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _kit_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the certificate of a kit. One that was never made has none, and is due."""
+    found = result["certificate"]
+    return {"certificate": _certificate(found) if found["serial"] else None}
+
+
 def _of_server(facts: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if facts.get("certificate"):
         return [{"id": "", **facts["certificate"]}]
@@ -209,5 +215,6 @@ _READERS = {
         lambda facts: [{"id": name, **one} for name, one in facts.get("certificates", {}).items()],
     ),
     "clients": _Reader("identities", _client_facts, lambda facts: facts.get("identities", ())),  # of module client
+    "kits": _Reader("certificate", _kit_facts, _of_server),  # of module client_kit
 }
 KINDS = tuple(_READERS)  # of hosts; a report has the hosts of each under this key

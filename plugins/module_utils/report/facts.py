@@ -24,6 +24,7 @@ class Learned(NamedTuple):
     ``replication``: what the inventory says of connections by host and name, see replication.py.
     ``pooler_authorities``: the client authority that each pooler trusts. ``logins``: results of logins at servers that
     are not managed, by the names that they have in the report.
+    ``kits``: those of people and applications outside the inventory by name, each with its certificate.
     """
 
     servers: Mapping[str, Mapping[str, Any]]
@@ -36,6 +37,7 @@ class Learned(NamedTuple):
     replication: Mapping[str, Mapping[str, Any]] = {}
     pooler_authorities: Mapping[str, str] = {}
     logins: Mapping[str, Mapping[str, Any]] = {}
+    kits: Mapping[str, Mapping[str, Any]] = {}
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -222,5 +224,6 @@ def summary(data: Mapping[str, Any]) -> list[str]:
 
 
 def _end(one: Mapping[str, Any], now: int) -> str:
-    what = f"{one['host']} {one['id']}".strip()
+    kit = "kit " if one["kind"] == "kit" else ""
+    what = f"{kit}{one['host']} {one['id']}".strip()
     return f"{what} in {days_left(one['not_after'], now)} days"

@@ -56,7 +56,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         yield "bring back the hosts that the replacement of a root waits for, see below"
     yield from _of_revoked(data)
     yield from (
-        f"run pgops.tls.site: the certificate of {_name(one)} is due"
+        f"run {_playbook(one)}: the certificate of {_name(one)} is due"
         for one in known
         if one["reasons"] and one not in late
     )
@@ -124,7 +124,7 @@ def _is_late(one: Mapping[str, Any], now: int) -> bool:
 
 def _remedy(one: Mapping[str, Any]) -> str:
     """Return what renews a certificate."""
-    return "run pgops.tls.site" if one["is_managed"] else "ask who manages the server for a new certificate"
+    return f"run {_playbook(one)}" if one["is_managed"] else "ask who manages the server for a new certificate"
 
 
 def _fate(one: Mapping[str, Any], now: int) -> str:
@@ -137,8 +137,14 @@ def _ended(end: str, now: int) -> str:
     return f"{'ends' if clock.seconds(end) > now else 'ended'} on {end[:_DATE]}"
 
 
+def _playbook(one: Mapping[str, Any]) -> str:
+    """Return the playbook that renews a certificate."""
+    return "pgops.tls.client_kit" if one["kind"] == "kit" else "pgops.tls.site"
+
+
 def _name(one: Mapping[str, Any]) -> str:
-    return f"{one['host']} {one['id']}".strip()
+    kit = "kit " if one["kind"] == "kit" else ""
+    return f"{kit}{one['host']} {one['id']}".strip()
 
 
 def _counted(number: int, noun: str) -> str:

@@ -51,7 +51,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "certificate_authority": {"directory": "/nonexistent/ca", "create": False},
     "client_kit": {
         "directory": "/nonexistent/ca",
-        "authorities": dict.fromkeys(("server", "client"), {"roots": "{{ root }}", "issuing": "{{ root }}"}),
+        "authorities": {name: {"roots": "{{ root }}", "issuing": "{{ root }}"} for name in ("server", "client")},
     },
 }  # fmt: skip
 AUTHORITY = {

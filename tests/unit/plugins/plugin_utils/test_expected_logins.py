@@ -12,10 +12,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.verification.refusal_messages import REFUSALS
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     client_identities,
+    consequences,
     expectations,
     fleet,
     requests,
-    rotation,
     serials,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
@@ -156,7 +156,7 @@ def test_the_certificate_that_an_identity_had_stops_no_rollover_once_its_host_ha
 def test_a_dropped_root_shuts_nobody_out_who_has_a_password() -> None:
     breaks = [{"id": f"app1/{one}", "not_after": "2030"} for one in ("shop/app", "people/clerk", "gone/gone")]
     result = {"root": "x 12", "breaks": breaks, "consequence": "y"}
-    assert rotation.consequences(result, hostvars(APP, CLERK), GROUPS)[1:-1] == [
+    assert consequences.of_drop(result, hostvars(APP, CLERK), GROUPS)[1:-1] == [
         "app1/gone/gone, until 2030: not in the inventory, so shut out permanently",
         "app1/shop/app, until 2030: shut out until a run has reached it",
         "app1/people/clerk, until 2030: not in use, because it logs in by password",

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import rotation, serials
+from ansible_collections.pgops.tls.plugins.plugin_utils import consequences, rotation, serials
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 
 BOTH = ["server", "client"]
@@ -310,7 +310,7 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
         "root": "a CA 5ac6f1d9",
         "breaks": breaks,
     }
-    assert rotation.consequences(refused, fleet, GROUPS) == [
+    assert consequences.of_drop(refused, fleet, GROUPS) == [
         "drop: it breaks this. Nothing was changed.",
         "gone/web/app, until 2027-01-01T00:00:00Z: not in the inventory, so shut out permanently",
         "app1/web/app, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
@@ -318,7 +318,7 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
         "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",
     ]
     of_pooler = {**refused, "breaks": [{"id": "pool1/pooler/back", "not_after": "2027-01-01T00:00:00Z"}]}
-    assert rotation.consequences(of_pooler, {**fleet, "pool1": {}}, WITH_POOLER)[1].endswith(
+    assert consequences.of_drop(of_pooler, {**fleet, "pool1": {}}, WITH_POOLER)[1].endswith(
         "until a run has reached it"
     )
-    assert rotation.consequences({"msg": "no such directory"}, fleet, GROUPS) == ["no such directory"]
+    assert consequences.of_drop({"msg": "no such directory"}, fleet, GROUPS) == ["no such directory"]

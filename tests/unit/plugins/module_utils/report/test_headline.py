@@ -37,6 +37,7 @@ def data(**changes: Any) -> dict[str, Any]:
         "servers": {"db1": server(held=certificate()), "db2": server(held=certificate())},
         "clients": {"app1": client},
         "poolers": {},
+        "kits": {},
     }
     return {**known, **changes}
 

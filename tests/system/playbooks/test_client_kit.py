@@ -1,0 +1,145 @@
+# Copyright (c) the pgops.tls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kits in a fleet that site.yml has set up: made by a playbook, let in by default rules, listed, and waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
+
+MAKE, REPORT, ROTATE = (
+    [{"ansible.builtin.import_playbook": f"pgops.tls.{name}"}] for name in ("client_kit", "report", "rotate_ca")
+)
+PASSWORD = "correct horse battery"
+
+
+class World:
+    """A site, and the kits that its inventory declares."""
+
+    def __init__(self, site: Any, folder: Path) -> None:
+        self.site, self.directory = site, folder / "kits"
+        (command,) = [
+            command
+            for page in guides.pages()
+            for block in guides.blocks(page.name, page.read_text())
+            for command, _output in block.commands()
+            if command.startswith("openssl req -new -newkey")
+        ]
+        subprocess.run(["sh", "-ec", command], cwd=folder, check=True, capture_output=True)
+        own = {"role": "reporting", "databases": ["postgres"], "directory": str(self.directory)}
+        self.anna = {**own, "name": "anna", "password": PASSWORD}
+        self.ben = {**own, "name": "ben", "csr": (folder / "partner.csr").read_text()}
+        self.key = folder / "own.key"
+
+    def run(self, *options: str, playbook: Any = None, **changes: Any) -> str:
+        """Run a playbook that ends well; return what it prints."""
+        kits = {"postgres_ca_kits": [self.anna, self.ben], **changes}
+        done = self.site.run(*options, playbook=playbook, **kits)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+        return str(done.stdout)
+
+    def serial(self, name: str = "anna") -> str:
+        with zipfile.ZipFile(self.directory / f"{name}.zip") as archive:
+            return str(json.loads(archive.read(f"{name}/kit.json"))["serial"])
+
+
+@pytest.fixture(scope="module")
+def world(site_on: Callable[[Any], Any], shared_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
+    for role in ("app", "reporting"):
+        shared_cluster.psql(f"CREATE ROLE {role} LOGIN")
+    found = World(site_on(shared_cluster), tmp_path_factory.mktemp("holders"))
+    said = found.run("--skip-tags", "verify")
+    assert re.search(r"Kits that are due: 2\..*kit anna \(role reporting\), never made: no_kit", said, re.DOTALL)
+    return found
+
+
+def log_in(world: World, name: str, key: str) -> str:
+    """Log in by the service of an unpacked kit."""
+    folder = world.directory / f"{name}-unpacked"
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["unzip", "-q", "-d", folder, world.directory / f"{name}.zip"], check=True)
+    if key == "own.key":
+        shutil.copy(world.key, folder / name / key)
+    environment = {"PATH": os.environ["PATH"], "PGSERVICEFILE": "pg_service.conf"}
+    target = f"service={name}@db1 sslpassword='{PASSWORD}'"
+    query = "SELECT current_user || ' ' || client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    done = subprocess.run(
+        ["psql", "-XAtc", query, target],
+        cwd=folder / name, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return (done.stdout + done.stderr).strip()
+
+
+def test_kits_are_made_once_and_their_holders_get_in(world: World) -> None:
+    checked = world.run("--check", playbook=MAKE)
+    assert f"anna: {world.directory}/anna.zip is due (no_kit)" in checked
+    assert not world.directory.exists()
+    made = world.run("-vvv", playbook=MAKE)
+    assert f"anna: hand out {world.directory}/anna.zip (role reporting, serial number {world.serial()}" in made
+    assert re.search(r"ben: hand out .* It has no private key", made)
+    for name, key in (("anna", "postgresql.key"), ("ben", "own.key")):
+        assert log_in(world, name, key) == f"reporting {int(world.serial(name), 16)}"
+    before = (world.directory / "anna.zip").read_bytes()
+    assert "hand out" not in world.run(playbook=MAKE)
+    assert (world.directory / "anna.zip").read_bytes() == before
+
+
+def test_the_report_has_them(world: World) -> None:
+    if not world.directory.exists():
+        world.run(playbook=MAKE)
+    world.run("--limit", "db1", playbook=REPORT)
+    folder = world.site.directory / "postgres-report"
+    kits = json.loads((folder / "report.json").read_text())["kits"]
+    assert kits["anna"]["certificate"]["serial"] == world.serial()
+    assert re.search(
+        r'certificate_not_after_timestamp_seconds{host="anna",kind="kit"} \d', (folder / "report.prom").read_text()
+    )
+
+
+WRONG = {
+    "server": ({"servers": ["db7"]}, r"postgres_ca_kits\[0\].servers: 'db7' is no group or host of the inventory"),
+    "password": ({"password": None}, r"postgres_ca_kits\[0\].password: expected a password, found none"),
+    "key": ({"passwort": "x"}, r"passwort"),
+}
+
+
+def test_a_kit_with_a_mistake_stops_the_playbook_before_anything_is_made(world: World) -> None:
+    before = world.site.files()
+    for name, (changes, message) in WRONG.items():
+        wrong = {**world.anna, "directory": f"{world.directory}-wrong", **changes}
+        done = world.site.run(playbook=MAKE, postgres_ca_kits=[wrong])
+        assert done.returncode != 0, name
+        assert re.search(message, done.stdout), done.stdout
+        assert PASSWORD not in done.stdout + done.stderr
+        assert not Path(f"{world.directory}-wrong").exists()
+    assert world.site.files() == before
+
+
+@ONLY_THOROUGH
+def test_a_rollover_waits_until_their_holders_have_the_newest(world: World) -> None:
+    world.run(playbook=MAKE)
+    given = {"postgres_ca_phase": "stage", "postgres_ca_outside_trust": "none"}
+    staged = world.run(playbook=ROTATE, **given)
+    assert re.search(r"kit:anna: given at 20\S+ with serial number \w+.* \(fetched in postgres_ca_kits\)", staged)
+    early = world.site.run(playbook=ROTATE, postgres_ca_kits=[world.anna, world.ben], postgres_ca_phase="switch")
+    assert early.returncode != 0
+    assert re.search(r"kit:anna \(client certificate \w+ given to its holder at 20", early.stdout), early.stdout
+    assert "postgres_ca_kits has, in fetched, the serial number" in early.stdout
+    assert "trust_changed" in world.run("--check", playbook=MAKE)
+    world.run(playbook=MAKE)
+    confirmed = [{**one, "fetched": world.serial(one["name"])} for one in (world.anna, world.ben)]
+    world.run(playbook=ROTATE, postgres_ca_kits=confirmed, postgres_ca_phase="switch")
+    assert log_in(world, "anna", "postgresql.key").startswith("reporting "), "what it has still works"
