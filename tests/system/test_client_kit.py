@@ -73,7 +73,7 @@ def run(folder: Path, *argv: str, stdin: str = "") -> str:
 
 def psql(folder: Path, text: str) -> str:
     """Run the line on a terminal, and type the password if it is asked for."""
-    command = f"{text.strip()} -AtXc '{SERIAL}'"
+    command = f"{text.strip()} -P pager=off -AtXc '{SERIAL}'"
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
@@ -105,8 +105,11 @@ def asynchronous(folder: Path, text: str) -> str:
 
 def interpreter(module: str) -> str:
     """Return a Python that has a module."""
-    for path in (sys.executable, *filter(None, [shutil.which("python3")]), "/usr/bin/python3"):
-        if subprocess.run([path, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0:
+    for path in (sys.executable, *(f"{one}/python3" for one in os.environ["PATH"].split(":"))):
+        if (
+            os.access(path, os.X_OK)
+            and subprocess.run([path, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+        ):
             return path
     return str(pytest.skip(f"no Python has {module}"))
 

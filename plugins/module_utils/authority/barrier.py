@@ -153,9 +153,21 @@ def _of_kits(found: Iterable[Live]) -> str:
 
 
 def unseen(found: Iterable[Live], in_use: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Live]:
-    """Return the certificates of identities that were not seen in this run with any certificate."""
+    """Return the certificates of identities that were not seen in this run with any certificate.
+
+    A host has what this run gave it, whatever its certificate. A kit has what it was made with.
+    """
     seen = {(name, one["id"]) for name, all_ in in_use.items() for one in all_}
-    return sorted(one for one in found if (one.authority, one.id) not in seen)
+    missing = unproven(found, in_use)
+    return sorted(one for one in found if (one.authority, one.id) not in seen or (one.is_kit and one in missing))
+
+
+def without_old_kits(
+    in_use: Mapping[str, Sequence[Mapping[str, str]]], found: Iterable[Live], since: str
+) -> dict[str, list[Mapping[str, str]]]:
+    """Return what was seen without kits that were given before ``since``: they cannot have a root that is newer."""
+    old = {(one.authority, one.id) for one in found if one.is_kit and one.issued < since}
+    return {name: [one for one in all_ if (name, one["id"]) not in old] for name, all_ in in_use.items()}
 
 
 def refuse_old(found: Iterable[Live], issuers: Collection[str], name: str) -> None:

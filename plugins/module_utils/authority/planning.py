@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.authority import lineage, renewing, rollover
+from ansible_collections.pgops.tls.plugins.module_utils.authority import lineage, profiles, renewing, rollover
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 
@@ -140,15 +141,22 @@ def _refuse_unsafe(
     names, excused = [one.name for one in due], [one.key for one in holders]
     is_abrupt = change.phase == rollover.SWITCH and any(map(_has_no_cross, due))
     own = [one for one in counted if one.authority in names or is_abrupt]
+    in_use = barrier.without_old_kits(change.in_use, live, _newest_server_root(due))
     if change.phase == rollover.STAGE:
-        missing = barrier.unproven(own, change.in_use, excused)
+        missing = barrier.unproven(own, in_use, excused)
         return [barrier.behind(missing)] if missing else []
-    barrier.refuse_unproven(own, change.in_use, change.phase, excused)
+    barrier.refuse_unproven(own, in_use, change.phase, excused)
     if change.phase == rollover.RETIRE:
         for one in due:
             barrier.refuse_old(live, {ca.subject_key_id for ca in one.issuing}, one.name)
-        outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, change.in_use), holders)
+        outside.refuse_unanswered(due, change.trust, barrier.unseen(usable, in_use), holders)
     return []
+
+
+def _newest_server_root(due: Sequence[Lineage]) -> str:
+    """Return when the root was made that kits must have, '' if it is not the servers' root that is being replaced."""
+    roots = [(one.staged or one.current).root for one in due if one.name == profiles.SERVER]
+    return clock.instant(roots[0].not_before + profiles.BACKDATED) if roots else ""
 
 
 def awaited(

@@ -80,20 +80,19 @@ def basis(kits: Sequence[Kit], authorities: Authorities, options: plan.Options, 
     for name, user in users.items():
         if name not in authorities:
             raise TlsError(
-                f"{option('authorities')}: expected authority {shown(name)}{f' of kit {user}' if user else ''}, found "
+                f"authorities: expected authority {shown(name)}{f' of kit {user}' if user else ''}, found "
                 f"{', '.join(authorities) or 'none'}.",
                 remedy="Correct the name, or run site.yml first, which makes the authorities.",
                 code="authority_unknown",
             )
-    place = option("authorities")
     issuers = {
         name: plan.Authority(
-            read_authorities(str(authorities[name]["issuing"]), f"{place}.{name}.issuing"),
+            read_authorities(str(authorities[name]["issuing"]), f"authorities.{name}.issuing"),
             [str(one) for one in authorities[name].get("revoked") or ()],
         )
         for name in {kit.authority for kit in kits}
     }
-    roots = read_option(str(authorities[SERVER]["roots"]), f"{place}.{SERVER}.roots")
+    roots = read_option(str(authorities[SERVER]["roots"]), f"authorities.{SERVER}.roots")
     trust = contents.Trust("".join(one.pem for one in roots), str(authorities[SERVER].get("crls") or ""))
     return Basis(options, issuers, trust, now)
 

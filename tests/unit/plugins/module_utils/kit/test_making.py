@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.kit import archive, contents, making
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, pkcs12
@@ -385,3 +386,58 @@ def test_a_damaged_certificate_or_key_makes_a_kit_anew(place: Place) -> None:
         (one,) = making.declared.parse_all([place.kit()])
         archive.write(one, archive.packed(one, {**place.files(), name: b"x"}, place.now))
         assert why(place, place.kit()) == [[reason]]
+
+
+def phase(place: Place, name: str, *confirmed: dict[str, Any], of: str = "client") -> keeping.KeepingResult:
+    """Go through a phase of the replacement of a root, with the kits whose holders have confirmed them."""
+    seen = [{"authority": "client", "id": one["id"], "serial": one["serial"]} for one in confirmed]
+    change = planning.Change(name, [of], {"client": seen}, trust=["none"])
+    done: keeping.KeepingResult = place.keep(change=change)
+    return done
+
+
+def test_a_replacement_of_a_root_waits_for_the_holder_of_a_kit(place: Place) -> None:
+    (first,) = place.make(place.kit()).kits
+    place.now += DAY
+    (one,) = phase(place, "stage").awaited
+    assert (one.id, one.serial) == ("kit:anna", first["serial"])
+    with pytest.raises(TlsError) as error:
+        phase(place, "switch")
+    given = f"kit:anna (client certificate {first['serial']} given to its holder at {first['given']}"
+    assert given in error.value.message
+    assert "A kit is seen once kits of module client_kit has, in fetched, the serial number" in error.value.message
+    assert "Seen with another certificate" not in error.value.message
+    phase(place, "switch", first)
+    (second,) = place.make(place.kit()).kits
+    assert (second["is_new"], place.ledger()[-1]["reasons"]) == (True, ["issuer_changed"])
+    with pytest.raises(TlsError) as error:
+        phase(place, "retire", first)
+    assert f"{second['serial']} given to its holder at {second['given']}" in error.value.message
+    assert "Renew there" not in error.value.message, "no option of a host makes another kit"
+    phase(place, "retire", second)
+    phase(place, "retire", second)
+    phase(place, "finish", second)
+    assert why(place, place.kit()) == [[]]
+
+
+def test_no_old_kit_is_left_below_a_root_that_retires(place: Place) -> None:
+    (first,) = place.make(place.kit()).kits
+    phase(place, "stage")
+    phase(place, "switch", first)
+    with pytest.raises(TlsError, match=r"below the root to retire.* playbook client_kit, which replaces kits"):
+        phase(place, "retire", first)
+
+
+def test_the_root_of_the_servers_retires_when_the_holder_of_a_kit_has_the_new_one(place: Place) -> None:
+    (first,) = place.make(place.kit()).kits
+    place.now += DAY
+    phase(place, "stage", first, of="server")
+    phase(place, "switch", first, of="server")
+    with pytest.raises(TlsError, match=r"none is wrong.* Known to be outside, by their certificates: kit:anna "):
+        phase(place, "retire", first, of="server")
+    place.now += DAY
+    (second,) = place.make(place.kit()).kits
+    assert place.ledger()[-1]["reasons"] == ["trust_changed"]
+    with pytest.raises(TlsError, match=f"kit:anna .client certificate {second['serial']} given to its holder at"):
+        phase(place, "retire", first, of="server")
+    phase(place, "retire", second, of="server")
