@@ -120,6 +120,7 @@ REVOKED = [
     ({"serial": 1.5}, r"\[0\]\.serial: found 1\.5, expected a serial number in hexadecimal"),
     ({"serial": "1" * 5_000_000}, r"\[0\]\.serial: found '1+\.\.\. \([0-9]+ characters\), expected a serial number"),
 ]
+KIT = {"name": "anna", "role": "app", "directory": "/srv/kits"}
 BAO = {"type": "openbao", "url": "https://bao.example:8200", "role": "db", "token": "hvs.never-to-be-seen"}
 BY_COMMAND = {"type": "command", "command": ["/usr/local/bin/sign"], "roots": "/srv/roots.pem"}
 BY_ACME = {
@@ -250,6 +251,16 @@ VARIABLES = [
         r"postgres_ca_outside_holders\[0\]\.until: found 'May', expected the last day on which it counts",
     ),
     Bad("outside holders: a text", "server", {"postgres_ca_outside_holders": "pooler1"}, "postgres_ca_outside_holders"),
+    Bad("kits: a text", "server", {"postgres_ca_kits": "anna"}, "postgres_ca_kits"),
+    Bad("kits: no directory", "server", {"postgres_ca_kits": [{"name": "a", "role": "app"}]}, "directory"),
+    Bad("kits: a key", "server", {"postgres_ca_kits": [{**KIT, "csr": "x", "fetched": KEY}]}, "found a private key"),
+    Bad("kits: no password", "server", {"postgres_ca_kits": [KIT]}, r"postgres_ca_kits\[0\].password: expected a"),
+    Bad(
+        "kits: no such server",
+        "server",
+        {"postgres_ca_kits": [{**KIT, "csr": "x", "servers": ["nowhere"]}]},
+        r"postgres_ca_kits\[0\].servers: 'nowhere' is no group or host of the inventory",
+    ),
     Bad(
         "revoked: an authority of a host",
         "server",

@@ -22,9 +22,10 @@ PASSWORD = "correct horse battery"
 ENDPOINT = {"server": "db1", "host": "db1.example.com", "port": 5432}
 
 
-def csr(key: Any = None) -> str:
+def csr(key: Any = None, role: str = "") -> str:
     """Return a request (PEM) as somebody brings it, for a key of their own."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    name = [x509.NameAttribute(x509.NameOID.COMMON_NAME, role)] if role else []
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(name))
     request = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode("ascii")
 

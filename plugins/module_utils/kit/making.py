@@ -68,6 +68,7 @@ def make(wish: Wish, now: int, *, is_dry: bool) -> Result:
     by = look.basis(kits, wish.authorities, plan.Options(wish.key_type, before, wish.renew), now)
     for kit in kits:
         _refuse_place(kit, wish.directory)
+        _refuse_to_wait(kit, wish.sources)
     with _locked({kit.directory for kit in kits}, is_dry=is_dry):
         outlooks = look.look(kits, wish.directory, wish.authorities, by)
         made = _made([one for one in outlooks if one.reasons], by, wish, is_dry=is_dry)
@@ -99,6 +100,14 @@ def _refuse_place(kit: Kit, authorities: str) -> None:
             code="kit_directory_invalid",
         )
     location.check_writable(kit.directory)
+
+
+def _refuse_to_wait(kit: Kit, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise TlsError for a key that is made here although its certificate comes from people, in a later run."""
+    if kit.has_key and sources.get(kit.authority, {}).get("type") == "files":
+        raise TlsError(
+            f"{option('kits')}[{kit.name}]: {_CANNOT_WAIT.format(name=kit.authority)}", code="kit_needs_request"
+        )
 
 
 @contextlib.contextmanager

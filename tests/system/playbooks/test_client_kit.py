@@ -113,20 +113,12 @@ def test_the_report_has_them(world: World) -> None:
     )
 
 
-WRONG = {
-    "server": ({"servers": ["db7"]}, r"postgres_ca_kits\[0\].servers: 'db7' is no group or host of the inventory"),
-    "password": ({"password": None}, r"postgres_ca_kits\[0\].password: expected a password, found none"),
-    "key": ({"passwort": "x"}, r"passwort"),
-}
-
-
 def test_a_kit_with_a_mistake_stops_the_playbook_before_anything_is_made(world: World) -> None:
     before = world.site.files()
-    for name, (changes, message) in WRONG.items():
-        wrong = {**world.anna, "directory": f"{world.directory}-wrong", **changes}
-        done = world.site.run(playbook=MAKE, inventory=world.inventory(), postgres_ca_kits=[wrong])
-        assert done.returncode != 0, name
-        assert re.search(message, done.stdout), done.stdout
-        assert PASSWORD not in done.stdout + done.stderr
-        assert not Path(f"{world.directory}-wrong").exists()
+    wrong = {**world.anna, "directory": f"{world.directory}-wrong", "servers": ["db7"]}
+    done = world.site.run(playbook=MAKE, inventory=world.inventory(), postgres_ca_kits=[wrong])
+    assert done.returncode != 0
+    assert "postgres_ca_kits[0].servers: 'db7' is no group or host of the inventory" in done.stdout, done.stdout
+    assert PASSWORD not in done.stdout + done.stderr
+    assert not Path(f"{world.directory}-wrong").exists()
     assert world.site.files() == before

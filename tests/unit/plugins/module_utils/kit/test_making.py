@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keeping, planning
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.kit import archive, contents, making
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, pkcs12
@@ -441,3 +441,20 @@ def test_the_root_of_the_servers_retires_when_the_holder_of_a_kit_has_the_new_on
     with pytest.raises(TlsError, match=f"kit:anna .client certificate {second['serial']} given to its holder at"):
         phase(place, "retire", first, of="server")
     phase(place, "retire", second, of="server")
+
+
+def test_a_source_that_signs_later_needs_a_request(place: Place, key: Any) -> None:
+    company = issuing.new_authority("client", "P-256", place.now)
+    (place.root / "roots.pem").write_text(company.root.pem)
+    files = {"type": "files", "directory": str(place.root / "requests"), "roots": str(place.root / "roots.pem")}
+    sources = {"client": {**files, "dedicated": True}}
+    place.authorities["client"]["issuing"] = company.issuing.pem
+    with pytest.raises(TlsError, match=r"kits\[anna\]: The certificates of authority client are signed later") as error:
+        place.make(place.kit(), sources=sources)
+    assert error.value.code == "kit_needs_request"
+    assert not (place.root / "requests").exists()
+    done = place.make(place.kit(csr=csr(key, "reporting")), sources=sources)
+    assert list(done.waiting) == ["anna"], done.refused
+    assert (done.changes, done.refused, place.ledger()) == ([], {}, [])
+    assert making.summary(done)[0].startswith("anna: ")
+    assert not (place.directory / "anna.zip").exists()

@@ -471,3 +471,32 @@ def test_revoked_certificates_that_a_pooler_accepts_are_told_until_they_expire()
     found = prometheus.parse(metrics.text(data))
     name = "pgops_tls_pooler_accepted_revoked_certificates"
     assert [found[name, frozenset({("host", host)})] for host in ("pool1", "pool2")] == [1, 0]
+
+
+def of_kits(**found: Any) -> dict[str, Any]:
+    kits = {name: {"certificate": one} for name, one in found.items()}
+    return facts.report(facts.Learned({}, {}, authorities(), [], kits=kits), {}, TODAY)
+
+
+def kit(*reasons: str, **changes: Any) -> dict[str, Any]:
+    """Return what module client_kit says of a kit in check mode."""
+    ends = {"not_after": clock.instant(TODAY + 29 * DAY), "renewal": clock.instant(TODAY - DAY)}
+    return {"name": "anna", "serial": "1f", "sha256": "ab", "reasons": list(reasons), **ends, **changes}
+
+
+def test_a_kit_is_in_the_report_with_the_playbook_that_replaces_it() -> None:
+    data = of_kits(anna=kit("expires_in_29d"))
+    assert [(one["host"], one["kind"], one["reasons"]) for one in facts.certificates(data)] == [
+        ("anna", "kit", ["expires_in_29d"])
+    ]
+    assert headline.of(data).text == "First run pgops.tls.client_kit: the certificate of kit anna is due."
+    assert facts.summary(data)[0] == "1 certificates, 1 due to be renewed, next to end: kit anna in 29 days"
+    assert ">anna</td>" in page.text(data)
+    assert 'pgops_tls_certificate_due{host="anna",kind="kit"} 1' in metrics.text(data)
+    assert headline.of(of_kits(anna=kit(renewal=clock.instant(TODAY + DAY)))).is_well
+    prometheus.parse(metrics.text(data))
+
+
+def test_a_kit_that_was_never_made_is_late() -> None:
+    data = of_kits(anna=kit("no_kit", serial=None, sha256=None, not_after=None, renewal=None))
+    assert headline.of(data).text == "First run pgops.tls.client_kit: kit anna has no certificate."
