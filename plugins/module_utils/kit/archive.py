@@ -44,8 +44,6 @@ def look(kit: Kit) -> Found | None:
         content = files.read(kit.path) or b""
         found = _unpacked(content, kit.name)
         record = contents.read_record(found.get(contents.RECORD, b""))
-        if record["kit"] != kit.name:
-            raise ValueError("another kit")
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, TlsError):
         raise TlsError(
             f"{kit.path}: expected the archive of kit {kit.name}, or nothing, found another file. Nothing was changed.",

@@ -295,15 +295,16 @@ def test_a_wrong_kit_stops_all_before_anything_is_signed(place: Place, name: str
 
 def test_a_file_that_is_no_kit_stays(place: Place) -> None:
     place.directory.mkdir()
-    (place.directory / "other.zip").symlink_to(place.root)
-    place.make(place.kit("ben"))
+    place.make(place.kit("ben"), place.kit("linked"))
+    (place.directory / "linked.zip").rename(place.root / "linked.zip")
+    (place.directory / "linked.zip").symlink_to(place.root / "linked.zip")
     (place.directory / "anna.zip").write_text("mine")
     (place.directory / "copy.zip").write_bytes((place.directory / "ben.zip").read_bytes())
     (place.directory / "folder.zip").mkdir()
     whole = (place.directory / "ben.zip").read_bytes()
     (place.directory / "half.zip").write_bytes(whole[: len(whole) // 2])
     before = place.everything()
-    for name in ("anna", "copy", "folder", "half", "other"):
+    for name in ("anna", "copy", "folder", "half", "linked"):
         with pytest.raises(TlsError, match=f"{name}.zip: expected the archive of kit {name}, or nothing") as error:
             place.make(place.kit("good"), place.kit(name))
         assert error.value.code == "kit_path_taken"
