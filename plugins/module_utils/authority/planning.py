@@ -154,9 +154,8 @@ def _refuse_unsafe(
 
 
 def _newest_server_root(due: Sequence[Lineage]) -> str:
-    """Return when the root was made that kits must have, '' if it is not the servers' root that is being replaced."""
-    roots = [(one.staged or one.current).root for one in due if one.name == profiles.SERVER]
-    return clock.instant(roots[0].not_before + profiles.BACKDATED) if roots else ""
+    """Return since when there is the root that kits must have, '' if it is not the servers' that is being replaced."""
+    return next((clock.instant(one.since + profiles.BACKDATED) for one in due if one.name == profiles.SERVER), "")
 
 
 def awaited(

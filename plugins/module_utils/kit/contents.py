@@ -92,7 +92,7 @@ def _services(kit: Kit) -> str:
     tls = ["sslmode=verify-full", f"sslrootcert={ROOTS}", f"sslcert={CERTIFICATE}", f"sslkey={key}"]
     lines = []
     for name, target in kit.services.items():
-        lines += [f"[{name}]", f"user={kit.role}", *target, *tls]
+        lines += [f"[{name}]", f"user={kit.role}", *_pairs(target), *tls]
     return "\n".join([*lines, ""])
 
 
@@ -143,7 +143,11 @@ They are for the first server and database, and run in the folder of the kit.{ve
 
 
 def _service_lines(kit: Kit) -> list[str]:
-    return [f"  {name}: {' '.join(target)}" for name, target in kit.services.items() if name != kit.name]
+    return [f"  {name}: {' '.join(_pairs(target))}" for name, target in kit.services.items() if name != kit.name]
+
+
+def _pairs(target: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in target.items()]
 
 
 def _examples(kit: Kit) -> list[str]:

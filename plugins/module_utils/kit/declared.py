@@ -56,7 +56,7 @@ class Kit(NamedTuple):
         return not self.csr
 
     @property
-    def services(self) -> dict[str, list[str]]:
+    def services(self) -> dict[str, dict[str, str]]:
         """Return its services for libpq, as a client host of the inventory would have them."""
         identity = Identity(
             self.role, self.name, databases=self.databases, own_name=self.name, endpoints=self.endpoints
@@ -66,8 +66,7 @@ class Kit(NamedTuple):
     @property
     def database(self) -> str:
         """Return the database that examples name."""
-        first = next(iter(self.services.values()), [])
-        return next((line.partition("=")[2] for line in first if line.startswith("dbname=")), self.role)
+        return next(iter(self.services.values())).get("dbname", self.role)
 
 
 def parse_all(items: Sequence[Mapping[str, Any]]) -> list[Kit]:

@@ -164,7 +164,7 @@ def test_nobody_says_that_a_session_of_a_kit_is_on_an_old_certificate() -> None:
 
 
 def test_a_rollover_waits_for_a_kit_until_its_holder_has_the_newest(roots: str) -> None:
-    authorities = {"client": {"phase": "staged", "roots": roots}}
+    authorities = {"client": {"phase": "staged", "roots": roots, "since": "2027-01-01T00:00:00Z"}}
     awaited = [
         {"authority": "client", "id": "kit:anna", "serial": "1f", "issued": "2027-01-02", "not_after": "2027-04-02"}
     ]
