@@ -9,10 +9,10 @@ Such a file is salted, so one that is made again has other bytes. One that opens
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import values
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import (
     CERTIFICATE,
     KEY,
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 TO_MAKE = b""  # in place of a file whose bytes are not known before it is made
 _BYTES = 24  # of a password that is made here, before it is written in hexadecimal
-# Characters that openssl and Java encode alike. Java's own tools refuse less than six
-_USABLE = re.compile(r"[!-~](?:[ -~]{4,126})[!-~]")
+_SHORTEST = 6  # characters of a password: Java's own tools refuse less
 
 
 def with_declared(
@@ -63,20 +62,8 @@ def with_declared(
         )
     for name in known:
         if name in passwords:
-            _refuse_unusable(passwords[name], f"{source}: {name}")
+            values.password(passwords[name], f"{source}: {name}", _SHORTEST, "keystore_password_invalid")
     return [one._replace(pkcs12_password=passwords.get(one.id, "")) for one in identities]
-
-
-def _refuse_unusable(password: Any, source: str) -> None:
-    if not isinstance(password, str) or not _USABLE.fullmatch(password):
-        is_text = isinstance(password, str)
-        found = f"{len(password)} characters" if is_text else f"a value of type {type(password).__name__}"
-        raise TlsError(
-            f"{source}: found {found}, expected a password of 6 to 128 printable ASCII characters without blanks at "
-            "its ends.",
-            remedy="Choose such a password. Quote one that is a number.",
-            code="keystore_password_invalid",
-        )
 
 
 def look(found: HomeFiles, identities: Sequence[Identity], home: Home) -> HomeFiles:
@@ -162,4 +149,4 @@ def _expected(key: bytes, chain: bytes) -> pkcs12.Opened:
 def _known_password(identity: Identity, found: HomeFiles) -> str:
     """Return the password of an identity's keystore, '' if there is none yet, or what is beside it is none."""
     beside = found.contents.get(f"{identity.name}/{PASSWORD}", b"").decode("ascii", "replace")
-    return identity.pkcs12_password or (beside if _USABLE.fullmatch(beside) else "")
+    return identity.pkcs12_password or (beside if values.is_password(beside, _SHORTEST) else "")

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1; PostgreSQL cuts longer names
+_LONGEST_PASSWORD = 128  # characters
 _RESERVED = ("root.crt", "root.crl", "truststore.p12", "manifest.json")  # files beside the roles' directories
 
 
@@ -51,6 +53,24 @@ def name(value: object, source: str) -> str:
         raise TlsError(
             f"{source}: {shown(value)} has {size} bytes, expected at most {LONGEST_NAME}; PostgreSQL cuts the rest.",
             code="name_too_long",
+        )
+    return value
+
+
+def is_password(value: str, shortest: int) -> bool:
+    """Return whether openssl, Java and shells encode a text alike, and it has at least ``shortest`` characters."""
+    return shortest <= len(value) <= _LONGEST_PASSWORD and re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", value) is not None
+
+
+def password(value: object, source: str, shortest: int, code: str) -> str:
+    """Return a password. Raises TlsError with this ``code``, which does not show it."""
+    if not isinstance(value, str) or not is_password(value, shortest):
+        length = f"{len(value)} characters" if isinstance(value, str) else ""
+        raise TlsError(
+            f"{source}: found {length or f'a value of type {type(value).__name__}'}, expected a password of {shortest} "
+            f"to {_LONGEST_PASSWORD} printable ASCII characters without blanks at its ends.",
+            remedy="Choose such a password. Quote one that is a number.",
+            code=code,
         )
     return value
 

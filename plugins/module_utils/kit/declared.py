@@ -20,8 +20,6 @@ PREFIX = ledger.KIT
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}")
 # Longer than on a host: whoever gets hold of an archive can guess for as long as they like
 SHORTEST_PASSWORD = 12
-# Characters that openssl, Java and shells encode alike
-_PASSWORD = re.compile(r"[!-~](?:[ -~]{10,126})[!-~]")
 
 
 class Kit(NamedTuple):
@@ -138,16 +136,7 @@ def check_password(password: object, source: str, *, has_csr: bool) -> str:
             remedy="Set it from a vault, or have the person bring a request, in csr.",
             code="kit_password_missing",
         )
-    if not isinstance(password, str) or not _PASSWORD.fullmatch(password):
-        length = f"{len(password)} characters" if isinstance(password, str) else ""
-        found = length or f"a value of type {type(password).__name__}"
-        raise TlsError(
-            f"{source}: found {found}, expected a password of {SHORTEST_PASSWORD} to 128 printable ASCII characters "
-            "without blanks at its ends.",
-            remedy="Choose such a password. Quote one that is a number.",
-            code="kit_password_invalid",
-        )
-    return password
+    return values.password(password, source, SHORTEST_PASSWORD, "kit_password_invalid")
 
 
 def _endpoints(items: Sequence[Mapping[str, Any]], source: str) -> Iterator[Endpoint]:

@@ -132,7 +132,8 @@ def test_a_kit_from_a_request_has_no_key(place: Place, key: Any) -> None:
 
 
 def test_the_ledger_has_each_certificate(place: Place) -> None:
-    (kit,) = place.make(place.kit()).kits
+    kit = place.kit(csr=csr())
+    (kit,) = place.make(kit).kits
     (line,) = place.ledger()
     assert (line["id"], line["subject"], line["authority"]) == ("kit:anna", "reporting", "client")
     assert (line["serial"], line["reasons"], line["issued"]) == (kit["serial"], ["no_kit"], kit["given"])
@@ -169,10 +170,11 @@ def test_what_makes_a_kit_anew(place: Place, name: str) -> None:
 
 
 def test_a_kit_is_made_anew_before_it_ends(place: Place) -> None:
-    (first,) = place.make(place.kit()).kits
+    kit = place.kit(csr=csr())
+    (first,) = place.make(kit).kits
     place.now += 61 * DAY
-    assert why(place, place.kit()) == [["expires_in_29d"]]
-    (second,) = place.make(place.kit()).kits
+    assert why(place, kit) == [["expires_in_29d"]]
+    (second,) = place.make(kit).kits
     assert second["serial"] != first["serial"]
     assert second["given"] > first["given"]
 
@@ -203,18 +205,20 @@ def test_kits_are_revoked_by_role_and_by_their_id(place: Place) -> None:
 
 
 def test_new_roots_make_a_kit_anew(place: Place) -> None:
-    place.make(place.kit())
+    kit = place.kit(csr=csr())
+    place.make(kit)
     place.authorities["server"]["roots"] += place.authorities["client"]["roots"]
-    assert why(place, place.kit()) == [["trust_changed"]]
+    assert why(place, kit) == [["trust_changed"]]
 
 
 def test_a_kit_that_is_not_the_newest_is_made_anew(place: Place) -> None:
-    place.make(place.kit())
+    kit = place.kit(csr=csr())
+    place.make(kit)
     old = (place.directory / "anna.zip").read_bytes()
     place.now += DAY
-    place.make(place.kit(), renew=True)
+    place.make(kit, renew=True)
     (place.directory / "anna.zip").write_bytes(old)
-    assert why(place, place.kit()) == [["not_newest_in_ledger"]]
+    assert why(place, kit) == [["not_newest_in_ledger"]]
 
 
 def test_other_services_leave_certificate_and_key(place: Place) -> None:
@@ -234,9 +238,10 @@ def test_other_services_leave_certificate_and_key(place: Place) -> None:
 
 
 def test_new_lists_alone_change_nothing(place: Place) -> None:
-    place.make(place.kit())
+    kit = place.kit(csr=csr())
+    place.make(kit)
     place.authorities["server"]["crls"] = "LISTS"
-    assert place.make(place.kit()).changes == []
+    assert place.make(kit).changes == []
 
 
 def test_check_mode_says_all_and_writes_nothing(place: Place) -> None:
@@ -364,7 +369,8 @@ def test_what_was_made_for_a_call_that_fails_goes_again(place: Place) -> None:
 
 
 def test_a_disk_that_is_full_leaves_the_kit_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.make(place.kit())
+    kit = place.kit(csr=csr())
+    place.make(kit)
     before = place.files()
 
     def full(_kit: Any, _archive: bytes) -> None:
@@ -373,12 +379,12 @@ def test_a_disk_that_is_full_leaves_the_kit_before(place: Place, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(archive, "write", full)
         with pytest.raises(TlsError, match=r"anna\.zip: No space left on device") as error:
-            place.make(place.kit(), place.kit("ben"), renew=True)
+            place.make(kit, place.kit("ben"), renew=True)
     assert error.value.code == "kit_not_written"
     assert place.files() == before
-    assert why(place, place.kit()) == [["not_newest_in_ledger"]], "what nobody got is made again"
-    place.make(place.kit(), place.kit("ben"))
-    assert why(place, place.kit(), place.kit("ben")) == [[], []]
+    assert why(place, kit) == [["not_newest_in_ledger"]], "what nobody got is made again"
+    place.make(kit, place.kit("ben"))
+    assert why(place, kit, place.kit("ben")) == [[], []]
 
 
 def test_a_damaged_certificate_or_key_makes_a_kit_anew(place: Place) -> None:
@@ -398,7 +404,8 @@ def phase(place: Place, name: str, *confirmed: dict[str, Any], of: str = "client
 
 
 def test_a_replacement_of_a_root_waits_for_the_holder_of_a_kit(place: Place) -> None:
-    (first,) = place.make(place.kit()).kits
+    kit = place.kit(csr=csr())
+    (first,) = place.make(kit).kits
     place.now += DAY
     (one,) = phase(place, "stage").awaited
     assert (one.id, one.serial) == ("kit:anna", first["serial"])
@@ -409,7 +416,7 @@ def test_a_replacement_of_a_root_waits_for_the_holder_of_a_kit(place: Place) -> 
     assert "A kit is seen once kits of module client_kit has, in fetched, the serial number" in error.value.message
     assert "Seen with another certificate" not in error.value.message
     phase(place, "switch", first)
-    (second,) = place.make(place.kit()).kits
+    (second,) = place.make(kit).kits
     assert (second["is_new"], place.ledger()[-1]["reasons"]) == (True, ["issuer_changed"])
     with pytest.raises(TlsError) as error:
         phase(place, "retire", first)
@@ -418,11 +425,12 @@ def test_a_replacement_of_a_root_waits_for_the_holder_of_a_kit(place: Place) -> 
     phase(place, "retire", second)
     phase(place, "retire", second)
     phase(place, "finish", second)
-    assert why(place, place.kit()) == [[]]
+    assert why(place, kit) == [[]]
 
 
 def test_no_old_kit_is_left_below_a_root_that_retires(place: Place) -> None:
-    (first,) = place.make(place.kit()).kits
+    kit = place.kit(csr=csr())
+    (first,) = place.make(kit).kits
     phase(place, "stage")
     phase(place, "switch", first)
     with pytest.raises(TlsError, match=r"below the root to retire.* playbook client_kit, which replaces kits"):
@@ -430,14 +438,15 @@ def test_no_old_kit_is_left_below_a_root_that_retires(place: Place) -> None:
 
 
 def test_the_root_of_the_servers_retires_when_the_holder_of_a_kit_has_the_new_one(place: Place) -> None:
-    (first,) = place.make(place.kit()).kits
+    kit = place.kit(csr=csr())
+    (first,) = place.make(kit).kits
     place.now += DAY
     phase(place, "stage", first, of="server")
     phase(place, "switch", first, of="server")
     with pytest.raises(TlsError, match=r"none is wrong.* Known to be outside, by their certificates: kit:anna "):
         phase(place, "retire", first, of="server")
     place.now += DAY
-    (second,) = place.make(place.kit()).kits
+    (second,) = place.make(kit).kits
     assert place.ledger()[-1]["reasons"] == ["trust_changed"]
     with pytest.raises(TlsError, match=f"kit:anna .client certificate {second['serial']} given to its holder at"):
         phase(place, "retire", first, of="server")
