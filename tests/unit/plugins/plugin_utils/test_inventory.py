@@ -136,8 +136,8 @@ def test_an_unknown_key_of_an_identity_is_named_with_those_that_there_are() -> N
     (found,) = input_problems(hostvars, HOSTS, GROUPS)
     assert found == (
         "app1: postgres_client_identities.osuser: there is no such key. Write one of address, after_change, "
-        "authority, databases, default_files, formats, home, login, name, names, os_user, role, servers, "
-        "strict_services."
+        "authority, databases, default_files, endpoints, formats, home, login, name, names, os_user, role, servers, "
+        "strict_services, trust."
     )
 
 

@@ -187,7 +187,7 @@ def test_strict_services_have_what_the_version_of_libpq_knows() -> None:
     assert strict_lines(17, STRICT._replace(login="both"))["app"] == {"sslcertmode=require"} | scram
     assert strict_lines(17, STRICT._replace(login="password"))["app"] == {"sslcertmode=disable"} | scram
     assert strict_lines(13, STRICT._replace(login="password"))["app"] == {"channel_binding=require"}
-    pooled = STRICT._replace(login="both", endpoints=(Endpoint("pool1", "pool1", 6432, 0, is_pooler=True),))
+    pooled = STRICT._replace(login="both", endpoints=(Endpoint("pool1", "pool1", 6432, 17, is_pooler=True),))
     assert strict_lines(18, pooled)["app@pool1"] == {"sslcertmode=require", "require_auth=scram-sha-256"}
     assert strict_lines(18, STRICT._replace(strict_services=False))["app@db1"] == set()
 
