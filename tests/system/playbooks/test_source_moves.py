@@ -171,7 +171,7 @@ ROWS += [("client", kind) for kind in ("openbao", "files", "command")]
 def test_there_and_back_no_connection_fails(request: pytest.FixtureRequest, site: Any, source: Source) -> None:
     purpose, _kind = request.node.callspec.params["source"]
     extra, renew = WAYS[purpose]
-    both = {extra: [own_root(site, purpose), source.root]}
+    both = {extra: f"{own_root(site, purpose)}\n{source.root}"}
     there = {**both, **source.variables, "postgres_ca_sources": {purpose: source.declared}}
     before = leaf(site, purpose)
     with loops.beside(*[connecting(site)] * LOOPS) as counted:
