@@ -76,7 +76,8 @@ options:
               - Required for V(files), V(existing), V(command) and V(acme). For V(openbao) only if the mount does not
                 have the root.
               - For V(own), the company's root below which the issuing CA is to be. To move to another root of the
-                company, replace it in this file. Hosts trust the one before until O(phase) has replaced it.
+                company, replace it in this file. Hosts trust the one before until
+                O(pgops.tls.certificate_authority#module:phase) has replaced it.
             type: path
           crls:
             description:
