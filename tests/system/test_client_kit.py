@@ -149,7 +149,7 @@ RUN: dict[str, Callable[[Path, str], str]] = {
 @pytest.mark.parametrize("name", RUN)
 def test_the_line_of_a_driver_connects(place: Place, server: Server, name: str) -> None:
     (made,) = place.make(kit(place, server)).kits
-    folder = unpacked(place, "unzip -q anna.zip; chmod 600 anna/postgresql.key")
+    folder = unpacked(place, "python3 -m zipfile -e anna.zip .; chmod 600 anna/postgresql.key")
     assert int(RUN[name](folder, example(folder, name))) == int(made["serial"], 16)
 
 
@@ -157,7 +157,7 @@ def test_the_line_of_a_driver_connects(place: Place, server: Server, name: str) 
 def test_the_line_of_a_driver_connects_with_the_key_of_the_person(place: Place, server: Server, name: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     (made,) = place.make(kit(place, server, csr=csr(key))).kits
-    folder = unpacked(place, "unzip -q anna.zip")
+    folder = unpacked(place, "python3 -m zipfile -e anna.zip .")
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "own.key").touch(0o600)
     (folder / "own.key").write_bytes(key.private_bytes(*form))
@@ -166,7 +166,7 @@ def test_the_line_of_a_driver_connects_with_the_key_of_the_person(place: Place, 
 
 def test_what_go_and_rust_need_is_decrypted_as_the_readme_says(place: Place, server: Server) -> None:
     place.make(kit(place, server))
-    folder = unpacked(place, "unzip -q anna.zip; chmod 600 anna/postgresql.key")
+    folder = unpacked(place, "python3 -m zipfile -e anna.zip .; chmod 600 anna/postgresql.key")
     commands = {re.search(r"// once, .*: (openssl .*)\n", example(folder, name))[1] for name in ("pgx", "sqlx")}  # type: ignore[index]
     (command,) = commands
     run(folder, "sh", "-c", command)
