@@ -431,7 +431,7 @@ OPTIONS = [
         "a trust file that is a directory",
         "endpoint_info",
         {"trust_files": ["/etc"]},
-        "trust_files: /etc: Is a directory",
+        "trust_files: /etc: expected a regular file, found another kind",
     ),
     Bad(
         "a trust file without certificates",

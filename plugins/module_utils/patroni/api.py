@@ -110,8 +110,9 @@ def _tls(at: wire.Endpoint, context: ssl.SSLContext, path: str) -> Answer | None
             leaf = wire.shown(session, str(at)).leaf
             try:
                 return Answer(leaf, *_answer(session, at, path))
-            except ssl.SSLError as error:  # it refuses this client, which came to see the certificate
-                return Answer(leaf, 0, reason=error.reason or str(error))
+            # It refuses this client, which came to see the certificate. The end of a connection may overtake the alert
+            except (ssl.SSLError, ConnectionError) as error:
+                return Answer(leaf, 0, reason=getattr(error, "reason", "") or str(error))
             except TimeoutError:
                 return Answer(leaf, 0, reason="no answer in time")
 
