@@ -160,6 +160,7 @@ def roots(member: Member) -> tuple[list[str], list[str]]:
     return servers, clients
 
 
+@ONLY_THOROUGH
 def test_the_way_back_and_the_way_out(site: Any, team: Team) -> None:
     changes(run(site, team, postgres_server_renew=True))
     newest = served(team)
@@ -173,6 +174,7 @@ def test_the_way_back_and_the_way_out(site: Any, team: Team) -> None:
         assert not (member.home / "tls" / "patroni").exists()
 
 
+@ONLY_THOROUGH
 def test_without_the_variable_a_run_tells_of_plaintext(site: Any, team: Team) -> None:
     done = run(site, team, postgres_server_patroni_api=False)
     assert changes(done)["db1"]
