@@ -66,10 +66,12 @@ CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests
 PLAYBOOK_TESTS = "tests/system/playbooks"
 OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
 PLAYBOOK_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PLAYBOOK_TESTS).glob("test_*.py"))
+OF_PEERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_p[ag]*.py"))
 # Jobs in containers of their own, in halves: the longest job sets the time of all, and the last one has a core idle
 HALVES = {
     "playbooks": PLAYBOOK_FILES[::2],
     "playbooks-more": PLAYBOOK_FILES[1::2],
+    "peers": OF_PEERS,  # PgBouncer and Patroni, which tests mostly wait for
     "servers": OF_SERVERS[::2],
     "servers-more": OF_SERVERS[1::2],
 }
@@ -241,9 +243,9 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
         return jobs
     halves = [(name, CONTROLLER, tests) for name, tests in HALVES.items()]
     return [
-        *halves[:2],
+        *halves[:3],
         *jobs[:1],
-        *halves[2:],
+        *halves[3:],
         ("oldest-python", OLDEST, OLDEST_TOO),
         *jobs[1:],
     ]
@@ -252,7 +254,7 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
     if suite == CONTROLLER:
-        return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOK_TESTS, *OF_SERVERS))]
+        return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOK_TESTS, *OF_SERVERS, *OF_PEERS))]
     sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE_TESTS.get(suite, [])
     return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOK_TESTS}"]
 

@@ -132,7 +132,7 @@ def names(jobs: Any) -> list[str]:
 def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
     assert names(run.system_jobs([])) == [
-        *("playbooks", "playbooks-more", "trixie", "servers", "servers-more"),
+        *("playbooks", "playbooks-more", "peers", "trixie", "servers", "servers-more"),
         *("oldest-python", "bullseye", "bookworm"),
     ]
     assert run.system_tests("bookworm", [])[:-1] == run.SAMPLE_TESTS["bookworm"]
