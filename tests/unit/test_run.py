@@ -96,12 +96,12 @@ def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_p
     of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOK_TESTS}" in given]
     assert set(arguments) - set(of_system) == {*run.HALVES, "oldest-python"}
     halves = [file for name in run.HALVES for file in arguments[name]]
-    assert sorted(halves) == sorted([*run.PLAYBOOK_FILES, *run.OF_SERVERS]), "each file once"
+    assert sorted(halves) == sorted([*run.PLAYBOOK_FILES, *run.OF_SERVERS, *run.OF_PEERS]), "each file once"
     assert len(run.PLAYBOOK_FILES) > 20
     whole, *ignored = arguments[run.CONTROLLER]
     assert (whole, set(ignored)) == (
         "tests/system",
-        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *arguments["servers"], *arguments["servers-more"])},
+        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *set(halves) - set(run.PLAYBOOK_FILES))},
     ), "what one job leaves out others run"
     assert [name for name, given in arguments.items() if any("tests/unit" in one for one in given)] == ["oldest-python"]
     assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
