@@ -54,13 +54,14 @@ OF_OLD = [
     "server_revocation",
     "session_info",
 ]
+OF_LIBRARY = ["server", "connection_languages"]  # later C libraries have no languages without locales
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
 OF_PATRONI = [f"tests/system/test_{name}.py" for name in ("patroni", "patroni_api", "patroni_faults")]
 OF_OTHERS = [path for path in (*OF_POOLER, *OF_PATRONI) if not path.endswith("_faults.py")]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
-    "bookworm": [*OF_VERSION, "tests/system/test_server.py", *OF_OTHERS],
+    "bookworm": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_LIBRARY), *OF_OTHERS],
 }
 CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests of playbooks
 PLAYBOOK_TESTS = "tests/system/playbooks"

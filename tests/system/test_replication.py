@@ -85,6 +85,7 @@ def test_a_standby_that_is_not_connected_is_told(replica: Replica) -> None:
 def test_a_look_at_sessions_tells_what_module_server_tells_and_shows_the_other_end(replica: Replica) -> None:
     options = {"show": "findings", "client_serials": {}, "client_issuing": "", "client_revoked": [], "names": []}
     options |= {"issuing": None, "revoked": [], "key_type": "P-256", "renew_before": None, "login_user": "postgres"}
+    options |= {"login_host": None}
 
     def asked(of: Any) -> dict[str, Any]:
         place = {"port": of.port, "login_unix_socket": of.socket_directory}
