@@ -13,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
 
+# A host that is managed has none; tests that call modules run where the controller is
+basic = pytest.importorskip("ansible.module_utils.basic", reason="Ansible is not installed")
 PATIENCE = 60  # seconds after which a module hangs
 
 
