@@ -186,12 +186,12 @@ code:
   sample: lifetime_too_long
 """
 
-import time
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import library, signing
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.authority import call, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 
@@ -204,6 +204,12 @@ REQUEST = {
     "replaces": {"type": "str"},
     "reasons": {"type": "list", "elements": "str", "default": []},
 }
+
+
+def wish(given: dict[str, Any]) -> signing.Order:
+    """Return what the options order. Raises TlsError."""
+    given = {**given, "sources": declared.by_authority(given["sources"])}
+    return signing.Order(**{name: given[name] for name in signing.Order._fields})
 
 
 def main() -> None:
@@ -222,18 +228,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     hide_secrets(module, "requests")  # PEM, where a private key may be among them
-    if not library.is_usable():
-        message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
-        module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
-    given = {**module.params, "sources": declared.by_authority(module.params["sources"])}
-    order = signing.Order(**{name: given[name] for name in signing.Order._fields})
-    try:
-        with options.named(module.params["option_names"]):
-            done = signing.sign(order, int(time.time()), is_dry=module.check_mode)
-    except TlsError as error:
-        module.fail_json(**error.as_result())
-    for warning in done.warnings:
-        module.warn(warning)
+    done = call.carried_out(module, wish, signing.sign)
     module.exit_json(
         changed=bool(done.changes),
         certificates=done.certificates,

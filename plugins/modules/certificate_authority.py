@@ -470,20 +470,18 @@ code:
   sample: phase_out_of_order
 """
 
-import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    call,
     keeping,
-    library,
     lineage,
     planning,
     profiles,
     revocation_entries,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 
@@ -580,16 +578,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     hide_secrets(module, "unrecorded")  # PEM, where a private key may be among it
-    if not library.is_usable():
-        message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
-        module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
-    try:
-        with options.named(module.params["option_names"]):
-            done = keeping.keep(wish(module.params), int(time.time()), is_dry=module.check_mode)
-    except TlsError as error:
-        module.fail_json(**error.as_result())
-    for warning in done.warnings:
-        module.warn(warning)
+    done = call.carried_out(module, wish, keeping.keep)
     own = {
         name: lineage.facts(
             found, done.crls.get(name, ""), done.revoked.get(name, ()), may_stage=name not in done.unstageable

@@ -229,13 +229,11 @@ code:
   sample: kit_path_taken
 """
 
-import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.pgops.tls.plugins.module_utils.authority import library
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgops.tls.plugins.module_utils.authority import call
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
-from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
 from ansible_collections.pgops.tls.plugins.module_utils.kit import making
 from ansible_collections.pgops.tls.plugins.module_utils.no_log import hide_secrets
@@ -274,23 +272,18 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
+def wish(given: dict[str, Any]) -> making.Wish:
+    """Return what the options wish for. Raises TlsError."""
+    given = {**given, "sources": declared.by_authority(given["sources"])}
+    return making.Wish(**{name: given[name] for name in making.Wish._fields})
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     passwords = [str(one["password"]) for one in module.params["kits"] if one["password"]]
     hide_secrets(module, "kits", "authorities", secrets=passwords)
-    if not library.is_usable():
-        message = f"{library.shortcoming()} {missing_required_lib(library.REQUIREMENT)}"
-        module.fail_json(msg=message, code="library_unusable", exception=library.PROBLEM)
-    given = {**module.params, "sources": declared.by_authority(module.params["sources"])}
-    wish = making.Wish(**{name: given[name] for name in making.Wish._fields})
-    try:
-        with options.named(module.params["option_names"]):
-            done = making.make(wish, int(time.time()), is_dry=module.check_mode)
-    except TlsError as error:
-        module.fail_json(**error.as_result())
-    for warning in done.warnings:
-        module.warn(warning)
+    done = call.carried_out(module, wish, making.make)
     result = {
         "changed": bool(done.changes),
         "kits": done.kits,
