@@ -233,6 +233,7 @@ def deaths(action: Action, step: int = 1) -> Iterator[int]:
     """
     for number in itertools.count(0, step):
         died = killed(number, action)
+        print(f"killed at point {number}")  # pytest shows it if what follows fails
         yield number
         if not died:
             assert number > 3, "nothing was counted"

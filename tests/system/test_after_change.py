@@ -177,7 +177,10 @@ def test_one_that_hangs_is_stopped_with_its_children(hooked: Hooked, monkeypatch
     with pytest.raises(TlsError, match=r"it did not end within 0 s and was stopped. It printed: begun"):
         hooked.clients.converge(identities=own)
     [pid] = hooked.lines()
-    assert not _runs(pid)
+    deadline = time.monotonic() + 30
+    while _runs(pid):  # it was killed, which takes a busy machine a moment
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _runs(pid: str) -> bool:

@@ -51,7 +51,8 @@ def test_a_refusal_is_read_from_what_the_collector_writes(managed: Server, desti
 
 
 @pytest.mark.parametrize("line", ["log_destination = 'syslog'", "log_min_messages = fatal"])
-def test_a_log_that_would_not_tell_gives_no_proof(managed: Server, line: str) -> None:
+def test_a_log_that_would_not_tell_gives_no_proof(managed: Server, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_PATIENCE", 1.0)
     managed.cluster.append("postgresql.conf", line + "\n")
     managed.cluster.psql("SELECT pg_reload_conf()")
     managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}

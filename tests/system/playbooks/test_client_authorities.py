@@ -200,6 +200,7 @@ def test_a_name_that_no_authority_can_have_stops_the_run_before_it_begins(
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_one_os_user_has_the_role_of_both_with_files_and_services_for_each(
     site: Any, inventory: dict[str, Any], billing: Any
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import prometheus, tables
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,7 @@ def test_a_group_without_servers_stops_the_run_before_it_begins(site: Any, inven
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_all_databases_of_an_identity_are_tried_where_they_are(
     site: Any, inventory: dict[str, Any], billing: Any
 ) -> None:

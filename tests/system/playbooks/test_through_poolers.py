@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.tests import poolers
 from ansible_collections.pgops.tls.tests.adoption import REMOVE
 from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
 from ansible_collections.pgops.tls.tests.poolers import Pooler
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
@@ -146,6 +147,7 @@ def test_the_report_has_both_certificates(site: Any, pooler: Pooler) -> None:
     assert not [one for one in data["servers"]["db1"]["sessions"] if "old_certificate" in one["findings"]]
 
 
+@ONLY_THOROUGH
 def test_a_pooler_is_not_removed_before_its_clients_and_then_with_all_others(site: Any, pooler: Pooler) -> None:
     disk = pooler.disk()
     output = refused(run(site, pooler, "--limit", "pool1", playbook=REMOVE))
