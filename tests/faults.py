@@ -17,6 +17,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,6 +221,9 @@ def killed(number: int, action: Action) -> Injection:
                 injection.install(setattr)
                 action()
                 status = 0
+            except BaseException:  # noqa: BLE001 (whatever it is, pytest shows it with the rest of the output)
+                traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(status)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -28,7 +28,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY
+from ansible_collections.pgops.tls.tests.shared import DAY, is_running
 from cryptography import x509
 
 ACCOUNT = "postgres"
@@ -139,8 +139,8 @@ app = pool_mode=transaction
             pid = self.pid()
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGQUIT)
-            for _attempt in range(200):
-                os.kill(pid, 0)
+            deadline = time.monotonic() + 4
+            while is_running(pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
             os.kill(pid, signal.SIGKILL)
         for name in ("pid", f".s.PGSQL.{self.port}"):

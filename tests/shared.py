@@ -43,3 +43,12 @@ FILES = (
     "\\( -path '*/pg_*' -o -path '*/base' -o -path '*/global' \\) -prune -o -type f -printf '%p %i %T@ %s\\n'; } "
     "| sort | sha256sum"
 )
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and has not ended: one that has ended stays until its parent looks at it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -18,6 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import after_chan
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, chains, identity, snapshot, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
+from ansible_collections.pgops.tls.tests.shared import is_running
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
@@ -178,14 +179,9 @@ def test_one_that_hangs_is_stopped_with_its_children(hooked: Hooked, monkeypatch
         hooked.clients.converge(identities=own)
     [pid] = hooked.lines()
     deadline = time.monotonic() + 30
-    while _runs(pid):  # it was killed, which takes a busy machine a moment
+    while is_running(int(pid)):  # it was killed, which takes a busy machine a moment
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _runs(pid: str) -> bool:
-    state = Path(f"/proc/{pid}/stat")
-    return state.exists() and state.read_text().split()[2] != "Z"
 
 
 def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(hooked: Hooked) -> None:
@@ -193,7 +189,7 @@ def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(hooked: 
     hooked.clients.converge(identities=hooked.with_hook("sh", "-c", f"sleep 31 & echo $! > {hooked.log}"))
     assert time.monotonic() - begun < 20
     [pid] = hooked.lines()
-    assert _runs(pid)
+    assert is_running(int(pid))
     os.kill(int(pid), signal.SIGTERM)
 
 

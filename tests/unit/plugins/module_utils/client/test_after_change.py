@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import after_chan
 from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.tests.shared import is_running
 
 
 @pytest.mark.parametrize(
@@ -136,20 +137,15 @@ def test_one_that_hangs_is_stopped_with_its_children(tmp_path: Path, monkeypatch
     pid = tmp_path / "pid"
     with pytest.raises(TlsError, match=r"it did not end within 1 s and was stopped\. It printed: begun"):
         after_change.run(Hook(command=("sh", "-c", f"echo begun; sleep 47 & echo $! > {pid}; wait")), ME)
-    assert not _runs(pid)
+    assert not is_running(int(pid.read_text()))
 
 
 def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(tmp_path: Path) -> None:
     pid, begun = tmp_path / "pid", time.monotonic()
     after_change.run(Hook(command=("sh", "-c", f"sleep 61 & echo $! > {pid}")), ME)
     assert time.monotonic() - begun < 30
-    assert _runs(pid)
+    assert is_running(int(pid.read_text()))
     os.kill(int(pid.read_text()), signal.SIGTERM)
-
-
-def _runs(pid: Path) -> bool:
-    state = Path(f"/proc/{pid.read_text().strip()}/stat")
-    return state.exists() and state.read_text().split()[2] != "Z"
 
 
 def test_a_mark_goes_when_no_hook_is_due(tmp_path: Path) -> None:
