@@ -11,15 +11,19 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests.endings import as_line, refused, well
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
-MAKE, REPORT = ([{"ansible.builtin.import_playbook": f"pgops.tls.{name}"}] for name in ("client_kit", "report"))
-NAME = "db1.example.com"  # nobody resolves it: this test says where it is
+MAKE, REPORT, ROTATE = (
+    [{"ansible.builtin.import_playbook": f"pgops.tls.{name}"}] for name in ("client_kit", "report", "rotate_ca")
+)
+NAME = "db1.example.com"  # nobody resolves it: these tests say where it is
 PASSWORD = "correct horse battery"
 
 
@@ -56,8 +60,24 @@ class World:
         return str(done.stdout)
 
     def serial(self, name: str = "anna") -> str:
+        return self.given(name)["serial"]
+
+    def given(self, name: str) -> dict[str, str]:
+        """Return the serial number in a kit, and when it was given."""
         with zipfile.ZipFile(self.directory / f"{name}.zip") as archive:
-            return str(json.loads(archive.read(f"{name}/kit.json"))["serial"])
+            found: dict[str, str] = json.loads(archive.read(f"{name}/kit.json"))
+        return found
+
+    def rotate(self, *fetched: str) -> subprocess.CompletedProcess[str]:
+        """Replace the roots, as far as the holders allow who have ``fetched`` the newest kit."""
+        kits = [
+            {**one, "fetched": self.serial(one["name"])} if one["name"] in fetched else one
+            for one in (self.anna, self.ben)
+        ]
+        options = {"postgres_ca_kits": kits, "postgres_ca_outside_trust": "none"}
+        done: subprocess.CompletedProcess[str] = self.site.run(playbook=ROTATE, inventory=self.inventory(), **options)
+        assert PASSWORD not in done.stdout + done.stderr
+        return done
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +90,14 @@ def world(site_on: Callable[[Any], Any], shared_cluster: Any, tmp_path_factory: 
     return found
 
 
-def log_in(world: World, name: str, key: str) -> str:
-    """Log in by the service of an unpacked kit."""
-    folder = world.directory / f"{name}-unpacked"
+KEYS = {"anna": "postgresql.key", "ben": "own.key"}
+
+
+def log_in(world: World, name: str, directory: Path | None = None) -> str:
+    """Log in by the service of an unpacked kit, of the newest one or of one that was kept in ``directory``."""
+    folder, key = world.directory / f"{name}-unpacked", KEYS[name]
     shutil.rmtree(folder, ignore_errors=True)
-    with zipfile.ZipFile(world.directory / f"{name}.zip") as archive:
+    with zipfile.ZipFile((directory or world.directory) / f"{name}.zip") as archive:
         archive.extractall(folder)
     for path in (folder / name).glob("*.key"):
         path.chmod(0o600)  # unzip does that by itself
@@ -97,8 +120,8 @@ def test_kits_are_made_once_and_their_holders_get_in(world: World) -> None:
     made = world.run("-vvv", playbook=MAKE)
     assert f"anna: hand out {world.directory}/anna.zip (role reporting, serial number {world.serial()}" in made
     assert re.search(r"ben: hand out .* It has no private key", made)
-    for name, key in (("anna", "postgresql.key"), ("ben", "own.key")):
-        assert log_in(world, name, key) == f"reporting {int(world.serial(name), 16)}"
+    for name in KEYS:
+        assert log_in(world, name) == f"reporting {int(world.serial(name), 16)}"
     before = (world.directory / "anna.zip").read_bytes()
     assert "hand out" not in world.run(playbook=MAKE)
     assert (world.directory / "anna.zip").read_bytes() == before
@@ -125,3 +148,70 @@ def test_a_kit_with_a_mistake_stops_the_playbook_before_anything_is_made(world: 
     assert PASSWORD not in done.stdout + done.stderr
     assert not Path(f"{world.directory}-wrong").exists()
     assert world.site.files() == before
+
+
+@pytest.fixture
+def resolved() -> Iterator[None]:
+    """Have the name of the server lead to this machine, for the verification."""
+    if not Path("/run/.containerenv").exists():
+        pytest.skip("names of this machine are its own")
+    hosts = Path("/etc/hosts")
+    before = hosts.read_text()
+    hosts.write_text(f"{before}127.0.0.1 {NAME}\n")
+    try:
+        yield
+    finally:
+        hosts.write_text(before)
+
+
+def kept(world: World, name: str) -> Path:
+    """Keep the newest kits as their holders have them, and see that they work."""
+    folder = world.directory.parent / name
+    folder.mkdir()
+    for one in KEYS:
+        shutil.copy(world.directory / f"{one}.zip", folder)
+        assert log_in(world, one, folder).startswith("reporting ")
+    return folder
+
+
+@ONLY_THOROUGH
+@pytest.mark.usefixtures("resolved")
+def test_a_replacement_of_roots_waits_until_the_holders_have_fetched_the_new_kits(world: World) -> None:
+    """Twice: when the new root is trusted, and when it issues."""
+    world.run("--skip-tags", "verify")
+    world.run(playbook=MAKE)
+    first = kept(world, "first")
+    said = refused(world.rotate())
+    assert "stage a new server CA" in said
+    for name in KEYS:
+        one = world.given(name)
+        assert f"kit:{name} (client certificate {one['serial']} given to its holder at {one['issued']}, until" in said
+    assert "phase: switch is not safe yet" in said
+
+    early = world.rotate("anna", "ben")  # they tell a kit that cannot have the new root
+    assert "phase: switch is not safe yet" in refused(early)
+    assert "Kits that are due: 2." in as_line(early)
+
+    world.run(playbook=MAKE)
+    second = kept(world, "second")
+    one = world.given("ben")
+    waiting = world.rotate("anna")
+    given = f"{one['serial']} given to its holder at {one['issued']}, until"
+    assert f"kit:ben (client certificate {given}" in refused(waiting)
+    assert "kit:anna (" not in refused(waiting)
+    assert f"kit:ben: given at {one['issued']} with serial number {one['serial']}, which ends at" in as_line(waiting)
+
+    said = refused(world.rotate("anna", "ben"))
+    assert "let the staged client CA issue from now on" in said
+    assert re.search(r"phase: retire is not safe yet: kit:anna .* given to its holder at .*, kit:ben ", said)
+    assert all(log_in(world, name, folder).startswith("reporting ") for name in KEYS for folder in (first, second))
+
+    world.run(playbook=MAKE)
+    third = kept(world, "third")
+    assert "Nothing is left to do." in well(world.rotate("anna", "ben"))
+    due = world.run("--check", playbook=MAKE)
+    for name in KEYS:
+        assert log_in(world, name, third) == f"reporting {int(world.serial(name), 16)}"
+        for folder in (first, second):
+            assert re.search("certificate verify failed|unknown ca", log_in(world, name, folder))
+        assert f"{name}.zip is due (trust_changed)" in due, "it has the old root, too"
