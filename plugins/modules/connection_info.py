@@ -304,6 +304,11 @@ checks:
     cipher:
       description: Cipher of an accepted connection, empty otherwise.
       type: str
+    group:
+      description:
+        - Group of the key exchange of an accepted connection, such as V(X25519MLKEM768). Empty otherwise, and if the
+          OpenSSL of this host's libpq is older than 3.0.
+      type: str
     client_dn:
       description: Subject of the client certificate that the server verified, as PostgreSQL truncates it.
       type: str
@@ -326,6 +331,7 @@ checks:
       identity: app
       protocol: ""
       cipher: ""
+      group: ""
       client_dn: ""
       message: connection requires a valid client certificate
 deviations:

@@ -220,6 +220,13 @@ cipher:
   returned: when the server answers with TLS
   type: str
   sample: TLS_AES_256_GCM_SHA384
+group:
+  description:
+    - Group of the key exchange that a client with this host's C(openssl) gets, by a handshake of its own. Empty if
+      C(openssl) does not show it.
+  returned: when the server answers with TLS
+  type: str
+  sample: X25519MLKEM768
 code:
   description: A word for the kind of failure, for programs.
   returned: failure

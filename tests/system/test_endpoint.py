@@ -48,6 +48,8 @@ def test_the_facts_are_those_of_the_served_certificate(cluster: Any, served: Pat
     assert leaf["days_left"] in (9, 10)
     assert leaf["key_type"] == "P-256"
     assert found["protocol"] == "TLSv1.3"
+    is_list = int(cluster.psql("SHOW server_version_num")) >= 180000  # its default begins with X25519
+    assert found["group"] == ("X25519" if is_list else "prime256v1")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python shows the chain from 3.10 on")

@@ -152,7 +152,8 @@ class Client:
             is_asked = bool(fault and self.functions.PQconnectionNeedsPassword(connection))
             has_answered = bool(self.functions.PQconnectionUsedPassword(connection))
             leaf, own = self.library.leaf(connection).hex(), self.library.session(connection)
-            attempt = attempt._replace(leaf=leaf, protocol=own.protocol, cipher=own.cipher)
+            group = self.library.group(connection)
+            attempt = attempt._replace(leaf=leaf, protocol=own.protocol, cipher=own.cipher, group=group)
             return is_answer, attempt._replace(wants_password=is_asked, used_password=has_answered)
         finally:
             self.functions.PQfinish(connection)

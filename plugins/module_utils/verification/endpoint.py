@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import key_exchange, wire
 from ansible_collections.pgops.tls.plugins.module_utils.verification import trust
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, rehearsal
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import names, openssl, rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option, read_pem
 
 _LONGEST_WAIT = 3600  # seconds
@@ -53,6 +53,7 @@ def probe(endpoint: wire.Endpoint, wanted: Wanted, now: int, *, direct: bool = F
         "root": trust.root_of(shown.chain, [one for roots in trusted.values() for one in roots]).subject,
         "protocol": shown.protocol,
         "cipher": shown.cipher,
+        "group": group(endpoint, direct=direct),
         "trust": [{"file": path, **row} for path, row in rows.items()],
     }
     faults = [*_missing(expected, shown.leaf), *_too_old(shown.leaf, wanted.min_days, now)]
@@ -85,6 +86,19 @@ def against(
             raise
         refused = rehearsal.reason(error.__cause__)
     return trust.row(roots, shown.chain, wanted, refused, now)
+
+
+def group(endpoint: wire.Endpoint, *, direct: bool) -> str:
+    """Return the group of the key exchange that clients of this host's OpenSSL get, '' if it cannot be seen.
+
+    Python's own handshake does not show it before 3.15.
+    """
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    try:
+        printed = openssl.handshake(f"{host}:{endpoint.port}", endpoint.name, endpoint.timeout, direct=direct)
+    except TlsError:
+        return ""
+    return key_exchange.negotiated(printed)
 
 
 def _roots_in(path: str) -> list[Certificate]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import PATH
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import key_exchange
 from ansible_collections.pgops.tls.plugins.module_utils.verification import verdicts
 
 NAME = "libpq.5.dylib" if sys.platform == "darwin" else "libpq.so.5"  # the same since PostgreSQL 8.2
@@ -22,6 +23,7 @@ CONNECTION_OK, CONNECTION_BAD, CONNECTION_MADE = 0, 1, 3  # of ConnStatusType
 POLLING_FAILED, POLLING_READING, POLLING_WRITING, POLLING_OK = range(4)  # of PostgresPollingStatusType
 TUPLES_OK = 2  # of ExecStatusType
 ERRORS_VERBOSE = 2  # of PGVerbosity
+_NEGOTIATED_GROUP = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP of OpenSSL's ssl.h
 _PEER_CERTIFICATE = ("SSL_get1_peer_certificate", "SSL_get_peer_certificate")
 _LIBRARIES = ("../lib", "../lib64")  # beside the directory of psql, where PostgreSQL was built from source
 
@@ -45,6 +47,15 @@ class Library(NamedTuple):
         """Return what libpq itself knows of a connection that stands."""
         known = [self.functions.PQsslAttribute(connection, one) or b"" for one in (b"protocol", b"cipher")]
         return verdicts.Session(bool(self.functions.PQsslInUse(connection)), *(one.decode("ascii") for one in known))
+
+    def group(self, connection: int) -> str:
+        """Return the group of the key exchange, '' without TLS or where OpenSSL is older than 3.0."""
+        handshake = self.functions.PQsslStruct(connection, b"OpenSSL")
+        if not handshake or self.functions.group_name is None:
+            return ""
+        number = self.functions.SSL_ctrl(handshake, _NEGOTIATED_GROUP, 0, None)
+        found: bytes = self.functions.group_name(handshake, number) or b""
+        return key_exchange.name(found.decode("ascii", "replace"))
 
     def leaf(self, connection: int) -> bytes:
         """Return the certificate (DER) that the server has shown on this very connection; empty when there is none."""
@@ -109,7 +120,7 @@ def _beside_psql() -> list[str]:
 
 def _declare(functions: Any) -> Any:
     """Declare the types of arguments and results: undeclared, ctypes would cut a pointer to 32 bits."""
-    from ctypes import c_char_p, c_int, c_void_p  # noqa: PLC0415 (see above)
+    from ctypes import c_char_p, c_int, c_long, c_void_p  # noqa: PLC0415 (see above)
 
     for name, result, *arguments in (
         ("PQlibVersion", c_int),
@@ -137,11 +148,15 @@ def _declare(functions: Any) -> Any:
         # Of the OpenSSL that this libpq uses: a symbol is looked up in what the library itself was linked with, too
         ("i2d_X509", c_int, c_void_p, c_void_p),
         ("X509_free", None, c_void_p),
+        ("SSL_ctrl", c_long, c_void_p, c_int, c_long, c_void_p),
         (_peer_certificate(functions), c_void_p, c_void_p),
     ):
         function = getattr(functions, name)
         function.restype, function.argtypes = result, arguments
     functions.peer_certificate = getattr(functions, _peer_certificate(functions))
+    functions.group_name = getattr(functions, "SSL_group_to_name", None)  # since OpenSSL 3.0
+    if functions.group_name is not None:
+        functions.group_name.restype, functions.group_name.argtypes = c_char_p, (c_void_p, c_int)
     return functions
 
 

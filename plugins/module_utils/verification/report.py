@@ -46,6 +46,7 @@ def as_result(check: Any) -> dict[str, Any]:
         "identity": expectation.identity,
         "protocol": session.protocol if session else "",
         "cipher": session.cipher if session else "",
+        "group": attempt.group if session else "",
         "client_dn": session.client_dn if session else "",
         "message": refusal_messages.readable(attempt.message) if attempt is not None and attempt.message else "",
     }
@@ -155,6 +156,7 @@ def _rows(client: str, result: Mapping[str, Any], show: str) -> Iterable[Sequenc
     for one in result.get("checks", ()):
         if show == "all" or one["status"] != verdicts.OK:
             is_shown = one["status"] == verdicts.OK and one["cipher"]
+            keys = ", ".join(filter(None, (one["cipher"], one["group"])))
             yield (
                 client,
                 one["role"],
@@ -163,7 +165,7 @@ def _rows(client: str, result: Mapping[str, Any], show: str) -> Iterable[Sequenc
                 one["wanted"],
                 one["status"] if not is_fault(one) else one["status"].upper(),
                 one["protocol"] or "-",
-                "; ".join([one["cipher"] if is_shown else one["reason"], *_of_server(one)]),
+                "; ".join([keys if is_shown else one["reason"], *_of_server(one)]),
             )
 
 

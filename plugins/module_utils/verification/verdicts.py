@@ -38,7 +38,8 @@ class Attempt(NamedTuple):
 
     ``leaf`` is the certificate that the server has shown, DER in hexadecimal; ``wants_password``: it ended at the
     server's question for a password, because there is none; ``used_password``: the server has asked for one and got it.
-    ``protocol`` and ``cipher`` are what libpq says. ``answer`` is that to a query of the job's own.
+    ``protocol``, ``cipher`` and ``group`` (of the key exchange) are what libpq and its OpenSSL say. ``answer`` is that
+    to a query of the job's own.
     """
 
     session: Session | None
@@ -49,6 +50,7 @@ class Attempt(NamedTuple):
     protocol: str = ""
     cipher: str = ""
     answer: str = ""
+    group: str = ""
 
 
 class Verdict(NamedTuple):

@@ -107,6 +107,17 @@ def objections(option: str, value: str, user: Account | None = None) -> str:
     return " ".join(done.errors.split()) if refused else ""
 
 
+def handshake(place: str, name: str, timeout: float, *, direct: bool) -> str:
+    """Return what ``openssl s_client`` prints of a handshake with a PostgreSQL server at ``place`` (HOST:PORT).
+
+    ``name`` is what it asks for (SNI), '' for the host. ``direct``: TLS at once. Raises TlsError.
+    """
+    command = find("openssl", "to see the key exchange")
+    start = ["-alpn", "postgresql"] if direct else ["-starttls", "postgres"]
+    wanted = ["-servername", name] if name else []
+    return run([command, "s_client", "-connect", place, *start, *wanted], timeout=timeout).output
+
+
 def public_key(key_path: str, user: Account | None = None, *, form: str = "PEM") -> bytes:
     """Return the public half (DER, as in certificates) of the private key at ``key_path``. Raises TlsError.
 

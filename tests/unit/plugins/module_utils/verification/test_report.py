@@ -24,6 +24,7 @@ CHECK = {
     "role": "app",
     "protocol": "TLSv1.3",
     "cipher": "TLS_X",
+    "group": "X25519",
 }
 
 
@@ -32,10 +33,10 @@ def results(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_columns_are_aligned() -> None:
-    lines = report.table(results())
+    lines = report.table(results(group=""))
     assert lines == [
         "CLIENT        ROLE  SERVER  NAME                  EXPECTED  RESULT  PROTOCOL  CIPHER OR REASON",
-        "app1          app   db1     db1.example.com:5432  accepted  ok      TLSv1.3   TLS_X",
+        "app1          app   db1     db1.example.com:5432  accepted  ok      TLSv1.3   TLS_X, X25519",
         "application2  app   db1     db1.example.com:5432  accepted  ok      TLSv1.3   TLS_X",
         "2 connections from 2 client hosts: 2 as expected",
     ]
@@ -145,9 +146,9 @@ def test_the_server_that_answered_is_in_the_table_and_what_is_not_known_is_count
     shared = {"server": "db1, db2", "servers": ["db1", "db2"], "host": "db.example.com"}
     lines = report.table(results(**shared, answered_by="db2"))
     assert lines[2].split()[2:4] == ["db2", "db.example.com:5432"]
-    assert lines[2].endswith("TLS_X; this name is shared by db1, db2")
+    assert lines[2].endswith("TLS_X, X25519; this name is shared by db1, db2")
     unknown = report.table(results(**shared, answered_by="", note="which server answered is not known"))
-    assert unknown[2].endswith("  TLS_X; which server answered is not known")
+    assert unknown[2].endswith("  TLS_X, X25519; which server answered is not known")
     assert unknown[-1].endswith("2 as expected, 1 of these answered by a server that this run cannot identify")
 
 
