@@ -353,6 +353,13 @@ still_trusted:
   type: list
   elements: str
   sample: [client]
+groups_left_out:
+  description:
+    - The groups with a question mark in C(ssl_groups) that the server does not get, and why. The question mark means
+      that a server which does not know the group does without it.
+  returned: success, if there are any
+  type: str
+  sample: "X25519MLKEM768: the server has OpenSSL 3.0.19 27 Jan 2026, and they need 3.5 or later"
 missing_databases:
   description: Those of O(databases) that the server does not have.
   returned: success, if there are any

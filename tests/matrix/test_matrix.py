@@ -12,6 +12,8 @@ import pytest
 
 VERSIONS = (13, 15, 17, 18, 19)
 ADDRESSES_SINCE = 15  # the first libpq that verifies them
+# The first whose suite has OpenSSL 3.0, which tells of the group, and 3.5, which has a post-quantum one
+FIRST_TO_TELL, FIRST_HYBRID = 15, 17
 REFUSED_KINDS = {
     "plaintext",
     "no client certificate",
@@ -98,3 +100,13 @@ def _assert_names(checks: list[dict[str, Any]], server: int, client: int) -> Non
         can_verify = host in names or client >= ADDRESSES_SINCE
         assert one["status"] == ("ok" if can_verify else "skipped"), one
         assert one["protocol"] == ("TLSv1.3" if can_verify else "")
+        assert one["group"] == (_group(server, client) if can_verify else "")
+
+
+def _group(server: int, client: int) -> str:
+    """Return the group of the key exchange: a server before 18 has one curve, and only some libraries know more."""
+    if client < FIRST_TO_TELL:
+        return ""
+    if server < 18:
+        return "prime256v1"
+    return "X25519MLKEM768" if client >= FIRST_HYBRID else "X25519"

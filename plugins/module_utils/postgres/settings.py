@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
@@ -14,13 +14,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 if TYPE_CHECKING:  # the controller writes settings, too, and has no server to ask
     from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState, Setting
 
-# As guc-file.l has it: words without quotes are few, and white space is no more than this.
-_LINE = re.compile(
+# As guc-file.l has it: words without quotes are few, and white space is no more than this. Name, value and comment.
+LINE = re.compile(
     r"[ \t\r]*([A-Za-z_][A-Za-z0-9_.]*)(?:[ \t\r]*=[ \t\r]*|[ \t\r]+)"
-    r"('(?:[^'\\\n]|''|\\.)*'|[^\W\d][\w.:/-]*|[-+]?\d[\w.]*)[ \t\r]*(?:#.*)?"
+    r"('(?:[^'\\\n]|''|\\.)*'|[^\W\d][\w.:/-]*|[-+]?\d[\w.]*)[ \t\r]*(#.*)?"
 )
 _BOOLEANS = {"on": "on", "true": "on", "yes": "on", "1": "on", "off": "off", "false": "off", "no": "off", "0": "off"}
-_CURVES = ("prime", "secp", "sect", "brainpool")  # how the groups begin that ssl_ecdh_curve can name
 # Files that every server of this collection takes from its generation.
 GENERATION_FILES = {
     "ssl_cert_file": "server.crt",
@@ -55,7 +54,7 @@ def parse(text: str) -> dict[str, str]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        match = _LINE.fullmatch(line)
+        match = LINE.fullmatch(line)
         if not match:
             raise TlsError(
                 f"ssl.conf line {number}: expected NAME = VALUE, found {shown(line)}.",
@@ -97,33 +96,6 @@ def _redirected(text: bytes, before: str, after: str) -> bytes:
     for file in (*GENERATION_FILES.values(), LISTS_FILE):
         text = text.replace(f"'{before}/{file}'".encode(), f"'{after}/{file}'".encode())
     return text
-
-
-def fitted(text: str, major: int) -> str:
-    """Return the text of ssl.conf with the groups for key exchange under the name that version ``major`` has for them.
-
-    From 18 on it is ssl_groups, a list; before, ssl_ecdh_curve, one curve of the elliptic kind. Of both the curve
-    counts: who writes that wants no other. Raises TlsError when no group of the list is such a curve.
-    """
-    given = parse(text)
-    names = [name for name in ("ssl_ecdh_curve", "ssl_groups") if name in given]
-    if not names:
-        return text
-    value = given[names[0]]
-    if major < 18 and names[0] == "ssl_groups":
-        curves = [group for group in value.split(":") if group.startswith(_CURVES)]
-        if not curves:
-            raise TlsError(
-                f"{option('ssl_conf')}: {names[0]} is {value!r}, and PostgreSQL {major} can use none of them: before "
-                "18 it takes one elliptic curve.",
-                remedy="Add prime256v1 to the list.",
-                code="curve_unusable",
-            )
-        value = curves[0]
-    own = "ssl_groups" if major >= 18 else "ssl_ecdh_curve"
-    others = [line for line in text.split("\n") if not _sets(line, names)]
-    at = next(number for number, line in enumerate(text.split("\n")) if _sets(line, names))
-    return "\n".join([*others[:at], f"{own} = {written(value)}", *others[at:]])
 
 
 def check(settings: dict[str, str], state: ServerState, directory: str, *, has_lists: bool) -> None:
@@ -260,11 +232,6 @@ def _check_value(name: str, value: str, setting: Setting) -> None:
             remedy="Leave it out, and set it in postgresql.conf before you restart the server.",
             code="setting_needs_restart",
         )
-
-
-def _sets(line: str, names: Sequence[str]) -> bool:
-    match = _LINE.fullmatch(line)
-    return match is not None and match.group(1).lower() in names
 
 
 def _unquoted(value: str) -> str:

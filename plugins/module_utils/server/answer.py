@@ -59,6 +59,8 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         facts["missing_databases"] = missing
     if outcome.target.still_trusted:
         facts["still_trusted"] = list(outcome.target.still_trusted)
+    if outcome.target.groups_left_out:
+        facts["groups_left_out"] = outcome.target.groups_left_out
     if outcome.next_run is not None:
         facts["next_run"] = outcome.next_run
     if outcome.request is not None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     roots_among,
     serials,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import fitting, settings
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import Existing
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -53,7 +53,8 @@ class Target(NamedTuple):
     ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
     one before. Of the ``former`` client authorities those stay trusted that the server trusts now, ``still_trusted``.
     ``existing`` are files from which the certificate comes, None if it is to be requested. ``is_trust_shared``: the
-    authorities for logins sign for others, too.
+    authorities for logins sign for others, too. ``groups_left_out`` are those of ssl_groups that this server does not
+    get, and why.
     """
 
     directory: str
@@ -86,6 +87,7 @@ class Target(NamedTuple):
     existing: Existing | None = None
     is_trust_shared: bool = False
     still_trusted: tuple[str, ...] = ()
+    groups_left_out: str = ""
 
     @property
     def comes_later(self) -> bool:
@@ -106,10 +108,16 @@ class Target(NamedTuple):
             revoked=self.revoked,
         )
 
-    def for_version(self, major: int) -> Target:
-        """Return the same for a server of version ``major``: settings under the names that it has. Raises TlsError."""
-        text = settings.fitted(self.ssl_conf, major)
-        return self._replace(ssl_conf=text, settings=settings.parse(text))
+    def for_server(self, major: int, objection: Callable[[], str]) -> Target:
+        """Return the same for a server of version ``major``: settings as it can take them. Raises TlsError.
+
+        ``objection`` says why it cannot be given groups that it may not know, and is asked only if there are some.
+        """
+        optional = fitting.optional_groups(self.settings, major)
+        why = objection() if optional else ""
+        text = fitting.fitted(self.ssl_conf, major, why)
+        told = f"{', '.join(optional)}: {why}" if why else ""
+        return self._replace(ssl_conf=text, settings=settings.parse(text), groups_left_out=told)
 
     def with_former(self, deployed: bytes | None) -> Target:
         """Return the same, with trust in those former authorities that are in the ``deployed`` file of trusted ones."""

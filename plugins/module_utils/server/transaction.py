@@ -39,6 +39,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
     from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import key_exchange
     from ansible_collections.pgops.tls.plugins.module_utils.server import (
         existing,
         native_tls,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 else:
     existing = lazy_import("server.existing")
     exchange = lazy_import("credential.exchange")
+    key_exchange = lazy_import("postgres.key_exchange")
     native_tls = lazy_import("server.native_tls")
     recovery = lazy_import("server.recovery")
     rehearsal = lazy_import("server.rehearsal")
@@ -93,7 +95,10 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         super().__init__(GenerationStore(target.directory, administrator.account.owner), now, self.texts.files())
         self.look = Look(self.store, self.texts)
         self.included = f"{self.store.current_link}/{CONF}"
-        self.target = self.look.trusting(target.for_version(self.state.major))
+        own = target.for_server(
+            self.state.major, lambda: key_exchange.objection(administrator.pid, administrator.account)
+        )
+        self.target = self.look.trusting(own)
         self.management = Management(administrator.role, administrator.account.name)
         self.prover = Prover(administrator, self.state)
         self.chain = self.prover.chain()

@@ -24,6 +24,7 @@ CASES = [
     ("postgres_server", "{postgres_server_hba: [{user: '{{ who }}', method: cert, map: own}], who: clerk}"),
     ("postgres_server", "{postgres_server_ident: [{map: own, system_user: x, database_user: clerk}]}"),
     ("postgres_server", "{postgres_server_ssl_preset: modern, postgres_server_ssl: {ssl_groups: X25519}}"),
+    ("postgres_server", "{postgres_server_ssl_preset: fips}"),
     ("postgres_server", "{postgres_server_plaintext: allow, postgres_server_extra_trusted_clients: '{{ 1 + 1 }}'}"),
     ("postgres_server", "{postgres_server_login_user: ops, postgres_server_renew_before: 30d}"),
     ("postgres_pooler", "{}"),

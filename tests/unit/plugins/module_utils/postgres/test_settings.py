@@ -56,29 +56,3 @@ def test_an_escape_that_would_be_read_otherwise_is_refused() -> None:
     assert settings.parse(r"ssl_x = 'a\\b\'c'") == {"ssl_x": r"a\b'c"}
     with pytest.raises(TlsError, match="an escape other than"):
         settings.parse(r"ssl_x = 'a\tb'")
-
-
-@pytest.mark.parametrize(
-    ("text", "major", "fitted"),
-    [
-        ("ssl = on\nssl_groups = 'X25519:prime256v1'\nssl_ciphers = 'a'", 17, "ssl_ecdh_curve = 'prime256v1'"),
-        ("ssl = on\nssl_groups = 'X25519:prime256v1'\nssl_ciphers = 'a'", 18, "ssl_groups = 'X25519:prime256v1'"),
-        ("ssl = on\nssl_ecdh_curve = 'secp384r1'\nssl_ciphers = 'a'", 15, "ssl_ecdh_curve = 'secp384r1'"),
-        ("ssl = on\nssl_ecdh_curve = 'misspelt'\nssl_ciphers = 'a'", 17, "ssl_ecdh_curve = 'misspelt'"),
-        ("ssl = on\nssl_ecdh_curve = 'secp384r1'\nssl_ciphers = 'a'", 18, "ssl_groups = 'secp384r1'"),
-    ],
-)
-def test_groups_get_the_name_that_the_version_has_for_them(text: str, major: int, fitted: str) -> None:
-    assert settings.fitted(text, major) == f"ssl = on\n{fitted}\nssl_ciphers = 'a'"
-
-
-@pytest.mark.parametrize(("major", "name"), [(17, "ssl_ecdh_curve"), (18, "ssl_groups")])
-def test_a_curve_counts_more_than_the_groups_of_a_preset(major: int, name: str) -> None:
-    given = "ssl_groups = 'X25519:prime256v1'\nssl = on\nssl_ecdh_curve = 'secp384r1'"
-    assert settings.parse(settings.fitted(given, major)) == {"ssl": "on", name: "secp384r1"}
-
-
-def test_groups_without_a_curve_are_refused_before_18() -> None:
-    with pytest.raises(TlsError, match=r"PostgreSQL 17 can use none.*Add prime256v1"):
-        settings.fitted("ssl_groups = 'X25519'", 17)
-    assert settings.fitted("ssl = on\n", 17) == "ssl = on\n"
