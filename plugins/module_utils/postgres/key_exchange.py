@@ -65,8 +65,8 @@ def judged(theirs: str, own: str, version: Sequence[int], in_words: str) -> str:
         return "OpenSSL was replaced while the server runs. Restart the server, and rerun"
     if not theirs or theirs != own:
         return (
-            "the version of the server's OpenSSL is not known, because the Python of this host has another one. If it "
-            "is 3.5 or later, list the groups without a question mark"
+            "the version of the server's OpenSSL is not known: it is not the one of this host's Python, or its process "
+            "cannot be looked at. If it is 3.5 or later, list the groups without a question mark"
         )
     return "" if tuple(version[:2]) >= _SINCE else f"the server has {in_words}, and they need 3.5 or later"
 
