@@ -39,8 +39,11 @@ MEASURED = ["-m", "coverage", "run", *PYTEST]
 WIDE = "COLUMNS=300"  # for the line that tells why a test failed
 WHEELS = CACHE / "wheels"  # Python packages for containers
 VERSION_OF_SUITE = {"bullseye": "13", "bookworm": "15", "trixie": "17"}  # and the PostgreSQL each of them brings
+CLIENTS = "clients"  # trixie with drivers for other languages
+OF_CLIENTS = "tests/system/test_client_kit.py"  # the README of a kit has lines for them
 DRIVER_STAGE = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
+VERSIONS = VERSION_OF_SUITE | NEWER | {CLIENTS: VERSION_OF_SUITE["trixie"]}
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 # What old servers and their libpq do in their own way
 OF_OLD = [
@@ -263,7 +266,7 @@ def system_tests(suite: str, arguments: list[str]) -> list[str]:
 def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
     """Run system tests in a fresh container."""
     name, volumes = f"{CONTAINER_PREFIX}-system-{job}", {}
-    version, thorough = (VERSION_OF_SUITE | NEWER)[suite], os.environ.get("ALL_FAULTS", "")
+    version, thorough = VERSIONS[suite], os.environ.get("ALL_FAULTS", "")
     settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}", f"--env={WIDE}"]
     if suite == OLDEST:  # its own pytest is too old
         wanted = wheels.wanted(ROOT / "tests" / "requirements-oldest.txt")
@@ -332,8 +335,14 @@ def matrix(arguments: list[str]) -> Count:
 
 
 def clients(arguments: list[str]) -> Count:
-    """Connect by psql of many versions and by many drivers, straight from the files on disk; print a grid."""
-    return on_fleet([*VERSION_OF_SUITE, *NEWER, "clients"], arguments or ["tests/drivers"])
+    """Connect by psql of many versions and by many drivers, straight from the files on disk; print a grid.
+
+    The same drivers run the lines in the README of a kit.
+    """
+    found = on_fleet([*VERSION_OF_SUITE, *NEWER, CLIENTS], arguments or ["tests/drivers"])
+    if arguments:
+        return found
+    return found + system_in("kits", CLIENTS, build_images([CLIENTS])[CLIENTS], [OF_CLIENTS])
 
 
 def clusters(arguments: list[str]) -> Count:

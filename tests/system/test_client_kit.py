@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 JAR = Path("/usr/share/java/postgresql.jar")
+GO = Path("/usr/local/lib/drivers/connect-go")  # of the image for "make clients": pgx 4, which takes the same URL
 SERIAL = "SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
@@ -137,12 +138,23 @@ def java(folder: Path, text: str) -> str:
     return run(folder, "java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", str(JAR), "Main.java")
 
 
+def go(folder: Path, text: str) -> str:
+    if not GO.exists():
+        pytest.skip("no pgx")
+    once, url = re.search(r"// once, .*: (openssl .*)\n", text), re.search(r'"(postgres://.*)"', text)
+    if once:
+        run(folder, "sh", "-c", once[1])
+    assert url
+    return run(folder, str(GO), "pgx", url[1]).split()[-1]
+
+
 RUN: dict[str, Callable[[Path, str], str]] = {
     "psql": psql,
     "psycopg": python,
     "asyncpg": asynchronous,
     "node-postgres": node,
     "JDBC": java,
+    "pgx": go,
 }
 
 
