@@ -215,7 +215,11 @@ options:
         type: str
         default: ''
   ssl_conf:
-    description: The text of C(ssl.conf), which C(postgresql.conf) includes.
+    description:
+      - The text of C(ssl.conf), which C(postgresql.conf) includes.
+      - A group in C(ssl_groups) with a question mark, such as C(?X25519MLKEM768), is left out if the server's OpenSSL
+        does not know question marks. See RV(groups_left_out).
+      - A line that ends with C(# from PostgreSQL 18 on) is left out before that version.
     type: str
     required: true
   hba:
