@@ -45,6 +45,22 @@ def test_a_connection_by_every_name_is_accepted_and_shown_by_the_server(client: 
     assert found[0]["client_dn"] == "/CN=app"
 
 
+def test_the_group_of_the_key_exchange_is_what_libpq_agreed_on(client: Checker) -> None:
+    tells = client.library.functions.OpenSSL_version_num() >= 0x30000000
+    is_list = int(client.cluster.psql("SHOW server_version_num")) >= 180000
+    wanted = {"secp384r1": "secp384r1"}
+    if is_list and client.library.functions.OpenSSL_version_num() >= 0x30500000:
+        wanted["X25519MLKEM768:X25519"] = "X25519MLKEM768"
+    for setting, group in wanted.items():
+        name = "ssl_groups" if is_list else "ssl_ecdh_curve"
+        client.cluster.append("postgresql.conf", f"{name} = '{setting}'\n")
+        client.cluster.reload()
+        (found,) = client.verify(client.expect())
+        assert (found["status"], found["group"]) == ("ok", group if tells else "")
+    _accepted, refused = client.verify(client.expect(), client.refuse("plaintext"))
+    assert refused["group"] == ""
+
+
 def test_every_kind_is_refused_for_its_reason(client: Checker) -> None:
     kinds = [client.refuse(kind) for kind in REFUSAL_KINDS]
     found = client.verify(client.expect(), *kinds, client.refuse("another_role", role="other", certificate_role="app"))
