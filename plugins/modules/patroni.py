@@ -98,7 +98,10 @@ options:
     elements: str
     default: []
   certificates:
-    description: PEM chains (leaf first) that were issued for the requests of the first call, by V(api) and V(ctl).
+    description:
+      - PEM chains (leaf first) that were issued for the requests of the first call, by V(api) and V(ctl).
+      - An empty text means that the certificate comes in a later run. The one in use stays, if it is only to be
+        renewed. Else nothing changes until the certificate has come.
     type: dict
     default: {}
   ends_former_trust:

@@ -48,19 +48,30 @@ def nothing_verified(hostvars: Hostvars, groups: Groups, hosts: Collection[str],
 
 def _all_skipped(reasons: Sequence[str]) -> str:
     """Return a line on a run whose connections were all skipped for these reasons."""
-    if {*reasons} <= {later.NO_SERVER, later.NO_CLIENT}:
-        return "WARNING: no connection was verified: each one needs a certificate that comes in a later run."
+    if not later.REASONS.isdisjoint(reasons):
+        which = "each one" if later.REASONS.issuperset(reasons) else "each one that can be tried"
+        return f"WARNING: no connection was verified: {which} needs a certificate that comes in a later run."
     return f"WARNING: no connection was verified: all were skipped ({'; '.join(reasons)}). {_NO_NAME}"
 
 
 def unreached(hostvars: Hostvars, groups: Groups) -> list[str]:
-    """Return a line on the servers that some identity is for, but no client host could try by any of their names."""
+    """Return lines on the servers that some identity is for, but no client host could try, and why."""
     checks = [one for host in groups.get(CLIENTS, ()) for one in results.verified(hostvars[host]).get("checks", ())]
     tried = {server for one in checks if one["status"] != verdicts.SKIPPED for server in one["servers"]}
-    skipped = dict.fromkeys(server for one in checks for server in one["servers"] if server not in tried)
-    if not tried or not skipped:
+    if not tried:
         return []  # of nothing at all another line says why
-    return [f"Not verified, because all connections to these servers were skipped: {listed(list(skipped))}. {_NO_NAME}"]
+    skipped: dict[str, set[str]] = {}
+    for one in checks:
+        for server in one["servers"] if one["status"] == verdicts.SKIPPED else ():
+            if server not in tried:
+                skipped.setdefault(server, set()).add(one["reason"])
+    waiting = [server for server, reasons in skipped.items() if reasons <= later.REASONS]
+    others = [server for server in skipped if server not in waiting]
+    told = {
+        "all connections to these servers need a certificate that comes in a later run": (waiting, ""),
+        "all connections to these servers were skipped": (others, f" {_NO_NAME}"),
+    }
+    return [f"Not verified, because {why}: {listed(own)}.{remedy}" for why, (own, remedy) in told.items() if own]
 
 
 def left_out(groups: Groups, hosts: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Hostvars, V
 
 NO_SERVER = "the server waits for its first certificate"
 NO_CLIENT = "the identity waits for its first certificate"
+REASONS = frozenset((NO_SERVER, NO_CLIENT))
 _SHOWN = 10  # requests that have a line of their own
 _WHAT_TO_DO = "Have them signed, put each certificate beside its request, then rerun."
 
@@ -45,3 +46,10 @@ def identities(variables: Variables) -> frozenset[str]:
         return frozenset()
     known = results.last(variables, "client").get("identities") or ()
     return frozenset(asked.difference(str(one["id"]) for one in known if one.get("serial")))
+
+
+def logins(variables: Variables) -> frozenset[tuple[str, str]]:
+    """Return role and OS user of the identities of a client host that wait for their first certificate."""
+    waiting = identities(variables)
+    known = results.converged(variables, "client").get("identities") or ()
+    return frozenset((str(one["role"]), str(one["os_user"])) for one in known if one.get("id") in waiting)

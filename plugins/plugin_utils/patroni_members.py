@@ -94,7 +94,7 @@ class Batch(NamedTuple):
 
 def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
     """Return which of ``hosts`` have something to change, in their order: in each cluster the leader last."""
-    found = {host: one for host in hosts for one in [_found(hostvars[host])] if one is not None}
+    found = {host: one for host in hosts for one in [_found(host, hostvars[host])] if one is not None}
     clusters: dict[str, list[str]] = {}
     for host, one in found.items():
         clusters.setdefault(one.cluster, []).append(host)
@@ -120,7 +120,7 @@ def _batch(queues: Sequence[Sequence[str]], number: int, found: Mapping[str, _Me
     return Batch(members, after, [host for host in members if host in ending])
 
 
-def _found(variables: Variables) -> _Member | None:
+def _found(host: str, variables: Variables) -> _Member | None:
     """Return what a host has said, None if it has not. One that was taken over may say anything: then it has not."""
     result = results.last(variables, "server")
     if not is_managed(variables) or not results.is_ready(variables) or result.get("failed"):
@@ -129,7 +129,7 @@ def _found(variables: Variables) -> _Member | None:
         said = result[ROLE]
         return _Member(
             cluster=str(result["system_identifier"]),
-            is_due=bool(said["due"]),
+            is_due=bool(said["due"]) and not _waits_for_its_first(said, ids(host), results.waiting(variables)),
             is_leader=bool(said["is_leader"]),
             is_adopted=bool(said.get("is_adopted")),
             has_former_trust=bool(said.get("has_former_trust")),
@@ -137,3 +137,9 @@ def _found(variables: Variables) -> _Member | None:
         )
     except (LookupError, TypeError, AttributeError):
         return None
+
+
+def _waits_for_its_first(said: Mapping[str, Any], own: Mapping[str, str], waiting: Mapping[str, Any]) -> bool:
+    """Return whether a member has never had a certificate that a later run brings: it stays as it is until then."""
+    asked = {one["id"] for one in said.get("requests") or ()}
+    return any(own.get(name) in waiting for name in asked.difference(said.get("certificates") or ()))

@@ -8,13 +8,14 @@ All of that is in results of modules that have run anyway, so a run that changes
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.logins import has_certificate, logs_in
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import OLD, STANDBY
-from ansible_collections.pgops.tls.plugins.plugin_utils import fleet, results, server_names
+from ansible_collections.pgops.tls.plugins.plugin_utils import fleet, later, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Hostvars, Variables
 
 ROLE = "postgres_server_replication_role"
@@ -75,26 +76,34 @@ class _Found(NamedTuple):
 
 
 def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
-    """Return which of ``hosts`` have to connect anew, in their order: synchronous standbys after the others."""
+    """Return which of ``hosts`` have to connect anew, in their order: synchronous standbys after the others.
+
+    A standby stays as it is while it, or a server that it follows, waits for its first certificate.
+    """
     found = {host: one for host in hosts for one in [_found(hostvars[host])] if one is not None}
+    if not any(one.is_due for one in found.values()):
+        return []
+    ways, without = _Ways(found, hostvars), _without_certificate(hostvars, found)
     waited_for: dict[str, set[str]] = {}
     clusters: dict[str, list[str]] = {}
     for host, one in found.items():
         waited_for.setdefault(one.cluster, set()).update(one.synchronous)
-        if one.is_due:
+        if one.is_due and without.isdisjoint(itertools.chain(*ways.upstreams(host).values())):
             clusters.setdefault(one.cluster, []).append(host)
     ordered = [
         sorted(own, key=lambda host: found[host].application_name in waited_for[found[host].cluster])
         for own in clusters.values()
     ]
-    if not ordered:
-        return []
-    ways = _Ways(found, hostvars)
     made = []
-    for number in range(max(map(len, ordered))):
+    for number in range(max(map(len, ordered), default=0)):
         after = {own[number]: own[:number] for own in ordered if number < len(own)}
         made.append(Batch({host: ways.upstreams(host) for host in after}, after))
     return made
+
+
+def _without_certificate(hostvars: Hostvars, hosts: Iterable[str]) -> set[str]:
+    """Return the servers that wait for their first certificate."""
+    return {one for one in hosts if later.has_none(hostvars[one], "server", fleet.known_certificate(hostvars[one]))}
 
 
 def of_report(hostvars: Hostvars, hosts: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -193,7 +202,7 @@ def _ways(conninfo: Mapping[str, str]) -> Iterator[tuple[str, int]]:
 def _is_due(variables: Variables, found: _Found) -> bool:
     """Return whether a host has something to do, or may have: its clients have changed in this run."""
     role = variables.get(ROLE)
-    if not role or not found.connections:
+    if not role or not found.connections or (role, found.os_user) in later.logins(variables):
         return False
     clients = (results.converged(variables, "client"), results.installed(variables, "client"))
     wanted = _wanted(variables, str(role), found.os_user)

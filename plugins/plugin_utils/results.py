@@ -41,10 +41,15 @@ def is_ready(variables: Variables, step: str = "server") -> bool:
 
 
 def is_waiting(variables: Variables, step: str) -> bool:
-    """Return whether a host has asked for certificates in this run, and got none: a later run brings them."""
-    found = converged(variables, step)
+    """Return whether a host still asks for certificates after this run: a later one brings them."""
+    found = last(variables, step)
     asked = [found.get("request"), *(one.get("csr") for one in found.get("requests") or ())]
-    return any(asked) and not installed(variables, step) and not failed(variables, step)
+    return any(asked) and not failed(variables, step)
+
+
+def waiting(variables: Variables) -> Result:
+    """Return which certificates, by id, a later run brings, of those that were asked for in the last play."""
+    return _result(variables, "postgres_ca_signed").get("waiting") or {}
 
 
 def listed(variables: Variables) -> Result:

@@ -73,3 +73,8 @@ def certificates(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, st
             )
         certificate.refuse_private_key(str(pem), f"certificates: {name}")
     return {name: str(pem) for name, pem in found.items() if pem}
+
+
+def later(found: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the certificates among those ``found`` that come in a later run."""
+    return frozenset(name for name, pem in found.items() if not pem)

@@ -44,6 +44,14 @@ class Declared(Protocol):
     """What is declared of such a program; the first credential is the server's, the second the client's."""
 
     @property
+    def directory(self) -> str:
+        """Return where its generations are."""
+
+    @property
+    def later(self) -> frozenset[str]:
+        """Return the names of the credentials whose certificates come in a later run."""
+
+    @property
     def credentials(self) -> tuple[Credential, Credential]:
         """Return both."""
 
@@ -100,6 +108,16 @@ def reasons(
     present = due.Present(chain, one.certificate in generation, one.key in generation, unfit)
     why = due.needed(present, one.spec, now)
     return [] if comes_later and due.may_wait(present, why, now) else why
+
+
+def all_reasons(target: Declared, generation: Generation, unfit: Mapping[str, str], now: int) -> dict[str, list[str]]:
+    """Return by credential why it needs a new certificate, as ``reasons`` does; ``unfit`` is by credential, too."""
+    return {
+        one.name: reasons(
+            one, generation, target.directory, unfit.get(one.name, ""), now, comes_later=one.name in target.later
+        )
+        for one in target.credentials
+    }
 
 
 def shortened(

@@ -57,17 +57,7 @@ class Plan(NamedTuple):
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    reasons = {
-        one.name: pairs.reasons(
-            one,
-            found.generation,
-            target.directory,
-            found.unfit.get(one.name, ""),
-            now,
-            comes_later=one.name in target.later,
-        )
-        for one in target.credentials
-    }
+    reasons = pairs.all_reasons(target, found.generation, found.unfit, now)
     contents, shortened = _coming(target, found, reasons, now)
     differing = _differing(target, found, contents)
     text = ini.with_include(found.text, target.included, target.config_file)

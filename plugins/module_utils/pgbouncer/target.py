@@ -116,7 +116,7 @@ def read(options: Mapping[str, Any]) -> Target:
         client_tls_sslmode=options["client_tls_sslmode"],
         settings=_settings(options["settings"]),
         certificates=pair_options.certificates(options["certificates"], (FRONT, BACK)),
-        later=frozenset(name for name, pem in options["certificates"].items() if not pem),
+        later=pair_options.later(options["certificates"]),
         renew=options["renew"],
         on_lockout=options["on_lockout"],
     )

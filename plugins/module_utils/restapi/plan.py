@@ -58,10 +58,7 @@ class Plan(NamedTuple):
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    reasons = {
-        one.name: pairs.reasons(one, found.generation, target.directory, found.unfit.get(one.name, ""), now)
-        for one in target.credentials
-    }
+    reasons = pairs.all_reasons(target, found.generation, found.unfit, now)
     contents, shortened = _coming(target, found, reasons, now)
     if not reasons[API]:
         reasons[API] = _not_taken_without_a_new_leaf(found, contents, target)

@@ -40,7 +40,8 @@ _PATH = re.compile(r"/[A-Za-z0-9/_.+@-]+")
 class Target(NamedTuple):
     """The declared state. ``roots`` and ``trusted_clients`` are PEM; ``certificates`` came for a request, by name.
 
-    ``ends_former_trust``: other members show certificates of these roots, so others need no trust any more.
+    ``ends_former_trust``: other members show certificates of these roots, so others need no trust any more. ``later``
+    are the names of those that come in a later run.
     """
 
     directory: str
@@ -51,6 +52,7 @@ class Target(NamedTuple):
     certificates: Mapping[str, str]
     renew: bool
     ends_former_trust: bool
+    later: frozenset[str] = frozenset()
 
     @property
     def credentials(self) -> tuple[Credential, Credential]:
@@ -92,6 +94,7 @@ def read(options: Mapping[str, Any]) -> Target:
         certificates=pair_options.certificates(options["certificates"], (API, CTL)),
         renew=options["renew"],
         ends_former_trust=options["ends_former_trust"],
+        later=pair_options.later(options["certificates"]),
     )
 
 

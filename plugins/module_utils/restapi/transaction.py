@@ -111,7 +111,7 @@ class Transaction(Service[Plan, Found, Outcome]):
     def _plan(self, found: Found) -> Plan:
         return planning.make(self.target, found, self.now)
 
-    def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:  # noqa: ARG002
+    def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:
         if not plan.changes:
             return
         refusals.refuse_tools()
@@ -123,7 +123,8 @@ class Transaction(Service[Plan, Found, Outcome]):
         if plan.text is not None:
             check.refuse_other_keys(self.patroni, self.account, found.text, plan.text, self._values(plan))
             self.config.refuse_unwritable()
-        self.notes += refusals.new_https(plan, found)
+        if check_mode or not self._waiting(plan):  # else it stays as it is, maybe for days
+            self.notes += refusals.new_https(plan, found)
 
     def _values(self, plan: Plan) -> Mapping[str, Mapping[str, str | None]]:  # noqa: ARG002 (a removal has others)
         return self.target.values

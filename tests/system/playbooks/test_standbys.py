@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -25,8 +26,8 @@ from ansible_collections.pgops.tls.tests.system.conftest import run_as
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user")
 
 
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
+@contextlib.contextmanager
+def home_of_clusters() -> Iterator[Path]:
     """Give the OS user that runs clusters another home for its files."""
     made = Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
     replicas.give(made, pwd.getpwnam("postgres"))
@@ -35,28 +36,42 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    with home_of_clusters() as made:
+        yield made
+
+
+def follow(primary: Any, standby: Any) -> None:
+    """Have one cluster follow another one in plaintext."""
+    primary.psql("CREATE ROLE app LOGIN")
+    replicas.prepare(primary)
+    replicas.copied(primary, standby, run_as)
+
+
+@pytest.fixture(scope="module")
 def site(site_on: Callable[[Any], Any], shared_cluster: Any, billing: Any) -> Any:
     """Give a fleet whose second server follows the first in plaintext."""
-    shared_cluster.psql("CREATE ROLE app LOGIN")
-    replicas.prepare(shared_cluster)
-    replicas.copied(shared_cluster, billing, run_as)
+    follow(shared_cluster, billing)
     return site_on(shared_cluster)
+
+
+def fleet(site: Any, standby: Any, home: Path) -> dict[str, Any]:
+    """Return an inventory whose second server replicates from the first by a certificate of its own."""
+    identity = {"role": ROLE, "os_user": "postgres", "databases": ["replication"], "home": str(home)}
+    found: dict[str, Any] = site.inventory()
+    found["postgres_servers"]["hosts"]["db2"] = {**site.server_on(standby), "postgres_server_replication_role": ROLE}
+    found["postgres_clients"]["hosts"]["db2"] = {
+        "postgres_client_identities": [{**identity, "default_files": False, "servers": ["db1"]}]
+    }
+    return found
 
 
 @pytest.fixture
 def run(site: Any, billing: Any, home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return what runs site.yml; no output may hold the standby's password."""
-    identity = {"role": ROLE, "os_user": "postgres", "databases": ["replication"], "home": str(home)}
 
     def made(*options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        inventory = site.inventory()
-        inventory["postgres_servers"]["hosts"]["db2"] = {
-            **site.server_on(billing),
-            "postgres_server_replication_role": ROLE,
-        }
-        inventory["postgres_clients"]["hosts"]["db2"] = {
-            "postgres_client_identities": [{**identity, "default_files": False, "servers": ["db1"]}]
-        }
+        inventory = fleet(site, billing, home)
         done: subprocess.CompletedProcess[str] = site.run("-v", *options, inventory=inventory, **variables)
         assert SECRET not in done.stdout + done.stderr
         return done

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import gaps
+from ansible_collections.pgops.tls.plugins.plugin_utils import gaps, later
 
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1", "app2"]}
 IDENTITY_VARIABLES = {"postgres_client_identities": [{"role": "app", "os_user": "web"}]}
@@ -76,13 +76,17 @@ def test_a_limit_without_the_servers_of_its_identities_verifies_nothing() -> Non
 
 
 def test_servers_that_nobody_could_try_are_named_with_the_remedy() -> None:
-    def unreached(*statuses: tuple[str, str]) -> list[str]:
-        checks = [{"status": status, "servers": [server], "reason": ""} for server, status in statuses]
+    def unreached(*statuses: tuple[str, str], reason: str = "") -> list[str]:
+        checks = [{"status": status, "servers": [server], "reason": reason} for server, status in statuses]
         return gaps.unreached({"app1": {"postgres_verify_result": {"checks": checks}}, "app2": {}}, GROUPS)
 
     (line,) = unreached(("db1", "ok"), ("db1", "skipped"), ("db2", "skipped"), ("db2", "skipped"))
     assert line.startswith("Not verified, because all connections to these servers were skipped: db2. Give each server")
     assert line.endswith("If a name has from, list the client hosts there that can reach it.")
+    (line,) = unreached(("db1", "ok"), ("db2", "skipped"), reason=later.NO_SERVER)
+    assert line == (
+        "Not verified, because all connections to these servers need a certificate that comes in a later run: db2."
+    )
     assert unreached(("db1", "deviation"), ("db1", "skipped")) == []
     assert unreached(("db1", "skipped")) == [], "the warning about all of them says so"
 

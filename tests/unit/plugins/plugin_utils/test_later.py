@@ -15,6 +15,7 @@ CERTIFICATE = {"serial": "5ac6", "not_before": "2026-11-20T02:05:00Z"}
 WAITS = {"postgres_server_converged": {"reasons": ["no_certificate"], "request": "CSR", "certificate": None}}
 RENEWS = {"postgres_server_converged": {"reasons": ["expires_in_3d"], "request": "CSR", "certificate": CERTIFICATE}}
 INSTALLED = {**WAITS, "postgres_server_installed": {"changed": True, "certificate": CERTIFICATE}}
+ASKS_AGAIN = {**RENEWS, "postgres_server_installed": {"request": "CSR", "certificate": CERTIFICATE}}
 CLIENT = {
     "postgres_client_identities": [{"role": "app", "os_user": "www"}, {"role": "job", "os_user": "www"}],
     "postgres_client_converged": {"requests": [], "identities": []},
@@ -28,11 +29,12 @@ GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_clients": ["app1"]}
         (WAITS, True, False, True),
         (RENEWS, True, False, False),
         (INSTALLED, False, True, False),
+        (ASKS_AGAIN, True, False, False),
         ({**WAITS, "postgres_server_failed": "refused"}, False, False, False),
         ({"postgres_server_converged": {"reasons": ["no_certificate"]}}, False, True, False),
         ({}, False, False, False),
     ],
-    ids=["first", "renewal", "installed", "failed", "check mode", "no result"],
+    ids=["first", "renewal", "installed", "asks again", "failed", "check mode", "no result"],
 )
 def test_a_server_waits_if_it_asked_and_nothing_came(
     variables: dict[str, Any], is_waiting: bool, is_ready: bool, has_none: bool
@@ -90,3 +92,6 @@ def test_nothing_verified_says_why() -> None:
     hostvars = {"db1": {}, "db2": {}, "app1": client}
     (line,) = gaps.nothing_verified(hostvars, GROUPS, [], is_tried=True)
     assert line == "WARNING: no connection was verified: each one needs a certificate that comes in a later run."
+    reasons.append({"status": "skipped", "reason": "only db1 itself can try it", "servers": ["db1"]})
+    (line,) = gaps.nothing_verified(hostvars, GROUPS, [], is_tried=True)
+    assert "verified: each one that can be tried needs a certificate that comes in a later run." in line

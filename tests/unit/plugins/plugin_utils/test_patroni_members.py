@@ -52,6 +52,26 @@ def test_a_member_that_refuses_stops_first_files_and_no_renewal() -> None:
     assert found[2].after == {"b": ["z", "a"]}
 
 
+@pytest.mark.parametrize(
+    ("waiting", "having", "is_visited"),
+    [
+        ([], [], True),
+        (["a/patroni-api"], [], False),
+        (["a/patroni-ctl"], ["api"], False),
+        (["a/patroni-api"], ["api", "ctl"], True),
+        (["b/patroni-api"], [], True),
+    ],
+    ids=["none waits", "its first", "its first of two", "a renewal", "that of another one"],
+)
+def test_a_member_that_waits_for_its_first_certificate_stays_as_it_is(
+    waiting: list[str], having: list[str], *, is_visited: bool
+) -> None:
+    asks = [{"id": name, "csr": "CSR", "reasons": ["due"]} for name in ("api", "ctl")]
+    one = member("a", due=True, requests=asks, certificates=dict.fromkeys(having, FACTS))
+    one["postgres_ca_signed"] = {"certificates": {}, "waiting": dict.fromkeys(waiting, "waits")}
+    assert [list(batch.members) for batch in order(one)] == ([["a"]] if is_visited else [])
+
+
 def test_former_trust_ends_where_every_member_has_moved() -> None:
     moved, left = member("a", has_former_trust=True), member("b", is_adopted=False)
     assert order(moved, left) == []

@@ -57,6 +57,21 @@ def order(*hosts: dict[str, Any]) -> list[list[str]]:
     return [list(one.upstreams) for one in replicas.batches(hostvars, list(hostvars))]
 
 
+def test_who_waits_for_a_first_certificate_and_who_follows_such_a_server_stay_as_they_are() -> None:
+    plain = connection(sslmode="prefer")
+    assert order(host("db1", synchronous=["x"]), host("db2", plain)) == [["db2"]]
+    primary = host("db1", synchronous=["x"])
+    primary["postgres_server_converged"] |= {"reasons": ["no_certificate"], "request": "CSR"}
+    assert order(primary, host("db2", plain)) == []
+    primary["postgres_server_converged"]["certificate"] = {"serial": "2f"}  # it waits for a renewal
+    assert order(primary, host("db2", plain)) == [["db2"]]
+    standby, asked = host("db2", plain), {"id": "postgres/replicator", "csr": "CSR"}
+    standby["postgres_client_converged"] = {"requests": [asked], "identities": [{**IDENTITY, "id": asked["id"]}]}
+    assert order(host("db1", synchronous=["x"]), standby) == []
+    standby["postgres_client_installed"] = {"identities": [{**IDENTITY, "id": asked["id"], "serial": "30"}]}
+    assert order(host("db1", synchronous=["x"]), standby) == [["db2"]]
+
+
 def test_what_is_as_declared_is_left_alone() -> None:
     assert order(host("db1"), host("db2", connection()), host("db3", connection("subscription"))) == []
 

@@ -108,6 +108,17 @@ def test_what_patroni_reads_only_with_a_new_leaf_gets_one(
     assert coming.text is None
 
 
+def test_a_certificate_that_comes_later_stays_if_it_only_has_to_be_renewed() -> None:
+    later = {"api": "", "ctl": CHAINS["ctl"]}
+    coming = made({"renew": True, "certificates": later})
+    assert coming.reasons == {"api": [], "ctl": ["forced"]}
+    assert not coming.reloads
+    other = made({"names": ["127.0.0.1"], "certificates": later})
+    assert other.reasons["api"] == ["san_not_wanted: pg1.example.com"]
+    trusting = {"trusted_clients": CLIENTS.root.pem + OTHER.root.pem, "certificates": later}
+    assert made(trusting).reasons["api"] == ["trust_changed"], "Patroni takes it with a new leaf only"
+
+
 def test_a_chain_that_gets_shorter_is_shown_by_a_new_leaf_only() -> None:
     longer = CHAINS["api"] + OTHER.root.pem
     coming = made(generation={**found().generation, "api.crt": longer.encode()})
