@@ -56,6 +56,15 @@ def beside(*works: Work) -> Iterator[list[Counter[str]]]:
             process.join()
 
 
+@contextlib.contextmanager
+def none_fails(work: Work, number: int = 4) -> Iterator[None]:
+    """Run ``work`` in several processes beside the block: '' is what each has to count, and nothing else."""
+    with beside(*[work] * number) as counted:
+        yield
+    assert len(counted) == number
+    assert all(set(one) == {""} for one in counted), counted
+
+
 def at_once(*works: Callable[[], Any]) -> list[Any]:
     """Run each of ``works`` in a process of its own, all from the same moment on; return what each returned."""
     together, found = _FORK.Barrier(len(works)), [_FORK.SimpleQueue() for _one in works]
@@ -116,6 +125,19 @@ def connecting(parameters: dict[str, str], goes_on: GoesOn) -> Counter[str]:
         attempts.Loop(clock, note).run([(0, client.converse(job))])
         time.sleep(_PAUSE)
     return ended
+
+
+def by_psql(site: Any, target: str) -> Work:
+    """Return what connects as the first OS user of a site again and again; '' is well, anything else psql's message."""
+
+    def work(goes_on: GoesOn) -> Counter[str]:
+        ended: Counter[str] = Counter()
+        while goes_on():
+            ended[site.connect(0, target).stderr] += 1
+            time.sleep(0.05)
+        return ended
+
+    return work
 
 
 def signalling(pid: int, seed: int, goes_on: GoesOn) -> Counter[str]:

@@ -418,6 +418,11 @@ authorities:
           description:
             - Whether O(phase=stage) can begin. V(false) if a company must act first, or if the CA is elsewhere.
           type: bool
+        other_root:
+          description:
+            - Whether O(sources) declare another kind of root than the one in use, a company's or an own one, and it can
+              be staged.
+          type: bool
         root_not_after:
           description: When the root ends, in UTC.
           type: str
@@ -581,7 +586,11 @@ def main() -> None:
     done = call.carried_out(module, wish, keeping.keep)
     own = {
         name: lineage.facts(
-            found, done.crls.get(name, ""), done.revoked.get(name, ()), may_stage=name not in done.unstageable
+            found,
+            done.crls.get(name, ""),
+            done.revoked.get(name, ()),
+            may_stage=name not in done.unstageable,
+            other_root=name in done.other_root,
         )
         for name, found in done.lineages.items()
     }

@@ -148,13 +148,14 @@ def _left(authorities: Mapping[str, Mapping[str, Any]], names: Sequence[str], no
 
     In phase ``steady`` an authority may stand before a replacement, or behind one: behind it if its root took the place
     of another one, and not earlier than a day before the replacement that is going on now or, without any, before now.
+    It is not behind it where the inventory declares another kind of root, which is there.
     """
     going_on = [made(authorities[name]) for name in names if authorities[name]["phase"] != "steady"]
     since = min([now, *going_on]) - _DAY
     return {
         name: NEXT[one["phase"]]
         for name, one in ((name, authorities[name]) for name in names)
-        if one["phase"] != "steady" or not one["replaced"] or made(one) < since
+        if one["phase"] != "steady" or not one["replaced"] or made(one) < since or one["other_root"]
     }
 
 

@@ -139,6 +139,15 @@ def unstageable(asked: Mapping[str, Asked], found: Mapping[str, Lineage]) -> lis
     return [name for name, one in asked.items() if name in found and not may_stage(one, found[name])]
 
 
+def other_root(asked: Mapping[str, Asked], found: Mapping[str, Lineage]) -> list[str]:
+    """Return the authorities whose root in use is not the declared one, which is there: a company's, or an own one."""
+    return [
+        name
+        for name, one in found.items()
+        if (may_stage(asked[name], one) if name in asked else one.current.company is not None)
+    ]
+
+
 def unknown(absent: Iterable[str], asked: Mapping[str, Asked], directory: str) -> list[str]:
     """Return which of the authorities that are missing this directory has nothing of: it may be the wrong one.
 

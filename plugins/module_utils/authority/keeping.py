@@ -85,7 +85,8 @@ class KeepingResult(NamedTuple):
     ``made`` names the authorities that were missing. ``issued`` are the serial numbers of the certificates in the
     ledger that have not ended, None if it cannot be read. ``awaited`` are certificates that the next phase waits for.
     ``elsewhere`` is what to trust of authorities that are not in this directory, or not yet, by their names.
-    ``waiting`` says of authorities what a company has to sign. ``unstageable`` are those without a root to stage.
+    ``waiting`` says of authorities what a company has to sign. ``unstageable`` are those without a root to stage,
+    ``other_root`` those for which another kind of root is declared than the one in use, and is there.
     """
 
     lineages: dict[str, Lineage]
@@ -101,6 +102,7 @@ class KeepingResult(NamedTuple):
     elsewhere: Mapping[str, contract.Trust] = {}
     waiting: Mapping[str, str] = {}
     unstageable: Collection[str] = ()
+    other_root: Collection[str] = ()
 
     @property
     def authorities(self) -> dict[str, Authority]:
@@ -141,11 +143,8 @@ def keep(wish: Wish, now: int, *, is_dry: bool) -> KeepingResult:
         awaited,
         {**trusts, **not_yet},
         draft.plan.waiting,
-        [
-            name
-            for name, one in draft.asked.items()
-            if name in lineages and not company_request.may_stage(one, lineages[name])
-        ],
+        company_request.unstageable(draft.asked, lineages),
+        company_request.other_root(draft.asked, lineages),
     )
 
 

@@ -156,10 +156,18 @@ def generation(made: Authority, folder: str = "") -> Generation:
     return Generation(folder, made.root, made.issuing, made.cross, made.crls, made.company)
 
 
-def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = (), *, may_stage: bool = True) -> dict[str, object]:
+def facts(
+    found: Lineage,
+    crls: str = "",
+    revoked: Sequence[str] = (),
+    *,
+    may_stage: bool = True,
+    other_root: bool = False,
+) -> dict[str, object]:
     """Return what others need to know of an authority, its lists among it; nothing of it is secret.
 
     ``may_stage``: whether there is a new root to stage, which only a company that has to sign can keep away.
+    ``other_root``: it is of another kind than the one in use, a company's or an own one, and declared.
     """
     return {
         "roots": pem(found.roots),
@@ -173,6 +181,7 @@ def facts(found: Lineage, crls: str = "", revoked: Sequence[str] = (), *, may_st
         "replaced": found.is_successor,
         "since": clock.instant(found.since),
         "may_stage": may_stage,
+        "other_root": other_root,
         "key_type": found.authority.issuing.key_type,
         "root_not_after": clock.instant(found.authority.root.not_after),
         "issuing_not_after": clock.instant(found.authority.issuing.not_after),

@@ -90,6 +90,7 @@ class Trust(NamedTuple):
             "replaced": False,
             "since": clock.instant(min(one.not_before for one in self.roots)),
             "may_stage": False,
+            "other_root": False,
             "key_type": first.key_type,
             "root_not_after": clock.instant(max(one.not_after for one in self.roots)),
             "issuing_not_after": clock.instant(first.not_after),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests import guides
+from ansible_collections.pgops.tls.tests import guides, loops
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.openssl_ca import Company
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
@@ -58,9 +58,17 @@ def company_signs(site: Any) -> None:
         subprocess.run(["bash", "-ec", here], cwd=site.requests, check=True, capture_output=True)
 
 
-def chain(site: Any) -> list[str]:
+def certificates(site: Any) -> list[certificate.Certificate]:
     path: Path = site.cluster.home / "tls" / "current" / "server.crt"
-    return [one.issuer_common_name for one in certificate.read_pem(path.read_text(), str(path))]
+    return certificate.read_pem(path.read_text(), str(path))
+
+
+def leaf(site: Any) -> certificate.Certificate:
+    return certificates(site)[0]
+
+
+def chain(site: Any) -> list[str]:
+    return [one.issuer_common_name for one in certificates(site)]
 
 
 ROTATE = {"playbook": "pgops.tls.rotate_ca", "postgres_ca_rotate": "server", "postgres_ca_outside_trust": "none"}
@@ -82,9 +90,22 @@ def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
     assert {number for _host, number, _unreachable, _failed in RECAP.findall(second.stdout)} == {"0"}
 
 
+def connecting(site: Any) -> loops.Work:
+    return loops.by_psql(site, f"host=localhost port={site.cluster.port} user=app dbname=postgres sslmode=verify-full")
+
+
+@ONLY_THOROUGH
+def test_a_renewal_needs_nobody_of_the_company(site: Any) -> None:
+    before = leaf(site).serial
+    run(site, postgres_server_renew=True)
+    assert leaf(site).serial != before
+    assert chain(site)[1:] == ["Company Issuing", "Company Root"]
+
+
 @ONLY_THOROUGH
 def test_back_to_an_own_root_by_the_phases(site: Any) -> None:
-    run(site, postgres_ca_sources={}, **ROTATE)
+    with loops.none_fails(connecting(site)):
+        run(site, postgres_ca_sources={}, **ROTATE)
     issuing, root = chain(site)
     assert issuing.startswith("PostgreSQL server issuing CA ")
     assert root.startswith("PostgreSQL server root CA ")
@@ -95,7 +116,8 @@ def test_from_an_own_root_to_the_company_by_the_phases(another: Any) -> None:
     run(another, postgres_ca_sources={})
     assert "the request for an issuing CA (own_root)" in as_line(run(another))
     company_signs(another)
-    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(another, **ROTATE))
+    with loops.none_fails(connecting(another)):
+        assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(another, **ROTATE))
     assert chain(another)[1:] == ["Company Issuing", "Company Root"]
     again = another.run(postgres_ca_sources={"server": source(another)}, postgres_ca_phase="stage", **ROTATE)
     assert again.returncode != 0

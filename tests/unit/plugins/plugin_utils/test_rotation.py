@@ -32,12 +32,18 @@ STANDBY = {"os_user": "postgres", "role": "standby", "identity": "standby"}
 
 
 def authority(
-    phase: str, made: int = NOW - 400 * DAY, *, replaced: bool = False, may_stage: bool = True
+    phase: str,
+    made: int = NOW - 400 * DAY,
+    *,
+    replaced: bool = False,
+    may_stage: bool = True,
+    other_root: bool = False,
 ) -> dict[str, Any]:
     """Return what module certificate_authority says of an authority whose newest root was made at ``made``."""
     root = issuing.new_authority("server", "P-256", made).root
     since = clock.instant(root.not_before)
-    return {"phase": phase, "roots": root.pem, "replaced": replaced, "since": since, "may_stage": may_stage}
+    said = {"replaced": replaced, "since": since, "may_stage": may_stage, "other_root": other_root}
+    return {"phase": phase, "roots": root.pem, **said}
 
 
 def by(answering: str, *sharing: str) -> dict[str, Any]:
@@ -83,6 +89,8 @@ def test_a_root_that_was_just_replaced_is_left_alone_and_one_that_was_just_made_
     assert step(*[authority("steady", NOW - 60, replaced=True)] * 2) == ("", [])
     assert step(*[authority("steady", NOW - 60)] * 2) == ("stage", BOTH)
     assert step(*[authority("steady", NOW - 2 * DAY, replaced=True)] * 2) == ("stage", BOTH)
+    wanted = authority("steady", NOW - 60, replaced=True, other_root=True)  # by the company, or by whoever leaves it
+    assert step(authority("steady", NOW - 60, replaced=True), wanted) == ("stage", ["client"])
 
 
 def test_an_authority_whose_company_has_to_act_first_is_left_out_unless_it_is_named() -> None:

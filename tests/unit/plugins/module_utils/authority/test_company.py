@@ -368,7 +368,7 @@ def test_from_own_to_the_company_and_back_by_phases(fleet: Fleet) -> None:
     fleet.answer()
     done = fleet.at(DAY)
     assert "Hosts do not trust its root 'Example Root' yet" in done.warnings[0]
-    assert (done.unstageable, len(done.lineages["server"].roots)) == ([], 1)
+    assert (done.unstageable, done.other_root, len(done.lineages["server"].roots)) == ([], ["server"], 1)
     there = [fleet.phase(phase, DAY).lineages["server"] for phase in ("stage", "switch", "retire", "finish")]
     assert [(one.phase, len(one.roots)) for one in there] == [
         ("staged", 2),
@@ -378,11 +378,14 @@ def test_from_own_to_the_company_and_back_by_phases(fleet: Fleet) -> None:
     ]
     assert there[0].authority.issuing.issuer == own.subject
     assert there[1].authority.issuing.issuer_common_name == "Example Issuing 1"
-    assert fleet.at(2 * DAY).unstageable == ["server"]
+    done = fleet.at(2 * DAY)
+    assert (done.unstageable, done.other_root) == (["server"], [])
     del fleet.sources["server"]
+    assert fleet.at(3 * DAY).other_root == ["server"]
     back = [fleet.phase(phase, 3 * DAY).lineages["server"] for phase in ("stage", "switch", "retire", "finish")]
     assert [one.phase for one in back] == ["staged", "switched", "retiring", "steady"]
     assert back[-1].roots[0].common_name.startswith("PostgreSQL server root CA")
+    assert fleet.at(4 * DAY).other_root == []
     assert back[1].between[-1].common_name == "Example Policy"  # of chains that are still in use
 
 
