@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
-from ansible_collections.pgops.tls.tests import companies, loops
+from ansible_collections.pgops.tls.tests import companies, guides, loops
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.keepers import Keeper
 from ansible_collections.pgops.tls.tests.servers import TODAY
@@ -128,6 +128,53 @@ def test_a_server_without_files_is_told_what_to_name(site: Any) -> None:
     done = site.run(postgres_server_existing={}, postgres_server_renew=True)
     assert done.returncode != 0
     assert "is of type existing, so nothing here signs certificates of servers. Name the files" in as_line(done)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Give a directory that only root can change."""
+    found = Path(tempfile.mkdtemp(prefix="pgtls-", dir="/opt"))
+    yield found
+    shutil.rmtree(found)
+
+
+@ONLY_THOROUGH
+def test_a_self_signed_certificate_from_nothing_to_verified(
+    site_on: Callable[[Any], Any], billing: Any, folder: Path
+) -> None:
+    billing.psql("CREATE ROLE app LOGIN")
+    own, roots = site_on(billing), folder / "roots.pem"
+    ((command, _shown),) = guides.commands_of("guide_existing", "test_existing").commands()
+
+    def make() -> str:
+        subprocess.run(["bash", "-ec", command], cwd=folder, check=True, capture_output=True)
+        return (folder / "tls.crt").read_text()
+
+    def run(**more: Any) -> subprocess.CompletedProcess[str]:
+        files = {"certificate": str(folder / "tls.crt"), "key": str(folder / "tls.key")}
+        declared = {"server": {"type": "existing", "roots": str(roots)}}
+        done = own.run(postgres_ca_sources=declared, postgres_server_existing=files, **more)
+        assert well(done), done.stdout[-4000:]
+        return done  # type: ignore[no-any-return]
+
+    roots.write_text(make())
+    run()
+    target = f"host=localhost port={billing.port} user=app dbname=postgres sslmode=verify-full"
+    first = served(own)
+    assert own.connect(0, target).returncode == 0
+    assert set(changed(run()).values()) == {0}
+    kept = {name: (folder / name).read_bytes() for name in ("tls.crt", "tls.key")}
+    roots.write_text(roots.read_text() + make())
+    new = {name: (folder / name).read_bytes() for name in kept}
+    for name, content in kept.items():
+        (folder / name).write_bytes(content)
+    run()
+    for name, content in new.items():
+        (folder / name).write_bytes(content)
+    run(postgres_server_renew=True)
+    assert served(own) != first
+    assert own.connect(0, target).returncode == 0
+    assert set(changed(run()).values()) == {0}
 
 
 @ONLY_THOROUGH
