@@ -50,7 +50,12 @@ class Company:
         (folder / "ca.conf").write_text(CONFIGURATION.format(folder=folder))
         key = ["-newkey", "rsa:2048", "-nodes", "-keyout"]
         self.run("req", "-x509", *key, "root.key", "-out", "root.pem", "-subj", "/CN=Company Root", "-days", "3650")
-        self.run("req", "-new", *key, "issuing.key", "-out", "issuing.csr", "-subj", "/CN=Company Issuing")
+        self.issue_by("Company Issuing")
+
+    def issue_by(self, name: str) -> None:
+        """Have a new CA below the root issue from now on."""
+        key = ["-newkey", "rsa:2048", "-nodes", "-keyout", "issuing.key"]
+        self.run("req", "-new", *key, "-out", "issuing.csr", "-subj", f"/CN={name}")
         above = ["-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", "1800"]
         extensions = ["-extfile", "ca.conf", "-extensions", "authority"]
         self.run("x509", "-req", "-in", "issuing.csr", *above, *extensions, "-out", "issuing.pem")

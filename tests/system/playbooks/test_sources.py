@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,64 @@ def test_a_token_that_has_expired_stops_only_who_needs_a_certificate(site: Any, 
     assert token not in done.stdout + done.stderr
     assert served(site).serial == before
     assert connects(site)
+
+
+def sealed(bao: baos.Bao) -> dict[str, Any]:
+    source = bao.declared("server", "below")
+    bao.write("sys/seal")
+    return source
+
+
+def expired(bao: baos.Bao) -> dict[str, Any]:
+    source = bao.declared("server", "below", token=bao.token("1s"))
+    time.sleep(1.5)
+    return source
+
+
+def of_a_strict_role(bao: baos.Bao) -> dict[str, Any]:
+    bao.role("below", "strict", allow_ip_sans=False)
+    return bao.declared("strict", "below")
+
+
+WRONG: dict[str, tuple[Callable[[baos.Bao], dict[str, Any]], str]] = {
+    "sealed": (sealed, "is sealed, or not ready"),
+    "expired token": (expired, "refuses the token"),
+    "strict role": (of_a_strict_role, "refuses it: "),
+    "mount gone": (lambda bao: bao.declared("server", "gone"), "there is nothing at "),
+}
+
+
+@ONLY_THOROUGH
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_with_openbao_is_said_changes_nothing_and_shows_no_token(
+    site: Any, bao: baos.Bao, kind: str
+) -> None:
+    make, message = WRONG[kind]
+    before = served(site).serial
+    source = make(bao)
+    try:
+        done = site.run("-vvvv", postgres_ca_sources={"server": source}, postgres_server_renew=True)
+    finally:
+        bao.call("POST", "sys/unseal", key=bao.unseal_key)
+    assert done.returncode != 0
+    assert message in as_line(done)
+    assert source["token"] not in done.stdout + done.stderr
+    assert served(site).serial == before
+    assert connects(site)
+
+
+@ONLY_THOROUGH
+def test_a_life_that_the_role_cuts_to_a_day_is_told_and_needs_no_other_certificate(site: Any, bao: baos.Bao) -> None:
+    bao.role("below", "daily", max_ttl="24h")
+    source = bao.declared("daily", "below")
+    done = site.run("-vvvv", postgres_ca_sources={"server": source}, postgres_server_renew=True)
+    assert well(done), done.stdout[-4000:]
+    assert "Role daily of postgres_ca_sources.server cut the lifetime of new certificates" in as_line(done)
+    assert source["token"] not in done.stdout + done.stderr
+    assert served(site).not_after - served(site).not_before <= 86_400 + 60
+    second = site.run(postgres_ca_sources={"server": source})
+    assert well(second), second.stdout[-4000:]
+    assert set(changed(second).values()) == {0}
 
 
 def test_bad_sources_stop_the_run_before_anything(site: Any) -> None:
@@ -165,3 +224,23 @@ def test_a_renewal_waits_and_the_old_certificate_stays(by_hand: Any) -> None:
     assert well(done), done.stdout[-4000:]
     assert served(by_hand).serial != before
     assert connects(by_hand)
+
+
+@ONLY_THOROUGH
+def test_certificates_in_the_companys_own_style_from_another_ca_each_time_are_left_alone_between(
+    by_hand: Any, tmp_path: Path
+) -> None:
+    extensions = tmp_path / "style.conf"
+    names = "DNS:localhost, IP:127.0.0.1, DNS:db1.example, DNS:shop.example"
+    usages = "extendedKeyUsage = serverAuth, clientAuth"
+    extensions.write_text(f"basicConstraints = CA:false\nsubjectAltName = {names}\n{usages}\n")
+    for name in ("Company Issuing", "Company Issuing 2"):
+        by_hand.company.issue_by(name)
+        well(by_hand.run(postgres_ca_sources=sources(by_hand), postgres_server_renew=True))
+        by_hand.company.sign(by_hand.directory / "requests" / "db1.csr", "-extfile", str(extensions))
+        well(by_hand.run(postgres_ca_sources=sources(by_hand), postgres_server_renew=True))
+        assert (served(by_hand).issuer_common_name, len(served(by_hand).names)) == (name, 4)
+        assert connects(by_hand)
+        between = by_hand.run(postgres_ca_sources=sources(by_hand))
+        assert well(between), between.stdout[-4000:]
+        assert set(changed(between).values()) == {0}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.tests.openssl_ca import Company
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, SITE
 
 
@@ -70,4 +72,18 @@ def test_two_renewals_at_once_are_both_in_the_ledger(site: Any) -> None:
     before = {name: len(issued(site, name)) for name in ("server", "client")}
     at_once(site, postgres_server_renew=True, postgres_client_renew=True)
     assert {name: len(issued(site, name)) - number for name, number in before.items()} == {"server": 2, "client": 2}
+    check(site)
+
+
+@ONLY_THOROUGH
+def test_two_runs_at_once_take_what_people_have_signed_once(site_on: Callable[[Any], Any], billing: Any) -> None:
+    billing.psql("CREATE ROLE app LOGIN")
+    site = site_on(billing)
+    company, requests = Company(site.directory / "company"), site.directory / "requests"
+    files = {"type": "files", "directory": str(requests), "roots": str(company.folder / "root.pem")}
+    site.run = functools.partial(site.run, postgres_ca_sources={"server": files})
+    assert site.run().returncode == 0
+    company.sign(requests / "db1.csr")
+    at_once(site, postgres_ca_sources={"server": files})
+    assert len(issued(site, "server")) == 1
     check(site)
