@@ -87,6 +87,13 @@ options:
         collection does not manage, by the names that they have in the report.
     type: dict
     default: {}
+  connections:
+    description:
+      - Who connects to which servers and poolers, as in RV(pgops.tls.fleet_connections#module:connections).
+      - The page draws them, with what servers have seen of each.
+    type: list
+    elements: dict
+    default: []
   waiting:
     description:
       - Hosts that the replacement of a root waits for, as in RV(pgops.tls.rollover_step#module:waiting).
@@ -96,6 +103,7 @@ options:
 seealso:
   - module: pgops.tls.client_kit
   - module: pgops.tls.clusters
+  - module: pgops.tls.fleet_connections
   - module: pgops.tls.replication_upstreams
   - module: pgops.tls.session_info
   - module: pgops.tls.pgbouncer
@@ -154,6 +162,7 @@ def main() -> None:
             "authorities": {"type": "dict", "default": {}},
             "authority_changes": {"type": "list", "elements": "str", "default": []},
             "clusters": {"type": "dict", "default": {}},
+            "connections": {"type": "list", "elements": "dict", "default": []},
             "waiting": {"type": "list", "elements": "str", "default": []},
             "poolers": {"type": "dict", "default": {}},
             "kits": {"type": "list", "elements": "dict", "default": []},

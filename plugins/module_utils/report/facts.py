@@ -9,7 +9,13 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, history, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import (
+    answers,
+    connections,
+    endpoints,
+    history,
+    replication,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
 
 VERSION = 1  # of the form of the data
@@ -25,6 +31,7 @@ class Learned(NamedTuple):
     ``pooler_authorities``: the client authority that each pooler trusts. ``logins``: results of logins at servers that
     are not managed, by the names that they have in the report.
     ``kits``: those of people and applications outside the inventory by name, each with its certificate.
+    ``connections``: who connects where as the inventory has it, see connections.py.
     """
 
     servers: Mapping[str, Mapping[str, Any]]
@@ -38,6 +45,7 @@ class Learned(NamedTuple):
     pooler_authorities: Mapping[str, str] = {}
     logins: Mapping[str, Mapping[str, Any]] = {}
     kits: Mapping[str, Mapping[str, Any]] = {}
+    connections: Sequence[Mapping[str, Any]] = ()
 
 
 def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -72,8 +80,16 @@ def report(learned: Learned, before: Mapping[str, Any], now: int) -> dict[str, A
         "authorities": {name: _authority(found) for name, found in learned.authorities.items()},
         "authority_changes": [answers.text(one) for one in learned.authority_changes],
         "waiting": [answers.text(one) for one in learned.waiting],
+        "connections": connections.read(learned.connections),
+        "last_complete": _last_complete(hosts, before, now),
         **hosts,
     }
+
+
+def _last_complete(hosts: Mapping[str, Mapping[str, Any]], before: Mapping[str, Any], now: int) -> str | None:
+    """Return when every host answered last, None if that never was. One that was not asked says nothing."""
+    is_complete = all(one["status"] == answers.OK for kind in answers.KINDS for one in hosts[kind].values())
+    return clock.instant(now) if is_complete else before.get("last_complete")
 
 
 def _looked(kind: str, result: Mapping[str, Any], before: Mapping[str, Any], now: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong as what to do and why, the most urgent first."""
     now = clock.seconds(data["time"])
     known = facts.certificates(data)
-    late = [one for one in known if _is_late(one, now)]
+    late = [one for one in known if is_late(one, now)]
     yield from (f"{_remedy(one)}: {_fate(one, now)}" for one in late)
     for kind, host, silent in facts.not_looked_at(data):
         if silent["status"] != answers.NOT_ASKED:
@@ -114,7 +114,7 @@ def _following(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield end[:_DATE], f"expiry ({kind} of the {name} CA)"
 
 
-def _is_late(one: Mapping[str, Any], now: int) -> bool:
+def is_late(one: Mapping[str, Any], now: int) -> bool:
     """Return whether a certificate is missing, has ended, or ends soon without a renewal that is still to come."""
     if one["not_after"] is None:
         return True

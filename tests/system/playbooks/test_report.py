@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.pgops.tls.plugins.module_utils.report import connections
 from ansible_collections.pgops.tls.tests import guides, loops, prometheus
 from ansible_collections.pgops.tls.tests.shared import LOCAL_SSH, ONLY_THOROUGH, SILENT
 
@@ -108,8 +109,11 @@ def test_who_is_connected_how_is_in_the_report(site: Any) -> None:
     assert identity["id"] == f"{site.os_users[0]}/app"
     assert identity["renewal"] < identity["not_after"]
     assert data["authorities"]["server"]["phase"] == "steady"
+    edges = {one.holder.role: (one.proof, one.in_use, one.of) for one in connections.edges(data)}
+    assert edges == {"app": ("verified", 1, 1), "postgres": ("plaintext", 0, 0)}
     text = (site.directory / "postgres-report" / "report.html").read_text()
     assert "<script" not in text
+    assert '<g class="edge verified">' in text
     whole = text.replace("<wbr>", "")  # where a long word may break
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 191 }}{% raw %}" in whole
     assert "db1: plaintext: 1 clients seen in the last look; sessions on old certificates: 0" in done.stdout

@@ -282,15 +282,14 @@ def test_the_cluster_of_a_server_is_a_column_of_the_page_if_there_is_one() -> No
     clusters = {"db1": "<shop>", "db2": "<shop>"}
     data = facts.report(facts.Learned(results, {"app1": client()}, authorities(), [], clusters), {}, TODAY)
     text = page.text(data)
-    heads = re.findall(r"<h2>([^<]*)</h2>\n<div><table>\n<thead><tr>(.*?)</tr>", text)
+    heads = re.findall(r'<h2>([^<]*)</h2>\n<div class="table"><table>\n<thead><tr>(.*?)</tr>', text)
     assert [title for title, head in heads if "<th>cluster</th>" in head] == [
         "Hosts that were not looked at", "Plaintext", "Who was seen in plaintext", "Which applications use TLS",
         "Sessions on old certificates", "Certificates",
     ]  # fmt: skip
     cell = '<td class="name" data-of="cluster">&lt;shop&gt;</td>'
     assert text.count(cell) == 7, "db1 in all tables but the first one, db2 in the first two"
-    without = text.replace(cell, "").replace('<td class="name" data-of="cluster"></td>', "")
-    assert without.replace("<th>cluster</th>", "") == plain
+    assert "data-c=" not in plain, "there is nothing to choose from"
 
 
 def test_the_end_of_a_certificate_stays_known_while_its_host_is_away() -> None:
@@ -337,7 +336,8 @@ def test_whatever_clients_call_themselves_stays_text() -> None:
     text = page.text(data)
     reader = Reader()
     reader.feed(text.replace("<wbr>", ""))
-    known = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody"}
+    known = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody", "main"}
+    known |= {"dl", "dt", "dd", "details", "summary", "figure", "svg", "g", "path", "rect", "line", "text"}
     assert reader.elements <= known | {"tr", "th", "td", "ul", "li", "div", "span"}
     shown = '"><script>alert(1)</script><!-- {{ 7 * 7 }} \\ \\u202e\\x1b[2J?'
     assert reader.cells.count(shown) >= 8
