@@ -2,7 +2,7 @@
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
 docs, collection, system, molecule, those in test-all only (controllers, matrix, clients, clusters, services,
-importer), and bench (in neither).
+pictures, importer), and bench (in neither).
 """
 
 from __future__ import annotations
@@ -355,6 +355,25 @@ def services(arguments: list[str]) -> Count:
     return on_fleet(("bookworm", "trixie"), arguments or ["tests/services"])
 
 
+def pictures(arguments: list[str]) -> Count:
+    """Draw the documentation's pictures, and look at the report's page by a browser, into .cache/pictures."""
+    name, inside, kept = f"{CONTAINER_PREFIX}-pictures", "/tmp/pictures", CACHE / "pictures"
+    draw = ["env", f"PYTHONPATH={COLLECTIONS}", "python", "-m", "ansible_collections.pgops.tls.tests.pictures.drawings"]
+    if stream(draw)[0]:
+        return Count(failed=1)
+    image = build_images(["browser"])["browser"]
+    settings = [f"--env=PICTURES={inside}", f"--env={WIDE}"]
+    with running.container(name, image, {}, systemd=False) as execute:
+        tests = ["--override-ini=cache_dir=/tmp/pytest", *(arguments or ["tests/pictures"])]
+        try:
+            return pytest(
+                [*execute, *settings, name, "timeout", "900", "python3", *PYTEST, *tests], prefix="pictures| "
+            )
+        finally:
+            shutil.rmtree(kept, ignore_errors=True)
+            subprocess.run(["podman", "cp", f"{name}:{inside}", str(kept)], check=False, capture_output=True)
+
+
 def on_fleet(suites: Iterable[str], tests: list[str]) -> Count:
     """Run tests that start a fleet; neither they nor an interrupted run before leave a container."""
     build_images(suites)
@@ -445,11 +464,11 @@ def clean(_arguments: list[str]) -> None:
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
 RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clients": clients}
-RUN_STEPS |= {"clusters": clusters, "services": services, "importer": importer, "bench": bench}
+RUN_STEPS |= {"clusters": clusters, "services": services, "pictures": pictures, "importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
-LONG = ("controllers", "matrix", "clients", "clusters", "services", "importer")  # in test-all alone
+LONG = ("controllers", "matrix", "clients", "clusters", "services", "pictures", "importer")  # in test-all alone
 QUICK = [step for step in ALL_STEPS if step not in LONG]
 
 

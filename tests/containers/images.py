@@ -18,6 +18,7 @@ IMAGE_PREFIX = "localhost/pgops-tls"
 ADDED = {"experimental": ("sid", "postgresql-19 libpq5/experimental")}
 # Images that add to another suite's: to which, and their recipe in a folder of their own
 ON_TOP = {
+    "browser": ("trixie", ("browser/Containerfile",)),
     "drivers": ("bookworm", ("drivers/Containerfile", "drivers/Connecting.java", "drivers/connecting.go")),
     "clients": (
         "trixie",
