@@ -6,9 +6,9 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo demo-clean test test-all lint unit docs collection system controllers molecule matrix clients clusters services pictures importer bench shell clean
+.PHONY: demo demo-clean test test-all lint unit docs collection system controllers molecule matrix clients clusters services examples pictures importer bench shell clean
 
-test test-all lint unit docs collection system controllers molecule matrix clients clusters services pictures importer bench shell clean:
+test test-all lint unit docs collection system controllers molecule matrix clients clusters services examples pictures importer bench shell clean:
 	@$(PYTHON) tests/run.py $@ $(ARGS)
 
 # The main job on a throw-away PostgreSQL cluster of this machine

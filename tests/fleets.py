@@ -81,7 +81,7 @@ class Fleet:
         """Run a playbook."""
         given = [f"--inventory={self.inventory}", f"--extra-vars={json.dumps(variables)}", *options]
         argv = ["ansible-playbook", *given, str(path)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=2400, env=_environment())
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=2400, env=environment())
         return Run(done.returncode, done.stdout + done.stderr, _changed(done.stdout))
 
     def site(self, *options: str, **variables: Any) -> Run:
@@ -100,12 +100,12 @@ class Fleet:
             (folder / "env" / "extravars").write_text(json.dumps(variables), encoding="utf-8")
             argv = ["ansible-runner", "run", str(folder), "--ident=job", f"--inventory={self.inventory}"]
             argv += [f"--limit={limit}", f"--playbook={SITE}"]
-            jobs.append(subprocess.Popen(argv, stdout=PIPE, stderr=STDOUT, text=True, env=_environment()))
+            jobs.append(subprocess.Popen(argv, stdout=PIPE, stderr=STDOUT, text=True, env=environment()))
         outputs = [job.communicate(timeout=2400)[0] for job in jobs]
         return [Run(job.returncode, output, _changed(output)) for job, output in zip(jobs, outputs)]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, **_SETTINGS}
 
 

@@ -9,6 +9,8 @@ A block is a ``.. code-block:: LANGUAGE`` with an optional ``:caption:``. See do
 from __future__ import annotations
 
 import re
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,3 +99,31 @@ def example(name: str) -> str:
     """Return the file of the guides whose caption ends with this name."""
     found = (block for page in pages() for block in blocks(page.name, page.read_text(encoding="utf-8")))
     return next(block.text for block in found if block.caption.endswith(f"/{name}"))
+
+
+def pattern(shown: str) -> re.Pattern[str]:
+    """Return the pattern of the output that a page shows, in which ``...`` stands for anything."""
+    lines = [line.rstrip() for line in shown.strip("\n").splitlines()]
+    parts = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r" *\n" for line in lines]
+    return re.compile("".join(parts))
+
+
+def follow(block: Block, folder: Path, environment: Mapping[str, str]) -> str:
+    """Run the commands of a block in a folder; return what is not as the page shows it."""
+    for command, shown in block.commands():
+        text = command.replace("/path/to/the/checkout", str(ROOT))
+        done = subprocess.run(
+            ["bash", "-c", text],
+            cwd=folder,
+            env=environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        if not pattern(shown).fullmatch(done.stdout.strip("\n") + "\n" if done.stdout.strip() else ""):
+            return f"{block}: {command}\nshould print\n{shown}\nbut printed\n{done.stdout}"
+        if done.returncode and not re.search("fatal:|error:", shown):
+            return f"{block}: {command}\nfailed with {done.returncode}:\n{done.stdout}"
+    return ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from ansible_collections.pgops.tls.tests import guides
+
 CONFIGURATION = """
 [ca]
 default_ca = company
@@ -72,3 +74,12 @@ class Company:
         self.run("ca", "-batch", "-notext", "-in", str(request), "-out", str(made), *arguments)
         answer = made.read_text() + (self.folder / "issuing.pem").read_text()
         request.with_suffix(".pem").write_text(answer)
+
+    def sign_issuing(self, requests: Path) -> None:
+        """Sign the request for an issuing CA of servers, by the file and the commands of page guide_sources."""
+        name = "issuing-ca.cnf"
+        (requests / name).write_text(guides.example(name))
+        for command, _shown in guides.commands_of("guide_sources", "test_company_root").commands():
+            here = command.replace("/etc/company-ca/openssl.cnf", str(self.folder / "ca.conf"))
+            here = here.replace("/etc/company-ca", str(self.folder))
+            subprocess.run(["bash", "-ec", here], cwd=requests, check=True, capture_output=True)

@@ -2,7 +2,7 @@
 
 Usage: run.py [STEP | test | test-all | shell | clean] [ARGUMENTS of pytest or molecule]; the steps are lint, unit,
 docs, collection, system, molecule, those in test-all only (controllers, matrix, clients, clusters, services,
-pictures, importer), and bench (in neither).
+examples, pictures, importer), and bench (in neither).
 """
 
 from __future__ import annotations
@@ -355,6 +355,11 @@ def services(arguments: list[str]) -> Count:
     return on_fleet(("bookworm", "trixie"), arguments or ["tests/services"])
 
 
+def examples(arguments: list[str]) -> Count:
+    """Set up the fleets of page guide_examples as it says."""
+    return on_fleet(("bookworm", "trixie"), arguments or ["tests/examples"])
+
+
 def pictures(arguments: list[str]) -> Count:
     """Draw the documentation's pictures, and look at the report's page by a browser, into .cache/pictures."""
     name, inside, kept = f"{CONTAINER_PREFIX}-pictures", "/tmp/pictures", CACHE / "pictures"
@@ -464,11 +469,21 @@ def clean(_arguments: list[str]) -> None:
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}
 RUN_STEPS |= {"controllers": controllers, "molecule": molecule, "matrix": matrix, "clients": clients}
-RUN_STEPS |= {"clusters": clusters, "services": services, "pictures": pictures, "importer": importer, "bench": bench}
+RUN_STEPS |= {"clusters": clusters, "services": services, "examples": examples, "pictures": pictures}
+RUN_STEPS |= {"importer": importer, "bench": bench}
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves
 LANES = [["lint", "unit", "docs", "collection", "molecule"], ["system"]]
-LONG = ("controllers", "matrix", "clients", "clusters", "services", "pictures", "importer")  # in test-all alone
+LONG = (
+    "controllers",
+    "matrix",
+    "clients",
+    "clusters",
+    "services",
+    "examples",
+    "pictures",
+    "importer",
+)  # in test-all alone
 QUICK = [step for step in ALL_STEPS if step not in LONG]
 
 

@@ -10,7 +10,7 @@ import sys
 
 from ansible_collections.pgops.tls.tests.shared import ROOT
 
-FOLDERS = ("clusters", "matrix", "pictures", "services")
+FOLDERS = ("clusters", "examples", "matrix", "pictures", "services")
 
 
 def test_all_tests_of_a_folder_are_found() -> None:

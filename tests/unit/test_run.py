@@ -179,7 +179,7 @@ def test_the_matrix_and_the_fleets_are_part_of_test_all_alone(run: Any) -> None:
     assert (
         set(run.ALL_STEPS) - set(run.QUICK)
         == set(run.LONG)
-        == {*("controllers", "matrix", "clients", "clusters", "services", "pictures", "importer")}
+        == {*("controllers", "matrix", "clients", "clusters", "services", "examples", "pictures", "importer")}
     )
     assert set(run.VERSION_OF_SUITE | run.NEWER) == set(matrix.SUITE_OF_SERVER.values())
     assert {f"pg{version}" for version in (run.VERSION_OF_SUITE | run.NEWER).values()} == set(matrix.SUITE_OF_SERVER)

@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-from ansible_collections.pgops.tls.tests import guides, loops
+from ansible_collections.pgops.tls.tests import loops
 from ansible_collections.pgops.tls.tests.endings import as_line, well
 from ansible_collections.pgops.tls.tests.openssl_ca import Company
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, RECAP
-
-EXTENSIONS = "issuing-ca.cnf"
 
 
 def with_company(site: Any) -> Any:
@@ -49,15 +47,6 @@ def run(site: Any, **more: Any) -> subprocess.CompletedProcess[str]:
     return done  # type: ignore[no-any-return]
 
 
-def company_signs(site: Any) -> None:
-    """Do what the guide says, with the files of this test's company."""
-    (site.requests / EXTENSIONS).write_text(guides.example(EXTENSIONS))
-    for command, _shown in guides.commands_of("guide_sources", "test_company_root").commands():
-        here = command.replace("/etc/company-ca/openssl.cnf", str(site.company.folder / "ca.conf"))
-        here = here.replace("/etc/company-ca", str(site.company.folder))
-        subprocess.run(["bash", "-ec", here], cwd=site.requests, check=True, capture_output=True)
-
-
 def certificates(site: Any) -> list[certificate.Certificate]:
     path: Path = site.cluster.home / "tls" / "current" / "server.crt"
     return certificate.read_pem(path.read_text(), str(path))
@@ -81,7 +70,7 @@ def test_from_nothing_to_verified_below_the_company(site: Any) -> None:
     assert f"issuing CA of server: {request} waits for the certificate of an issuing CA" in first
     assert f"db1: the server CA cannot issue it yet, because {request} waits to be signed." in first
     assert not (site.cluster.home / "tls" / "current").exists()
-    company_signs(site)
+    site.company.sign_issuing(site.requests)
     assert "wait to be signed" not in as_line(run(site))
     assert chain(site)[1:] == ["Company Issuing", "Company Root"]
     trusted = f"host=localhost port={site.cluster.port} user=app dbname=postgres sslmode=verify-full"
@@ -115,7 +104,7 @@ def test_back_to_an_own_root_by_the_phases(site: Any) -> None:
 def test_from_an_own_root_to_the_company_by_the_phases(another: Any) -> None:
     run(another, postgres_ca_sources={})
     assert "the request for an issuing CA (own_root)" in as_line(run(another))
-    company_signs(another)
+    another.company.sign_issuing(another.requests)
     with loops.none_fails(connecting(another)):
         assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in as_line(run(another, **ROTATE))
     assert chain(another)[1:] == ["Company Issuing", "Company Root"]

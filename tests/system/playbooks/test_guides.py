@@ -123,34 +123,6 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def pattern(shown: str) -> re.Pattern[str]:
-    """Return the pattern of the output that a page shows, in which ``...`` stands for anything."""
-    lines = [line.rstrip() for line in shown.strip("\n").splitlines()]
-    parts = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r" *\n" for line in lines]
-    return re.compile("".join(parts))
-
-
-def follow(block: guides.Block, folder: Path) -> str:
-    """Run the commands of a block; return what is not as the page shows it."""
-    for command, shown in block.commands():
-        text = command.replace("/path/to/the/checkout", str(guides.ROOT))
-        done = subprocess.run(
-            ["bash", "-c", text],
-            cwd=folder,
-            env=environment(folder),
-            text=True,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
-        if not pattern(shown).fullmatch(done.stdout.strip("\n") + "\n" if done.stdout.strip() else ""):
-            return f"{block}: {command}\nshould print\n{shown}\nbut printed\n{done.stdout}"
-        if done.returncode and not re.search("fatal:|error:", shown):
-            return f"{block}: {command}\nfailed with {done.returncode}:\n{done.stdout}"
-    return ""
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page_can_be_followed_step_by_step(page: Path, fleet: Path) -> None:
     for block in blocks(page):
@@ -158,14 +130,15 @@ def test_the_page_can_be_followed_step_by_step(page: Path, fleet: Path) -> None:
             (fleet / block.caption).parent.mkdir(exist_ok=True)
             (fleet / block.caption).write_text(block.text)
         elif THIS_FILE in block.tests():
-            wrong = follow(block, fleet)
+            wrong = guides.follow(block, fleet, environment(fleet))
             if wrong:
                 pytest.fail(wrong, pytrace=False)  # whole: an assertion would shorten it
 
 
 def test_a_command_that_fails_or_prints_something_else_is_found(tmp_path: Path) -> None:
     def said(text: str) -> str:
-        return follow(guides.Block("page", 1, "code-block", "console", f"Run by {THIS_FILE}", text), tmp_path)
+        block = guides.Block("page", 1, "code-block", "console", f"Run by {THIS_FILE}", text)
+        return guides.follow(block, tmp_path, environment(tmp_path))
 
     assert said("$ echo a; echo b\na\nb\n$ true") == ""
     assert said("$ seq 9\n1\n...\n9\n$ echo one two\none ...") == ""

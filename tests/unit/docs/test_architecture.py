@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 from ansible_collections.pgops.tls.tests.shared import ROOT
 
 FOLDERS = ("plugins/", "roles/", "tests/", "docs/")
@@ -31,12 +30,3 @@ def test_every_page_of_decisions_is_linked() -> None:
 @pytest.mark.parametrize(("page", "most"), [("README.md", 120), ("docs/architecture.md", 150)])
 def test_a_page_for_everybody_is_short(page: str, most: int) -> None:
     assert (ROOT / page).read_text(encoding="utf-8").count("\n") <= most
-
-
-def test_the_first_page_has_links_that_work_where_it_stands_alone() -> None:
-    """Galaxy shows it without the files beside it."""
-    repository = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
-    links = re.findall(r"\]\(([^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(links) > 3
-    inside = [re.fullmatch(rf"{re.escape(repository)}/blob/main/(\S+)", link) for link in links]
-    assert [link for link, found in zip(links, inside) if not (found and (ROOT / found[1]).exists())] == []

@@ -10,6 +10,7 @@ name of a file.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -34,9 +35,13 @@ postgres_servers:
 postgres_clients:
   hosts:
     app1.example.com:
+shop:
+  hosts:
+    db1.example.com:
 """
 IDENTITIES_TEXT = "postgres_client_identities: [{role: app, os_user: shop, databases: [shop]}]\n"
 PASSPHRASE_OPTION = ["-e", "vault_postgres_ca_passphrase=from-a-vault"]  # what examples have in a vault
+ROOT_CERTIFICATE = AUTHORITIES["server"].root.pem
 MISTAKE = """
 .. code-block:: yaml
    :caption: inventory.yml
@@ -52,6 +57,15 @@ def examples(name: str, text: str) -> list[guides.Block]:
     return [block for block in guides.blocks(name, text) if re.fullmatch(INVENTORY_FILE, block.caption)]
 
 
+def request() -> str:
+    """Return a request as somebody outside the inventory would send it."""
+    command = ["openssl", "req", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    made = subprocess.run(
+        [*command, "-keyout", os.devnull, "-subj", "/CN=x"], capture_output=True, text=True, check=True
+    )
+    return made.stdout
+
+
 def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[str]:
     """Write the example as a file, and have Ansible check it."""
     site = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text(encoding="utf-8"))
@@ -62,8 +76,10 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     (folder / "inventory" / "hosts.yml").write_text(BASE)
     (folder / "inventory" / "group_vars").mkdir()
     (folder / "inventory" / "group_vars" / "postgres_clients.yml").write_text(IDENTITIES_TEXT)
-    for name in re.findall(r"group_vars/[\w-]+\.(?:pem|der)", block.text):  # bundles of roots
-        (folder / "inventory" / name).write_text(AUTHORITIES["server"].root.pem)
+    files = re.findall(r"group_vars/[\w-]+\.(?:pem|der)", block.text)  # bundles of roots
+    files += re.findall(r"inventory_dir ~ '/([\w/-]+\.(?:crt|csr))'", block.text)
+    for name in files:
+        (folder / "inventory" / name).write_text(request() if name.endswith(".csr") else ROOT_CERTIFICATE)
     path = "inventory/" + block.caption.removeprefix("inventory/")
     options = ["-i", "inventory", "input.yml", "--check"]
     if block.caption.startswith("inventory"):  # whole: nothing of the base
@@ -76,6 +92,10 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     (folder / path).write_text(block.text)
     # The authorities of an example may be on a host that does not exist
     local = ["-e", "postgres_ca_host=localhost", "-e", f"postgres_ca_directory={folder}/postgres-ca"]
+    others = dict.fromkeys(re.findall(r"\bvault_\w+", block.text), "what-a-vault-holds")
+    if "company_root:" not in block.text:  # another example of its page has it
+        others["company_root"] = ROOT_CERTIFICATE
+    local += ["-e", json.dumps(others)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     own = {"ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections")}
     own.update(ANSIBLE_LOCAL_TEMP=str(folder / "home" / "tmp"), ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="0")
