@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, planning, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.client import convergence
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files, obstacles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as of_server
@@ -464,6 +464,16 @@ def _its_key_is_not_here_to_make_a_new_one(fleet: Fleet) -> None:
     (directory / "client" / "0001" / "root.key").unlink()
     late = TODAY + profiles.ROOT_LIST_LIFE - 86400
     fleet.hear(lambda: keeping.keep(keeping.Wish(str(directory), "P-256", None), late, is_dry=False))
+
+
+@PROVOKED_OF_OURS.of("so this cannot be written")
+def _cannot_be_written(fleet: Fleet) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # really: tests/system/playbooks/test_platforms.py
+        patch.setattr(obstacles, "_attributes", lambda _path: ["i"])
+        fleet.hear(lambda: fleet.server.converge(hba="# another\n" + HBA))
+    flags = types.SimpleNamespace(f_flag=os.ST_RDONLY)
+    fleet.patch.setattr(obstacles.os, "statvfs", lambda _path: flags)
+    fleet.hear(fleet.clients.converge)
 
 
 @PROVOKED_OF_OURS.of("was refused, but the connection that must work failed too")

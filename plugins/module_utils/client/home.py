@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Callable, Collection, Mapping, NamedTuple, Seq
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Plan
+    from ansible_collections.pgops.tls.plugins.module_utils.core import obstacles
     from ansible_collections.pgops.tls.plugins.module_utils.x509.pkcs12 import Opened
+else:
+    obstacles = lazy_import("core.obstacles")
 
 CERTIFICATE, KEY, TRUST, MANIFEST = "postgresql.crt", "postgresql.key", "root.crt", "manifest.json"
 LISTS = "root.crl"  # lists of revoked certificates, if there are any
@@ -100,6 +105,16 @@ class Home:
         for path in (self.directory, self.store.directory):
             files.make_directory(path, DIRECTORY_MODE, self.user.owner)
 
+    def refuse_obstacles(self, plan: Plan | None = None) -> None:
+        """Raise TlsError when nobody could make our directory, or what a plan changes. Nothing is touched."""
+        changing = [] if self.is_set_up() else [self.store.directory]
+        if plan is not None:
+            changing += [self.store.directory] if plan.changes else []
+            changing += [self.directory] if plan.links or plan.former else []
+            changing += [self.service_file] if plan.service is not None else []
+        for path in changing:
+            obstacles.refuse(path)
+
     def refuse_unfit(self, unused: Collection[str] = (LISTS, PK8)) -> None:
         """Raise TlsError when something that we must not touch is in the place of our files.
 
@@ -121,6 +136,7 @@ class Home:
                 _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
         self._refuse_foreign_service_file()
+        self.refuse_obstacles()
 
     def found(self, names: Sequence[str]) -> HomeFiles:
         """Return what there is. Raises TlsError when ``current`` is not a link of ours, OSError."""

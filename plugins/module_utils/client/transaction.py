@@ -82,8 +82,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         self.user, self.target = user, target
         self.is_waiting = False  # for the first certificate of each identity
         self._set_identities(identities, [])
-        self.home = Home(user)
-        self.subject = user.name
+        self.home, self.subject = Home(user), user.name
         self.rights = f" (everything below the home of OS user {user.name!r} is done with that user's rights)"
         self.consistent = f"The files of OS user {user.name!r} are complete nevertheless, and a rehearsed login works."
         super().__init__(self.home.store, now)
@@ -141,6 +140,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _converge(self, *, check_mode: bool) -> UserOutcome:
         changes = self._recover(check_mode=check_mode)
         found, plan = self._plan()
+        self.home.refuse_obstacles(plan)
         endpoints = managed.look(self.identities, self.target, found, self.now) if self.target.looks_outside else []
         foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         before = after = user_files.leaves(found)

@@ -12,13 +12,19 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Iterator
+from typing import TYPE_CHECKING, Iterator
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as, as_root
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import obstacles
+else:
+    obstacles = lazy_import("core.obstacles")
 
 
 @contextlib.contextmanager
@@ -29,10 +35,12 @@ def held(path: str, account: Account, *, check_mode: bool, service: str = "serve
     others can write to it, OSError.
     """
     _refuse_unsafe(path, account, service)
-    if check_mode and not os.path.lexists(path):
-        with acting_as(account):
-            yield
-        return
+    if not os.path.lexists(path):
+        obstacles.refuse(path)
+        if check_mode:
+            with acting_as(account):
+                yield
+            return
     with contextlib.ExitStack() as stack:
         is_new = _enter(stack, path, account)
         try:
@@ -129,6 +137,7 @@ def _refuse_unsafe(path: str, account: Account, service: str) -> None:
 
 def refuse_unwritable(path: str, who: str, why: str) -> None:
     """Raise TlsError when the present user cannot write to a directory; ``why`` says what it is needed for."""
+    obstacles.refuse(path)
     if not files.may_write(path):
         raise TlsError(
             f"{path}: {who} cannot write to this directory, {why}. Nothing was changed.",

@@ -9,11 +9,15 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.root_owned import RootFiles
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import obstacles
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+else:
+    obstacles = lazy_import("core.obstacles")
 
 
 class ServiceFile(NamedTuple):
@@ -36,6 +40,7 @@ class ServiceFile(NamedTuple):
 
     def refuse_unwritable(self) -> None:
         """Raise TlsError when the file can be replaced neither with our present rights, that user's, nor as root."""
+        obstacles.refuse(self.path)
         objection = self.objection()
         if not objection:
             return

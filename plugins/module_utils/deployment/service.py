@@ -19,9 +19,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.engine import R, Transaction, unchanged
 
 if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.core import obstacles
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
     from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 else:
+    obstacles = lazy_import("core.obstacles")
     recovery = lazy_import("deployment.recovery")
 
 
@@ -53,6 +55,8 @@ class Service(Transaction[R], Generic[P, F, R]):
         recovered = self._recover(check_mode=check_mode)
         found = self._found()
         plan = self._plan(found)
+        if plan.changes:
+            obstacles.refuse(self.store.directory)
         self._refuse(plan, found, check_mode=check_mode)
         before = after = self._leaves(found.generation)
         tightened = upkeep.tightened(self.store, self.modes, check_mode=check_mode)

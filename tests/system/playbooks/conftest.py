@@ -87,11 +87,13 @@ class Site:
         playbook: object = None,
         environment: dict[str, str] | None = None,
         sources: Sequence[str] = ("inventory.yml",),
+        within: Sequence[str] = (),
         **variables: object,
     ) -> subprocess.CompletedProcess[str]:
         """Run site.yml, one of the collection by its name, or a playbook that is given as data.
 
-        ``variables`` are those of all hosts; ``sources`` are inventories, of which inventory.yml is written.
+        ``variables`` are those of all hosts; ``sources`` are inventories, of which inventory.yml is written. ``within``
+        is a command that Ansible's is given to.
         """
         wanted = inventory or self.inventory()
         wanted["all"]["vars"].update(variables)
@@ -101,7 +103,16 @@ class Site:
             path = self.directory / "playbook.yml"
             Path(path).write_text(json.dumps(playbook))
         return subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", *(f"-i{one}" for one in sources), str(path), *options],
+            [
+                *within,
+                sys.executable,
+                "-m",
+                "ansible",
+                "playbook",
+                *(f"-i{one}" for one in sources),
+                str(path),
+                *options,
+            ],
             cwd=self.directory,
             env={**self.settings, **(environment or {})},
             capture_output=True,
