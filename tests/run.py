@@ -57,7 +57,7 @@ OF_OLD = [
     "server_revocation",
     "session_info",
 ]
-OF_LIBRARY = ["server", "connection_languages"]  # later C libraries have no languages without locales
+OF_LIBRARY = ["server", "languages"]  # later C libraries have no languages without locales
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
 OF_PATRONI = [f"tests/system/test_{name}.py" for name in ("patroni", "patroni_api", "patroni_faults")]

@@ -63,7 +63,7 @@ def test_a_log_that_would_not_tell_gives_no_proof(managed: Server, line: str, mo
 
 def test_a_log_in_another_language_gives_no_proof(managed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "_PATIENCE", 1.0)
-    monkeypatch.setattr(Administrator, "mark_log", lambda *_arguments: LogMark(None, "de_DE.UTF-8", "stderr"))
+    monkeypatch.setattr(Administrator, "mark_log", lambda *_arguments: LogMark(None, "stderr", is_english=False))
     managed.ssl = {"ssl_min_protocol_version": "TLSv1.3"}
     assert managed.converge().plan.reasons == ["reload_not_observable"]
 

@@ -34,13 +34,17 @@ class Position(NamedTuple):
 
 
 def rules_verdicts(state: ServerState, *, has_maps: bool = True) -> tuple[str, ...]:
-    """Return what the main process says when it does not take new rules, or, if it ``has_maps``, new maps.
+    """Return what the main process says when it does not take new rules, or, if it ``has_maps``, new maps."""
+    return tuple(_NOT_RELOADED.format(name) for name in rules_files(state, has_maps=has_maps))
+
+
+def rules_files(state: ServerState, *, has_maps: bool = True) -> list[str]:
+    """Return what the main process calls the files of rules and, if it ``has_maps``, of maps.
 
     Older versions say the usual name whatever the file is called, newer ones (16) the file's path: either counts.
     """
     settings = {"pg_hba.conf": "hba_file", **({"pg_ident.conf": "ident_file"} if has_maps else {})}
-    named = [name for usual, setting in settings.items() for name in (usual, state.value(setting))]
-    return tuple(_NOT_RELOADED.format(name) for name in named)
+    return [name for usual, setting in settings.items() for name in (usual, state.value(setting))]
 
 
 def position(state: ServerState, pid: int) -> Position:
@@ -93,6 +97,15 @@ def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
     first = next((at for at in reversed(range(last)) if _RELOADS in lines[at]), -1)
     found = [line for line in lines[first + 1 : last + 1] if _is_of_main_process(line, lines[last])]
     return found[-_EXCERPT:]
+
+
+def by_process(lines: Sequence[str], pid: int) -> list[str]:
+    """Return the last lines of a process without user and database, as far as the log says which process wrote them.
+
+    They are recognized by the usual log_line_prefix, by the fields of csvlog, and by those of jsonlog.
+    """
+    begin = re.compile(rf'[^\[\]]*\[{pid}\]|[^,"]*,,,{pid},|\{{"timestamp":"[^"]*","pid":{pid},')
+    return [line for line in lines if begin.match(line)][-_EXCERPT:]
 
 
 def _is_of_main_process(line: str, verdict: str) -> bool:

@@ -32,20 +32,28 @@ LOGIN_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-# A session's own statement is logged as LOG, like a refused reload, whatever statements the server is to log.
+# A session's own statement is logged as LOG, like a refused reload, whatever statements the server is to log. Which
+# language the log has is seen in the description of a setting: locales without texts speak English, and C.UTF-8 may
+# speak any language. A session whose role or database has a language of its own shows nothing of the main process.
 _MARK = """
     SET log_statement = 'all';
-    SELECT json_build_object('file', pg_current_logfile(), 'language', current_setting('lc_messages'),
-             'destination', current_setting('log_destination'))
+    SELECT json_build_object('file', pg_current_logfile(), 'destination', current_setting('log_destination'),
+             'is_english', (
+               SELECT bool_and(CASE name WHEN 'ssl' THEN short_desc = 'Enables SSL connections.'
+                                    ELSE source NOT IN ('database', 'user', 'database user', 'client') END)
+                 FROM pg_settings WHERE name IN ('ssl', 'lc_messages')))
       FROM (VALUES ('{mark}')) AS pgops_tls (mark)"""
 
 
 class LogMark(NamedTuple):
-    """What the session that marked the log saw: the collector's file (None: there is none) and two settings."""
+    """What the session that marked the log saw: the collector's file (None: there is none), and where else it goes.
+
+    ``is_english``: what the log says can be recognized by its words.
+    """
 
     file: str | None
-    language: str
     destination: str
+    is_english: bool
 
 
 class Administrator(NamedTuple):

@@ -206,7 +206,8 @@ def as_superuser(administrator: Administrator, query: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = administrator.query(query)
     except TlsError as error:
-        if "permission denied" in error.message:
+        # Without the right to set lc_messages a session does not begin, and the server says so in its own language
+        if "permission denied" in error.message or "lc_messages" in error.message:
             raise _no_superuser(administrator) from error
         raise
     if not found["superuser"]:

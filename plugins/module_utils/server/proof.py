@@ -56,8 +56,7 @@ class Prover:
         """Return whether the server's log would show a refused reload: a line of ours arrives in it, in English."""
         start = self._log_position()
         mark, marked = self._marked()
-        language_fits = marked.language in ("C", "POSIX") or marked.language.startswith(("en", "C."))
-        return language_fits and self._log_until(start, mark, marked) is not None
+        return marked.is_english and self._log_until(start, mark, marked) is not None
 
     def tls(self, fingerprint: str, wanted: dict[str, str], *, is_new: bool) -> None:
         """Reload until the server shows the leaf with this fingerprint and has the ``wanted`` settings in force.
@@ -88,8 +87,8 @@ class Prover:
         self.administrator.reload()
         if is_told_by_leaf:
             shown = self._until(lambda: self.served() == fingerprint, lambda: bool(self._refused(start)))
-            return None if shown else self._refused(start)  # a leaf that is new is proof enough
-        logged = self._logged_since(start)  # for the same leaf, only the log can tell
+            return None if shown else self._refused(start) or self._said(start)  # a new leaf is proof enough
+        logged, _is_english = self._logged_since(start)  # for the same leaf, only the log can tell
         if logged is None or not log.tells_of_reload(logged):
             raise TlsError(
                 "The server shows the same certificate before and after the reload, and its log "
@@ -114,9 +113,8 @@ class Prover:
         """
         start = self._log_position()
         self.administrator.reload()
-        logged = self._logged_since(start)  # the management connection is still let in, or this raises
-        has_maps = os.path.exists(self.found.value("ident_file"))  # a server runs without that file, and logs that
-        refused = log.refusals(logged or [], log.rules_verdicts(self.found, has_maps=has_maps))
+        logged, is_english = self._logged_since(start)  # the management connection is still let in, or this raises
+        refused = self._refused_rules(logged or [], is_english=is_english)
         if refused:
             raise _not_taken("rules_not_taken", "The server did not take the new rules", refused)
         if plaintext == "reject" and not self._until(self._refuses_plaintext):
@@ -125,6 +123,15 @@ class Prover:
                 f"After the reload a connection without TLS is still not refused; {option('plaintext')} is reject",
                 [],
             )
+
+    def _refused_rules(self, logged: list[str], *, is_english: bool) -> list[str]:
+        """Return the lines that say why rules or maps were refused: in any language, they name the file."""
+        has_maps = os.path.exists(self.found.value("ident_file"))  # a server runs without that file, and logs that
+        if is_english:
+            return log.refusals(logged, log.rules_verdicts(self.found, has_maps=has_maps))
+        names = log.rules_files(self.found, has_maps=has_maps)
+        said = log.by_process(logged, self.administrator.pid)
+        return said if any(name in line for line in said for name in names) else []
 
     def check_rules(self) -> None:
         """Ask the server for faults in the rules on disk, before it loads them. Raises TlsError."""
@@ -149,6 +156,7 @@ class Prover:
         if not self._asked():
             self.administrator.reload()  # whose error says what is wrong
         refused = log.refusals(log.since(start), (*log.TLS_VERDICTS, *log.rules_verdicts(self.found)))
+        refused = refused or self._said(start)
         raise _not_taken("previous_certificate_not_shown", "The server does not show its previous certificate", refused)
 
     def _asked(self) -> bool:
@@ -170,18 +178,23 @@ class Prover:
     def _refused(self, start: log.Position) -> list[str]:
         return log.refusals(log.since(start), log.TLS_VERDICTS)
 
+    def _said(self, start: log.Position) -> list[str]:
+        """Return what the main process wrote in another language than English: nobody can tell what of it matters."""
+        lines = log.since(start)
+        return [] if log.tells_of_reload(lines) else log.by_process(lines, self.administrator.pid)
+
     def _marked(self) -> tuple[str, LogMark]:
         mark = f"pgops.tls {os.urandom(8).hex()}"
         return mark, self.administrator.mark_log(mark)
 
-    def _logged_since(self, start: log.Position) -> list[str] | None:
-        """Return what the log says of a reload that was just asked for; None when it cannot be read.
+    def _logged_since(self, start: log.Position) -> tuple[list[str] | None, bool]:
+        """Return what the log says of a reload that was just asked for (None: it cannot be read), and if in English.
 
         The server handles the signal before it accepts the session that marks the log. So its lines about the reload
         come before the mark, even if a collector delays them.
         """
         mark, marked = self._marked()
-        return self._log_until(start, mark, marked)
+        return self._log_until(start, mark, marked), marked.is_english
 
     def _log_until(self, start: log.Position, mark: str, marked: LogMark) -> list[str] | None:
         current = log.path_of(marked.file, self.found.value("data_directory"), self.administrator.pid)

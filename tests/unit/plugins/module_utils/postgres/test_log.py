@@ -96,3 +96,19 @@ def test_lines_of_sessions_are_left_out() -> None:
     assert log.refusals(lines, log.TLS_VERDICTS) == [lines[2], lines[5]]
     bare = [line.partition("] ")[2] or line for line in lines if "ERROR" not in line]
     assert log.refusals(bare, log.TLS_VERDICTS) == [bare[2], bare[4]]
+
+
+def test_lines_of_the_main_process_are_told_from_others_in_any_language() -> None:
+    own = [
+        "2026-11-30 10:00:00.000 UTC [7] LOG:  SIGHUP empfangen, Konfigurationsdateien werden neu geladen",
+        '2026-11-30 10:00:00.000 UTC,,,7,,6a0b.1,3,,2026-11-30 09:00:00 UTC,,0,LOG,00000,"SIGHUP empfangen",,',
+        '{"timestamp":"2026-11-30 10:00:00.000 UTC","pid":7,"message":"SIGHUP empfangen"}',
+    ]
+    others = [
+        "2026-11-30 10:00:00.000 UTC [8] app@shop LOG:  Anweisung: SELECT '[7]'",
+        '2026-11-30 10:00:00.000 UTC,"app","shop",7,"[local]",6a0b.1,1,"SELECT",,,0,LOG,00000,"ein ,,,7, darin"',
+        '{"timestamp":"2026-11-30 10:00:00.000 UTC","user":"app","pid":7,"message":"x"}',
+        "LOG:  [no process in this one]",
+        "\tan explanation",
+    ]
+    assert log.by_process([*others, *own, *others], 7) == own
