@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-_ALL = "0:0:65536"  # every user id is itself inside
-_ENTER = ["unshare", "--user", f"--map-users={_ALL}", f"--map-groups={_ALL}", "--mount", "--setuid=0", "--setgid=0"]
+_ALL = "0 0 65536"  # every user id is itself inside; so are groups
 
 
 @dataclass
@@ -42,10 +41,14 @@ class Enclosure:
 @contextlib.contextmanager
 def enclosure() -> Iterator[Enclosure]:
     """Make namespaces; what was mounted in them ends with them."""
-    command = [*_ENTER, "sh", "-c", "echo made; exec cat"]
+    command = ["unshare", "--user", "--mount", "sh", "-c", "echo made; exec cat"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        if process.stdout.readline() != "made\n":
-            pytest.skip("this machine allows no user namespaces")
-        yield Enclosure(process.pid)
-        process.kill()
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != "made\n":
+                pytest.skip("this machine allows no user namespaces")
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{process.pid}/{name}").write_text(_ALL, encoding="ascii")
+            yield Enclosure(process.pid)
+        finally:
+            process.kill()

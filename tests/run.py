@@ -287,7 +287,8 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
 def controllers(arguments: list[str]) -> Count:
     """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all every test there is."""
     built = build_images(dict.fromkeys(one.suite for one in CONTROLLERS))
-    whole = [PLAYBOOK_TESTS, f"--ignore={PLAYBOOK_TESTS}/test_guides.py"]  # its commands start the Ansible of the suite
+    # The commands of guides start the Ansible of the suite, and layouts of servers are no matter of the controller
+    whole = [PLAYBOOK_TESTS, *(f"--ignore={PLAYBOOK_TESTS}/test_{name}.py" for name in ("guides", "layouts"))]
     tests = arguments or (whole if os.environ.get("ALL_FAULTS") else [f"{PLAYBOOK_TESTS}/test_whole_job.py"])
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         counts = list(pool.map(lambda one: playbooks_with(one, built[one.suite], tests), CONTROLLERS))

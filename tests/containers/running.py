@@ -21,6 +21,7 @@ def container(name: str, image: str, volumes: Mapping[Path, str], *, systemd: bo
     """
     start = ["podman", "run", "--detach", "--replace", "--pull=never", f"--systemd={'always' if systemd else 'false'}"]
     start += [f"--name={name}", "--network=none", "--no-hosts", "--hostname=localhost", "--security-opt=label=disable"]
+    start += ["--cap-add=LINUX_IMMUTABLE"]  # for files that not even root can change
     start += [f"--volume={path}:{inside}:ro" for path, inside in {CHECKOUT: "/checkout", **volumes}.items()]
     execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
     try:
