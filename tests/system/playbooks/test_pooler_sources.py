@@ -111,6 +111,7 @@ def test_a_pooler_stays_as_it_is_until_its_certificate_has_come(site: Any, poole
     assert run(site, pooler)[1] == set()
 
 
+@ONLY_THOROUGH
 def test_renewals_that_wait_hold_nothing_else_up(site: Any, pooler: Pooler) -> None:
     """Both certificates stay, and what the pooler trusts follows at once: a move to another root begins with that."""
     before, text = leaves(pooler), site.program.read_text()
