@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_options
 from ansible_collections.pgops.tls.plugins.module_utils.server import difference, proof, target, transaction
 from ansible_collections.pgops.tls.tests.servers import HBA, Server, sign
 
@@ -112,6 +113,20 @@ def test_rules_that_lock_the_module_itself_out_are_undone(managed: Server, monke
     assert failure.value.details["rolled_back"] is True
     assert managed.disk() == disk
     assert managed.cluster.psql("SELECT 1") == "1"
+
+
+def test_a_rule_of_a_method_that_the_server_was_built_without_is_refused_before_anything_changes(
+    managed: Server,
+) -> None:
+    disk, signals = managed.disk(), managed.cluster.log().count("SIGHUP")
+    lacks = hba_options.lacking(managed.cluster.psql("SELECT setting FROM pg_config() WHERE name = 'CONFIGURE'"))
+    changed = HBA + "hostssl all app all pam\n"
+    if "pam" not in lacks:
+        assert "pg_hba.conf: changed" in managed.converge(hba=changed).changes
+        return
+    with pytest.raises(TlsError, match="hba line 4: this server was built without method pam"):
+        managed.converge(hba=changed)
+    assert (managed.disk(), managed.cluster.log().count("SIGHUP")) == (disk, signals)
 
 
 def test_rules_of_a_killed_run_that_keep_the_server_down_are_undone_without_it(

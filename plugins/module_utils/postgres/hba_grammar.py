@@ -34,15 +34,22 @@ class Problem(NamedTuple):
 
 
 def problems(
-    text: str, major: int, *, ident: bool = False, path: str = "", libraries: Sequence[str] | None = None
+    text: str,
+    major: int,
+    *,
+    ident: bool = False,
+    path: str = "",
+    libraries: Sequence[str] | None = None,
+    lacks: Sequence[str] = (),
 ) -> list[Problem]:
     """Return why a server of version ``major`` would refuse a text; an empty list when it would take it.
 
     ``ident``: it is one of pg_ident.conf. ``path`` is where its file is or is going to be; without one, files that it
     includes are taken for right. ``libraries`` are those of oauth_validator_libraries, None when they are not known.
+    ``lacks`` are the methods that the server was built without.
 
     What cannot be decided counts as right: regular expressions of a kind that ``regex_syntax`` does not decide, whether
-    the server's resolver knows a name in radiusservers, methods that its build lacks but most have.
+    the server's resolver knows a name in radiusservers.
     """
     if path:
         lines: Iterable[tuple[str, Line]] = includes.followed(text, includes.Source(path, major))
@@ -52,7 +59,7 @@ def problems(
     for file, line in lines:
         is_empty = False
         reason = line.error or (
-            _ident_fault(line, major) if ident else fault(read(line, file, elsewhere=not path), major, libraries)
+            _ident_fault(line, major) if ident else fault(read(line, file, elsewhere=not path), major, libraries, lacks)
         )
         if reason:
             found.append(Problem("" if file == path else file, line.number, reason))
@@ -61,7 +68,7 @@ def problems(
     return found
 
 
-def fault(rule: Rule, major: int, libraries: Sequence[str] | None = None) -> str:
+def fault(rule: Rule, major: int, libraries: Sequence[str] | None = None, lacks: Sequence[str] = ()) -> str:
     """Return why a server refuses a rule, '' when it does not; see ``problems``."""
     fields, kind, at = rule.line.fields, rule.kind, rule.method_at
     if rule.line.error:
@@ -73,7 +80,7 @@ def fault(rule: Rule, major: int, libraries: Sequence[str] | None = None) -> str
     if not reason and not rule.is_sound:
         form = "local DATABASE USER METHOD" if kind == "local" else f"{kind} DATABASE USER ADDRESS METHOD"
         reason = f"the rule has no method: {redaction.masked(rule.line.text)!r}. Expected {form}"
-    return reason or _method_fault(kind, rule.method, major) or _options_fault(rule, major, libraries)
+    return reason or _method_fault(kind, rule.method, major, lacks) or _options_fault(rule, major, libraries)
 
 
 def _list_fault(fields: Iterable[Sequence[Token]]) -> str:
@@ -111,7 +118,7 @@ def _address_fault(rule: Rule) -> str:
     return f"mask {mask!r} does not belong to address {token.text!r}; expected one like 255.255.255.0 or ffff::"
 
 
-def _method_fault(kind: str, method: str, major: int) -> str:
+def _method_fault(kind: str, method: str, major: int, lacks: Sequence[str]) -> str:
     if method not in hba_options.METHODS:
         return f"method {method!r} is unknown. Expected one of {', '.join(hba_options.METHODS)}"
     if method in hba_options.NOT_BUILT:
@@ -120,6 +127,9 @@ def _method_fault(kind: str, method: str, major: int) -> str:
         return f"method {method} needs PostgreSQL {hba_options.SINCE[method]}, this server is {major}"
     if major > hba_options.UNTIL.get(method, major):
         return f"method {method} was removed in PostgreSQL {hba_options.UNTIL[method] + 1}, this server is {major}"
+    if method in lacks:
+        wanted = f"--with-{hba_options.OPTIONAL[method]}"
+        return f"this server was built without method {method} ({wanted}). Expected another one"
     places = _PLACES.get(method, TYPES)
     return (
         ""

@@ -36,6 +36,8 @@ METHODS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 SINCE, UNTIL = {"oauth": 18}, {"radius": 18}
 NOT_BUILT = ("sspi", "bsd")  # for Windows and OpenBSD; what runs on Linux refuses them
+# Method -> the option of configure without which a server has been built without it
+OPTIONAL = {"gss": "gssapi", "ldap": "ldap", "pam": "pam"}
 _MAPPED = ("ident", "peer", "gss", "sspi", "cert", "oauth")
 _SEARCH = ("ldapbasedn", "ldapbinddn", "ldapbindpasswd", "ldapsearchattribute", "ldapsearchfilter")
 _SCOPES = ("base", "one", "onelevel", "sub", "subtree", "subordinate", "children")
@@ -43,6 +45,18 @@ _URL = re.compile(r"(<?)(?:url:)?(p?ldaps?|ldapi|cldap)://(.*)", re.IGNORECASE |
 _LISTED = re.compile(r'[ \t\n\r\f\v]*("(?:[^"]|"")*"|[^\s",][^\s,]*)[ \t\n\r\f\v]*(,|\Z)', re.ASCII)
 _UNTIL_13 = {"1": "Write clientcert=verify-ca", "0": "Leave it out", "no-verify": "Leave it out"}
 _CUSTOM = re.compile(r"validator\.[A-Za-z0-9_-]+")  # options that a validator of PostgreSQL 19 defines
+
+
+def lacking(configure: str) -> list[str]:
+    """Return which methods a server lacks, given what pg_config says of its build under ``CONFIGURE``.
+
+    Every build that knows TLS has an option for it. Where there is none, it was made in another way, and nothing is
+    known of its methods.
+    """
+    options = re.findall(r"--with-([a-z]+)(?:=([^'\s]*))?", configure)
+    given = {name for name, value in options if value != "no"}
+    is_known = given & {"openssl", "ssl"}
+    return [method for method, name in OPTIONAL.items() if name not in given] if is_known else []
 
 
 def allowed(kind: str, method: str, major: int) -> tuple[str, ...]:

@@ -15,18 +15,21 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.lexer import To
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.rule import ALL, Rule, read_all
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, redaction
+    from ansible_collections.pgops.tls.plugins.module_utils.postgres import hba_grammar, hba_options, redaction
 else:
     hba_grammar = lazy_import("postgres.hba_grammar")
+    hba_options = lazy_import("postgres.hba_options")
     redaction = lazy_import("postgres.redaction")
 
 
-def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool = False) -> None:
+def refuse_faulty(text: str, major: int, source: str, path: str, *, ident: bool = False, configure: str = "") -> None:
     """Refuse a text of pg_hba.conf, or pg_ident.conf, that a server of version ``major`` would not load.
 
-    ``source`` is where the text is from, ``path`` the file that it is for. Raises TlsError.
+    ``source`` is where the text is from, ``path`` the file that it is for, ``configure`` the options that the server
+    was built with. Raises TlsError.
     """
-    for found in hba_grammar.problems(text, major, ident=ident, path=path):
+    lacks = hba_options.lacking(configure)
+    for found in hba_grammar.problems(text, major, ident=ident, path=path, lacks=lacks):
         if found.line:  # 0: there is nothing in it, but there may be elsewhere
             raise TlsError(f"{found.file or source} line {found.line}: {found.reason}.", code="rules_faulty")
 

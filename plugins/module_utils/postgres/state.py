@@ -85,6 +85,7 @@ _STATE = """
          WHERE name LIKE 'ssl%' OR name IN (
            'config_file', 'data_directory', 'hba_file', 'hosts_file', 'ident_file', 'listen_addresses')),
       'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+      'configure', (SELECT coalesce(max(setting), '') FROM pg_config() WHERE name = 'CONFIGURE'),
       'replication', REPLICATION)"""
 
 
@@ -128,7 +129,8 @@ class ServerState(NamedTuple):
     ``faults`` are the places in its configuration files for which it would take nothing of them at a reload,
     ``on_disk`` what those files say of TLS in the order of their weight, ``bad_lines`` the rows of pg_hba.conf and
     pg_ident.conf (see rules) that it could not load. ``databases`` are those that take connections.
-    ``system_identifier`` is the same for a primary and its standbys. ``replication``: see REPLICATION.
+    ``system_identifier`` is the same for a primary and its standbys. ``replication``: see REPLICATION. ``configure``
+    are the options that the server was built with.
     """
 
     version: int
@@ -141,6 +143,7 @@ class ServerState(NamedTuple):
     databases: Sequence[str] = ()
     system_identifier: str = ""
     replication: dict[str, Any] | None = None
+    configure: str = ""
 
     @property
     def major(self) -> int:
@@ -189,6 +192,7 @@ def inspect(administrator: Administrator) -> ServerState:
         databases=found["databases"],
         system_identifier=found["system_identifier"],
         replication=found["replication"],
+        configure=found["configure"],
     )
 
 

@@ -100,21 +100,22 @@ def refuse_useless_lists(plan: planning.Plan, found: Found, target: Target, now:
         revocations.refuse_gaps(target.crls, trusted, "crls", now)
 
 
-def refuse_rules(plan: planning.Plan, found: Found, target: Target, major: int, texts: Texts) -> None:
+def refuse_rules(plan: planning.Plan, found: Found, target: Target, state: ServerState, texts: Texts) -> None:
     """Refuse declared rules and maps that the server would not load, or that let plaintext in. Raises TlsError."""
     rewrites = {rewrite.name: rewrite.after for rewrite in plan.rules}
     if plan.rules:
-        refuse_faulty_rules(target, major, texts)
+        refuse_faulty_rules(target, state, texts)
     maps = rewrites.get("pg_ident.conf", found.ident)
-    rule_checks.refuse_unknown_maps(target.hba, maps, major, option("hba"))
+    rule_checks.refuse_unknown_maps(target.hba, maps, state.major, option("hba"))
     if target.plaintext == "reject":
-        rule_checks.refuse_plaintext(rewrites.get("pg_hba.conf", found.hba), major)
+        rule_checks.refuse_plaintext(rewrites.get("pg_hba.conf", found.hba), state.major)
 
 
-def refuse_faulty_rules(target: Target, major: int, texts: Texts) -> None:
+def refuse_faulty_rules(target: Target, state: ServerState, texts: Texts) -> None:
     """Refuse declared rules and maps that the server would not load. Raises TlsError."""
-    rule_checks.refuse_faulty(target.hba, major, option("hba"), texts.named["pg_hba.conf"])
-    rule_checks.refuse_faulty(target.ident, major, option("ident"), texts.named["pg_ident.conf"], ident=True)
+    named, major = texts.named, state.major
+    rule_checks.refuse_faulty(target.hba, major, option("hba"), named["pg_hba.conf"], configure=state.configure)
+    rule_checks.refuse_faulty(target.ident, major, option("ident"), named["pg_ident.conf"], ident=True)
 
 
 def refuse_faulty_maps(state: ServerState, texts: Texts) -> None:

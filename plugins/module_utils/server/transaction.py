@@ -134,7 +134,7 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self._refuse_existing(found)
         interference.refuse_revocations_that_end(self.target, self.state, self.included)
         refusals.refuse_managers(found, self.target, self.state, self.texts)
-        refusals.refuse_rules(plan, found, self.target, self.state.major, self.texts)
+        refusals.refuse_rules(plan, found, self.target, self.state, self.texts)
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, self.included)
         refusals.refuse_to_cut_off_sessions(plan, self.target, self.state)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
+    hba_options,
     lexer,
     redaction,
     rule_checks,
@@ -107,6 +108,34 @@ def test_what_a_version_does_not_have_is_refused_for_it() -> None:
         rule_checks.refuse_faulty(rule, 13, "hba", "")
     with pytest.raises(TlsError, match="oauth needs PostgreSQL 18, this server is 17"):
         rule_checks.refuse_faulty('host all all all oauth issuer="https://x.example" scope=openid', 17, "hba", "")
+
+
+CONFIGURE = " '--prefix=/usr' '--with-pam' '--with-openssl' '--with-extra-version= (x)' '--with-gssapi' '--with-ldap'"
+
+
+@pytest.mark.parametrize(
+    ("configure", "lacking"),
+    [
+        (CONFIGURE, []),
+        (CONFIGURE.replace("'--with-pam' ", ""), ["pam"]),
+        (CONFIGURE.replace("--with-pam", "--without-pam"), ["pam"]),
+        (CONFIGURE.replace("--with-ldap", "--with-ldap=no"), ["ldap"]),
+        (CONFIGURE.replace("--with-ldap", "--with-ldap=yes"), []),
+        ("--with-ssl=openssl", ["gss", "ldap", "pam"]),
+        ("-Dssl=openssl -Dpam=disabled", []),
+        ("not recorded", []),
+        ("", []),
+    ],
+)
+def test_what_a_build_lacks_is_known_by_the_options_of_configure(configure: str, lacking: list[str]) -> None:
+    assert hba_options.lacking(configure) == lacking
+
+
+def test_a_method_that_the_build_lacks_is_refused() -> None:
+    rule_checks.refuse_faulty("host all all all pam", 16, "hba", "", configure=CONFIGURE)
+    with pytest.raises(TlsError, match=r"hba line 1: this server was built without method pam \(--with-pam\)"):
+        rule_checks.refuse_faulty("host all all all pam", 16, "hba", "", configure="--with-openssl")
+    rule_checks.refuse_faulty("host all all all md5", 16, "hba", "", configure="--with-openssl")
 
 
 def test_passwords_are_told_so_that_they_can_be_hidden() -> None:
