@@ -20,6 +20,11 @@ from ansible_collections.pgops.tls.tests.shared import RECAP, ROOT, SITE
 
 MOLECULE = ROOT / "extensions" / "molecule"
 EXECUTIONS = "/var/log/remote-executions.log"  # the containers' SSH server writes a line for each command
+# Where the image does not say who runs its server, and where the socket is, both are Debian's
+_PSQL = """
+exec runuser -u "${SERVER_ACCOUNT:-postgres}" -- \\
+  psql -XAtq -h "${SERVER_SOCKET:-/var/run/postgresql}" -d postgres -c "$0"
+"""
 _SETTINGS = {
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     "ANSIBLE_INJECT_FACT_VARS": "0",
@@ -72,6 +77,10 @@ class Fleet:
         done = self.execute(host, *argv, user=user, stdin=stdin)
         assert done.returncode == 0, f"{host}: {argv}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def psql(self, host: str, sql: str) -> str:
+        """Return what SQL printed on the server of a container, as its superuser."""
+        return self.inside(host, "sh", "-c", _PSQL, sql)
 
     def executed(self, machines: Sequence[str]) -> dict[str, int]:
         """Return how many commands came over SSH to each of these machines so far."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 # Command -> the Debian package that it comes from
 COMMANDS = {
@@ -23,10 +24,10 @@ COMMANDS = {
 }
 
 
-def packages() -> None:
+def packages(commands: Mapping[str, str] = COMMANDS) -> None:
     """Install the missing commands where that is possible, else say what is missing."""
     path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/podman"
-    missing = sorted(package for command, package in COMMANDS.items() if not shutil.which(command, path=path))
+    missing = sorted(package for command, package in commands.items() if not shutil.which(command, path=path))
     if subprocess.run([sys.executable, "-c", "import ensurepip"], check=False, stderr=subprocess.DEVNULL).returncode:
         missing.append("python3-venv")
     if not missing:

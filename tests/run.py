@@ -43,7 +43,8 @@ CLIENTS = "clients"  # trixie with drivers for other languages
 OF_CLIENTS = "tests/system/test_client_kit.py"  # the README of a kit has lines for them
 DRIVER_STAGE = "drivers"  # bookworm with clients that are not libpq; one host of a Molecule scenario
 NEWER = {"sid": "18", "experimental": "19"}  # where test-all runs the tests, too
-VERSIONS = VERSION_OF_SUITE | NEWER | {CLIENTS: VERSION_OF_SUITE["trixie"]}
+BUILDS = images.BUILD_OF  # there, too: versions that no suite has
+VERSIONS = VERSION_OF_SUITE | NEWER | BUILDS | {CLIENTS: VERSION_OF_SUITE["trixie"]}
 OF_VERSION = ["tests/system/test_known_settings.py", "tests/system/test_hba_differential.py"]  # differs most by it
 # What old servers and their libpq do in their own way
 OF_OLD = [
@@ -57,6 +58,9 @@ OF_OLD = [
     "server_revocation",
     "session_info",
 ]
+# What runs with builds that are not Debian's: what differs by version, and needs no other program of Debian's server
+OF_BUILDS = [*OF_OLD, "client_revocation", "access_differential", "security_claims"]
+OF_BUILD = {suite: [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_BUILDS)] for suite in BUILDS}
 OF_LIBRARY = ["server", "languages"]  # later C libraries have no languages without locales
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
@@ -240,7 +244,7 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
     """Return for each container its name, its suite, and the arguments of pytest in it; what takes longest first."""
     if any(PLAYBOOK_TESTS in argument for argument in arguments):
         return [(CONTROLLER, CONTROLLER, arguments)]
-    more = NEWER if os.environ.get("ALL_FAULTS") else []
+    more = NEWER | BUILDS if os.environ.get("ALL_FAULTS") else []
     suites = sorted({**VERSION_OF_SUITE, **dict.fromkeys(more)}, key=lambda suite: suite in SAMPLE_TESTS)
     jobs = [(suite, suite, system_tests(suite, arguments)) for suite in suites]
     if arguments:
@@ -259,7 +263,7 @@ def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
     if suite == CONTROLLER:
         return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOK_TESTS, *OF_SERVERS, *OF_PEERS))]
-    sample = [] if os.environ.get("ALL_FAULTS") else SAMPLE_TESTS.get(suite, [])
+    sample = OF_BUILD.get(suite) or ([] if os.environ.get("ALL_FAULTS") else SAMPLE_TESTS.get(suite, []))
     return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOK_TESTS}"]
 
 
@@ -332,7 +336,7 @@ def molecule_actions(arguments: list[str]) -> Count:
 
 def matrix(arguments: list[str]) -> Count:
     """Set up a fleet of every PostgreSQL version, and connect from each to each."""
-    return on_fleet([*VERSION_OF_SUITE, *NEWER], arguments or ["tests/matrix"])
+    return on_fleet([*VERSION_OF_SUITE, *NEWER, *BUILDS], arguments or ["tests/matrix"])
 
 
 def clients(arguments: list[str]) -> Count:
@@ -340,7 +344,7 @@ def clients(arguments: list[str]) -> Count:
 
     The same drivers run the lines in the README of a kit.
     """
-    found = on_fleet([*VERSION_OF_SUITE, *NEWER, CLIENTS], arguments or ["tests/drivers"])
+    found = on_fleet([*VERSION_OF_SUITE, *NEWER, *BUILDS, CLIENTS], arguments or ["tests/drivers"])
     if arguments:
         return found
     return found + system_in("kits", CLIENTS, build_images([CLIENTS])[CLIENTS], [OF_CLIENTS])

@@ -11,6 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import builds
+
 HERE = Path(__file__).resolve().parent
 RECIPE = ("Containerfile", "counted-shell", "dpkg.cfg", "hosts", "sshd.conf")
 IMAGE_PREFIX = "localhost/pgops-tls"
@@ -25,6 +27,9 @@ ON_TOP = {
         tuple(f"clients/{name}" for name in ("Containerfile", "connect.go", "connect.js", "connect.py")),
     ),
 }
+# And with a PostgreSQL that is not Debian's; on a suite whose clients know what libpq of all these versions knows
+BUILD_OF = {f"pg{major}": major for major in builds.BUILDS}
+ON_TOP |= dict.fromkeys(BUILD_OF, ("bookworm", ("built/Containerfile", "built/database.service")))
 MAKING: dict[str, threading.Lock] = {}  # base images: two suites may have the same one
 
 
@@ -80,9 +85,13 @@ def _on_top(suite: str, logs: Path) -> str:
     """Return the name of an image that adds to the one of another suite; build it when it is missing."""
     below, recipe = ON_TOP[suite]
     under = image(below, logs)
-    name = f"{IMAGE_PREFIX}-{suite}:{digest(*recipe, options=under)}"
+    major = BUILD_OF.get(suite)
+    build = builds.BUILDS[major].checksum if major else ""
+    name = f"{IMAGE_PREFIX}-{suite}:{digest(*recipe, options=under + build)}"
     if not image_exists(name):
-        _build(name, under, "", (HERE / recipe[0]).parent, _new_log(suite, logs))
+        prefix = builds.unpacked(major, logs.parent / "postgresql") if major else None
+        options = f"--build-arg MAJOR={major} --volume {prefix}:/build:ro" if major else ""
+        _build(name, under, options, (HERE / recipe[0]).parent, _new_log(suite, logs))
     return name
 
 

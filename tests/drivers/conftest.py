@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.tests import fleets
 SERVER, DRIVERS = "pg17", "drivers"
 SUITES = {SERVER: "trixie", "psql13": "bullseye", "psql15": "bookworm", DRIVERS: "clients"}
 SUITES |= {"psql18": "sid", "psql19": "experimental"}
+SUITES |= {"libpq14": "pg14", "libpq16": "pg16"}  # there psql is of 15, and the library of these
 ALIAS = "elsewhere.example.test"  # leads to the server, and is not in its certificate
 FORMATS = ["pem", "pk8", "pkcs12", "truststore", "environment"]
 OLD = "/home/web/revoked"  # a copy of a certificate that is revoked then
@@ -50,7 +51,7 @@ class Fleet(fleets.Fleet):
         """Start the containers, and prepare them as a team would have them before TLS."""
         super().start()
         for statement in ("CREATE ROLE app LOGIN; CREATE ROLE gone LOGIN", "CREATE DATABASE app OWNER app"):
-            self.inside(SERVER, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", statement)
+            self.psql(SERVER, statement)
         for host in SUITES:
             self.inside(host, "useradd", "--create-home", "web")
         other = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]

@@ -105,10 +105,13 @@ def jvm(host: str, root: str, own: str, role: str) -> list[str]:
     return ["sh", "-c", f'exec java {trusts} {keys} -cp {JARS} Connect "$1"', "sh", url]
 
 
+LIBRARIES = {"psql 13": ("psql13", 13), "psql 15, libpq 14": ("libpq14", 14), "psql 15": ("psql15", 15)}
+LIBRARIES |= {"psql 15, libpq 16": ("libpq16", 16), "psql 17": (DRIVERS, 17), "psql 18": ("psql18", 18)}
+LIBRARIES |= {"psql 19": ("psql19", 19)}
 CLIENTS = {
     **{
-        f"psql {version}": Client(host, lambda *given: ["psql", "-XAtc", ASK, conninfo(*given)])
-        for version, host in (("13", "psql13"), ("15", "psql15"), ("17", DRIVERS), ("18", "psql18"), ("19", "psql19"))
+        name: Client(host, lambda *given: ["psql", "-XAtc", ASK, conninfo(*given)])
+        for name, (host, _version) in LIBRARIES.items()
     },
     "psql 17, environment": Client(DRIVERS, by_environment("psql", "-XAtc", ASK)),
     "psycopg 3": Client(DRIVERS, python("psycopg")),
@@ -166,17 +169,23 @@ def test_a_client_does_what_it_has_to(set_up: Any, cells: dict[tuple[str, str], 
     cells[name, case] = "refused" if wanted.refusal else "ok"
 
 
-@pytest.mark.parametrize("version", ["13", "15", "17", "18", "19"])
-def test_psql_is_of_the_version_that_the_grid_says(fleet: Any, version: str) -> None:
-    host = CLIENTS[f"psql {version}"].host
-    assert fleet.inside(host, "psql", "--version").split()[2].startswith(version)
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_psql_and_libpq_are_of_the_versions_that_the_grid_says(fleet: Any, name: str) -> None:
+    host, version = LIBRARIES[name]
+    assert fleet.inside(host, "psql", "--version").split()[2].startswith(name[len("psql ") :][:2])
+    script = "ldd /usr/lib/postgresql/*/bin/psql | grep -o '/[^ ]*libpq[^ ]*'"
+    library = fleet.inside(host, "sh", "-c", script).strip()
+    number = f"import ctypes; print(ctypes.CDLL({library!r}).PQlibVersion())"
+    assert int(fleet.inside(host, "python3", "-c", number)) // 10000 == version
 
 
 @pytest.mark.parametrize(
     ("host", "lines"),
     [
         ("psql13", set()),
+        ("libpq14", set()),
         ("psql15", set()),
+        ("libpq16", {"sslcertmode=require", "require_auth=none"}),
         (DRIVERS, {"sslcertmode=require", "require_auth=none", "sslnegotiation=direct"}),
         ("psql19", {"sslcertmode=require", "require_auth=none", "sslnegotiation=direct"}),
     ],

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.tests import fleets
 
-SUITE_OF_SERVER = {"pg13": "bullseye", "pg15": "bookworm", "pg17": "trixie", "pg18": "sid", "pg19": "experimental"}
+SUITE_OF_SERVER = {"pg13": "bullseye", "pg14": "pg14", "pg15": "bookworm", "pg16": "pg16", "pg17": "trixie"}
+SUITE_OF_SERVER |= {"pg18": "sid", "pg19": "experimental"}
 PREPARATION = "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN"
 CELLS: dict[tuple[str, str], str] = {}  # server, client host -> what is shown of them
 
@@ -29,7 +30,7 @@ class Fleet(fleets.Fleet):
         super().start()
         for host in SUITE_OF_SERVER:
             for statement in (PREPARATION, "CREATE DATABASE app OWNER app"):
-                self.inside(host, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", statement)
+                self.psql(host, statement)
             self.inside(host, "useradd", "--create-home", "web")
 
     def pairs(self) -> dict[str, list[dict[str, Any]]]:
@@ -49,6 +50,8 @@ class Fleet(fleets.Fleet):
 def inventory() -> dict[str, Any]:
     """Return the inventory; but for its hosts it is the one of the Molecule scenarios."""
     hosts = fleets.hosts_of(SUITE_OF_SERVER)
+    for host in ("pg14", "pg16"):
+        hosts[host]["postgres_server_login_unix_socket"] = "/run/dba"  # which a distribution would not choose
     names = ("containers", "postgres_servers", "postgres_clients")
     groups = {name: {"vars": fleets.molecule_variables(name), "hosts": dict.fromkeys(hosts)} for name in names}
     return {"all": {"vars": fleets.molecule_variables("all"), "hosts": hosts, "children": groups}}

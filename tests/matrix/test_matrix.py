@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-VERSIONS = (13, 15, 17, 18, 19)
+VERSIONS = (13, 14, 15, 16, 17, 18, 19)
 ADDRESSES_SINCE = 15  # the first libpq that verifies them
 TELLS_SINCE, HYBRID_SINCE = 0x30000000, 0x30500000  # OpenSSL that tells of the group, and that has a post-quantum one
 REFUSED_KINDS = {
@@ -58,7 +58,7 @@ def openssl(fleet: Any) -> dict[int, int]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_versions_are_those_that_the_table_names(fleet: Any, version: int) -> None:
     host = f"pg{version}"
-    shown = fleet.inside(host, "runuser", "-u", "postgres", "--", "psql", "-XAtqc", "SHOW server_version_num")
+    shown = fleet.psql(host, "SHOW server_version_num")
     library = "import ctypes; print(ctypes.CDLL('libpq.so.5').PQlibVersion())"
     numbers = {int(shown) // 10000, int(fleet.inside(host, "python3", "-c", library)) // 10000}
     assert numbers == {version}

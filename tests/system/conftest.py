@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 SERVER_PROGRAMS = "/usr/lib/postgresql/*/bin"
-ACCOUNT = "postgres"  # who runs the cluster when the tests run as root: PostgreSQL refuses to
+# Who runs the cluster when the tests run as root: PostgreSQL refuses to
+ACCOUNT = os.environ.get("SERVER_ACCOUNT", "postgres")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -38,7 +39,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def programs() -> Path:
-    """Return the directory of the newest PostgreSQL server programs on this machine, or skip the test."""
+    """Return the directory of the server programs: the one that is named, else the newest. Skip the test if none."""
+    if "SERVER_PROGRAMS" in os.environ:
+        return Path(os.environ["SERVER_PROGRAMS"])
     found = sorted(glob.glob(SERVER_PROGRAMS), key=lambda path: int(Path(path).parent.name.split(".")[0]))
     if not found:
         pytest.skip(f"no PostgreSQL server programs in {SERVER_PROGRAMS}")
@@ -275,6 +278,15 @@ def managed(server: Server) -> Server:
     """Give a server that was set up by a first run."""
     server.settle()
     return server
+
+
+@pytest.fixture
+def namesake(managed: Server) -> Server:
+    """Give a managed server with a superuser who has the name of the OS user that runs it."""
+    if managed.role != managed.cluster.account:
+        managed.role = managed.cluster.account
+        managed.cluster.psql(f'CREATE ROLE "{managed.role}" LOGIN SUPERUSER')
+    return managed
 
 
 @dataclass

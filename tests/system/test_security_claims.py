@@ -145,16 +145,16 @@ def test_a_superuser_and_a_reader_of_server_files_read_the_servers_key(managed: 
     assert managed.cluster.psql(query, user="app") == "t"
 
 
-def test_rules_below_the_block_stay_open_and_a_replaced_file_has_none(managed: Server) -> None:
-    managed.cluster.hba("host all app all trust")
+def test_rules_below_the_block_stay_open_and_a_replaced_file_has_none(namesake: Server) -> None:
+    namesake.cluster.hba("host all app all trust")
     rules = "hostssl shop app all cert\nhostnossl all all all reject\nhostnossl replication all all reject\n"
-    managed.converge(hba=rules)
-    line = f"host=127.0.0.1 port={managed.cluster.port} user=app sslmode=require dbname="
-    argv = [str(managed.cluster.programs / "psql"), "-XAtqc", "SELECT user"]
+    namesake.converge(hba=rules)
+    line = f"host=127.0.0.1 port={namesake.cluster.port} user=app sslmode=require dbname="
+    argv = [str(namesake.cluster.programs / "psql"), "-XAtqc", "SELECT user"]
     answers = [_said(argv, f"{line}{database}") for database in ("postgres", "shop")]
     assert answers[0] == "app", "another database than the rule's"
     assert "requires a valid client certificate" in answers[1]
-    managed.converge(hba=rules, hba_mode="replace")
+    namesake.converge(hba=rules, hba_mode="replace")
     assert "no pg_hba.conf entry" in _said(argv, f"{line}postgres")
 
 

