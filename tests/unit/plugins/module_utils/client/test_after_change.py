@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import after_chan
 from ansible_collections.pgops.tls.plugins.module_utils.client.after_change import Hook
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.tests.shared import is_running
+from ansible_collections.pgops.tls.tests.shared import ends, is_running
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_one_that_hangs_is_stopped_with_its_children(tmp_path: Path, monkeypatch
     pid = tmp_path / "pid"
     with pytest.raises(TlsError, match=r"it did not end within 1 s and was stopped\. It printed: begun"):
         after_change.run(Hook(command=("sh", "-c", f"echo begun; sleep 47 & echo $! > {pid}; wait")), ME)
-    assert not is_running(int(pid.read_text()))
+    assert ends(int(pid.read_text()))
 
 
 def test_what_it_starts_in_the_background_stays_and_nobody_waits_for_it(tmp_path: Path) -> None:
