@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,22 +27,21 @@ OS_USERS = {"app1": ["shop"], "web2": ["shop"], "web1": ["shop", "deploy"], "off
 class Fleet(services.Fleet):
     """All machines, whose short names the tests use. Each has its whole name in the inventories."""
 
-    def __init__(self, folder: Path) -> None:
+    def declaration(self) -> dict[str, Any]:
+        """Return an inventory of all machines, to start them."""
         suites = fleets.hosts_of(SUITES).items()
         hosts = {f"{name}{DOMAIN}": {**own, "test_aliases": [name, *ALIASES.get(name, [])]} for name, own in suites}
         reached = fleets.molecule_variables("containers")
         machines = {"containers": {"hosts": hosts, "vars": reached}}
-        self.declared = {"all": {"children": machines, "vars": fleets.molecule_variables("all")}}
-        fleets.Fleet.__init__(self, folder, self.declared)
+        return {"all": {"children": machines, "vars": fleets.molecule_variables("all")}}
 
     def command(self, host: str, *argv: str, user: str = "root", home: str = "") -> list[str]:
         """Return a command line that runs a command in a container, by its short name."""
         return super().command(host + DOMAIN, *argv, user=user, home=home)
 
-    def start(self) -> None:
-        """Start the containers, and prepare them as a team would have them before TLS."""
-        fleets.Fleet.start(self)
-        self._start_patroni()
+    def prepare(self) -> None:
+        """Make of the containers what their teams have."""
+        self.start_patroni()
         self.with_databases("db1", "shop", ["app"])
         self.with_databases("shop-db", "shop", ["app", "migrations", "report"])
         self.with_databases("billing-db", "billing", ["app", "clerk"])

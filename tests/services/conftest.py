@@ -50,18 +50,29 @@ class Fleet(fleets.Fleet):
     """The containers, and what their inventory promises."""
 
     def __init__(self, folder: Path) -> None:
-        self.declared = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
-        self.graph = edges.graph(self.declared)
-        children = self.declared["all"]["children"]
-        self.machines = list(children["containers"]["hosts"])
-        children["containers"]["vars"] = fleets.molecule_variables("containers")
-        self.declared["all"]["vars"] = fleets.molecule_variables("all")
+        self.declared = self.declaration()
         super().__init__(folder, self.declared)
+
+    @property
+    def graph(self) -> Any:
+        """Return what the inventory promises."""
+        return edges.graph(self.declared)
+
+    def declaration(self) -> dict[str, Any]:
+        """Return the inventory."""
+        declared: dict[str, Any] = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
+        declared["all"]["children"]["containers"]["vars"] = fleets.molecule_variables("containers")
+        declared["all"]["vars"] = fleets.molecule_variables("all")
+        return declared
 
     def start(self) -> None:
         """Start the containers, and prepare them as a team would have them before TLS."""
         super().start()
-        self._start_patroni()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make of the containers what their teams have."""
+        self.start_patroni()
         self._start_billing()
         self._start_poolers()
         for client in CLIENTS:
@@ -171,7 +182,7 @@ class Fleet(fleets.Fleet):
 
         until(followed, lambda: self.patronictl("list"))
 
-    def _start_patroni(self) -> None:
+    def start_patroni(self) -> None:
         """Start the store, the members one after the other, and what leads clients to the leader."""
         self.inside(PROXY, "systemctl", "stop", "postgresql")
         store = (

@@ -48,5 +48,6 @@ class Clusters:
 
 def _button(key: object, label: str, **more: str) -> str:
     own = f"cluster-{key}"
-    button = svg.element("input", type="radio", name="cluster", id=own, **more)
+    attributes = {"type": "radio", "name": "cluster", "id": own, **more}
+    button = svg.element("input", **attributes)
     return button + svg.element("label", svg.escaped(label), for_=own)

@@ -31,8 +31,10 @@ def home_of_clusters() -> Iterator[Path]:
     """Give the OS user that runs clusters another home for its files."""
     made = Path(tempfile.mkdtemp(prefix="pgtls-home-", dir="/tmp"))
     replicas.give(made, pwd.getpwnam("postgres"))
-    yield made
-    shutil.rmtree(made)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,11 @@ def rows(data: dict[str, Any]) -> list[dict[str, Any]]:
     drawn = ET.fromstring(timeline.drawn(data))  # noqa: S314 - our own
     found = []
     for one in drawn.findall("g"):
-        bar, label = one.find("rect"), one.find("text")
-        assert bar is not None
+        beam, label = one.find("rect"), one.find("text")
+        assert beam is not None
         assert label is not None
-        end = float(bar.get("x", "")) + float(bar.get("width", ""))
-        found.append({"label": "".join(label.itertext()), "end": end, "state": bar.get("class", "").split()[1]})
+        end = float(beam.get("x", "")) + float(beam.get("width", ""))
+        found.append({"label": "".join(label.itertext()), "end": end, "state": beam.get("class", "").split()[1]})
     return found
 
 
