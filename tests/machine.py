@@ -24,7 +24,7 @@ COMMANDS = {
 }
 
 
-def packages(commands: Mapping[str, str] = COMMANDS) -> None:
+def packages(commands: Mapping[str, str]) -> None:
     """Install the missing commands where that is possible, else say what is missing."""
     path = os.environ["PATH"] + ":/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/podman"
     missing = sorted(package for command, package in commands.items() if not shutil.which(command, path=path))

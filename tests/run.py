@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf, running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
-from machine import packages
+from machine import COMMANDS, packages
 
 T = TypeVar("T")
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
@@ -162,7 +162,7 @@ def virtual_environment(home: Path, requirements: Path) -> None:
 
 def prepare(control_sockets: str) -> None:
     """Install what is missing and set the environment of everything that is started from here."""
-    packages()
+    packages(COMMANDS)
     virtual_environment(VENV, ROOT / "requirements-test.txt")
     os.environ.update(podman_conf.environment(STATE / "containers.conf"))
     os.environ.update(

@@ -48,6 +48,5 @@ class Clusters:
 
 def _button(key: object, label: str, **more: str) -> str:
     own = f"cluster-{key}"
-    attributes = {"type": "radio", "name": "cluster", "id": own, **more}
-    button = svg.element("input", **attributes)
+    button = svg.element("input", type="radio", name="cluster", id=own, **more)
     return button + svg.element("label", svg.escaped(label), for_=own)

@@ -16,14 +16,14 @@ def escaped(value: object) -> str:
     return html.escape(printable(value), quote=True)
 
 
-def element(name: str, /, *inside: str, **attributes: object) -> str:
+def element(tag: str, /, *inside: str, **attributes: object) -> str:
     """Return an element. What is ``inside`` is markup already. ``class_`` and ``data_c`` become class and data-c."""
     own = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{name}{own}>{''.join(inside)}</{name}>" if inside else f"<{name}{own}/>"
+    return f"<{tag}{own}>{''.join(inside)}</{tag}>" if inside else f"<{tag}{own}/>"
 
 
 def text(x: float, y: float, value: object, *, most: int = 0, **attributes: object) -> str:
