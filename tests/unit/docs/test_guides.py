@@ -155,6 +155,13 @@ def test_the_pages_are_free_of(complaints: Rule) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("page", guides.pages(), ids=lambda page: page.stem)
+def test_a_page_begins_with_its_readers_and_the_shortest_path(page: Path) -> None:
+    title, *rest = re.split(r"^-{4,}$", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)
+    assert rest
+    assert [words for words in ("\n\nThis page is for ", "\n\nShortest path: ") if words not in title] == []
+
+
 def console(caption: str, text: str = "$ true") -> str:
     """Return a block of commands as it stands in a page."""
     return f"Words:\n\n.. code-block:: console\n   :caption: {caption}\n\n   {text}\n\nMore words.\n"
