@@ -57,11 +57,8 @@ class Fleet(services.Fleet):
         self.sql(host, f"CREATE DATABASE {database}")
 
     def configure_pooler(self, name: str, text: str) -> None:
-        """Write a file of PgBouncer, and start it as soon as it has all of them."""
-        start = (
-            'systemctl stop postgresql; cd /etc/pgbouncer; cat > $0; echo \'"app" ""\' > userlist.txt; '
-            "test ! -e hba.conf || systemctl restart pgbouncer"
-        )
+        """Write a file of PgBouncer, and start it after the last one."""
+        start = "systemctl stop postgresql; cat > $0; case $0 in *userlist*) systemctl restart pgbouncer; esac"
         self.inside("pool1", "sh", "-ec", start, name, stdin=text)
 
     def address(self, host: str) -> str:

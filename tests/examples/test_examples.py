@@ -19,7 +19,8 @@ from ansible_collections.pgops.tls.tests.services.conftest import PATRONI as CON
 PAGE = guides.FOLDER / "guide_examples.rst"
 THIS_FILE = "tests/examples/test_examples.py"
 TITLES = ("One server", "Two clusters and a PgBouncer", "Patroni, with a company's CA")
-POOLER_FILES, PATRONI = ("/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/hba.conf"), "patroni.yml"
+POOLER_FILES = [f"/etc/pgbouncer/{name}" for name in ("pgbouncer.ini", "hba.conf", "userlist.txt")]
+PATRONI = "patroni.yml"
 
 
 def blocks(title: str, by_hand: Mapping[str, str]) -> list[guides.Block]:

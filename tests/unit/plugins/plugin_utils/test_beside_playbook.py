@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables beside a playbook that imports another one, as files on disk and Ansible's own loader have them."""
+"""Variables that a run does not use, as files on disk and Ansible's own loader have them."""
 
 from __future__ import annotations
 
@@ -72,3 +72,37 @@ def test_where_ansible_reads_them_or_the_command_line_sets_them(tmp_path: Path) 
     assert warnings(tmp_path, playbook_dir=str(tmp_path)) == []
     assert warnings(tmp_path, started=["pgops.tls.site"]) == []
     assert warnings(tmp_path, everywhere={"postgres_server_hba": []}) == []
+
+
+def test_a_file_for_which_ansible_reads_a_directory_or_another_file(tmp_path: Path) -> None:
+    folder = tmp_path / "group_vars"
+    (folder / "all").mkdir(parents=True)
+    (folder / "all" / "vault.yml").write_text("postgres_ca_passphrase: x\n")
+    (folder / "all.yml").write_text(RULES)
+    (folder / "postgres_servers.yml").write_text("postgres_server_port: 5432\n")
+    (folder / "postgres_servers.yaml").write_text("postgres_server_port: 5433\n")
+    (folder / "postgres_clients.txt").write_text("")
+    hidden = [
+        "group_vars/all.yml sets postgres_server_hba",
+        "group_vars/postgres_servers.yaml sets postgres_server_port",
+    ]
+    assert warnings(tmp_path, sources=[str(tmp_path)]) == hidden
+    # It is what Ansible does
+    read = DataLoader().find_vars_files(str(folder), "all")
+    assert [Path(str(one)).name for one in read] == ["vault.yml"]
+    (folder / "all" / "main.yml").write_text(RULES)
+    (folder / "postgres_servers.yaml").unlink()
+    effective = {"postgres_server_hba": []}
+    assert warnings(tmp_path, everywhere=effective, sources=[str(tmp_path)]) == []
+
+
+def test_the_warning_names_the_place_for_them(tmp_path: Path) -> None:
+    (tmp_path / "host_vars" / "db1").mkdir(parents=True)
+    (tmp_path / "host_vars" / "db1.yml").write_text(RULES)
+    run = beside_playbook.Run([], [str(tmp_path)], "/")
+    (found,) = beside_playbook.warnings(run, Fleet({"db1": {}}, {"all": ["db1"]}, {}), DataLoader())
+    folder = tmp_path / "host_vars"
+    assert found == (
+        f"{folder}/db1.yml sets postgres_server_hba, but this run does not use it: Ansible reads {folder}/db1 and no "
+        f"other file for the same name. Move them to {folder}/db1/main.yml."
+    )
