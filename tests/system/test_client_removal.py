@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import removal
+from ansible_collections.pgops.tls.plugins.module_utils.core import obstacles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests import faults
 from ansible_collections.pgops.tls.tests.clients import Clients, User, copy, identity, new_key, snapshot, used
@@ -36,6 +37,18 @@ def furnish(user: User) -> None:
 
 def remove(clients: Clients, **options: Any) -> dict[str, Any]:
     return clients.call(kind=removal.Removal, **options)
+
+
+def test_nothing_is_to_be_removed_from_a_home_that_nobody_can_write_to(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise TlsError(f"{path}: read-only", code="path_not_replaceable")
+
+    monkeypatch.setattr(obstacles, "refuse", refuse)
+    with pytest.raises(TlsError, match="read-only"):
+        clients.converge()
+    assert not remove(clients)["changed"]
 
 
 def test_a_home_is_as_it_was_before(clients: Clients, alice: User) -> None:

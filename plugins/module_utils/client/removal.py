@@ -28,13 +28,14 @@ class Removal(Transaction):
 
     def refuse_unfit(self) -> None:
         """Raise TlsError for foreseeable failures, before any OS user of the host is touched."""
+        if not self.home.is_set_up():
+            return  # nothing is to be removed, whatever this home is like
         self.home.refuse_unfit()
         parts = service_file.split(files.read(self.home.service_file) or b"", self.home.service_file)
-        if self.home.is_set_up():
-            services = [os.path.dirname(os.path.realpath(self.home.service_file))] if parts.block else []
-            why = "from which files are to be removed with that user's rights"
-            for path in (self.home.directory, self.store.directory, *services):
-                directory.refuse_unwritable(path, f"OS user {self.user.name!r}", why)
+        services = [os.path.dirname(os.path.realpath(self.home.service_file))] if parts.block else []
+        why = "from which files are to be removed with that user's rights"
+        for path in (self.home.directory, self.store.directory, *services):
+            directory.refuse_unwritable(path, f"OS user {self.user.name!r}", why)
 
     def warnings(self, _outcome: UserOutcome) -> list[str]:
         """Return the notes about a damaged journal; nothing else is managed any more."""

@@ -60,7 +60,7 @@ def _obstacles(path: str) -> Iterator[Obstacle]:
 
 def _attributes(path: str) -> list[str]:
     """Return those attributes of a file by which it cannot be replaced; none where that cannot be found out."""
-    flags = array.array("l", [0])
+    flags = array.array("i", [0, 0])  # the kernel writes an int, although the request has the size of a long
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:

@@ -59,7 +59,7 @@ def _since(line: str) -> int:
 
 def _curve(groups: str, major: int) -> str:
     """Return the first elliptic curve of a list. Raises TlsError when there is none."""
-    curves = [group for group in groups.split(":") if group.startswith(_CURVES)]
+    curves = [group for group in (one.lstrip("?") for one in groups.split(":")) if group.startswith(_CURVES)]
     if not curves:
         raise TlsError(
             f"{option('ssl_conf')}: ssl_groups is {groups!r}, and PostgreSQL {major} can use none of them: before "

@@ -49,13 +49,16 @@ def split(groups: str) -> tuple[list[str], list[str]]:
     )
 
 
-def objection(pid: int, account: Account) -> str:
+def objection(pid: int, account: Account, in_use: str) -> str:
     """Return why a server cannot be given groups that it may not know, '' if it can.
 
-    ``pid`` is its process, ``account`` its OS user, who may look at it. A container's root may not.
+    ``pid`` is its process, ``account`` its OS user, who may look at it. A container's root may not. ``in_use`` is the
+    list that it has now. If that has such groups, an upgrade on disk changes nothing: the process keeps its library.
     """
     with acting_as(account) if os.geteuid() == 0 else contextlib.nullcontext():
         theirs = _library(str(pid))
+    if theirs.endswith(_DELETED) and split(in_use)[1]:
+        return ""
     return judged(theirs, _library("self"), ssl.OPENSSL_VERSION_INFO, ssl.OPENSSL_VERSION)
 
 

@@ -18,6 +18,7 @@ _NOT_RELOADED = "{} was not reloaded"
 _RELOADS = "received SIGHUP"
 _EXCERPT = 20  # lines; a reason needs two or three
 _MOST = 64 << 20  # bytes read of what a busy server writes in the meantime
+_OF_SECRETS = re.compile(r"conninfo|_command\b|passphrase|passw", re.IGNORECASE)  # in names of settings
 # Lines of sessions can hold anything that somebody typed, passwords included.
 _OF_SESSIONS = re.compile(
     r"^\t|\b(?:LOG:  (?:statement|duration|execute|bind|parse)\b|STATEMENT:|QUERY:|CONTEXT:  SQL|DETAIL:  [Pp]aram)"
@@ -102,10 +103,11 @@ def refusals(lines: Sequence[str], verdicts: Sequence[str]) -> list[str]:
 def by_process(lines: Sequence[str], pid: int) -> list[str]:
     """Return the last lines of a process without user and database, as far as the log says which process wrote them.
 
-    They are recognized by the usual log_line_prefix, by the fields of csvlog, and by those of jsonlog.
+    They are recognized by the usual log_line_prefix, by the fields of csvlog, and by those of jsonlog. Lines about
+    settings that may hold a secret are left out: after a reload the server logs each new value, in its language.
     """
-    begin = re.compile(rf'[^\[\]]*\[{pid}\]|[^,"]*,,,{pid},|\{{"timestamp":"[^"]*","pid":{pid},')
-    return [line for line in lines if begin.match(line)][-_EXCERPT:]
+    begin = re.compile(rf'[^\[\]]*(?<!\w)\[{pid}\]|[^,"]*,,,{pid},|\{{"timestamp":"[^"]*","pid":{pid},')
+    return [line for line in lines if begin.match(line) and not _OF_SECRETS.search(line)][-_EXCERPT:]
 
 
 def _is_of_main_process(line: str, verdict: str) -> bool:

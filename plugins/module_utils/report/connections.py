@@ -88,8 +88,10 @@ def target_of(data: Mapping[str, Any], host: str) -> Target:
 def members(data: Mapping[str, Any]) -> dict[Target, list[str]]:
     """Return all targets of a report with their hosts: clusters by name, then servers in none, then poolers."""
     found: dict[Target, list[str]] = {}
-    for host in (*data["servers"], *data["poolers"]):
+    for host in data["servers"]:
         found.setdefault(target_of(data, host), []).append(host)
+    for host in data["poolers"]:  # one that is a server, too, is drawn as both
+        found.setdefault(Target(POOLER, host), []).append(host)
     order = (CLUSTER, SERVER, POOLER)
     return dict(sorted(found.items(), key=lambda one: (order.index(one[0].kind), one[0].name)))
 
@@ -100,7 +102,7 @@ class Reach:
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._hosts = {(SERVER, host): {str(one.get("cluster") or "")} for host, one in data["servers"].items()}
         self._own: dict[tuple[str, str, str], frozenset[str]] = {}
-        rows = sorted(data.get("connections", ()), key=lambda row: row["holders"][0]["kind"] != POOLER)
+        rows = sorted(data.get("connections", ()), key=lambda row: all(one["kind"] != POOLER for one in row["holders"]))
         for row in rows:
             clusters = frozenset().union(*(self.of(kind, one) for one in row["servers"] for kind in (SERVER, POOLER)))
             for one in row["holders"]:
@@ -185,7 +187,7 @@ class _Seen:
     """What servers have seen of each role: rows of applications, and live sessions on what was replaced."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        self._looked = {host for host, one in data["servers"].items() if one["last_look"]}
+        self._looked = {host: one["last_look"] for host, one in data["servers"].items() if one["last_look"]}
         self.rows: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         self._old: set[tuple[str, str]] = set()
         for host, one in data["servers"].items():
@@ -198,20 +200,22 @@ class _Seen:
     def edge(self, holder: Holder, target: Target, servers: Sequence[str], serials: Iterable[str | None]) -> Edge:
         """Return the edge of a holder to these servers of a target."""
         rows = [row for server in servers for row in self.rows.get((server, holder.role), ())]
-        proofs = {proof for server in servers for proof in self._proofs(server, holder.role)}
         last = max((row["last_seen"] for row in rows), default="")
+        proofs = {proof for server in servers for proof in self._proofs(server, holder.role, last)}
         own = set(serials)
         in_use = len(own.intersection(serial for row in rows for serial in row["serials"]))
         return Edge(holder, target, min(proofs or {UNKNOWN}, key=PROOFS.index), last, in_use, len(own))
 
-    def _proofs(self, server: str, role: str) -> Iterator[str]:
-        """Yield what the last look at a server shows that saw the role."""
+    def _proofs(self, server: str, role: str, newest: str) -> Iterator[str]:
+        """Yield what the last look at a server shows that saw the role; nothing old if another server saw it since."""
         if server not in self._looked:
             return
         rows = self.rows.get((server, role), ())
         last = max((row["last_seen"] for row in rows), default="")
         if (server, role) in self._old:
             yield OLD
+        if last < min(newest, self._looked[server]) and rows:
+            return  # it was looked at again without the role, which was seen elsewhere
         for row in rows:
             if row["last_seen"] == last:
                 yield _proof(row)

@@ -92,9 +92,12 @@ def _targets(data: Mapping[str, Any], edges: Sequence[Edge]) -> tuple[list[_Node
     if len(lone) > _LONE:
         aliases.update(dict.fromkeys(lone, REST))
         nodes.append(_Node(REST, f"{len(lone)} {REST}", (), connections.SERVER, tuple(lone)))
-    for node in nodes[MOST:]:
-        aliases.update(dict.fromkeys(node.targets))
-    return nodes[:MOST], aliases
+    shown = []
+    for is_pooler in (False, True):  # a column each
+        column = [node for node in nodes if (node.style == connections.POOLER) == is_pooler]
+        shown += column[:MOST]
+        aliases.update(dict.fromkeys(target for node in column[MOST:] for target in node.targets))
+    return shown, aliases
 
 
 def _holders(
@@ -118,7 +121,7 @@ def _holders(
 
     shown = sorted(groups.items(), key=lambda one: place(one[1]))[:MOST]
     sources: dict[Holder, object] = {one: key for key, group in shown for one in group}
-    sources.update({one: aliases[one.itself] for one in holders if one.itself})
+    sources.update({one: aliases.get(one.itself) for one in holders if one.itself})
     return [_holder(key, group) for key, group in shown], sources
 
 

@@ -96,7 +96,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self.look = Look(self.store, self.texts)
         self.included = f"{self.store.current_link}/{CONF}"
         own = target.for_server(
-            self.state.major, lambda: key_exchange.objection(administrator.pid, administrator.account)
+            self.state.major,
+            lambda: key_exchange.objection(administrator.pid, administrator.account, self.state.value("ssl_groups")),
         )
         self.target = self.look.trusting(own)
         self.management = Management(administrator.role, administrator.account.name)

@@ -72,3 +72,7 @@ def test_a_line_for_later_versions_is_left_out_before() -> None:
     assert fitting.fitted(text, 18) == text
     assert fitting.fitted(text, 17) == "ssl = on\nssl_ciphers = 'x # from PostgreSQL 18 on'\n"
     assert settings.parse(text)["ssl_tls13_ciphers"] == "TLS_X"
+
+
+def test_before_18_a_curve_is_one_with_a_question_mark_too() -> None:
+    assert fitting.fitted("ssl_groups = 'X25519:?secp384r1:?prime256v1'", 17) == "ssl_ecdh_curve = 'secp384r1'"

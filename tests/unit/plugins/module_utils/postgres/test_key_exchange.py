@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import key_exchange
 
 LIBRARY = "08:01 4711 /usr/lib/x86_64-linux-gnu/libssl.so.3"
@@ -31,6 +32,17 @@ def test_only_a_library_that_is_known_gets_groups_that_it_may_not_know(
     found = key_exchange.judged(theirs, own, version, "OpenSSL x")
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize(("in_use", "is_refused"), [("X25519", True), ("?X25519MLKEM768:X25519", False)])
+def test_an_upgrade_on_disk_takes_no_group_from_a_server_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, in_use: str, is_refused: bool
+) -> None:
+    monkeypatch.setattr(
+        key_exchange, "_library", lambda process: f"{LIBRARY}{'' if process == 'self' else ' (deleted)'}"
+    )
+    account = Account("me", os.geteuid(), os.getegid(), "/")
+    assert bool(key_exchange.objection(os.getpid(), account, in_use)) is is_refused
 
 
 def test_a_process_that_cannot_be_seen_has_no_library() -> None:

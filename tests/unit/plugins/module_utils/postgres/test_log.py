@@ -109,6 +109,9 @@ def test_lines_of_the_main_process_are_told_from_others_in_any_language() -> Non
         '2026-11-30 10:00:00.000 UTC,"app","shop",7,"[local]",6a0b.1,1,"SELECT",,,0,LOG,00000,"ein ,,,7, darin"',
         '{"timestamp":"2026-11-30 10:00:00.000 UTC","user":"app","pid":7,"message":"x"}',
         "LOG:  [no process in this one]",
+        "2026-11-30 10:00:00.000 UTC app@shop LOG:  Anweisung: UPDATE t SET a[7]='geheim'",
+        "2026-11-30 10:00:00.000 UTC [7] LOG:  Parameter »primary_conninfo« auf »password=geheim« gesetzt",
+        "2026-11-30 10:00:00.000 UTC [7] LOG:  Parameter »ssl_passphrase_command« auf »echo geheim« gesetzt",
         "\tan explanation",
     ]
     assert log.by_process([*others, *own, *others], 7) == own

@@ -112,6 +112,16 @@ def test_the_last_look_that_saw_a_role_counts_and_not_one_before() -> None:
     assert only(silent).proof == "plaintext", "what was seen before its server was away is still known"
 
 
+def test_what_one_server_saw_long_ago_is_nothing_where_another_one_has_seen_the_role_since() -> None:
+    """After a failover nobody asks the former primary."""
+    first = report({"shop1": server(session(**PLAIN)), "shop2": server()}, row("shop1", "shop2"))
+    later = {"shop1": server(), "shop2": server(session())}
+    found = only(report(later, row("shop1", "shop2"), before=first, now=TODAY + DAY))
+    assert (found.proof, found.last_seen) == ("verified", clock.instant(TODAY + DAY))
+    down = {"shop1": {"msg": "down"}, "shop2": server(session())}
+    assert only(report(down, row("shop1", "shop2"), before=first, now=TODAY + DAY)).proof == "plaintext"
+
+
 def test_where_nobody_has_looked_nothing_is_visible() -> None:
     data = report({"shop1": {"msg": "down"}}, row("shop1"))
     assert only(data).proof == "unknown"
@@ -129,6 +139,22 @@ def test_poolers_are_between_and_do_not_show_who_uses_them() -> None:
     assert found == {("app", "pool1"): ("unknown", 0), ("pgbouncer", "shop"): ("verified", 1)}
     reach = connections.Reach(data)
     assert set(reach.of("client", "app1", "shop/app")) == set(reach.of("pooler", "pool1", "front")) == {"shop"}
+
+
+def test_a_host_that_is_server_and_pooler_is_drawn_as_both() -> None:
+    pooler = {"requests": [], "certificates": {"back": {"serial": "3f", "sha256": "x", "not_after": None}}}
+    rows = (row("shop1"), row("shop1", role="pgbouncer", hosts=("shop1",), kind="pooler"))
+    data = report({"shop1": server()}, *rows, poolers={"shop1": pooler})
+    assert connections.members(data) == {SHOP: ["shop1"], Target("pooler", "shop1"): ["shop1"]}
+    assert "<svg" in page.text(data)
+
+
+def test_a_client_of_a_pooler_is_of_the_clusters_behind_it_whoever_shares_its_row() -> None:
+    pooler = {"requests": [], "certificates": {}}
+    both = {"holders": [*row("", hosts=("app2",))["holders"], *row("", hosts=("pool1",), kind="pooler")["holders"]]}
+    rows = (row("pool1"), {**both, "servers": ["shop1"]})
+    data = report({"shop1": server()}, *rows, poolers={"pool1": pooler})
+    assert set(connections.Reach(data).of("client", "app1", "shop/app")) == {"shop"}
 
 
 def test_a_role_that_the_inventory_does_not_have_is_shown_as_such() -> None:
@@ -258,6 +284,17 @@ def test_what_it_costs_grows_with_the_hosts_and_not_with_their_square() -> None:
     seconds(50)
     small, large = max(seconds(100), 0.02), seconds(800)
     assert large < 8 * small * 2.5
+
+
+def test_many_clusters_push_no_pooler_out_of_the_picture() -> None:
+    names = [f"db{number}" for number in range(fleet_graph.MOST + 5)]
+    rows = (row("pool1"), row(*names, role="pgbouncer", hosts=("pool1",), kind="pooler"))
+    given = facts.Learned(
+        {name: server() for name in names}, {"app1": client("app")}, {}, [], {name: f"c{name}" for name in names},
+        connections=rows, poolers={"pool1": {"requests": [], "certificates": {}}},
+    )  # fmt: skip
+    drawn = graph(facts.report(given, {}, TODAY))
+    assert [one for one in boxes(drawn) if one[2] == fleet_graph._MIDDLE[1]]
 
 
 def test_names_stay_text_in_the_picture() -> None:
