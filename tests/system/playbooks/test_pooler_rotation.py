@@ -99,6 +99,7 @@ def test_a_new_root_waits_for_a_pooler_that_is_away_and_names_it(site: Any, pool
     assert "pool1/pooler/front (server certificate" in output
 
 
+@ONLY_THOROUGH
 def test_all_phases_bring_a_pooler_along_and_no_connection_through_it_fails(site: Any, pooler: Pooler) -> None:
     old, trusted = leaves(pooler), roots(pooler)
     with loops.beside(through(site, pooler)) as counted:

@@ -88,6 +88,7 @@ def through(site: Any, pooler: Pooler) -> str:
     return str(site.connect(0, target).stderr)
 
 
+@ONLY_THOROUGH
 def test_a_pooler_stays_as_it_is_until_its_certificate_has_come(site: Any, pooler: Pooler) -> None:
     before = pooler.ini.read_bytes()
     output, changed = run(site, pooler)

@@ -154,6 +154,7 @@ def test_a_renewal_has_it_connect_again(run: Any, site: Any) -> None:
     assert f"standby: db1 shows certificate {found}." in done.stdout
 
 
+@ONLY_THOROUGH
 def test_without_the_primary_the_run_says_what_was_proven(run: Any, site: Any) -> None:
     before = serial(site)
     done = run("--limit", "db2", "--skip-tags", "verify", postgres_client_renew=True)
@@ -176,6 +177,7 @@ def test_a_refusal_is_summed_up_and_the_old_connection_continues(run: Any, site:
     assert serial(site) != before[0], "the next run finds that it is left to do"
 
 
+@ONLY_THOROUGH
 def test_the_files_of_a_standby_are_not_removed(run: Any, site: Any) -> None:
     before = site.files(), serial(site)
     for options in (["--check"], []):
