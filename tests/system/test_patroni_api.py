@@ -113,9 +113,10 @@ def test_a_set_up_is_in_force_and_is_done_once(both: list[RestApi], team: Team) 
         assert facts(one)[0]["findings"] == ["api_plaintext", "login_not_verified"]
         asked, warnings = facts(one, is_managed=True)
         assert (asked["due"], asked["is_adopted"], len(asked["requests"])) == (True, False, 2)
-        assert [line for line in warnings if "is reached by https only from now on" in line]
+        assert not [line for line in warnings if "by https only" in line], "it stays as it is until they have come"
         assert one.member.config.read_text() == config, "asking changes nothing"
         done = one.settle()
+        assert [line for line in done.warnings if "is reached by https only from now on" in line]
         assert one.served() == done.after["api"].sha256
         assert one.verified() == 200
         after = yaml.safe_load(one.member.config.read_text())
