@@ -9,8 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,20 +65,6 @@ def roots(pooler: Pooler) -> dict[str, set[str | None]]:
     return {name: {one.common_name for one in all_ if one.is_self_issued} for name, all_ in certificates.items()}
 
 
-def through(site: Any, pooler: Pooler) -> Callable[[loops.GoesOn], Counter[str]]:
-    """Return what connects through the pooler again and again, and counts how that ended: '' is well."""
-    target = f"host=localhost port={pooler.port} user=app dbname=shop sslmode=verify-full"
-
-    def connecting(goes_on: loops.GoesOn) -> Counter[str]:
-        found: Counter[str] = Counter()
-        while goes_on():
-            found[site.connect(0, target).stderr] += 1
-            time.sleep(0.05)
-        return found
-
-    return connecting
-
-
 def test_a_new_root_waits_for_a_pooler_that_is_away_and_names_it(site: Any, pooler: Pooler) -> None:
     before = roots(pooler)
     output = refused(run(site, pooler, playbook=ROTATE, **SILENT))
@@ -102,7 +86,8 @@ def test_a_new_root_waits_for_a_pooler_that_is_away_and_names_it(site: Any, pool
 @ONLY_THOROUGH
 def test_all_phases_bring_a_pooler_along_and_no_connection_through_it_fails(site: Any, pooler: Pooler) -> None:
     old, trusted = leaves(pooler), roots(pooler)
-    with loops.beside(through(site, pooler)) as counted:
+    target = f"host=localhost port={pooler.port} user=app dbname=shop sslmode=verify-full"
+    with loops.beside(loops.by_psql(site, target)) as counted:
         output = well(run(site, pooler, playbook=ROTATE))
     assert set(counted[0]) == {""}, counted
     assert counted[0][""] > 20
