@@ -16,10 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from conftest import COLLECTIONS, ROOT  # importing it links the collection
 from containers import images, podman_conf, running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
 from machine import COMMANDS, packages
+from progress import Count, Progress, clean_commit
 
 T = TypeVar("T")
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
@@ -65,7 +65,7 @@ OF_LIBRARY = ["server", "languages"]  # later C libraries have no languages with
 # Versions of PgBouncer and Patroni differ much
 OF_POOLER = [f"tests/system/test_{name}.py" for name in ("pgbouncer", "pgbouncer_faults", "pgbouncer_removal")]
 OF_PATRONI = [f"tests/system/test_{name}.py" for name in ("patroni", "patroni_api", "patroni_faults")]
-OF_OTHERS = [path for path in (*OF_POOLER, *OF_PATRONI) if not path.endswith("_faults.py")]
+OF_OTHERS = [path for path in (*OF_POOLER, *OF_PATRONI) if not path.endswith(("_faults.py", "_api.py"))]
 SAMPLE_TESTS = {  # in any run, where test-all runs everything
     "bullseye": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_OLD)],
     "bookworm": [*OF_VERSION, *(f"tests/system/test_{name}.py" for name in OF_LIBRARY), *OF_OTHERS],
@@ -74,6 +74,11 @@ CONTROLLER = "trixie"  # the suite whose own Ansible is new enough for the tests
 PLAYBOOK_TESTS = "tests/system/playbooks"
 OF_SERVERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_server*.py"))
 PLAYBOOK_FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PLAYBOOK_TESTS).glob("test_*.py"))
+# What depends most on ansible-core: its results, its warnings, its inventories, what it prints, how it loads plugins
+OF_CONTROLLER = ("whole_job", "first_contact", "inventories", "one_bad_host", "secrets")
+WITH_EACH_CONTROLLER = [f"{PLAYBOOK_TESTS}/test_{name}.py" for name in OF_CONTROLLER]
+# The commands of guides start the Ansible of the suite, and layouts of servers are no matter of the controller
+WITHOUT_CONTROLLERS = [f"{PLAYBOOK_TESTS}/test_{name}.py" for name in ("guides", "layouts")]
 OF_PEERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "system").glob("test_p[ag]*.py"))
 # Jobs in containers of their own, in halves: the longest job sets the time of all, and the last one has a core idle
 HALVES = {
@@ -83,6 +88,9 @@ HALVES = {
     "servers": OF_SERVERS[::2],
     "servers-more": OF_SERVERS[1::2],
 }
+# Jobs of test-all that try every point at which a run may die, and every slow test: with one version of each program,
+# and twice where versions differ most. All other jobs try the sample that make test takes.
+THOROUGH = ("playbooks", "playbooks-more", "peers", "bookworm")
 AT_ONCE = 3  # containers with system tests, or lanes of other steps: with more a test may wait too long for its server
 SLOTS = Semaphore(AT_ONCE)
 OLDEST, OLDEST_PYTHON = "bullseye", "3.9.2"  # where also the unit tests run of what runs on managed hosts
@@ -93,6 +101,7 @@ OLDEST_TOO = [
 CONTAINER_PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
 FLEET = f"{CONTAINER_PREFIX}-fleet"  # what begins the names of a fleet's containers, and its network
 BUILDING = Lock()  # of images
+PROGRESS = Progress()
 WORKFLOWS = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
 CHECKS = {
     "ruff": ["ruff", "check", "--quiet", "."],
@@ -105,21 +114,6 @@ CHECKS = {
     "changelog": ["antsibull-changelog", "lint"],
     "documentation": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."],
 }
-
-
-@dataclass
-class Count:
-    """How many tests and checks ended in which way, and a line for each that failed, as far as they have names."""
-
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    failures: tuple[str, ...] = ()
-
-    def __add__(self, other: Count) -> Count:
-        """Return the sum of both."""
-        numbers = self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
-        return Count(*numbers, self.failures + other.failures)
 
 
 def say(text: str) -> None:
@@ -236,8 +230,15 @@ def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
     jobs = system_jobs(arguments)
     built = build_images(dict.fromkeys(suite for _name, suite, _tests in jobs))
+
+    def once(job: tuple[str, str, list[str]]) -> Count:
+        name, suite, tests = job
+        is_thorough = bool(arguments) or name in THOROUGH
+        work = partial(system_in, name, suite, built[suite], tests, is_thorough=is_thorough)
+        return in_a_slot(PROGRESS.once, f"system {name}", work)
+
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return sum(pool.map(lambda job: in_a_slot(system_in, job[0], job[1], built[job[1]], job[2]), jobs), Count())
+        return sum(pool.map(once, jobs), Count())
 
 
 def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
@@ -267,10 +268,10 @@ def system_tests(suite: str, arguments: list[str]) -> list[str]:
     return [*(arguments or sample or ["tests/system"]), f"--ignore={PLAYBOOK_TESTS}"]
 
 
-def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
-    """Run system tests in a fresh container."""
+def system_in(job: str, suite: str, image: str, arguments: list[str], *, is_thorough: bool) -> Count:
+    """Run system tests in a fresh container, in test-all all of them where it ``is_thorough``."""
     name, volumes = f"{CONTAINER_PREFIX}-system-{job}", {}
-    version, thorough = VERSIONS[suite], os.environ.get("ALL_FAULTS", "")
+    version, thorough = VERSIONS[suite], os.environ.get("ALL_FAULTS", "") if is_thorough else ""
     settings = [f"--env=EXPECTED_POSTGRESQL={version}", f"--env=ALL_FAULTS={thorough}", f"--env={WIDE}"]
     if suite == OLDEST:  # its own pytest is too old
         wanted = wheels.wanted(ROOT / "tests" / "requirements-oldest.txt")
@@ -289,15 +290,24 @@ def system_in(job: str, suite: str, image: str, arguments: list[str]) -> Count:
 
 
 def controllers(arguments: list[str]) -> Count:
-    """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all every test there is."""
+    """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all all that there is."""
     built = build_images(dict.fromkeys(one.suite for one in CONTROLLERS))
-    # The commands of guides start the Ansible of the suite, and layouts of servers are no matter of the controller
-    whole = [PLAYBOOK_TESTS, *(f"--ignore={PLAYBOOK_TESTS}/test_{name}.py" for name in ("guides", "layouts"))]
-    tests = arguments or (whole if os.environ.get("ALL_FAULTS") else [f"{PLAYBOOK_TESTS}/test_whole_job.py"])
+
+    def playbooks(one: Controller) -> Count:
+        return playbooks_with(one, built[one.suite], arguments or tests_of_controller(one))
+
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        counts = list(pool.map(lambda one: playbooks_with(one, built[one.suite], tests), CONTROLLERS))
+        counts = list(pool.map(playbooks, CONTROLLERS))
     say(grid(dict(zip(CONTROLLERS, (f"{one.passed} passed, {one.failed} failed" for one in counts)))))
     return sum(counts, Count())
+
+
+def tests_of_controller(one: Controller) -> list[str]:
+    """Return the files that each of them runs; in test-all the rest is shared out, so that all run each file once."""
+    if not os.environ.get("ALL_FAULTS"):
+        return [WITH_EACH_CONTROLLER[0]]
+    shared_out = [path for path in PLAYBOOK_FILES if path not in (*WITH_EACH_CONTROLLER, *WITHOUT_CONTROLLERS)]
+    return [*WITH_EACH_CONTROLLER, *shared_out[CONTROLLERS.index(one) :: len(CONTROLLERS)]]
 
 
 def playbooks_with(controller: Controller, image: str, arguments: list[str]) -> Count:
@@ -347,7 +357,7 @@ def clients(arguments: list[str]) -> Count:
     found = on_fleet([*VERSION_OF_SUITE, *NEWER, *BUILDS, CLIENTS], arguments or ["tests/drivers"])
     if arguments:
         return found
-    return found + system_in("kits", CLIENTS, build_images([CLIENTS])[CLIENTS], [OF_CLIENTS])
+    return found + system_in("kits", CLIENTS, build_images([CLIENTS])[CLIENTS], [OF_CLIENTS], is_thorough=True)
 
 
 def clusters(arguments: list[str]) -> Count:
@@ -517,10 +527,9 @@ def in_a_slot(work: Callable[..., T], *arguments: Any) -> T:
 def run_step(name: str, arguments: list[str]) -> Count:
     """Run a step, and say what came of it."""
     say(f"== {name}")
-    started = time.monotonic()
-    count = RUN_STEPS[name](arguments)
-    say(f"== {name}: {count.passed} passed, {count.failed} failed in {time.monotonic() - started:.0f} s")
-    return count
+    if name == "system":  # a table row for each container
+        return RUN_STEPS[name](arguments)
+    return PROGRESS.once(name, lambda: RUN_STEPS[name](arguments))
 
 
 def tell(total: Count) -> None:
@@ -528,6 +537,14 @@ def tell(total: Count) -> None:
     for line in total.failures:
         say(f"failed: {line}")
     say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
+
+
+def begin_test_all() -> None:
+    """Have every step try all that it can, and go on where an interrupted run of the same commit ended."""
+    os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
+    commit = clean_commit(ROOT)
+    if commit:
+        PROGRESS.keep(CACHE / "test-all.json", commit)
 
 
 def main(step: str = "test", *arguments: str) -> int:
@@ -541,12 +558,15 @@ def main(step: str = "test", *arguments: str) -> int:
             shell([])
             return 0
         if step == "test-all":
-            os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
-        shutil.rmtree(COVERAGE, ignore_errors=True)
-        COVERAGE.mkdir(parents=True)
+            begin_test_all()
+        if not PROGRESS.done:
+            shutil.rmtree(COVERAGE, ignore_errors=True)
+        COVERAGE.mkdir(parents=True, exist_ok=True)
         steps = {"test": QUICK, "test-all": ALL_STEPS}
         total = run_steps(steps.get(step, [step]), list(arguments))
         coverage()
+    if step in steps:
+        say(PROGRESS.table())
     tell(total)
     return 1 if total.failed else 0
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,38 @@ def test_one_controller_that_fails_makes_the_step_fail(run: Any, monkeypatch: py
     monkeypatch.setattr(run, "playbooks_with", lambda one, *_rest: run.Count(8, 1) if one is bad else run.Count(9))
     count = run.controllers([])
     assert (count.passed, count.failed) == (9 * len(run.CONTROLLERS) - 1, 1)
+
+
+def test_in_test_all_the_controllers_run_every_file_and_some_with_each(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALL_FAULTS", raising=False)
+    (alone,) = {tuple(run.tests_of_controller(one)) for one in run.CONTROLLERS}
+    assert alone == (f"{run.PLAYBOOK_TESTS}/test_whole_job.py",)
+    monkeypatch.setenv("ALL_FAULTS", "1")
+    found = Counter(path for one in run.CONTROLLERS for path in run.tests_of_controller(one))
+    assert set(found) == set(run.PLAYBOOK_FILES) - set(run.WITHOUT_CONTROLLERS)
+    assert {path for path, times in found.items() if times == len(run.CONTROLLERS)} == set(run.WITH_EACH_CONTROLLER)
+    assert set(found.values()) == {1, len(run.CONTROLLERS)}
+
+
+def test_in_test_all_one_version_of_each_program_tries_every_point(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    thorough: dict[str, bool] = {}
+
+    def system_in(job: str, *_rest: Any, is_thorough: bool) -> Any:
+        thorough[job] = is_thorough
+        return run.Count(1)
+
+    monkeypatch.setenv("ALL_FAULTS", "1")
+    monkeypatch.setattr(run, "build_images", lambda suites: dict.fromkeys(suites, "image"))
+    monkeypatch.setattr(run, "system_in", system_in)
+    monkeypatch.setattr(run, "PROGRESS", run.Progress())
+    run.system([])
+    assert {job for job, whole in thorough.items() if whole} == set(run.THOROUGH)
+    monkeypatch.setattr(run, "PROGRESS", run.Progress())
+    thorough.clear()
+    run.system(["tests/system/test_server.py"])
+    assert all(thorough.values()), "who names a file wants all of it"
 
 
 def names(jobs: Any) -> list[str]:

@@ -176,6 +176,7 @@ def test_an_identity_changes_from_login_to_login_and_back(fleet: Passwords) -> N
         assert changed(well(fleet.run(login))) == {"db1": 0, "app1": 0}
 
 
+@ONLY_THOROUGH
 def test_with_both_the_certificate_is_proven_up_to_the_prompt(fleet: Passwords) -> None:
     fleet.forget()
     output = well(fleet.run("both"))
@@ -184,6 +185,7 @@ def test_with_both_the_certificate_is_proven_up_to_the_prompt(fleet: Passwords) 
     well(fleet.run("password"))
 
 
+@ONLY_THOROUGH
 def test_a_certificate_stays_as_long_as_the_server_asks_for_it(fleet: Passwords) -> None:
     well(fleet.run("certificate"))
     output = well(fleet.run("password", "--limit", "app1"))

@@ -82,6 +82,7 @@ def name_of(team: Team, member: Member) -> str:
     return f"db{team.members.index(member) + 1}"
 
 
+@ONLY_THOROUGH
 def test_a_host_that_is_no_name_of_the_server_fails_that_step_alone_and_nothing_changes_there(
     site: Any, team: Team
 ) -> None:

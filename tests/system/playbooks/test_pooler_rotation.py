@@ -65,6 +65,7 @@ def roots(pooler: Pooler) -> dict[str, set[str | None]]:
     return {name: {one.common_name for one in all_ if one.is_self_issued} for name, all_ in certificates.items()}
 
 
+@ONLY_THOROUGH
 def test_a_new_root_waits_for_a_pooler_that_is_away_and_names_it(site: Any, pooler: Pooler) -> None:
     before = roots(pooler)
     output = refused(run(site, pooler, playbook=ROTATE, **SILENT))

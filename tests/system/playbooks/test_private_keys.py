@@ -30,7 +30,7 @@ REFUSED = "expected only what is public, found a private key"
 MIXED = "{{ root }}{{ key }}"
 LOUD = {"ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "1", "ANSIBLE_INJECT_INVOCATION": "1", "ANSIBLE_NO_LOG": "false"}
 SYSLOG = Path("/dev/log")
-STEP = 2 if os.environ.get("ALL_FAULTS") else 6  # of the forms of a key; make test-all takes all of them
+STEP = 2 if os.environ.get("ALL_FAULTS") else 12  # of the forms of a key; make test-all takes all of them
 
 # Options with which a module comes so far as to read those with PEM
 _TRUST = {"roots": "{{ root }}", "issuing": "{{ root }}", "trusted_clients": "{{ root }}", "controller_time": 0}

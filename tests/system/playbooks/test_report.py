@@ -131,6 +131,7 @@ def test_the_next_look_without_plaintext_counts(site: Any) -> None:
     assert len([key for key in found if key[0] == "pgops_tls_certificate_not_after_timestamp_seconds"]) == 2
 
 
+@ONLY_THOROUGH
 def test_after_a_renewal_sessions_on_the_old_certificates_are_told(site: Any) -> None:
     with session(site, "user=app sslmode=verify-full application_name=old"):
         renewed = site.run(

@@ -100,6 +100,7 @@ def test_the_limit_alone_goes_back(site: Any) -> None:
     ).replace("\n", " ")
 
 
+@ONLY_THOROUGH
 def test_the_rest_goes_back_what_is_back_stays_and_the_connections_are_verified(site: Any) -> None:
     done = back(site, "--limit", "all")
     assert changes(done) == {"db1": 0, "app1": 1}

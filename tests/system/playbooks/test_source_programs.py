@@ -82,6 +82,7 @@ def test_a_renewal_by_programs(site: Any) -> None:
     assert connects(site)
 
 
+@ONLY_THOROUGH
 def test_a_program_that_waits_or_fails_changes_nothing(site: Any) -> None:
     before, text = served(site).serial, site.program.read_text()
     site.program.write_text('#!/bin/sh\necho \'{"waiting": {"db1": "ticket 4711 is open"}}\'\n')

@@ -107,6 +107,7 @@ def test_the_first_run_makes_rules_and_services_and_proves_the_way_through(site:
     assert site.files() == before
 
 
+@ONLY_THOROUGH
 def test_a_pooler_that_demands_a_certificate_must_refuse_who_has_none(site: Any, pooler: Pooler) -> None:
     well(run(site, pooler, postgres_pooler_client_tls_sslmode="verify-full"))
     included = re.search(r"(?s); pgops\.tls.*", pooler.ini.read_text())
@@ -119,6 +120,7 @@ def test_a_pooler_that_demands_a_certificate_must_refuse_who_has_none(site: Any,
     assert found["accepted"][-1].endswith(SEEN)
 
 
+@ONLY_THOROUGH
 def test_revoked_certificates_that_it_accepts_are_told_until_they_expire(site: Any, pooler: Pooler) -> None:
     ledger = [json.loads(line) for line in (site.authorities / "ledger.jsonl").read_text().splitlines()]
     old = next(line["serial"] for line in ledger if line["id"].endswith("/batch"))
@@ -130,6 +132,7 @@ def test_revoked_certificates_that_it_accepts_are_told_until_they_expire(site: A
     assert "hostssl all ROLE all reject" in as_line(run(site, pooler, **mode)), "the record remembers it"
 
 
+@ONLY_THOROUGH
 def test_the_report_has_both_certificates(site: Any, pooler: Pooler) -> None:
     mode = {"postgres_pooler_client_tls_sslmode": "verify-full"}
     well(run(site, pooler, playbook="pgops.tls.report", **mode))

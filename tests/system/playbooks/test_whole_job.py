@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.release import __version__
-from ansible_collections.pgops.tls.tests.shared import SITE
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, SITE
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_a_renewal_replaces_every_certificate(site: Any) -> None:
     assert not set(before) & set(leaves(site))
 
 
+@ONLY_THOROUGH
 def test_facts_of_the_hosts_change_nothing(site: Any) -> None:
     playbook = [{"hosts": "all", "tasks": []}, {"ansible.builtin.import_playbook": str(SITE)}]
     assert changes(site.run(playbook=playbook)) == {"db1": 0, "app1": 0}
