@@ -499,7 +499,8 @@ patroni:
           V(api_unfit) and V(ctl_unfit) (Patroni cannot load the files), V(api_expired), V(api_expires_soon),
           V(ctl_expired), V(ctl_expires_soon), V(ctl_not_verified) (C(ctl.insecure)), V(login_not_verified),
           V(login_expired), V(login_expires_soon) (C(postgresql.authentication)), V(not_renewed) (files of this
-          collection that no run renews).
+          collection that no run renews), V(api_name_missing) and V(server_name_missing) (the host in
+          C(connect_address) of C(restapi) or C(postgresql) is none of the names of the certificate).
       type: list
       elements: str
     due:

@@ -112,6 +112,28 @@ def test_a_set_up_is_in_force_stays_through_a_restart_and_is_done_once(server: S
     assert server.converge().changes == []
 
 
+def test_a_certificate_without_the_address_that_verifying_members_use_is_refused(server: Server) -> None:
+    """A cluster that does not verify is never stopped by it, and nor is one whose members refuse the name already."""
+    member, names = server.cluster, ["localhost"]
+    verified = member.text().replace("username: replicator\n", "username: replicator\n      sslmode: verify-full\n")
+    member.configure(verified)
+    disk = server.disk()
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=r"'127\.0\.0\.1' is none of the names .*replication") as failure:
+            server.converge(check_mode=check_mode, names=names)
+        assert failure.value.code == "patroni_name_missing"
+    assert server.disk() == disk
+    assert not (server.directory / "pending").exists(), "no key was made"
+    member.configure(member.text())
+    server.settle(names=names)
+    member.configure(verified)
+    server.settle(names=names, renew=True)
+    server.settle()
+    with pytest.raises(TlsError, match="is none of the names"):
+        server.converge(names=names)
+    server.settle(renew=True)
+
+
 def test_a_renewal_leaves_the_file_of_patroni_alone(server: Server) -> None:
     server.settle()
     config, conf = (path.stat() for path in (server.cluster.config, server.cluster.data / "postgresql.base.conf"))

@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import process, told
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, convergence, proof
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import faults, patroni, restapis
 from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
 from ansible_collections.pgops.tls.tests.restapis import CLIENTS, RestApi
@@ -72,7 +73,8 @@ def facts(one: RestApi, *, now: int = TODAY, is_managed: bool = False) -> tuple[
         "controller_time": now,
     }
     running = convergence.node_at(str(one.member.data)).patroni
-    found, warnings = told.told(given, running, str(one.member.data), now, check_mode=False)
+    names = parse_all(restapis.NAMES, "names")
+    found, warnings = told.told(given, running, str(one.member.data), names, now, check_mode=False)
     assert patroni.SECRET not in str([found, warnings])
     return found, warnings
 

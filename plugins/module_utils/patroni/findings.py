@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import addresses
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
-from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import CTL, RESTAPI, Settings
+from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import CTL, RESTAPI, Settings, host_of
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 # Findings, as results have them
 API_SILENT, API_PLAINTEXT, API_OLD, NOT_RENEWED = "api_silent", "api_plaintext", "api_old_certificate", "not_renewed"
 NOT_VERIFIED, LOGIN_NOT_VERIFIED = "ctl_not_verified", "login_not_verified"
+API_NAME, SERVER_NAME = "api_name_missing", "server_name_missing"  # connect_address is none of the certificate's names
 UNFIT, EXPIRED, EXPIRES = "unfit", "expired", "expires_soon"  # behind api_, ctl_ or login_
 _PREFIX = {RESTAPI: "api", CTL: "ctl"}
 _SOON = 14 * 86400  # seconds before its end when a certificate should have been renewed, if it lives for long
@@ -28,7 +31,8 @@ class Seen(NamedTuple):
     """What there is: the settings, what answers at the REST API, and the leaves in the files that are named.
 
     ``leaves`` are by section, or by the name of a login. ``directory`` is where this collection keeps files for the
-    REST API, and ``is_managed`` whether it looks after them.
+    REST API, and ``is_managed`` whether it looks after them. ``names`` are those of the server's certificate, None
+    where this collection is not to look after it any more.
     """
 
     config: str
@@ -37,6 +41,7 @@ class Seen(NamedTuple):
     leaves: Mapping[str, Certificate]
     directory: str
     is_managed: bool
+    names: Sequence[Name] | None
 
 
 class Finding(NamedTuple):
@@ -48,7 +53,7 @@ class Finding(NamedTuple):
 
 def of(seen: Seen, now: int) -> list[Finding]:
     """Return what is wrong. ``now`` is in Unix seconds."""
-    return [*_of_answer(seen), *_of_pairs(seen, now), *_of_ctl(seen), *_of_logins(seen, now)]
+    return [*_of_answer(seen), *_of_pairs(seen, now), *_of_ctl(seen), *_of_logins(seen, now), *_of_addresses(seen)]
 
 
 def _of_answer(seen: Seen) -> Iterator[Finding]:
@@ -127,6 +132,31 @@ def _of_logins(seen: Seen, now: int) -> Iterator[Finding]:
     for name in settings.logins:
         what = f"{seen.config}: the certificate in postgresql.authentication.{name}.sslcert"
         yield from _of_end("login", what, " Renew it.", seen.leaves.get(name), now)
+
+
+def _of_addresses(seen: Seen) -> Iterator[Finding]:
+    """Return the addresses that others are told, and that no certificate has: such a member works until one verifies.
+
+    Where it is not the collection that gives the REST API its certificate, the names of the server are no remedy.
+    """
+    settings, leaf = seen.settings, seen.answer.leaf if seen.answer else None
+    if leaf is not None and not addresses.is_covered(settings.address, leaf.names):
+        what = addresses.remedy(settings.address) if seen.is_managed else "Use a certificate that has this name."
+        yield Finding(
+            API_NAME,
+            f"{seen.config}: other members reach the REST API at {settings.address} (restapi.connect_address), and "
+            f"{host_of(settings.address)!r} is none of the names of its certificate. Clients that verify it refuse it. "
+            f"{what}",
+        )
+    address, logins = settings.server_address, settings.verifying
+    if seen.names is not None and not addresses.is_covered(address, seen.names):
+        effect = f"Members refuse it now ({', '.join(logins)})." if logins else "sslmode: verify-full would refuse it."
+        yield Finding(
+            SERVER_NAME,
+            f"{seen.config}: other members, and clients that ask the store, reach this server at {address} "
+            f"(postgresql.connect_address), and {host_of(address)!r} is none of the names of its certificate. {effect} "
+            f"{addresses.remedy(address)}",
+        )
 
 
 def result(seen: Seen, now: int) -> dict[str, Any]:

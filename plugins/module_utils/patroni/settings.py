@@ -15,11 +15,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 
-RESTAPI, CTL = "restapi", "ctl"
+RESTAPI, CTL, DATABASE = "restapi", "ctl", "postgresql"
 # Keys that leave the process that reads the file: the rest of it holds passwords
 _SHOWN: Mapping[str, tuple[str, ...]] = {
     RESTAPI: ("listen", "connect_address", "certfile", "keyfile", "cafile", "verify_client"),
     CTL: ("certfile", "keyfile", "cacert", "insecure"),
+    DATABASE: ("connect_address",),
 }
 _STORES = ("etcd", "etcd3", "consul", "kubernetes", "zookeeper", "exhibitor", "raft")
 _OF_LOGIN = ("username", "sslmode", "sslcert", "sslrootcert")
@@ -59,7 +60,7 @@ print(json.dumps({
 
 
 class Settings(NamedTuple):
-    """The keys of sections restapi and ctl that are no secrets, and why their pairs cannot be loaded ('': they can).
+    """The keys of sections that are no secrets, and why the pairs of restapi and ctl cannot be loaded ('': they can).
 
     ``logins`` are those of postgresql.authentication, ``stores`` the sections for the cluster's store. ``environment``
     names the variables of the process that take precedence over the file.
@@ -88,6 +89,17 @@ class Settings(NamedTuple):
     def address(self) -> str:
         """Return where other members reach the REST API."""
         return self.restapi.get("connect_address") or self.restapi.get("listen", "")
+
+    @property
+    def server_address(self) -> str:
+        """Return where other members reach the server, and clients that ask the store, '' if the file says nothing."""
+        return self.sections.get(DATABASE, {}).get("connect_address", "")
+
+    @property
+    def verifying(self) -> list[str]:
+        """Return the logins by which members verify the servers of others: those for replication and pg_rewind."""
+        rewinding = "rewind" if "rewind" in self.logins else "superuser"
+        return [one for one in ("replication", rewinding) if self.logins.get(one, {}).get("sslmode") == "verify-full"]
 
     @property
     def verifies_clients(self) -> bool:
@@ -119,7 +131,7 @@ def read(patroni: Patroni, account: Account, text: str) -> Settings:
 
 def host_of(address: str) -> str:
     """Return the host in HOST:PORT, without the brackets of an IPv6 address."""
-    return address.rpartition(":")[0].strip("[]")
+    return (address.rpartition(":")[0] or address).strip("[]")
 
 
 def _variable(section: str, key: str) -> str:

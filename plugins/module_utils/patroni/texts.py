@@ -20,13 +20,15 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import check, process, yaml_list
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import addresses, check, process, yaml_list
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
+from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import read, text_of
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.yaml_list import SECTION
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers, settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import OnDisk, ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts, root_files
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
@@ -140,6 +142,16 @@ class PatroniTexts(Texts):
                 "postgresql.parameters in patroni.yml and by patronictl edit-config, reload Patroni, and rerun.",
                 code="settings_overridden",
             )
+
+    def refuse_names(self, coming: Sequence[Name], served: Sequence[Name] | None) -> None:
+        """Refuse a new certificate without the name by which verifying members reach the server. Raises TlsError."""
+        if self.patroni is None:
+            return
+        try:
+            said = read(self.patroni, self.account, text_of(self.patroni))
+        except TlsError:  # told in the result: a file that cannot be read is not to stop a renewal
+            return
+        addresses.refuse_lost(self.patroni.config, said, coming, served)
 
     def signs(self) -> list[str]:
         """Return by what this server is known to be one that Patroni runs, if that Patroni does not run now."""

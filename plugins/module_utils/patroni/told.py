@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, find
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, convergence, target
@@ -26,11 +27,18 @@ else:
 
 
 def told(
-    given: Mapping[str, Any], patroni: Patroni | None, data_directory: str, now: int, *, check_mode: bool
+    given: Mapping[str, Any],
+    patroni: Patroni | None,
+    data_directory: str,
+    names: Sequence[Name] | None,
+    now: int,
+    *,
+    check_mode: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the facts about the Patroni that runs a server (None: none runs), and warnings.
 
-    ``given`` are the options of module server, ``now`` is in Unix seconds. Raises TlsError.
+    ``given`` are the options of module server, ``names`` those of its certificate, None if it gets none. ``now`` is in
+    Unix seconds. Raises TlsError.
     """
     account = processes.account_of(os.stat(data_directory).st_uid)
     asked: dict[str, Any] = {}
@@ -47,11 +55,13 @@ def told(
             said = found.settings if found else settings.read(patroni, account, settings.text_of(patroni))
         except TlsError as error:
             return asked, [*warnings, *([] if asked else [error.message])]
-        seen = _seen(patroni, said, directory, is_managed=given["patroni_api"])
+        seen = _seen(patroni, said, directory, names, is_managed=given["patroni_api"])
     return {**findings.result(seen, now), **asked}, [*warnings, *(one.words for one in findings.of(seen, now))]
 
 
-def _seen(patroni: Patroni, found: settings.Settings, directory: str, *, is_managed: bool) -> findings.Seen:
+def _seen(
+    patroni: Patroni, found: settings.Settings, directory: str, names: Sequence[Name] | None, *, is_managed: bool
+) -> findings.Seen:
     named = {name: one.get("certfile", "") for name, one in found.sections.items()}
     named.update((name, one.get("sslcert", "")) for name, one in found.logins.items())
     leaves = {name: leaf for name, path in named.items() for leaf in [leaf_at(path)] if leaf}
@@ -60,7 +70,7 @@ def _seen(patroni: Patroni, found: settings.Settings, directory: str, *, is_mana
         wire.observing_context(),
         has_tls=bool(found.restapi.get("certfile")),
     )
-    return findings.Seen(patroni.config, found, answer, leaves, directory, is_managed)
+    return findings.Seen(patroni.config, found, answer, leaves, directory, is_managed, names)
 
 
 def leaf_at(path: str) -> Certificate | None:

@@ -12,9 +12,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni import settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_chain
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import covers_host
 
 
 def refuse_environment(target: Target, found: Found) -> None:
@@ -33,7 +32,7 @@ def refuse_environment(target: Target, found: Found) -> None:
 def refuse_other_name(target: Target, found: Found) -> None:
     """Refuse a certificate that lacks the host by which other members reach the REST API. Raises TlsError."""
     host = settings.host_of(found.settings.address)
-    if not any(_covers(name, host) for name in target.api.spec.names):
+    if not covers_host(target.api.spec.names, host):
         raise TlsError(
             f"{found.config}: other members reach the REST API at {found.settings.address} (restapi.connect_address), "
             f"and {host!r} is none of the names of this server ("
@@ -104,12 +103,3 @@ def new_https(plan: Plan, found: Found) -> list[str]:
         "these files refuses it."
     )
     return [warning]
-
-
-def _covers(name: Name, host: str) -> bool:
-    packed = names.packed_address(host)
-    if packed is not None:
-        return name == Name("ip", names.unpacked_address(packed))
-    value = host.lower().rstrip(".")
-    wildcard = name.value.startswith("*.") and value.partition(".")[2] == name.value[2:]
-    return name.kind == "dns" and (name.value == value or wildcard)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome as outcomes
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.patroni import told as patroni
@@ -32,11 +33,19 @@ def of(outcome: Outcome, given: Mapping[str, Any], now: int, *, check_mode: bool
         warnings += found
     if outcome.patroni is not None or given["patroni_api"]:
         where = outcome.state.value("data_directory")
-        facts["patroni"], found = patroni.told(given, outcome.patroni, where, now, check_mode=check_mode)
+        names = _names(outcome) if given["state"] == "present" else None
+        facts["patroni"], found = patroni.told(given, outcome.patroni, where, names, now, check_mode=check_mode)
         is_standby = (outcome.state.replication or {}).get("is_standby", False)
         facts["patroni"]["is_leader"] = not is_standby
         warnings += found
     return facts, warnings
+
+
+def _names(outcome: Outcome) -> Sequence[Name] | None:
+    """Return the names of the certificate that the server has, or is about to get."""
+    if outcome.target.existing:
+        return outcome.leaf.names if outcome.leaf else None
+    return outcome.target.names
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:

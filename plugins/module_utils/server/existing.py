@@ -23,7 +23,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.target import Tar
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal as handshakes
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import SERVER_AUTH, Certificate, read_pem
 from ansible_collections.pgops.tls.plugins.module_utils.x509.chain import leads_to
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import covers
 
 # Of its life: certbot and cert-manager renew at a third of it, so what has less left than this was forgotten.
 LEFT_AT_LEAST = 1 / 6
@@ -144,7 +144,7 @@ def _differences(chain: Sequence[Certificate], target: Target, now: int) -> Iter
         yield f"it expired {durations.in_words(now - leaf.not_after)} ago"
     if now < leaf.not_before:
         yield f"it is not valid for another {durations.in_words(leaf.not_before - now)}"
-    missing = [name.value for name in target.names if not _covers(leaf.names, name)]
+    missing = [name.value for name in target.names if not covers(leaf.names, name)]
     if missing:
         found = ", ".join(name.value for name in leaf.names) or "none"
         yield f"it lacks the names {', '.join(missing)} (its alternative names: {found})"
@@ -155,13 +155,6 @@ def _differences(chain: Sequence[Certificate], target: Target, now: int) -> Iter
     if not leads_to(chain, roots):
         known = ", ".join(repr(one.common_name) for one in roots)
         yield f"no chain in it leads from issuer {leaf.issuer_common_name!r} to a root that clients trust ({known})"
-
-
-def _covers(found: Sequence[Name], wanted: Name) -> bool:
-    """Return whether a name, or a wildcard for its first label, is among those of a certificate."""
-    first, dot, rest = wanted.value.partition(".")
-    wildcards = [Name("dns", f"*.{rest}")] if wanted.kind == "dns" and dot and first != "*" else []
-    return any(one in found for one in [wanted, *wildcards])
 
 
 def _rehearse(offered: Offered, target: Target, place: rehearsal.DataDirectory) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import managers
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import ServerState
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite
+from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
@@ -102,6 +103,9 @@ class Texts:
 
     def refuse_overrides(self, wanted: Mapping[str, str], state: ServerState) -> None:
         """Refuse settings of a manager that take precedence over ours: there is none."""
+
+    def refuse_names(self, coming: Sequence[Name], served: Sequence[Name] | None) -> None:
+        """Refuse a new certificate without the name that a manager announces: there is none."""
 
     def signs(self) -> Sequence[str]:
         """Return by what a manager is known that this collection cannot work with now."""

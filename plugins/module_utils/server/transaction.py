@@ -135,6 +135,8 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
         self._refuse_existing(found)
         interference.refuse_revocations_that_end(self.target, self.state, self.included)
         refusals.refuse_managers(found, self.target, self.state, self.texts)
+        if plan.reasons:
+            self._refuse_names(found)
         refusals.refuse_rules(plan, found, self.target, self.state, self.texts)
         refusals.refuse_useless_lists(plan, found, self.target, self.now)
         refusals.refuse_broken_files(plan, self.state, self.texts, self.included)
@@ -150,6 +152,12 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
             coming = native_tls.coming(self.target, self.state)
             existing.refuse_passphrase(found.offered, self.target, coming, self.state)
             existing.refuse_unfit(found.offered, self.target, self._place(), self.now)
+
+    def _refuse_names(self, found: Found) -> None:
+        """Refuse a new certificate that lacks a name which those who use the server need. Raises TlsError."""
+        coming = found.offered.chain[0].names if found.offered else self.target.names
+        served = self.chain[0].names if self.chain else ()
+        self.texts.refuse_names(coming, None if self.store.current() is None else served)
 
     def _place(self) -> rehearsal.DataDirectory:
         return native_tls.place(self.target, self.state, self.administrator.account)

@@ -128,7 +128,7 @@ def describe(certificate: Certificate, now: int) -> dict[str, Any]:
 
 
 def _missing(expected: Sequence[names.Name], leaf: Certificate) -> list[str]:
-    missing = [name.value for name in expected if not trust.covers(leaf.names, name)]
+    missing = [name.value for name in expected if not names.covers(leaf.names, name)]
     named = ", ".join(name.value for name in leaf.names) or "none"
     return [f"The certificate lacks the names {', '.join(missing)}; it holds {named}."] if missing else []
 

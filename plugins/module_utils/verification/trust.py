@@ -52,12 +52,6 @@ def root_of(chain: Sequence[Certificate], trusted: Sequence[Certificate]) -> Roo
     return Root(der.in_words(one.subject), one)
 
 
-def covers(found: Sequence[names.Name], wanted: names.Name) -> bool:
-    """Return whether a certificate's names cover a name; a wildcard stands for exactly one label."""
-    _label, _dot, parent = wanted.value.partition(".")
-    return wanted in found or (wanted.kind == "dns" and names.Name("dns", f"*.{parent}") in found)
-
-
 def name_problem(leaf: Certificate, name: names.Name) -> str:
     """Return why libpq 15 and newer refuses a certificate for a name with verify-full, '' if it does not.
 
@@ -66,7 +60,7 @@ def name_problem(leaf: Certificate, name: names.Name) -> str:
     found = [*leaf.names, *(names.Name("ip", one.value) for one in leaf.names if one.kind == "dns")]
     if not any(one.kind == name.kind for one in leaf.names):
         found.append(names.Name(name.kind, leaf.common_name.lower()))
-    if covers(found, name):
+    if names.covers(found, name):
         return ""
     held = ", ".join(one.value for one in leaf.names) or f"the common name {leaf.common_name!r} alone"
     return f"the certificate holds {held}"

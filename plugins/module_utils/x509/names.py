@@ -49,6 +49,20 @@ def unpacked_address(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
+def covers(found: Sequence[Name], wanted: Name) -> bool:
+    """Return whether a certificate's names cover a name; a wildcard stands for exactly one label."""
+    _label, _dot, parent = wanted.value.partition(".")
+    return wanted in found or (wanted.kind == "dns" and Name("dns", f"*.{parent}") in found)
+
+
+def covers_host(found: Sequence[Name], host: str) -> bool:
+    """Return whether a certificate's names cover a host as a client writes it: a name or an address."""
+    packed = packed_address(host)
+    if packed is not None:
+        return covers(found, Name("ip", unpacked_address(packed)))
+    return covers(found, Name("dns", host.lower().rstrip(".")))
+
+
 def parse(text: object, option: str) -> Name:
     """Return the name that ``text`` writes: lower case, without a closing dot; addresses in canonical form.
 

@@ -31,6 +31,24 @@ def test_a_dns_name_is_lower_case_without_a_closing_dot(text: str, value: str) -
 
 
 @pytest.mark.parametrize(
+    ("host", "is_covered"),
+    [
+        ("pg1.example.com", True),
+        ("PG1.Example.com.", True),
+        ("a.db.example", True),
+        ("db.example", False),
+        ("a.b.db.example", False),
+        ("2001:DB8:0::1", True),
+        ("192.0.2.1", False),
+        ("", False),
+    ],
+)
+def test_which_hosts_a_certificate_is_for(host: str, is_covered: bool) -> None:
+    held = names.parse_all(["pg1.example.com", "*.db.example", "2001:db8::1"], "names")
+    assert names.covers_host(held, host) is is_covered
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("192.0.2.1", "192.0.2.1"),
