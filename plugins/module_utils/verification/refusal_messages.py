@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What must be refused, how it is tried, and how PostgreSQL and PgBouncer word the refusal.
 
-The messages are those of libpq and servers 13, 15, 17 and 18, as collected from real ones; PostgreSQL 14 changed
+The messages are those of libpq and servers 13 to 19, of which tests/matrix tries each with each; PostgreSQL 14 changed
 ``SSL off`` to ``no encryption`` and put ``connection to server at ... failed:`` before every message.
 
 A server may speak another language (``lc_messages``). So libpq is asked for verbose messages: they have the SQLSTATE,
