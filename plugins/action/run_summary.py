@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     actions,
     failures,
     kits,
+    last_run,
     later,
     moves,
     revoked_at_poolers,
@@ -23,7 +25,10 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 class ActionModule(actions.Action):
     """The action of this file."""
 
-    OPTIONS: ClassVar[actions.Specification] = {"is_verified": {"type": "bool", "default": True}}
+    OPTIONS: ClassVar[actions.Specification] = {
+        "is_verified": {"type": "bool", "default": True},
+        "is_last": {"type": "bool", "default": False},
+    }
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the summary, and the certificates in use that the ledger does not hold."""
@@ -36,9 +41,22 @@ class ActionModule(actions.Action):
         due = kits.lines(variables.get("postgres_ca_kits_result") or {})
         more = [*revoked, *due, *waiting.of_run(variables)]
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
+        moved = [one.server for one in moving if not one.objection]
+        unrecorded = serials.unrecorded(hostvars, groups, issued)
+        if self.options["is_last"] or not (moved or unrecorded):
+            more += self._noted(variables)
         return {
             "changed": False,
             "lines": [*lines, *(one.line for one in moving if one.objection), *more],
-            "moved": [one.server for one in moving if not one.objection],
-            "unrecorded": serials.unrecorded(hostvars, groups, issued),
+            "moved": moved,
+            "unrecorded": unrecorded,
         }
+
+    def _noted(self, variables: Variables) -> list[str]:
+        """Note for the next report that the run ends without a failure. Return a line if that is not possible."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        run = last_run.Run(variables["ansible_play_hosts_all"], variables["ansible_play_hosts"])
+        is_whole = self.options["is_verified"] and not self._task.check_mode
+        if not is_whole or not last_run.is_sound(hostvars, groups, run):
+            return []
+        return last_run.note(hostvars, groups, variables["ansible_inventory_sources"], int(time.time()))

@@ -19,6 +19,8 @@ description:
   - The next report reads C(report.json) for earlier results, such as who was seen in plaintext, and the last known
     data of hosts that fail now. Clients that were not seen for 180 days, and hosts that have left the inventory, are
     dropped.
+  - It also reads C(last-run.json) there, in which M(pgops.tls.run_summary) notes when a run of C(pgops.tls.site) ended
+    without a failure.
   - Role P(pgops.tls.postgres_report#role) calls it.
 attributes:
   check_mode:
@@ -105,6 +107,7 @@ seealso:
   - module: pgops.tls.clusters
   - module: pgops.tls.fleet_connections
   - module: pgops.tls.replication_upstreams
+  - module: pgops.tls.run_summary
   - module: pgops.tls.session_info
   - module: pgops.tls.pgbouncer
   - module: pgops.tls.client

@@ -13,6 +13,9 @@ description:
   - Returns one line for each cause with all affected hosts, what happened and what to do. Also counts the failed,
     changed and unchanged hosts. The playbook C(pgops.tls.site) ends with it.
   - If a run verified no connection at all, one line says why.
+  - If a whole run ends without a failure, it notes the time in C(last-run.json) beside the report of
+    M(pgops.tls.fleet_report). It writes nothing where there is no report, in check mode, and after a run that left out
+    hosts or steps.
   - While a root is being replaced, lines name the hosts that its next phase waits for.
   - It reads the results that this collection's roles have left for later plays of the same run. Set C(run_once) for
     it.
@@ -24,6 +27,12 @@ options:
     description: Whether the run should have tried connections, which it does not in check mode.
     type: bool
     default: true
+  is_last:
+    description:
+      - Whether what RV(moved) and RV(unrecorded) have is done, so that the run is over. Otherwise a run in which they
+        have something is not noted as one without a failure.
+    type: bool
+    default: false
 seealso:
   - plugin: pgops.tls.failures
     plugin_type: filter

@@ -67,6 +67,7 @@ def data() -> dict[str, Any]:
         connections=connections.of_fleet(hostvars, groups),
     )
     made = facts.report(learned, {}, NOW)
+    made["last_successful_run"] = _after(0)
     made["authorities"] = {name: _authority(name) for name in ("server", "client", "billing")}
     return made
 

@@ -25,6 +25,7 @@ class Sample(NamedTuple):
 # Each is a gauge. What is not known is left out: a value of yesterday would look like one of today.
 HELP = {
     "report_timestamp_seconds": "When the report was written.",
+    "last_successful_run_timestamp_seconds": "When site.yml ended last without a failure, on all hosts.",
     "look_success": "Whether the host answered in the last run.",
     "last_look_timestamp_seconds": "When the host answered last.",
     "certificate_not_after_timestamp_seconds": "End of a certificate's life, as of the last look at its host.",
@@ -45,6 +46,7 @@ HELP = {
     "endpoint_finding": "Whether there is something wrong with such a server, or with what its client trusts.",
     "pooler_accepted_revoked_certificates": "Revoked client certificates that a pooler cannot refuse.",
 }
+_MOMENTS = {"report": "time", "last_successful_run": "last_successful_run"}
 
 
 def text(data: Mapping[str, Any]) -> str:
@@ -69,15 +71,12 @@ def _escaped(value: str) -> str:
 
 
 def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
-    yield Sample("report_timestamp_seconds", {}, clock.seconds(data["time"]))
-    for kind in answers.KINDS:
-        for host, one in data[kind].items():
-            labels = {"host": host, "kind": kind[:-1], **_of_cluster(one)}
-            yield Sample("look_success", labels, int(one["status"] == answers.OK))
-            if one["last_look"]:
-                yield Sample("last_look_timestamp_seconds", labels, clock.seconds(one["last_look"]))
-    for one in facts.certificates(data):
-        yield from _of_certificate(one)
+    for name, key in _MOMENTS.items():
+        if data.get(key):
+            yield Sample(f"{name}_timestamp_seconds", {}, clock.seconds(data[key]))
+    yield from _of_looks(data)
+    for certificate in facts.certificates(data):
+        yield from _of_certificate(certificate)
     for name, authority in data["authorities"].items():
         yield from _of_authority(name, authority)
     for host, one in data["servers"].items():
@@ -88,6 +87,15 @@ def _samples(data: Mapping[str, Any]) -> Iterator[Sample]:
     yield from (sample for host, one in endpoints.of(data) for sample in _of_endpoint(host, one))
     for host, one in data["poolers"].items():
         yield Sample("pooler_accepted_revoked_certificates", {"host": host}, len(one["accepted_revoked"]))
+
+
+def _of_looks(data: Mapping[str, Any]) -> Iterator[Sample]:
+    for kind in answers.KINDS:
+        for host, one in data[kind].items():
+            labels = {"host": host, "kind": kind[:-1], **_of_cluster(one)}
+            yield Sample("look_success", labels, int(one["status"] == answers.OK))
+            if one["last_look"]:
+                yield Sample("last_look_timestamp_seconds", labels, clock.seconds(one["last_look"]))
 
 
 def _of_certificate(one: Mapping[str, Any]) -> Iterator[Sample]:

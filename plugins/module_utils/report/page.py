@@ -68,7 +68,9 @@ def _first(said: headline.Headline) -> str:
 def _as_of(data: Mapping[str, Any]) -> str:
     complete = data.get("last_complete")
     last = f"Every host answered last at {complete}." if complete else "No report has an answer of every host yet."
-    return element("p", escaped(f"As of {data['time']}. {last} All times are UTC."), class_="note") + "\n"
+    run = data.get("last_successful_run")
+    ended = f"Last run of pgops.tls.site without a failure: {run or 'none since the first report'}."
+    return element("p", escaped(f"As of {data['time']}. {last} {ended} All times are UTC."), class_="note") + "\n"
 
 
 def _numbers(data: Mapping[str, Any]) -> str:

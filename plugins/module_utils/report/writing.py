@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.report import facts, metrics, page
+from ansible_collections.pgops.tls.plugins.module_utils.report import facts, last_run, metrics, page
 
 DATA, PAGE, METRICS = NAMES = ("report.json", "report.html", "report.prom")
 _MODE, _DIRECTORY_MODE = 0o644, 0o755  # a web server and the node exporter read them; nothing in them is secret
@@ -26,10 +26,10 @@ def write(directory: str, learned: facts.Learned, now: int, *, is_dry: bool) -> 
         raise TlsError(f"directory: {directory!r}, expected an absolute path.", code="path_not_absolute")
     directory = os.path.normpath(directory)
     if is_dry:
-        return facts.report(learned, _before(directory), now)
+        return _report(directory, learned, now)
     files.make_directory(directory, _DIRECTORY_MODE)
     with files.locked(directory):
-        data = facts.report(learned, _before(directory), now)
+        data = _report(directory, learned, now)
         texts = {
             DATA: json.dumps(data, indent=2, ensure_ascii=False) + "\n",
             PAGE: page.text(data),
@@ -38,6 +38,11 @@ def write(directory: str, learned: facts.Learned, now: int, *, is_dry: bool) -> 
         for name, text in texts.items():
             files.write_atomically(os.path.join(directory, name), text.encode("utf-8", "replace"), _MODE)
     return data
+
+
+def _report(directory: str, learned: facts.Learned, now: int) -> dict[str, Any]:
+    """Return the report, with what runs have noted in its directory. Raises TlsError, OSError."""
+    return {**facts.report(learned, _before(directory), now), "last_successful_run": last_run.read(directory)}
 
 
 def _before(directory: str) -> dict[str, Any]:

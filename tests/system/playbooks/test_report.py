@@ -131,6 +131,20 @@ def test_the_next_look_without_plaintext_counts(site: Any) -> None:
     assert len([key for key in found if key[0] == "pgops_tls_certificate_not_after_timestamp_seconds"]) == 2
 
 
+def noted(site: Any) -> str | None:
+    """Return when a run has noted that it ended without a failure, None if none has."""
+    path = site.directory / "postgres-report" / "last-run.json"
+    return json.loads(path.read_text())["ended_without_failure"] if path.exists() else None
+
+
+def test_a_whole_run_without_a_failure_is_noted_for_the_next_report(site: Any) -> None:
+    assert noted(site) is None
+    done = site.run(**site.variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}, done.stdout
+    assert noted(site)
+
+
 @ONLY_THOROUGH
 def test_after_a_renewal_sessions_on_the_old_certificates_are_told(site: Any) -> None:
     with session(site, "user=app sslmode=verify-full application_name=old"):
@@ -188,6 +202,18 @@ def test_hosts_that_tell_nothing_are_in_the_report_and_stop_nobody(site: Any) ->
     assert list(data["servers"]) == ["db1"]
 
 
+@ONLY_THOROUGH
+def test_other_runs_are_not_noted(site: Any) -> None:
+    inventory, before = site.inventory(), noted(site)
+    inventory["postgres_servers"]["hosts"]["db2"] = DOWN
+    for options in (["--check"], ["--skip-tags", "verify"]):
+        assert site.run(*options, **site.variables).returncode == 0
+        assert noted(site) == before, options
+    assert site.run(**site.variables, inventory=inventory).returncode != 0
+    assert site.run("--limit", "db1,app1", **site.variables, inventory=inventory).returncode == 0
+    assert noted(site) == before
+
+
 def test_each_host_is_asked_by_one_remote_execution(site: Any) -> None:
     log = site.directory / "calls"
     program = site.directory / "ssh"
@@ -197,8 +223,9 @@ def test_each_host_is_asked_by_one_remote_execution(site: Any) -> None:
     for group in ("postgres_servers", "postgres_clients"):
         for name, host in inventory[group]["hosts"].items():
             host |= {"ansible_connection": "ssh", "ansible_host": name, "ansible_ssh_executable": str(program)}
-    report(site, inventory=inventory)
+    _done, data = report(site, inventory=inventory)
     assert sorted(log.read_text().split()) == ["app1", "db1"]
+    assert data["last_successful_run"] == noted(site)
 
 
 def test_without_authorities_there_are_none_in_the_report_and_none_are_made(site: Any) -> None:
