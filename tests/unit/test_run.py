@@ -23,27 +23,51 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the runner as a module."""
+def of_tests(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return what imports a module of the runner, as the runner does."""
     monkeypatch.syspath_prepend(str(TESTS))
-    return importlib.import_module("run")
+    return importlib.import_module
 
 
-def counts(run: Any, folder: Path, text: str) -> tuple[int, int, int]:
+@pytest.fixture
+def run(of_tests: Callable[[str], Any]) -> Any:
+    """Return the runner."""
+    return of_tests("run")
+
+
+@pytest.fixture
+def steps(of_tests: Callable[[str], Any]) -> Any:
+    """Return the steps of the runner."""
+    return of_tests("steps")
+
+
+@pytest.fixture
+def suites(of_tests: Callable[[str], Any]) -> Any:
+    """Return what runs where."""
+    return of_tests("suites")
+
+
+@pytest.fixture
+def images(of_tests: Callable[[str], Any]) -> Any:
+    """Return what builds images."""
+    return of_tests("containers.images")
+
+
+def counts(steps: Any, folder: Path, text: str) -> tuple[int, int, int]:
     """Return passed, failed, skipped of a file of tests with this text."""
     path = folder / "test_it.py"
     path.write_text(text, encoding="utf-8")
-    count = run.pytest([sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(folder), str(path)])
+    count = steps.pytest([sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(folder), str(path)])
     return count.passed, count.failed, count.skipped
 
 
-def molecule_counts(run: Any, output: str) -> tuple[int, int]:
+def molecule_counts(steps: Any, output: str) -> tuple[int, int]:
     """Return passed and failed of a Molecule run with this output."""
-    count = run.molecule_actions(["echo", output])
+    count = steps.molecule_actions(["echo", output])
     return count.passed, count.failed
 
 
-def test_passed_failed_skipped_and_broken_tests_are_counted(run: Any, tmp_path: Path) -> None:
+def test_passed_failed_skipped_and_broken_tests_are_counted(steps: Any, tmp_path: Path) -> None:
     text = """
 import pytest
 def test_good(): pass
@@ -52,31 +76,31 @@ def test_bad(): assert False
 def test_broken(missing_fixture): pass
 def test_skipped(): pytest.skip()
 """
-    assert counts(run, tmp_path, text) == (2, 2, 1)
+    assert counts(steps, tmp_path, text) == (2, 2, 1)
 
 
 def test_what_failed_is_told_again_right_before_the_closing_line(
-    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Any, steps: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "test_it.py"
     path.write_text("def test_bad(): assert 1 == 2\ndef test_good(): pass\n", encoding="utf-8")
-    command = ["env", run.WIDE, sys.executable, "-m", "pytest", "-c", "/dev/null", str(path)]
-    run.tell(run.pytest(command, prefix="trixie| ") + run.Count(1, 1, 1, ("mypy",)))
+    command = ["env", steps.WIDE, sys.executable, "-m", "pytest", "-c", "/dev/null", str(path)]
+    run.tell(steps.pytest(command, prefix="trixie| ") + steps.Count(1, 1, 1, ("mypy",)))
     *_before, test, check, closing = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"failed: trixie\| FAILED \S+test_it.py::test_bad - assert 1 == 2", test)
     assert (check, closing) == ("failed: mypy", "2 passed, 2 failed, 1 skipped")
 
 
-def test_a_run_without_any_test_is_a_failure(run: Any, tmp_path: Path) -> None:
-    assert counts(run, tmp_path, "") == (0, 1, 0)
+def test_a_run_without_any_test_is_a_failure(steps: Any, tmp_path: Path) -> None:
+    assert counts(steps, tmp_path, "") == (0, 1, 0)
 
 
-def test_a_file_that_cannot_be_imported_is_a_failure(run: Any, tmp_path: Path) -> None:
-    assert counts(run, tmp_path, "import no_such_module_anywhere") == (0, 1, 0)
+def test_a_file_that_cannot_be_imported_is_a_failure(steps: Any, tmp_path: Path) -> None:
+    assert counts(steps, tmp_path, "import no_such_module_anywhere") == (0, 1, 0)
 
 
-def test_only_skipped_tests_are_a_failure(run: Any, tmp_path: Path) -> None:
-    assert counts(run, tmp_path, "import pytest\ndef test_skipped(): pytest.skip()") == (0, 1, 1)
+def test_only_skipped_tests_are_a_failure(steps: Any, tmp_path: Path) -> None:
+    assert counts(steps, tmp_path, "import pytest\ndef test_skipped(): pytest.skip()") == (0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -89,32 +113,36 @@ def test_only_skipped_tests_are_a_failure(run: Any, tmp_path: Path) -> None:
     ],
 )
 def test_the_actions_of_molecule_are_counted(
-    run: Any, monkeypatch: pytest.MonkeyPatch, output: str, expected: tuple[int, int]
+    steps: Any, monkeypatch: pytest.MonkeyPatch, output: str, expected: tuple[int, int]
 ) -> None:
-    original = run.stream
-    monkeypatch.setattr(run, "stream", lambda command, prefix: original(command[1:], prefix))
-    assert molecule_counts(run, output) == expected
+    original = steps.stream
+    monkeypatch.setattr(steps, "stream", lambda command, prefix: original(command[1:], prefix))
+    assert molecule_counts(steps, output) == expected
 
 
-def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(run: Any) -> None:
-    arguments = {name: tests for name, _suite, tests in run.system_jobs([])}
-    of_system = [name for name, given in arguments.items() if f"--ignore={run.PLAYBOOK_TESTS}" in given]
-    assert set(arguments) - set(of_system) == {*run.HALVES, "oldest-python"}
-    halves = [file for name in run.HALVES for file in arguments[name]]
-    assert sorted(halves) == sorted([*run.PLAYBOOK_FILES, *run.OF_SERVERS, *run.OF_PEERS]), "each file once"
-    assert len(run.PLAYBOOK_FILES) > 20
-    whole, *ignored = arguments[run.CONTROLLER]
+def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(suites: Any) -> None:
+    arguments = {name: tests for name, _suite, tests in suites.system_jobs([])}
+    of_system = [name for name, given in arguments.items() if f"--ignore={suites.PLAYBOOK_TESTS}" in given]
+    assert set(arguments) - set(of_system) == {*suites.HALVES, "oldest-python"}
+    halves = [file for name in suites.HALVES for file in arguments[name]]
+    assert sorted(halves) == sorted([*suites.PLAYBOOK_FILES, *suites.OF_SERVERS, *suites.OF_PEERS]), "each file once"
+    assert len(suites.PLAYBOOK_FILES) > 20
+    whole, *ignored = arguments[suites.CONTROLLER]
     assert (whole, set(ignored)) == (
         "tests/system",
-        {f"--ignore={path}" for path in (run.PLAYBOOK_TESTS, *set(halves) - set(run.PLAYBOOK_FILES))},
+        {f"--ignore={path}" for path in (suites.PLAYBOOK_TESTS, *set(halves) - set(suites.PLAYBOOK_FILES))},
     ), "what one job leaves out others run"
     assert [name for name, given in arguments.items() if any("tests/unit" in one for one in given)] == ["oldest-python"]
-    assert run.system_tests(run.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
+    assert suites.system_tests(suites.OLDEST, ["tests/system/test_x.py"])[0] == "tests/system/test_x.py"
 
 
-def test_the_grid_has_a_line_for_each_ansible_core_and_a_column_for_each_python(run: Any) -> None:
-    old, new, newer = run.Controller("bookworm", "2.1"), run.Controller("trixie", "2.2"), run.Controller("sid", "2.2")
-    lines = run.grid({old: "9 passed", new: "8 passed", newer: "7 passed"}).splitlines()
+def test_the_grid_has_a_line_for_each_ansible_core_and_a_column_for_each_python(steps: Any) -> None:
+    old, new, newer = (
+        steps.Controller("bookworm", "2.1"),
+        steps.Controller("trixie", "2.2"),
+        steps.Controller("sid", "2.2"),
+    )
+    lines = steps.grid({old: "9 passed", new: "8 passed", newer: "7 passed"}).splitlines()
     assert [re.split(r" {2,}", line) for line in lines] == [
         ["ansible-core", "Python 3.11", "Python 3.13", "Python 3.14"],
         ["2.1", "9 passed", "-", "-"],
@@ -122,43 +150,49 @@ def test_the_grid_has_a_line_for_each_ansible_core_and_a_column_for_each_python(
     ]
 
 
-def test_one_controller_that_fails_makes_the_step_fail(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = run.CONTROLLERS[-1]
-    monkeypatch.setattr(run, "build_images", lambda suites: dict.fromkeys(suites, "image"))
-    monkeypatch.setattr(run, "playbooks_with", lambda one, *_rest: run.Count(8, 1) if one is bad else run.Count(9))
-    count = run.controllers([])
-    assert (count.passed, count.failed) == (9 * len(run.CONTROLLERS) - 1, 1)
+def test_one_controller_that_fails_makes_the_step_fail(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = steps.CONTROLLERS[-1]
+    monkeypatch.setattr(steps, "build_images", lambda suites: dict.fromkeys(suites, "image"))
+    monkeypatch.setattr(
+        steps, "playbooks_with", lambda one, *_rest: steps.Count(8, 1) if one is bad else steps.Count(9)
+    )
+    count = steps.controllers([])
+    assert (count.passed, count.failed) == (9 * len(steps.CONTROLLERS) - 1, 1)
 
 
 def test_in_test_all_the_controllers_run_every_file_and_some_with_each(
-    run: Any, monkeypatch: pytest.MonkeyPatch
+    steps: Any, suites: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
-    (alone,) = {tuple(run.tests_of_controller(one)) for one in run.CONTROLLERS}
-    assert alone == (f"{run.PLAYBOOK_TESTS}/test_whole_job.py",)
+    (alone,) = {tuple(suites.tests_of_controller(one)) for one in steps.CONTROLLERS}
+    assert alone == (f"{suites.PLAYBOOK_TESTS}/test_whole_job.py",)
     monkeypatch.setenv("ALL_FAULTS", "1")
-    found = Counter(path for one in run.CONTROLLERS for path in run.tests_of_controller(one))
-    assert set(found) == set(run.PLAYBOOK_FILES) - set(run.WITHOUT_CONTROLLERS)
-    assert {path for path, times in found.items() if times == len(run.CONTROLLERS)} == set(run.WITH_EACH_CONTROLLER)
-    assert set(found.values()) == {1, len(run.CONTROLLERS)}
+    found = Counter(path for one in steps.CONTROLLERS for path in suites.tests_of_controller(one))
+    assert set(found) == set(suites.PLAYBOOK_FILES) - set(suites.WITHOUT_CONTROLLERS)
+    assert {path for path, times in found.items() if times == len(steps.CONTROLLERS)} == set(
+        suites.WITH_EACH_CONTROLLER
+    )
+    assert set(found.values()) == {1, len(steps.CONTROLLERS)}
 
 
-def test_in_test_all_one_version_of_each_program_tries_every_point(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_test_all_one_version_of_each_program_tries_every_point(
+    steps: Any, suites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     thorough: dict[str, bool] = {}
 
     def system_in(job: str, *_rest: Any, is_thorough: bool) -> Any:
         thorough[job] = is_thorough
-        return run.Count(1)
+        return steps.Count(1)
 
     monkeypatch.setenv("ALL_FAULTS", "1")
-    monkeypatch.setattr(run, "build_images", lambda suites: dict.fromkeys(suites, "image"))
-    monkeypatch.setattr(run, "system_in", system_in)
-    monkeypatch.setattr(run, "PROGRESS", run.Progress())
-    run.system([])
-    assert {job for job, whole in thorough.items() if whole} == set(run.THOROUGH)
-    monkeypatch.setattr(run, "PROGRESS", run.Progress())
+    monkeypatch.setattr(steps, "build_images", lambda suites: dict.fromkeys(suites, "image"))
+    monkeypatch.setattr(steps, "system_in", system_in)
+    monkeypatch.setattr(steps, "PROGRESS", steps.Progress())
+    steps.system([])
+    assert {job for job, whole in thorough.items() if whole} == set(suites.THOROUGH)
+    monkeypatch.setattr(steps, "PROGRESS", steps.Progress())
     thorough.clear()
-    run.system(["tests/system/test_server.py"])
+    steps.system(["tests/system/test_server.py"])
     assert all(thorough.values()), "who names a file wants all of it"
 
 
@@ -166,33 +200,33 @@ def names(jobs: Any) -> list[str]:
     return [name for name, _suite, _tests in jobs]
 
 
-def test_some_versions_run_a_sample_and_in_test_all_everything(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_versions_run_a_sample_and_in_test_all_everything(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
-    assert names(run.system_jobs([])) == [
+    assert names(suites.system_jobs([])) == [
         *("playbooks", "playbooks-more", "peers", "trixie", "servers", "servers-more"),
         *("oldest-python", "bullseye", "bookworm"),
     ]
-    assert run.system_tests("bookworm", [])[:-1] == run.SAMPLE_TESTS["bookworm"]
-    lists = {**run.SAMPLE_TESTS, **run.OF_BUILD}
+    assert suites.system_tests("bookworm", [])[:-1] == suites.SAMPLE_TESTS["bookworm"]
+    lists = {**suites.SAMPLE_TESTS, **suites.OF_BUILD}
     assert all((TESTS.parent / test).is_file() for tests in lists.values() for test in tests)
-    assert set(names(run.system_jobs(["tests/system/test_x.py"]))) == set(run.VERSION_OF_SUITE)
+    assert set(names(suites.system_jobs(["tests/system/test_x.py"]))) == set(suites.VERSION_OF_SUITE)
     monkeypatch.setenv("ALL_FAULTS", "1")
-    assert set(names(run.system_jobs([]))) == {
-        *run.HALVES,
+    assert set(names(suites.system_jobs([]))) == {
+        *suites.HALVES,
         "oldest-python",
-        *run.VERSION_OF_SUITE,
-        *run.NEWER,
-        *run.BUILDS,
+        *suites.VERSION_OF_SUITE,
+        *suites.NEWER,
+        *suites.BUILDS,
     }
-    assert run.system_tests("bookworm", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
-    assert set(run.OF_BUILD) == set(run.BUILDS)
-    assert run.system_tests("pg16", []) == [*run.OF_BUILD["pg16"], f"--ignore={run.PLAYBOOK_TESTS}"]
-    assert run.system_tests("sid", []) == ["tests/system", f"--ignore={run.PLAYBOOK_TESTS}"]
-    assert names(run.system_jobs([f"{run.PLAYBOOK_TESTS}/test_x.py"])) == [run.CONTROLLER]
+    assert suites.system_tests("bookworm", []) == ["tests/system", f"--ignore={suites.PLAYBOOK_TESTS}"]
+    assert set(suites.OF_BUILD) == set(suites.BUILDS)
+    assert suites.system_tests("pg16", []) == [*suites.OF_BUILD["pg16"], f"--ignore={suites.PLAYBOOK_TESTS}"]
+    assert suites.system_tests("sid", []) == ["tests/system", f"--ignore={suites.PLAYBOOK_TESTS}"]
+    assert names(suites.system_jobs([f"{suites.PLAYBOOK_TESTS}/test_x.py"])) == [suites.CONTROLLER]
 
 
 def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
-    run: Any, monkeypatch: pytest.MonkeyPatch
+    run: Any, steps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
     both = threading.Barrier(2, timeout=20)
@@ -202,13 +236,13 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
             begun.append(name)
             if wait:
                 both.wait()
-            return run.Count(1, name == "unit")
+            return steps.Count(1, name == "unit")
 
         return work
 
     firsts = {lane[0] for lane in run.LANES}
     for name in run.QUICK:
-        monkeypatch.setitem(run.RUN_STEPS, name, step(name, name in firsts))
+        monkeypatch.setitem(steps.RUN_STEPS, name, step(name, name in firsts))
     count = run.run_steps(run.QUICK, [])
     assert (count.passed, count.failed) == (len(run.QUICK), 1)
     assert set(begun[:2]) == firsts
@@ -216,13 +250,13 @@ def test_steps_of_different_lanes_run_side_by_side_and_all_others_after_them(
     assert run.run_steps(["docs"], []).passed == 1
 
 
-def test_the_matrix_and_the_fleets_are_part_of_test_all_alone(run: Any) -> None:
+def test_the_matrix_and_the_fleets_are_part_of_test_all_alone(run: Any, suites: Any) -> None:
     assert (
         set(run.ALL_STEPS) - set(run.QUICK)
         == set(run.LONG)
         == {*("controllers", "matrix", "clients", "clusters", "services", "examples", "pictures", "importer")}
     )
-    versions = run.VERSION_OF_SUITE | run.NEWER | run.BUILDS
+    versions = suites.VERSION_OF_SUITE | suites.NEWER | suites.BUILDS
     assert set(versions) == set(matrix.SUITE_OF_SERVER.values())
     assert {f"pg{version}" for version in versions.values()} == set(matrix.SUITE_OF_SERVER)
     assert sorted(map(int, versions.values())) == list(range(13, 20)), "without a gap"
@@ -238,57 +272,57 @@ def test_the_grid_of_versions_shows_what_was_not_tried() -> None:
 
 
 def test_an_image_on_top_of_another_is_made_anew_with_it_and_with_its_own_sources(
-    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[str] = []
-    monkeypatch.setattr(run.images, "image_exists", lambda _name: False)
-    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
-    monkeypatch.setattr(run.images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
-    name = run.images.image("drivers", tmp_path)
-    below = run.images.image("bookworm", tmp_path)
+    monkeypatch.setattr(images, "image_exists", lambda _name: False)
+    monkeypatch.setattr(images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
+    name = images.image("drivers", tmp_path)
+    below = images.image("bookworm", tmp_path)
     (build,) = (one for one in commands if name in one)
     assert f"BASE={below} " in build
     assert build.endswith("/drivers")
     folder = tmp_path / "containers"
-    shutil.copytree(run.images.HERE, folder)
-    monkeypatch.setattr(run.images, "HERE", folder)
-    assert run.images.image("drivers", tmp_path) == name
-    for file in (*run.images.ON_TOP["drivers"][1], "Containerfile"):
+    shutil.copytree(images.HERE, folder)
+    monkeypatch.setattr(images, "HERE", folder)
+    assert images.image("drivers", tmp_path) == name
+    for file in (*images.ON_TOP["drivers"][1], "Containerfile"):
         (folder / file).write_text((folder / file).read_text() + "\n")
-        assert run.images.image("drivers", tmp_path) != name, file
-        name = run.images.image("drivers", tmp_path)
+        assert images.image("drivers", tmp_path) != name, file
+        name = images.image("drivers", tmp_path)
 
 
 def test_a_suite_that_only_adds_to_another_is_built_on_its_base(
-    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[str] = []
-    monkeypatch.setattr(run.images, "image_exists", lambda name: "-base-" in name)
-    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
-    monkeypatch.setattr(run.images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
-    built = run.images.images(["sid", "experimental"], tmp_path)
+    monkeypatch.setattr(images, "image_exists", lambda name: "-base-" in name)
+    monkeypatch.setattr(images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(images.shutil, "which", lambda _command: "/usr/bin/mmdebstrap")
+    built = images.images(["sid", "experimental"], tmp_path)
     of_sid, of_experimental = (next(one for one in commands if built[name] in one) for name in built)
     assert "BESIDE" not in of_sid
     assert "--build-arg BESIDE=experimental --build-arg POSTGRESQL='postgresql-19 " in of_experimental
     assert all("BASE=localhost/pgops-tls-base-sid:" in one for one in commands)
-    monkeypatch.setitem(run.images.ADDED, "experimental", ("sid", "postgresql-20"))
-    assert run.images.images(["experimental"], tmp_path)["experimental"] != built["experimental"], "its recipe is new"
+    monkeypatch.setitem(images.ADDED, "experimental", ("sid", "postgresql-20"))
+    assert images.images(["experimental"], tmp_path)["experimental"] != built["experimental"], "its recipe is new"
 
 
 def test_an_image_with_a_build_is_made_anew_with_another_build(
-    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[str] = []
-    monkeypatch.setattr(run.images, "image_exists", lambda _name: False)
-    monkeypatch.setattr(run.images, "run_quietly", lambda _log, command: commands.append(command))
-    monkeypatch.setattr(run.images.builds, "unpacked", lambda major, cache: cache / major)
-    names = [run.images.image(suite, tmp_path / "logs") for suite in ("pg14", "pg16")]
+    monkeypatch.setattr(images, "image_exists", lambda _name: False)
+    monkeypatch.setattr(images, "run_quietly", lambda _log, command: commands.append(command))
+    monkeypatch.setattr(images.builds, "unpacked", lambda major, cache: cache / major)
+    names = [images.image(suite, tmp_path / "logs") for suite in ("pg14", "pg16")]
     builds = [next(one for one in commands if name in one) for name in names]
     for major, command in zip(("14", "16"), builds):
         assert f"MAJOR={major} --volume {tmp_path}/postgresql/{major}:/build:ro " in command
-    monkeypatch.setitem(run.images.builds.BUILDS, "14", run.images.builds.Build("14.24", "another checksum"))
-    assert run.images.image("pg14", tmp_path / "logs") != names[0]
-    assert run.images.image("pg16", tmp_path / "logs") == names[1]
+    monkeypatch.setitem(images.builds.BUILDS, "14", images.builds.Build("14.24", "another checksum"))
+    assert images.image("pg14", tmp_path / "logs") != names[0]
+    assert images.image("pg16", tmp_path / "logs") == names[1]
 
 
 @pytest.fixture
@@ -305,9 +339,9 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetched(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, archive: Path) -> Callable[[str], Path]:
+def fetched(images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, archive: Path) -> Callable[[str], Path]:
     """Return what fetches the archive as the build of version 14 with this checksum."""
-    builds = run.images.builds
+    builds = images.builds
     npm = tmp_path / "npm"
     npm.write_text(f'#!/bin/sh\ncp {archive} "${{3#--pack-destination=}}"\n')
     npm.chmod(0o755)
