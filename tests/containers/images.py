@@ -86,7 +86,7 @@ def _on_top(suite: str, logs: Path) -> str:
     below, recipe = ON_TOP[suite]
     under = image(below, logs)
     major = BUILD_OF.get(suite)
-    build = builds.BUILDS[major].checksum if major else ""
+    build = builds.BUILDS[major].key if major else ""
     name = f"{IMAGE_PREFIX}-{suite}:{digest(*recipe, options=under + build)}"
     if not image_exists(name):
         prefix = builds.unpacked(major, logs.parent / "postgresql") if major else None

