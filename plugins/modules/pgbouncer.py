@@ -234,14 +234,15 @@ from ansible_collections.pgops.tls.plugins.module_utils import answering
 from ansible_collections.pgops.tls.plugins.module_utils.core import options
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import convergence, target, transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import settings
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import convergence, target, transaction
 
 if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import difference, removal, roll_back
+    from ansible_collections.pgops.tls.plugins.module_utils.pooler import difference, removal, roll_back
 else:
-    difference = lazy_import("pgbouncer.difference")
-    removal = lazy_import("pgbouncer.removal")
-    roll_back = lazy_import("pgbouncer.roll_back")
+    difference = lazy_import("pooler.difference")
+    removal = lazy_import("pooler.removal")
+    roll_back = lazy_import("pooler.roll_back")
 
 # Each state and the transaction that leads to it; what a run does not need is not imported
 KINDS: dict[str, Callable[[], type[transaction.Transaction]]] = {
@@ -264,7 +265,7 @@ def argument_spec() -> dict[str, Any]:
         "directory": {"type": "path", "default": "/etc/pgbouncer/tls"},
         "names": {"type": "list", "elements": "str", "required": True},
         "role": {"type": "str", "default": "pgbouncer"},
-        "client_tls_sslmode": {"type": "str", "choices": list(target.SSLMODES), "default": "require"},
+        "client_tls_sslmode": {"type": "str", "choices": list(settings.SSLMODES), "default": "require"},
         "settings": {"type": "dict", "default": {}},
         **spec.OPTIONS,
         "roots": {"type": "str", "required": True, "no_log": True},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import BACK, FRONT
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import packed_address
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_authorities, later, poolers, results, server_names
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_identities import Identity

@@ -9,7 +9,7 @@ import functools
 from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK, FRONT
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import BACK, FRONT
 from ansible_collections.pgops.tls.plugins.plugin_utils import results
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import POOLERS, Graph, Groups, Hostvars, Variables
 

@@ -13,7 +13,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import spec
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import settings as pgbouncer
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import target as pooler
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import (
     client_addresses,
     known_settings,
@@ -191,7 +192,7 @@ def _pooler_checks(variables: Mapping[str, Any]) -> Iterator[Check]:
     yield functools.partial(pooler.refuse_role, variables["postgres_pooler_role"])
     yield functools.partial(profiles.check_client_authority, variables[authority], authority)
     for setting in variables["postgres_pooler_settings"].items():
-        yield functools.partial(pooler.refuse_setting, *setting)
+        yield functools.partial(pgbouncer.refuse_setting, *setting)
     yield functools.partial(_renewal, variables, "postgres_pooler_renew_before")
 
 

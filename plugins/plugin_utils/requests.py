@@ -10,7 +10,7 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.authority import profiles
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target as pooler
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import target as pooler
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import target as restapi
 from ansible_collections.pgops.tls.plugins.plugin_utils import patroni_members, poolers
 

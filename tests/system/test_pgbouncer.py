@@ -21,12 +21,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import (
-    console,
-    convergence,
-    difference,
-    proof,
-)
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import convergence, difference, proof
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests import poolers

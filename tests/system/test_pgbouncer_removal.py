@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, removal
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import removal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.tests import faults, poolers
 from ansible_collections.pgops.tls.tests.poolers import Pooler

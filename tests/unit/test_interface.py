@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import target
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import target
 from ansible_collections.pgops.tls.plugins.module_utils.server import found
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS
 from ansible_collections.pgops.tls.tests import interface

@@ -16,7 +16,6 @@ from typing import Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, Completed, Running, find, start
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.ini import Database
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import BACK_CERTIFICATE, BACK_KEY, ROOTS
 
 ACCEPTED, ROLE_REFUSED, UNREACHABLE, REFUSED = "accepted", "role_refused", "unreachable", "refused"
 _AT_ONCE = 8
@@ -29,6 +28,14 @@ _REACH = re.compile(
 # PostgreSQL begins with the severity, in its language and with two blanks behind it
 _OF_ROLE = re.compile(r": {2}\S|no password supplied|password authentication failed")
 _OF_TLS = re.compile(r"SSL error|SSL SYSCALL|server certificate|does not support SSL|certificate verify failed")
+
+
+class Files(NamedTuple):
+    """Paths of what PgBouncer shows to PostgreSQL, and of the roots by which it verifies that."""
+
+    certificate: str
+    key: str
+    roots: str
 
 
 class Way(NamedTuple):
@@ -62,26 +69,26 @@ def ways(databases: Iterable[Database], role: str) -> list[Way]:
     return list(found.values())
 
 
-def trials(to: Sequence[Way], directory: str, account: Account) -> list[Trial]:
-    """Connect by each way with the files in ``directory``, several at once. Raises TlsError where there is no psql."""
+def trials(to: Sequence[Way], files: Files, account: Account) -> list[Trial]:
+    """Connect by each way with these files, several at once. Raises TlsError where there is no psql."""
     if not to:
         return []
     psql = find("psql", "to try the way to PostgreSQL before PgBouncer takes it (package postgresql-client)")
     found: list[Trial] = []
     for at in range(0, len(to), _AT_ONCE):
-        batch = [(one, _started(psql, one, directory, account)) for one in to[at : at + _AT_ONCE]]
+        batch = [(one, _started(psql, one, files, account)) for one in to[at : at + _AT_ONCE]]
         found += [judged(one, _finished(running)) for one, running in batch]
     return found
 
 
 def rehearsed(
-    to: Sequence[Way], directory: str, before: str | None, account: Account
+    to: Sequence[Way], files: Files, before: Files | None, account: Account
 ) -> tuple[Sequence[Trial], list[str]]:
     """Try ways with files that nothing uses yet; return that, and what is not proven, in words.
 
-    ``before`` is the directory of the files in use, None if there are none. Raises TlsError for a way that would break.
+    ``before`` are the files in use, None if there are none. Raises TlsError for a way that would break.
     """
-    found = trials(to, directory, account)
+    found = trials(to, files, account)
     failed = [one.way for one in found if one.verdict == REFUSED]
     again = trials(failed, before, account) if before is not None else []
     verdicts = {one.way: one.verdict for one in again}
@@ -89,13 +96,13 @@ def rehearsed(
     return found, warnings(found, verdicts)
 
 
-def prove(tried: Sequence[Trial], directory: str, account: Account, serial: int) -> None:
+def prove(tried: Sequence[Trial], files: Files, account: Account, serial: int) -> None:
     """Try each way that worked once more, with the files that PgBouncer uses now. Raises TlsError.
 
     ``serial`` is the number of the client certificate that PostgreSQL must see.
     """
     worked = [one.way for one in tried if one.verdict in (ACCEPTED, ROLE_REFUSED)]
-    again = trials(worked, directory, account)
+    again = trials(worked, files, account)
     refuse(again, {})
     refuse_other_serial(again, serial)
 
@@ -158,8 +165,7 @@ def warnings(found: Sequence[Trial], before: Mapping[Way, str]) -> list[str]:
     return told
 
 
-def _started(psql: str, way: Way, directory: str, account: Account) -> Running:
-    files = {"PGSSLCERT": BACK_CERTIFICATE, "PGSSLKEY": BACK_KEY, "PGSSLROOTCERT": ROOTS}
+def _started(psql: str, way: Way, files: Files, account: Account) -> Running:
     return start(
         [psql, "--no-psqlrc", "--tuples-only", "--no-align", "--no-password", "--command", _SERIAL],
         user=account,
@@ -169,7 +175,9 @@ def _started(psql: str, way: Way, directory: str, account: Account) -> Running:
             "PGDATABASE": way.database,
             "PGUSER": way.user,
             "PGSSLMODE": "verify-full",
-            **{name: os.path.join(directory, file) for name, file in files.items()},
+            "PGSSLCERT": files.certificate,
+            "PGSSLKEY": files.key,
+            "PGSSLROOTCERT": files.roots,
             "PGSSLCRL": os.devnull,
             "PGGSSENCMODE": "disable",
             "PGPASSFILE": os.devnull,

@@ -61,11 +61,17 @@ class Handshake(NamedTuple):
         return self.chain[0]
 
 
-def observing_context() -> ssl.SSLContext:
-    """Return a client that takes any certificate: it is there to look, the caller compares what it sees."""
+def observing_context(certificate: str = "", key: str = "") -> ssl.SSLContext:
+    """Return a client that takes any certificate: it is there to look, the caller compares what it sees.
+
+    It shows its own ``certificate`` with that ``key`` (paths), if they are given and can be loaded.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if certificate:
+        with contextlib.suppress(OSError):  # an SSLError is one; there is no pair yet, or it is damaged
+            context.load_cert_chain(certificate, key)
     return context
 
 

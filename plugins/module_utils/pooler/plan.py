@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import (
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, settings
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import (
     CONF,
     FRONT,
     OF_BACK,
@@ -102,16 +102,7 @@ def drift(target: Target, found: Found) -> list[str]:
     """Return which settings in force are not those of the generation in use, in words."""
     if found.current is None:
         return []
-    return not_in_force(target.values(found.current), found.config)
-
-
-def not_in_force(wanted: Mapping[str, str], config: Mapping[str, str]) -> list[str]:
-    """Return which of the ``wanted`` settings have another value among those in force, in words."""
-    return [
-        f"{name} is {config.get(name, 'unknown')!r} in force, expected {value!r}"
-        for name, value in wanted.items()
-        if config.get(name) != value
-    ]
+    return settings.not_in_force(target.values(found.current), found.config)
 
 
 def _coming(

@@ -13,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Place
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
 
 
 def refuse_process(target: Target, config: Mapping[str, str], place: Place) -> None:
@@ -36,18 +36,6 @@ def refuse_process(target: Target, config: Mapping[str, str], place: Place) -> N
             code="pooler_port_shared",
         )
     find("openssl", "to make private keys and certificate requests")
-
-
-def refuse_settings(target: Target, config: Mapping[str, str], version: tuple[int, int]) -> None:
-    """Refuse settings that this version does not know, or that do not fit the logins of clients. Raises TlsError."""
-    unknown = [name for name in target.values("0") if name not in config]
-    if unknown:
-        raise TlsError(
-            f"{option('settings')}: PgBouncer {version[0]}.{version[1]} does not know {', '.join(unknown)}. "
-            "Nothing was changed.",
-            remedy="Leave it out for this version.",
-            code="pooler_setting_unknown",
-        )
 
 
 def broken_line(found: Sequence[ini.Line], config: Mapping[str, str], *, is_to_reload: bool) -> list[str]:

@@ -17,8 +17,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import MODES, Target
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import MODES, Target
 
 
 def config_file(path: str, account: Account) -> ServiceFile:

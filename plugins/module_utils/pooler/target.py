@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -13,6 +12,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_options
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
 if TYPE_CHECKING:
@@ -35,16 +35,6 @@ MODES = {
     CONF: 0o644,
 }
 OF_BACK = (BACK_CERTIFICATE, BACK_KEY, ROOTS)
-SSLMODES = ("allow", "prefer", "require", "verify-ca", "verify-full")
-# What a user may set beside the files and modes; what concerns PostgreSQL stays in the user's own lines
-SETTINGS = (
-    "client_tls_protocols",
-    "client_tls_ciphers",
-    "client_tls13_ciphers",
-    "client_tls_ecdhcurve",
-    "client_tls_dheparams",
-)
-_VALUE = re.compile(r"[A-Za-z0-9_.,:+!@=/\- ]{1,4096}")
 
 
 class Target(NamedTuple):
@@ -122,24 +112,9 @@ def read(options: Mapping[str, Any]) -> Target:
     )
 
 
-def refuse_setting(name: object, value: object) -> None:
-    """Raise TlsError for a setting that is not for users to set, or a value that could be more than one."""
-    if name not in SETTINGS:
-        raise TlsError(
-            f"{option('settings')}: found {shown(name)}, expected some of {', '.join(SETTINGS)}.",
-            remedy="This collection sets the other client_tls_* and server_tls_* settings itself.",
-            code="pooler_setting_unknown",
-        )
-    if not isinstance(value, str) or not _VALUE.fullmatch(value) or value != value.strip():
-        raise TlsError(
-            f"{option('settings')}: {name} is {shown(value)}, expected a text on one line, such as secure.",
-            code="setting_value_invalid",
-        )
-
-
 def _settings(found: Mapping[str, Any]) -> dict[str, str]:
     for name, value in found.items():
-        refuse_setting(name, value)
+        settings.refuse_setting(name, value)
     return dict(found)
 
 

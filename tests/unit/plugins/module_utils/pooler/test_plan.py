@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, plan, target
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import plan, target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
 from ansible_collections.pgops.tls.tests.poolers import Pooler, sign
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY

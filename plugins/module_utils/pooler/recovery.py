@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, not_in_force
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.settings import not_in_force
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
 
 
 def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:

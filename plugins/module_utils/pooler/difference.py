@@ -8,8 +8,8 @@ from __future__ import annotations
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import entries
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import CONF
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import CONF
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Outcome
 
 
 def of(outcome: Outcome) -> list[dict[str, str]]:

@@ -9,9 +9,9 @@ from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, roll_back
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import plan as planning
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import (
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import (
     BACK,
     CONF,
     FRONT,
@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import 
     ROOTS,
     TRUSTED,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Outcome, Transaction
 
 
 class RollBack(roll_back.RollBack[Plan, Found, Outcome], Transaction):

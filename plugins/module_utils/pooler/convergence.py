@@ -12,9 +12,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import clock, direc
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console, look
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import look
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Outcome, Transaction
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery

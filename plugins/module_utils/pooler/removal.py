@@ -15,9 +15,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import removal
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, log, refusals
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, log
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 _TOLD = 8  # clients that a message names

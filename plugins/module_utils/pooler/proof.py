@@ -10,16 +10,14 @@ without looking at them.
 from __future__ import annotations
 
 import contextlib
-import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console, identifier
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import not_in_force
-from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.frontend import Frontend
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.settings import not_in_force
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ RECYCLES_ALONE = (1, 24)  # before it, each RELOAD closes all connections to Pos
 _PATIENCE = 5.0  # seconds for a reload or for new connections to PostgreSQL to show; usual are milliseconds
 _ATTEMPTS = 2  # somebody else's reload can happen in the middle of a switch
 _PAUSE = 0.02  # seconds between looks
-_ANY = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104 (nothing listens here)
 _SETTLED = ("active", "idle", "used", "tested")  # states of a connection to PostgreSQL that has logged in
 
 Row = Mapping[str, str]
@@ -46,23 +43,13 @@ class Prover:
     ) -> None:
         """Take a client's certificate and key (paths): a mode may demand one of whoever wants to look."""
         self.console = console
-        self.pair = pair
         self.config = config
         self.version = version
-        said = [one.strip() for one in config.get("listen_addr", "").split(",") if one.strip()]
-        self.listening = [address for one in said for address in _ANY.get(one, (one,))]
-
-    def served(self) -> str:
-        """Return the fingerprint of the leaf that clients see, '' where none of its addresses offers TLS."""
-        for address in self.listening:
-            shown = self._shown(address)
-            if shown is not None:
-                return shown
-        return ""
+        self.frontend = Frontend(config, console.place.port, pair)
 
     def refuse_silent(self) -> None:
         """Raise TlsError where nobody could see what clients are shown."""
-        if all(self._shown(address) is None for address in self.listening):
+        if self.frontend.is_silent():
             raise TlsError(
                 f"{self.console.place}: it answers at none of its TCP addresses (listen_addr "
                 f"{self.config.get('listen_addr', '')!r}), so no change could be proven. Nothing was changed.",
@@ -162,39 +149,16 @@ class Prover:
 
     def _unproven(self, fingerprint: str, names: Sequence[Name], start: Position) -> list[str]:
         """Wait until each address shows a leaf; return those that do not, in words."""
-        addresses = list(dict.fromkeys([*self.listening, *self._own_addresses(names)]))
+        addresses = self.frontend.addresses(names)
         deadline = time.monotonic() + _PATIENCE
         while True:
-            shown = {address: self._shown(address) for address in addresses}
+            shown = {address: self.frontend.shown(address) for address in addresses}
             other = [address for address, leaf in shown.items() if leaf not in (None, fingerprint)]
             if not other and any(leaf is not None for leaf in shown.values()):
                 return []
             if time.monotonic() > deadline or log.refusals(log.written(start)):
                 return [f"{one} shows another certificate or no TLS" for one in other] or ["no address of it answers"]
             time.sleep(_PAUSE)
-
-    def _own_addresses(self, names: Sequence[Name]) -> list[str]:
-        """Return the addresses of this host that names lead to: by them it can reach itself."""
-        found: list[str] = []
-        for name in names:
-            with contextlib.suppress(OSError, UnicodeError):
-                if not name.value.startswith("*"):
-                    infos = socket.getaddrinfo(name.value, None, type=socket.SOCK_STREAM)
-                    found += [str(info[4][0]) for info in infos]
-        return [one for one in dict.fromkeys(found) if _is_of_this_host(one)]
-
-    def _context(self) -> ssl.SSLContext:
-        context = wire.observing_context()
-        with contextlib.suppress(OSError):  # an SSLError is one; there is no pair yet, or it is damaged
-            context.load_cert_chain(*self.pair)
-        return context
-
-    def _shown(self, address: str) -> str | None:
-        """Return the fingerprint of the leaf at an address, '' without TLS, None where nobody answers."""
-        try:
-            return wire.observe(wire.Endpoint(address, self.console.place.port), self._context()).leaf.sha256
-        except TlsError as error:
-            return None if error.code == "connection_failed" else ""
 
 
 def _key(row: Row) -> tuple[str, ...]:
@@ -203,12 +167,3 @@ def _key(row: Row) -> tuple[str, ...]:
 
 def _is_tcp(row: Row) -> bool:
     return row.get("addr", "") not in ("", "unix")
-
-
-def _is_of_this_host(address: str) -> bool:
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True

@@ -8,6 +8,7 @@ It rehearses the way to PostgreSQL, too. Its steps: switch, reload, prove; recon
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
@@ -15,19 +16,21 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done, Service
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, refusals
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, settings
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.look import Look, config_file
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.proof import RECYCLES_ALONE, Prover
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.target import (
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import plan as planning
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.look import Look, config_file
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.proof import RECYCLES_ALONE, Prover
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import (
     BACK,
     BACK_CERTIFICATE,
     BACK_KEY,
     CONF,
     FRONT,
     MODES,
+    ROOTS,
     Target,
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import names
@@ -35,18 +38,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
-    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import (
-        backend,
-        log,
-        recovery,
-        rehearsal,
-    )
+    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import backend, log
+    from ansible_collections.pgops.tls.plugins.module_utils.pooler import recovery
 else:
     exchange = lazy_import("credential.exchange")
     backend = lazy_import("pgbouncer.backend")
     log = lazy_import("pgbouncer.log")
-    recovery = lazy_import("pgbouncer.recovery")
-    rehearsal = lazy_import("pgbouncer.rehearsal")
+    recovery = lazy_import("pooler.recovery")
 
 
 class Outcome(NamedTuple):
@@ -84,7 +82,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         self.look = Look(self.store, self.main)
         pair = f"{self.store.current_link}/{BACK_CERTIFICATE}", f"{self.store.current_link}/{BACK_KEY}"
         self.prover = Prover(console, self.config, self.version, pair)
-        self.served = self.prover.served()
+        self.served = self.prover.frontend.served()
         self.tell = self.prover.try_to_reload
         self.trials: Sequence[backend.Trial] = ()  # of the ways to PostgreSQL, with the files that are rehearsed
         self.notes += names.underscored(target.front.spec.names, option("names"))
@@ -108,7 +106,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         return planning.make(self.target, found, self.now)
 
     def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:  # noqa: ARG002
-        refusals.refuse_settings(self.target, self.config, self.version)
+        settings.refuse_unknown(self.target.values("0"), self.config, self.version)
         own = self.look.lines(ini.without_include(found.text))
         self.notes += refusals.broken_line(own, self.config, is_to_reload=bool(plan.changes))
         generation = self.store.next_name() if plan.contents is not None else found.current or ""
@@ -117,7 +115,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         refusals.refuse_login(self.target, lines)
         refusals.refuse_overridden(self.target, lines, generation)
         if plan.changes:
-            rehearsal.refuse_settings(self.target, self.account)
+            settings.refuse_values(self.target.settings, self.account)
             self.prover.refuse_silent()
         if plan.text is not None:
             self.main.refuse_unwritable()
@@ -148,8 +146,8 @@ class Transaction(Service[Plan, Found, Outcome]):
         databases = ini.databases(self.look.lines(self.look.text(), {self.target.included: ""}))
         ways = backend.ways(databases, self.target.back.spec.common_name or "")
         current = self.store.current()
-        before = None if current is None else self.store.path(current)
-        self.trials, warnings = backend.rehearsed(ways, self.store.path(generation), before, self.account)
+        before = None if current is None else back_files(self.store.path(current))
+        self.trials, warnings = backend.rehearsed(ways, back_files(self.store.path(generation)), before, self.account)
         self.notes += warnings
 
     def _change(self, plan: Plan, found: Found, leaves: Mapping[str, Certificate]) -> None:
@@ -160,7 +158,7 @@ class Transaction(Service[Plan, Found, Outcome]):
         wanted, own = self.target.values(self.store.current() or ""), self.target.front.spec.names
         self.prover.front(leaves[FRONT].sha256, wanted, own, by_log=plan.relies_on_log)
         if plan.changes_back:
-            backend.prove(self.trials, self.store.current_link, self.account, leaves[BACK].serial)
+            backend.prove(self.trials, back_files(self.store.current_link), self.account, leaves[BACK].serial)
             if self.version >= RECYCLES_ALONE:
                 self.prover.reconnect(known, start)
         self.prover.back(known, start)
@@ -186,7 +184,12 @@ class Transaction(Service[Plan, Found, Outcome]):
         leaf = self._leaves_of(self.store.current()).get(FRONT)
         shown = leaf.sha256 if leaf else ""
         if decides is None or decides.file != self.target.included:
-            shown = self.prover.served()  # what is in force is not of this collection
+            shown = self.prover.frontend.served()  # what is in force is not of this collection
         self.prover.previous(shown, self.target.front.spec.names)
         self.config = self.prover.config = self.console.config()
-        self.served = self.prover.served()
+        self.served = self.prover.frontend.served()
+
+
+def back_files(directory: str) -> backend.Files:
+    """Return the paths of the back's files in a directory."""
+    return backend.Files(*(os.path.join(directory, name) for name in (BACK_CERTIFICATE, BACK_KEY, ROOTS)))
