@@ -127,6 +127,12 @@ def read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+def text(path: str) -> str | None:
+    """Return the text of a file as ``read`` does its bytes; those that are no UTF-8 survive the round trip."""
+    content = read(path)
+    return None if content is None else content.decode("utf-8", "surrogateescape")
+
+
 def free_name(path: str) -> str:
     """Return ``path`` if it does not exist, else with the first free number behind it."""
     name, number = path, 1

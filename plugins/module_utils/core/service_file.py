@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -65,6 +65,10 @@ class ServiceFile(NamedTuple):
                 f"{self.account.uid}:{self.account.gid}.",
                 code="config_file_wrong_owner",
             )
+
+    def before(self, originals: Mapping[str, bytes | None], now: str) -> str:
+        """Return the text before a transaction: ``originals`` by their paths, ``now`` if it is none of them."""
+        return (originals[self.path] or b"").decode("utf-8", "surrogateescape") if self.path in originals else now
 
     def write(self, before: str, after: str, journal: Journal) -> None:
         """Replace the text within a transaction. Bytes that are no UTF-8 survive. Raises TlsError, OSError."""

@@ -109,7 +109,7 @@ class Settings(NamedTuple):
 
 def text_of(patroni: Patroni) -> str:
     """Return the text of the configuration file; bytes that are no UTF-8 survive."""
-    return (files.read(patroni.config) or b"").decode("utf-8", "surrogateescape")
+    return files.text(patroni.config) or ""
 
 
 def read(patroni: Patroni, account: Account, text: str) -> Settings:

@@ -196,8 +196,7 @@ class PatroniTexts(Texts):
         return made[len(managers.PATRONI_HEADER) :]
 
     def _config(self) -> str:
-        content = files.read(self._running().config) if self.patroni else b""
-        return (content or b"").decode("utf-8", "surrogateescape")
+        return (files.text(self._running().config) if self.patroni else None) or ""
 
     def _running(self) -> Patroni:
         if self.patroni is None:

@@ -16,7 +16,7 @@ def in_use(state: ServerState) -> str:
     if state.value("ssl_sni") != "on" or not path:
         return ""
     try:
-        lines = lexer.read((files.read(path) or b"").decode("utf-8", "surrogateescape"), state.major)
+        lines = lexer.read(files.text(path) or "", state.major)
     except OSError as error:
         return f"ssl_sni is on, but {path} cannot be read ({error.strerror}), which may name other certificates."
     if not lines:

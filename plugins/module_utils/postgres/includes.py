@@ -120,10 +120,10 @@ def _text(place: Source) -> str:
         raise OSError(0, f"more than {DEEPEST} files lead to it")
     if place.major >= 14 and os.path.isdir(place.path):
         return ""
-    content = files.read(place.path)  # which does not wait for a pipe
-    if content is None:
+    found = files.text(place.path)  # which does not wait for a pipe
+    if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.path)
-    return content.decode("utf-8", "surrogateescape")
+    return found
 
 
 def _unreadable(name: str, error: OSError) -> str:

@@ -52,7 +52,7 @@ def _fault(name: str, file: str, line: int, error: str | None, lines: dict[int, 
 
 def _lines(path: str, major: int) -> dict[int, str]:
     try:
-        content = files.read(path) or b""
+        text = files.text(path) or ""
     except OSError:
         return {}
-    return {line.number: line.text for line in lexer.read(content.decode("utf-8", "surrogateescape"), major)}
+    return {line.number: line.text for line in lexer.read(text, major)}

@@ -64,9 +64,9 @@ class Texts:
 
         ``missing`` is the text of a file that does not exist; None raises TlsError.
         """
-        content = files.read(self.paths[name])
-        if content is not None:
-            return content.decode("utf-8", "surrogateescape")
+        found = files.text(self.paths[name])
+        if found is not None:
+            return found
         if missing is None:
             raise TlsError(
                 f"{self.named[name]}: the server runs with this file, but it no longer exists.",
@@ -77,8 +77,7 @@ class Texts:
 
     def before(self, name: str, originals: Mapping[str, bytes | None], now: str) -> str:
         """Return what a file was before a transaction: ``originals`` by their paths, ``now`` if it is none of them."""
-        path = self.paths[name]
-        return (originals[path] or b"").decode("utf-8", "surrogateescape") if path in originals else now
+        return self._file(name).before(originals, now)
 
     def refuse_unwritable(self, rewrite: Rewrite) -> None:
         """Raise TlsError when a file can be replaced neither with our present rights, that user's, nor as root."""

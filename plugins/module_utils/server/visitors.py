@@ -98,7 +98,7 @@ def of_server(port: int, socket_directory: str | None, role: str | None) -> Rule
                 f"{state['hba_file']}: the server runs with this file, but it no longer exists.",
                 code="config_file_missing",
             )
-        texts = {name: (files.read(path) or b"").decode("utf-8", "surrogateescape") for name, path in paths.items()}
+        texts = {name: files.text(path) or "" for name, path in paths.items()}
         rules = access.rules_in(texts["hba_file"], paths["hba_file"], major)
         maps = list(includes.followed(texts["ident_file"], includes.Source(paths["ident_file"], major)))
     has_ca = bool(state["ca"]) if major < _HOSTS_SINCE else None
