@@ -193,7 +193,7 @@ def test_each_certificate_is_renewed_for_reasons_of_its_own(pooler: Pooler) -> N
 
 
 def test_a_change_of_the_front_alone_keeps_the_connections_to_postgresql(managed: Pooler) -> None:
-    version = managed.converge().version
+    version = managed.converge().found.version
     managed.serial()
     before = {row["remote_pid"] for row in servers(managed)}
     managed.settle(names=[*poolers.LOOPBACK, "pool.example"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import home
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import target
 from ansible_collections.pgops.tls.plugins.module_utils.server import found
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, SERVERS
@@ -50,8 +51,8 @@ def test_the_page_names_groups_and_files_as_they_are() -> None:
         *(found.CERTIFICATE, found.KEY, found.TRUSTED),
         *(home.CERTIFICATE, home.KEY, home.TRUST, home.LISTS, home.BUNDLE, home.PK8),
         *(home.KEYSTORE, home.PASSWORD, home.TRUSTSTORE, home.ENVIRONMENT),
-        *(target.FRONT_CERTIFICATE, target.FRONT_KEY, target.TRUSTED),
-        *(target.BACK_CERTIFICATE, target.BACK_KEY, target.ROOTS),
+        *(target.FRONT_CERTIFICATE, target.FRONT_KEY, pairs.TRUSTED),
+        *(target.BACK_CERTIFICATE, target.BACK_KEY, pairs.ROOTS),
     }
     assert [name for name in sorted(files) if f":file:`{name}`" not in PAGE] == []
     assert [name for name in (SERVERS, CLIENTS, POOLERS) if f"``{name}``" not in PAGE] == []

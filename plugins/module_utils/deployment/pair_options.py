@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
@@ -17,6 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import (
     plain_pem,
     serials,
 )
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 
@@ -26,17 +27,13 @@ else:
     durations = lazy_import("core.durations")
 
 
-class Wanted(NamedTuple):
-    """What both certificates must be and who may issue them, and what is trusted, in PEM."""
+def read(
+    options: Mapping[str, Any], directory: str, server_files: tuple[str, str, str], client_files: tuple[str, str, str]
+) -> Declared:
+    """Return it, with the name, the certificate's and the key's file of each credential. Raises TlsError.
 
-    server: tuple[Spec, Offer]
-    client: tuple[Spec, Offer]
-    roots: str
-    trusted_clients: str
-
-
-def read(options: Mapping[str, Any], role: str) -> Wanted:
-    """Return it; ``role`` is the common name of the client's certificate. Raises TlsError for invalid options."""
+    ``role`` among the options is the common name of the client's certificate.
+    """
     roots, trusted = (anchors(options[name], name) for name in ("roots", "trusted_clients"))
     server_issuing, client_issuing = (authorities(options[name], name) for name in ("server_issuing", "client_issuing"))
     before = durations.seconds(options["renew_before"], "renew_before") if options["renew_before"] else None
@@ -50,18 +47,25 @@ def read(options: Mapping[str, Any], role: str) -> Wanted:
         **common,
     )
     client = Spec(
-        common_name=role,
+        common_name=options["role"],
         names=(),  # a program may accept a dNSName as the user's name, as PgBouncer does
         extended_key_usage=certificate.CLIENT_AUTH,
         issuing=client_issuing,
         revoked=serials(options["client_revoked"], "client_revoked"),
         **common,
     )
-    ways = (server, Offer(server_issuing, roots)), (client, Offer(client_issuing, trusted))
-    return Wanted(*ways, plain_pem(roots), plain_pem(trusted))
+    return Declared(
+        directory=directory,
+        server=Credential(*server_files, server, Offer(server_issuing, roots)),
+        client=Credential(*client_files, client, Offer(client_issuing, trusted)),
+        roots=plain_pem(roots),
+        trusted_clients=plain_pem(trusted),
+        certificates=_certificates(options["certificates"], (server_files[0], client_files[0])),
+        later=frozenset(name for name, pem in options["certificates"].items() if not pem),
+    )
 
 
-def certificates(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+def _certificates(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     """Return the certificates that came, by the ``names`` of credentials; '' stands for one that comes in a later run.
 
     Raises TlsError for other names and private keys.
@@ -73,8 +77,3 @@ def certificates(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, st
             )
         certificate.refuse_private_key(str(pem), f"certificates: {name}")
     return {name: str(pem) for name, pem in found.items() if pem}
-
-
-def later(found: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of the certificates among those ``found`` that come in a later run."""
-    return frozenset(name for name, pem in found.items() if not pem)

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
+from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, upkeep
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Offer, Spec
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import outcome
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal, rollback_checks
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_chain, read_pem
@@ -24,6 +23,7 @@ else:
     exchange = lazy_import("credential.exchange")
 
 Generation = Mapping[str, bytes]  # files by their names
+TRUSTED, ROOTS = "trusted-clients.crt", "root.crt"  # the files of a generation that say whom the program trusts
 
 
 class Credential(NamedTuple):
@@ -40,31 +40,77 @@ class Credential(NamedTuple):
         return read_chain(generation.get(self.certificate), self.certificate)
 
 
-class Declared(Protocol):
-    """What is declared of such a program; the first credential is the server's, the second the client's."""
+class Declared(NamedTuple):
+    """What is declared of such a program: its certificate as a server, that as a client, and whom it trusts (PEM).
 
-    @property
-    def directory(self) -> str:
-        """Return where its generations are."""
+    ``certificates`` came for a request, by credential. Those of the credentials in ``later`` come in a later run.
+    """
 
-    @property
-    def later(self) -> frozenset[str]:
-        """Return the names of the credentials whose certificates come in a later run."""
+    directory: str  # of its generations
+    server: Credential
+    client: Credential
+    roots: str  # below which servers are
+    trusted_clients: str
+    certificates: Mapping[str, str]
+    later: frozenset[str]
 
     @property
     def credentials(self) -> tuple[Credential, Credential]:
         """Return both."""
+        return self.server, self.client
 
-    @property
-    def roots(self) -> str:
-        """Return the roots (PEM) below which servers are."""
+    def client_files(self, directory: str) -> rehearsal.ClientFiles:
+        """Return the paths of what the client uses of the generation in a directory."""
+        names = self.client.certificate, self.client.key, ROOTS
+        return rehearsal.ClientFiles(*(os.path.join(directory, name) for name in names))
 
-    @property
-    def trusted_clients(self) -> str:
-        """Return the authorities (PEM) of its clients."""
+    def unforced(self) -> Declared:
+        """Return the same without an order to renew."""
+        server, client = (one._replace(spec=one.spec._replace(forced=False)) for one in self.credentials)
+        return self._replace(server=server, client=client)
 
 
-def unfit(target: Declared, generation: Generation, directory: str) -> dict[str, str]:
+class Kept(NamedTuple):
+    """The generation in use: its name (None: there is none) and its files.
+
+    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why a pair cannot be used (by credential).
+    """
+
+    current: str | None
+    generation: Generation
+    repairs: Sequence[str]
+    unfit: Mapping[str, str]
+
+
+class Coming(NamedTuple):
+    """Why certificates are needed, by credential; the next generation without these, and what changes in it, in words.
+
+    What stays for want of another reason may get one later.
+    """
+
+    reasons: dict[str, list[str]]
+    contents: dict[str, bytes]
+    changes: Sequence[str]
+
+    def is_staged(self) -> bool:
+        """Return whether a new generation is needed."""
+        return bool(self.changes or any(self.reasons.values()))
+
+    def in_words(self) -> list[str]:
+        """Return everything that changes."""
+        whys = [f"{name} certificate: {why}" for name, found in self.reasons.items() for why in found]
+        return [*whys, *self.changes]
+
+
+def look(target: Declared, store: GenerationStore, current: str | None, modes: Mapping[str, int]) -> Kept:
+    """Return what there is if generation ``current`` is in use; ``modes`` are those of its files. Raises OSError."""
+    contents = {name: store.readable(current, name) for name in modes}
+    generation = {name: content for name, content in contents.items() if content is not None}
+    repairs = upkeep.repairs(store, current, generation, modes)
+    return Kept(current, generation, repairs, _unfit(target, generation, store.path(current or "")))
+
+
+def _unfit(target: Declared, generation: Generation, directory: str) -> dict[str, str]:
     """Return by credential why its files in a generation, which is at ``directory``, do not work together, '' if so."""
     server, client = target.credentials
     checks = (server, upkeep.unfit, target.roots), (client, upkeep.unfit_client, target.trusted_clients)
@@ -94,41 +140,37 @@ def leaves(credentials: Iterable[Credential], generation: Generation) -> dict[st
     return {name: chain[0] for name, chain in found.items() if chain}
 
 
-def reasons(
-    one: Credential, generation: Generation, directory: str, unfit: str, now: int, *, comes_later: bool = False
-) -> list[str]:
-    """Return why a credential needs a new certificate. Raises TlsError for one below another root.
+def coming(target: Declared, found: Kept, own: Generation, now: int) -> Coming:
+    """Return what is to come. ``own`` are the other files, and those with more in them. Raises TlsError.
 
-    ``unfit`` says why certificate and key cannot be used together. ``comes_later``: the new one comes in a later run,
-    so the one in use may stay until then.
+    ``now`` is in Unix seconds.
     """
-    chain = one.chain(generation)
+    declared = {TRUSTED: target.trusted_clients.encode(), ROOTS: target.roots.encode(), **own}
+    why = {one.name: _reasons(target, one, found, now) for one in target.credentials}
+    lost, fitted = _shortened([one for one in target.credentials if not why[one.name]], found.generation, now)
+    differing = [name for name in declared if found.generation.get(name) != declared[name]]
+    changed = [f"{name}: {'changed' if name in found.generation else 'new'}" for name in differing]
+    return Coming(why, {**found.generation, **declared, **fitted}, [*found.repairs, *lost, *changed])
+
+
+def _reasons(target: Declared, one: Credential, found: Kept, now: int) -> list[str]:
+    """Return why a credential needs a new certificate. Raises TlsError for one below another root."""
+    chain = one.chain(found.generation)
     if chain and not one.spec.forced:
-        due.refuse_another_root(chain, f"{directory}/current/{one.certificate}", one.offer, now)
-    present = due.Present(chain, one.certificate in generation, one.key in generation, unfit)
+        due.refuse_another_root(chain, f"{target.directory}/current/{one.certificate}", one.offer, now)
+    files = one.certificate in found.generation, one.key in found.generation
+    present = due.Present(chain, *files, found.unfit.get(one.name, ""))
     why = due.needed(present, one.spec, now)
-    return [] if comes_later and due.may_wait(present, why, now) else why
+    return [] if one.name in target.later and due.may_wait(present, why, now) else why
 
 
-def all_reasons(target: Declared, generation: Generation, unfit: Mapping[str, str], now: int) -> dict[str, list[str]]:
-    """Return by credential why it needs a new certificate, as ``reasons`` does; ``unfit`` is by credential, too."""
-    return {
-        one.name: reasons(
-            one, generation, target.directory, unfit.get(one.name, ""), now, comes_later=one.name in target.later
-        )
-        for one in target.credentials
-    }
-
-
-def shortened(
-    credentials: Iterable[Credential], generation: Generation, why: Mapping[str, Sequence[str]], now: int
-) -> tuple[list[str], dict[str, bytes]]:
+def _shortened(staying: Iterable[Credential], generation: Generation, now: int) -> tuple[list[str], dict[str, bytes]]:
     """Return what chains that stay lose, in words, and their files then."""
     changes, files = [], {}
-    for one in credentials:
+    for one in staying:
         chain = one.chain(generation)
         fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now) if chain else []
-        if chain and not why[one.name] and fitted != chain:
+        if fitted != chain:
             changes.append(f"{one.certificate}: {chains.difference(chain, fitted)}")
             files[one.certificate] = chains.pem(fitted)
     return changes, files
@@ -162,59 +204,17 @@ def received(
     return {one.certificate: chains.pem(fitted), one.key: key}
 
 
-def refuse_lost(
-    credentials: Iterable[Credential], generation: Generation, trusts: Iterable[tuple[str, Credential]], now: int
-) -> None:
+def refuse_lost(target: Declared, generation: Generation, now: int) -> None:
     """Raise TlsError for a generation whose certificates would be refused, or whose files lost trust in an authority.
 
-    ``trusts`` are the files of roots, each with a credential that is issued below these.
+    The file of clients' authorities has those of the client's certificate, too.
     """
-    known = leaves(credentials, generation)
-    for one in credentials:
+    known = leaves(target.credentials, generation)
+    for one in target.credentials:
         if one.name not in known:
             raise TlsError(f"{one.certificate}: it is damaged.", code="certificate_damaged")
         rollback_checks.refuse_dates(known[one.name], one.certificate, now)
         rollback_checks.refuse_revoked(known[one.name], one.certificate, one.spec.revoked)
-    for file, one in trusts:
+    for file, one in ((TRUSTED, target.client), (ROOTS, target.server)):
         trusted = generation[file].decode("ascii", "replace")
         rollback_checks.refuse_lost_trust(trusted, one.offer.roots, file, now)
-
-
-def result(
-    credentials: Iterable[Credential],
-    why: Mapping[str, Sequence[str]],
-    requests: Mapping[str, str],
-    after: Mapping[str, Certificate],
-) -> dict[str, Any]:
-    """Return what a module's result says of credentials: reasons, requests, and the certificates in use."""
-    return {
-        "reasons": [f"{name}: {one}" for name, ones in why.items() for one in ones],
-        "requests": [{"id": name, "csr": csr, "reasons": list(why[name])} for name, csr in requests.items()],
-        "certificates": {
-            one.name: {
-                **outcome.fact(leaf),
-                "common_name": leaf.common_name,
-                "renewal": clock.instant(due.due_at(leaf, one.spec)),
-            }
-            for one in credentials
-            for leaf in [after.get(one.name)]
-            if leaf is not None
-        },
-    }
-
-
-def described(
-    credentials: Iterable[Credential],
-    why: Mapping[str, Sequence[str]],
-    requests: Mapping[str, str],
-    before: Mapping[str, Certificate],
-    after: Mapping[str, Certificate],
-) -> list[tuple[str, str, str]]:
-    """Return for ``--diff`` each certificate's file, and what it was and is, in a few lines."""
-    found = []
-    for one in credentials:
-        coming = outcome.described(after.get(one.name))
-        if one.name in requests:
-            coming = f"to be issued, because: {', '.join(why[one.name])}\n"
-        found.append((one.certificate, outcome.described(before.get(one.name)), coming))
-    return found

@@ -16,6 +16,7 @@ from typing import Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, Completed, Running, find, start
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.ini import Database
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles
 
 ACCEPTED, ROLE_REFUSED, UNREACHABLE, REFUSED = "accepted", "role_refused", "unreachable", "refused"
 _AT_ONCE = 8
@@ -28,14 +29,6 @@ _REACH = re.compile(
 # PostgreSQL begins with the severity, in its language and with two blanks behind it
 _OF_ROLE = re.compile(r": {2}\S|no password supplied|password authentication failed")
 _OF_TLS = re.compile(r"SSL error|SSL SYSCALL|server certificate|does not support SSL|certificate verify failed")
-
-
-class Files(NamedTuple):
-    """Paths of what PgBouncer shows to PostgreSQL, and of the roots by which it verifies that."""
-
-    certificate: str
-    key: str
-    roots: str
 
 
 class Way(NamedTuple):
@@ -69,7 +62,7 @@ def ways(databases: Iterable[Database], role: str) -> list[Way]:
     return list(found.values())
 
 
-def trials(to: Sequence[Way], files: Files, account: Account) -> list[Trial]:
+def trials(to: Sequence[Way], files: ClientFiles, account: Account) -> list[Trial]:
     """Connect by each way with these files, several at once. Raises TlsError where there is no psql."""
     if not to:
         return []
@@ -82,7 +75,7 @@ def trials(to: Sequence[Way], files: Files, account: Account) -> list[Trial]:
 
 
 def rehearsed(
-    to: Sequence[Way], files: Files, before: Files | None, account: Account
+    to: Sequence[Way], files: ClientFiles, before: ClientFiles | None, account: Account
 ) -> tuple[Sequence[Trial], list[str]]:
     """Try ways with files that nothing uses yet; return that, and what is not proven, in words.
 
@@ -96,7 +89,7 @@ def rehearsed(
     return found, warnings(found, verdicts)
 
 
-def prove(tried: Sequence[Trial], files: Files, account: Account, serial: int) -> None:
+def prove(tried: Sequence[Trial], files: ClientFiles, account: Account, serial: int) -> None:
     """Try each way that worked once more, with the files that PgBouncer uses now. Raises TlsError.
 
     ``serial`` is the number of the client certificate that PostgreSQL must see.
@@ -165,7 +158,7 @@ def warnings(found: Sequence[Trial], before: Mapping[Way, str]) -> list[str]:
     return told
 
 
-def _started(psql: str, way: Way, files: Files, account: Account) -> Running:
+def _started(psql: str, way: Way, files: ClientFiles, account: Account) -> Running:
     return start(
         [psql, "--no-psqlrc", "--tuples-only", "--no-align", "--no-password", "--command", _SERIAL],
         user=account,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_outcome, service
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import look
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
@@ -40,28 +40,20 @@ def converge(
     Raises TlsError with the reason; then nothing was changed, or every change was undone.
     """
     clock.refuse_skew(now, controller_time)
-    refuse_without_roots({"roots": target.roots, "trusted_clients": target.trusted_clients}, now)
+    refuse_without_roots({"roots": target.pair.roots, "trusted_clients": target.pair.trusted_clients}, now)
 
     def undone() -> bool:
         return not check_mode and recovery.of_files(
-            target.directory, lambda owner: look.config_file(target.config_file, owner).rooted, service=_WHAT
+            target.pair.directory, lambda owner: look.config_file(target.config_file, owner).rooted, service=_WHAT
         )
 
-    with service.explained(target.directory, Transaction.program, undone):
+    with service.explained(target.pair.directory, Transaction.program, undone):
         place = console.locate(port, socket_directory)
-        held = directory.held(target.directory, place.account, check_mode=check_mode, service=_WHAT)
+        held = directory.held(target.pair.directory, place.account, check_mode=check_mode, service=_WHAT)
         with held, contextlib.closing(console.Console(place)) as session:
             return kind(target, session, now).run(check_mode=check_mode)
 
 
 def result(outcome: Outcome) -> dict[str, Any]:
     """Return the module's result for what a transaction did."""
-    facts: dict[str, Any] = {
-        "changed": bool(outcome.changes),
-        "changes": list(outcome.changes),
-        "pgbouncer_version": ".".join(map(str, outcome.version)),
-        **pairs.result(outcome.target.credentials, outcome.plan.reasons, outcome.requests, outcome.after),
-    }
-    if outcome.next_run is not None:
-        facts["next_run"] = list(outcome.next_run)
-    return facts
+    return {**pair_outcome.result(outcome), "pgbouncer_version": ".".join(map(str, outcome.found.version))}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_outcome
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import entries
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import CONF
@@ -15,10 +15,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction impor
 def of(outcome: Outcome) -> list[dict[str, str]]:
     """Return the differences in the form that Ansible prints: one entry for each thing that changes."""
     plan, found, target = outcome.plan, outcome.found, outcome.target
-    sides = plan.reasons, outcome.requests, outcome.before, outcome.after
-    changed = pairs.described(target.credentials, *sides)
+    changed = pair_outcome.described(outcome)
     conf = found.generation.get(CONF, b"").decode("utf-8", "replace")
-    coming = target.conf(found.current or "").decode()  # the number of the generation is no difference to be shown
+    coming = target.conf(found.kept.current or "").decode()  # the number of the generation is no difference to be shown
     changed.append((CONF, conf, coming if plan.contents is not None else conf))
     after_text = found.text if plan.text is None else plan.text
     changed.append((target.config_file, ini.includes(found.text), ini.includes(after_text)))

@@ -38,14 +38,10 @@ Row = Mapping[str, str]
 class Prover:
     """Asks one PgBouncer to reload, and checks whether it did."""
 
-    def __init__(
-        self, console: Console, config: Mapping[str, str], version: tuple[int, int], pair: tuple[str, str]
-    ) -> None:
-        """Take a client's certificate and key (paths): a mode may demand one of whoever wants to look."""
+    def __init__(self, console: Console, config: Mapping[str, str], frontend: Frontend) -> None:
         self.console = console
         self.config = config
-        self.version = version
-        self.frontend = Frontend(config, console.place.port, pair)
+        self.frontend = frontend
 
     def refuse_silent(self) -> None:
         """Raise TlsError where nobody could see what clients are shown."""

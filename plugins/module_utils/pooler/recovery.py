@@ -20,7 +20,7 @@ def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:
     """
     broken = ini.broken(lines, found.config)
     ours = {name: one.value for name, one in ini.settings(lines).items() if one.file == target.included}
-    chain = target.front.chain(found.generation)
+    chain = target.pair.server.chain(found.generation)
     faults = [broken] if broken else []
     if not found.generation and not ours:
         return faults  # nothing of ours is in use
@@ -28,4 +28,4 @@ def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:
         faults.append("PgBouncer shows another certificate than the one on disk")
     if not ours:
         faults.append(f"{target.config_file} does not include {target.included}")
-    return [*faults, *not_in_force(ours, found.config), *filter(None, found.unfit.values())]
+    return [*faults, *not_in_force(ours, found.config), *filter(None, found.kept.unfit.values())]

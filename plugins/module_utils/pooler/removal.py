@@ -3,51 +3,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removal: a transaction that takes our line out of the configuration of a PgBouncer, and then our directory away.
 
-What the configuration says besides takes effect again, and is proven like any other change.
+See ``deployment/pair_removal.py``.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import removal
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pair_removal import PairRemoval
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, log
-from ansible_collections.pgops.tls.plugins.module_utils.pooler import refusals
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import look, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 _TOLD = 8  # clients that a message names
 
 
-class Removal(Transaction):
+class Removal(PairRemoval[Plan, Found, Target], Transaction):
     """One PgBouncer that loses the TLS of this collection."""
 
-    def _run(self, *, check_mode: bool) -> Outcome:
-        recovered = self._recover(check_mode=check_mode)
-        found = self._found()
-        plan = plan_removal(found, self.target.config_file)
-        before = self._leaves(found.generation)
-        if plan.text is not None:
-            self._refuse_removal(plan.text)
-            if not check_mode:
-                self._transact(None, lambda: self._take_out(plan.text or "", found))
-        place = self.store.directory, self.account, self.program
-        cleared = removal.clear(*place, is_wanted=True, check_mode=check_mode)
-        changes = [*recovered, *plan.changes, *cleared]
-        return self._outcome(plan, found, Done(changes, {}, before, {}, None))
+    def _text_without_ours(self, found: Found) -> str:
+        return ini.without_include(found.text)
 
-    def _refuse_removal(self, text: str) -> None:
-        """Raise TlsError where PgBouncer would not load what is left, or clients would lose TLS that they use."""
-        lines = self.look.lines(text)
+    def _refuse_removal(self, found: Found, text: str) -> str:  # noqa: ARG002 (its lines are those of the text)
+        lines = look.lines(self.file, text)
         refusals.broken_line(lines, self.config, is_to_reload=True)
         self.prover.refuse_silent()
-        self.main.refuse_unwritable()
-        own = _values(lines)
+        self.file.refuse_unwritable()
+        own = {name: line.value for name, line in ini.settings(lines).items()}
         if own.get("auth_type") == "cert" and own.get("client_tls_sslmode") != "verify-full":
             raise TlsError(
                 f"{self.target.config_file}: auth_type is cert, which needs client_tls_sslmode verify-full. Without "
@@ -55,8 +43,10 @@ class Removal(Transaction):
                 remedy="Set client_tls_sslmode and its files there, or another auth_type. Then rerun.",
                 code="pooler_sslmode_unfit",
             )
-        if not _own_leaf(own) and self.target.on_lockout == "refuse":
+        leaf = _own_leaf(own)
+        if not leaf and self.target.on_lockout == "refuse":
             self._refuse_lock_out()
+        return leaf
 
     def _refuse_lock_out(self) -> None:
         rows = [one for one in self.console.rows("SHOW CLIENTS") if one.get("tls")]
@@ -71,31 +61,11 @@ class Removal(Transaction):
                 code="session_lockout",
             )
 
-    def _take_out(self, text: str, found: Found) -> None:
-        """Let PgBouncer use its own settings alone, and prove both directions. Raises TlsError."""
+    def _take_out(self, found: Found, text: str, leaf: str) -> None:
         known, start = self.prover.servers(), log.position(self.config)
-        self.main.write(found.text, text, self.journal)
-        names = self.target.front.spec.names
-        self.prover.front(_own_leaf(_values(self.look.lines(text))), {}, names, by_log=False)
+        self.file.write(found.text, text, self.journal)
+        self.prover.previous(leaf, self.target.pair.server.spec.names)
         self.prover.back(known, start, may_be_plain=True)
-
-
-def plan_removal(found: Found, config_file: str) -> Plan:
-    """Return the plan that takes our line out."""
-    text = ini.without_include(found.text)
-    is_ours = text != found.text
-    return Plan(
-        reasons={"front": (), "back": ()},
-        contents=None,
-        text=text if is_ours else None,
-        changes=[f"{config_file}: without what this collection has added"] if is_ours else [],
-        changes_back=is_ours,
-        relies_on_log=False,
-    )
-
-
-def _values(lines: Sequence[ini.Line]) -> dict[str, str]:
-    return {name: line.value for name, line in ini.settings(lines).items()}
 
 
 def _own_leaf(own: Mapping[str, str]) -> str:

@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
-from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_options
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Credential
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import ROOTS, TRUSTED, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import settings
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import refuse_port
 
-if TYPE_CHECKING:
-    from ansible_collections.pgops.tls.plugins.module_utils.core import durations
-else:
-    durations = lazy_import("core.durations")
-
 FRONT, BACK = "front", "back"  # the credentials: towards clients, and towards PostgreSQL
 # The files of a generation and their permission bits
-FRONT_CERTIFICATE, FRONT_KEY, TRUSTED = "server.crt", "server.key", "trusted-clients.crt"
-BACK_CERTIFICATE, BACK_KEY, ROOTS = "client.crt", "client.key", "root.crt"
+FRONT_CERTIFICATE, FRONT_KEY = "server.crt", "server.key"
+BACK_CERTIFICATE, BACK_KEY = "client.crt", "client.key"
 CONF = "tls.ini"
 MODES = {
     FRONT_CERTIFICATE: 0o644,
@@ -38,33 +32,18 @@ OF_BACK = (BACK_CERTIFICATE, BACK_KEY, ROOTS)
 
 
 class Target(NamedTuple):
-    """The declared state. ``roots`` and ``trusted_clients`` are PEM; ``certificates`` came for a request, by name.
+    """The declared state."""
 
-    Those of the credentials in ``later`` come in a later run.
-    """
-
-    directory: str
+    pair: Declared
     config_file: str
-    front: Credential
-    back: Credential
-    roots: str
-    trusted_clients: str
     client_tls_sslmode: str
     settings: Mapping[str, str]
-    certificates: Mapping[str, str]
-    renew: bool
     on_lockout: str
-    later: frozenset[str] = frozenset()
-
-    @property
-    def credentials(self) -> tuple[Credential, Credential]:
-        """Return both."""
-        return self.front, self.back
 
     @property
     def included(self) -> str:
         """Return the path of the settings in use."""
-        return f"{self.directory}/current/{CONF}"
+        return f"{self.pair.directory}/current/{CONF}"
 
     def values(self, generation: str) -> dict[str, str]:
         """Return the settings of a generation.
@@ -73,7 +52,7 @@ class Target(NamedTuple):
         PgBouncer opens those of the back for each new connection to PostgreSQL. Their paths stay the same, or each new
         generation would change settings of the back, and PgBouncer would close all of these connections.
         """
-        own, current = f"{self.directory}/generations/{generation}", f"{self.directory}/current"
+        own, current = f"{self.pair.directory}/generations/{generation}", f"{self.pair.directory}/current"
         return {
             **self.settings,
             "client_tls_sslmode": self.client_tls_sslmode,
@@ -95,31 +74,21 @@ class Target(NamedTuple):
 def read(options: Mapping[str, Any]) -> Target:
     """Return the target that the module's options describe. Raises TlsError for invalid ones."""
     refuse_port(options["port"], "port")
-    wanted = pair_options.read(options, refuse_role(options["role"]))
+    refuse_role(options["role"])
+    for name, value in options["settings"].items():
+        settings.refuse_setting(name, value)
+    files = (FRONT, FRONT_CERTIFICATE, FRONT_KEY), (BACK, BACK_CERTIFICATE, BACK_KEY)
     return Target(
-        directory=_path(options["directory"], "directory"),
+        pair=pair_options.read(options, _path(options["directory"], "directory"), *files),
         config_file=_path(options["config_file"], "config_file"),
-        front=Credential(FRONT, FRONT_CERTIFICATE, FRONT_KEY, *wanted.server),
-        back=Credential(BACK, BACK_CERTIFICATE, BACK_KEY, *wanted.client),
-        roots=wanted.roots,
-        trusted_clients=wanted.trusted_clients,
         client_tls_sslmode=options["client_tls_sslmode"],
-        settings=_settings(options["settings"]),
-        certificates=pair_options.certificates(options["certificates"], (FRONT, BACK)),
-        later=pair_options.later(options["certificates"]),
-        renew=options["renew"],
+        settings=options["settings"],
         on_lockout=options["on_lockout"],
     )
 
 
-def _settings(found: Mapping[str, Any]) -> dict[str, str]:
-    for name, value in found.items():
-        settings.refuse_setting(name, value)
-    return dict(found)
-
-
-def refuse_role(role: object) -> str:
-    """Return the role of the back. Raises TlsError for what no certificate, or no PostgreSQL, takes."""
+def refuse_role(role: object) -> None:
+    """Raise TlsError for a role of the back that no certificate, or no PostgreSQL, takes."""
     is_text = isinstance(role, str) and role.isprintable() and role == role.strip()
     if not is_text or not 1 <= len(str(role).encode("utf-8")) <= 63:
         raise TlsError(
@@ -127,7 +96,6 @@ def refuse_role(role: object) -> str:
             "without blanks at its ends.",
             code="role_invalid",
         )
-    return str(role)
 
 
 def _path(found: str, name: str) -> str:

@@ -12,6 +12,7 @@ import os
 from typing import Any, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import convergence, target
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.convergence import Node
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
@@ -34,8 +35,7 @@ class Recovering(Transaction):
 
     def _run(self, *, check_mode: bool) -> Outcome:
         recovered = self._recover(check_mode=check_mode)
-        stays = Plan({}, None, None, recovered, reloads=False)
-        return Outcome(stays, self._found(), recovered, {}, {}, {}, None, self.target, self.notes)
+        return self._outcome(self.stays, self._found(), Done(recovered, {}, {}, {}, None))
 
 
 def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def recovered_first(given: Mapping[str, Any], now: int, *, check_mode: bool) -> 
     for name in ("patroni_trusted_clients", "patroni_issuing"):  # which the target has by other names
         refuse_private_key(given[name], name)
     wanted = target.read(options_of(given))
-    if check_mode or not os.path.exists(f"{wanted.directory}/journal.json"):
+    if check_mode or not os.path.exists(f"{wanted.pair.directory}/journal.json"):
         return []
     node = convergence.locate(given)
     outcome = convergence.converge(wanted, node, now, given["controller_time"], check_mode=check_mode, kind=Recovering)

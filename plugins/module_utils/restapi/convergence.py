@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs, service
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_outcome, service
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import process
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, state
@@ -63,8 +63,8 @@ def converge(
     Raises TlsError with the reason; then nothing was changed, or every change was undone.
     """
     clock.refuse_skew(now, controller_time)
-    refuse_without_roots({"roots": target.roots, "trusted_clients": target.trusted_clients}, now)
-    with service.explained(target.directory, Transaction.program, lambda: False):
+    refuse_without_roots({"roots": target.pair.roots, "trusted_clients": target.pair.trusted_clients}, now)
+    with service.explained(target.pair.directory, Transaction.program, lambda: False):
         if node.patroni is None:
             raise TlsError(
                 "No Patroni runs this server: none of its OS user's processes has a configuration file with this data "
@@ -72,7 +72,7 @@ def converge(
                 remedy="Start Patroni. If this server has none, leave it out.",
                 code="patroni_not_running",
             )
-        with _held(target.directory, node.account, check_mode=check_mode):
+        with _held(target.pair.directory, node.account, check_mode=check_mode):
             return kind(target, node.patroni, node.account, now).run(check_mode=check_mode)
 
 
@@ -86,12 +86,5 @@ def _held(path: str, account: Account, *, check_mode: bool) -> Iterator[None]:
 
 def result(outcome: Outcome) -> dict[str, Any]:
     """Return the module's result for what a transaction did."""
-    facts: dict[str, Any] = {
-        "changed": bool(outcome.changes),
-        "changes": list(outcome.changes),
-        **pairs.result(outcome.target.credentials, outcome.plan.reasons, outcome.requests, outcome.after),
-        "has_former_trust": bool((former.read(outcome.found.generation) or former.Former({})).trust),
-    }
-    if outcome.next_run is not None:
-        facts["next_run"] = list(outcome.next_run)
-    return facts
+    has_trust = bool((former.read(outcome.found.generation) or former.Former({})).trust)
+    return {**pair_outcome.result(outcome), "has_former_trust": has_trust}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment import pair_outcome
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.outcome import entries
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Outcome
 
@@ -15,8 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction impo
 def of(outcome: Outcome) -> list[dict[str, str]]:
     """Return the differences in the form that Ansible prints: one entry for each thing that changes."""
     plan, found = outcome.plan, outcome.found
-    sides = plan.reasons, outcome.requests, outcome.before, outcome.after
-    changed = pairs.described(outcome.target.credentials, *sides)
+    changed = pair_outcome.described(outcome)
     if plan.text is not None:
         rows = list(difflib.ndiff(found.text.splitlines(keepends=True), plan.text.splitlines(keepends=True)))
         gone, new = ("".join(row[2:] for row in rows if row.startswith(sign)) for sign in ("- ", "+ "))

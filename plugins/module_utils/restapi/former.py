@@ -64,5 +64,5 @@ def is_foreign(target: Target, found: Settings) -> bool:
 def _trust(target: Target, found: Settings, kept: Former | None, own_trust: bytes) -> str:
     if not is_foreign(target, found):
         return kept.trust if kept else ""
-    ours = {one.der for one in target.api.offer.roots}
+    ours = {one.der for one in target.pair.server.offer.roots}
     return "".join(one.pem for one in read_chain(own_trust, "cacert") if one.is_ca and one.der not in ours)

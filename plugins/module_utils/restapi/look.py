@@ -8,17 +8,14 @@ from __future__ import annotations
 import os
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
-from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
-from ansible_collections.pgops.tls.plugins.module_utils.credential import upkeep
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Kept
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import settings
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import MODES, Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 
 
@@ -30,10 +27,9 @@ def config_file(patroni: Patroni, account: Account) -> ServiceFile:
 
 
 class Look:
-    """Reads a generation of files, and the configuration beside it."""
+    """Reads what patroni.yml says, each text once."""
 
-    def __init__(self, store: GenerationStore, patroni: Patroni, account: Account) -> None:
-        self.store = store
+    def __init__(self, patroni: Patroni, account: Account) -> None:
         self.patroni = patroni
         self.account = account
         self._known: dict[str, Settings] = {}
@@ -44,22 +40,11 @@ class Look:
             self._known[text] = settings.read(self.patroni, self.account, text)
         return self._known[text]
 
-    def found(self, current: str | None, target: Target, text: str, answer: Answer | None) -> Found:
+    def found(self, kept: Kept, text: str, answer: Answer | None) -> Found:
         """Return what there is with this generation in use, and this text of patroni.yml. Raises TlsError."""
-        contents = {name: self.store.readable(current, name) for name in MODES}
-        generation = {name: content for name, content in contents.items() if content is not None}
         said = self.settings(text)
-        return Found(
-            current=current,
-            generation=generation,
-            repairs=upkeep.repairs(self.store, current, generation, MODES),
-            unfit=pairs.unfit(target, generation, self.store.path(current or "")),
-            config=self.patroni.config,
-            text=text,
-            settings=said,
-            answer=answer,
-            own_trust=_content(said.ctl.get("cacert") or said.restapi.get("cafile", "")),
-        )
+        own_trust = _content(said.ctl.get("cacert") or said.restapi.get("cafile", ""))
+        return Found(kept, self.patroni.config, text, said, answer, own_trust)
 
 
 def _content(path: str) -> bytes:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from typing import Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import api
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import CTL_CERTIFICATE, CTL_KEY, ROOTS
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles
 
 ACCEPTED, UNREACHABLE, REFUSED = "accepted", "unreachable", "refused"
 _TIMEOUT = 3.0  # seconds for a connection
@@ -27,14 +26,6 @@ class Member(NamedTuple):
     name: str
     scheme: str
     at: Endpoint
-
-
-class Files(NamedTuple):
-    """Paths of what a client of the REST API uses; '' for none. Without roots nothing is verified."""
-
-    certificate: str
-    key: str
-    roots: str
 
 
 class Trial(NamedTuple):
@@ -53,20 +44,19 @@ def of(own: Endpoint, context: ssl.SSLContext, name: str, *, has_tls: bool) -> l
     return [_member(str(one.get("name")), str(one.get("api_url") or "")) for one in listed if one.get("api_url")]
 
 
-def files_in(directory: str) -> Files:
-    """Return the files of a generation."""
-    return Files(*(os.path.join(directory, name) for name in (CTL_CERTIFICATE, CTL_KEY, ROOTS)))
-
-
-def files_of(settings: Settings) -> Files:
+def files_of(settings: Settings) -> ClientFiles:
     """Return the files that patroni.yml names, as Patroni up to 3.0 uses them: those of restapi where ctl has none."""
     restapi, ctl = settings.restapi, settings.ctl
     pair = ctl if ctl.get("certfile") else restapi
-    return Files(pair.get("certfile", ""), pair.get("keyfile", ""), ctl.get("cacert") or restapi.get("cafile", ""))
+    roots = ctl.get("cacert") or restapi.get("cafile", "")
+    return ClientFiles(pair.get("certfile", ""), pair.get("keyfile", ""), roots)
 
 
-def trials(members: Sequence[Member], files: Files) -> list[Trial]:
-    """Ask each member that has TLS, and verify it strictly. Raises TlsError for files that cannot be loaded."""
+def trials(members: Sequence[Member], files: ClientFiles) -> list[Trial]:
+    """Ask each member that has TLS, and verify it strictly; without roots nothing is verified.
+
+    Raises TlsError for files that cannot be loaded.
+    """
     secure = [one for one in members if one.scheme == _SECURE]
     if not secure:
         return []
@@ -103,7 +93,7 @@ def warnings(found: Sequence[Trial]) -> list[str]:
     ]
 
 
-def _context(files: Files) -> ssl.SSLContext:
+def _context(files: ClientFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if files.roots:

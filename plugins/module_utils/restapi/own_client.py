@@ -47,14 +47,14 @@ def refuse_unfit(target: Target, node: Node, said: settings.Settings, directory:
     """Raise TlsError where Patroni's own client does not take the files in ``directory``."""
     api, ctl = (
         rehearsal.Pair(os.path.join(directory, one.certificate), os.path.join(directory, one.key))
-        for one in target.credentials
+        for one in target.pair.credentials
     )
     files = {"certfile": ctl.certificate, "keyfile": ctl.key, "cacert": os.path.join(directory, "root.crt")}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
         given = {"stores": said.stores, "ctl": files, "host": settings.host_of(said.address), "url": url}
         running = processes.start([node.patroni.python, "-c", _SCRIPT, json.dumps(given)], user=node.account)
-        _answer(listening, rehearsal.server_context(api, target.trusted_clients), running)
+        _answer(listening, rehearsal.server_context(api, target.pair.trusted_clients), running)
         done = running.finish(timeout=_PATIENCE)
     if done.status:
         words = " ".join(done.errors.split()) or "no reason"

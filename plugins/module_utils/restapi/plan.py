@@ -8,38 +8,34 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import pairs
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import ROOTS, TRUSTED, Kept
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import yaml_keys
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import (
-    API,
-    FORMER,
-    ROOTS,
-    TRUSTED,
-    Target,
-)
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import API, FORMER, Target
 
 # Patroni reads the files of its REST API only if the serial number of the leaf is another one
 TRUST_CHANGED, CHAIN_CHANGED = "trust_changed", "chain_changed"
 
 
 class Found(NamedTuple):
-    """What was found: the generation in use (its name and bytes), patroni.yml, and what answers at the REST API.
+    """What was found: the generation in use, patroni.yml, and what answers at the REST API.
 
-    ``repairs`` says which files have a wrong owner or mode, ``unfit`` why a pair cannot be used (by credential).
     ``own_trust`` is what the file holds that clients on this node verify other members with, b'' without one.
     """
 
-    current: str | None
-    generation: Mapping[str, bytes]
-    repairs: Sequence[str]
-    unfit: Mapping[str, str]
+    kept: Kept
     config: str
     text: str
     settings: Settings
     answer: Answer | None
     own_trust: bytes = b""
+
+    @property
+    def generation(self) -> Mapping[str, bytes]:
+        """Return the files of the generation in use."""
+        return self.kept.generation
 
 
 class Plan(NamedTuple):
@@ -58,51 +54,32 @@ class Plan(NamedTuple):
 
 def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
-    reasons = pairs.all_reasons(target, found.generation, found.unfit, now)
-    contents, shortened = _coming(target, found, reasons, now)
-    if not reasons[API]:
-        reasons[API] = _not_taken_without_a_new_leaf(found, contents, target)
-    differing = [name for name in (TRUSTED, ROOTS, FORMER) if found.generation.get(name) != contents[name]]
+    before = former.of(target, found.settings, found.generation, found.own_trust)
+    own = {ROOTS: (target.pair.roots + before.trust).encode(), FORMER: former.written(before)}
+    coming = pairs.coming(target.pair, found.kept, own, now)
+    if not coming.reasons[API]:
+        coming.reasons[API] += _not_taken_without_a_new_leaf(found, coming.contents, target)
     text = yaml_keys.rewritten(found.text, target.values, found.config)
     is_rewritten = text != found.text
-    is_staged = bool(differing or shortened or found.repairs or any(reasons.values()))
-    changes = [
-        *(f"{name} certificate: {why}" for name, whys in reasons.items() for why in whys),
-        *found.repairs,
-        *shortened,
-        *(f"{name}: {'changed' if name in found.generation else 'new'}" for name in differing),
-        *([f"{found.config}: changed"] if is_rewritten else []),
-    ]
+    changes = [*coming.in_words(), *([f"{found.config}: changed"] if is_rewritten else [])]
     other = [] if is_shown(target, found) else ["reload: the REST API shows another certificate than its file"]
     return Plan(
-        reasons=reasons,
-        contents=contents if is_staged else None,
+        reasons=coming.reasons,
+        contents=coming.contents if coming.is_staged() else None,
         text=text if is_rewritten else None,
         changes=changes or other,
-        reloads=bool(reasons[API] or is_rewritten or not is_shown(target, found)),
+        reloads=bool(coming.reasons[API] or is_rewritten or not is_shown(target, found)),
     )
 
 
 def is_shown(target: Target, found: Found) -> bool:
     """Return whether the REST API shows the leaf of the generation in use."""
-    leaf = next(iter(target.api.chain(found.generation)), None)
+    leaf = next(iter(target.pair.server.chain(found.generation)), None)
     return leaf is not None and found.answer is not None and found.answer.fingerprint == leaf.sha256
 
 
 def _not_taken_without_a_new_leaf(found: Found, contents: Mapping[str, bytes], target: Target) -> list[str]:
     if found.generation.get(TRUSTED) != contents[TRUSTED]:
         return [TRUST_CHANGED]
-    certificate = target.api.certificate
+    certificate = target.pair.server.certificate
     return [CHAIN_CHANGED] if found.generation.get(certificate) != contents.get(certificate) else []
-
-
-def _coming(
-    target: Target, found: Found, reasons: Mapping[str, Sequence[str]], now: int
-) -> tuple[dict[str, bytes], list[str]]:
-    """Return the contents of the next generation, apart from new certificates, and what chains lose, in words."""
-    contents = dict(found.generation)
-    before = former.of(target, found.settings, found.generation, found.own_trust)
-    contents[TRUSTED], contents[FORMER] = target.trusted_clients.encode(), former.written(before)
-    contents[ROOTS] = (target.roots + before.trust).encode()
-    shortened, files = pairs.shortened(target.credentials, found.generation, reasons, now)
-    return {**contents, **files}, shortened

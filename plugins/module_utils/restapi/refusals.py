@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
@@ -31,21 +30,20 @@ def refuse_environment(target: Target, found: Found) -> None:
 
 def refuse_other_name(target: Target, found: Found) -> None:
     """Refuse a certificate that lacks the host by which other members reach the REST API. Raises TlsError."""
-    host = settings.host_of(found.settings.address)
-    if not covers_host(target.api.spec.names, host):
+    host, own = settings.host_of(found.settings.address), target.pair.server.spec.names
+    if not covers_host(own, host):
         raise TlsError(
             f"{found.config}: other members reach the REST API at {found.settings.address} (restapi.connect_address), "
-            f"and {host!r} is none of the names of this server ("
-            f"{', '.join(name.value for name in target.api.spec.names)}). They would refuse its certificate. Nothing "
-            "was changed.",
+            f"and {host!r} is none of the names of this server ({', '.join(name.value for name in own)}). They would "
+            "refuse its certificate. Nothing was changed.",
             remedy=f"Add it to {option('names')}, as {{name: {host}, from: []}} if no client uses it.",
             code="patroni_name_missing",
         )
 
 
-def refuse_silence(plan: Plan, found: Found) -> None:
+def refuse_silence(found: Found) -> None:
     """Refuse to change what a REST API uses that gives no answer now. Raises TlsError."""
-    if plan.reloads and found.answer is None:
+    if found.answer is None:
         raise TlsError(
             f"Patroni's REST API ({found.settings.address}) gives no answer. Nothing was changed.",
             remedy="If it listens, an earlier reload may have failed. Do not reload Patroni then: another reload could "
@@ -77,7 +75,7 @@ def refuse_foreign_trust(target: Target, found: Found) -> None:
     if not former.is_foreign(target, found.settings) or not cacert:
         return
     known = {one.der for one in read_chain(found.own_trust, cacert)}
-    lacking = [one.common_name for one in target.api.offer.roots if one.is_self_signed and one.der not in known]
+    lacking = [one.common_name for one in target.pair.server.offer.roots if one.is_self_signed and one.der not in known]
     if lacking:
         raise TlsError(
             f"{found.config}: the REST API has a certificate of another authority, and this member verifies others "
@@ -86,11 +84,6 @@ def refuse_foreign_trust(target: Target, found: Found) -> None:
             remedy=f"Append the roots of the server authority to {cacert} on all members, reload Patroni, then rerun.",
             code="patroni_trust_missing",
         )
-
-
-def refuse_tools() -> None:
-    """Raise TlsError without the command that makes keys."""
-    find("openssl", "to make private keys and certificate requests")
 
 
 def new_https(plan: Plan, found: Found) -> list[str]:

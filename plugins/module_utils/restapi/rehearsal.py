@@ -9,21 +9,22 @@ from typing import Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import members
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Files, Member, Trial
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Member, Trial
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles
 
 
-def with_members(found: Sequence[Member], directory: str, before: Files) -> list[Trial]:
-    """Ask other members with the client's files in ``directory``; ``before`` are those in use.
+def with_members(found: Sequence[Member], files: ClientFiles, before: ClientFiles) -> list[Trial]:
+    """Ask other members with the files of the client; ``before`` are those in use.
 
     Raises TlsError for members that refuse this one, or that it refuses, unless that is so already.
     """
-    tried = members.trials(found, members.files_in(directory))
+    tried = members.trials(found, files)
     failed = [one.member for one in tried if one.verdict == members.REFUSED]
     members.refuse(tried, {one.member: one.verdict for one in _tried_before(failed, before)})
     return tried
 
 
-def _tried_before(failed: Sequence[Member], files: Files) -> list[Trial]:
+def _tried_before(failed: Sequence[Member], files: ClientFiles) -> list[Trial]:
     try:
         return members.trials(failed, files)
     except TlsError:  # what is in use cannot even be loaded

@@ -3,43 +3,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removal: a transaction that writes back what patroni.yml said before, and then takes our directory away.
 
-Keys that somebody has changed since stay as they are.
+Keys that somebody has changed since stay as they are. See ``deployment/pair_removal.py``.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.deployment import removal
-from ansible_collections.pgops.tls.plugins.module_utils.deployment.service import Done
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pair_removal import PairRemoval
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import check, settings, told, yaml_keys
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import API, CTL
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Outcome, Transaction
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Transaction
 
 Values = Mapping[str, Mapping[str, "str | None"]]
 
 
-class Removal(Transaction):
+class Removal(PairRemoval[Plan, Found, Target], Transaction):
     """One Patroni whose REST API loses the files of this collection."""
 
-    def _run(self, *, check_mode: bool) -> Outcome:
-        recovered = self._recover(check_mode=check_mode)
-        found = self._found()
-        values = self._former(found)
-        plan = plan_removal(found, values)
-        before = self._leaves(found.generation)
-        if plan.text is not None:
-            fingerprint = self._refuse_removal(plan, found, plan.text, values)
-            if not check_mode:
-                self._transact(None, lambda: self._take_out(found.text, plan.text or "", fingerprint))
-        place = self.store.directory, self.account, self.program
-        cleared = removal.clear(*place, is_wanted=True, check_mode=check_mode)
-        changes = [*recovered, *plan.changes, *cleared]
-        return self._outcome(plan, found, Done(changes, {}, before, {}, None))
+    def _text_without_ours(self, found: Found) -> str:
+        return yaml_keys.rewritten(found.text, self._former(found), found.config)
 
     def _former(self, found: Found) -> Values:
         """Return what the keys were that still name our files."""
@@ -53,37 +40,19 @@ class Removal(Transaction):
             for section, keys in self.target.values.items()
         }
 
-    def _refuse_removal(self, plan: Plan, found: Found, text: str, values: Values) -> str:
-        """Return the leaf that is shown then, '' for no TLS. Raises TlsError where Patroni could not load its files."""
+    def _refuse_removal(self, found: Found, text: str) -> str:
         refusals.refuse_environment(self.target, found)
-        refusals.refuse_silence(plan, found)
-        check.refuse_other_keys(self.patroni, self.account, found.text, text, values)
-        self.config.refuse_unwritable()
+        refusals.refuse_silence(found)
+        check.refuse_other_keys(self.patroni, self.account, found.text, text, self._former(found))
+        self.file.refuse_unwritable()
         after = settings.read(self.patroni, self.account, text)
         _refuse_unusable(after, found.config)
         leaf = told.leaf_at(after.restapi.get("certfile", ""))
         return leaf.sha256 if leaf else ""
 
-    def _take_out(self, before: str, after: str, fingerprint: str) -> None:
-        self._write(before, after)
-        self.prover.load(fingerprint)
-
-
-def plan_removal(found: Found, values: Values) -> Plan:
-    """Return the plan that writes former values back."""
-    text = yaml_keys.rewritten(found.text, values, found.config)
-    is_ours = text != found.text
-    return Plan(
-        reasons={API: (), CTL: ()},
-        contents=None,
-        text=text if is_ours else None,
-        changes=_changes(found.config) if is_ours else [],
-        reloads=is_ours,
-    )
-
-
-def _changes(config: str) -> Sequence[str]:
-    return [f"{config}: without what this collection has added"]
+    def _take_out(self, found: Found, text: str, leaf: str) -> None:
+        self._write(found.text, text)
+        self.prover.load(leaf)
 
 
 def _refuse_unusable(after: Settings, config: str) -> None:

@@ -29,6 +29,14 @@ class Pair(NamedTuple):
 HAS_MEMORY_FILES = hasattr(os, "memfd_create")  # a Python made for old C libraries has none
 
 
+class ClientFiles(NamedTuple):
+    """Paths of what a client shows, and of the roots by which it verifies servers; '' for none."""
+
+    certificate: str
+    key: str
+    roots: str
+
+
 @contextlib.contextmanager
 def memory_file(content: bytes) -> Iterator[str]:
     """Give the path of a file that is in memory alone, for this process. Raises OSError."""

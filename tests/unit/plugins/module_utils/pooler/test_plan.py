@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Kept
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import plan, target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -43,21 +44,20 @@ def found(**changes: Any) -> plan.Found:
     generation = {
         "server.crt": CHAINS["front"].encode(),
         "server.key": b"key",
-        "trusted-clients.crt": TARGET.trusted_clients.encode(),
+        "trusted-clients.crt": TARGET.pair.trusted_clients.encode(),
         "client.crt": CHAINS["back"].encode(),
         "client.key": b"key",
-        "root.crt": TARGET.roots.encode(),
+        "root.crt": TARGET.pair.roots.encode(),
         "tls.ini": TARGET.conf("0001"),
     }
+    kept = Kept("0001", generation, repairs=(), unfit={})
     present = plan.Found(
-        current="0001",
-        generation=generation,
-        repairs=(),
-        unfit={},
+        kept=kept._replace(**{name: changes.pop(name) for name in Kept._fields if name in changes}),
         text=ini.with_include("[pgbouncer]\n", TARGET.included, TARGET.config_file),
-        served=TARGET.front.chain(generation)[0].sha256,
+        served=TARGET.pair.server.chain(generation)[0].sha256,
         config=TARGET.values("0001"),
         observable=True,
+        version=(1, 18),
     )
     return present._replace(**changes)
 
@@ -89,7 +89,7 @@ def test_nothing_there_needs_both_and_the_line_in_the_configuration() -> None:
         ({"trusted_clients": AUTHORITIES["client"].root.pem}, ["trusted-clients.crt: changed"], False),
         ({"renew": True}, ["front certificate: forced", "back certificate: forced"], True),
         (
-            {"server_revoked": [f"{TARGET.front.chain({'server.crt': CHAINS['front'].encode()})[0].serial:x}"]},
+            {"server_revoked": [f"{TARGET.pair.server.chain({'server.crt': CHAINS['front'].encode()})[0].serial:x}"]},
             ["front certificate: revoked"],
             False,
         ),

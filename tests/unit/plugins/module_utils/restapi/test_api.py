@@ -18,9 +18,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni import api
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import members
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Files, Member
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Member
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import rehearsal
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles
 from ansible_collections.pgops.tls.tests import restapis
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
 from cryptography import x509
@@ -72,12 +73,12 @@ def answering(context: ssl.SSLContext | None, answer: bytes | None = ANSWER) -> 
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
+def files(tmp_path: Path) -> ClientFiles:
     """Give the files of a client of the REST API, beside those of the REST API itself."""
     pair(tmp_path, "api")
     ctl = pair(tmp_path, "ctl")
     (tmp_path / "root.crt").write_text(AUTHORITIES["server"].root.pem)
-    return Files(ctl.certificate, ctl.key, str(tmp_path / "root.crt"))
+    return ClientFiles(ctl.certificate, ctl.key, str(tmp_path / "root.crt"))
 
 
 def demanding(tmp_path: Path, trusted: str = restapis.CLIENTS.root.pem) -> ssl.SSLContext:
@@ -133,12 +134,12 @@ def test_a_certificate_is_seen_where_the_connection_breaks(tmp_path: Path, monke
     assert (answer.status, answer.reason) == (0, "Connection reset by peer")
 
 
-def tried(at: Endpoint, files: Files) -> members.Trial:
+def tried(at: Endpoint, files: ClientFiles) -> members.Trial:
     [found] = members.trials([Member("b", "https", at), Member("c", "http", at)], files)
     return found
 
 
-def test_a_member_accepts_refuses_or_is_not_there(files: Files, tmp_path: Path) -> None:
+def test_a_member_accepts_refuses_or_is_not_there(files: ClientFiles, tmp_path: Path) -> None:
     with answering(demanding(tmp_path)) as at:
         assert tried(at, files).verdict == members.ACCEPTED
         assert tried(at, files._replace(certificate="", key="")).verdict == members.REFUSED

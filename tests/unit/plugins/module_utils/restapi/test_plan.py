@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.deployment.pairs import Kept
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former, plan, refusals, target
@@ -46,19 +47,18 @@ def found(**changes: Any) -> plan.Found:
     """Return what there is where everything is as declared."""
     lines = "".join(f"  {key}: {path}\n" for key, path in TARGET.values["restapi"].items())
     ctl = "".join(f"  {key}: {path}\n" for key, path in TARGET.values["ctl"].items())
+    generation = {
+        "api.crt": CHAINS["api"].encode(),
+        "api.key": b"key",
+        "trusted-clients.crt": TARGET.pair.trusted_clients.encode(),
+        "ctl.crt": CHAINS["ctl"].encode(),
+        "ctl.key": b"key",
+        "root.crt": TARGET.pair.roots.encode(),
+        "former.json": KEEPS_NOTHING,
+    }
+    kept = Kept("0001", generation, repairs=(), unfit={})
     present = plan.Found(
-        current="0001",
-        generation={
-            "api.crt": CHAINS["api"].encode(),
-            "api.key": b"key",
-            "trusted-clients.crt": TARGET.trusted_clients.encode(),
-            "ctl.crt": CHAINS["ctl"].encode(),
-            "ctl.key": b"key",
-            "root.crt": TARGET.roots.encode(),
-            "former.json": KEEPS_NOTHING,
-        },
-        repairs=(),
-        unfit={},
+        kept=kept._replace(**{name: changes.pop(name) for name in Kept._fields if name in changes}),
         config="/p/patroni.yml",
         text=f"{YML}{lines}ctl:\n{ctl}",
         settings=settings(TARGET.values["restapi"], TARGET.values["ctl"]),
@@ -140,9 +140,9 @@ def test_a_file_of_patroni_that_somebody_rewrote_is_written_again() -> None:
 
 def test_who_issues_the_rest_api_of_somebody_else_is_trusted_until_all_members_have_moved() -> None:
     own = {"certfile": "/etc/x.crt", "keyfile": "/etc/x.key", "cafile": "/etc/ca.crt"}
-    before = without_tls(settings=settings(own), own_trust=(OTHER.root.pem + TARGET.roots).encode())
+    before = without_tls(settings=settings(own), own_trust=(OTHER.root.pem + TARGET.pair.roots).encode())
     contents = plan.make(TARGET, before, TODAY).contents or {}
-    assert contents["root.crt"].decode() == TARGET.roots + OTHER.root.pem
+    assert contents["root.crt"].decode() == TARGET.pair.roots + OTHER.root.pem
     kept = former.read(contents)
     assert kept is not None
     assert kept.values["restapi"] == own
@@ -150,7 +150,7 @@ def test_who_issues_the_rest_api_of_somebody_else_is_trusted_until_all_members_h
     after = found(generation={**found().generation, **kept_files})
     assert plan.make(TARGET, after, TODAY).changes == []
     ended = plan.make(TARGET._replace(ends_former_trust=True), after, TODAY)
-    assert (ended.contents or {})["root.crt"].decode() == TARGET.roots
+    assert (ended.contents or {})["root.crt"].decode() == TARGET.pair.roots
     assert not ended.reloads, "clients read it at each connection"
     assert former.read(ended.contents or {}) == kept._replace(trust="")
 
@@ -189,13 +189,14 @@ def test_what_would_cut_members_off_is_refused() -> None:
     with pytest.raises(TlsError, match="which lacks 'PostgreSQL server root CA") as failure:
         refusals.refuse_foreign_trust(TARGET, trusting_others)
     assert failure.value.code == "patroni_trust_missing"
-    refusals.refuse_foreign_trust(TARGET, trusting_others._replace(own_trust=TARGET.roots.encode()))
+    refusals.refuse_foreign_trust(TARGET, trusting_others._replace(own_trust=TARGET.pair.roots.encode()))
     refusals.refuse_foreign_trust(TARGET, without_tls(settings=settings({"certfile": "/etc/x.crt"})))
     with pytest.raises(TlsError, match="PATRONI_CTL_CACERT"):
         refusals.refuse_environment(TARGET, found(settings=settings({}, environment=("PATRONI_CTL_CACERT",))))
     refusals.refuse_environment(TARGET, found(settings=settings({}, environment=("PATRONI_RESTAPI_LISTEN",))))
     with pytest.raises(TlsError, match="gives no answer"):
-        refusals.refuse_silence(made({"renew": True}, answer=None), found(answer=None))
+        refusals.refuse_silence(found(answer=None))
+    assert made({"renew": True}, answer=None).reloads, "then it is refused"
 
 
 def test_certificates_that_expire_are_due() -> None:
