@@ -74,32 +74,6 @@ def trials(to: Sequence[Way], files: ClientFiles, account: Account) -> list[Tria
     return found
 
 
-def rehearsed(
-    to: Sequence[Way], files: ClientFiles, before: ClientFiles | None, account: Account
-) -> tuple[Sequence[Trial], list[str]]:
-    """Try ways with files that nothing uses yet; return that, and what is not proven, in words.
-
-    ``before`` are the files in use, None if there are none. Raises TlsError for a way that would break.
-    """
-    found = trials(to, files, account)
-    failed = [one.way for one in found if one.verdict == REFUSED]
-    again = trials(failed, before, account) if before is not None else []
-    verdicts = {one.way: one.verdict for one in again}
-    refuse(found, verdicts)
-    return found, warnings(found, verdicts)
-
-
-def prove(tried: Sequence[Trial], files: ClientFiles, account: Account, serial: int) -> None:
-    """Try each way that worked once more, with the files that PgBouncer uses now. Raises TlsError.
-
-    ``serial`` is the number of the client certificate that PostgreSQL must see.
-    """
-    worked = [one.way for one in tried if one.verdict in (ACCEPTED, ROLE_REFUSED)]
-    again = trials(worked, files, account)
-    refuse(again, {})
-    refuse_other_serial(again, serial)
-
-
 def judged(way: Way, done: Completed) -> Trial:
     """Return what the end of psql says of a way."""
     lines = [line.strip() for line in done.errors.splitlines() if line.strip()]

@@ -15,11 +15,12 @@ import re
 import socket
 import stat
 import struct
-from typing import NamedTuple
+from typing import Mapping, NamedTuple, Tuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, UnreachableError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account, account_of
+from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 
 # Where packages put the socket. /tmp, PgBouncer's own default, is not searched: anybody could put a socket there while
 # it is down, and would be given its certificates.
@@ -28,6 +29,13 @@ OLDEST = (1, 18)
 TIMEOUT = 10.0  # seconds for an answer
 _STARTUP = b"user\0pgbouncer\0database\0pgbouncer\0\0"
 _PROTOCOL_3 = 196608
+_CLOSED = "it closed the connection"
+_OWN = "pgbouncer"  # the console's database
+_IDENTITY = ("ptr", "connect_time", "remote_pid")  # what tells connections to PostgreSQL apart
+_SETTLED = ("active", "idle", "used", "tested")  # states of one that has logged in
+
+Row = Mapping[str, str]  # of an answer, by its columns
+Connection = Tuple[str, ...]
 
 
 class Place(NamedTuple):
@@ -101,6 +109,39 @@ class Console:
         """Return all settings in force; they are all that this version knows."""
         return {row.get("key", ""): row.get("value", "") for row in self.rows("SHOW CONFIG")}
 
+    def reload(self) -> str:
+        """Ask for a reload; return what is wrong with it, where PgBouncer says so (from 1.25). Raises TlsError."""
+        try:
+            self.rows("RELOAD")
+        except TlsError as error:
+            if error.code != "pooler_console_refused":
+                raise
+            return error.fault
+        return ""
+
+    def try_to_reload(self) -> None:
+        """Ask for a reload, if there is a PgBouncer: what starts later reads the files anyway."""
+        with contextlib.suppress(TlsError):
+            self.reload()
+
+    def servers(self) -> dict[Connection, Row]:
+        """Return the connections to PostgreSQL."""
+        return {tuple(row.get(name, "") for name in _IDENTITY): row for row in self.rows("SHOW SERVERS")}
+
+    def waiting(self) -> int:
+        """Return how many clients wait for a connection to PostgreSQL."""
+        rows = [row for row in self.rows("SHOW POOLS") if row.get("database") != _OWN]
+        return sum(int(row.get("cl_waiting") or 0) for row in rows)
+
+    def connected(self) -> list[str]:
+        """Return the databases with connections to PostgreSQL."""
+        rows = [row for row in self.rows("SHOW DATABASES") if row["name"] != _OWN]
+        return [row["name"] for row in rows if row.get("current_connections", "0") not in ("", "0")]
+
+    def reconnect(self, database: str) -> None:
+        """Have the connections of a database replaced, those in use when their transaction or session ends."""
+        self.rows('RECONNECT "{}"'.format(database.replace('"', '""')))
+
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         self._connection = connection
@@ -143,9 +184,9 @@ class Console:
         )
 
 
-def identifier(name: str) -> str:
-    """Return the name of a database as a command of the console takes it."""
-    return '"' + name.replace('"', '""') + '"'
+def is_plain(row: Row) -> bool:
+    """Return whether a connection to PostgreSQL has logged in without TLS over TCP."""
+    return row.get("state") in _SETTLED and not row.get("tls") and row.get("addr", "") not in ("", "unix")
 
 
 def _message(kind: bytes, body: bytes) -> bytes:
@@ -153,18 +194,8 @@ def _message(kind: bytes, body: bytes) -> bytes:
 
 
 def _received(connection: socket.socket) -> tuple[bytes, bytes]:
-    head = _exactly(connection, 5)
-    return head[:1], _exactly(connection, max(0, struct.unpack("!i", head[1:])[0] - 4))
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise ConnectionError("it closed the connection")
-        data += part
-    return data
+    head = wire.exactly(connection, 5, _CLOSED)
+    return head[:1], wire.exactly(connection, max(0, struct.unpack("!i", head[1:])[0] - 4), _CLOSED)
 
 
 def _names(body: bytes) -> list[str]:

@@ -9,13 +9,12 @@ without looking at them.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from typing import TYPE_CHECKING, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Container, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console, identifier
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Connection, Console, is_plain
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.frontend import Frontend
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.settings import not_in_force
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
@@ -30,9 +29,6 @@ RECYCLES_ALONE = (1, 24)  # before it, each RELOAD closes all connections to Pos
 _PATIENCE = 5.0  # seconds for a reload or for new connections to PostgreSQL to show; usual are milliseconds
 _ATTEMPTS = 2  # somebody else's reload can happen in the middle of a switch
 _PAUSE = 0.02  # seconds between looks
-_SETTLED = ("active", "idle", "used", "tested")  # states of a connection to PostgreSQL that has logged in
-
-Row = Mapping[str, str]
 
 
 class Prover:
@@ -53,21 +49,6 @@ class Prover:
                 code="pooler_not_listening",
             )
 
-    def reload(self) -> str:
-        """Ask for a reload; return what is wrong with it, where PgBouncer says so (from 1.25)."""
-        try:
-            self.console.rows("RELOAD")
-        except TlsError as error:
-            if error.code != "pooler_console_refused":
-                raise
-            return error.fault
-        return ""
-
-    def try_to_reload(self) -> None:
-        """Ask for a reload, if there is a PgBouncer: what starts later reads the files anyway."""
-        with contextlib.suppress(TlsError):
-            self.reload()
-
     def front(self, fingerprint: str, wanted: Mapping[str, str], names: Sequence[Name], *, by_log: bool) -> None:
         """Reload until every address shows this leaf and the settings are in force. Raises TlsError with its words.
 
@@ -76,7 +57,7 @@ class Prover:
         refused: list[str] = []
         for _attempt in range(_ATTEMPTS):
             start = log.position(self.config)
-            fault = self.reload()
+            fault = self.console.reload()
             unproven = self._unproven(fingerprint, names, start)
             written = log.written(start)
             refused = log.refusals(written)
@@ -95,38 +76,32 @@ class Prover:
         """Reload until PgBouncer shows the leaf that it showed before ('' for no TLS). Raises TlsError."""
         self.front(fingerprint, {}, names, by_log=False)
 
-    def servers(self) -> frozenset[tuple[str, ...]]:
-        """Return what tells the connections to PostgreSQL apart."""
-        return frozenset(map(_key, self.console.rows("SHOW SERVERS")))
-
-    def reconnect(self, known: Iterable[tuple[str, ...]], start: Position) -> None:
+    def reconnect(self, known: Container[Connection], start: Position) -> None:
         """Have connections to PostgreSQL use the new files: one database after the other, each proven before the next.
 
         Those in use are closed when their transaction or session ends. ``known`` are those from before.
         Raises TlsError.
         """
-        for row in self.console.rows("SHOW DATABASES"):
-            if row["name"] != "pgbouncer" and row.get("current_connections", "0") not in ("", "0"):
-                self.console.rows(f"RECONNECT {identifier(row['name'])}")
-                self.back(known, start)
+        for name in self.console.connected():
+            self.console.reconnect(name)
+            self.back(known, start)
 
-    def back(self, known: Iterable[tuple[str, ...]], start: Position, *, may_be_plain: bool = False) -> None:
+    def back(self, known: Container[Connection], start: Position, *, may_be_plain: bool = False) -> None:
         """Look at new connections to PostgreSQL until no client waits for one.
 
         Raises TlsError for one without TLS, unless it ``may_be_plain``, and where clients wait while the log tells of
         failures of TLS.
         """
-        before = frozenset(known)
         deadline = time.monotonic() + _PATIENCE
         while True:
-            new = [row for row in self.console.rows("SHOW SERVERS") if _key(row) not in before]
-            plain = [row for row in new if row.get("state") in _SETTLED and not row.get("tls") and _is_tcp(row)]
+            new = [row for one, row in self.console.servers().items() if one not in known]
+            plain = [row for row in new if is_plain(row)]
             if plain and not may_be_plain:
                 raise TlsError(
                     f"A new connection from PgBouncer to {plain[0].get('addr')}:{plain[0].get('port')} has no TLS.",
                     code="back_plaintext",
                 )
-            if not self._waiting():
+            if not self.console.waiting():
                 return
             failed = log.of_back(log.written(start))
             if failed:
@@ -138,10 +113,6 @@ class Prover:
             if time.monotonic() > deadline:
                 return  # they wait for something else: the pool is in use
             time.sleep(_PAUSE)
-
-    def _waiting(self) -> int:
-        rows = self.console.rows("SHOW POOLS")
-        return sum(int(row.get("cl_waiting") or 0) for row in rows if row.get("database") != "pgbouncer")
 
     def _unproven(self, fingerprint: str, names: Sequence[Name], start: Position) -> list[str]:
         """Wait until each address shows a leaf; return those that do not, in words."""
@@ -155,11 +126,3 @@ class Prover:
             if time.monotonic() > deadline or log.refusals(log.written(start)):
                 return [f"{one} shows another certificate or no TLS" for one in other] or ["no address of it answers"]
             time.sleep(_PAUSE)
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row.get(name, "") for name in ("ptr", "connect_time", "remote_pid"))
-
-
-def _is_tcp(row: Row) -> bool:
-    return row.get("addr", "") not in ("", "unix")

@@ -62,7 +62,7 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
             )
 
     def _take_out(self, found: Found, text: str, leaf: str) -> None:
-        known, start = self.prover.servers(), log.position(self.config)
+        known, start = self.console.servers(), log.position(self.config)
         self.file.write(found.text, text, self.journal)
         self.prover.previous(leaf, self.target.pair.server.spec.names)
         self.prover.back(known, start, may_be_plain=True)

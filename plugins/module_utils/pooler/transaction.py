@@ -28,11 +28,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import backend, log
-    from ansible_collections.pgops.tls.plugins.module_utils.pooler import recovery
+    from ansible_collections.pgops.tls.plugins.module_utils.pooler import recovery, rehearsal
 else:
     backend = lazy_import("pgbouncer.backend")
     log = lazy_import("pgbouncer.log")
     recovery = lazy_import("pooler.recovery")
+    rehearsal = lazy_import("pooler.rehearsal")
 
 Outcome = pair_outcome.Outcome[Plan, Found, Target]
 
@@ -57,7 +58,7 @@ class Transaction(PairService[Plan, Found, Target]):
         self.frontend = Frontend(self.config, place.port, (pair.certificate, pair.key))
         self.prover = Prover(console, self.config, self.frontend)
         self.served = self.frontend.served()
-        self.tell = self.prover.try_to_reload
+        self.tell = console.try_to_reload
         self.trials: Sequence[backend.Trial] = ()  # of the ways to PostgreSQL, with the files that are rehearsed
         self.notes += names.underscored(target.pair.server.spec.names, option("names"))
 
@@ -100,12 +101,12 @@ class Transaction(PairService[Plan, Found, Target]):
         ways = backend.ways(databases, self.target.pair.client.spec.common_name or "")
         current, files_in = self.store.current(), self.target.pair.client_files
         before = None if current is None else files_in(self.store.path(current))
-        tried = backend.rehearsed(ways, files_in(self.store.path(generation)), before, self.account)
+        tried = rehearsal.of_ways(ways, files_in(self.store.path(generation)), before, self.account)
         self.trials, warnings = tried
         self.notes += warnings
 
     def _change(self, plan: Plan, found: Found, leaves: Mapping[str, Certificate]) -> None:
-        known, start = self.prover.servers(), log.position(self.config)
+        known, start = self.console.servers(), log.position(self.config)
         self.journal.switch()
         if plan.text is not None:
             self.file.write(found.text, plan.text, self.journal)
@@ -113,7 +114,7 @@ class Transaction(PairService[Plan, Found, Target]):
         self.prover.front(leaves[FRONT].sha256, wanted, own, by_log=plan.relies_on_log)
         if plan.changes_back:
             in_use = self.target.pair.client_files(self.store.current_link)
-            backend.prove(self.trials, in_use, self.account, leaves[BACK].serial)
+            rehearsal.prove(self.trials, in_use, self.account, leaves[BACK].serial)
             if self.version >= RECYCLES_ALONE:
                 self.prover.reconnect(known, start)
         self.prover.back(known, start)

@@ -146,8 +146,8 @@ def log_in(connection: socket.socket, user: str, database: str) -> str:
     options = f"user\0{user}\0database\0{database}\0application_name\0pgops.tls\0\0".encode()
     try:
         connection.sendall(struct.pack("!ii", len(options) + 8, _PROTOCOL_3) + options)
-        kind = _exactly(connection, 1)
-        body = _exactly(connection, min(struct.unpack("!i", _exactly(connection, 4))[0] - 4, _LONGEST_MESSAGE))
+        kind = exactly(connection, 1)
+        body = exactly(connection, min(struct.unpack("!i", exactly(connection, 4))[0] - 4, _LONGEST_MESSAGE))
     except OSError as error:
         raise TlsError(
             f"The server broke the connection during the start of a session: {error}.", code="connection_broken"
@@ -195,11 +195,12 @@ def _say_goodbye(session: ssl.SSLSocket) -> None:
         session.unwrap()
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def exactly(connection: socket.socket, size: int, closed: str = "closed by the server") -> bytes:
+    """Return so many bytes of an answer. Raises OSError, in the words ``closed`` if there are no more."""
     data = b""
     while len(data) < size:
         part = connection.recv(size - len(data))
         if not part:
-            raise ConnectionError("closed by the server")
+            raise ConnectionError(closed)
         data += part
     return data
