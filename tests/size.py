@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuses functions and files of the product that have grown too long, and functions that decide too much.
+"""Refuses functions, files and kinds of hosts that have grown too long, and functions that decide too much.
 
 Usage: size.py FOLDER. A decision is an ``if`` in any form, a loop, an ``except``, and each ``and`` or ``or``: what ruff
 counts as complexity, and besides the expressions that it does not count.
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FUNCTION, FILE, DECISIONS = 40, 300, 20  # lines, lines of code, number
+KINDS = {"pooler": 900}  # lines of all files in the folder of a kind of host: the engine has what kinds share
 _BRANCHES = (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler, ast.comprehension)
 
 
@@ -53,11 +54,21 @@ def faults(path: Path) -> Iterator[str]:
             yield f"{place}: {number} decisions, at most {DECISIONS}. Split the function."
 
 
+def folder_faults(root: Path) -> Iterator[str]:
+    """Return which kinds of hosts below a folder are too large, in words."""
+    for name, most in KINDS.items():
+        for folder in root.rglob(name):
+            lines = sum(path.read_text(encoding="utf-8").count("\n") for path in folder.glob("*.py"))
+            if lines > most:
+                yield f"{folder}: {lines} lines, at most {most}. Move what is not about this kind out of it."
+
+
 def _length(node: ast.FunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 if __name__ == "__main__":
-    found = [fault for file in sorted(Path(sys.argv[1]).rglob("*.py")) for fault in faults(file)]
+    root = Path(sys.argv[1])
+    found = [*(fault for file in sorted(root.rglob("*.py")) for fault in faults(file)), *folder_faults(root)]
     print("\n".join(found))
     sys.exit(1 if found else 0)

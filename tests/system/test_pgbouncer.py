@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
+from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console
-from ansible_collections.pgops.tls.plugins.module_utils.pooler import convergence, difference, proof
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import backend, console
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import convergence, difference, proof, rehearsal, target
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.tests import poolers
@@ -360,6 +361,16 @@ def test_what_cannot_be_reached_is_named_and_does_not_stop_the_run(pooler: Poole
     assert SECRET not in told[0]
 
 
+def test_a_way_on_which_postgresql_sees_another_certificate_is_no_proof(managed: Pooler) -> None:
+    files = target.read(managed.all_options()).pair.client_files(str(managed.directory / "current"))
+    serial, account = int(managed.serial()), processes.account(poolers.ACCOUNT, "os_user")
+    way = backend.Way("127.0.0.1", managed.cluster.port, "postgres", "app")
+    tried = backend.trials([way], files, account)
+    rehearsal.prove(tried, files, account, serial)
+    with pytest.raises(TlsError, match=f"saw client certificate {serial}, expected {serial + 1}"):
+        rehearsal.prove(tried, files, account, serial + 1)
+
+
 def test_a_role_that_postgresql_refuses_after_the_handshake_is_told_as_that(pooler: Pooler) -> None:
     pooler.write_ini(database=f"host=127.0.0.1 port={pooler.cluster.port} dbname=postgres")
     [told] = pooler.settle().warnings
@@ -475,6 +486,8 @@ def test_a_file_in_a_directory_of_root_is_replaced_as_root(pooler: Pooler) -> No
 def test_a_roll_back_restores_the_generation_before_once(managed: Pooler) -> None:
     first = managed.leaves()
     managed.settle(renew=True)
+    ordered = {"renew": True, "settings": {"client_tls_protocols": "tlsv1.3"}}
+    assert managed.roll_back(check_mode=True, **ordered).next_run == [], "settings stay as declared"
     foreseen = managed.roll_back(check_mode=True)
     done = managed.roll_back()
     assert foreseen.changes == done.changes

@@ -49,3 +49,14 @@ def test_what_is_too_large_is_named(tmp_path: Path, text: str, told: str) -> Non
     path.write_text(text)
     [fault] = size.faults(path)
     assert told in fault
+
+
+def test_a_kind_of_host_that_is_too_large_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "module_utils" / "pooler"
+    folder.mkdir(parents=True)
+    for name in ("a.py", "b.py"):
+        (folder / name).write_text("# a comment counts\n" * (size.KINDS["pooler"] // 2))
+    assert list(size.folder_faults(tmp_path)) == []
+    (folder / "c.py").write_text("\n")
+    [fault] = size.folder_faults(tmp_path)
+    assert "pooler: 901 lines, at most 900" in fault

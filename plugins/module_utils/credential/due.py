@@ -63,11 +63,20 @@ def needed(present: Present, spec: Spec, now: int) -> list[str]:
     return found or _unusable(present, spec)
 
 
-def may_wait(present: Present, why: Sequence[str], now: int) -> bool:
-    """Return whether a certificate can stay in use until the next one comes, which is wanted for the reasons ``why``.
+def of_installed(present: Present, spec: Spec, offered: Offer, path: str, now: int, *, comes_later: bool) -> list[str]:
+    """Return why a host needs another certificate than the one at ``path``, as ``needed`` does.
 
-    ``now`` is in Unix seconds.
+    ``comes_later``: the next one comes in a later run, so the present one may stay until then. Raises TlsError, unless
+    a renewal is asked for, when its authorities are replaced.
     """
+    if present.chain and not spec.forced:
+        refuse_another_root(present.chain, path, offered, now)
+    why = needed(present, spec, now)
+    return [] if comes_later and _may_wait(present, why, now) else why
+
+
+def _may_wait(present: Present, why: Sequence[str], now: int) -> bool:
+    """Return whether a certificate can stay until the next one comes, which is wanted for the reasons ``why``."""
     is_whole = bool(present.chain) and present.has_key and not present.unfit
     is_for_renewal = all(is_by_age(one) or one == "forced" for one in why)
     return is_whole and is_for_renewal and present.chain[0].not_before <= now < present.chain[0].not_after

@@ -10,6 +10,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.clock import instant
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import chain as chains
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_option, read_pem
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name, common_name
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import KEY_TYPES, Wanted
@@ -58,6 +59,10 @@ class Offer(NamedTuple):
 
     issuing: Sequence[Certificate]
     roots: Sequence[Certificate]
+
+    def fitting(self, chain: Sequence[Certificate], now: int) -> list[Certificate]:
+        """Return a chain (leaf first) in the form that whoever trusts the roots can verify: see ``x509/chain.py``."""
+        return chains.fitting(chain, self.issuing, self.roots, now)
 
 
 def roots_among(issuing: Sequence[Certificate]) -> list[Certificate]:

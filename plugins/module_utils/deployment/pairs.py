@@ -85,7 +85,7 @@ class Kept(NamedTuple):
 class Coming(NamedTuple):
     """Why certificates are needed, by credential; the next generation without these, and what changes in it, in words.
 
-    What stays for want of another reason may get one later.
+    A kind adds reasons of its own.
     """
 
     reasons: dict[str, list[str]]
@@ -141,9 +141,9 @@ def leaves(credentials: Iterable[Credential], generation: Generation) -> dict[st
 
 
 def coming(target: Declared, found: Kept, own: Generation, now: int) -> Coming:
-    """Return what is to come. ``own`` are the other files, and those with more in them. Raises TlsError.
+    """Return what is to come: the certificates, the files of trust, and those that are a kind's ``own``.
 
-    ``now`` is in Unix seconds.
+    ``own`` may have a file of trust with more in it. ``now`` is in Unix seconds. Raises TlsError.
     """
     declared = {TRUSTED: target.trusted_clients.encode(), ROOTS: target.roots.encode(), **own}
     why = {one.name: _reasons(target, one, found, now) for one in target.credentials}
@@ -155,13 +155,10 @@ def coming(target: Declared, found: Kept, own: Generation, now: int) -> Coming:
 
 def _reasons(target: Declared, one: Credential, found: Kept, now: int) -> list[str]:
     """Return why a credential needs a new certificate. Raises TlsError for one below another root."""
-    chain = one.chain(found.generation)
-    if chain and not one.spec.forced:
-        due.refuse_another_root(chain, f"{target.directory}/current/{one.certificate}", one.offer, now)
     files = one.certificate in found.generation, one.key in found.generation
-    present = due.Present(chain, *files, found.unfit.get(one.name, ""))
-    why = due.needed(present, one.spec, now)
-    return [] if one.name in target.later and due.may_wait(present, why, now) else why
+    present = due.Present(one.chain(found.generation), *files, found.unfit.get(one.name, ""))
+    path, comes_later = f"{target.directory}/current/{one.certificate}", one.name in target.later
+    return due.of_installed(present, one.spec, one.offer, path, now, comes_later=comes_later)
 
 
 def _shortened(staying: Iterable[Credential], generation: Generation, now: int) -> tuple[list[str], dict[str, bytes]]:
@@ -169,7 +166,7 @@ def _shortened(staying: Iterable[Credential], generation: Generation, now: int) 
     changes, files = [], {}
     for one in staying:
         chain = one.chain(generation)
-        fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now) if chain else []
+        fitted = one.offer.fitting(chain, now) if chain else []
         if fitted != chain:
             changes.append(f"{one.certificate}: {chains.difference(chain, fitted)}")
             files[one.certificate] = chains.pem(fitted)
@@ -199,7 +196,7 @@ def received(
     option = f"certificates: {one.name}"
     chain = read_pem(given[one.name], option)
     exchange.refuse_another(chain, one.spec, option, now, may_be_due=True)
-    fitted = chains.fitting(chain, one.offer.issuing, one.offer.roots, now)
+    fitted = one.offer.fitting(chain, now)
     key = exchange.key_for(keys, chain[0], one.chain(generation), generation.get(one.key), option)
     return {one.certificate: chains.pem(fitted), one.key: key}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
-from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import anchors
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import settings
 from ansible_collections.pgops.tls.plugins.module_utils.server import holder
 from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
@@ -48,7 +47,7 @@ def coming(target: Target, found: Found, chain: Sequence[Certificate], now: int,
     kept = {name: content for name, content in found.generation.items() if name not in DECLARED}
     shortened = []
     whole = found.offered.chain if found.offered else chain  # of the same leaf, if it stays
-    fitted = fitting(whole, target, now) if chain and keeps_leaf else list(chain)
+    fitted = target.offer.fitting(whole, now) if chain and keeps_leaf else list(chain)
     if fitted != chain:
         shortened = [f"{CERTIFICATE}: {chains.difference(chain, fitted)}"]
         kept[CERTIFICATE] = chains.pem(fitted)
@@ -65,8 +64,3 @@ def files_to_stage(
     if certificate is not None and key is not None:
         files[CERTIFICATE], files[KEY] = certificate.encode(), key
     return {name: File(files[name], mode) for name, mode in MODES.items() if name in files}
-
-
-def fitting(chain: Sequence[Certificate], target: Target, now: int) -> list[Certificate]:
-    """Return a chain (leaf first) in the form that clients who trust the target's roots can verify."""
-    return chains.fitting(chain, target.issuing, anchors(target.roots, "roots"), now)

@@ -75,13 +75,6 @@ def _reasons(target: Target, found: Found, chain: Sequence[Certificate], now: in
     if found.offered:
         existing.refuse_another_root(chain, found.offered, target, now)
         return existing.reasons(chain, found.unfit, found.offered, has_key=KEY in found.generation)
-    _refuse_another_root(target, chain, now)
     present = due.Present(chain, CERTIFICATE in found.generation, KEY in found.generation, found.unfit)
-    reasons = due.needed(present, target.spec, now)
-    return [] if target.comes_later and due.may_wait(present, reasons, now) else reasons
-
-
-def _refuse_another_root(target: Target, chain: Sequence[Certificate], now: int) -> None:
-    """Raise TlsError when the chain in use is from authorities that are replaced, unless a renewal is asked for."""
-    if chain and not target.renew:
-        due.refuse_another_root(chain, f"{target.directory}/current/{CERTIFICATE}", target.offer, now)
+    path = f"{target.directory}/current/{CERTIFICATE}"
+    return due.of_installed(present, target.spec, target.offer, path, now, comes_later=target.comes_later)

@@ -24,7 +24,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     Found,
     leaf_of,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.server.generation import fitting
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.server.words import difference
@@ -47,7 +46,7 @@ class RollBack(roll_back.RollBack[planning.Plan, Found, Outcome], Transaction):
         _keep_revocations(contents, self.target, self._read(name, LISTS))
         chain = read_pem(contents[CERTIFICATE].decode("ascii", "replace"), CERTIFICATE)
         # Chains are not restored as they were: an authority that left them may no longer be trusted
-        contents[CERTIFICATE] = chains.pem(fitting(chain, self.target, self.now))
+        contents[CERTIFICATE] = chains.pem(self.target.offer.fitting(chain, self.now))
         rollback_checks.refuse_dates(chain[0], CERTIFICATE, self.now)
         rollback_checks.refuse_revoked(chain[0], CERTIFICATE, self.target.revoked)
         trusted = contents[TRUSTED].decode("ascii", "replace")

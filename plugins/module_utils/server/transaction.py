@@ -28,7 +28,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
     chain_of,
     leaf_of,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage, fitting
+from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage
 from ansible_collections.pgops.tls.plugins.module_utils.server.look import Look
 from ansible_collections.pgops.tls.plugins.module_utils.server.proof import Prover
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
@@ -189,14 +189,14 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
     def _contents(self, plan: planning.Plan, found: Found) -> dict[str, File]:
         certificate = key = None
         if plan.reasons and found.offered:
-            certificate = chains.pem(fitting(found.offered.chain, self.target, self.now)).decode("ascii")
+            certificate = chains.pem(self.target.offer.fitting(found.offered.chain, self.now)).decode("ascii")
             key = found.offered.key
         elif plan.reasons:
             chain = read_pem(self.target.certificate or "", "certificate")
             exchange.refuse_another(chain, self.target.spec, "certificate", self.now)
             in_use = chain_of(found.generation.get(CERTIFICATE))
             key = exchange.key_for(self._keys(), chain[0], in_use, found.generation.get(KEY), "certificate")
-            certificate = chains.pem(fitting(chain, self.target, self.now)).decode("ascii")
+            certificate = chains.pem(self.target.offer.fitting(chain, self.now)).decode("ascii")
         return files_to_stage(plan.contents or {}, self.target, self.store.next_name(), certificate, key)
 
     def _rehearse_early(self, plan: planning.Plan, found: Found, *, check_mode: bool) -> None:
