@@ -15,9 +15,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 from conftest import ROOT
+from preparation import CACHE, COVERAGE, clean, prepare, say, shell
 from progress import Count, clean_commit
 from steps import PROGRESS, RUN_STEPS, coverage, in_a_slot
-from workplace import CACHE, COVERAGE, clean, prepare, say, shell
 
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves

@@ -17,6 +17,17 @@ from typing import Any, TypeVar
 from conftest import COLLECTIONS, ROOT
 from containers import running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
+from preparation import (
+    CACHE,
+    CONTAINER_PREFIX,
+    COVERAGE,
+    STATE,
+    build_images,
+    remove_containers,
+    say,
+    stream,
+    virtual_environment,
+)
 from progress import Count, Progress
 from suites import (
     BUILDS,
@@ -32,17 +43,6 @@ from suites import (
     VERSIONS,
     system_jobs,
     tests_of_controller,
-)
-from workplace import (
-    CACHE,
-    CONTAINER_PREFIX,
-    COVERAGE,
-    STATE,
-    build_images,
-    remove_containers,
-    say,
-    stream,
-    virtual_environment,
 )
 
 T = TypeVar("T")
