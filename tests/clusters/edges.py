@@ -159,7 +159,8 @@ def _hosts(group: Mapping[str, Any], above: Mapping[str, Any]) -> Iterator[tuple
 
 
 def _machine(host: str, variables: Mapping[str, Any]) -> str:
-    return str(variables.get("ansible_host", host)).rpartition("}}-")[2]
+    named = str(variables.get("ansible_host", host)).replace("{{ inventory_hostname }}", host)
+    return named.rpartition("}}-")[2] or named  # behind the prefix of a fleet's containers
 
 
 def _server(host: str, variables: Mapping[str, Any]) -> Server:

@@ -15,6 +15,7 @@ import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.verification import expectation
 from ansible_collections.pgops.tls.plugins.plugin_utils import client_identities, expectations, fleet
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Graph
+from ansible_collections.pgops.tls.tests import fleets
 from ansible_collections.pgops.tls.tests.clusters import edges
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -59,6 +60,13 @@ def counted(inventory: Any) -> Counter[edges.Connection]:
 @pytest.mark.parametrize("folder", ["clusters", "services"])
 def test_every_connection_that_is_counted_is_planned_and_no_other(folder: str) -> None:
     assert counted(_read(folder)) == planned(_read(folder))
+
+
+def test_where_the_containers_are_changes_nothing_of_the_graph() -> None:
+    for folder in ("clusters", "services"):
+        alone, placed = _read(folder), _read(folder)
+        placed["all"]["children"]["containers"]["vars"] = fleets.molecule_variables("containers")
+        assert edges.graph(placed) == edges.graph(alone)
 
 
 def test_an_edge_more_is_counted_and_planned(inventory: Any) -> None:
