@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: beside_inventory
 short_description: Say where a directory beside the inventory is
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Returns the directory of that name beside the inventory. Beside a file it is C(NAME), beside a directory
     C(INVENTORY-NAME), because Ansible reads what is inside a directory as inventory.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: certificate_names
 short_description: Take the names for a certificate from those that are declared for a server
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - An element of O(pgops.tls.postgres_server#role:main:postgres_server_names) is a text, or a dictionary that also says
     who reaches the server by that name. The certificate contains all of them.

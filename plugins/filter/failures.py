@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: failures
 short_description: Say which hosts failed in the run of the playbook
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The playbook C(pgops.tls.site) continues after a failure with whatever does not depend on it, also for the host that
     failed. This says which hosts failed until now, and why. A host that could not be reached counts, too.

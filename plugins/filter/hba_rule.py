@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: hba_rule
 short_description: Write a rule as a line of pg_hba.conf
-version_added: 0.1.0
+version_added: 1.0.0
 description: Quotes what needs quotes and refuses rules that no server takes.
 positional: option
 options:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: ident_map
 short_description: Write a mapping as a line of pg_ident.conf
-version_added: 0.1.0
+version_added: 1.0.0
 description: Quotes what needs quotes and refuses incomplete mappings.
 positional: option
 options:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: identity_rules
 short_description: Make the rules of pg_hba.conf that let the clients of the inventory in
-version_added: 0.1.0
+version_added: 1.0.0
 positional: server, groups, hostvars
 description:
   - One rule for each role that some client host logs in as, with the databases of all its identities. The method is

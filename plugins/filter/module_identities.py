@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: module_identities
 short_description: Make the identities of a client host what module client takes
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - An identity gets its certificate from the client authority that its servers trust.
   - An identity also gets its endpoints, which are where this client host reaches its servers.

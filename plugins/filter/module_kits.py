@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: module_kits
 short_description: Make the kits of an inventory what module client_kit takes
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - A kit gets the client authority that its servers trust, and the places where its servers are reached by names that
     are for every host.

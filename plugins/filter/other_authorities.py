@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: other_authorities
 short_description: List the client authorities beside one of them
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Makes the options O(pgops.tls.server#module:former_authorities) and O(pgops.tls.client#module:other_authorities)
     from RV(pgops.tls.certificate_authority#module:authorities). Without other authorities the list is empty.

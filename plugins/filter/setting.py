@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: setting
 short_description: Write a value as postgresql.conf wants it
-version_added: 0.1.0
+version_added: 1.0.0
 description: Booleans become V(on) and V(off), anything else is quoted.
 options:
   _input:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: authority_traces
 short_description: Say whether hosts have TLS from authorities that are not here
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - If a host already has TLS, authorities exist somewhere, and no host would trust new ones. So ask all hosts before
     you make the first authorities of a fleet.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: certificate
 short_description: Issue certificates for PostgreSQL servers and clients
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Signs a list of certificate requests with an authority that M(pgops.tls.certificate_authority) keeps. One call
     signs the requests of a whole fleet.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: certificate_authority
 short_description: Keep a server CA and client CAs for PostgreSQL
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Creates and maintains separate certificate authorities. The server CA issues the certificates of PostgreSQL
     servers, a client CA those of roles that log in. PostgreSQL trusts every CA in C(ssl_ca_file) for logins, so a

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: check_inventory
 short_description: Check the variables of a fleet, on the controller
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Checks the variables of all roles for all hosts of the play, and fails with a sentence for each problem and the
     hosts that have it. It does not look at the hosts. So a mistake stops a run before anything changes anywhere.

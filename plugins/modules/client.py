@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: client
 short_description: Set up keys, certificates and trust for the OS users of a host who log in to PostgreSQL
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Takes the whole desired state of a host's clients in one call. Either it converges, or it returns certificate
     RV(requests) with the reasons. Sign them with M(pgops.tls.certificate). A second call with O(certificates) installs

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: client_access
 short_description: List the identities that each server of the inventory must let in
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It runs on the controller, and the result is the same for all hosts. Set C(run_once) for it.
 extends_documentation_fragment:

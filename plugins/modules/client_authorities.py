@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: client_authorities
 short_description: List the client authorities that the inventory needs
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads O(pgops.tls.postgres_server#role:main:postgres_server_client_authority) of all hosts of the group
     C(postgres_servers), and O(pgops.tls.postgres_client#role:main:postgres_client_identities[].authority) of all hosts

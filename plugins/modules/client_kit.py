@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: client_kit
 short_description: Make archives with certificates for people and applications outside the inventory
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - A kit is a zip archive for one person or application. It has the certificate of a role, the roots of the servers,
     services for libpq, and a README with lines that connect from eight drivers. One call makes all kits.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: client_serials
 short_description: Collect the serial numbers of the certificates that clients have
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - For O(pgops.tls.session_info#module:client_serials), after P(pgops.tls.postgres_client#role) has run on the client
     hosts in the same run.

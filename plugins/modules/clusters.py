@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: clusters
 short_description: List the cluster of each server of the inventory
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The cluster of a server is the group below C(postgres_servers) that the server is in.
   - If a server is in several of these groups, the innermost one counts. Of several innermost groups the one with the

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: connection_info
 short_description: Try real connections and compare the results with expectations
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Connects with PostgreSQL's own client library libpq, as the OS user that owns the certificate, over TCP, with a
     separate environment. C(PG*) variables have no effect.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: drop_consequences
 short_description: Fail and say what breaks when a root is dropped
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The message has a line for each certificate that nobody would accept any more. Those whose holders are not in the
     inventory come first, since no run can give them other ones.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: endpoint_info
 short_description: Check the TLS of any PostgreSQL endpoint
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Starts TLS with a PostgreSQL server, pooler or managed service and returns the certificates, protocol and cipher
     that it shows. It does not log in. It needs no account and no C(psql), only Python.

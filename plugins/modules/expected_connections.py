@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: expected_connections
 short_description: List the connections that each client host must try, and those that must be refused
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Generates the lists of connections of all client hosts of the play, on the controller. Set C(run_once) for it.
     M(pgops.tls.connection_info) tries the connections on each client host.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: first_set_up
 short_description: Warn about defaults of servers that are set up for the first time
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Looks for servers of the play that M(pgops.tls.server) found without a certificate. If the inventory does not set
     how they treat plaintext, their rules or their names, it warns what the defaults mean for clients.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fleet_connections
 short_description: List who connects to which servers and poolers of the inventory
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The identities of client hosts, the poolers and the kits of the inventory, each with the servers and poolers that it
     is for. No host is asked.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fleet_report
 short_description: Write a report on a fleet as HTML, JSON and Prometheus text
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes which certificates expire when, who still connects in plaintext, which sessions use old certificates, and
     how standbys and subscribers replicate, from the results of M(pgops.tls.session_info), M(pgops.tls.pgbouncer) and

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: hba_info
 short_description: Show who can log in to a PostgreSQL server, and which rule decides
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Shows, for a user, a database, an address and a certificate, which line of C(pg_hba.conf) decides on the
     connection, and the result. From the maps of C(pg_ident.conf) it finds the roles that a certificate may log in as.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: known_servers
 short_description: Say what client hosts need to know of the inventory's servers and poolers
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It is about all hosts of the group C(postgres_servers), for P(pgops.tls.module_identities#filter) and
     M(pgops.tls.client).

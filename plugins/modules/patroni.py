@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni
 short_description: Bring the certificates of one Patroni's REST API to a declared state
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Gives the REST API of a Patroni a certificate of the authority for servers, and its clients on that node
     (C(patronictl), and the member when it asks others) a client certificate. It returns certificate RV(requests) with

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: patroni_batches
 short_description: Say which members of Patroni clusters have something to change
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It decides from what M(pgops.tls.server) has returned in RV(pgops.tls.server#module:patroni) in the same run. No
     host is asked.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: pgbouncer
 short_description: Bring the TLS of one PgBouncer to a declared state
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Takes the whole desired state of the TLS of a PgBouncer in one call, towards its clients (the front) and towards
     PostgreSQL (the back). Either it converges, or it returns certificate RV(requests) with the reasons. Sign them with

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: replication
 short_description: Have a standby or subscriber replicate with its client certificate
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - A server that replicates from another one reads its certificate when it connects. So a standby and a subscription
     use the certificate from before a renewal until they connect again, for months.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: replication_batches
 short_description: Say which standbys and subscribers must connect again
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It decides from what M(pgops.tls.server) and M(pgops.tls.client) have returned in the same run. No host is asked.
   - A host is due if it has O(pgops.tls.postgres_server#role:main:postgres_server_replication_role), and if a connection

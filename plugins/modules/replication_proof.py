@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: replication_proof
 short_description: Compare what a host replicates with and what the other end shows
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - For tasks of P(pgops.tls.postgres_server#role), which asks the other ends with M(pgops.tls.session_info) first.
   - It fails if an end was asked and has no session for replication with the certificate of the connection.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: replication_upstreams
 short_description: Say which servers standbys and subscribers replicate from
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It looks up the hosts and ports of connections, as M(pgops.tls.session_info) has returned them in the same run, in
     the names of the servers of the inventory. No host is asked.

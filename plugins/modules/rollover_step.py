@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollover_step
 short_description: Check whether a replacement of roots may take its next step, and return that step
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It works on the controller and reads the results that this collection's roles have left for later plays of the same
     run. Set C(run_once) for it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: run_summary
 short_description: Summarize a run of the playbook, on the controller
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Returns one line for each cause with all affected hosts, what happened and what to do. Also counts the failed,
     changed and unchanged hosts. The playbook C(pgops.tls.site) ends with it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: server
 short_description: Bring the TLS of one PostgreSQL server to a declared state
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Takes the whole desired state of a server in one call. Either it converges, or it returns a certificate RV(request)
     with the reasons. Sign the request with M(pgops.tls.certificate). A second call with O(certificate) installs the

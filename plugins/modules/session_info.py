@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: session_info
 short_description: Show who is connected to a PostgreSQL server, and with which certificates
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Lists the live sessions of clients and standbys with their data from C(pg_stat_ssl), and marks sessions without TLS
     and sessions that use outdated certificates. It never shows what a session does.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: session_table
 short_description: Show the sessions that continue with replaced certificates, or which applications use TLS
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Shows aligned lines, one for each server that could not be asked, and a last one that counts.
   - It runs on the controller, and reads what the entry point C(sessions) of P(pgops.tls.postgres_server#role) has left.

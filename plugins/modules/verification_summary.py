@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: verification_summary
 short_description: Sum up what the client hosts of a run have verified
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - It runs on the controller, and reads the results of M(pgops.tls.connection_info) that
     P(pgops.tls.postgres_verify#role) has left on the hosts of the play. Set C(run_once) for it.
