@@ -41,16 +41,21 @@ class Progress:
     def __init__(self) -> None:
         """Begin with nothing, and keep nothing."""
         self.done: dict[str, Done] = {}
+        self._kept: dict[str, Done] = {}
         self._path: Path | None = None
-        self._commit = ""
+        self._commit: Callable[[], str] = str
         self._lock = Lock()
 
-    def keep(self, path: Path, commit: str) -> None:
-        """Take over what a run of this commit left in ``path``, and keep there what follows."""
+    def keep(self, path: Path, commit: Callable[[], str]) -> None:
+        """Take over what a run of this commit left in ``path``, and keep there what follows.
+
+        ``commit`` is asked again before anything is kept: what ran beside an edit is of no commit.
+        """
         self._path, self._commit = path, commit
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if kept.get("commit") == commit:
-            self.done = {name: _read(one) for name, one in kept["done"].items()}
+        if kept and kept["commit"] == commit():
+            self._kept = {name: _read(one) for name, one in kept["done"].items()}
+            self.done = dict(self._kept)
 
     def once(self, name: str, work: Callable[[], Count]) -> Count:
         """Do it, unless it was done without a failure before; say what came of it, and keep that."""
@@ -58,15 +63,28 @@ class Progress:
         if before is not None and not before.count.failed:
             print(f"== {name}: {before.count.passed} passed before, at this commit", flush=True)
             return before.count
-        started = time.monotonic()
+        begun, started = self._commit(), time.monotonic()
         count = work()
+        seconds = time.monotonic() - started
         with self._lock:
-            self.done[name] = Done(count, time.monotonic() - started)
-            if self._path:
-                kept = {"commit": self._commit, "done": {name: asdict(one) for name, one in self.done.items()}}
-                self._path.write_text(json.dumps(kept), encoding="utf-8")
-        print(f"== {name}: {count.passed} passed, {count.failed} failed in {self.done[name].seconds:.0f} s", flush=True)
+            self.done[name] = Done(count, seconds)
+            if begun and self._commit() == begun:
+                self._kept[name] = self.done[name]
+                self._write(begun)
+        print(f"== {name}: {count.passed} passed, {count.failed} failed in {seconds:.0f} s", flush=True)
         return count
+
+    def end(self) -> None:
+        """Forget what was kept if nothing failed: the next run is a run of its own."""
+        if self._path and not any(one.count.failed for one in self.done.values()):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, commit: str) -> None:
+        assert self._path
+        kept = {"commit": commit, "done": {name: asdict(one) for name, one in self._kept.items()}}
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(kept), encoding="utf-8")
+        new.replace(self._path)
 
     def table(self) -> str:
         """Return what was done, a line each."""

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from conftest import ROOT
 from preparation import CACHE, COVERAGE, clean, prepare, say, shell
@@ -66,12 +67,11 @@ def tell(total: Count) -> None:
     say(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
 
 
-def begin_test_all() -> None:
-    """Have every step try all that it can, and go on where an interrupted run of the same commit ended."""
+def begin_test_all(*, is_whole: bool) -> None:
+    """Have every step try all that it can; a whole run goes on where one of the same commit was interrupted."""
     os.environ["ALL_FAULTS"] = "1"  # tests that try a sample of all points where a run may die try each
-    commit = clean_commit(ROOT)
-    if commit:
-        PROGRESS.keep(CACHE / "test-all.json", commit)
+    if is_whole and clean_commit(ROOT):
+        PROGRESS.keep(CACHE / "test-all.json", partial(clean_commit, ROOT))
 
 
 def main(step: str = "test", *arguments: str) -> int:
@@ -85,7 +85,7 @@ def main(step: str = "test", *arguments: str) -> int:
             shell([])
             return 0
         if step == "test-all":
-            begin_test_all()
+            begin_test_all(is_whole=not arguments)
         if not PROGRESS.done:
             shutil.rmtree(COVERAGE, ignore_errors=True)
         COVERAGE.mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,7 @@ def main(step: str = "test", *arguments: str) -> int:
         coverage()
     if step in steps:
         say(PROGRESS.table())
+        PROGRESS.end()
     tell(total)
     return 1 if total.failed else 0
 

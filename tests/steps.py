@@ -307,7 +307,7 @@ def coverage() -> None:
     if found:
         say("== coverage of the unit and system tests")
         data = f"--data-file={CACHE / 'coverage-all'}"
-        subprocess.run(["coverage", "combine", "--quiet", data, *found], check=False, cwd=ROOT)
+        subprocess.run(["coverage", "combine", "--keep", "--quiet", data, *found], check=False, cwd=ROOT)
         subprocess.run(["coverage", "report", data], check=False, cwd=ROOT)
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     actions,
     failures,
+    inventory,
     kits,
     last_run,
     later,
@@ -25,10 +26,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 class ActionModule(actions.Action):
     """The action of this file."""
 
-    OPTIONS: ClassVar[actions.Specification] = {
-        "is_verified": {"type": "bool", "default": True},
-        "is_last": {"type": "bool", "default": False},
-    }
+    OPTIONS: ClassVar[actions.Specification] = {"is_verified": {"type": "bool", "default": True}}
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the summary, and the certificates in use that the ledger does not hold."""
@@ -43,7 +41,7 @@ class ActionModule(actions.Action):
         moving = [] if self._task.check_mode else moves.moves(hostvars, groups)
         moved = [one.server for one in moving if not one.objection]
         unrecorded = serials.unrecorded(hostvars, groups, issued)
-        if self.options["is_last"] or not (moved or unrecorded):
+        if not moved and not unrecorded:  # else the run is not over
             more += self._noted(variables)
         return {
             "changed": False,
@@ -56,7 +54,11 @@ class ActionModule(actions.Action):
         """Note for the next report that the run ends without a failure. Return a line if that is not possible."""
         hostvars, groups = variables["hostvars"], variables["groups"]
         run = last_run.Run(variables["ansible_play_hosts_all"], variables["ansible_play_hosts"])
-        is_whole = self.options["is_verified"] and not self._task.check_mode
+        is_whole = self.options["is_verified"] and "all" in variables["ansible_run_tags"] and not self._task.check_mode
         if not is_whole or not last_run.is_sound(hostvars, groups, run):
             return []
-        return last_run.note(hostvars, groups, variables["ansible_inventory_sources"], int(time.time()))
+        try:  # as the role has it; a report that could not be written either is no reason to fail this run
+            given = self._templar.template(variables.get(last_run.VARIABLE, ""))
+        except inventory.UNRESOLVED as error:
+            return [f"WARNING: {last_run.VARIABLE}: {error}. The next report will not know of this run."]
+        return last_run.note(str(given or ""), variables, int(time.time()))

@@ -14,8 +14,8 @@ description:
     changed and unchanged hosts. The playbook C(pgops.tls.site) ends with it.
   - If a run verified no connection at all, one line says why.
   - If a whole run ends without a failure, it notes the time in C(last-run.json) beside the report of
-    M(pgops.tls.fleet_report). It writes nothing where there is no report, in check mode, and after a run that left out
-    hosts or steps.
+    M(pgops.tls.fleet_report). It writes nothing where there is no report, in check mode, after a run that left out
+    hosts or steps, and where RV(moved) or RV(unrecorded) has something that is still to be done.
   - While a root is being replaced, lines name the hosts that its next phase waits for.
   - It reads the results that this collection's roles have left for later plays of the same run. Set C(run_once) for
     it.
@@ -27,12 +27,6 @@ options:
     description: Whether the run should have tried connections, which it does not in check mode.
     type: bool
     default: true
-  is_last:
-    description:
-      - Whether what RV(moved) and RV(unrecorded) have is done, so that the run is over. Otherwise a run in which they
-        have something is not noted as one without a failure.
-    type: bool
-    default: false
 seealso:
   - plugin: pgops.tls.failures
     plugin_type: filter

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Collection, NamedTuple, Sequence
+from typing import Collection, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.report import last_run, writing
@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import failures, places,
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Groups, Hostvars, Variables
 from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
 
-_VARIABLE = "postgres_report_directory"
+VARIABLE = "postgres_report_directory"
 
 
 class Run(NamedTuple):
@@ -36,12 +36,13 @@ def is_sound(hostvars: Hostvars, groups: Groups, run: Run) -> bool:
     return is_whole and not failures.failures(hostvars, run.hosts)
 
 
-def note(hostvars: Hostvars, groups: Groups, sources: Sequence[str], now: int) -> list[str]:
+def note(given: str, variables: Variables, now: int) -> list[str]:
     """Note a sound run beside the report, if there is one. Return a line if that is not possible.
 
-    ``sources`` are the inventories of the run, ``now`` is in Unix seconds.
+    ``given`` is where role postgres_report is told to write, '' for its default. ``variables`` are those of the task,
+    ``now`` is in Unix seconds.
     """
-    directory = _directory(hostvars[groups["all"][0]], sources)
+    directory = _directory(given, variables)
     if not directory or not os.path.isfile(os.path.join(directory, writing.DATA)):
         return []
     try:
@@ -53,13 +54,12 @@ def note(hostvars: Hostvars, groups: Groups, sources: Sequence[str], now: int) -
     return []
 
 
-def _directory(variables: Variables, sources: Sequence[str]) -> str:
+def _directory(given: str, variables: Variables) -> str:
     """Return where role postgres_report writes, '' if it could not know either."""
-    given = str(variables.get(_VARIABLE) or "")
     if given:
         return os.path.expanduser(os.path.expandvars(given))  # as module fleet_report reads its option
-    inventory_dir = variables.get("inventory_dir")
+    beside, sources = variables.get("inventory_dir"), variables["ansible_inventory_sources"]
     try:
-        return places.default(_VARIABLE, "postgres-report", str(inventory_dir or "") or None, sources, "localhost").path
+        return places.default(VARIABLE, "postgres-report", str(beside or "") or None, sources, "localhost").path
     except TlsError:
         return ""

@@ -21,7 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni import texts
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
 from ansible_collections.pgops.tls.tests import faults, patroni
 from ansible_collections.pgops.tls.tests.patroni import Member, Team
-from ansible_collections.pgops.tls.tests.servers import Server, sign
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, Server, sign
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import Authority, programs
 
@@ -132,6 +132,23 @@ def test_a_certificate_without_the_address_that_verifying_members_use_is_refused
     with pytest.raises(TlsError, match="is none of the names"):
         server.converge(names=names)
     server.settle(renew=True)
+
+
+def test_a_ca_that_adds_names_is_judged_by_the_certificate_that_came(server: Server) -> None:
+    """Nobody knows before whether it adds the address that members use, and a renewal must not stop for that."""
+    authority, member = AUTHORITIES["server"], server.cluster
+    member.configure(
+        member.text().replace("username: replicator\n", "username: replicator\n      sslmode: verify-full\n")
+    )
+    wanted = {"names": ["localhost"], "issuing": authority.issuing.pem + authority.root.pem}
+    for forced in (False, True):
+        request = server.converge(**wanted, renew=forced).request or ""
+        assert "CERTIFICATE REQUEST" in request
+        with pytest.raises(TlsError, match=r"'127\.0\.0\.1' is none of the names .*replication"):
+            server.converge(**wanted, renew=forced, certificate=sign(request, ["localhost"]))
+        done = server.converge(**wanted, renew=forced, certificate=sign(request, ["localhost", "127.0.0.1"]))
+        assert server.served() == done.leaf.sha256  # type: ignore[union-attr]
+    assert server.converge(**wanted).changes == []
 
 
 def test_a_renewal_leaves_the_file_of_patroni_alone(server: Server) -> None:

@@ -27,7 +27,7 @@ def begin(progress: Any, tmp_path: Path) -> Callable[[str], Any]:
 
     def run(commit: str) -> Any:
         begun = progress.Progress()
-        begun.keep(tmp_path / "kept.json", commit)
+        begun.keep(tmp_path / "kept.json", lambda: commit)
         return begun
 
     return run
@@ -52,6 +52,31 @@ def test_another_commit_begins_anew(progress: Any, begin: Callable[[str], Any]) 
     begin("abc").once("unit", lambda: progress.Count(3))
     assert begin("def").done == {}
     assert begin("def").once("unit", lambda: progress.Count(4)).passed == 4
+
+
+def test_what_ran_beside_an_edit_is_done_again(progress: Any, tmp_path: Path) -> None:
+    commits = iter(["abc", "abc", "abc", "", "", "abc"])  # "": files differ from it
+    run = progress.Progress()
+    run.keep(tmp_path / "kept.json", lambda: next(commits, "abc"))
+    for name in ("unit", "edited meanwhile", "edited before", "lint"):
+        run.once(name, lambda: progress.Count(3))
+    again = progress.Progress()
+    again.keep(tmp_path / "kept.json", lambda: "abc")
+    assert set(again.done) == {"unit", "lint"}
+
+
+def test_a_run_that_has_ended_well_is_not_taken_over_and_one_with_failures_is(
+    progress: Any, begin: Callable[[str], Any]
+) -> None:
+    first = begin("abc")
+    first.once("unit", lambda: progress.Count(3))
+    first.once("docs", lambda: progress.Count(0, 1))
+    first.end()
+    second = begin("abc")
+    assert set(second.done) == {"unit", "docs"}
+    second.once("docs", lambda: progress.Count(1))
+    second.end()
+    assert begin("abc").done == {}
 
 
 def test_other_runs_keep_nothing(progress: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,10 @@ class Spec(NamedTuple):
         name = common_name(self.names) if self.common_name is None else self.common_name
         return Wanted(name, self.names, self.extended_key_usage)
 
+    def names_to_come(self, came: Certificate | None) -> Sequence[Name] | None:
+        """Return the names of the next leaf. None: its issuer may add some, and it has not come yet (``came``)."""
+        return came.names if came else None if self.roots else self.names
+
 
 class Offer(NamedTuple):
     """The authority that would issue now, then those whose certificates may stay, and all roots that are trusted."""

@@ -10,7 +10,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import settings
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import former
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
-from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import API, Target
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_chain
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import covers_host
 
@@ -30,8 +30,9 @@ def refuse_environment(target: Target, found: Found) -> None:
 
 def refuse_other_name(target: Target, found: Found) -> None:
     """Refuse a certificate that lacks the host by which other members reach the REST API. Raises TlsError."""
-    host, own = settings.host_of(found.settings.address), target.pair.server.spec.names
-    if not covers_host(own, host):
+    host, came = settings.host_of(found.settings.address), target.pair.certificates.get(API, "")
+    own = target.pair.server.spec.names_to_come(next(iter(read_chain(came.encode(), API)), None))
+    if own is not None and not covers_host(own, host):
         raise TlsError(
             f"{found.config}: other members reach the REST API at {found.settings.address} (restapi.connect_address), "
             f"and {host!r} is none of the names of this server ({', '.join(name.value for name in own)}). They would "

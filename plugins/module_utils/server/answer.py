@@ -42,8 +42,8 @@ def of(outcome: Outcome, given: Mapping[str, Any], now: int, *, check_mode: bool
 
 
 def _names(outcome: Outcome) -> Sequence[Name] | None:
-    """Return the names of the certificate that the server has, or is about to get."""
-    if outcome.target.existing:
+    """Return the names of the certificate that the server has, or is about to get; None if nobody knows them yet."""
+    if outcome.target.existing or outcome.target.spec.roots:  # whoever renews it may add names
         return outcome.leaf.names if outcome.leaf else None
     return outcome.target.names
 

@@ -155,9 +155,11 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
 
     def _refuse_names(self, found: Found) -> None:
         """Refuse a new certificate that lacks a name which those who use the server need. Raises TlsError."""
-        coming = found.offered.chain[0].names if found.offered else self.target.names
-        served = self.chain[0].names if self.chain else ()
-        self.texts.refuse_names(coming, None if self.store.current() is None else served)
+        came = found.offered.chain[0] if found.offered else leaf_of((self.target.certificate or "").encode())
+        coming = self.target.spec.names_to_come(came)
+        if coming is not None:
+            served = self.chain[0].names if self.chain else ()
+            self.texts.refuse_names(coming, None if self.store.current() is None else served)
 
     def _place(self) -> rehearsal.DataDirectory:
         return native_tls.place(self.target, self.state, self.administrator.account)

@@ -61,30 +61,25 @@ def test_a_run_is_noted_where_there_is_a_report_and_nowhere_else(
     monkeypatch.setenv("HOME", str(tmp_path))
     inventory = tmp_path / "inventory.yml"
     inventory.touch()
-    hostvars: dict[str, Any] = {"db1": {"inventory_dir": str(tmp_path)}}
-
-    def note() -> list[str]:
-        return noting.note(hostvars, {"all": ["db1"]}, [str(inventory)], TODAY)
-
+    variables: dict[str, Any] = {"inventory_dir": str(tmp_path), "ansible_inventory_sources": [str(inventory)]}
     beside, elsewhere = tmp_path / "postgres-report", tmp_path / "elsewhere"
-    assert note() == []
+    assert noting.note("", variables, TODAY) == []
     assert not beside.exists()
     beside.mkdir()
-    assert note() == []
+    assert noting.note("", variables, TODAY) == []
     assert list(beside.iterdir()) == [], "nobody has made a report"
-    for directory in (beside, elsewhere):
+    for directory, given in ((beside, ""), (elsewhere, "~/elsewhere")):
         writing.write(str(directory), NOTHING, TODAY, is_dry=False)
-        assert note() == []
+        assert noting.note(given, variables, TODAY) == []
         assert last_run.read(str(directory)) == clock.instant(TODAY)
-        hostvars["db1"]["postgres_report_directory"] = "~/elsewhere"
-    assert noting.note({"h": {}}, {"all": ["h"]}, ["h,"], TODAY) == [], "beside no inventory there is no report"
+    alone = {"ansible_inventory_sources": ["h,"]}
+    assert noting.note("", alone, TODAY) == [], "beside no inventory there is no report"
 
 
 def test_a_note_that_cannot_be_written_is_told_and_the_report_keeps_the_last_one(tmp_path: Path) -> None:
     writing.write(str(tmp_path), NOTHING, TODAY, is_dry=False)
     (tmp_path / last_run.NAME).mkdir()
-    hostvars = {"db1": {"postgres_report_directory": str(tmp_path)}}
-    [line] = noting.note(hostvars, {"all": ["db1"]}, [], TODAY)
+    [line] = noting.note(str(tmp_path), {}, TODAY)
     assert f"{tmp_path}/last-run.json could not be written (Is a directory)" in line
     assert last_run.read(str(tmp_path)) is None
 

@@ -71,6 +71,14 @@ def test_the_own_authority_still_has_to_issue_exactly_what_was_asked_for() -> No
     assert "issuer_changed" in needed(chain_of(1), exact)
 
 
+def test_which_names_the_next_certificate_has_is_known_when_it_has_come_or_if_the_own_authority_adds_none() -> None:
+    assert WISH.names_to_come(None) is None
+    assert WISH._replace(issuing=[COMPANY.issuing[0].read]).names_to_come(None) == NAMES
+    came = chain_of()[0]
+    assert WISH.names_to_come(came) == came.names
+    assert len(came.names) == len(MORE)
+
+
 def test_a_chain_that_only_known_cas_complete_is_sent_again() -> None:
     known = WISH._replace(issuing=[COMPANY.issuing[0].read, COMPANY.policy.read, ROOT])
     assert needed(chain_of()[:1], known) == ["chain_incomplete"]

@@ -178,6 +178,22 @@ def test_the_host_that_members_connect_to_must_be_a_name(address: str, names: li
     assert failure.value.code == "patroni_name_missing"
 
 
+def test_a_ca_that_may_add_names_is_judged_by_what_it_has_issued() -> None:
+    server = AUTHORITIES["server"]
+    options = all_options(names=["pg1.example.com"], server_issuing=server.issuing.pem + server.root.pem)
+    for address, is_covered in (("127.0.0.1:8008", True), ("192.0.2.1:8008", False)):
+        there = found(settings=settings({"connect_address": address}))
+        refusals.refuse_other_name(target.read(options), there)
+        came = target.read(
+            {**options, "certificates": {"api": CHAINS["api"]}}
+        )  # with 127.0.0.1, which nobody asked for
+        if is_covered:
+            refusals.refuse_other_name(came, there)
+            continue
+        with pytest.raises(TlsError, match=r"none of the names of this server \(pg1\.example\.com, 127\.0\.0\.1\)"):
+            refusals.refuse_other_name(came, there)
+
+
 def test_what_would_cut_members_off_is_refused() -> None:
     own = {"certfile": "/etc/x.crt", "cafile": "/etc/ca.crt"}
     verifying = without_tls(settings=settings({**own, "verify_client": "Optional"}))
