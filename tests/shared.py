@@ -47,12 +47,15 @@ FILES = (
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process exists and has not ended: one that has ended stays until its parent looks at it."""
+    """Return whether a process exists and has not ended: one that has ended stays until its parent looks at it.
+
+    While another of its threads still ends, as that of PgBouncer for names does, its files and ports are open.
+    """
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except OSError:
         return False
-    return state != "Z"
 
 
 def ends(pid: int) -> bool:

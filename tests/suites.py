@@ -53,8 +53,8 @@ OF_PEERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "sys
 # Jobs in containers of their own, in halves: the longest job sets the time of all, and the last one has a core idle
 HALVES = {
     "playbooks": PLAYBOOK_FILES[::2],
+    "peers": OF_PEERS,  # PgBouncer and Patroni, which tests mostly wait for: beside the playbooks, which are busy
     "playbooks-more": PLAYBOOK_FILES[1::2],
-    "peers": OF_PEERS,  # PgBouncer and Patroni, which tests mostly wait for
     "servers": OF_SERVERS[::2],
     "servers-more": OF_SERVERS[1::2],
 }

@@ -204,7 +204,7 @@ def names(jobs: Any) -> list[str]:
 def test_some_versions_run_a_sample_and_in_test_all_everything(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
     assert names(suites.system_jobs([])) == [
-        *("playbooks", "playbooks-more", "peers", "trixie", "servers", "servers-more"),
+        *("playbooks", "peers", "playbooks-more", "trixie", "servers", "servers-more"),
         *("oldest-python", "bullseye", "bookworm"),
     ]
     assert suites.system_tests("bookworm", [])[:-1] == suites.SAMPLE_TESTS["bookworm"]

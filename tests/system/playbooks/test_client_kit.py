@@ -215,3 +215,13 @@ def test_a_replacement_of_roots_waits_until_the_holders_have_fetched_the_new_kit
         for folder in (first, second):
             assert re.search("certificate verify failed|unknown ca", log_in(world, name, folder))
         assert f"{name}.zip is due (trust_changed)" in due, "it has the old root, too"
+
+
+@ONLY_THOROUGH
+def test_a_hundred_people_get_theirs_from_one_task(world: World) -> None:
+    people = [{**world.anna, "name": f"person{number}"} for number in range(100)]
+    made = world.run("-v", playbook=MAKE, postgres_ca_kits=people)
+    assert made.count("hand out ") >= 100
+    assert {path.stem for path in world.directory.glob("person*.zip")} == {one["name"] for one in people}
+    assert len({world.serial(one["name"]) for one in people}) == 100
+    assert "hand out" not in world.run(playbook=MAKE, postgres_ca_kits=people)
