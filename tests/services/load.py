@@ -198,7 +198,7 @@ def _samples(fleet: Fleet, phase: Phase) -> Iterator[None]:
     phase.streamed = {one: Counter() for one in CLUSTERS}
 
     def work() -> None:
-        while not stop.wait(4.0):
+        while not stop.wait(1.0):
             for one, found in phase.streamed.items():
                 with contextlib.suppress(AssertionError):  # while roles swap, nobody or nobody alone leads
                     found[len(fleet.cluster(one).streaming)] += 1
