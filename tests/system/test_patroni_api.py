@@ -35,7 +35,7 @@ pytestmark = [
     # Python 3.11 leaves a connection open that ends while it is wrapped, as when Patroni opens its socket again
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-STEP = 7 if IS_THOROUGH else 61  # points from one that is tried to the next
+STEP = 1 if IS_THOROUGH else 61  # points from one that is tried to the next
 
 
 @pytest.fixture(scope="module")

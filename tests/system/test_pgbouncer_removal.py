@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
     pytest.mark.skipif(not shutil.which("pgbouncer"), reason="there is no PgBouncer here"),
 ]
-STEP = 3 if IS_THOROUGH else 29  # points from one that is tried to the next
+STEP = 1 if IS_THOROUGH else 29  # points from one that is tried to the next
 
 
 @pytest.fixture(scope="module")
