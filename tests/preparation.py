@@ -20,6 +20,7 @@ from suites import DRIVER_STAGE, VERSION_OF_SUITE
 
 CACHE, STATE, VENV = ROOT / ".cache", ROOT / ".ansible", ROOT / ".venv"
 COVERAGE = CACHE / "coverage"  # what each step has measured
+REPORTS = CACHE / "reports"  # which tests each step of units and systems ran and skipped
 CONTAINER_PREFIX = "pgops-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]  # two checkouts do not meet
 FLEET = f"{CONTAINER_PREFIX}-fleet"  # what begins the names of a fleet's containers, and its network
 BUILDING = Lock()  # of images

@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from conftest import ROOT
-from preparation import CACHE, COVERAGE, clean, prepare, say, shell
+from preparation import CACHE, COVERAGE, REPORTS, clean, prepare, say, shell
 from progress import Count, clean_commit
-from steps import PROGRESS, RUN_STEPS, coverage, in_a_slot
+from steps import PROGRESS, RUN_STEPS, coverage, in_a_slot, tried_nowhere
 
 ALL_STEPS = [step for step in RUN_STEPS if step != "bench"]  # a measurement wants a quiet machine
 # Steps side by side; the containers of step system take the slots that the other lane leaves
@@ -86,11 +86,14 @@ def main(step: str = "test", *arguments: str) -> int:
             return 0
         if step == "test-all":
             begin_test_all(is_whole=not arguments)
-        if not PROGRESS.done:
-            shutil.rmtree(COVERAGE, ignore_errors=True)
-        COVERAGE.mkdir(parents=True, exist_ok=True)
+        for folder in (COVERAGE, REPORTS):
+            if not PROGRESS.done:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
         steps = {"test": QUICK, "test-all": ALL_STEPS}
         total = run_steps(steps.get(step, [step]), list(arguments))
+        if step == "test-all" and not arguments:
+            total += tried_nowhere()
         coverage()
     if step in steps:
         say(PROGRESS.table())

@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 from conftest import COLLECTIONS, ROOT
 from containers import running, wheels
 from containers.controllers import CONTROLLERS, Controller, grid
+from outcomes import ran_nowhere
 from preparation import (
     CACHE,
     CONTAINER_PREFIX,
     COVERAGE,
+    REPORTS,
     STATE,
     build_images,
     remove_containers,
@@ -99,7 +101,8 @@ def pytest(command: list[str], prefix: str = "") -> Count:
 def unit(arguments: list[str]) -> Count:
     """Run the unit tests on this machine."""
     environment = ["env", WIDE, f"COVERAGE_FILE={COVERAGE / 'unit'}"]
-    tests = [*(MEASURED if os.environ.get("ALL_FAULTS") else PYTEST), *(arguments or ["tests/unit"])]
+    tests = [*(MEASURED if os.environ.get("ALL_FAULTS") else PYTEST), f"--junitxml={REPORTS / 'unit.xml'}"]
+    tests += arguments or ["tests/unit"]
     return pytest([*environment, "python", *tests], prefix="unit| ")
 
 
@@ -112,12 +115,12 @@ def collection(arguments: list[str]) -> Count:
 def system(arguments: list[str]) -> Count:
     """Run the tests that need a PostgreSQL server, as root in a container of each suite, side by side."""
     jobs = system_jobs(arguments)
-    built = build_images(dict.fromkeys(suite for _name, suite, _tests in jobs))
 
     def once(job: tuple[str, str, list[str]]) -> Count:
         name, suite, tests = job
+        image = build_images([suite])[suite]  # while others run in theirs
         is_thorough = bool(arguments) or name in THOROUGH
-        work = partial(system_in, name, suite, built[suite], tests, is_thorough=is_thorough)
+        work = partial(system_in, name, suite, image, tests, is_thorough=is_thorough)
         return in_a_slot(PROGRESS.once, f"system {name}", work)
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -138,19 +141,21 @@ def system_in(job: str, suite: str, image: str, arguments: list[str], *, is_thor
     with running.container(name, image, volumes, systemd=suite not in running.WITHOUT_SYSTEMD) as execute:
         try:
             tests = [*(MEASURED if thorough else PYTEST), "--override-ini=cache_dir=/tmp/pytest", *arguments]
+            tests.append("--junitxml=/tmp/report.xml")
             command = [*execute, *settings, "--env=COVERAGE_FILE=/tmp/coverage", name, "timeout", "10800", "python3"]
             return pytest([*command, *tests], prefix=f"{job}| ")
         finally:
-            copy = ["podman", "cp", f"{name}:/tmp/coverage", str(COVERAGE / f"system-{job}")]
-            subprocess.run(copy, check=False, capture_output=True)
+            kept = {"coverage": COVERAGE / f"system-{job}", "report.xml": REPORTS / f"system-{job}.xml"}
+            for file, path in kept.items():
+                subprocess.run(["podman", "cp", f"{name}:/tmp/{file}", str(path)], check=False, capture_output=True)
 
 
 def controllers(arguments: list[str]) -> Count:
-    """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all all that there is."""
+    """Run playbooks with each ansible-core that is supported: a fleet's whole life, in test-all more."""
     built = build_images(dict.fromkeys(one.suite for one in CONTROLLERS))
 
     def playbooks(one: Controller) -> Count:
-        return playbooks_with(one, built[one.suite], arguments or tests_of_controller(one))
+        return playbooks_with(one, built[one.suite], arguments or tests_of_controller())
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         counts = list(pool.map(playbooks, CONTROLLERS))
@@ -309,6 +314,12 @@ def coverage() -> None:
         data = f"--data-file={CACHE / 'coverage-all'}"
         subprocess.run(["coverage", "combine", "--keep", "--quiet", data, *found], check=False, cwd=ROOT)
         subprocess.run(["coverage", "report", data], check=False, cwd=ROOT)
+
+
+def tried_nowhere() -> Count:
+    """Count each test of units and systems that every container has skipped as a failure."""
+    names = [f"{name} was skipped everywhere" for name in ran_nowhere(REPORTS)]
+    return Count(failed=len(names), failures=tuple(names))
 
 
 RUN_STEPS = {"lint": lint, "unit": unit, "docs": docs, "collection": collection, "system": system}

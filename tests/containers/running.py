@@ -23,7 +23,7 @@ def container(name: str, image: str, volumes: Mapping[Path, str], *, systemd: bo
     start += [f"--name={name}", "--network=none", "--no-hosts", "--hostname=localhost", "--security-opt=label=disable"]
     start += ["--cap-add=LINUX_IMMUTABLE"]  # for files that not even root can change
     start += [f"--volume={path}:{inside}:ro" for path, inside in {CHECKOUT: "/checkout", **volumes}.items()]
-    execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONDONTWRITEBYTECODE=1"]
+    execute = ["podman", "exec", "--workdir=/checkout", "--env=PYTHONPYCACHEPREFIX=/var/cache/python"]
     try:
         subprocess.run([*start, image, *([] if systemd else SSHD)], check=True, stdout=subprocess.DEVNULL)
         ready = "systemctl -q is-system-running 2>&-" if systemd else "pg_isready -q"

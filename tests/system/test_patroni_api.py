@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.tests import faults, patroni, restapis
 from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
 from ansible_collections.pgops.tls.tests.restapis import CLIENTS, RestApi
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH
+from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH, ONLY_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import Authority, programs
 
 pytestmark = [
@@ -374,6 +374,7 @@ def test_a_pair_that_breaks_after_the_rehearsal_is_put_back_without_a_signal(
     assert api.member.log().count("received SIGHUP") <= signals + 2, "only with the files from before"
 
 
+@ONLY_THOROUGH
 def test_a_silent_rest_api_is_told_and_never_signalled(api: RestApi, server_authority: Authority) -> None:
     pair = give(api, server_authority, "own")
     configure(api, **pair)
@@ -395,6 +396,7 @@ def test_a_silent_rest_api_is_told_and_never_signalled(api: RestApi, server_auth
     assert api.member.psql("SELECT 1") == "1"
 
 
+@ONLY_THOROUGH
 def test_a_patroni_that_stops_in_the_middle_is_put_back_and_finished_by_the_next_run(
     both: list[RestApi], monkeypatch: pytest.MonkeyPatch
 ) -> None:

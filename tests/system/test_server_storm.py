@@ -26,9 +26,7 @@ from ansible_collections.pgops.tls.tests import faults, loops
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, HBA, TODAY, Server
 from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
 
-# All of them take one or two minutes on two cores; of the suites that run side by side one is enough
-IS_LONG = IS_THOROUGH or os.environ.get("EXPECTED_POSTGRESQL", "15") == "15"
-SWITCHES = 200 if IS_LONG else 40
+SWITCHES = 200 if IS_THOROUGH else 40  # all of them take one or two minutes on two cores
 SERVER_NAMES = ["localhost", "127.0.0.1"]
 RESTARTS = 60 if IS_THOROUGH else 8
 # What a client may be told while its server is restarted; nothing of it is about certificates

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,8 +122,7 @@ def test_the_actions_of_molecule_are_counted(
 
 def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(suites: Any) -> None:
     arguments = {name: tests for name, _suite, tests in suites.system_jobs([])}
-    of_system = [name for name, given in arguments.items() if f"--ignore={suites.PLAYBOOK_TESTS}" in given]
-    assert set(arguments) - set(of_system) == {*suites.HALVES, "oldest-python"}
+    assert set(arguments) == {*suites.HALVES, "oldest-python", *suites.VERSION_OF_SUITE}
     halves = [file for name in suites.HALVES for file in arguments[name]]
     assert sorted(halves) == sorted([*suites.PLAYBOOK_FILES, *suites.OF_SERVERS, *suites.OF_PEERS]), "each file once"
     assert len(suites.PLAYBOOK_FILES) > 20
@@ -161,22 +159,15 @@ def test_one_controller_that_fails_makes_the_step_fail(steps: Any, monkeypatch: 
     assert (count.passed, count.failed) == (9 * len(steps.CONTROLLERS) - 1, 1)
 
 
-def test_in_test_all_the_controllers_run_every_file_and_some_with_each(
-    steps: Any, suites: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_test_all_each_controller_runs_more_files(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
-    (alone,) = {tuple(suites.tests_of_controller(one)) for one in steps.CONTROLLERS}
-    assert alone == (f"{suites.PLAYBOOK_TESTS}/test_whole_job.py",)
+    assert suites.tests_of_controller() == [f"{suites.PLAYBOOK_TESTS}/test_whole_job.py"]
     monkeypatch.setenv("ALL_FAULTS", "1")
-    found = Counter(path for one in steps.CONTROLLERS for path in suites.tests_of_controller(one))
-    assert set(found) == set(suites.PLAYBOOK_FILES) - set(suites.WITHOUT_CONTROLLERS)
-    assert {path for path, times in found.items() if times == len(steps.CONTROLLERS)} == set(
-        suites.WITH_EACH_CONTROLLER
-    )
-    assert set(found.values()) == {1, len(steps.CONTROLLERS)}
+    assert len(suites.tests_of_controller()) == 5
+    assert set(suites.tests_of_controller()) <= set(suites.PLAYBOOK_FILES)
 
 
-def test_in_test_all_one_version_of_each_program_tries_every_point(
+def test_in_test_all_the_suite_of_the_playbooks_tries_every_point(
     steps: Any, suites: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thorough: dict[str, bool] = {}
@@ -190,6 +181,7 @@ def test_in_test_all_one_version_of_each_program_tries_every_point(
     monkeypatch.setattr(steps, "system_in", system_in)
     monkeypatch.setattr(steps, "PROGRESS", steps.Progress())
     steps.system([])
+    assert set(thorough) == {*suites.THOROUGH, "oldest-python", *suites.OF_SUITE}
     assert {job for job, whole in thorough.items() if whole} == set(suites.THOROUGH)
     monkeypatch.setattr(steps, "PROGRESS", steps.Progress())
     thorough.clear()
@@ -201,15 +193,16 @@ def names(jobs: Any) -> list[str]:
     return [name for name, _suite, _tests in jobs]
 
 
-def test_some_versions_run_a_sample_and_in_test_all_everything(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_all_has_more_versions_and_each_of_them_tries_more(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALL_FAULTS", raising=False)
     assert names(suites.system_jobs([])) == [
         *("playbooks", "peers", "playbooks-more", "trixie", "servers", "servers-more"),
         *("oldest-python", "bullseye", "bookworm"),
     ]
-    assert suites.system_tests("bookworm", [])[:-1] == suites.SAMPLE_TESTS["bookworm"]
-    lists = {**suites.SAMPLE_TESTS, **suites.OF_BUILD}
-    assert all((TESTS.parent / test).is_file() for tests in lists.values() for test in tests)
+    assert suites.system_tests("bookworm", []) == suites.SAMPLES["bookworm"]
+    lists = [*suites.SAMPLES.values(), *suites.OF_SUITE.values()]
+    assert all((TESTS.parent / test).is_file() for tests in lists for test in tests)
+    assert all(set(tests) < set(suites.OF_SUITE[suite]) for suite, tests in suites.SAMPLES.items())
     assert set(names(suites.system_jobs(["tests/system/test_x.py"]))) == set(suites.VERSION_OF_SUITE)
     monkeypatch.setenv("ALL_FAULTS", "1")
     assert set(names(suites.system_jobs([]))) == {
@@ -219,10 +212,8 @@ def test_some_versions_run_a_sample_and_in_test_all_everything(suites: Any, monk
         *suites.NEWER,
         *suites.BUILDS,
     }
-    assert suites.system_tests("bookworm", []) == ["tests/system", f"--ignore={suites.PLAYBOOK_TESTS}"]
-    assert set(suites.OF_BUILD) == set(suites.BUILDS)
-    assert suites.system_tests("pg16", []) == [*suites.OF_BUILD["pg16"], f"--ignore={suites.PLAYBOOK_TESTS}"]
-    assert suites.system_tests("sid", []) == ["tests/system", f"--ignore={suites.PLAYBOOK_TESTS}"]
+    assert {suite: suites.system_tests(suite, []) for suite in suites.OF_SUITE} == suites.OF_SUITE
+    assert set(suites.OF_SUITE) == set(suites.VERSIONS) - {suites.CONTROLLER, suites.CLIENTS}
     assert names(suites.system_jobs([f"{suites.PLAYBOOK_TESTS}/test_x.py"])) == [suites.CONTROLLER]
 
 

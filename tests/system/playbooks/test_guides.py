@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pgops.tls.tests import guides
-from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 THIS_FILE = "tests/system/playbooks/test_guides.py"
 HOST_OF_ADDRESS = {"127.0.1.1": "db1", "127.0.1.2": "db2", "127.0.1.3": "app1", "127.0.1.4": "report1"}
@@ -39,8 +39,6 @@ def blocks(page: Path) -> list[guides.Block]:
 
 
 PAGES = [page for page in guides.pages() if any(THIS_FILE in block.tests() for block in blocks(page))]
-if not IS_THOROUGH:  # as make test-all sets it: each page is a minute
-    PAGES = [page for page in PAGES if page.stem == "guide_getting_started"]
 
 
 def run(*argv: object) -> str:
@@ -123,6 +121,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+@ONLY_THOROUGH
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page_can_be_followed_step_by_step(page: Path, fleet: Path) -> None:
     for block in blocks(page):

@@ -85,6 +85,7 @@ def test_each_client_host_tries_the_names_that_it_reaches_on_their_ports(site: A
     assert f"port={site.cluster.port}\n" in service.read_text()
 
 
+@ONLY_THOROUGH
 def test_a_client_host_that_reaches_no_name_is_told_and_fails_nothing(site: Any) -> None:
     done = site.run(inventory=fleet(site, {"name": "localhost", "from": ["app1"]}))
     assert done.returncode == 0, done.stdout + done.stderr

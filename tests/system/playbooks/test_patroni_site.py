@@ -120,6 +120,7 @@ def test_a_run_sets_up_one_member_after_the_other_and_the_next_one_asks_nobody(s
     assert served(team) == first
 
 
+@ONLY_THOROUGH
 def test_a_renewal_is_signed_with_that_of_the_servers(site: Any, team: Team) -> None:
     first, before = served(team), team.leader
     done = run(site, team, postgres_server_renew=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.pgops.tls.tests.scale.fleet import Cost, Fleet, running
+from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 
 FEW, MANY = 4, 12  # servers, and as many client hosts
 OF_CLIENT = 21  # connections: to each of four servers 5, and one of libpq's own files
@@ -52,6 +53,7 @@ def test_a_run_that_changes_nothing_is_one_execution_on_each_host_and_one_to_ver
     assert f"{count} connections from {MANY} client hosts: {count} as expected" in fleet.output
 
 
+@ONLY_THOROUGH
 def test_its_ratio_to_the_least_that_ansible_costs_does_not_grow_with_the_hosts(fleet: Fleet, first: Cost) -> None:
     assert first.executions
     seen: list[dict[int, float]] = []

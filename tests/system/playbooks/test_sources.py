@@ -68,6 +68,7 @@ def test_a_renewal_gets_another_certificate(site: Any, bao: baos.Bao) -> None:
     assert connects(site)
 
 
+@ONLY_THOROUGH
 def test_a_token_that_has_expired_stops_only_who_needs_a_certificate(site: Any, bao: baos.Bao) -> None:
     token = bao.token()
     bao.write("auth/token/revoke", token=token)

@@ -19,6 +19,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.openssl_ca import Company
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH, SITE
 
+pytestmark = ONLY_THOROUGH
+
 
 @pytest.fixture(scope="module")
 def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
@@ -67,7 +69,6 @@ def test_two_first_runs_at_once_end_well(site: Any) -> None:
     check(site)
 
 
-@ONLY_THOROUGH
 def test_two_renewals_at_once_are_both_in_the_ledger(site: Any) -> None:
     before = {name: len(issued(site, name)) for name in ("server", "client")}
     at_once(site, postgres_server_renew=True, postgres_client_renew=True)
@@ -75,7 +76,6 @@ def test_two_renewals_at_once_are_both_in_the_ledger(site: Any) -> None:
     check(site)
 
 
-@ONLY_THOROUGH
 def test_two_runs_at_once_take_what_people_have_signed_once(site_on: Callable[[Any], Any], billing: Any) -> None:
     billing.psql("CREATE ROLE app LOGIN")
     site = site_on(billing)
