@@ -23,15 +23,18 @@ RECORD = ROOT / "tests" / "interface.txt"
 # Modules for playbooks of users; all others are parts of roles and playbooks, and change with them
 MODULES = (
     "certificate", "certificate_authority", "client", "client_kit", "connection_info", "endpoint_info", "fleet_report",
-    "hba_info", "patroni", "pgbouncer", "replication", "server", "session_info",
+    "hba_info", "patroni", "pgbouncer", "replication", "server", "session_info", "session_table",
 )  # fmt: skip
+# Besides main; playbooks use the others, and so may change them
+ENTRY_POINTS = ("roll_back", "sessions")
+FILTERS = ("identity_rules",)
 REASONS = ("plugins/module_utils/credential/due.py", "plugins/module_utils/server/plan.py")
 _REASON = re.compile(r"([a-z]+(?:_[a-z]+)*)(?:_|: .*)?")
 
 
 def lines() -> set[str]:
     """Return a line for each name that stays within a major version."""
-    return {*_playbooks(), *_roles(), *_modules(), *_codes(), *_reasons()}
+    return {*_playbooks(), *_roles(), *_modules(), *(f"filter {name}" for name in FILTERS), *_codes(), *_reasons()}
 
 
 def _playbooks() -> Iterator[str]:
@@ -44,8 +47,10 @@ def _roles() -> Iterator[str]:
     for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
         role = path.parents[1].name
         for point, spec in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
-            if point == "main":  # playbooks use the others, and so may change them
+            if point == "main":
                 yield f"role {role}"
+            elif point in ENTRY_POINTS:
+                yield f"role {role} entry point {point}"
             yield from _options(f"variable of {role}", spec.get("options", {}))
 
 

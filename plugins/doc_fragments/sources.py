@@ -16,7 +16,7 @@ options:
       - Authorities whose CA or root is not in O(directory), such as the company's CA or a mount of OpenBao. Their
         roots, issuing CAs and lists of revoked certificates are returned like those of own authorities. Their
         certificates are recorded in C(ledger.jsonl), too.
-      - Authorities that are not listed are own ones. Give both modules the same list.
+      - The collection runs authorities that are not listed. Give both modules the same list.
       - Replacing a root, dropping it and revoking a certificate is up to the CA behind a source. These requests are
         refused with what to do there.
       - A certificate from a source has at least the names and the usage that were asked for, and may have more. Any CA

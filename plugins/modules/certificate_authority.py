@@ -420,7 +420,7 @@ authorities:
           type: bool
         other_root:
           description:
-            - Whether O(sources) declare another kind of root than the one in use, a company's or an own one, and it can
+            - Whether O(sources) declare another kind of root than the one in use, a company's or one of the collection, and it can
               be staged.
           type: bool
         root_not_after:

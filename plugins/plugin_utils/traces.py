@@ -47,7 +47,7 @@ def refusal(answers: Iterable[Mapping[str, Any]], directory: str, ca_host: str) 
             "authorities are elsewhere (another machine, another checkout), set postgres_ca_host and "
             "postgres_ca_directory to that place. If the directory is lost, restore it from its backup. Only if there "
             "is none, replace the authorities: -e postgres_ca_lost=true -e postgres_server_renew=true "
-            "-e postgres_client_renew=true."
+            "-e postgres_pooler_renew=true -e postgres_client_renew=true."
         )
     unknown = silent(answers)
     if answers and len(unknown) == len({_host(one) for one in answers}):

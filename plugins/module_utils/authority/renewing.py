@@ -69,7 +69,7 @@ def _without_company(found: Lineage, place: AuthorityOptions, now: int) -> Itera
         yield (
             f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)}. Its root is a company's, "
             f"and {option('sources')}.{found.name} no longer says where to ask for another one. Put the entry back, or "
-            "replace the root by an own one, with ansible-playbook pgops.tls.rotate_ca."
+            "replace it with a root of the collection: ansible-playbook pgops.tls.rotate_ca."
         )
 
 
