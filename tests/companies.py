@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -111,6 +112,11 @@ def revocation_list(issuer: Authority, *serials: int, start: int = NOW, days: fl
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_moment(start))
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def as_pem(revoked: bytes) -> str:
+    """Return a list of revoked certificates in PEM."""
+    return f"-----BEGIN X509 CRL-----\n{base64.encodebytes(revoked).decode()}-----END X509 CRL-----\n"
 
 
 def _moment(seconds: float) -> datetime.datetime:

@@ -420,8 +420,8 @@ authorities:
           type: bool
         other_root:
           description:
-            - Whether O(sources) declare another kind of root than the one in use, a company's or one of the collection, and it can
-              be staged.
+            - Whether O(sources) declare another kind of root than the one in use, a company's or one of the collection,
+              and it can be staged.
           type: bool
         root_not_after:
           description: When the root ends, in UTC.

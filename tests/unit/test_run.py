@@ -120,7 +120,10 @@ def test_the_actions_of_molecule_are_counted(
     assert molecule_counts(steps, output) == expected
 
 
-def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(suites: Any) -> None:
+def test_long_jobs_run_in_halves_and_the_unit_tests_of_host_code_on_the_oldest_python(
+    suites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALL_FAULTS", raising=False)
     arguments = {name: tests for name, _suite, tests in suites.system_jobs([])}
     assert set(arguments) == {*suites.HALVES, "oldest-python", *suites.VERSION_OF_SUITE}
     halves = [file for name in suites.HALVES for file in arguments[name]]

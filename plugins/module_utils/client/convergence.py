@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
-from ansible_collections.pgops.tls.plugins.module_utils.client import identities, service_file
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities, revoked, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
@@ -72,6 +72,7 @@ def converge(
             transaction.refuse_unfit()
     done, failed = [], []
     warnings = anchor_warnings(target.roots, option("roots"), now)
+    warnings += revoked.ending(target.identities, target, now)
     for transaction in [one for one in transactions if not one.is_waiting]:
         try:
             with _as_user(transaction):

@@ -73,7 +73,7 @@ class RollBack(Transaction):
         """
         store, (in_use, is_back) = self.store, roll_back.start(self)
         found = self.home.found_with(in_use, self.names)
-        revoked.refuse_to_forget(self.certified, found, self.target)
+        revoked.refuse_to_forget(self.certified, found, self.target, self.now)
         if is_back:
             return found, found, _STAYS
         name = roll_back.before(

@@ -61,12 +61,12 @@ class Authority(NamedTuple):
 class Target(NamedTuple):
     """The declared state of all clients of one host. ``certificates`` are the received chains, by identity.
 
-    ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked, ``own_crls`` this collection's
-    lists. ``authorities`` are the client authorities by name; '' is that of identities which name none. ``later`` are
-    the identities whose certificate comes in a later run. ``server`` is the authority of servers' certificates, None if
-    no identity needs one. ``known_servers``: names and addresses of all servers that are managed together, None if no
-    other server is a reason to stop. ``libpq`` is the version of this host's, 0 if no identity needs to know.
-    ``trust``: roots of identities for servers outside the inventory, by their ids.
+    ``crls`` are lists of revoked certificates of all roots, '' while nothing is revoked. ``authorities`` are the client
+    authorities by name; '' is that of identities which name none. ``later`` are the identities whose certificate comes
+    in a later run. ``server`` is the authority of servers' certificates, None if no identity needs one.
+    ``known_servers``: names and addresses of all servers that are managed together, None if no other server is a reason
+    to stop. ``libpq`` is the version of this host's, 0 if no identity needs to know. ``trust``: roots of identities for
+    servers outside the inventory, by their ids.
     """
 
     identities: list[Identity]
@@ -79,7 +79,6 @@ class Target(NamedTuple):
     renew_before: int | None
     renew_to_new_root: bool = True
     crls: str = ""
-    own_crls: str = ""
     known_servers: Sequence[str] | None = None
     server: Authority | None = None
     later: frozenset[str] = frozenset()
@@ -146,7 +145,6 @@ def read(options: Mapping[str, Any], now: int) -> Target:
         renew_before=durations.seconds(renew_before, "renew_before") if renew_before else None,
         renew_to_new_root=bool(options.get("renew_to_new_root", True)),
         crls=_lists(options.get("crls") or "", options["roots"]),
-        own_crls=options.get("crls") or "",
         known_servers=options.get("known_servers"),
         server=_server(options, declared, roots),
         trust=trust,

@@ -127,7 +127,7 @@ class Transaction(engine.Transaction[UserOutcome]):
             found = self.home.found([one.name for one in self.identities])
         except (TlsError, OSError):
             return  # the run for this OS user reports it, and does not stop the others
-        revoked.refuse_to_forget(self.certified, found, self.target)
+        revoked.refuse_to_forget(self.certified, found, self.target, self.now)
         for one in self.certified:
             planning.refuse_another_root(one, found, self.target, self.home.current(one.name, CERTIFICATE), self.now)
 
@@ -178,7 +178,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         plan = planning.make(self.identities, needs, found, self.target, self._layout(found.service))
         plan = plan._replace(hooks=self._hooks(found, plan))
         if plan.generation:
-            revoked.refuse_gaps(self.certified, self.target, self.now)
+            revoked.refuse_gaps(self.certified, found, self.target, self.now)
         return found, plan
 
     def _hooks(self, found: HomeFiles, plan: Plan, coming: Mapping[str, bytes] | None = None) -> list[Identity]:

@@ -24,7 +24,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.state import Se
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.usermap import Facts
 from ansible_collections.pgops.tls.plugins.module_utils.server import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.server.edits import Rewrite, lasting
-from ansible_collections.pgops.tls.plugins.module_utils.server.found import LISTS, Found
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import LISTS, TRUSTED, Found
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import Texts
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
@@ -95,8 +95,8 @@ def refuse_useless_lists(plan: planning.Plan, found: Found, target: Target, now:
         return
     trusted = read_pem(target.trusted_clients, "trusted_clients")
     if deployed != plan.contents.get(LISTS):
-        revocations.refuse_to_forget(deployed, target.own_crls, trusted, "crls", "client")
-    if target.crls:
+        revocations.refuse_to_forget(deployed, target.crls, trusted, "crls", "client", now=now)
+    if target.crls and any(found.generation.get(name) != plan.contents.get(name) for name in (LISTS, TRUSTED)):
         revocations.refuse_gaps(target.crls, trusted, "crls", now)
 
 

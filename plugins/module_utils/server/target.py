@@ -49,12 +49,11 @@ class Target(NamedTuple):
     """The declared state of one server. Texts are as the role rendered them, ``settings`` is ssl_conf read.
 
     ``trusted_clients`` are all authorities for logins, ``extra_trusted`` those that are not this collection's. ``crls``
-    are their lists of revoked certificates, '' while nothing is revoked, ``own_crls`` this collection's lists;
-    ``revoked`` are serial numbers of servers' certificates. ``host`` is its name in the inventory, ``former_host`` the
-    one before. Of the ``former`` client authorities those stay trusted that the server trusts now, ``still_trusted``.
-    ``existing`` are files from which the certificate comes, None if it is to be requested. ``is_trust_shared``: the
-    authorities for logins sign for others, too. ``groups_left_out`` are those of ssl_groups that this server does not
-    get, and why.
+    are their lists of revoked certificates, '' while nothing is revoked; ``revoked`` are serial numbers of servers'
+    certificates. ``host`` is its name in the inventory, ``former_host`` the one before. Of the ``former`` client
+    authorities those stay trusted that the server trusts now, ``still_trusted``. ``existing`` are files from which the
+    certificate comes, None if it is to be requested. ``is_trust_shared``: the authorities for logins sign for others,
+    too. ``groups_left_out`` are those of ssl_groups that this server does not get, and why.
     """
 
     directory: str
@@ -82,7 +81,6 @@ class Target(NamedTuple):
     remove_directory: bool
     host: str
     former_host: str
-    own_crls: str = ""
     former: Sequence[Former] = ()
     existing: Existing | None = None
     is_trust_shared: bool = False
@@ -124,11 +122,12 @@ class Target(NamedTuple):
         known = {one.der for one in certificate.read_chain(deployed, "trusted authorities")}
         known -= {one.der for one in self.extra_trusted}
         kept = [one for one in self.former if known.intersection(each.der for each in one.trusted)]
-        lists = "".join(one.crls for one in kept) if self.crls else ""
+        lists = "".join(one.crls for one in kept)
+        if lists and not self.crls and not revocations.revokes_any(lists):
+            lists = ""  # the authority of today has none
         return self._replace(
             trusted_clients=self.trusted_clients + "".join(plain_pem(one.trusted) for one in kept),
             crls=self.crls + lists,
-            own_crls=self.own_crls + lists,
             still_trusted=tuple(one.name for one in kept),
         )
 
@@ -173,7 +172,6 @@ def read(options: dict[str, Any]) -> Target:
         remove_directory=options["remove_directory"],
         host=options["host"],
         former_host=options["former_host"],
-        own_crls=options["crls"],
         former=[_former(one, number) for number, one in enumerate(options.get("former_authorities") or ())],
         existing=existing_files(given, option("existing")),
         is_trust_shared=bool(options.get("trusted_clients_shared")),

@@ -41,8 +41,9 @@ class _Came(NamedTuple):
 class Files(Source):
     """One directory. ``ledger_directory`` is where the ledger is, which knows the certificates of earlier requests."""
 
-    def __init__(self, declared: Declared, ledger_directory: str) -> None:
+    def __init__(self, declared: Declared, ledger_directory: str, *, are_lists_used: bool) -> None:
         super().__init__(declared)
+        self._are_lists_used = are_lists_used
         self._directory = str(self.options["directory"])
         self._ledger = ledger_directory
 
@@ -54,7 +55,8 @@ class Files(Source):
         place = f"{self.place}.crls"
         given = list_file.read(str(self.options["crls"]), place)
         owners = [*found.roots, *checking.below(found.roots, [*found.issuing, *self._authorities()], now)]
-        known = lists.of_holders(given, owners, ledger.issuers(self._ledger, self.authority, now), place, now)
+        held = ledger.issuers(self._ledger, self.authority, now)
+        known = lists.of_holders(given, owners, held, place, now, are_used=self._are_lists_used)
         return found._replace(crls=known.crls, revoked=known.revoked, warnings=known.warnings)
 
     def _authorities(self) -> list[Certificate]:

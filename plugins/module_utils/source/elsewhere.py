@@ -60,7 +60,8 @@ def look(wish: _Wish, now: int) -> dict[str, contract.Trust]:
 def trust(sources: Sources, directory: str, now: int) -> dict[str, contract.Trust]:
     """Return what to trust, by the names of authorities. ``now`` is in Unix seconds. Raises TlsError."""
     with location.explained(directory):
-        found = {name: remembered.trust(one, directory, now) for name, one in sources.items()}
+        are_used = bool(sources and revocation.read(directory))
+        found = {name: remembered.trust(one, directory, now, are_lists_used=are_used) for name, one in sources.items()}
     return {name: one._replace(is_shared=sources[name].is_shared) for name, one in found.items()}
 
 

@@ -13,11 +13,14 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
-from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import RevocationList
+from ansible_collections.pgops.tls.plugins.module_utils.x509.revocations import NEXT_RUN, RevocationList
 
 with contextlib.suppress(ImportError):  # without it, modules end before they call anything here: see library.py
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
+
+
+_SHORT = 4 * 86_400  # of a list's life that is left: time to do something
 
 
 class Lists(NamedTuple):
@@ -28,10 +31,11 @@ class Lists(NamedTuple):
     warnings: Sequence[str]
 
 
-def read(texts: Iterable[str], owners: Sequence[Certificate], place: str, now: int) -> Lists:
+def read(texts: Iterable[str], owners: Sequence[Certificate], place: str, now: int, *, are_used: bool) -> Lists:
     """Return the lists among ``texts`` (PEM) that are signed by one of the ``owners``. ``now`` is in Unix seconds.
 
-    None is deployed as long as nothing is revoked, like those of the own authorities.
+    None is deployed as long as nothing is revoked, like those of the own authorities, unless lists ``are_used``. One
+    that ends before the next run is not deployed either: from then on it would refuse everybody.
     """
     found: dict[bytes, Any] = {}
     for text in texts:
@@ -41,32 +45,39 @@ def read(texts: Iterable[str], owners: Sequence[Certificate], place: str, now: i
             if owner is not None:
                 found[owner.der] = one
     revoked = sorted({f"{entry.serial_number:x}" for one in found.values() for entry in one})
-    if not revoked:
+    if not revoked and not are_used:
         return Lists("", [], [])
     missing = [ca.common_name for ca in owners if ca.der not in found]
-    ended = [clock.instant(_end(one)) for one in found.values() if _end(one) <= now]
+    ended = [clock.instant(_end(one)) for one in found.values() if _end(one) <= now + NEXT_RUN]
     if missing or ended:
-        why = f"there is no list of {', '.join(map(repr, missing))}" if missing else f"one has ended on {ended[0]}"
+        why = f"there is no list of {', '.join(map(repr, missing))}" if missing else f"one ends on {ended[0]}"
         return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
     pem = "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in found.values())
-    return Lists(pem, revoked, [])
+    return Lists(pem, revoked, [_ending(place, one) for one in found.values() if _end(one) <= now + _SHORT])
 
 
 def of_holders(
-    found: Sequence[RevocationList], owners: Sequence[Certificate], held: Mapping[str, str], place: str, now: int
+    found: Sequence[RevocationList],
+    owners: Sequence[Certificate],
+    held: Mapping[str, str],
+    place: str,
+    now: int,
+    *,
+    are_used: bool,
 ) -> Lists:
     """Return a company's lists if they revoke a certificate that is ``held``: serial numbers, and who issued each.
 
-    A company's list is long, and has little to do with this fleet. Issuers are key identifiers; a list of each is
-    needed, whether or not its CA is among the ``owners``.
+    Also if lists ``are_used``. A company's list is long, and has little to do with this fleet. Issuers are key
+    identifiers; a list of each is needed, whether or not its CA is among the ``owners``.
     """
-    done = read([one.pem for one in sorted(found, key=lambda one: one.this_update)], owners, place, now)
+    texts = [one.pem for one in sorted(found, key=lambda one: one.this_update)]
+    done = read(texts, owners, place, now, are_used=are_used)
     revoked = sorted(set(done.revoked).intersection(held))
     unknown = sorted(set(filter(None, held.values())).difference(one.subject_key_id for one in owners))
-    if revoked and unknown and done.crls:
+    if (revoked or are_used) and unknown and done.crls:
         why = f"the CA with the key identifier {unknown[0]} is not known, which has issued certificates in use"
         return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
-    return done._replace(revoked=revoked) if revoked else Lists("", [], [])
+    return done._replace(revoked=revoked) if revoked or are_used else Lists("", [], [])
 
 
 def _is_of(found: Any, owner: Certificate) -> bool:
@@ -80,9 +91,17 @@ def _end(found: Any) -> int:
     return 1 << 62 if end is None else int(clock.seconds(end.strftime("%Y-%m-%dT%H:%M:%SZ")))
 
 
+def _ending(place: str, found: Any) -> str:
+    return (
+        f"{place}: a list of revoked certificates ends on {clock.instant(_end(found))}. Shortly before that, runs take "
+        "all lists away, because an ended one refuses everybody: then revoked certificates are accepted again. Have "
+        "the CA make a new list in time, with a longer life."
+    )
+
+
 def _not_deployed(place: str, why: str, count: int) -> str:
     return (
         f"{place}: {count} certificates are revoked there, but servers and clients cannot check that: {why}, and they "
-        "want a valid list of every CA in a chain. Holders in this inventory get new certificates. To shut a role out, "
-        "take its right to log in (ALTER ROLE ... NOLOGIN)."
+        "want a list of every CA in a chain that outlives the next nightly run. Holders in this inventory get new "
+        "certificates. To shut a role out, take its right to log in (ALTER ROLE ... NOLOGIN)."
     )

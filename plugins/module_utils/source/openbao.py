@@ -33,8 +33,9 @@ _NOT_ALLOWED = (
 class OpenBao(Source):
     """One mount and one role of it."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, *, are_lists_used: bool) -> None:
         super().__init__(declared)
+        self._are_lists_used = are_lists_used
         self._mount = str(self.options.get("mount") or "pki").strip("/")
         self._role = str(self.options["role"])
         self._api = bao_api.Api(self.place, self.options)
@@ -54,7 +55,7 @@ class OpenBao(Source):
                 code="source_root_missing",
             )
         texts = [self._api.text(f"{self._mount}/issuer/{one}/crl/pem") for one in self._issuers()]
-        known = lists.read(texts, [*issuing, *roots], self.place, now)
+        known = lists.read(texts, [*issuing, *roots], self.place, now, are_used=self._are_lists_used)
         return Trust(OPENBAO, roots, issuing, known.crls, known.revoked, known.warnings)
 
     def _issuers(self) -> list[str]:

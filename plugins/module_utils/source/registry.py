@@ -27,12 +27,18 @@ else:
     openbao = lazy_import("source.openbao")
 
 
-def source(declared: Declared, directory: str) -> Source:
-    """Return a source. ``directory`` is that of the ledger. Raises TlsError for what is wrong on this host."""
+def source(declared: Declared, directory: str, *, are_lists_used: bool = False) -> Source:
+    """Return a source. ``directory`` is that of the ledger. Raises TlsError for what is wrong on this host.
+
+    If hosts check lists of revoked certificates already (``are_lists_used``), it gives its own although they revoke
+    nothing: a host wants one of every CA that it trusts.
+    """
     if declared.type == FILES:
-        return by_files.Files(declared, directory)
+        return by_files.Files(declared, directory, are_lists_used=are_lists_used)
     if declared.type == COMMAND:
         return by_command.Command(declared)
     if declared.type == EXISTING:
         return by_others.Existing(declared)
-    return by_acme.Acme(declared, directory) if declared.type == ACME else openbao.OpenBao(declared)
+    if declared.type == ACME:
+        return by_acme.Acme(declared, directory)
+    return openbao.OpenBao(declared, are_lists_used=are_lists_used)

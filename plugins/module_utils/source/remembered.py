@@ -14,10 +14,11 @@ from typing import Any, Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.source import registry
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Trust
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import CREDENTIALS, Declared
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
 
 # What passes without a change of the inventory
 _AWAY = frozenset(
@@ -31,18 +32,22 @@ _AWAY = frozenset(
 )
 
 
-def trust(one: Declared, directory: str, now: int) -> Trust:
+def trust(one: Declared, directory: str, now: int, *, are_lists_used: bool) -> Trust:
     """Return what to trust of a source: what it says, else what it said before. ``now`` is in Unix seconds.
 
-    Raises TlsError for a source that cannot be asked and never was, and for what is wrong with it otherwise.
+    Its lists of revoked certificates stay in use once they are. Raises TlsError for a source that cannot be asked and
+    never was, and for what is wrong with it otherwise.
     """
+    before = _read(one, directory)
+    are_used = are_lists_used or bool(before and before.crls)
     try:
-        return registry.source(one, directory).trust(now)
+        return registry.source(one, directory, are_lists_used=are_used).trust(now)
     except TlsError as error:
-        found = _read(one, directory) if error.code in _AWAY else None
-        if found is None:
+        if before is None or error.code not in _AWAY:
             raise
-        return found._replace(warnings=[_warning(error)])
+        ending = revocations.ending(before.crls, f"{option('sources')}.{one.authority}", now)
+        crls = "" if ending else before.crls  # an ended list would refuse everybody
+        return before._replace(crls=crls, warnings=[_warning(error), *ending])
 
 
 def write(found: Mapping[str, Trust], declared: Mapping[str, Declared], directory: str) -> None:

@@ -25,7 +25,17 @@ _BLOCK = re.compile(r"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 _NUMBER = "2.5.29.20"
 _TIMES = (0x17, 0x18)
 _NAMED = 10  # serial numbers that a message names
+_OURS = re.compile(r"PostgreSQL .+ (?:root|issuing) CA [0-9a-f]{8}")  # as authority/issuing.py names CAs
+NEXT_RUN = (
+    36 * 3600
+)  # seconds until the next nightly run at the latest: what ends before that cannot be replaced in time
 _NEVER = 253402300799  # what RFC 5280 has for it: 9999-12-31T23:59:59Z
+
+
+_RENEWED = {
+    True: "Run site.yml, which makes a new list.",
+    False: "Have that CA make a new list, put it in place of this one, and run site.yml.",
+}
 
 
 class RevocationList(NamedTuple):
@@ -42,6 +52,11 @@ class RevocationList(NamedTuple):
     this_update: int
     next_update: int
     revoked: bytes
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether a CA of this collection made it. All others forget certificates that have ended."""
+        return _OURS.fullmatch(self.issuer_common_name) is not None
 
     @property
     def pem(self) -> str:
@@ -107,6 +122,11 @@ def serials_of(pem: bytes, authorities: Sequence[Certificate]) -> set[int]:
     return {serial for found in lists for serial in found.serials()}
 
 
+def revokes_any(pem: str) -> bool:
+    """Return whether the lists of a PEM text revoke anything."""
+    return any(one.serials() for one in _readable(pem.encode("ascii", "replace")))
+
+
 def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: int) -> None:
     """Raise TlsError unless each authority has a list in ``pem``, and each list is good ``now`` (Unix seconds)."""
     lists = read_pem(pem, source)
@@ -116,7 +136,7 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
                 f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is valid from "
                 f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With this "
                 "list every certificate would be refused.",
-                remedy="Run site.yml, which makes a new list, or correct the clock.",
+                remedy=f"{_RENEWED[one.is_ours]} Or correct the clock.",
                 code="crl_not_current",
             )
     for authority in authorities:
@@ -129,13 +149,26 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
             )
 
 
+def ending(pem: str, source: str, now: int) -> list[str]:
+    """Return a warning for each list that may end before another run replaces it. ``now`` is in Unix seconds."""
+    return [
+        f"{source}: the list of revoked certificates of {one.issuer_common_name!r} "
+        f"{'has ended' if one.next_update <= now else 'ends'} on {instant(one.next_update)}. From then on every "
+        f"certificate of that CA is refused. {_RENEWED[one.is_ours]}"
+        for one in _readable(pem.encode("ascii", "replace"))
+        if one.next_update <= now + NEXT_RUN
+    ]
+
+
 def refuse_to_forget(
-    deployed: bytes | None, coming: str, trusted: Sequence[Certificate], source: str, authority: str
+    deployed: bytes | None, coming: str, trusted: Sequence[Certificate], source: str, authority: str, *, now: int
 ) -> None:
     """Raise TlsError when lists that are in use revoke more than those of the same CAs that are to take their place.
 
-    No list of ours ever revokes less than the one before, so ``coming`` is older. Without any list coming, those in use
-    count as long as an authority of theirs stays trusted. ``authority`` is whose lists they are: server or client.
+    No list of ours ever revokes less than the one before, so ``coming`` is older. Another CA forgets certificates that
+    have ended, so a later list of it may revoke less, and a list that ends before the next run may go. Without any list
+    coming, those in use count as long as an authority of theirs stays trusted. ``authority`` is whose lists they are:
+    server or client. ``now`` is in Unix seconds.
     """
     before, after = (list(_readable(pem)) for pem in (deployed or b"", coming.encode("ascii", "replace")))
     is_known = any(one.is_of(each) for one in before for each in trusted)
@@ -144,7 +177,9 @@ def refuse_to_forget(
         same = [
             other for other in after if (other.issuer, other.authority_key_id) == (one.issuer, one.authority_key_id)
         ]
-        if same or (not after and is_known):
+        is_replaced = any(other.this_update > one.this_update for other in same)
+        may_forget = not one.is_ours and (is_replaced or one.next_update <= now + NEXT_RUN)
+        if not may_forget and (same or (not after and is_known)):
             lost |= one.serials().difference(*(other.serials() for other in same))
     if lost:
         serials = sorted(f"{serial:x}" for serial in lost)
@@ -153,9 +188,10 @@ def refuse_to_forget(
         raise TlsError(
             f"{source}: the lists of revoked certificates in use revoke {', '.join(serials[:_NAMED])}{more}, but the "
             "new lists do not: anyone with the keys could log in again. The directory of the authorities is older "
-            "than these lists.",
-            remedy="Restore its newest backup, or revoke them again: "
-            f"{option('certificate_authority.revoked')}: [{entries}]. Then rerun. Nothing was changed on this host.",
+            "than these lists, or another CA issues now and gives no lists.",
+            remedy="Restore the directory's newest backup, or revoke them again: "
+            f"{option('certificate_authority.revoked')}: [{entries}]. If another CA issues now, have its source give "
+            "lists. Then rerun. Nothing was changed on this host.",
             code="revocations_lost",
         )
 

@@ -90,8 +90,9 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
         options = ["-i", "inventory", path, "--syntax-check"]
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(block.text)
-    # The authorities of an example may be on a host that does not exist
-    local = ["-e", "postgres_ca_host=localhost", "-e", f"postgres_ca_directory={folder}/postgres-ca"]
+    # The authorities of an example may be on a host that does not exist, and its way to hosts needs another collection
+    local = ["-e", "ansible_connection=local", "-e", "postgres_ca_host=localhost"]
+    local += ["-e", f"postgres_ca_directory={folder}/postgres-ca"]
     others = dict.fromkeys(re.findall(r"\bvault_\w+", block.text), "what-a-vault-holds")
     if "company_root:" not in block.text:  # another example of its page has it
         others["company_root"] = ROOT_CERTIFICATE

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import revocations
+from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, revocation_list
-from ansible_collections.pgops.tls.tests.shared import DAY
+from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -116,10 +117,10 @@ def test_a_list_before_its_time_and_after_its_end_are_refused(now: int) -> None:
     revocations.refuse_gaps(made().decode(), [AUTHORITIES["client"].issuing], "crls", TODAY + 30 * DAY - 1)
 
 
-def forget(deployed: bytes, coming: str) -> None:
+def forget(deployed: bytes, coming: str, now: int = TODAY) -> None:
     """Put lists in the place of others where the client CA stays trusted."""
     client = AUTHORITIES["client"]
-    revocations.refuse_to_forget(deployed, coming, [client.issuing, client.root], "crls", "client")
+    revocations.refuse_to_forget(deployed, coming, [client.issuing, client.root], "crls", "client", now=now)
 
 
 def test_lists_are_not_replaced_by_those_that_revoke_less_and_the_message_has_the_entry_to_write() -> None:
@@ -127,8 +128,8 @@ def test_lists_are_not_replaced_by_those_that_revoke_less_and_the_message_has_th
     told = f"^crls: .* revoke 1f, 80, but .* revoked of module certificate_authority: {entries}"
     with pytest.raises(TlsError, match=told):
         forget(made(1, 0x80, 0x1F), made(1, 5).decode())
-    with pytest.raises(TlsError, match=r"authorities is older than these lists\."):
-        forget(made(1), "")  # none at all, as before the first revocation
+    with pytest.raises(TlsError, match=r"authorities is older than these lists, or another CA issues now"):
+        forget(made(1), "", TODAY + 60 * DAY)  # none at all, as before the first revocation
 
 
 def test_lists_that_revoke_as_much_or_more_take_their_place() -> None:
@@ -140,7 +141,48 @@ def test_lists_that_revoke_as_much_or_more_take_their_place() -> None:
 def test_lists_of_an_authority_that_is_trusted_no_longer_go() -> None:
     server = AUTHORITIES["server"]
     forget(made(1), revocation_list(server))  # of another CA than the one in use: that is not handed out any more
-    revocations.refuse_to_forget(made(1), "", [server.issuing, server.root], "crls", "server")
+    revocations.refuse_to_forget(made(1), "", [server.issuing, server.root], "crls", "server", now=TODAY)
+
+
+COMPANY = companies.authority("Company CA")
+
+
+def of_company(*serials: int, start: int = NOW, days: float = 3) -> str:
+    """Return a list (PEM) by a company's CA."""
+    return companies.as_pem(companies.revocation_list(COMPANY, *serials, start=start, days=days))
+
+
+def company_forgets(deployed: str, coming: str, now: int = NOW) -> None:
+    revocations.refuse_to_forget(deployed.encode(), coming, [COMPANY.read], "crls", "client", now=now)
+
+
+def test_another_ca_forgets_certificates_that_have_ended_so_a_later_list_of_it_may_revoke_less() -> None:
+    company_forgets(of_company(1, 2), of_company(2, start=NOW + DAY))
+    with pytest.raises(TlsError, match="revoke 1, but"):
+        company_forgets(of_company(1, 2, start=NOW + DAY), of_company(2))
+
+
+def test_a_list_of_another_ca_goes_only_shortly_before_it_would_refuse_everybody() -> None:
+    company_forgets(of_company(1), "", NOW + 3 * DAY - revocations.NEXT_RUN)
+    company_forgets(of_company(1), "", NOW + 9 * DAY)
+    with pytest.raises(TlsError, match="revoke 1, but"):
+        company_forgets(of_company(1), "", NOW + 3 * DAY - revocations.NEXT_RUN - 1)
+
+
+def test_lists_that_end_before_another_run_are_told_with_what_to_do() -> None:
+    assert revocations.ending(of_company(), "crls", NOW + DAY) == []
+    (soon,) = revocations.ending(of_company(), "crls", NOW + 2 * DAY)
+    assert "of 'Company CA' ends on" in soon
+    assert "Have that CA make a new list" in soon
+    (past,) = revocations.ending(made().decode(), "crls", TODAY + 30 * DAY)
+    assert "has ended on" in past
+    assert "Run site.yml" in past
+
+
+def test_the_lists_of_own_cas_are_told_from_those_of_others() -> None:
+    own = [revocation_list(one, of_root=is_root) for one in AUTHORITIES.values() for is_root in (True, False)]
+    assert all(one.is_ours for text in own for one in revocations.read_pem(text, "crls"))
+    assert not any(one.is_ours for one in revocations.read_pem(of_company(), "crls"))
 
 
 def test_many_serial_numbers_are_counted() -> None:
