@@ -29,6 +29,8 @@ from ansible_collections.pgops.tls.tests import baos, guides, relays
 NAMES = ["db1.example", "192.0.2.1"]
 DAY = 86_400
 NO_CHANGE = planning.Change()
+# As guide_sources says: the mount makes new lists by itself, long before they end
+LONG_LISTS = {"expiry": "720h", "auto_rebuild": True, "auto_rebuild_grace_period": "240h"}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +89,9 @@ def test_the_commands_of_the_guide(bao: baos.Bao, place: Path) -> None:
     assert chain_of(done_with_token)[0].issuer_common_name == "PostgreSQL servers"
 
 
-def trust(source: dict[str, Any], place: Path) -> Any:
+def trust(source: dict[str, Any], place: Path, later: int = 0) -> Any:
     (one,) = declared.parse({"server": source}, "sources").values()
-    return registry.source(one, str(place / "ca")).trust(int(time.time()))
+    return registry.source(one, str(place / "ca")).trust(int(time.time()) + later)
 
 
 @pytest.mark.parametrize("mount", ["pki", "below"])
@@ -261,20 +263,60 @@ def test_a_mount_without_its_root_takes_it_from_a_file(bao: baos.Bao, place: Pat
     assert [one.common_name for one in chain_of(sign(place, with_root))] == ["db1.example", "rootless Issuing"]
 
 
+def revoke(bao: baos.Bao, mount: str, leaf: certificate.Certificate) -> None:
+    serial = f"{leaf.serial:040x}"
+    bao.write(f"{mount}/revoke", serial_number=":".join(serial[at : at + 2] for at in range(0, 40, 2)))
+
+
 def test_a_list_of_revoked_certificates_is_used_as_soon_as_it_has_one(bao: baos.Bao, place: Path) -> None:
     bao.pki("revoking")
     bao.role("revoking", "server")
+    bao.write("revoking/config/crl", **LONG_LISTS)
     source = bao.declared("server", "revoking")
     leaf = chain_of(sign(place, source))[0]
     assert trust(source, place).crls == ""
-    serial = f"{leaf.serial:040x}"
-    bao.write("revoking/revoke", serial_number=":".join(serial[at : at + 2] for at in range(0, 40, 2)))
+    revoke(bao, "revoking", leaf)
+    assert bao.call("GET", "revoking/crl/rotate")["data"]["success"] is True
     found = trust(source, place)
     assert found.revoked == [f"{leaf.serial:x}"]
     assert "BEGIN X509 CRL" in found.crls
     assert found.warnings == []
     wish = spec.Spec(None, (), "P-256", certificate.SERVER_AUTH, found.roots, revoked=found.revoked)
     assert due.reasons(leaf, wish, int(time.time())) == ["revoked"]
+
+
+def test_a_list_of_a_mount_as_it_is_made_by_default_is_told_to_end_and_taken_away_in_time(
+    bao: baos.Bao, place: Path
+) -> None:
+    bao.pki("ending")
+    bao.role("ending", "server")
+    source = bao.declared("server", "ending")
+    revoke(bao, "ending", chain_of(sign(place, source))[0])
+    (warning,) = trust(source, place).warnings
+    assert "a list of revoked certificates ends on" in warning
+    late = trust(source, place, 71 * 3600)
+    assert (late.crls, len(late.revoked)) == ("", 1)
+    assert "that outlives the next nightly run" in late.warnings[0]
+
+
+def test_lists_stay_in_use_when_the_mount_forgets_what_has_ended(bao: baos.Bao, place: Path) -> None:
+    bao.pki("forgetting")
+    bao.role("forgetting", "server")
+    bao.write("forgetting/config/crl", **LONG_LISTS)
+    source = bao.declared("server", "forgetting")
+    short = bao.write("forgetting/issue/server", common_name="db1.example", ttl="3s", key_type="ec", key_bits=256)
+    bao.write("forgetting/revoke", serial_number=short["serial_number"])
+    bao.call("GET", "forgetting/crl/rotate")
+    keep(place, {"server": source})
+    time.sleep(4)
+    bao.write("forgetting/tidy", tidy_revoked_certs=True, safety_buffer="1s")
+    patience = time.monotonic() + 20
+    while bao.call("GET", "forgetting/tidy-status")["data"]["state"] != "Finished" and time.monotonic() < patience:
+        time.sleep(0.2)
+    bao.call("GET", "forgetting/crl/rotate")
+    assert trust(source, place).revoked == []
+    assert trust(source, place).crls == ""
+    assert "BEGIN X509 CRL" in keep(place, {"server": source}).elsewhere["server"].crls
 
 
 def keep(place: Path, sources: dict[str, Any], change: planning.Change = NO_CHANGE, **more: Any) -> Any:

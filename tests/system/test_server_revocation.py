@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY, Server, lists
 from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -241,3 +242,59 @@ def test_other_authorities_for_logins_need_a_list_too(managed: Server, tmp_path:
     managed.options["extra_trusted_clients"] = extra + "".join(other.crls)
     managed.settle()
     assert client.log_in(managed) == "app\n"
+
+
+COMPANY = companies.authority("Company CA", start=TODAY - DAY)
+
+
+def of_company(*serials: int, start: int = TODAY - 7200, days: float = 9) -> str:
+    """Return a company's list (PEM)."""
+    return companies.as_pem(companies.revocation_list(COMPANY, *serials, start=start, days=days))
+
+
+@pytest.fixture
+def of_theirs(managed: Server, tmp_path: Path) -> Client:
+    """Have the server trust a company's CA alone, whose list revokes the certificate of a client; return that."""
+    client = Client(tmp_path / "theirs")
+    public_key = load_pem_private_key(client.key.read_bytes(), None).public_key()
+    leaf = companies.leaf(COMPANY, public_key, "app", usages=[certificate.CLIENT_AUTH], start=TODAY - 300, days=9)
+    client.leaf = companies.as_read(leaf)
+    client.chain.write_text(client.leaf.pem)
+    managed.options["trusted_clients"] = COMPANY.pem
+    managed.options["crls"] = of_company(client.leaf.serial, 4711)
+    managed.settle()
+    assert "certificate revoked" in client.log_in(managed)
+    return client
+
+
+def test_a_later_list_of_another_ca_takes_the_place_of_one_that_revokes_more(
+    managed: Server, of_theirs: Client
+) -> None:
+    managed.options["crls"] = of_company(of_theirs.leaf.serial, start=TODAY - 60)
+    assert managed.settle().changes == ["crl.pem: changed"]
+    assert "certificate revoked" in of_theirs.log_in(managed)
+    managed.options["crls"] = of_company(start=TODAY - 3600)
+    with pytest.raises(TlsError, match=f"revoke {of_theirs.leaf.serial:x}, but"):
+        managed.converge()
+
+
+def test_a_list_of_another_ca_is_taken_away_before_it_would_refuse_everybody(
+    managed: Server, of_theirs: Client
+) -> None:
+    managed.options["crls"] = ""
+    with pytest.raises(TlsError, match=f"revoke .*{of_theirs.leaf.serial:x}.*, but"):
+        managed.converge()
+    outcome = managed.settle(now=TODAY + 8 * DAY)
+    assert "crl.pem: removed, nothing is revoked" in outcome.changes
+    assert of_theirs.log_in(managed) == "app\n"
+
+
+def test_a_list_in_use_that_ends_is_told_by_every_run_and_stops_no_renewal(managed: Server, of_theirs: Client) -> None:
+    assert managed.converge().warnings == []
+    (warning,) = managed.converge(now=TODAY + 8 * DAY).warnings
+    assert "of 'Company CA' ends on" in warning
+    before = managed.served()
+    outcome = managed.settle(renew=True, now=TODAY + 10 * DAY)
+    assert any("has ended on" in warning for warning in outcome.warnings)
+    assert managed.served() != before
+    assert "app" not in of_theirs.log_in(managed).splitlines()

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry
+from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry, remembered
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl, revocations
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
@@ -322,7 +322,9 @@ def test_roots_that_are_none_are_an_error(place: Path, content: str | None, mess
 # Lists of revoked certificates
 
 
-def trusted(place: Path, *revoked: int, without: str = "") -> contract.Trust:
+def trusted(
+    place: Path, *revoked: int, without: str = "", now: int = NOW + DAY, are_lists_used: bool = False
+) -> contract.Trust:
     """Return what the company says that has revoked certificates of its first issuing CA."""
     issuers = {"Root": COMPANY.root, "Policy": COMPANY.policy, "Issuing": COMPANY.issuing[0]}
     serials = {"Issuing": revoked}
@@ -330,7 +332,7 @@ def trusted(place: Path, *revoked: int, without: str = "") -> contract.Trust:
     lists = [x509.load_der_x509_crl(one).public_bytes(Encoding.PEM) for one in made]
     (place / "company.crl").write_bytes(b"".join(lists))
     given = parse({"server": {**sources(place)["server"], "crls": str(place / "company.crl")}}, "sources")
-    return registry.source(given["server"], str(place / "ca")).trust(NOW + DAY)
+    return registry.source(given["server"], str(place / "ca"), are_lists_used=are_lists_used).trust(now)
 
 
 def answered(place: Path, host: Host) -> x509.Certificate:
@@ -357,6 +359,41 @@ def test_lists_that_would_refuse_everybody_are_not_deployed(place: Path, host: H
     (place / "requests" / "db1.pem").unlink()  # and with it the CAs that it was below
     (place / "roots.pem").write_text(COMPANY.root.pem + COMPANY.issuing[1].pem + COMPANY.policy.pem)
     assert trusted(place, leaf.serial_number).crls == ""
+
+
+def test_lists_that_are_used_stay_when_they_revoke_nothing_of_this_fleet_any_more(place: Path, host: Host) -> None:
+    answered(place, host)
+    found = trusted(place, 4711, are_lists_used=True)
+    assert (found.crls.count("BEGIN X509 CRL"), found.revoked, found.warnings) == (3, [], [])
+
+
+def test_lists_are_taken_away_before_they_would_refuse_everybody(place: Path, host: Host) -> None:
+    leaf = answered(place, host)
+    soon = trusted(place, leaf.serial_number, now=NOW + 30 * DAY - revocations.NEXT_RUN - 1, are_lists_used=True)
+    assert soon.crls.count("BEGIN X509 CRL") == 3
+    assert "ends on" in soon.warnings[0]
+    late = trusted(place, leaf.serial_number, now=NOW + 30 * DAY - revocations.NEXT_RUN, are_lists_used=True)
+    assert (late.crls, late.revoked) == ("", [f"{leaf.serial_number:x}"])
+    assert "outlives the next nightly run" in late.warnings[0]
+
+
+def away(place: Path, now: int) -> contract.Trust:
+    """Return what is trusted of a mount that gives no answer, and had lists before."""
+    one = {"type": "openbao", "url": "https://127.0.0.1:1", "role": "server", "token": "hvs.x"}
+    given = parse({"server": one}, "sources")
+    pem = companies.as_pem(companies.revocation_list(COMPANY.root, 1, days=3))
+    before = contract.Trust("openbao", [COMPANY.root.read], crls=pem, revoked=["1"])
+    remembered.write({"server": before}, given, str(place / "ca"))
+    return remembered.trust(given["server"], str(place / "ca"), now, are_lists_used=False)
+
+
+def test_lists_of_a_mount_that_is_away_are_used_until_they_end(place: Path) -> None:
+    found = away(place, NOW + DAY)
+    assert "BEGIN X509 CRL" in found.crls
+    assert len(found.warnings) == 1
+    found = away(place, NOW + 2 * DAY)
+    assert (found.crls, found.revoked) == ("", ["1"])
+    assert "Have that CA make a new list" in found.warnings[1]
 
 
 def test_a_file_of_lists_that_is_missing_or_something_else_stops_the_run(place: Path) -> None:
