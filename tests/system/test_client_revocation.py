@@ -224,3 +224,15 @@ def test_other_roots_need_a_list_too_which_may_come_with_them(host: Host) -> Non
         host.converge(roots=AUTHORITIES["server"].root.pem + other.root.pem)
     host.converge(roots=AUTHORITIES["server"].root.pem + other.root.pem + "".join(other.crls))
     assert host.log_in() == "app\n"
+
+
+def test_a_list_that_ends_is_told_by_every_run_and_stops_no_renewal(host: Host) -> None:
+    host.revoke(days=1)
+    host.converge()
+    wanted = target.read(host.clients.options, TODAY)
+    warnings = convergence.converge(wanted, TODAY, float(TODAY), check_mode=False).warnings
+    assert len(warnings) == 2, "of the issuing CA and of the root"
+    assert all("ends on" in one and "Run site.yml, which makes a new list." in one for one in warnings)
+    before = used(host.user)
+    host.converge(renew=True, now=TODAY + 2 * DAY)
+    assert used(host.user) != before
