@@ -18,6 +18,8 @@ description:
     because one task signs for many hosts. So check RV(refused) before you use RV(certificates).
   - It fails before it signs anything if an error affects all requests, such as a missing authority, a wrong
     passphrase, a lifetime that the issuing CA cannot grant, or a duplicate id.
+  - If one of several authorities has ended, or ends too soon (see O(lifetime)), its requests are in RV(refused), and
+    the others sign. If all requests are for it, the module fails.
   - It uses only the public key of a CSR, after the signature has proven that the requester has the private key. Names
     and roles are those of O(requests), so take them from the inventory, not from what a host returned.
   - Every certificate is recorded in the file C(ledger.jsonl) of O(directory) before it is returned.

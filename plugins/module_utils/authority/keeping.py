@@ -289,5 +289,8 @@ def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
     for one in lineages:
         if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
             key_types.refuse_other(one, wish.key_type, wish.change.rotate)
-            lifetimes.check_time(one, now)
+            lifetimes.check_clock(one, now)
+            error = lifetimes.ended(one, now)
+            if error is not None:
+                raise error
             lifetimes.check_lifetime(one.authority, wish.lifetime, lifetimes.LIFETIME)

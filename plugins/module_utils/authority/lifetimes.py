@@ -13,10 +13,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 
 LIFETIME = "certificate_lifetime"  # the option, in errors
+# Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
+LEAST_SHARE = 1 / 3
 
 
-def check_time(found: Lineage, now: int) -> None:
-    """Raise TlsError when the clock is outside the life of the root or the issuing CA."""
+def check_clock(found: Lineage, now: int) -> None:
+    """Raise TlsError when the clock is before the life of the root or the issuing CA."""
     for certificate in (found.authority.root, found.authority.issuing):
         if now < certificate.not_before:
             raise TlsError(
@@ -25,19 +27,45 @@ def check_time(found: Lineage, now: int) -> None:
                 remedy="Correct the clock.",
                 code="clock_wrong",
             )
+
+
+def ended(found: Lineage, now: int) -> TlsError | None:
+    """Return the error that the root or the issuing CA has ended, None if neither has."""
+    for certificate in (found.authority.root, found.authority.issuing):
         if now >= certificate.not_after:
-            remedy = (
-                "Replace the root at once: ansible-playbook pgops.tls.drop_ca, with "
-                f"{option('certificate_authority.drop')}: {found.name}."
-                if found.authority.root.not_after <= now
-                else renewing.remedy(found)
-            )
-            raise TlsError(
+            return TlsError(
                 f"The {found.name} CA {certificate.common_name!r} expired on "
                 f"{clock.instant(certificate.not_after)}, and all certificates below it with it.",
-                remedy=remedy,
+                remedy=_after_the_end(found, now),
                 code="authority_expired",
             )
+    return None
+
+
+def _after_the_end(found: Lineage, now: int) -> str:
+    if found.authority.root.not_after > now:
+        return renewing.remedy(found)
+    if found.current.company is not None:
+        how = renewing.next_root(found)
+        return f"{how[0].upper()}{how[1:]}"
+    return (
+        f"Replace the root at once: ansible-playbook pgops.tls.drop_ca, with {option('certificate_authority.drop')}: "
+        f"{found.name}."
+    )
+
+
+def expiring(found: Lineage, lifetime: str, source: str, now: int) -> TlsError | None:
+    """Return the error, naming ``source``, that an issuing CA has too little of its life left, None if it has not."""
+    issuer = found.authority.issuing
+    left = issuer.not_after - now
+    if left >= durations.seconds(lifetime, source) * LEAST_SHARE:
+        return None
+    return TlsError(
+        f"{source}: {lifetime} was asked for, but the issuing CA {issuer.common_name!r} ends in "
+        f"{durations.in_words(left)}, on {clock.instant(issuer.not_after)}, which is less than a third of that.",
+        remedy=renewing.remedy(found),
+        code="issuing_ca_expiring",
+    )
 
 
 def check_lifetime(authority: Authority, lifetime: str, source: str) -> None:

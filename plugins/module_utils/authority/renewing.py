@@ -106,6 +106,12 @@ def remedy(found: Lineage) -> str:
     return f"Copy the key of its root to {store.root_key_path(found.current)} and run site.yml, which makes a new one."
 
 
+def next_root(found: Lineage) -> str:
+    """Return what to do when a company's root ends, as the rest of a sentence."""
+    place = f"{option('sources')}.{found.name}.roots"
+    return f"put the company's next root in its place in the file {place}, and run site.yml."
+
+
 def _renew(found: Lineage, key: keys.AuthorityKey, place: AuthorityOptions, now: int) -> Step:
     before = found.current
     cross = before.cross if before.cross in found.chain else None  # useful only as long as the old root is trusted
@@ -153,10 +159,7 @@ def _root_ends(found: Lineage, now: int) -> str:
     root = found.current.root
     how = "replace it, with ansible-playbook pgops.tls.rotate_ca."
     if found.current.company is not None:
-        how = (
-            f"put the company's next root in its place in the file {option('sources')}.{found.name}.roots, and run "
-            "site.yml."
-        )
+        how = next_root(found)
     return (
         f"The root of the {found.name} CA, {root.common_name!r}, ends in {durations.in_words(root.not_after - now)}, "
         f"on {clock.instant(root.not_after)}. No certificate outlives it: {how}"

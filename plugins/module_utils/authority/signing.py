@@ -36,9 +36,6 @@ else:
     company_request = lazy_import("authority.company_request")
     registry = lazy_import("source.registry")
 
-# Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
-LEAST_SHARE = 1 / 3
-
 
 class Order(NamedTuple):
     """What to sign. ``requests`` are as the inventory has them; ``lifetime`` is a duration such as ``90d``.
@@ -73,7 +70,8 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     """Issue a certificate for every request that is right, and record them. ``now`` is in Unix seconds.
 
     A dry run checks everything that can be checked, and issues nothing. Raises TlsError, before anything is issued, for
-    what is wrong with the authority or the order as a whole; one bad request does not keep others from theirs.
+    what is wrong with the order as a whole. One bad request does not keep others from theirs, nor does an authority
+    that has ended, or ends too soon, keep others from issuing.
     """
     location.check_path(order.directory)
     keys.check_passphrase(order.passphrase)
@@ -83,7 +81,9 @@ def sign(order: Order, now: int, *, is_dry: bool) -> SigningResult:
     wanted, refused = requests.parse_all(order.authority, order.requests, is_dry=is_dry)
     awaited = _awaited(order)
     own = [request for request in wanted if request.authority not in {*sources, *awaited}]
-    done = _sign_own(order, own, lifetime, now, is_dry=is_dry) if own else SigningResult({}, {}, "", [], [])
+    done = SigningResult({}, {}, "", [], [])
+    if own:
+        done = _sign_own(order, own, lifetime, now, is_all=len(own) == len(order.requests), is_dry=is_dry)
     for name, signer in awaited.items():
         ids = [request.id for request in wanted if request.authority == name]
         if ids:
@@ -115,28 +115,53 @@ def _sign_later(order: Order, one: declared.Declared, ids: Sequence[str], now: i
 
 
 def _sign_own(
-    order: Order, wanted: Sequence[requests.Request], lifetime: int, now: int, *, is_dry: bool
+    order: Order, asked: Sequence[requests.Request], lifetime: int, now: int, *, is_all: bool, is_dry: bool
 ) -> SigningResult:
-    """Issue the certificates of authorities that are in the directory."""
-    changes = [f"issue a {request.authority} certificate for {request.in_words()}" for request in wanted]
+    """Issue the certificates of authorities that are in the directory. ``is_all``: there are no other requests.
+
+    An authority that has ended, or has too little of its life left, refuses only its own requests. Raises TlsError if
+    all are for such a one.
+    """
     with location.opened(order.directory):
-        found = _authorities(order, wanted)
-        if is_dry and len(found) < len({request.authority for request in wanted}):
-            return SigningResult({}, {}, "", changes, [])  # an earlier task of the same run would have made it
-        _refuse_missing(order, wanted, found)
+        found = _authorities(order, asked)
+        if is_dry and len(found) < len({request.authority for request in asked}):
+            return SigningResult({}, {}, "", _changes(asked), [])  # an earlier task of the same run would have made it
+        _refuse_missing(order, asked, found)
         ledger.check_writable(order.directory)
-        lives = {name: _life(one, lifetime, order.lifetime, now) for name, one in found.items()}
-        warnings = [warning for life in lives.values() for warning in life.warnings]
-        not_after = clock.instant(min(life.validity.not_after for life in lives.values()))
-        if is_dry:
-            return SigningResult({}, {}, not_after, changes, warnings)
-        leaves = _leaves(wanted, found, lives)
-        ledger.append(order.directory, [_line(*pair, now) for pair in zip(wanted, leaves)])
-    above = {name: lineage.pem(one.chain) for name, one in found.items()}
+        unable = _unable(order, found, now)
+        if is_all and len(found) == len(unable) == 1:
+            raise next(iter(unable.values()))
+        able = {name: one for name, one in found.items() if name not in unable}
+        done = _issue(order, [one for one in asked if one.authority in able], able, lifetime, now, is_dry=is_dry)
+    return done._replace(refused={one.id: unable[one.authority].message for one in asked if one.authority in unable})
+
+
+def _issue(
+    order: Order,
+    wanted: Sequence[requests.Request],
+    able: Mapping[str, Lineage],
+    lifetime: int,
+    now: int,
+    *,
+    is_dry: bool,
+) -> SigningResult:
+    """Issue the certificates of authorities that can issue now, and record them. Raises TlsError, OSError."""
+    lives = {name: _life(one, lifetime, order.lifetime, now) for name, one in able.items()}
+    warnings = [warning for life in lives.values() for warning in life.warnings]
+    not_after = clock.instant(min(life.validity.not_after for life in lives.values())) if lives else ""
+    if is_dry or not wanted:
+        return SigningResult({}, {}, not_after, _changes(wanted), warnings)
+    leaves = _leaves(wanted, able, lives)
+    ledger.append(order.directory, [_line(*pair, now) for pair in zip(wanted, leaves)])
+    above = {name: lineage.pem(one.chain) for name, one in able.items()}
     chains = {
         request.id: ssl.DER_cert_to_PEM_cert(leaf) + above[request.authority] for request, leaf in zip(wanted, leaves)
     }
-    return SigningResult(chains, {}, not_after, changes, warnings)
+    return SigningResult(chains, {}, not_after, _changes(wanted), warnings)
+
+
+def _changes(wanted: Sequence[requests.Request]) -> list[str]:
+    return [f"issue a {request.authority} certificate for {request.in_words()}" for request in wanted]
 
 
 def _sign_elsewhere(
@@ -209,28 +234,32 @@ def _refuse_missing(order: Order, wanted: Sequence[requests.Request], found: Map
         )
 
 
+def _unable(order: Order, found: Mapping[str, Lineage], now: int) -> dict[str, TlsError]:
+    """Return why authorities cannot issue now. Raises TlsError for what is wrong with the clock or the order."""
+    unable = {}
+    for name, one in found.items():
+        lifetimes.check_clock(one, now)
+        error = lifetimes.ended(one, now)
+        if error is None:
+            lifetimes.check_lifetime(one.authority, order.lifetime, "lifetime")
+            error = lifetimes.expiring(one, order.lifetime, "lifetime", now)
+        if error is not None:
+            unable[name] = error
+    return unable
+
+
 def _life(found: Lineage, lifetime: int, written: str, now: int) -> _Life:
-    """Return the life of new leaves and what to warn of. Raises TlsError when their issuer cannot give them one."""
-    lifetimes.check_time(found, now)
-    lifetimes.check_lifetime(found.authority, written, "lifetime")
+    """Return the life of new leaves of an authority that can issue, and what to warn of."""
     issuer = found.authority.issuing
-    left = issuer.not_after - now
-    name, end = f"issuing CA {issuer.common_name!r}", clock.instant(issuer.not_after)
-    if left < lifetime * LEAST_SHARE:
-        raise TlsError(
-            f"lifetime: {written} was asked for, but the {name} ends in {durations.in_words(left)}, on {end}, which is "
-            "less than a third of that.",
-            remedy=f"{renewing.remedy(found)} Nothing was issued.",
-            code="issuing_ca_expiring",
-        )
     start = max(now - profiles.BACKDATED, issuer.not_before)
     if found.current.company is not None:  # which may have signed a minute ago: dates tell which certificate is newer
         start = now - profiles.BACKDATED
     if now + lifetime <= issuer.not_after:
         return _Life(issuing.Validity(start, now + lifetime), [])
+    end = clock.instant(issuer.not_after)
     warning = (
-        f"New certificates end on {end}, in {durations.in_words(left)}, and not after {written}: the {name} ends then. "
-        f"{renewing.remedy(found)}"
+        f"New certificates end on {end}, in {durations.in_words(issuer.not_after - now)}, and not after {written}: the "
+        f"issuing CA {issuer.common_name!r} ends then. {renewing.remedy(found)}"
     )
     return _Life(issuing.Validity(start, issuer.not_after), [warning])
 

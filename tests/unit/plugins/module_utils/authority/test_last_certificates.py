@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, profiles, signing
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, lifetimes, profiles, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential import due, spec
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -59,4 +59,4 @@ def test_renewals_stay_apart_until_the_authority_has_too_little_left(
     assert "less than a third of that. Copy the key of its root to " in refusal
     assert 0 < left < LIFE_DAYS / 3
     gaps = [later - earlier for earlier, later in zip(host.renewals, host.renewals[1:])]
-    assert min(gaps) >= min(apart, LIFE_DAYS * signing.LEAST_SHARE * due.RENEWED_AT) * DAY
+    assert min(gaps) >= min(apart, LIFE_DAYS * lifetimes.LEAST_SHARE * due.RENEWED_AT) * DAY

@@ -4,12 +4,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keeping, ledger, signing, store
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
@@ -47,9 +49,9 @@ def recorded(directory: Path) -> list[dict[str, Any]]:
 
 def test_a_chain_is_the_leaf_and_its_issuing_ca(directory: Path, now: int, db1: dict[str, Any]) -> None:
     done = sign(directory, now, db1)
-    leaf, issuing = certificate.read_pem(done.certificates["db1"], "chain")
-    assert issuing.pem == (directory / "server" / "0001" / "issuing.crt").read_text()
-    assert leaf.issuer == issuing.subject
+    leaf, issuer = certificate.read_pem(done.certificates["db1"], "chain")
+    assert issuer.pem == (directory / "server" / "0001" / "issuing.crt").read_text()
+    assert leaf.issuer == issuer.subject
     assert leaf.names == (Name("dns", "db1.example"), Name("ip", "192.0.2.1"))
     assert (leaf.not_before, leaf.not_after) == (now - 300, now + 90 * DAY)
     assert done.not_after == clock.instant(now + 90 * DAY)
@@ -177,8 +179,8 @@ def test_a_leaf_ends_with_its_issuer_and_the_run_says_so(
     directory: Path, now: int, db1: dict[str, Any], left: int, is_cut: bool
 ) -> None:
     done = sign(directory, now + FIVE_YEARS - left, db1)
-    leaf, issuing = certificate.read_pem(done.certificates["db1"], "chain")
-    assert leaf.not_after == issuing.not_after
+    leaf, issuer = certificate.read_pem(done.certificates["db1"], "chain")
+    assert leaf.not_after == issuer.not_after
     assert bool(done.warnings) is is_cut
     assert all("2032-01-14T08:00:00Z" in warning for warning in done.warnings)
 
@@ -196,9 +198,67 @@ def test_an_expired_issuer_issues_nothing(directory: Path, now: int, db1: dict[s
         sign(directory, now + FIVE_YEARS, db1, lifetime="1m")
 
 
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [
+        (0, r"^The billing CA 'PostgreSQL billing issuing CA \S+' expired on 2027-01-15T08:00:00Z, and all .*\.key"),
+        (29 * DAY, r"^lifetime: 90d was asked for, but the issuing CA .* ends in 29d, .*Copy the key of its root to"),
+    ],
+    ids=["ended", "ends too soon"],
+)
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_an_authority_that_cannot_issue_refuses_its_own_requests_alone(
+    directory: Path, now: int, db1: dict[str, Any], orders: dict[str, Any], *, left: int, reason: str, is_dry: bool
+) -> None:
+    store.create(str(directory), issuing.new_authority("billing", "P-256", now + left - FIVE_YEARS), None)
+    server, client = ({**one, "authority": name} for one, name in ((db1, "server"), (orders, "client")))
+    bills = [{**orders, "id": f"app{number}/www/bills", "role": "bills", "authority": "billing"} for number in (1, 2)]
+    done = sign(directory, now, bills[0], server, bills[1], client, is_dry=is_dry)
+    issued = [] if is_dry else ["db1", "app1/www/orders"]
+    assert (list(done.certificates), [line["id"] for line in recorded(directory)]) == (issued, issued)
+    assert [change.split()[2] for change in done.changes] == ["server", "client"]
+    assert done.not_after == clock.instant(now + 90 * DAY)
+    assert list(done.refused) == ["app1/www/bills", "app2/www/bills"]
+    for message in done.refused.values():
+        assert re.search(reason, message), message
+    mixed = sign(directory, now, bills[0], {**server, "csr": "garbage"}, is_dry=is_dry)
+    assert mixed.refused["db1"].startswith("requests[db1]")
+    assert mixed.refused[bills[0]["id"]] == done.refused[bills[0]["id"]]
+    with pytest.raises(TlsError, match=reason):  # what all requests need is no matter of single ones
+        sign(directory, now, *bills, is_dry=is_dry)
+
+
+def test_where_several_authorities_cannot_issue_each_says_so_itself(
+    directory: Path, now: int, db1: dict[str, Any], orders: dict[str, Any]
+) -> None:
+    done = sign(directory, now + FIVE_YEARS, db1, {**orders, "authority": "client"})
+    assert (done.certificates, done.changes, done.not_after) == ({}, [], "")
+    assert done.refused["db1"].startswith("The server CA ")
+    assert done.refused["app1/www/orders"].startswith("The client CA ")
+    assert not (directory / ledger.FILE).exists()
+
+
+@pytest.mark.parametrize("damage", ["clock", "lifetime", "key", "folder"])
+def test_what_is_wrong_with_one_authority_otherwise_stops_all_requests(
+    directory: Path, now: int, db1: dict[str, Any], orders: dict[str, Any], damage: str
+) -> None:
+    lifetime = "90d"
+    if damage == "clock":
+        now -= 400
+    elif damage == "lifetime":
+        lifetime = "6y"
+    elif damage == "key":
+        (directory / "client/0001/issuing.key").write_text("garbage")
+    else:
+        shutil.rmtree(directory / "client")
+    with pytest.raises(TlsError):
+        sign(directory, now, db1, {**orders, "authority": "client"}, lifetime=lifetime)
+    assert recorded(directory) == []
+
+
 def test_a_leaf_does_not_start_before_its_issuer(directory: Path, now: int, db1: dict[str, Any]) -> None:
-    leaf, issuing = certificate.read_pem(sign(directory, now - 200, db1).certificates["db1"], "chain")
-    assert leaf.not_before == issuing.not_before == now - 300
+    leaf, issuer = certificate.read_pem(sign(directory, now - 200, db1).certificates["db1"], "chain")
+    assert leaf.not_before == issuer.not_before == now - 300
 
 
 @pytest.mark.parametrize("lifetime", ["", "90", "0d", "-1d", "1.5d", "forever"])
