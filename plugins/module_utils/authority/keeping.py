@@ -182,7 +182,7 @@ def _draft(wish: Wish, trusts: Mapping[str, contract.Trust], now: int) -> Draft:
         keys.check_encryption(wish.passphrase)
     loose = [path for name in found for path in store.loose_keys(wish.directory, name)]
     made = {name: lineage.new(issuing.new_authority(name, wish.key_type, now)) for name in absent}
-    _check([*plan.after.values(), *made.values()], wish, now)
+    plan.warnings.extend(_check([*plan.after.values(), *made.values()], wish, now))
     coming = company_request.coming(companies, plan.after)
     elsewhere.refuse_shared_roots([plan.after, made, trusts, coming], {**wish.sources, **wish.companies})
     return Draft(found, made, lost, loose, plan, revoked, _lists(wish, revoked, found, companies, now), companies)
@@ -285,12 +285,10 @@ def _place(wish: Wish) -> rollover.AuthorityOptions:
     return rollover.AuthorityOptions(wish.directory, wish.passphrase, wish.key_type, lifetime)
 
 
-def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> None:
-    for one in lineages:
-        if wish.change.drop in ("", one.name):  # an emergency of one is not the time to complain of the other
-            key_types.refuse_other(one, wish.key_type, wish.change.rotate)
-            lifetimes.check_clock(one, now)
-            error = lifetimes.ended(one, now)
-            if error is not None:
-                raise error
-            lifetimes.check_lifetime(one.authority, wish.lifetime, lifetimes.LIFETIME)
+def _check(lineages: Sequence[Lineage], wish: Wish, now: int) -> list[str]:
+    """Return warnings of authorities that have ended while others go on. Raises TlsError for what must stop a run."""
+    # An emergency of one is not the time to complain of the other
+    checked = [one for one in lineages if wish.change.drop in ("", one.name)]
+    for one in checked:
+        key_types.refuse_other(one, wish.key_type, wish.change.rotate)
+    return lifetimes.check(checked, wish.lifetime, {profiles.SERVER, *wish.clients}, now)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Collection, Sequence
+
 from ansible_collections.pgops.tls.plugins.module_utils.authority import renewing
 from ansible_collections.pgops.tls.plugins.module_utils.authority.issuing import Authority
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
@@ -15,6 +17,27 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.options import opti
 LIFETIME = "certificate_lifetime"  # the option, in errors
 # Of the wanted lifetime. When an issuing CA has less left, its certificates would only be renewed more and more often.
 LEAST_SHARE = 1 / 3
+
+
+def check(found: Sequence[Lineage], lifetime: str, needed: Collection[str], now: int) -> list[str]:
+    """Return warnings of authorities that have ended: they issue nothing, and hosts of others go on without them.
+
+    Raises TlsError for a wrong clock or ``lifetime``; if all that are ``needed`` have ended; and for an own root that
+    has, because people can replace it at once.
+    """
+    over: dict[str, TlsError] = {}
+    for one in found:
+        check_clock(one, now)
+        error = ended(one, now)
+        if error is None:
+            check_lifetime(one.authority, lifetime, LIFETIME)
+        elif one.current.company is None and one.current.root.not_after <= now:
+            raise error
+        else:
+            over[one.name] = error
+    if over and over.keys() >= set(needed):
+        raise next(iter(over.values()))
+    return [f"{each.fault} It issues nothing, and the other authorities go on. {each.remedy}" for each in over.values()]
 
 
 def check_clock(found: Lineage, now: int) -> None:

@@ -46,7 +46,7 @@ def look(found: Lineage, place: AuthorityOptions, now: int) -> Outlook:
     A root key that is elsewhere, or does not open, is asked for in time; nothing fails for it. Raises OSError.
     """
     root = found.current.root
-    warnings = [_root_ends(found, now)] if root.not_after - now < ROOT_WARNED_AT else []
+    warnings = [_root_ends(found, now)] if 0 < root.not_after - now < ROOT_WARNED_AT else []
     if found.current.company is not None:
         warnings = [*warnings, *_without_company(found, place, now)]
         step = _without_ended(found, place, now)
@@ -55,7 +55,7 @@ def look(found: Lineage, place: AuthorityOptions, now: int) -> Outlook:
     if is_due(found, place.lifetime, now):
         key, why = _root_key(found, place)
         if key is None:
-            warnings.append(_key_wanted(found, place.lifetime, why))
+            warnings.append(_key_wanted(found, place.lifetime, why, now))
         else:
             steps.append(_renew(found, key, place, now))
     steps.append(_without_ended(steps[-1].after if steps[-1] else found, place, now))
@@ -166,8 +166,13 @@ def _root_ends(found: Lineage, now: int) -> str:
     )
 
 
-def _key_wanted(found: Lineage, lifetime: int, why: str) -> str:
+def _key_wanted(found: Lineage, lifetime: int, why: str, now: int) -> str:
     one = found.current.issuing
+    if now >= one.not_after:
+        return (
+            f"A new issuing CA of {found.name} needs the key of its root in {store.root_key_path(found.current)}: "
+            f"{why}. Put it there, and run site.yml."
+        )
     return (
         f"The {found.name} CA {one.common_name!r} ends on {clock.instant(one.not_after)} and must be replaced now, "
         f"for which the key of its root is needed in {store.root_key_path(found.current)}: {why}. Put it there before "

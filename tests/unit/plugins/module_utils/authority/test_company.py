@@ -42,6 +42,7 @@ class Fleet:
         entry = {"type": "own", "directory": str(self.requests), "roots": str(self.roots)}
         self.sources: dict[str, Any] = {"server": entry}
         self.passphrase: str | None = None
+        self.name = "server"
 
     def at(self, moment: int = 0, *, is_dry: bool = False, **wished: Any) -> keeping.KeepingResult:
         """Return what a run does ``moment`` seconds after the start."""
@@ -70,14 +71,14 @@ class Fleet:
 
     @property
     def request(self) -> x509.CertificateSigningRequest:
-        return x509.load_pem_x509_csr((self.requests / "issuing-ca-server.csr").read_bytes())
+        return x509.load_pem_x509_csr((self.requests / f"issuing-ca-{self.name}.csr").read_bytes())
 
-    def answer(self, name: str = "issuing-ca-server.pem", *, of: Any = None, start: int = 0, **wrong: Any) -> None:
+    def answer(self, name: str = "", *, of: Any = None, start: int = 0, **wrong: Any) -> None:
         """Have the company sign the request, and put it there with what is above it."""
         of = of or self.company
         signed = companies.intermediate(of.issuing[0], self.request, start=NOW + start, **wrong)
         above = [of.issuing[0].certificate, of.policy.certificate]
-        (self.requests / name).write_bytes(pem([signed, *above]))
+        (self.requests / (name or f"issuing-ca-{self.name}.pem")).write_bytes(pem([signed, *above]))
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.requests.iterdir())
@@ -337,6 +338,94 @@ def test_below_the_same_root_the_next_issuing_ca_takes_over_at_once(issuing: Fle
 
 def certificate_pems(text: str) -> list[str]:
     return [one.pem for one in certificate.read_pem(text, "text")]
+
+
+# A company that is late
+
+
+@pytest.fixture
+def billing(fleet: Fleet) -> Fleet:
+    """Give a fleet with own authorities, and a client authority whose issuing CA a company has signed."""
+    fleet.name = "billing"
+    fleet.sources = {"billing": {**fleet.sources["server"], "dedicated": True}}
+    fleet.at(clients=["client", "billing"])
+    fleet.answer()
+    fleet.at(clients=["client", "billing"])
+    return fleet
+
+
+END = 1825 * DAY  # of what the company has signed
+
+
+def test_an_issuing_ca_that_the_company_lets_end_stops_only_who_needs_it(billing: Fleet, csr: str) -> None:
+    def sign(moment: int) -> signing.SigningResult:
+        request = {"id": "app1/www/orders", "csr": csr, "role": "orders"}
+        bills = {**request, "id": "app2/www/bills", "authority": "billing"}
+        server = {"id": "db1", "csr": csr, "names": ["db1"], "authority": "server"}
+        order = signing.Order(str(billing.ca), None, "client", [bills, request, server], "90d", billing.sources)
+        return signing.sign(order, NOW + moment, is_dry=False)
+
+    remedy = (
+        "Have the company sign the request issuing-ca-billing.csr, which site.yml has written "
+        "(sources.billing.directory)."
+    )
+    clients = ["client", "billing"]
+    assert billing.at(END - 20 * DAY, clients=clients).warnings == []
+    soon = sign(END - 20 * DAY)
+    assert (list(soon.certificates), list(soon.refused)) == (["app1/www/orders", "db1"], ["app2/www/bills"])
+    assert soon.refused["app2/www/bills"].endswith(f"which is less than a third of that. {remedy}")
+
+    done = billing.at(END, clients=clients)
+    (warning,) = done.warnings
+    assert warning.startswith("The billing CA 'PostgreSQL billing issuing CA ")
+    assert warning.endswith(f"below it with it. It issues nothing, and the other authorities go on. {remedy}"), warning
+    assert list(done.lineages) == ["server", "client", "billing"]
+    assert "issuing-ca-billing.csr waits" in done.waiting["billing"]
+    late = sign(END)
+    assert (list(late.certificates), list(late.refused)) == (["app1/www/orders", "db1"], ["app2/www/bills"])
+    assert late.refused["app2/www/bills"].endswith(
+        f"expired on 2032-01-14T08:00:00Z, and all certificates below it with it. {remedy}"
+    )
+
+    billing.answer("at last.pem", start=END)
+    done = billing.at(END + DAY, clients=clients)
+    assert (done.warnings, done.waiting) == ([], {})
+    assert len(sign(END + DAY).certificates) == 3
+
+
+def test_a_root_that_the_company_lets_end_stops_only_who_needs_it(fleet: Fleet, other: companies.Company) -> None:
+    def at(moment: int, phase: str = "") -> keeping.KeepingResult:
+        change = planning.Change(phase, ["billing"], trust=["none"]) if phase else planning.Change()
+        return fleet.at(moment, change=change, clients=["client", "billing"])
+
+    fleet.name = "billing"
+    fleet.sources = {"billing": {**fleet.sources["server"], "dedicated": True}}
+    short = companies.authority("Short Root", days=400)
+    fleet.roots.write_text(short.pem)
+    at(0)
+    (fleet.requests / "ca.pem").write_bytes(pem([companies.intermediate(short, fleet.request, days=399)]))
+    at(0)
+    (warning,) = at(400 * DAY).warnings
+    assert "The billing CA 'Short Root' expired on " in warning
+    remedy = "Put the company's next root in its place in the file sources.billing.roots, and run site.yml."
+    assert warning.endswith(f"go on. {remedy}")
+    fleet.roots.write_text(other.root.pem)
+    assert list(at(400 * DAY).waiting) == ["billing"]
+    fleet.answer(of=other, start=400 * DAY)
+    for phase in ("stage", "switch", "retire", "finish"):
+        done = at(401 * DAY, phase)
+    assert (done.lineages["billing"].roots, done.warnings) == ([other.root.read], [])
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_the_servers_authority_that_a_company_lets_end_leaves_clients_theirs(issuing: Fleet, is_alone: bool) -> None:
+    for key in issuing.ca.rglob("root.key"):
+        key.unlink()
+    if is_alone:
+        found, message = code(lambda: issuing.at(END + 10 * DAY))
+        assert (found, message[:14]) == ("authority_expired", "The server CA ")
+    else:
+        assert [one[:14] for one in issuing.at(END - 1).warnings] == ["The client CA "]
 
 
 # What the company must do, and the ways there and back

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys, ledger, lineage, store
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keeping, keys, ledger, lineage, store
 from ansible_collections.pgops.tls.plugins.module_utils.core import files, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests.shared import FIVE_YEARS, PASSPHRASE, STEP
@@ -253,6 +253,43 @@ def test_an_expired_issuing_ca_is_an_error_without_the_key_of_its_root(directory
     keep(directory, now + FIVE_YEARS - 1)
     with pytest.raises(TlsError, match=r"issuing CA .* expired on 2032-01-14T08:00:00Z.*0001/root\.key and"):
         keep(directory, now + FIVE_YEARS)
+
+
+def test_an_ended_issuing_ca_is_a_warning_where_others_are_needed_that_issue(directory: Path, now: int) -> None:
+    wish = keeping.Wish(str(directory), "P-256", None, clients=["client", "billing"])
+    keeping.keep(wish, now, is_dry=False)
+    (directory / "billing/0001/root.key").unlink()
+    keep(directory, now + FIVE_YEARS - 86400)
+    done = keeping.keep(wish, now + FIVE_YEARS, is_dry=False)
+    wanted, ended = done.warnings
+    assert wanted == (
+        f"A new issuing CA of billing needs the key of its root in {directory}/billing/0001/root.key: it does not "
+        "exist. Put it there, and run site.yml."
+    )
+    assert "expired on 2032-01-14T08:00:00Z" in ended
+    assert "It issues nothing, and the other authorities go on. Copy the key of its root to" in ended
+    assert list(done.lineages) == ["server", "client", "billing"]
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_an_ended_issuing_ca_is_an_error_where_all_that_are_needed_have_ended(
+    directory: Path, now: int, is_dry: bool
+) -> None:
+    wish = keeping.Wish(str(directory), "P-256", None, clients=["client"])
+    keeping.keep(wish._replace(clients=["client", "left"]), now, is_dry=False)
+    for name in ("server", "client"):
+        (directory / name / "0001/root.key").unlink()
+    before = contents(directory)
+    with pytest.raises(TlsError, match=r"server CA .* expired on 2032-01-14T08:00:00Z.*0001/root\.key and"):
+        keeping.keep(wish, now + FIVE_YEARS, is_dry=is_dry)
+    assert contents(directory) == before, "that of which nobody needs certificates was not replaced either"
+
+
+def test_an_own_root_that_has_ended_is_an_error_while_others_go_on(directory: Path, now: int) -> None:
+    store.create(str(directory), issuing.new_authority("billing", "P-256", now - 2 * FIVE_YEARS), None)
+    with pytest.raises(TlsError, match=r"billing CA 'PostgreSQL billing root CA .* expired on .*: billing\.$"):
+        keep(directory, now)
+    assert not (directory / "server").exists()
 
 
 def test_a_clock_before_the_authoritys_life_is_an_error(directory: Path, now: int) -> None:
