@@ -25,6 +25,8 @@ description:
   - A run replaces an issuing CA in its last half year, below the same root. Only the servers' list of authorities
     changes. Certificates of the old issuing CA stay until they are due. If the key of the root is kept elsewhere, runs
     ask for it from then on.
+  - An issuing CA that has ended is a warning, because other authorities can still sign. It is an error if all
+    authorities that are needed have ended. A root of this module that has ended is always an error.
   - A root is replaced only on request, in four phases (O(phase)). Between phases, runs must reach all hosts. In a
     root's last year every run warns. Playbook C(pgops.tls.rotate_ca) runs the whole replacement.
 requirements:
