@@ -42,8 +42,9 @@ def test_each_kind_of_line_is_found() -> None:
     } - interface.lines() == set()
 
 
-def test_the_page_names_the_modules_that_are_recorded() -> None:
-    assert sorted(set(re.findall(r"pgops\.tls\.(\w+)``", PAGE)) - {"site"}) == sorted(interface.MODULES)
+def test_the_page_names_the_modules_and_filters_that_are_recorded() -> None:
+    named = set(re.findall(r"pgops\.tls\.(\w+)``", PAGE)) - {"site"}
+    assert sorted(named) == sorted((*interface.MODULES, *interface.FILTERS))
 
 
 def test_the_page_names_groups_and_files_as_they_are() -> None:
