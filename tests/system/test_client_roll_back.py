@@ -61,6 +61,18 @@ def test_a_second_roll_back_and_the_next_run_change_nothing(clients: Clients, al
     assert in_use(alice) == first, "the generation before is the one that came back, not the one that was left"
 
 
+def test_keys_that_wait_for_a_company_outlive_it(clients: Clients, alice: User) -> None:
+    clients.converge()
+    clients.converge(renew=True)
+    assert clients.call(new_keys=True)["requests"]
+    key = alice.store / "pending" / "app.key"
+    waiting = key.read_bytes()
+    os.utime(key, (TODAY - 7200, TODAY - 7200))
+    assert clients.roll_back()["changed"]
+    assert clients.call(new_keys=True)["requests"]
+    assert key.read_bytes() == waiting, "what the company signs is for this key"
+
+
 def test_check_mode_foresees_it_and_changes_nothing(clients: Clients, alice: User) -> None:
     clients.converge()
     clients.converge(renew=True)

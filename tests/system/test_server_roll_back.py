@@ -76,6 +76,17 @@ def test_a_second_roll_back_changes_nothing(managed: Server) -> None:
     assert managed.inodes() == before
 
 
+def test_a_key_that_waits_for_a_company_outlives_it(managed: Server, first: dict[str, bytes]) -> None:
+    assert managed.converge(renew=True).request
+    key = managed.directory / "pending" / "server.key"
+    waiting = key.read_bytes()
+    os.utime(key, (TODAY - 7200, TODAY - 7200))
+    assert managed.roll_back().changes
+    assert in_use(managed) == first
+    assert managed.converge(renew=True).request
+    assert key.read_bytes() == waiting, "what the company signs is for this key"
+
+
 @pytest.mark.usefixtures("first")
 def test_check_mode_foresees_it_and_changes_nothing(managed: Server) -> None:
     before, served = managed.disk(), managed.served()

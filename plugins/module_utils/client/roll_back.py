@@ -37,6 +37,8 @@ _STAYS = planning.Plan({}, [], generation=False, links={}, service=None, directo
 class RollBack(Transaction):
     """The identities of one OS user that are rolled back. The declared state serves for the rehearsal."""
 
+    finds_what_is_due = False
+
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         super().__init__(user, identities, target, now)
         self.declared = target

@@ -39,6 +39,7 @@ class Transaction(abc.ABC, Generic[R]):
     restored = "The previous state is restored and proven."
     rights = ""  # with whose rights files are changed, in words for errors of the operating system
     consistent = ""  # a sentence on what was found if nothing is half done
+    finds_what_is_due = True  # else a key that waits may still be needed, however long it has waited
     tell: Callable[[], object] | None = None  # notifies the program, if it runs, that its files have changed
 
     def __init__(self, store: GenerationStore, now: int, beside: Sequence[ServiceFile] = ()) -> None:
@@ -141,7 +142,8 @@ class Transaction(abc.ABC, Generic[R]):
             for name, key in self._keys_in_use().items():
                 if key is not None and files.read(self.store.pending_key(name)) == key:
                     self.store.drop_pending_key(name)
-            self.store.drop_stale_keys(self.now)
+            if self.finds_what_is_due:
+                self.store.drop_stale_keys(self.now)
 
 
 def unchanged(error: OSError, path: str) -> TlsError:

@@ -54,6 +54,7 @@ def refuse_same(differing: Sequence[str], in_use: str) -> None:
 class RollBack(Service[P, F, R]):
     """The roll-back of a program. The declared state serves for the rehearsal."""
 
+    finds_what_is_due = False
     stays: P  # the plan if nothing is to be done
 
     def _run(self, *, check_mode: bool) -> R:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -72,8 +73,17 @@ class Kind(service.Service[Plan, Found, Outcome]):
     program = "the lamp"
     consistent = "The lamp is consistent nevertheless."
 
-    def __init__(self, lamp: Lamp, text: str, *, fails: str = "", dies: str = "", has_certificate: bool = True) -> None:
-        super().__init__(lamp.store, 0)
+    def __init__(
+        self,
+        lamp: Lamp,
+        text: str,
+        *,
+        fails: str = "",
+        dies: str = "",
+        has_certificate: bool = True,
+        now: int = 0,
+    ) -> None:
+        super().__init__(lamp.store, now)
         self.lamp, self.text, self.fails, self.dies = lamp, text, fails, dies
         self.has_certificate = has_certificate
         self.before = lamp.shown.read_bytes()
@@ -357,6 +367,17 @@ def test_a_roll_back_leads_to_the_generation_before_once(red: Lamp) -> None:
     before = red.state()
     assert Back(red, "green").run(check_mode=False).done.changes == []
     assert red.state() == before
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_key_that_has_waited_for_days_outlives_a_roll_back_and_no_run_that_finds_nothing_due(
+    red: Lamp, *, is_back: bool
+) -> None:
+    Kind(red, "green").run(check_mode=False)
+    red.store.keep_pending_key("lamp", "another key")
+    (Back if is_back else Kind)(red, "green", now=3 * 86400 + int(time.time())).run(check_mode=False)
+    assert Path(red.store.pending_key("lamp")).exists() is is_back
+    assert red.shown.read_text() == ("red" if is_back else "green")
 
 
 def test_undoing_an_interrupted_run_counts_as_the_roll_back(interrupted: Lamp) -> None:
