@@ -52,7 +52,7 @@ class ActionModule(actions.Action):
             if name.startswith(inventory.PREFIXES):
                 try:
                     seen[name] = self._templar.template(variables[name])
-                except inventory.UNRESOLVED as error:
+                except unresolved.ERRORS as error:
                     if name not in given:  # else the check of the host finds it, too
                         raise TlsError(
                             f"{name}: {unresolved.explained(str(error))}", code="variable_unresolved"

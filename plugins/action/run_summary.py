@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
     actions,
     failures,
-    inventory,
     kits,
     last_run,
     later,
     moves,
     revoked_at_poolers,
     serials,
+    unresolved,
     waiting,
 )
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
@@ -59,6 +59,6 @@ class ActionModule(actions.Action):
             return []
         try:  # as the role has it; a report that could not be written either is no reason to fail this run
             given = self._templar.template(variables.get(last_run.VARIABLE, ""))
-        except inventory.UNRESOLVED as error:
+        except unresolved.ERRORS as error:
             return [f"WARNING: {last_run.VARIABLE}: {error}. The next report will not know of this run."]
         return last_run.note(str(given or ""), variables, int(time.time()))

@@ -9,12 +9,12 @@ import functools
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
-from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load  # with the C library where there is one
 from ansible_collections.pgops.tls.plugins.module_utils.authority.profiles import SERVER
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.plugin_utils import (
+    agreement,
     client_identities,
     duplicates,
     expectations,
@@ -32,7 +32,6 @@ from ansible_collections.pgops.tls.plugins.plugin_utils import (
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import Trust
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import CLIENTS, POOLERS, Graph
 from ansible_collections.pgops.tls.plugins.plugin_utils.kinds import KINDS
-from jinja2 import Undefined, UndefinedError
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # The group whose hosts a role is for; None: every host
@@ -44,8 +43,6 @@ GROUPS: Mapping[str, str | None] = {
 }
 PREFIXES = tuple(f"{role}_" for role in GROUPS)  # of the names of all variables of roles
 _OTHERS = ("postgres_ca_authorities", "postgres_ca_signed")  # facts, which a playbook that ran before may have left
-# What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used
-UNRESOLVED = (AnsibleError, UndefinedError)
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "postgres_ca": problems.of_ca,
     "postgres_server": problems.of_server,
@@ -68,6 +65,7 @@ class Fleet:
         """Return a sentence for each problem of ``hosts``, at first of each by itself: the rest needs right types."""
         return (
             self.collected(hosts, self._of_host)
+            or self._disagreements()
             or self.collected(hosts, self._of_others)
             or duplicates.problems(self.hostvars, self.groups, hosts)
             or self._shared_names(hosts)
@@ -81,10 +79,19 @@ class Fleet:
                 messages = list(check(host))
             except TlsError as error:
                 messages = [error.message]
-            except UNRESOLVED as error:  # a variable that cannot be templated
+            except unresolved.ERRORS as error:  # a variable that cannot be templated
                 messages = [] if _uses_hostvars(error) else [unresolved.explained(str(error))]
             for message in messages:
                 found.setdefault(message, []).append(host)
+        return [f"{_listed(having)}: {message}" for message, having in found.items()]
+
+    def _disagreements(self) -> list[str]:
+        """Return a sentence for each variable of the authorities that not all hosts have the same value of."""
+        every = [one["options"] for one in _entry_points("postgres_ca").values()]
+        defaults = {name: one.get("default") for options in every for name, one in options.items()}
+        # What the playbook sets for all hosts wins; the defaults of a role that it imports do not
+        asked = {name: default for name, default in defaults.items() if self.everywhere.get(name, default) == default}
+        found = agreement.broken(self.hostvars, self.groups, asked)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
 
     def _of_host(self, host: str) -> Iterator[str]:
@@ -135,7 +142,7 @@ class Fleet:
                 found[host] = server_names.of(self._declared_names(host), self._graph, is_pooler=host in poolers)
             except TlsError as error:
                 found[host] = error
-            except (TypeError, ValueError, *UNRESOLVED):
+            except (TypeError, ValueError, *unresolved.ERRORS):
                 continue
         return found
 
@@ -201,10 +208,10 @@ class Fleet:
         for source in (self.hostvars[host], self.everywhere):
             for name in arguments_of(role):
                 try:
-                    found.update({name: _used(source[name])} if name in source else {})
+                    found.update({name: unresolved.filled(source[name])} if name in source else {})
                 except TlsError as error:
                     raise TlsError(f"{name}: {error.message}", code=error.code) from error
-                except UNRESOLVED as error:
+                except unresolved.ERRORS as error:
                     if name not in found or not _uses_hostvars(error):
                         raise TlsError(
                             f"{name}: {unresolved.explained(str(error))}", code="variable_unresolved"
@@ -219,27 +226,10 @@ def set_by_playbook(variables: Mapping[str, Any], inventory: Mapping[str, Any]) 
     }
 
 
-def _used(value: Any) -> Any:
-    """Return a value as plain data. Raises UndefinedError or TlsError where it has none, and not in what looks at it.
-
-    Ansible's own containers template what is in them when it is looked at, and do not stand to be copied, which the
-    validation of arguments does: their copies know no filter any more.
-    """
-    if isinstance(value, Undefined):
-        str(value)
-    if isinstance(value, str) and unresolved.of_text(value):
-        raise TlsError(unresolved.of_text(value), code="variable_unresolved")
-    if isinstance(value, Mapping):
-        return {key: _used(value[key]) for key in value}
-    if isinstance(value, (list, tuple)):
-        return [_used(one) for one in value]
-    return value
-
-
 def _differs(inventory: Mapping[str, Any], name: str, value: Any) -> bool:
     try:
-        return bool(_used(inventory[name]) != value)
-    except (*UNRESOLVED, TlsError):
+        return bool(unresolved.filled(inventory[name]) != value)
+    except (*unresolved.ERRORS, TlsError):
         return False  # the check of this host reports it, by its name
 
 

@@ -50,3 +50,10 @@ class Hostvars(_Remembered):
 
     def _found(self, value: Any) -> Any:
         return _Remembered(value) if isinstance(value, Mapping) else value
+
+
+def written(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the variables of a host as the inventory has them, before any template; as they are if that is unknown."""
+    own = variables._source if isinstance(variables, _Remembered) else variables  # noqa: SLF001
+    found: Mapping[str, Any] = getattr(own, "_vars", own)
+    return found

@@ -1,13 +1,23 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do about a variable that uses another one that is undefined: most often a fact that nobody has gathered."""
+"""The value of a variable; and what to do about one that uses another one that is undefined.
+
+Most often that is a fact that nobody has gathered.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Any, Mapping
 
 from ansible import constants
+from ansible.errors import AnsibleError
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from jinja2 import Undefined, UndefinedError
+
+# What a variable raises that cannot be templated; newer versions of ansible-core wait until its value is used
+ERRORS = (AnsibleError, UndefinedError)
 
 _UNDEFINED = re.compile(r"'(?P<name>\w+)' is undefined")
 _NO_FACT = re.compile(r"has no attribute '(?P<name>\w+)'")
@@ -15,6 +25,23 @@ _TEMPLATE = re.compile(r"\{\{(?P<expression>.*?)\}\}")
 _FACT = re.compile(r"\bansible_(?:facts(?:\.|\[['\"]))?(?P<name>\w+)")
 # Variables that begin like facts, but are set by people, such as ansible_host
 _CONNECTION = {name for names in constants.MAGIC_VARIABLE_MAPPING.values() for name in names}
+
+
+def filled(value: Any) -> Any:
+    """Return a value as plain data. Raises UndefinedError or TlsError where it has none, and not in what looks at it.
+
+    Ansible's own containers template what is in them when it is looked at, and do not stand to be copied, which the
+    validation of arguments does: their copies know no filter any more.
+    """
+    if isinstance(value, Undefined):
+        str(value)
+    if isinstance(value, str) and of_text(value):
+        raise TlsError(of_text(value), code="variable_unresolved")
+    if isinstance(value, Mapping):
+        return {key: filled(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [filled(one) for one in value]
+    return value
 
 
 def explained(message: str) -> str:

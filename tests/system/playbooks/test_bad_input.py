@@ -92,6 +92,13 @@ def test_a_wrong_passphrase_stops_everything(site: Any, passphrase: str | None, 
     assert "PLAY [Servers]" not in output
 
 
+def test_a_revocation_that_only_client_hosts_have_stops_everything(site: Any) -> None:
+    inventory = site.inventory()
+    inventory["postgres_clients"]["vars"] = {"postgres_ca_revoked": [{"role": "leaver"}]}
+    message = r"app1: postgres_ca_revoked: found another value than db1 has\."
+    assert "PLAY [Servers]" not in refused(site, message, inventory=inventory)
+
+
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("damage", "message"),

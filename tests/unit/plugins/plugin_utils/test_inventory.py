@@ -114,7 +114,7 @@ def test_what_a_playbook_sets_for_all_hosts_counts_for_each_of_them() -> None:
 
 
 def test_what_the_inventory_says_of_the_first_host_does_not_count_for_others() -> None:
-    hostvars = fleet(db1={"postgres_server_renew_before": "91d", "postgres_ca_certificate_lifetime": "1y"})
+    hostvars = fleet(db1={"postgres_server_names": ["db1.example.com"]})
     assert input_problems(hostvars, HOSTS, GROUPS, "db1", dict(hostvars["db1"])) == []
 
 

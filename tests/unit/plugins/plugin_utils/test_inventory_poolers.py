@@ -37,7 +37,7 @@ def problems(groups: dict[str, list[str]] | None = None, **variables: dict[str, 
     ],
 )
 def test_what_a_pooler_holds_cannot_be_revoked_by_name(entry: dict[str, str], whose: str) -> None:
-    (found,) = problems(shop1={"postgres_ca_revoked": [entry]})
+    (found,) = problems(**{host: {"postgres_ca_revoked": [entry]} for host in HOSTS})
     assert f"must have no valid certificate, but {whose} gives it one." in found
 
 
