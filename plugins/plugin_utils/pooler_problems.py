@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping
 
+from ansible_collections.pgops.tls.plugins.module_utils.client import identities
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.plugin_utils import own_addresses, poolers
 from ansible_collections.pgops.tls.plugins.plugin_utils.client_authorities import VARIABLE, Trust
-from ansible_collections.pgops.tls.plugins.plugin_utils.graph import SERVERS, Graph, Groups, Hostvars
+from ansible_collections.pgops.tls.plugins.plugin_utils.graph import (
+    CLIENTS,
+    SERVERS,
+    Graph,
+    Groups,
+    Hostvars,
+    Variables,
+)
 
-_SOURCES = "postgres_ca_sources"
+_SOURCES, _IDENTITIES = "postgres_ca_sources", "postgres_client_identities"
 
 
 def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust: Trust) -> Iterator[str]:
     """Return a sentence for each problem of a pooler. Raises TlsError for one that hides others."""
+    yield from _shared_ids(host, hostvars[host]) if host in groups.get(CLIENTS, ()) else ()
     own = poolers.client_authority(hostvars[host])
     behind = poolers.Behind(hostvars, graph).of(host)
     source = (hostvars[host].get(_SOURCES) or {}).get(own)
@@ -42,3 +51,15 @@ def problems(host: str, hostvars: Hostvars, groups: Groups, graph: Graph, trust:
         )
     for server in sorted(behind):
         own_addresses.of_pooler(host, hostvars[host], hostvars[server])
+
+
+def _shared_ids(host: str, variables: Variables) -> Iterator[str]:
+    """Return a sentence for each identity of a pooler's host whose certificate would be taken for the pooler's."""
+    own = {id_: name for name, id_ in poolers.ids(host).items()}
+    for number, id_ in enumerate(identities.ids(variables.get(_IDENTITIES) or ())):
+        name = own.get(f"{host}/{id_}")
+        if name:
+            yield (
+                f"{_IDENTITIES}[{number}]: the certificates of identity {id_} and of the pooler's {name} would have "
+                f"the same id in ledger.jsonl, {host}/{id_}. Give the identity another name in name."
+            )

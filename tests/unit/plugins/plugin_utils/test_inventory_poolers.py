@@ -122,3 +122,27 @@ def test_a_host_that_is_a_server_too_is_no_pooler_that_identities_can_name() -> 
     assert problems(groups, app1=identity("shop1")) == []
     found = problems(groups, app1=identity("postgres_poolers"))
     assert "the hosts of postgres_poolers are servers, too, and their names stand for the servers. Give" in found[0]
+
+
+BOTH = {**GROUPS, "postgres_clients": ["app1", "pool1"]}
+
+
+@pytest.mark.parametrize(
+    ("own", "side"),
+    [
+        ({"os_user": "pooler", "role": "front"}, "front"),
+        ({"os_user": "pooler", "role": "shop", "name": "back"}, "back"),
+        ({"os_user": "pooler", "role": "back", "login": "password"}, "back"),
+        ({"os_user": "pooler", "role": "front", "name": "shop"}, ""),
+        ({"os_user": "pooler", "role": "middle"}, ""),
+        ({"os_user": "web", "role": "front"}, ""),
+    ],
+)
+def test_an_identity_and_a_certificate_of_the_pooler_must_not_have_the_same_id(own: dict[str, str], side: str) -> None:
+    found = problems(BOTH, pool1={"postgres_client_identities": [{"role": "app", "os_user": "web"}, own]})
+    said = (
+        f"pool1: postgres_client_identities[1]: the certificates of identity pooler/{side} and of the pooler's {side} "
+        f"would have the same id in ledger.jsonl, pool1/pooler/{side}. Give the identity another name in name."
+    )
+    assert found == ([said] if side else [])
+    assert problems(app1={"postgres_client_identities": [own]}) == [], "that host has no pooler"
