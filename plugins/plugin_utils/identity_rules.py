@@ -147,5 +147,6 @@ def _of_identities(identities: Sequence[Any], *, are_used: bool = True) -> list[
     """Return the rules; those that are not used, because a server has rules of its own, may contradict each other."""
     with option_names.named("postgres_server"):
         if are_used:
+            client_rules.refuse_patterns(identities)
             client_rules.refuse_two_logins(identities)
         return client_rules.rules(identities)

@@ -128,6 +128,25 @@ def _is_open(networks: Iterable[str]) -> bool:
     return client_addresses.EVERYWHERE in networks
 
 
+def refuse_patterns(identities: Iterable[Any]) -> None:
+    """Raise TlsError for a role or database that rules cannot name: from 16 on a slash begins a regular expression.
+
+    Quotes do not help: a server looks at what is in them.
+    """
+    for one in (one for one in identities if isinstance(one, Mapping)):
+        whose = f" of {shown(one['os_user'])}" if one.get("os_user") else ""
+        named = one.get("databases") or ()
+        found = [("role", one.get("role")), ("role of the pooler", one.get("pooler"))]
+        for what, name in [*found, *(("database", name) for name in named if isinstance(named, (list, tuple)))]:
+            if str(name).startswith("/"):
+                raise TlsError(
+                    f"{option('clients')}: {what} {shown(name)}{whose} begins with a slash. In a rule PostgreSQL takes "
+                    "it for a regular expression, from version 16 on, so the rule could let others in.",
+                    remedy=f"Rename the {what}. Or write rules of your own in {option('hba')}.",
+                    code="name_is_pattern",
+                )
+
+
 def refuse_two_logins(identities: Iterable[Any]) -> None:
     """Raise TlsError for a role with two logins for one database: the first rule would decide on both."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
@@ -149,7 +168,7 @@ def refuse_two_logins(identities: Iterable[Any]) -> None:
 def _may_meet(names: set[str], others: set[str]) -> bool:
     """Return whether two lists of databases may have one in common; words and patterns may stand for any."""
     common, plain, other_plain = names & others, names - {"replication"}, others - {"replication"}
-    has_pattern = any(one in _WORDS or one.startswith(("/", "+", "@")) for one in plain | other_plain)
+    has_pattern = any(one in _WORDS or one.startswith(("+", "@")) for one in plain | other_plain)
     return bool(common) or (has_pattern and bool(plain) and bool(other_plain))
 
 

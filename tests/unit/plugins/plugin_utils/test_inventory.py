@@ -175,6 +175,13 @@ def test_self_is_no_problem_with_an_address_or_for_servers_on_the_same_machine()
     assert "only the name 'db1'" in found
 
 
+def test_a_role_that_default_rules_cannot_name_is_a_problem_of_the_servers_that_have_them() -> None:
+    client = {"postgres_client_identities": [{"role": "/a", "name": "a", "os_user": "web"}]}
+    own_rules = {host: {"postgres_server_hba": [{"user": "/^/a$", "method": "cert"}]} for host in ("db1", "db2")}
+    (found,) = input_problems(fleet(app1=client, **own_rules), HOSTS, GROUPS)
+    assert found.startswith("db3, db4: postgres_client_identities: role '/a' of 'web' begins with a slash.")
+
+
 def test_an_identity_for_no_server_is_told_before_its_address() -> None:
     identity = {"role": "app", "os_user": "web", "address": "self", "servers": ["shpo"]}
     (found,) = input_problems(fleet(app1={"postgres_client_identities": [identity]}), ["app1"], GROUPS)

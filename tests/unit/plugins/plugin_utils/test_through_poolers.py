@@ -92,6 +92,12 @@ def test_only_the_servers_behind_a_pooler_get_its_rules_and_none_for_the_identit
     assert identity_rules.undeclared(known, GROUPS) == []
 
 
+def test_a_pooler_whose_role_would_be_a_regular_expression_is_refused() -> None:
+    known = hostvars({**APP, "servers": ["pool1"]}, pool1={"postgres_pooler_role": "/p"})
+    with pytest.raises(TlsError, match="role of the pooler '/p' begins with a slash"):
+        identity_rules.access(known, GROUPS)
+
+
 def test_who_also_connects_directly_meets_a_rule_that_the_pooler_does_not() -> None:
     known = hostvars({**APP, "servers": ["pool1", "shop1"]}, {"role": "batch", "os_user": "web", "servers": ["pool1"]})
     rules, maps = files(known, "shop1")
