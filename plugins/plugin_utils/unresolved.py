@@ -9,7 +9,7 @@ Most often that is a fact that nobody has gathered.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ansible import constants
 from ansible.errors import AnsibleError
@@ -41,7 +41,8 @@ def filled(value: Any) -> Any:
         return {key: filled(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
         return [filled(one) for one in value]
-    return value
+    # Ansible up to 2.18 has a class of its own for a text that is encrypted in place, which no option takes
+    return str(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else value
 
 
 def explained(message: str) -> str:

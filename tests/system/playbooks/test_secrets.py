@@ -9,6 +9,7 @@ import contextlib
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,34 @@ def left_behind(site: Any) -> str:
     tops = (site.directory / "remote", site.directory / "home", site.directory / ".ansible")
     found = [path.read_bytes() for top in tops for path in top.rglob("*") if path.is_file()]
     return b"\n".join(found).decode(errors="replace")
+
+
+def test_a_passphrase_that_is_encrypted_in_place_is_taken(site: Any) -> None:
+    inventory = site.inventory()
+    del inventory["all"]["vars"]["postgres_ca_passphrase"]
+    (site.directory / "vault-password").write_text("of the vault\n")
+    variables = site.directory / "group_vars" / "all.yml"
+    variables.parent.mkdir()
+    encrypt = ["encrypt_string", "--vault-password-file=vault-password", "--name=postgres_ca_passphrase", PASSPHRASE]
+    try:
+        variables.write_bytes(
+            subprocess.run(
+                [sys.executable, "-m", "ansible", "vault", *encrypt],
+                cwd=site.directory,
+                env=site.settings,
+                check=True,
+                capture_output=True,
+            ).stdout
+        )
+        check = [
+            {"hosts": "all", "gather_facts": False, "tasks": [{"run_once": True, "pgops.tls.check_inventory": {}}]}
+        ]
+        done = site.run("-vvv", "--vault-password-file=vault-password", inventory=inventory, playbook=check)
+    finally:
+        shutil.rmtree(variables.parent)
+    assert done.returncode == 0, done.stdout
+    assert "!vault" not in done.stdout
+    assert PASSPHRASE not in done.stdout + done.stderr
 
 
 @ONLY_THOROUGH
