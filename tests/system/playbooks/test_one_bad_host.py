@@ -19,6 +19,7 @@ GARBLING = f"""#!/bin/sh
 {sys.executable} "$@" |
 sed -e 's/REQUEST-----\\\\nM/REQUEST-----\\\\nN/g' -e 's/\\["no_certificate"\\]/{{"no_certificate": 1}}/g'
 """
+GARBLING_ONE = GARBLING.replace("/g'", "/'")  # the first request, and no other
 # Whatever a host says is text: as a template it could do on the controller whatever it likes
 EVIL = """#!/bin/sh
 cat > /dev/null
@@ -154,6 +155,21 @@ def test_a_host_with_a_bad_request_fails_alone_and_all_others_get_their_certific
         "another role's certificate (app)",
     ]
     assert tried == by_any_host, "what app0, which came first, cannot try is left to app1"
+
+
+def test_a_client_host_with_one_bad_request_gets_its_other_certificates_before_it_fails(site: Any) -> None:
+    inventory = site.inventory()
+    asks = [{"role": role, "os_user": site.os_users[1]} for role in ("app", "report")]
+    garbling = {"ansible_python_interpreter": program(site, "python", GARBLING_ONE)}
+    inventory["postgres_clients"]["hosts"]["app0"] = {"postgres_client_identities": asks, **garbling}
+    done = site.run(inventory=inventory)
+    refused = re.findall(r"fatal: \[(\w+)\].*?requests\[(\S+?)\]\.csr: expected a certificate request", done.stdout)
+    assert refused == [("app0", f"app0/{site.os_users[1]}/app")], done.stdout
+    changed, failed = recap(done)["app0"]
+    assert (changed != "0", failed) == (True, "1")
+    current = site.homes / site.os_users[1] / ".postgresql" / "pgops" / "current"
+    assert (current / "report" / "postgresql.crt").exists()
+    assert not (current / "app" / "postgresql.crt").exists()
 
 
 @ONLY_THOROUGH
