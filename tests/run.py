@@ -86,11 +86,11 @@ def main(step: str = "test", *arguments: str) -> int:
             return 0
         if step == "test-all":
             begin_test_all(is_whole=not arguments)
+        steps = {"test": QUICK, "test-all": ALL_STEPS}
         for folder in (COVERAGE, REPORTS):
-            if not PROGRESS.done:
+            if step in steps and not PROGRESS.done:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-        steps = {"test": QUICK, "test-all": ALL_STEPS}
         total = run_steps(steps.get(step, [step]), list(arguments))
         if step == "test-all" and not arguments:
             total += tried_nowhere()

@@ -97,7 +97,8 @@ def system_jobs(arguments: list[str]) -> list[tuple[str, str, list[str]]]:
 def system_tests(suite: str, arguments: list[str]) -> list[str]:
     """Return the arguments of pytest in the container of a suite; playbooks are for one of them, or for its own."""
     if suite != CONTROLLER:
-        return arguments or (OF_SUITE if os.environ.get("ALL_FAULTS") else SAMPLES)[suite]
+        tests = arguments or (OF_SUITE if os.environ.get("ALL_FAULTS") else SAMPLES)[suite]
+        return [*tests, f"--ignore={PLAYBOOK_TESTS}"]
     return arguments or ["tests/system", *(f"--ignore={path}" for path in (PLAYBOOK_TESTS, *OF_SERVERS, *OF_PEERS))]
 
 

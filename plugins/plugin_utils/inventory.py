@@ -65,7 +65,7 @@ class Fleet:
         """Return a sentence for each problem of ``hosts``, at first of each by itself: the rest needs right types."""
         return (
             self.collected(hosts, self._of_host)
-            or self._disagreements()
+            or self._ignored(hosts)
             or self.collected(hosts, self._of_others)
             or duplicates.problems(self.hostvars, self.groups, hosts)
             or self._shared_names(hosts)
@@ -85,13 +85,15 @@ class Fleet:
                 found.setdefault(message, []).append(host)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
 
-    def _disagreements(self) -> list[str]:
-        """Return a sentence for each variable of the authorities that not all hosts have the same value of."""
-        every = [one["options"] for one in _entry_points("postgres_ca").values()]
-        defaults = {name: one.get("default") for options in every for name, one in options.items()}
+    def _ignored(self, hosts: list[str]) -> list[str]:
+        """Return a sentence for each variable of the authorities that is set for hosts from which no run reads it."""
+        every = {name: one for point in _entry_points("postgres_ca").values() for name, one in point["options"].items()}
         # What the playbook sets for all hosts wins; the defaults of a role that it imports do not
-        asked = {name: default for name, default in defaults.items() if self.everywhere.get(name, default) == default}
-        found = agreement.broken(self.hostvars, self.groups, asked)
+        by_default = {name: one.get("default") for name, one in every.items()}
+        asked = {
+            name: one for name, one in every.items() if self.everywhere.get(name, by_default[name]) == by_default[name]
+        }
+        found = agreement.ignored(self.hostvars, hosts, asked)
         return [f"{_listed(having)}: {message}" for message, having in found.items()]
 
     def _of_host(self, host: str) -> Iterator[str]:

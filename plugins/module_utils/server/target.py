@@ -122,9 +122,7 @@ class Target(NamedTuple):
         known = {one.der for one in certificate.read_chain(deployed, "trusted authorities")}
         known -= {one.der for one in self.extra_trusted}
         kept = [one for one in self.former if known.intersection(each.der for each in one.trusted)]
-        lists = "".join(one.crls for one in kept)
-        if lists and not self.crls and not revocations.revokes_any(lists):
-            lists = ""  # the authority of today has none
+        lists = "".join(one.crls for one in kept) if self.crls else ""
         return self._replace(
             trusted_clients=self.trusted_clients + "".join(plain_pem(one.trusted) for one in kept),
             crls=self.crls + lists,

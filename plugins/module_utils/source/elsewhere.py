@@ -60,8 +60,10 @@ def look(wish: _Wish, now: int) -> dict[str, contract.Trust]:
 def trust(sources: Sources, directory: str, now: int) -> dict[str, contract.Trust]:
     """Return what to trust, by the names of authorities. ``now`` is in Unix seconds. Raises TlsError."""
     with location.explained(directory):
-        are_used = bool(sources and revocation.read(directory))
-        found = {name: remembered.trust(one, directory, now, are_lists_used=are_used) for name, one in sources.items()}
+        revoked = {line["authority"] for line in revocation.read(directory) or ()} if sources else ()
+        found = {
+            name: remembered.trust(one, directory, now, are_lists_used=name in revoked) for name, one in sources.items()
+        }
     return {name: one._replace(is_shared=sources[name].is_shared) for name, one in found.items()}
 
 

@@ -51,7 +51,7 @@ def read(texts: Iterable[str], owners: Sequence[Certificate], place: str, now: i
     ended = [clock.instant(_end(one)) for one in found.values() if _end(one) <= now + NEXT_RUN]
     if missing or ended:
         why = f"there is no list of {', '.join(map(repr, missing))}" if missing else f"one ends on {ended[0]}"
-        return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
+        return Lists("", revoked, [_not_deployed(place, why, len(revoked))] if revoked else [])
     pem = "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in found.values())
     return Lists(pem, revoked, [_ending(place, one) for one in found.values() if _end(one) <= now + _SHORT])
 
@@ -76,7 +76,7 @@ def of_holders(
     unknown = sorted(set(filter(None, held.values())).difference(one.subject_key_id for one in owners))
     if (revoked or are_used) and unknown and done.crls:
         why = f"the CA with the key identifier {unknown[0]} is not known, which has issued certificates in use"
-        return Lists("", revoked, [_not_deployed(place, why, len(revoked))])
+        return Lists("", revoked, [_not_deployed(place, why, len(revoked))] if revoked else [])
     return done._replace(revoked=revoked) if revoked or are_used else Lists("", [], [])
 
 

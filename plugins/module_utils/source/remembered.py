@@ -45,9 +45,10 @@ def trust(one: Declared, directory: str, now: int, *, are_lists_used: bool) -> T
     except TlsError as error:
         if before is None or error.code not in _AWAY:
             raise
-        ending = revocations.ending(before.crls, f"{option('sources')}.{one.authority}", now)
-        crls = "" if ending else before.crls  # an ended list would refuse everybody
-        return before._replace(crls=crls, warnings=[_warning(error), *ending])
+        is_ending = bool(revocations.ending(before.crls, "crls", now))
+        taken_away = [_without_lists(one)] if is_ending else []
+        crls = "" if is_ending else before.crls  # an ended list would refuse everybody
+        return before._replace(crls=crls, warnings=[_warning(error), *taken_away])
 
 
 def write(found: Mapping[str, Trust], declared: Mapping[str, Declared], directory: str) -> None:
@@ -90,6 +91,14 @@ def _read(one: Declared, directory: str) -> Trust | None:
     except (TlsError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Trust(one.type, roots, issuing, crls, revoked, is_remembered=True) if roots else None
+
+
+def _without_lists(one: Declared) -> str:
+    return (
+        f"{option('sources')}.{one.authority}: the lists of revoked certificates that it gave before end, and there are "
+        "no newer ones, so this run takes them away: revoked certificates are accepted again. To shut a role out, take "
+        "its right to log in (ALTER ROLE ... NOLOGIN)."
+    )
 
 
 def _warning(error: TlsError) -> str:

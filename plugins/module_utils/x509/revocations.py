@@ -122,11 +122,6 @@ def serials_of(pem: bytes, authorities: Sequence[Certificate]) -> set[int]:
     return {serial for found in lists for serial in found.serials()}
 
 
-def revokes_any(pem: str) -> bool:
-    """Return whether the lists of a PEM text revoke anything."""
-    return any(one.serials() for one in _readable(pem.encode("ascii", "replace")))
-
-
 def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: int) -> None:
     """Raise TlsError unless each authority has a list in ``pem``, and each list is good ``now`` (Unix seconds)."""
     lists = read_pem(pem, source)
@@ -166,21 +161,12 @@ def refuse_to_forget(
     """Raise TlsError when lists that are in use revoke more than those of the same CAs that are to take their place.
 
     No list of ours ever revokes less than the one before, so ``coming`` is older. Another CA forgets certificates that
-    have ended, so a later list of it may revoke less, and a list that ends before the next run may go. Without any list
-    coming, those in use count as long as an authority of theirs stays trusted. ``authority`` is whose lists they are:
-    server or client. ``now`` is in Unix seconds.
+    have ended, so a later list of it may revoke less. Without any list coming, those in use count as long as an
+    authority of theirs stays trusted; but lists of others may all go when one of them ends before the next run.
+    ``authority`` is whose lists they are: server or client. ``now`` is in Unix seconds.
     """
     before, after = (list(_readable(pem)) for pem in (deployed or b"", coming.encode("ascii", "replace")))
-    is_known = any(one.is_of(each) for one in before for each in trusted)
-    lost: set[int] = set()
-    for one in before:
-        same = [
-            other for other in after if (other.issuer, other.authority_key_id) == (one.issuer, one.authority_key_id)
-        ]
-        is_replaced = any(other.this_update > one.this_update for other in same)
-        may_forget = not one.is_ours and (is_replaced or one.next_update <= now + NEXT_RUN)
-        if not may_forget and (same or (not after and is_known)):
-            lost |= one.serials().difference(*(other.serials() for other in same))
+    lost = _lost(before, after, trusted, now)
     if lost:
         serials = sorted(f"{serial:x}" for serial in lost)
         more = f" and {len(serials) - _NAMED} more" if len(serials) > _NAMED else ""
@@ -194,6 +180,22 @@ def refuse_to_forget(
             "lists. Then rerun. Nothing was changed on this host.",
             code="revocations_lost",
         )
+
+
+def _lost(
+    before: Sequence[RevocationList], after: Sequence[RevocationList], trusted: Sequence[Certificate], now: int
+) -> set[int]:
+    """Return the serial numbers that lists revoke, and those that take their place do not, although they should."""
+    is_known = any(one.is_of(each) for one in before for each in trusted)
+    is_ending = any(not one.is_ours and one.next_update <= now + NEXT_RUN for one in before)
+    lost: set[int] = set()
+    for one in before:
+        same = [each for each in after if (each.issuer, each.authority_key_id) == (one.issuer, one.authority_key_id)]
+        is_replaced = any(each.this_update > one.this_update for each in same)
+        may_forget = not one.is_ours and (is_replaced if same else is_ending)
+        if not may_forget and (same or (not after and is_known)):
+            lost |= one.serials().difference(*(each.serials() for each in same))
+    return lost
 
 
 def _readable(pem: bytes) -> Iterable[RevocationList]:

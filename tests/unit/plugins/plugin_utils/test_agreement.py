@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables that a run reads once for all hosts, and that only some of them have."""
+"""Variables that a run reads from its first host: what the others have that it has not would be ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping
 
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.pgops.tls.plugins.plugin_utils import inventory
+from ansible_collections.pgops.tls.plugins.plugin_utils import agreement, inventory
 from ansible_collections.pgops.tls.plugins.plugin_utils.remembered import Hostvars
 
 GROUPS = {"postgres_servers": ["db1", "db2"], "postgres_poolers": ["pool1"], "postgres_clients": ["app1", "app2"]}
@@ -34,28 +34,33 @@ def problems(
     ("having", "hosts"),
     [
         (["app1", "app2"], "app1, app2"),
-        (["db1", "db2"], "pool1, app1, app2"),
-        (["db1"], "db2, pool1, app1 and 1 more"),
-        (["pool1"], "pool1"),
+        (["db2"], "db2"),
+        (["db2", "pool1", "app1", "app2"], "db2, pool1, app1 and 1 more"),
+        (["db1"], ""),
+        (["db1", "db2"], ""),
         (HOSTS, ""),
     ],
 )
-def test_a_revocation_that_only_some_hosts_have_is_refused_whatever_hosts_a_run_is_for(
+def test_a_revocation_is_refused_that_the_host_does_not_have_from_which_a_run_reads_it(
     having: list[str], hosts: str
 ) -> None:
-    for limit in (HOSTS, ["db1"], ["app2"]):
-        found = problems(limit, **dict.fromkeys(having, GONE))
-        assert len(found) == bool(hosts)
-        if hosts:
-            assert found[0].startswith(told(hosts, "revoked"))
-            assert found[0].endswith("Set it for all hosts, in group_vars/all.yml.")
+    found = problems(HOSTS, **dict.fromkeys(having, GONE))
+    assert len(found) == bool(hosts)
+    if hosts:
+        assert found[0].startswith(told(hosts, "revoked"))
+        assert found[0].endswith("Set it for all hosts, in group_vars/all.yml.")
+
+
+def test_a_run_for_some_hosts_reads_it_from_the_first_of_them() -> None:
+    assert problems(["app1", "app2"], app1=GONE, app2=GONE) == []
+    assert problems(["app1", "app2"], app2=GONE)[0].startswith(told("app2", "revoked", "app1"))
+    assert problems(["db1", "db2"], app1=GONE) == [], "a run for all hosts finds it"
 
 
 @pytest.mark.parametrize(
     ("name", "one", "other"),
     [
         ("passphrase", f"{SECRET} 1", f"{SECRET} 2"),
-        ("passphrase", SECRET, None),
         ("kits", [{"name": "anna", "role": "app", "directory": "/srv", "password": f"{SECRET} 1"}], []),
         ("directory", "/srv/ca", "/srv/other"),
         ("host", "db1", "localhost"),
@@ -73,31 +78,38 @@ def test_every_variable_of_the_authorities_is_compared_and_no_value_is_shown(nam
     assert SECRET not in found[0]
 
 
-def test_what_is_the_default_need_not_be_set_for_all_hosts() -> None:
-    assert (
-        problems(db2={"postgres_ca_revoked": [], "postgres_ca_key_type": "P-256"}, app1={"postgres_ca_kits": []}) == []
-    )
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("revoked", None, []),
+        ("key_type", None, "P-256"),
+        ("directory", None, ""),
+        ("lost", None, "false"),
+        ("lost", "no", False),
+        ("create", None, "true"),
+        ("directory", "/srv/ca/", "/srv/ca"),
+        ("passphrase", "12345678", 12345678),
+        ("rotating", ["server"], "server"),
+    ],
+)
+def test_values_that_mean_the_same_are_the_same(name: str, one: Any, other: Any) -> None:
+    variable = f"postgres_ca_{name}"
+    first = {} if one is None else {variable: one}
+    assert problems(HOSTS, db1=first, app2={variable: other}) == []
 
 
 def test_what_a_playbook_sets_for_all_hosts_wins() -> None:
-    assert problems(app1=GONE) != []
-    assert problems(everywhere={"postgres_ca_revoked": [{"role": "another"}]}, app1=GONE) == []
+    assert problems(HOSTS, app1=GONE) != []
+    assert problems(HOSTS, {"postgres_ca_revoked": [{"role": "another"}]}, app1=GONE) == []
 
 
 def test_the_default_of_a_role_that_a_playbook_imports_does_not_hide_it() -> None:
-    assert problems(everywhere={"postgres_ca_revoked": []}, app1=GONE) != []
+    assert problems(HOSTS, {"postgres_ca_revoked": []}, app1=GONE) != []
 
 
 def test_facts_and_variables_of_other_roles_may_differ() -> None:
     own = {"postgres_ca_result": 1, "postgres_ca_authorities": {}, "postgres_server_port": 5433}
-    assert problems(db2=own) == []
-
-
-def test_hosts_outside_the_three_groups_are_nobodys_business() -> None:
-    hostvars = {host: {"inventory_hostname": host} for host in HOSTS}
-    hostvars["other"] = {"inventory_hostname": "other", **GONE}
-    assert inventory.Fleet(hostvars, GROUPS, {}).problems(HOSTS) == []
-    assert inventory.Fleet(hostvars, {}, {}).problems(["other"]) == []
+    assert problems(HOSTS, db2=own) == []
 
 
 class Templated(Mapping[str, Any]):
@@ -131,7 +143,8 @@ def templated(one: tuple[str, Any], other: tuple[str, Any]) -> tuple[list[str], 
         host: Templated({"inventory_hostname": host, name: filled}, {name: text})
         for host, (text, filled) in given.items()
     }
-    found = inventory.Fleet(Hostvars(hosts), GROUPS, {}).problems(["db1"])
+    ignored = agreement.ignored(Hostvars(hosts), HOSTS, {name: {"type": "path", "default": ""}})
+    found = [f"{', '.join(having)}: {message}" for message, having in ignored.items()]
     return found, [asked for host in HOSTS[1:] for asked in hosts[host].asked if asked == name]
 
 

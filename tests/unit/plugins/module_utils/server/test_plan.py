@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.found import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.server.generation import files_to_stage
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, names
-from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -397,10 +395,10 @@ def test_the_difference_of_a_roll_back_shows_the_certificate_if_it_is_another_on
 # Client authorities from before
 
 
-def moving(desk: Desk, changes: Mapping[str, str] | None = None, **options: Any) -> target.Target:
+def moving(desk: Desk, **options: Any) -> target.Target:
     """Return the target of a server whose clients move from ``other`` to ``client``."""
     former = {"name": "other", "trusted_clients": desk.other.root.pem, "crls": "list of other\n"}
-    return desk.target(former_authorities=[{**former, **(changes or {})}], **options)
+    return desk.target(former_authorities=[former], **options)
 
 
 def test_a_former_authority_stays_trusted_where_the_server_trusts_it(desk: Desk) -> None:
@@ -411,14 +409,6 @@ def test_a_former_authority_stays_trusted_where_the_server_trusts_it(desk: Desk)
     assert found.crls == "", "as long as no lists are in use"
     lists = moving(desk, crls="own list\n").with_former(deployed)
     assert lists.crls == "own list\nlist of other\n"
-
-
-def test_the_lists_of_a_former_authority_stay_if_they_revoke_something(desk: Desk) -> None:
-    company = companies.authority("Company CA")
-    empty, full = (companies.as_pem(companies.revocation_list(company, *serials)) for serials in ((), (1,)))
-    former, deployed = {"trusted_clients": company.pem}, (desk.client.root.pem + company.pem).encode()
-    assert moving(desk, {**former, "crls": empty}).with_former(deployed).crls == ""
-    assert moving(desk, {**former, "crls": full}).with_former(deployed).crls == full
 
 
 @pytest.mark.parametrize("deployed", [None, b"", b"damaged", "the new one alone"])

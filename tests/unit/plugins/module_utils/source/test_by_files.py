@@ -393,7 +393,7 @@ def test_lists_of_a_mount_that_is_away_are_used_until_they_end(place: Path) -> N
     assert len(found.warnings) == 1
     found = away(place, NOW + 2 * DAY)
     assert (found.crls, found.revoked) == ("", ["1"])
-    assert "Have that CA make a new list" in found.warnings[1]
+    assert "takes them away: revoked certificates are accepted again" in found.warnings[1]
 
 
 def test_a_file_of_lists_that_is_missing_or_something_else_stops_the_run(place: Path) -> None:

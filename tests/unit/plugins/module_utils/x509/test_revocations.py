@@ -169,6 +169,19 @@ def test_a_list_of_another_ca_goes_only_shortly_before_it_would_refuse_everybody
         company_forgets(of_company(1), "", NOW + 3 * DAY - revocations.NEXT_RUN - 1)
 
 
+def test_lists_of_other_cas_go_together_when_one_of_them_ends() -> None:
+    root = companies.authority("Company Root")
+    long = companies.as_pem(companies.revocation_list(root, 77, days=170))
+    both = (of_company(1) + long).encode()
+    trusted = [COMPANY.read, root.read]
+    revocations.refuse_to_forget(both, "", trusted, "crls", "client", now=NOW + 2 * DAY)
+    with pytest.raises(TlsError, match="revoke 1, 4d, but"):
+        revocations.refuse_to_forget(both, "", trusted, "crls", "client", now=NOW)
+    ours, issuing = made(1).decode() + of_company(2), AUTHORITIES["client"].issuing
+    with pytest.raises(TlsError, match="revoke 1, but"):
+        revocations.refuse_to_forget(ours.encode(), "", [issuing], "crls", "client", now=NOW + 9 * DAY)
+
+
 def test_lists_that_end_before_another_run_are_told_with_what_to_do() -> None:
     assert revocations.ending(of_company(), "crls", NOW + DAY) == []
     (soon,) = revocations.ending(of_company(), "crls", NOW + 2 * DAY)
