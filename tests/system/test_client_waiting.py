@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, identity, snapshot, used
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
@@ -65,3 +67,22 @@ def test_a_renewal_that_waits_keeps_the_certificate_and_the_rest_converges(clien
     assert len(certificate.read_pem((alice.default / "root.crt").read_text(), "root.crt")) == 2
     leaf = certificate.read_pem((alice.default / "postgresql.crt").read_text(), "chain")[0]
     assert f"{leaf.serial:x}" == more["identities"][0]["serial"] == asked["identities"][0]["serial"]
+
+
+def test_one_that_waits_with_an_ended_certificate_stops_no_other(clients: Clients, alice: User) -> None:
+    app, report = f"{alice.name}/app", f"{alice.name}/report"
+    asked = clients.call(identities=both(alice))
+    ended, came = chains(asked, start=TODAY - 2 * DAY, days=1), chains(asked)
+    with pytest.raises(TlsError, match="expired"):
+        clients.call(identities=both(alice), certificates={app: ended[app], report: came[report]})
+    start = int(time.time()) - DAY + 5
+    clients.call(
+        identities=both(alice), certificates={app: chains(asked, start=start, days=1)[app], report: came[report]}
+    )
+    time.sleep(6)
+    now = int(time.time())
+    asked = clients.call(identities=both(alice), now=now, renew=True)
+    before = used(alice)
+    clients.call(identities=both(alice), now=now, renew=True, certificates={app: "", report: chains(asked)[report]})
+    changed = {path for path, traits in used(alice).items() if before[path] != traits}
+    assert {path.rpartition("/current/")[2] for path in changed if path.endswith(".crt")} == {"report/postgresql.crt"}

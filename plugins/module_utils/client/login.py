@@ -70,6 +70,30 @@ def rehearse_of(identity: Identity, directory: str, target: Target) -> None:
         raise TlsError(f"{identity.id}: {error.message}", code=error.code) from error
 
 
+def usable(identities: Sequence[Identity], directory: str, target: Target, now: int) -> list[Identity]:
+    """Return the identities whose certificate in a generation is to work: one that waits may keep an ended one.
+
+    ``now`` is in Unix seconds.
+    """
+
+    def has_ended(one: Identity) -> bool:
+        chain = read_chain(files.read(os.path.join(directory, one.name, CERTIFICATE)), one.id)
+        return not chain or chain[0].not_after <= now
+
+    return [one for one in identities if one.id not in target.later or not has_ended(one)]
+
+
+def rehearse_first(
+    identities: Sequence[Identity], default: Identity | None, home: Home, target: Target, *, now: int
+) -> None:
+    """Log in by libpq's default files, or by those of the first identity if nobody has them. Raises TlsError."""
+    found = usable(identities, home.current(), target, now)
+    if default in found:
+        rehearse(home.directory, target, default.authority if default else None)
+    elif found:
+        rehearse_of(found[0], home.current(), target)
+
+
 def rehearse_formats(identity: Identity, directory: str, home: Home) -> None:
     """Read the other forms of certificate and key in a generation, and compare them. Raises TlsError."""
     own = os.path.join(directory, identity.name)

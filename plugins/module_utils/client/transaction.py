@@ -250,7 +250,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         return {one.name: credential.leaf for one, credential in credentials.items()}
 
     def _rehearse(self, generation: str) -> None:
-        for identity in self.certified:
+        for identity in login.usable(self.certified, self.store.path(generation), self.target, self.now):
             login.rehearse_of(identity, self.store.path(generation), self.target)
             login.rehearse_formats(identity, self.store.path(generation), self.home)
         if any(one.has_truststore for one in self.identities):
@@ -283,10 +283,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         give_back(plan.former, self.journal)
         if plan.service is not None:
             self.journal.put_file(self.home.service_file, plan.service, places.SERVICE_MODE, self.user.owner)
-        if self.default is not None and self.default.has_certificate:
-            login.rehearse(self.home.directory, self.target, self.default.authority)
-        elif self.certified:
-            login.rehearse_of(self.certified[0], self.home.current(), self.target)
+        login.rehearse_first(self.certified, self.default, self.home, self.target, now=self.now)
 
     def half(self) -> list[str]:
         """Return why files are not complete, in words."""

@@ -106,7 +106,7 @@ def warnings(plan: Plan, target: Target, state: ServerState, texts: Texts, now: 
     if state.major < 15 and not plan.rules:  # which cannot report on its maps
         found += _bad_maps(state, texts)
     found += _replaced_lists(target, state, included)
-    found += revocations.ending(target.crls, option("crls"), now) if target.crls else []
+    found += revocations.ending(target.crls, "crls", now) if target.crls else []
     found += [*_managed(target, texts), *texts.warnings(plan.rules)]
     if target.extra_trusted:
         named = ", ".join(repr(one.common_name) for one in target.extra_trusted)

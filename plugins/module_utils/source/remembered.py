@@ -95,9 +95,9 @@ def _read(one: Declared, directory: str) -> Trust | None:
 
 def _without_lists(one: Declared) -> str:
     return (
-        f"{option('sources')}.{one.authority}: the lists of revoked certificates that it gave before end, and there are "
-        "no newer ones, so this run takes them away: revoked certificates are accepted again. To shut a role out, take "
-        "its right to log in (ALTER ROLE ... NOLOGIN)."
+        f"{option('sources')}.{one.authority}: the lists of revoked certificates that it gave before end, and there "
+        "are no newer ones, so this run takes them away: revoked certificates are accepted again. To shut a role out, "
+        "take its right to log in (ALTER ROLE ... NOLOGIN)."
     )
 
 
