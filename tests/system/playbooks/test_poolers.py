@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,6 +82,19 @@ def test_a_renewal_replaces_both(site: Any, pooler: Pooler) -> None:
     assert changes(run(site, pooler, postgres_pooler_renew=True))["pool1"] == 1
     assert not {*before} & {*pooler.leaves()}
     assert pooler.query("SELECT 1") == b"1"
+
+
+def test_a_renewal_of_which_one_request_is_refused_installs_the_other_and_fails(site: Any, pooler: Pooler) -> None:
+    python = site.directory / "garbling"
+    python.write_text(f"""#!/bin/sh\n{sys.executable} "$@" | sed 's/REQUEST-----\\\\nM/REQUEST-----\\\\nN/'\n""")
+    python.chmod(0o755)
+    front, back = pooler.leaves()
+    done = run(site, pooler, postgres_pooler_renew=True, ansible_python_interpreter=str(python))
+    failed = {host: int(one) for host, _changed, _unreachable, one in RECAP.findall(done.stdout)}
+    assert failed == {"db1": 0, "app1": 0, "pool1": 1}, done.stdout
+    assert "requests[pool1/pooler/front].csr: expected a certificate request" in done.stdout
+    assert pooler.leaves()[0] == front
+    assert pooler.leaves()[1] != back
 
 
 def test_a_pooler_that_fails_stops_nobody_else_and_is_summed_up(site: Any, pooler: Pooler) -> None:
