@@ -43,7 +43,7 @@ class Bao:
         """Return the path of the CA that verifies its certificate."""
         return str(self.directory / "vault-ca.pem")
 
-    def call(self, method: str, path: str, login: str = ROOT_TOKEN, **data: Any) -> dict[str, Any]:
+    def call(self, method: str, path: str, /, login: str = ROOT_TOKEN, **data: Any) -> dict[str, Any]:
         """Call its API; return the answer. Raises HTTPError."""
         body = json.dumps(data).encode() if data or method == "POST" else None
         headers = {"X-Vault-Token": login}
@@ -53,7 +53,7 @@ class Bao:
             content = answer.read()
         return json.loads(content) if content else {}
 
-    def write(self, path: str, **data: Any) -> dict[str, Any]:
+    def write(self, path: str, /, **data: Any) -> dict[str, Any]:
         """Write to a path; return the data of the answer."""
         return self.call("POST", path, **data).get("data") or {}
 

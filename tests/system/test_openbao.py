@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -13,6 +14,8 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,23 +221,64 @@ def test_what_is_wrong_with_the_server_is_said_and_nothing_is_recorded(bao: baos
     assert not (place / "ca" / "ledger.jsonl").exists()
 
 
-def test_a_redirection_is_refused_and_gets_no_token(bao: baos.Bao, place: Path) -> None:
-    class Redirecting(http.server.BaseHTTPRequestHandler):
+class Front:
+    """What stands in front of an OpenBao. ``says`` has odd answers by an expression for METHOD PATH BODY."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.says: dict[str, bytes] = {}
+        self.tokens: list[str] = []
+
+    def odd(self, asked: str) -> bytes:
+        return next((text for pattern, text in self.says.items() if re.search(pattern, asked)), b"")
+
+
+def answer(status: int, body: str, *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status} odd", *headers, *([] if headers else [f"Content-Length: {len(body)}"])]
+    return "\r\n".join([*head, "Connection: close", "", body]).encode()
+
+
+@contextlib.contextmanager
+def in_front_of(bao: baos.Bao) -> Iterator[Front]:
+    """Run a server that passes on what it has no odd answer for."""
+
+    class Passing(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(307)
-            self.send_header("Location", f"{bao.url}{self.path}")
-            self.end_headers()
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            front.tokens += [self.headers["X-Vault-Token"]] if self.headers["X-Vault-Token"] else []
+            asked = f"{self.command} {self.path} {body.decode()}"
+            self.wfile.write(front.odd(asked) or self.passed_on(body))
+
+        do_POST = do_GET  # noqa: N815
+
+        def passed_on(self, body: bytes) -> bytes:
+            headers = {"X-Vault-Token": self.headers["X-Vault-Token"] or ""}
+            request = urllib.request.Request(f"{bao.url}{self.path}", body or None, headers, method=self.command)  # noqa: S310
+            context = ssl.create_default_context(cafile=bao.ca_file)
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=context) as came:  # noqa: S310
+                    return answer(came.status, came.read().decode())
+            except urllib.error.HTTPError as error:
+                return answer(error.code, error.read().decode())
 
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as standby:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Passing) as server:
+        front = Front(f"https://127.0.0.1:{server.server_address[1]}")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(bao.directory / "vault-cert.pem", bao.directory / "vault-key.pem")
-        standby.socket = context.wrap_socket(standby.socket, server_side=True)
-        threading.Thread(target=standby.serve_forever, daemon=True).start()
-        done = sign(place, bao.declared("server", url=f"https://127.0.0.1:{standby.server_address[1]}"))
-        standby.shutdown()
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield front
+        server.shutdown()
+
+
+def test_a_redirection_is_refused_and_gets_no_token(bao: baos.Bao, place: Path) -> None:
+    with in_front_of(bao) as front:
+        front.says[""] = answer(307, "", f"Location: {bao.url}/v1/pki/issuers")
+        done = sign(place, bao.declared("server", url=front.url))
+    assert not front.tokens
     assert "redirects to 'https://127.0.0.1:" in done.refused["db1"]
     assert "Declare the address of the active server" in done.refused["db1"]
 
@@ -350,6 +394,114 @@ def test_one_that_cannot_be_asked_is_trusted_as_before(bao: baos.Bao, place: Pat
     assert "gives no answer" in sign(place, source).refused["db1"]
     with pytest.raises(TlsError, match="gives no answer"):
         keep(place, {"server": {**source, "mount": "pki"}})
+
+
+NO_LEADER = '{"errors": ["local node not active but active cluster node not found"]}'
+ODD: dict[str, tuple[bytes, str]] = {
+    "no leader": (answer(500, NO_LEADER), "cannot answer now: local node not active .*leads to an active node"),
+    "leader that died": (answer(307, "", "Location: https://127.0.0.1:1/"), "redirects to 'https://127.0.0.1:1/'"),
+    "load balancer": (answer(502, "<html>"), "gives no answer: HTTP status 502. Start the server behind"),
+    "limited": (answer(429, '{"errors": ["quota exceeded"]}'), "limits requests: quota exceeded. Rerun later"),
+    "behind": (answer(412, '{"errors": ["required index state not present"]}'), "cannot answer now: required index"),
+    "secondary": (answer(472, "{}"), "cannot answer now: HTTP status 472"),
+    "standby": (answer(473, '{"errors": 1}'), "cannot answer now: HTTP status 473"),
+    "cut refusal": (answer(500, "1", "Transfer-Encoding: chunked"), "cannot answer now: HTTP status 500"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", r"gives no answer: what comes is not HTTP, .*\(BadStatusLine\)"),
+    "cut": (answer(200, '{"data": {', "Content-Length: 99"), r"not HTTP, or not all of it \(IncompleteRead\)"),
+    "cut chunk": (answer(200, "ff\r\n{", "Transfer-Encoding: chunked"), r"not all of it \(IncompleteRead\)"),
+    "no JSON": (answer(200, "<html>"), r"answers without data\.keys.*Correct the address"),
+    "no data": (answer(200, '{"errors": []}'), r"answers without data\.keys"),
+    "null": (answer(200, '{"data": null}'), r"answers without data\.keys"),
+    "other data": (answer(200, '{"data": {"keys": 5}}'), r"answers without data\.keys"),
+    "deep": (answer(200, "[" * 100_000), r"answers without data\.keys"),
+}
+
+
+def test_one_that_does_not_answer_properly_is_trusted_as_before(bao: baos.Bao, place: Path) -> None:
+    with in_front_of(bao) as front:
+        source = bao.declared("server", "below", url=front.url)
+        before = keep(place, {"server": source}).elsewhere["server"].facts()
+        for kind, (text, message) in ODD.items():
+            front.says = {"/issuers": text}
+            after = keep(place, {"server": source})
+            assert after.elsewhere["server"].facts() == before, kind
+            (warning,) = after.warnings
+            assert re.search(f"{message}.*This run trusts what that source said before", warning), (kind, warning)
+        assert re.search(message, sign(place, source).refused["db1"])
+        assert not front.tokens
+        for kind, (text, message) in ODD.items():
+            front.says = {"POST .*/sign/": text}
+            refused = sign(place, source).refused["db1"]
+            assert re.search(message.replace("keys", "certificate"), refused), (kind, refused)
+
+
+def test_one_that_limits_requests_is_trusted_as_before(bao: baos.Bao, place: Path) -> None:
+    bao.pki("limited")
+    bao.role("limited", "server")
+    source = bao.declared("server", "limited")
+    before = keep(place, {"server": source})
+    bao.write("sys/quotas/rate-limit/tests", path="limited/", rate=0.01, interval="60s")
+    try:
+        after = keep(place, {"server": source})
+        refused = sign(place, source).refused["db1"]
+    finally:
+        bao.call("DELETE", "sys/quotas/rate-limit/tests")
+    assert after.elsewhere["server"].facts() == before.elsewhere["server"].facts()
+    (warning,) = after.warnings
+    assert "limits requests: " in warning
+    assert "Rerun later, or raise the rate limit quota" in refused
+    assert sign(place, source).certificates
+
+
+def test_a_list_that_does_not_come_is_not_taken_for_none(bao: baos.Bao, place: Path) -> None:
+    """Whoever is revoked would be let in again."""
+    bao.pki("listing")
+    bao.role("listing", "server")
+    bao.write("listing/config/crl", **LONG_LISTS)
+    revoke(bao, "listing", chain_of(sign(place, bao.declared("server", "listing")))[0])
+    assert bao.call("GET", "listing/crl/rotate")["data"]["success"] is True
+    with in_front_of(bao) as front:
+        source = bao.declared("server", "listing", url=front.url)
+        before = keep(place, {"server": source})
+        assert "BEGIN X509 CRL" in before.elsewhere["server"].crls
+        cut = answer(200, "-----BEGIN X509 CRL-----", "Content-Length: 999")
+        for odd in (answer(500, NO_LEADER), answer(429, "{}"), answer(307, "", "Location: /"), cut):
+            front.says["/crl/pem"] = odd
+            assert keep(place, {"server": source}).elsewhere["server"].facts() == before.elsewhere["server"].facts()
+        front.says["/crl/pem"] = answer(400, '{"errors": ["odd"]}')
+        with pytest.raises(TlsError, match="/crl/pem: odd"):
+            keep(place, {"server": source})
+
+
+def test_a_mount_without_an_issuer_is_no_outage(bao: baos.Bao, place: Path) -> None:
+    bao.pki("emptied")
+    source = bao.declared("server", "emptied")
+    keep(place, {"server": source})
+    bao.write("emptied/root/generate/internal", common_name="next", key_type="ec", key_bits=256)
+    bao.call("DELETE", "emptied/issuer/default")
+    with pytest.raises(TlsError, match="no default issuer currently configured") as failure:
+        keep(place, {"server": source})
+    assert failure.value.code == "source_refused"
+
+
+def test_a_request_at_which_it_fails_stops_no_other(bao: baos.Bao, place: Path) -> None:
+    with in_front_of(bao) as front:
+        front.says["POST .*/sign/.*common_name.: .app_rw"] = answer(500, '{"errors": ["odd"]}')
+        given = {"client": {**bao.declared("client", url=front.url), "dedicated": True}}
+        asked = [{**request(place, role), "id": f"app1/www/{role}"} for role in ("app_rw", "app")]
+        order = signing.Order(str(place / "ca"), None, "client", asked, "90d", given)
+        done = signing.sign(order, int(time.time()), is_dry=False)
+    assert list(done.certificates) == ["app1/www/app"]
+    assert "cannot answer now: odd" in done.refused["app1/www/app_rw"]
+
+
+def test_a_login_without_a_token_is_refused(bao: baos.Bao, place: Path) -> None:
+    with in_front_of(bao) as front:
+        front.says["/login"] = answer(200, '{"auth": null}')
+        source = bao.declared("server", token=None, url=front.url, approle=bao.approle())
+        assert "answers without auth.client_token" in sign(place, source).refused["db1"]
+        front.says["/login"] = answer(500, NO_LEADER)
+        assert "cannot answer now: local node" in sign(place, source).refused["db1"]
 
 
 def test_what_only_the_other_ca_can_do_is_refused(bao: baos.Bao, place: Path) -> None:

@@ -8,6 +8,7 @@ The token goes to the declared address alone: a redirection is refused, not foll
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -20,11 +21,25 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 _SECONDS = 30.0
 _LARGEST = 8 << 20  # bytes of an answer
 _SEALED, _FORBIDDEN, _MISSING = 503, 403, 404
+_FAILED = 500
 _NO_SERVER = (502, 504)  # of a load balancer
+_LIMITED = 429
+_NOT_NOW = (412, _LIMITED, 472, 473)  # it lags behind, is limited, or is a secondary or a standby
+# What PKI engines say with status 500, although the server works, and rerunning helps nobody
+_NO_LIST = "unable to find CRL"
+_REFUSALS = (_NO_LIST, "unable to find PKI issuer", "no default issuer")
 
 
 class RefusedError(TlsError):
     """The server understood a request, and refuses what it asks for."""
+
+
+class _MissingError(RefusedError):
+    """What is asked for does not exist."""
+
+
+class FailedError(TlsError):
+    """The server failed at a request, and may do what others ask for."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -57,20 +72,20 @@ class Api:
                 code="source_ca_file_unusable",
             ) from error
 
-    def read(self, path: str) -> Any:
-        """Return the data at a path that needs no token. Raises TlsError."""
-        return self._json(self._send("GET", path, None, {}))
+    def read(self, path: str, key: str, kind: type = str) -> Mapping[str, Any]:
+        """Return the data at a path that needs no token. A value of a kind is behind the key. Raises TlsError."""
+        return self._part(self._send("GET", path, None, {}), "data", key, kind)
 
     def text(self, path: str) -> str:
         """Return a text at a path that needs no token, '' if there is none. Raises TlsError."""
         try:
             return self._send("GET", path, None, {}).decode("ascii", "replace")
-        except RefusedError:
+        except _MissingError:
             return ""
 
-    def write(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Send data with a token, and return what comes back. Raises TlsError."""
-        return self._json(self._send("POST", path, body, {"X-Vault-Token": self._logged_in()}))
+    def write(self, path: str, body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        """Send data with a token, and return the data that comes back, with a text behind the key. Raises TlsError."""
+        return self._part(self._send("POST", path, body, {"X-Vault-Token": self._logged_in()}), "data", key, str)
 
     def close(self) -> None:
         """Give a token back that a login has made."""
@@ -85,8 +100,8 @@ class Api:
 
     def _login(self) -> str:
         try:
-            answer = self._json(self._send("POST", "auth/approle/login", self._options["approle"], {}))
-            return str(answer["auth"]["client_token"])
+            answer = self._send("POST", "auth/approle/login", self._options["approle"], {})
+            return str(self._part(answer, "auth", "client_token", str)["client_token"])
         except RefusedError as error:
             raise TlsError(
                 f"{self._place}.approle: {self._url} refuses the login: {error.fault}",
@@ -120,21 +135,29 @@ class Api:
         request = urllib.request.Request(address, data, dict(headers), method=method)  # noqa: S310
         try:
             with self._opener.open(request, timeout=_SECONDS) as answer:
-                return bytes(answer.read(_LARGEST))
+                content = bytes(answer.read(_LARGEST))
+                if answer.length and len(content) < _LARGEST:
+                    raise http.client.IncompleteRead(content, answer.length)
+                return content
         except urllib.error.HTTPError as error:
             raise self._refused(error, path, has_token=bool(headers)) from None
-        except (OSError, ValueError) as error:  # URLError and ssl's errors are OSErrors
-            reason = getattr(error, "reason", None) or error
-            verified = getattr(reason, "verify_message", None)
-            raise TlsError(
-                f"{self._place}.url: {self._url} gives no answer: {verified or reason}.",
-                remedy=(
-                    f"Correct the address, or {self._place}.ca_file, which verifies its certificate."
-                    if verified
-                    else "Start it, or correct the address, then rerun."
-                ),
-                code="source_unreachable",
-            ) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and ssl's errors are OSErrors
+            raise self._unanswered(error) from None
+
+    def _unanswered(self, error: Exception) -> TlsError:
+        reason = getattr(error, "reason", None) or error
+        verified = getattr(reason, "verify_message", None)
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            reason = f"what comes is not HTTP, or not all of it ({type(error).__name__})"
+        return TlsError(
+            f"{self._place}.url: {self._url} gives no answer: {verified or reason}.",
+            remedy=(
+                f"Correct the address, or {self._place}.ca_file, which verifies its certificate."
+                if verified
+                else "Start it, or correct the address, then rerun."
+            ),
+            code="source_unreachable",
+        )
 
     def _refused(self, error: urllib.error.HTTPError, path: str, *, has_token: bool) -> TlsError:
         said = _errors(error)
@@ -145,12 +168,8 @@ class Api:
                 remedy="Unseal it (bao operator unseal), then rerun. Nothing was signed by it.",
                 code="source_sealed",
             )
-        if error.code in _NO_SERVER:
-            return TlsError(
-                f"{place}.url: {self._url} gives no answer: {said}",
-                remedy="Start the server behind this address, then rerun.",
-                code="source_unreachable",
-            )
+        if error.code in _NOT_NOW or (error.code >= _FAILED and not any(one in said for one in _REFUSALS)):
+            return self._not_now(error.code, said)
         if 300 <= error.code < 400:
             return TlsError(
                 f"{place}.url: {self._url} redirects to {shown(error.headers.get('Location'))}. The token goes nowhere "
@@ -168,30 +187,46 @@ class Api:
                 code="source_forbidden",
             )
         if error.code in (_MISSING, _FORBIDDEN):  # without a token, what does not exist is forbidden
-            return RefusedError(
+            return _MissingError(
                 f"{place}.mount: there is nothing at {where}: {said}",
                 remedy="Correct the mount, or enable a PKI secrets engine there.",
                 code="source_mount_missing",
             )
-        return RefusedError(f"{where}: {said}", code="source_refused")
+        kind = _MissingError if _NO_LIST in said else RefusedError
+        return kind(f"{where}: {said}", code="source_refused")
 
-    def _json(self, content: bytes) -> Any:
+    def _not_now(self, status: int, said: str) -> TlsError:
+        if status in _NO_SERVER:
+            what, remedy = "gives no answer", "Start the server behind this address, then rerun."
+        elif status == _LIMITED:
+            what, remedy = "limits requests", "Rerun later, or raise the rate limit quota for this address and mount."
+        else:
+            what = "cannot answer now"
+            remedy = "Check with bao status that the address leads to an active node, and read its log. Then rerun."
+        kind = FailedError if status == _FAILED else TlsError
+        return kind(f"{self._place}.url: {self._url} {what}: {said}", remedy=remedy, code="source_unreachable")
+
+    def _part(self, content: bytes, name: str, key: str, kind: type) -> Mapping[str, Any]:
+        """Return the object with a name in an answer, which has a value of a kind behind a key. Raises TlsError."""
         try:
-            return json.loads(content) if content else {}
-        except ValueError:
-            raise TlsError(
-                f"{self._place}.url: {self._url} answers with something else than JSON.",
-                remedy="Correct the address.",
-                code="source_answer_unreadable",
-            ) from None
+            found: Mapping[str, Any] = json.loads(content)[name]
+            if isinstance(found[key], kind):
+                return found
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        raise TlsError(
+            f"{self._place}.url: {self._url} answers without {name}.{key}, which OpenBao and Vault give.",
+            remedy="Correct the address.",
+            code="source_answer_unreadable",
+        )
 
 
 def _errors(error: urllib.error.HTTPError) -> str:
     """Return what an answer says in words, on one line."""
     try:
-        found = json.loads(error.read(_LARGEST)).get("errors") or []
-    except (ValueError, AttributeError, OSError):
-        found = []
-    lines = " ".join(" ".join(str(one).split()) for one in found)
+        found = json.loads(error.read(_LARGEST)).get("errors")
+    except (ValueError, AttributeError, RecursionError, OSError, http.client.HTTPException):
+        found = None
+    lines = " ".join(" ".join(str(one).split()) for one in found) if isinstance(found, list) else ""
     text = lines or f"HTTP status {error.code}"
     return f"{text[:400]}." if not text.endswith(".") else text[:400]

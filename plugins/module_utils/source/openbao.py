@@ -59,13 +59,12 @@ class OpenBao(Source):
         return Trust(OPENBAO, roots, issuing, known.crls, known.revoked, known.warnings)
 
     def _issuers(self) -> list[str]:
-        return [str(one) for one in self._api.read(f"{self._mount}/issuers?list=true")["data"]["keys"]]
+        return [str(one) for one in self._api.read(f"{self._mount}/issuers?list=true", "keys", list)["keys"]]
 
     def _authorities(self) -> list[Certificate]:
         texts = []
         for name in ("default", *self._issuers()):
-            data = self._api.read(f"{self._mount}/issuer/{name}/json")["data"]
-            texts += [str(data["certificate"]), *map(str, data.get("ca_chain") or ())]
+            texts += _certificates(self._api.read(f"{self._mount}/issuer/{name}/json", "certificate"))
         return list({one.der: one for text in texts for one in authorities(text, self.place)}.values())
 
     def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
@@ -95,11 +94,10 @@ class OpenBao(Source):
         place = f"requests[{request.id}]"
         path = f"{self._mount}/sign/{self._role}"
         try:
-            data = self._api.write(path, _body(request, lifetime))["data"]
+            data = self._api.write(path, _body(request, lifetime), "certificate")
         except bao_api.RefusedError as error:
             raise self._explained(error, place) from error
-        came = [str(data["certificate"]), *map(str, data.get("ca_chain") or ())]
-        found = [one for text in came for one in read_pem(text, place)]
+        found = [one for text in _certificates(data) for one in read_pem(text, place)]
         try:
             return checking.chain(request, found[0], [*found[1:], *trust.issuing], trust.roots, now)
         except TlsError as error:
@@ -146,7 +144,14 @@ class OpenBao(Source):
 
 
 def _concerns_one(error: TlsError) -> bool:
-    return error.code in ("source_refused", "source_issued_other", "request_names_differ")
+    is_of_request = error.code in ("source_refused", "source_issued_other", "request_names_differ")
+    return is_of_request or isinstance(error, bao_api.FailedError)
+
+
+def _certificates(data: Mapping[str, Any]) -> list[str]:
+    """Return the certificates of an answer (PEM), the leaf or issuer first."""
+    above = data.get("ca_chain")
+    return [str(data["certificate"]), *(map(str, above) if isinstance(above, list) else ())]
 
 
 def _body(request: Request, lifetime: int) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ _AWAY = frozenset(
     (
         "source_unreachable",
         "source_sealed",
+        "source_redirects",  # a standby of OpenBao redirects to a leader that died, until there is another
         "source_answer_unreadable",
         "source_command_unusable",
         "source_library_missing",
