@@ -139,6 +139,7 @@ ROLES: dict[str, tuple[dict[str, Any], str]] = {
     "usage": ({"server_flag": False, "client_flag": True}, "issued something else: .*profile.*Set .*server_flag=true"),
     "time": ({"not_before_duration": "30s", "not_after": "2020-01-01T00:00:00Z"}, "refuses it|something else"),
     "key": ({"key_type": "rsa", "key_bits": 2048}, "refuses it: "),
+    "issuer": ({"issuer_ref": "gone"}, "refuses it: .*unable to find PKI issuer.*Change that setting of the role"),
 }
 
 
