@@ -40,11 +40,10 @@ def refuse_other_names(request: Request) -> None:
 
     CAs of others may sign whatever a CSR asks for.
     """
-    csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
-    said = [str(one.value) for one in csr.subject]
+    subject, named = _asked(request)
+    said = [str(one.value) for one in subject]
     expected = [request.holder.common_name] if request.holder.common_name else []
-    is_common_name = all(one.oid == NameOID.COMMON_NAME for one in csr.subject)
-    named = sorted(_alternative_names(csr))
+    is_common_name = all(one.oid == NameOID.COMMON_NAME for one in subject)
     if said != expected or not is_common_name or named != sorted(name.value for name in request.holder.names):
         raise TlsError(
             f"requests[{request.id}].csr: it asks for {', '.join([*said, *named]) or 'no name'}, and the inventory "
@@ -54,9 +53,25 @@ def refuse_other_names(request: Request) -> None:
         )
 
 
-def _alternative_names(csr: x509.CertificateSigningRequest) -> list[str]:
+def _asked(request: Request) -> tuple[x509.Name, list[str]]:
+    """Return subject and alternative names of a CSR. Raises TlsError if they cannot be read.
+
+    A signature over nonsense is valid, too, and whoever sent it must not stop the requests of others.
+    """
+    csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
     try:
-        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return csr.subject, sorted(_alternative_names(csr.extensions))
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise TlsError(
+            f"requests[{request.id}].csr: its subject or its extensions cannot be read.",
+            remedy="Run the whole playbook again. If it stays so, see what runs on that host.",
+            code="request_unreadable",
+        ) from error
+
+
+def _alternative_names(extensions: x509.Extensions) -> list[str]:
+    try:
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
     return [str(one.value) for one in found]

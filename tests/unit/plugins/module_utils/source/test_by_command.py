@@ -24,7 +24,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_
 from ansible_collections.pgops.tls.tests import companies
 from ansible_collections.pgops.tls.tests.shared import DAY, NOW
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 COMPANY, OTHER = companies.company(), companies.company("Other")
 NAMES = ["db1.example", "192.0.2.1"]
@@ -175,6 +176,26 @@ def test_a_host_cannot_ask_for_other_names(place: Place) -> None:
     done = place.sign(place.request(common_name="db9.example"))
     assert "it asks for db9.example" in done.refused["db1"]
     assert not place.seen.exists(), "nothing is left to ask"
+
+
+def garbage(place: Place, *values: bytes) -> str:
+    """Return a CSR, with a valid signature, whose alternative names are these values."""
+    key: Any = load_pem_private_key((place.folder / "db1.key").read_bytes(), None)
+    kind = x509.oid.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+    extensions = [x509.Extension(kind, False, x509.UnrecognizedExtension(kind, value)) for value in values]
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAMES[0])])
+    built = x509.CertificateSigningRequestBuilder(subject, extensions).sign(key, hashes.SHA256())
+    return built.public_bytes(Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize(
+    "values", [[b"no DER"], [b"\x30\x00", b"\x30\x00"], [b"\x30\x02\xa3\x00"]], ids=["garbage", "twice", "of X.400"]
+)
+def test_a_request_that_makes_no_sense_stops_nobody_else(place: Place, values: list[bytes]) -> None:
+    place.says({"chains": {"db1": pem(place.leaf(), *CHAIN)}})
+    done = place.sign({**place.request("db9"), "csr": garbage(place, *values)}, place.request())
+    assert list(done.certificates) == ["db1"]
+    assert done.refused["db9"].startswith("requests[db9].csr: its subject or its extensions cannot be read. Run the")
 
 
 ANSWERS = {
