@@ -70,10 +70,11 @@ def leaf(
     start: int = NOW,
     days: float = 365,
     organization: str = "",
+    is_ca: bool = False,
 ) -> x509.Certificate:
     """Return a certificate for a key, with what is said here, whatever was asked for."""
     alternatives = [_name(name) for name in names]
-    extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(False, None), True)]
+    extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(is_ca, None), True)]
     if alternatives:
         extensions.append((x509.SubjectAlternativeName(alternatives), False))
     if usages:

@@ -97,7 +97,7 @@ class Files(Source):
         """Return the chain for a request, [] if none came. Raises TlsError if only wrong ones did."""
         key, wrong = checking.public_key(request), []
         for answer in came.answers:
-            for leaf in answer.leaves:
+            for leaf in answer.leaves(key):
                 is_former = f"{leaf.serial:x}" == request.replaces
                 if key and leaf.public_key == key and not is_former:
                     try:

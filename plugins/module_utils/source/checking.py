@@ -22,6 +22,9 @@ with contextlib.suppress(ImportError):  # without it, modules end before they ca
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from cryptography.x509.oid import NameOID
 
+_EXTENSION_LISTS = ("1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14")  # in a CSR: of PKCS#9, and of Microsoft
+_RERUN = "Run the whole playbook again. If it stays so, see what runs on that host."
+
 
 def wanted(request: Request) -> Wanted:
     """Return what the inventory wants a certificate to say."""
@@ -36,11 +39,30 @@ def public_key(request: Request) -> bytes:
 
 
 def refuse_other_names(request: Request) -> None:
-    """Raise TlsError for a CSR that asks for other names than the inventory gives to its host.
+    """Raise TlsError for a CSR that asks for other names than the inventory gives to its host, or for more than names.
 
-    CAs of others may sign whatever a CSR asks for.
+    CAs of others may sign whatever a CSR asks for, and a host that was taken over may ask for the certificate of a CA.
     """
-    subject, named = _asked(request)
+    csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
+    try:
+        _refuse_names(request, csr.subject, sorted(_alternative_names(csr.extensions)))
+        more = _more(csr, wanted(request).usage)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        # A signature over nonsense is valid, too, and whoever sent it must not stop the requests of others
+        raise TlsError(
+            f"requests[{request.id}].csr: its subject or its extensions cannot be read.",
+            remedy=_RERUN,
+            code="request_unreadable",
+        ) from error
+    if more:
+        raise TlsError(
+            f"requests[{request.id}].csr: it asks for {', '.join(more)}, expected names and one usage alone.",
+            remedy=_RERUN,
+            code="request_asks_for_more",
+        )
+
+
+def _refuse_names(request: Request, subject: x509.Name, named: Sequence[str]) -> None:
     said = [str(one.value) for one in subject]
     expected = [request.holder.common_name] if request.holder.common_name else []
     is_common_name = all(one.oid == NameOID.COMMON_NAME for one in subject)
@@ -48,25 +70,34 @@ def refuse_other_names(request: Request) -> None:
         raise TlsError(
             f"requests[{request.id}].csr: it asks for {', '.join([*said, *named]) or 'no name'}, and the inventory "
             f"gives this host {', '.join([*expected, *(name.value for name in request.holder.names)])}.",
-            remedy="Run the whole playbook again. If it stays so, see what runs on that host.",
+            remedy=_RERUN,
             code="request_names_differ",
         )
 
 
-def _asked(request: Request) -> tuple[x509.Name, list[str]]:
-    """Return subject and alternative names of a CSR. Raises TlsError if they cannot be read.
+def _more(csr: x509.CertificateSigningRequest, usage: str) -> list[str]:
+    """Return what a CSR asks for beyond names and a usage (OID). Raises ValueError if that cannot be read."""
+    # With two lists of extensions in it, another program may read the one that was not looked at here
+    lists = [one for one in csr.attributes if one.oid.dotted_string in _EXTENSION_LISTS]
+    return [
+        *(["several lists of extensions"] if len(lists) > 1 else []),
+        *(
+            f"{type(one.value).__name__} ({one.oid.dotted_string})"
+            for one in csr.extensions
+            if not _is_of_leaf(one.value, usage)
+        ),
+    ]
 
-    A signature over nonsense is valid, too, and whoever sent it must not stop the requests of others.
-    """
-    csr = x509.load_pem_x509_csr(request.csr.encode("ascii"))
-    try:
-        return csr.subject, sorted(_alternative_names(csr.extensions))
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise TlsError(
-            f"requests[{request.id}].csr: its subject or its extensions cannot be read.",
-            remedy="Run the whole playbook again. If it stays so, see what runs on that host.",
-            code="request_unreadable",
-        ) from error
+
+def _is_of_leaf(extension: x509.ExtensionType, usage: str) -> bool:
+    """Return whether every leaf may have an extension. Programs of others than openssl ask for more of them."""
+    if isinstance(extension, x509.BasicConstraints):
+        return not extension.ca
+    if isinstance(extension, x509.KeyUsage):
+        return not extension.key_cert_sign and not extension.crl_sign
+    if isinstance(extension, x509.ExtendedKeyUsage):
+        return [one.dotted_string for one in extension] == [usage]
+    return isinstance(extension, (x509.SubjectAlternativeName, x509.SubjectKeyIdentifier))
 
 
 def _alternative_names(extensions: x509.Extensions) -> list[str]:
@@ -87,6 +118,7 @@ def chain(
     """
     above = way_up(leaf, usable(others, now), roots)
     differences = ["key: of another request"] if leaf.public_key != public_key(request) else []
+    differences += ["profile: that of a CA"] if leaf.is_ca else []
     differences += due.reasons(leaf, _spec(request, leaf, roots), now)
     if above is None:
         differences.append(no_way(leaf, roots))

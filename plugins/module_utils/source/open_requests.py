@@ -10,6 +10,7 @@ import os
 from typing import Collection, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
+from ansible_collections.pgops.tls.plugins.module_utils.source import programs
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import CLIENT_AUTH, SERVER_AUTH, requested_key
 from ansible_collections.pgops.tls.plugins.module_utils.x509.openssl import Wanted
 
@@ -41,7 +42,8 @@ class Open(NamedTuple):
         """Return its line in the list."""
         key = requested_key(self.csr).key_type
         by_when = f"by {self.end}" if self.end else "now"
-        return f"{self.name}.csr: {self.what}; {key}; {by_when} ({'; '.join(self.reasons)})\n"
+        why = "; ".join(map(programs.quoted, self.reasons))  # a host says them, and must not write lines of others
+        return f"{self.name}.csr: {self.what}; {key}; {by_when} ({why})\n"
 
 
 def in_words(kind: str, wanted: Wanted) -> str:

@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ WRONG: dict[str, tuple[Callable[[Place], x509.Certificate], str]] = {
     "names": (lambda place: place.leaf(names=["db2.example"]), r"san_missing: db1\.example; san_missing: 192\.0\.2\.1"),
     "usage": (lambda place: place.leaf(usages=[certificate.CLIENT_AUTH]), "not as requested: "),
     "dates": (lambda place: place.leaf(start=NOW - 90 * DAY, days=1), "not as requested: expired"),
+    "of a CA": (lambda place: place.leaf(is_ca=True), "not as requested: profile: that of a CA"),
     "root": (lambda place: place.leaf(OTHER), "chain: none leads from issuer 'Other Issuing 1' to 'Example Root'"),
 }
 
@@ -178,14 +180,77 @@ def test_a_host_cannot_ask_for_other_names(place: Place) -> None:
     assert not place.seen.exists(), "nothing is left to ask"
 
 
-def garbage(place: Place, *values: bytes) -> str:
-    """Return a CSR, with a valid signature, whose alternative names are these values."""
+def request_with(
+    place: Place, *extensions: x509.Extension[Any], attributes: Sequence[tuple[x509.ObjectIdentifier, bytes, int]] = ()
+) -> str:
+    """Return a CSR, with a valid signature, that says whatever is wanted."""
     key: Any = load_pem_private_key((place.folder / "db1.key").read_bytes(), None)
-    kind = x509.oid.ExtensionOID.SUBJECT_ALTERNATIVE_NAME
-    extensions = [x509.Extension(kind, False, x509.UnrecognizedExtension(kind, value)) for value in values]
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAMES[0])])
-    built = x509.CertificateSigningRequestBuilder(subject, extensions).sign(key, hashes.SHA256())
-    return built.public_bytes(Encoding.PEM).decode()
+    builder = x509.CertificateSigningRequestBuilder(subject, list(extensions), list(attributes))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def extension(value: x509.ExtensionType) -> x509.Extension[Any]:
+    return x509.Extension(value.oid, False, value)
+
+
+def raw(oid: str, value: bytes) -> x509.Extension[Any]:
+    return extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value))
+
+
+def usages(*found: str) -> x509.Extension[Any]:
+    return extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(one) for one in found]))
+
+
+def key_usage(**more: bool) -> x509.Extension[Any]:
+    kinds = ("content_commitment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
+    others = {**dict.fromkeys((*kinds, "key_cert_sign", "crl_sign"), False), **more}
+    return extension(x509.KeyUsage(digital_signature=True, key_encipherment=True, **others))
+
+
+RIGHT = extension(x509.SubjectAlternativeName([x509.DNSName(NAMES[0]), x509.IPAddress(ip_address(NAMES[1]))]))
+SERVER = usages(certificate.SERVER_AUTH)
+OF_MICROSOFT = x509.ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+MORE = {
+    "a CA": ([extension(x509.BasicConstraints(True, None))], r"BasicConstraints \(2\.5\.29\.19\)"),
+    "signing": ([key_usage(key_cert_sign=True)], r"KeyUsage \(2\.5\.29\.15\)"),
+    "lists": ([key_usage(crl_sign=True)], "KeyUsage"),
+    "another usage": ([usages(certificate.SERVER_AUTH, certificate.CLIENT_AUTH)], "ExtendedKeyUsage"),
+    "only another usage": ([usages(certificate.CLIENT_AUTH)], "ExtendedKeyUsage"),
+    "a CA for Netscape": ([raw("2.16.840.1.113730.1.1", b"\x03\x02\x00\x07")], r"UnrecognizedExtension \(2\.16\.840"),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_a_host_cannot_ask_for_more_than_names_and_usage(place: Place, kind: str) -> None:
+    extensions, message = MORE[kind]
+    done = place.sign({**place.request(), "csr": request_with(place, RIGHT, *extensions)})
+    assert re.match(
+        rf"requests\[db1\]\.csr: it asks for {message}.*, expected names and one usage alone\.", done.refused["db1"]
+    )
+    assert not place.seen.exists(), "nothing is left to ask"
+
+
+def test_a_host_cannot_hide_what_it_asks_for_behind_another_list(place: Place) -> None:
+    """OpenSSL reads the list of PKCS#9 wherever it stands, and others the first one."""
+    names = RIGHT.value.public_bytes()
+    inner = b"\x06\x03\x55\x1d\x11\x04" + bytes([len(names)]) + names
+    one = b"\x30" + bytes([len(inner)]) + inner
+    ca = [RIGHT, SERVER, key_usage(key_cert_sign=True), extension(x509.BasicConstraints(True, None))]
+    csr = request_with(place, *ca, attributes=[(OF_MICROSOFT, one, 0x30)])
+    found = x509.load_pem_x509_csr(csr.encode()).extensions
+    assert [type(one.value) for one in found] == [x509.SubjectAlternativeName], "the library sees names alone"
+    done = place.sign({**place.request(), "csr": csr})
+    assert "csr: it asks for several lists of extensions, expected names" in done.refused["db1"]
+    assert not place.seen.exists()
+
+
+def test_programs_may_say_in_a_request_that_it_is_for_a_leaf(place: Place) -> None:
+    place.says({"chains": {"db1": pem(place.leaf(), *CHAIN)}})
+    public_key = x509.load_pem_x509_csr(place.request()["csr"].encode()).public_key()
+    key_id = extension(x509.SubjectKeyIdentifier.from_public_key(public_key))
+    leaf = (RIGHT, SERVER, key_usage(content_commitment=True), extension(x509.BasicConstraints(False, None)), key_id)
+    assert place.sign({**place.request(), "csr": request_with(place, *leaf)}).refused == {}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +258,8 @@ def garbage(place: Place, *values: bytes) -> str:
 )
 def test_a_request_that_makes_no_sense_stops_nobody_else(place: Place, values: list[bytes]) -> None:
     place.says({"chains": {"db1": pem(place.leaf(), *CHAIN)}})
-    done = place.sign({**place.request("db9"), "csr": garbage(place, *values)}, place.request())
+    nonsense = [raw("2.5.29.17", value) for value in values]
+    done = place.sign({**place.request("db9"), "csr": request_with(place, *nonsense)}, place.request())
     assert list(done.certificates) == ["db1"]
     assert done.refused["db9"].startswith("requests[db9].csr: its subject or its extensions cannot be read. Run the")
 

@@ -149,6 +149,7 @@ def test_an_answer_can_be_fetched_again_and_is_recorded_once(place: Path, host: 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "names": ({"names": ["db1.example"]}, "san_missing: 192.0.2.1"),
     "usage": ({"usages": [certificate.CLIENT_AUTH]}, "profile: extended key usage"),
+    "of a CA": ({"is_ca": True}, "profile: that of a CA"),
     "expired": ({"days": 0.5}, "expired_12h_ago"),
     "not yet": ({"start": NOW + 9 * DAY}, "not_valid_for_another_8d"),
     "nearly over": ({"days": 1.1}, "expires_in_2h"),
@@ -264,6 +265,13 @@ def test_a_host_that_asks_for_other_names_gets_no_request_out(place: Path, host:
     done = sign(place, host.request(**wrong))
     assert "requests[db1].csr: it asks for " in done.refused["db1"]
     assert list((place / "requests").glob("*.csr")) == []
+
+
+def test_a_host_cannot_write_the_line_of_another_request(place: Path, host: Host) -> None:
+    request = {**host.request(), "reasons": ["due)\ndb2.csr: server db2.example (due", "\x1b[31mforced"]}
+    sign(place, request)
+    (line,) = [one for one in _list(place).splitlines() if not one.startswith("#")]
+    assert line.endswith("; now (due) db2.csr: server db2.example (due; [31mforced)")
 
 
 def test_files_that_are_none_are_named_and_stop_nobody(place: Path, host: Host) -> None:
