@@ -11,8 +11,9 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from typing import Callable, Mapping, NamedTuple, Sequence
+from typing import IO, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
@@ -82,11 +83,13 @@ def find(command: str, purpose: str) -> str:
 class Running:
     """A command that was started; ``finish`` waits for it. Several can run at once, without threads."""
 
-    def __init__(self, process: subprocess.Popen[str], name: str, started: float, *, is_group: bool = False) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], name: str, started: float, outputs: Sequence[IO[bytes]] = ()
+    ) -> None:
         self.process = process
         self.name = name
         self.started = started
-        self._is_group = is_group
+        self._outputs = outputs  # files for standard output and standard error, of the first of a group
 
     def finish(self, stdin: str = "", timeout: float = 30.0) -> Completed:
         """Return what the command left. Raises TlsError when it is not over ``timeout`` seconds after its start."""
@@ -97,15 +100,31 @@ class Running:
             raise TlsError(
                 f"{self.name} did not end within {timeout:.0f} s and was stopped.", code="process_timeout"
             ) from None
+        if self._outputs:
+            output, errors = map(_content, self._outputs)
+        self._close()
         return Completed(self.process.returncode, output, errors)
 
     def stop(self) -> None:
         """Kill the command, if it still runs, and forget what it wrote."""
-        if self._is_group:
+        if self._outputs:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()  # not for the end of its output, which a process that it has left may keep open
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr, *self._outputs):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _content(output: IO[bytes]) -> str:
+    """Return what is in a file, whose position belongs to those who still write to it."""
+    descriptor = output.fileno()
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace")
 
 
 def start(
@@ -119,17 +138,19 @@ def start(
     """Start a command with a scrubbed environment (PATH, HOME, C locale) plus ``environment``.
 
     ``user`` is who runs it; root switches to that user, anybody else must already be it. ``descriptors`` are open
-    files that it has, too. With ``is_group``, what it starts is stopped with it: a child that lives on would keep its
-    output open. Raises TlsError when it cannot start.
+    files that it has, too. With ``is_group``, what it starts is stopped with it, and its output goes into files without
+    names: a process that it leaves behind may write on, and nobody waits for it. Raises TlsError when it cannot start.
     """
     surroundings = {"PATH": os.environ.get("PATH", "") + ":" + PATH, "LC_ALL": "C", **(environment or {})}
     surroundings.setdefault("HOME", user.home if user else "/nonexistent")
+    outputs: list[IO[bytes]] = []
     try:
+        outputs += [tempfile.TemporaryFile() for _each in range(2 if is_group else 0)]  # noqa: SIM115 (Running closes them)
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=outputs[0] if outputs else subprocess.PIPE,  # a key passes through a pipe, never a file
+            stderr=outputs[1] if outputs else subprocess.PIPE,
             env=surroundings,
             cwd="/",
             pass_fds=descriptors,
@@ -139,8 +160,10 @@ def start(
             errors="replace",
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a NUL in an argument
+        for output in outputs:
+            output.close()
         raise TlsError(f"{argv[0]} could not be started: {error}", code="process_not_started") from error
-    return Running(process, argv[0], time.monotonic(), is_group=is_group)
+    return Running(process, argv[0], time.monotonic(), outputs)
 
 
 def run(

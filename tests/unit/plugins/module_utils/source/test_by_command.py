@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, planning, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+from ansible_collections.pgops.tls.plugins.module_utils.source import programs, registry
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
@@ -333,6 +334,29 @@ def test_a_slow_program_is_stopped_with_its_children(place: Place) -> None:
     assert "did not end within 1 s and was stopped. Make it faster, or set a longer timeout." in refused
     lines = [Path(path, "cmdline") for path in Path("/proc").iterdir() if path.name.isdigit()]
     assert not any(mark.encode() in read(path) for path in lines)
+
+
+@pytest.mark.parametrize("end", ["exit 0", "sleep 60"])
+def test_nobody_waits_for_what_a_program_leaves_behind(place: Place, end: str) -> None:
+    """It may be the web server that shows a proof, in a session of its own, and goes on writing its log."""
+    pid, said, rest = (place.folder / name for name in ("pid", "said", "rest"))
+    rest.write_text(f"echo $$ > {pid}; sleep 2; echo late; echo late >&2 && touch {said}; exec sleep 60\n")
+    wait = f"until [ -s {pid} ]; do sleep 0.05; done"
+    place.script(f"#!/bin/sh\necho done\nsetsid sh {rest} &\n{wait}\n{end}\n")
+    started = time.monotonic()
+    try:
+        if end == "exit 0":
+            assert programs.run([str(place.program)], {}, "place", 30) == "done\n"
+        else:
+            with pytest.raises(TlsError, match="did not end within 1 s and was stopped"):
+                programs.run([str(place.program)], {}, "place", 1)
+        took = time.monotonic() - started
+        assert not said.exists(), f"{took} s: it has waited"
+        while not said.exists():
+            assert time.monotonic() - started < 30, "what was left behind could not write any more"
+            time.sleep(0.05)
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def read(path: Path) -> bytes:
