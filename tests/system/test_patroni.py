@@ -13,11 +13,12 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import texts
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import process, texts
 from ansible_collections.pgops.tls.plugins.module_utils.server import removal
 from ansible_collections.pgops.tls.tests import faults, patroni
 from ansible_collections.pgops.tls.tests.patroni import Member, Team
@@ -353,19 +354,30 @@ def test_a_certificate_of_the_rest_api_that_does_not_fit_stops_the_run_before_th
     assert member.is_running()
 
 
-def test_a_patroni_that_does_not_answer_is_told_of_and_finished_by_the_next_run(
+def test_a_patroni_that_stops_after_the_signal_is_put_back_told_of_and_finished_by_the_next_run(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = server.cluster
     config, rules = member.config.read_bytes(), kept(member)
+    reload, pid, signals = process.signal_reload, member.pid(), []
+
+    def stopped(*arguments: Any) -> None:
+        signals.append(arguments)
+        os.kill(pid, signal.SIGSTOP)
+        reload(*arguments)
+
+    chain = requested(server)
     monkeypatch.setattr(texts, "_PATIENCE", 1.0)
-    os.kill(member.pid(), signal.SIGSTOP)
+    monkeypatch.setattr(process, "signal_reload", stopped)
     try:
-        with pytest.raises(TlsError, match=r"Patroni has not written pg_hba\.conf within") as failure:
-            server.settle()
+        with pytest.raises(
+            TlsError, match=r"Patroni has not written pg_hba\.conf within .* was not reloaded"
+        ) as failure:
+            server.converge(certificate=chain)
         assert failure.value.details["rolled_back"] is True
+        assert len(signals) == 1, "a Patroni that gives no answer is not told what was put back"
     finally:
-        os.kill(member.pid(), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     assert member.config.read_bytes() == config
     assert kept(member) == rules
     monkeypatch.undo()

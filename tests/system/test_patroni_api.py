@@ -28,6 +28,8 @@ from ansible_collections.pgops.tls.tests.restapis import CLIENTS, RestApi
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
 from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH, ONLY_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import Authority, programs
+from ansible_collections.pgops.tls.tests.system.test_patroni import HBA, managed
+from cryptography.hazmat.primitives import serialization
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
@@ -374,17 +376,28 @@ def test_a_pair_that_breaks_after_the_rehearsal_is_put_back_without_a_signal(
     assert api.member.log().count("received SIGHUP") <= signals + 2, "only with the files from before"
 
 
+def encrypted(key: bytes, password: str) -> bytes:
+    found = serialization.load_pem_private_key(key, None)
+    protection = serialization.BestAvailableEncryption(password.encode())
+    return found.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def silence(one: RestApi, authority: Authority, pair: dict[str, str]) -> None:
+    """Have Patroni reload a pair that does not fit."""
+    _certificate, key = authority.issue("b", "serverAuth", "IP:127.0.0.1")
+    certificate, _key = authority.issue("c", "serverAuth", "IP:127.0.0.1")
+    shutil.copyfile(certificate, pair["certfile"])
+    shutil.copyfile(key, pair["keyfile"])
+    os.kill(one.member.pid(), signal.SIGHUP)
+    patroni.until(lambda: "KEY_VALUES_MISMATCH" in one.member.log(), one.member.log)
+    patroni.until(lambda: one.served() == "silent", one.member.log)
+
+
 @ONLY_THOROUGH
 def test_a_silent_rest_api_is_told_and_never_signalled(api: RestApi, server_authority: Authority) -> None:
     pair = give(api, server_authority, "own")
     configure(api, **pair)
-    _certificate, key = server_authority.issue("b", "serverAuth", "IP:127.0.0.1")
-    certificate, _key = server_authority.issue("c", "serverAuth", "IP:127.0.0.1")
-    shutil.copyfile(certificate, pair["certfile"])
-    shutil.copyfile(key, pair["keyfile"])
-    os.kill(api.member.pid(), signal.SIGHUP)
-    patroni.until(lambda: "KEY_VALUES_MISMATCH" in api.member.log(), api.member.log)
-    patroni.until(lambda: api.served() == "silent", api.member.log)
+    silence(api, server_authority, pair)
     signals, config = api.member.log().count("received SIGHUP"), api.member.config.read_bytes()
     assert "api_silent" in facts(api)[0]["findings"]
     for check_mode in (True, False):
@@ -394,6 +407,81 @@ def test_a_silent_rest_api_is_told_and_never_signalled(api: RestApi, server_auth
     assert facts(api, is_managed=True)[0]["refusal"].startswith("Patroni's REST API")
     assert (api.member.log().count("received SIGHUP"), api.member.config.read_bytes()) == (signals, config)
     assert api.member.psql("SELECT 1") == "1"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Have signals to Patroni counted; its log tells only of those that it hands on to PostgreSQL."""
+    signals: list[Any] = []
+    reload = process.signal_reload
+
+    def counting(*arguments: Any) -> None:
+        signals.append(arguments)
+        reload(*arguments)
+
+    monkeypatch.setattr(process, "signal_reload", counting)
+    return signals
+
+
+RULE = "hostssl all other all reject\n"
+
+
+@ONLY_THOROUGH
+def test_a_change_of_rules_and_its_undoing_never_signal_a_silent_rest_api(
+    api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pair is right again when the run comes, so nothing but the silence tells of the reload that failed."""
+    member, pair = api.member, give(api, server_authority, "own")
+    configure(api, **pair)
+    with managed(member) as server:
+        server.settle()
+        with faults.dying("commit"):
+            server.converge(hba=HBA + RULE)
+        assert "all other all reject" in member.config.read_text()
+        silence(api, server_authority, pair)
+        give(api, server_authority, "own")
+        signals = counted(monkeypatch)
+        outcome = server.converge()
+        assert outcome.changes == ["recovery: the transaction of an interrupted run is undone"]
+        assert [line for line in outcome.warnings if "gives no answer. It was not reloaded. Do not" in line]
+        disk, config = server.disk(), member.config.read_text()
+        assert RULE.strip() not in config
+        for check_mode in (True, False):
+            with pytest.raises(TlsError, match=r"gives no answer\. Nothing was changed\. Do not reload") as failure:
+                server.converge(hba=HBA + RULE, check_mode=check_mode)
+            assert failure.value.code == "patroni_api_silent"
+        assert (server.disk(), member.config.read_text()) == (disk, config)
+        assert signals == []
+        turns = member.log().count("the leader with the lock")  # a signal would have blocked the main loop
+        patroni.until(lambda: member.log().count("the leader with the lock") > turns + 2, member.log, 15)
+        member.start_again()
+        assert server.converge(hba=HBA + RULE).changes == ["pg_hba.conf: changed"], "what the message says helps"
+        assert len(signals) == 1
+
+
+def test_a_key_that_only_the_environment_names_is_loaded_before_rules_change(
+    api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, pair = api.member, give(api, server_authority, "own")
+    key, word = Path(pair["keyfile"]), "guarded-4711"
+    key.write_bytes(encrypted(key.read_bytes(), word))
+    member.configure(member.config.read_text().replace("restapi:\n", f"restapi:\n  certfile: {pair['certfile']}\n"))
+    given = [f"PATRONI_RESTAPI_KEYFILE={key}", f"PATRONI_RESTAPI_KEYFILE_PASSWORD={word}"]
+    os.kill(member.pid(), signal.SIGKILL)
+    member.supervised.run("env", *given, "patroni", member.config)
+    patroni.until(member.is_running, member.log)
+    with managed(member) as server:
+        server.settle()
+        disk, config, signals = server.disk(), member.config.read_bytes(), counted(monkeypatch)
+        _certificate, other = server_authority.issue("b", "serverAuth", "IP:127.0.0.1")
+        shutil.copyfile(other, key)
+        with pytest.raises(TlsError, match=r"restapi \(PATRONI_RESTAPI_KEYFILE in its environment\)") as failure:
+            server.converge(hba=HBA + RULE)
+        assert failure.value.code == "patroni_restapi_unfit"
+        assert word not in failure.value.message
+        assert (server.disk(), member.config.read_bytes()) == (disk, config)
+        assert signals == []
+        member.configure(member.text())
+        member.start_again()
 
 
 @ONLY_THOROUGH

@@ -85,6 +85,10 @@ class Transaction(abc.ABC, Generic[R]):
     def prove_previous(self) -> None:
         """Prove that what was in use when this run began is in use. Raises TlsError."""
 
+    def untold(self) -> str:
+        """Return why a program was not told what was put back, '' if it was."""
+        return ""
+
     def settle(self) -> None:
         """Have the program use the files on disk, prove it, and inspect it again. Raises TlsError."""
 

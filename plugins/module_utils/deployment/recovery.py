@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import directory
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, UnreachableError
@@ -28,6 +28,7 @@ def recover(one: Transaction[Any], *, check_mode: bool) -> list[str]:
     if not check_mode:
         _undo(one.journal, one.tell, one.rights)
         one.recovered = "the transaction of an interrupted run was undone"
+        one.notes += filter(None, [one.untold()])
         one.forget()  # what a forged journal leaves out
         one.settle()
         one.store.discard_unused()
@@ -78,7 +79,8 @@ def rolled_back(one: Transaction[Any], error: Exception, staged: str | None) -> 
         return TlsError(message, **{**details, "rolled_back": False})
     with contextlib.suppress(TlsError, OSError):  # the next run does it
         one.store.discard_unused()  # not before the proof: the program may have been starting with it
-    return TlsError(f"{error} {one.restored}", **{**details, "rolled_back": True})
+    untold = "" if one.untold() in str(error) else one.untold()
+    return TlsError(f"{error} {one.restored} {untold}".rstrip(), **{**details, "rolled_back": True})
 
 
 def of_files(
@@ -114,10 +116,14 @@ def after(one: Transaction[Any], error: TlsError | OSError) -> TlsError:
     return TlsError(f"{explained.message} Before that, {one.recovered}.", code=explained.code, **details)
 
 
-def unreachable(error: UnreachableError, program: str) -> TlsError:
-    """Return the error of a run that could not reach a program, but has undone what was left in its files."""
+def unreachable(error: UnreachableError, program: str, untold: Sequence[str] = ()) -> TlsError:
+    """Return the error of a run that could not reach a program, but has undone what was left in its files.
+
+    ``untold`` says who else was not told of that, and why.
+    """
+    undone = "An interrupted run had left its changes in its files; they were undone."
     return TlsError(
-        f"{error.message} An interrupted run had left its changes in its files; they were undone.",
+        " ".join([error.message, undone, *untold]),
         remedy=f"Start {program}, then rerun.",
         code=error.code,
         changed=True,

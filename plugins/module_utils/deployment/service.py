@@ -130,11 +130,11 @@ class Service(Transaction[R], Generic[P, F, R]):
 
 
 @contextlib.contextmanager
-def explained(path: str, program: str, undone: Callable[[], bool]) -> Iterator[None]:
+def explained(path: str, program: str, undone: Callable[[], bool], untold: Sequence[str] = ()) -> Iterator[None]:
     """Explain errors of a call for the generations in directory ``path``.
 
     ``undone`` undoes what an interrupted run left in the files of a program that cannot be reached, and returns whether
-    there was any.
+    there was any. ``untold`` is then who else was not told of that, and why.
     """
     try:
         yield
@@ -142,5 +142,5 @@ def explained(path: str, program: str, undone: Callable[[], bool]) -> Iterator[N
         raise unchanged(error, path) from error
     except UnreachableError as error:
         if undone():
-            raise recovery.unreachable(error, program) from error
+            raise recovery.unreachable(error, program, untold) from error
         raise

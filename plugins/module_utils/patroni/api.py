@@ -24,7 +24,10 @@ _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNO
 
 
 class Answer(NamedTuple):
-    """What answered. ``leaf`` is None without TLS, and ``status`` 0 without an answer to the request (``reason``)."""
+    """What answered. ``leaf`` is None without TLS, and ``status`` 0 without an answer to the request (``reason``).
+
+    With ``reason``, ``leaf`` is also None where TLS itself was refused before the certificate could be seen.
+    """
 
     leaf: Certificate | None
     status: int
@@ -35,6 +38,11 @@ class Answer(NamedTuple):
     def fingerprint(self) -> str:
         """Return that of the certificate, '' without TLS."""
         return self.leaf.sha256 if self.leaf else ""
+
+    @property
+    def has_tls(self) -> bool:
+        """Return whether it was TLS that answered."""
+        return self.leaf is not None or bool(self.reason)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -105,6 +113,8 @@ def _tls(at: wire.Endpoint, context: ssl.SSLContext, path: str) -> Answer | None
         except ssl.SSLError as error:
             if error.reason in _PLAIN:
                 return None
+            if "_ALERT_" in (error.reason or ""):  # with TLS 1.2, a client without a certificate may be refused here
+                return Answer(None, 0, reason=error.reason)
             raise
         with session:
             leaf = wire.shown(session, str(at)).leaf

@@ -14,25 +14,16 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Ac
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 
 _LISTS = "postgresql.pg_hba and postgresql.pg_ident in block style, one '- RULE' a line"
-# Only the lists leave that process: the rest holds passwords. A SIGHUP after which Patroni cannot load the certificate
-# of its REST API blocks its main loop, and another node is promoted beside this one
+# Only the lists leave that process: the rest holds passwords
 _SCRIPT = """
-import json, ssl, sys, yaml
+import json, sys, yaml
 given = json.load(sys.stdin)
 try:
     before, after = (yaml.safe_load(text) for text in given["texts"])
     lists = [one["postgresql"].pop(given["name"], None) or [] for one in (before, after)]
 except Exception as error:  # its text may quote a password
     sys.exit(f"it is no configuration ({type(error).__name__})")
-rest = after.get("restapi") or {}
-fault = ""
-if rest.get("certfile"):
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(rest["certfile"], rest.get("keyfile"), rest.get("keyfile_password"))
-    except Exception as error:
-        fault = str(error)
-print(json.dumps({"same": before == after, "lists": lists, "fault": fault}))
+print(json.dumps({"same": before == after, "lists": lists}))
 """
 
 
@@ -72,13 +63,6 @@ def refuse_other_change(patroni: Patroni, account: Account, name: str, before: S
     if done.status:
         raise _differs(patroni, f"{done.errors.strip() or 'it failed'}")
     found: dict[str, Any] = json.loads(done.output)
-    if found["fault"]:
-        raise TlsError(
-            f"{patroni.config}: the certificate and key of restapi cannot be loaded: {found['fault']}. With them, a "
-            "reload of Patroni would end its REST API, and could end in two primaries. Nothing was changed.",
-            remedy="Correct restapi.certfile and restapi.keyfile, then rerun.",
-            code="patroni_restapi_unfit",
-        )
     if found["lists"] != [list(before.rules), list(after.rules)]:
         raise _differs(patroni, f"{name} has other rules than expected")
     if not found["same"]:

@@ -65,10 +65,10 @@ def _of_answer(seen: Seen) -> Iterator[Finding]:
             f"{place} gives no answer. Failover and patronictl need it. Do not reload Patroni: if an earlier reload "
             f"failed, another one can block it, and end in two primaries. {RESTART}",
         )
-    elif answer.leaf is None:
+    elif not answer.has_tls:
         remedy = "" if seen.is_managed else f" Set {option('patroni_api')}: true to give it a certificate."
         yield Finding(API_PLAINTEXT, f"{place} offers no TLS. Its passwords and commands travel in plaintext.{remedy}")
-    elif leaf is not None and leaf.sha256 != answer.leaf.sha256:
+    elif leaf is not None and answer.leaf is not None and leaf.sha256 != answer.leaf.sha256:
         yield Finding(
             API_OLD,
             f"{place} shows certificate {answer.leaf.serial:x}, and {settings.restapi['certfile']} holds "
@@ -167,7 +167,7 @@ def result(seen: Seen, now: int) -> dict[str, Any]:
         "name": seen.settings.name,
         "api": {
             "address": seen.settings.address,
-            "tls": None if answer is None else answer.leaf is not None,
+            "tls": None if answer is None else answer.has_tls,
             "verify_client": restapi.get("verify_client", "none"),
             **_end_of(restapi.get("certfile"), answer.leaf if answer else None),
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -56,7 +56,7 @@ def started(command: Sequence[str]) -> str:
 
 
 def signal_reload(patroni: Patroni, uid: int) -> None:
-    """Tell Patroni to read its configuration again. Raises TlsError."""
+    """Tell Patroni to read its configuration again, through the gate (``gate.py``) alone. Raises TlsError."""
     try:
         if os.stat(f"/proc/{patroni.pid}").st_uid != uid:
             raise ProcessLookupError
@@ -67,15 +67,6 @@ def signal_reload(patroni: Patroni, uid: int) -> None:
             remedy="Start it, then rerun.",
             code="patroni_not_running",
         ) from error
-
-
-def reload_readers(uid: int, paths: Iterable[str]) -> None:
-    """Tell the Patronis of an OS user that read one of these files to read it again."""
-    read = [path for path in paths if path.endswith((".yml", ".yaml"))]
-    for one in running(uid) if read else ():
-        if os.path.realpath(one.config) in read:
-            with contextlib.suppress(TlsError):
-                signal_reload(one, uid)
 
 
 def _data_directory(config: str) -> str:

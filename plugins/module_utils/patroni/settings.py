@@ -22,6 +22,7 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
     CTL: ("certfile", "keyfile", "cacert", "insecure"),
     DATABASE: ("connect_address",),
 }
+_HIDDEN = ("keyfile_password",)  # of both sections with files: a secret that stays there
 _STORES = ("etcd", "etcd3", "consul", "kubernetes", "zookeeper", "exhibitor", "raft")
 _OF_LOGIN = ("username", "sslmode", "sslcert", "sslrootcert")
 _SCRIPT = """
@@ -139,12 +140,14 @@ def _variable(section: str, key: str) -> str:
 
 
 def _environment(pid: int) -> dict[str, dict[str, str]]:
-    """Return the keys of both sections that the environment of the process sets."""
+    """Return the keys of the sections that the environment of the process sets. Patroni ignores empty ones."""
     content = b""
     with contextlib.suppress(OSError):
         content = files.read(f"/proc/{pid}/environ") or b""
     given = dict(one.split("=", 1) for one in os.fsdecode(content).split("\0") if "=" in one)
     return {
-        section: {key: given[name] for key in keys for name in [_variable(section, key)] if name in given}
+        section: {
+            key: given[name] for key in (*keys, *_HIDDEN) for name in [_variable(section, key)] if given.get(name)
+        }
         for section, keys in _SHOWN.items()
     }

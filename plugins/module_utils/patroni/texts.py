@@ -20,7 +20,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import addresses, check, process, yaml_list
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import addresses, check, gate, process, yaml_list
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import read, text_of
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.yaml_list import SECTION
@@ -79,6 +79,7 @@ class PatroniTexts(Texts):
         after = yaml_list.rewritten(before, name, rewrite.after, patroni.config)
         sides = [check.Side(one, yaml_list.read(one, name, patroni.config).rules) for one in (before, after)]
         check.refuse_other_change(patroni, self.account, name, *sides)
+        gate.refuse_unsafe(patroni, self.account, "Nothing was changed.")
         self._file_of_patroni().refuse_unwritable()
 
     def write(self, rewrite: Rewrite, journal: Journal) -> None:
@@ -101,14 +102,14 @@ class PatroniTexts(Texts):
         """Replace rules and maps, and have Patroni write those that it makes. Raises TlsError, OSError."""
         super().write_rules(steps, journal)
         if self._is_changed(journal):
-            self._load()
+            gate.signal(self._running(), self.account)
+            self._wait()
 
     def _is_changed(self, journal: Journal) -> bool:
         return self.patroni is not None and self._file_of_patroni().path in journal.originals()[1]
 
-    def _load(self) -> None:
-        """Have Patroni read its lists, and wait until it has written the files. Raises TlsError."""
-        process.signal_reload(self._running(), self.account.uid)
+    def _wait(self) -> None:
+        """Wait until Patroni, which was told to reload, has written the files. Raises TlsError."""
         deadline = time.monotonic() + _PATIENCE
         while pending := list(self._not_loaded()):
             if time.monotonic() > deadline:
@@ -121,10 +122,20 @@ class PatroniTexts(Texts):
             time.sleep(_PAUSE)
 
     def tell(self, journal: Journal, administrator: Administrator) -> None:
-        """Have everything loaded that a roll-back put back. Raises TlsError."""
+        """Have everything loaded that a roll-back put back, unless that could block Patroni. Raises TlsError."""
         if self._is_changed(journal):
-            self._load()
+            try:
+                gate.signal(self._running(), self.account)
+            except TlsError as error:
+                self.untold = error
+            else:
+                self._wait()
         super().tell(journal, administrator)
+
+    def prove_previous(self) -> None:
+        """Raise TlsError if Patroni was not told what a roll-back put back, and has other rules in force."""
+        if self.untold and any(self._not_loaded()):
+            raise self.untold
 
     def refuse_overrides(self, wanted: Mapping[str, str], state: ServerState) -> None:
         """Refuse settings that Patroni writes below our include. Raises TlsError."""
@@ -171,8 +182,8 @@ class PatroniTexts(Texts):
             if not yaml_list.read(self._config(), _LISTS[name], self.patroni.config).rules
         ]
         return found + [
-            f"{self.named[name]}: Patroni has not loaded {SECTION}.{_LISTS[name]} of {self.patroni.config}. Reload "
-            "Patroni."
+            f"{self.named[name]}: Patroni has not loaded {SECTION}.{_LISTS[name]} of {self.patroni.config}. If "
+            "its REST API answers, reload Patroni."
             for name in self._not_loaded()
             if name not in new
         ]

@@ -3,9 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Has Patroni read its file and its certificate, and proves that by its REST API.
 
-A reload that fails leaves a REST API that listens and never answers. The next reload then blocks Patroni's main loop:
-the leader key expires, another node is promoted, and this one goes on as a second primary. So Patroni is signalled only
-while its REST API answers, and only if its own Python can load what patroni.yml names.
+Every signal goes through the gate (``patroni/gate.py``).
 """
 
 from __future__ import annotations
@@ -17,9 +15,8 @@ from typing import NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, process, settings
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, gate
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.api import Answer
-from ansible_collections.pgops.tls.plugins.module_utils.patroni.findings import RESTART
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
@@ -51,30 +48,18 @@ class Prover:
     def __init__(self, node: Node, answer: Answer | None) -> None:
         self.node = node
         self.signals = 0
-        self._has_tls = answer is not None and answer.leaf is not None
+        self._has_tls = answer is not None and answer.has_tls
 
     def look(self) -> Answer | None:
         """Return what the REST API answers, None for silence."""
         answer = api.look(self.node.at, self.node.context(), has_tls=self._has_tls)
-        self._has_tls = self._has_tls if answer is None else answer.leaf is not None
+        self._has_tls = self._has_tls if answer is None else answer.has_tls
         return answer
 
     def signal(self) -> None:
         """Tell Patroni to read its file. Raises TlsError where that could block it."""
-        text = settings.text_of(self.node.patroni)
-        found = settings.read(self.node.patroni, self.node.account, text)
-        fault = found.faults[settings.RESTAPI]
-        if fault:
-            raise TlsError(
-                f"{self.node.patroni.config}: Patroni cannot load the files in restapi: {fault}. It was not reloaded, "
-                "because that would end its REST API.",
-                remedy="Correct restapi.certfile and restapi.keyfile, then rerun.",
-                code="patroni_restapi_unfit",
-            )
-        if self.look() is None:
-            raise silent(self.node.at, "It was not told to reload.")
+        gate.signal(self.node.patroni, self.node.account, self.look)
         self.signals += 1
-        process.signal_reload(self.node.patroni, self.node.account.uid)
 
     def load(self, fingerprint: str) -> None:
         """Reload until the REST API shows this leaf ('' for no TLS), and answers. Raises TlsError.
@@ -113,16 +98,7 @@ class Prover:
                 if answer.fingerprint == fingerprint and answer.status == 200:
                     return True
             elif now - answered > _SILENCE:
-                raise silent(self.node.at, "")
+                raise gate.silent(self.node.at, "")
             if now - started > patience:
                 return False
             time.sleep(_PAUSE)
-
-
-def silent(at: Endpoint, so: str) -> TlsError:
-    """Return the error for a REST API that gives no answer; ``so`` says what that means."""
-    return TlsError(
-        f"Patroni's REST API ({at}) gives no answer. {so}".rstrip(),
-        remedy=f"Do not reload Patroni: another reload could block it, and end in two primaries. {RESTART}",
-        code="patroni_api_silent",
-    )

@@ -89,7 +89,7 @@ def refuse_foreign_trust(target: Target, found: Found) -> None:
 
 def new_https(plan: Plan, found: Found) -> list[str]:
     """Return what must follow where the REST API gets TLS for the first time."""
-    if plan.text is None or found.answer is None or found.answer.leaf is not None:
+    if plan.text is None or found.answer is None or found.answer.has_tls:
         return []
     warning = (
         f"Patroni's REST API ({found.settings.address}) had no TLS, and is reached by https only from now on. Health "

@@ -105,7 +105,7 @@ class Transaction(PairService[Plan, Found, Target]):
         super()._rehearse(generation)
         directory, said = self.store.path(generation), self._said()
         own_client.refuse_unfit(self.target, self.node, said, directory)
-        has_tls = self.answer is not None and self.answer.leaf is not None
+        has_tls = self.answer is not None and self.answer.has_tls
         others = members.of(self.node.at, self.node.context(), said.name, has_tls=has_tls)
         self.trials = rehearsal.with_members(others, self.target.pair.client_files(directory), members.files_of(said))
         self.notes += members.warnings(self.trials)

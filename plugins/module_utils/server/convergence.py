@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory, processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
@@ -19,9 +19,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.server.transaction impor
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
-    from ansible_collections.pgops.tls.plugins.module_utils.patroni import process as patroni
+    from ansible_collections.pgops.tls.plugins.module_utils.patroni import gate
 else:
-    patroni = lazy_import("patroni.process")
+    gate = lazy_import("patroni.gate")
     recovery = lazy_import("deployment.recovery")
 
 
@@ -50,16 +50,18 @@ def converge(
     clock.refuse_skew(now, controller_time)
     refuse_without_roots({"roots": target.roots, "trusted_clients": target.trusted_clients}, now)
     administrator: psql.Administrator | None = None
+    untold: list[str] = []
 
     def tell(journal: Journal) -> None:
-        patroni.reload_readers(journal.store.owner.uid, journal.originals()[1])
+        account = processes.account_of(journal.store.owner.uid)
+        untold.extend(gate.reload_readers(account, journal.originals()[1]))
         if administrator is not None:
             administrator.try_to_signal()
 
     def undone() -> bool:
         return not check_mode and recovery.of_files(target.directory, root_files, tell)
 
-    with service.explained(target.directory, "the server", undone):
+    with service.explained(target.directory, "the server", undone, untold):
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
             return kind(target, administrator, now).run(check_mode=check_mode)

@@ -52,6 +52,7 @@ class Texts:
 
     way_out = ""  # what else can be done about a manager that this collection cannot work with now
     patroni: Patroni | None = None  # who runs the server
+    untold: TlsError | None = None  # why a manager was not told what a roll-back put back
 
     def __init__(self, found: ServerState, account: Account) -> None:
         self.account = account
@@ -99,6 +100,9 @@ class Texts:
     def tell(self, _journal: Journal, administrator: Administrator) -> None:
         """Have the server load what a roll-back put back; the journal is still open."""
         administrator.try_to_signal()
+
+    def prove_previous(self) -> None:
+        """Raise TlsError if a manager is known to use other files than those that a roll-back put back."""
 
     def refuse_overrides(self, wanted: Mapping[str, str], state: ServerState) -> None:
         """Refuse settings of a manager that take precedence over ours: there is none."""

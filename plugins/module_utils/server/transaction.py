@@ -265,6 +265,11 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
     def prove_previous(self) -> None:
         """Reload until the server shows the leaf that it showed when this run began. Raises TlsError."""
         self.prover.previous(self.served)
+        self.texts.prove_previous()
+
+    def untold(self) -> str:
+        """Return why Patroni was not told what was put back."""
+        return self.texts.untold.message if self.texts.untold else ""
 
     def settle(self) -> None:
         """Reload until the server shows the leaf on disk, and inspect it again. Raises TlsError."""

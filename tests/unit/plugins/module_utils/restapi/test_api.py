@@ -121,6 +121,19 @@ def test_a_certificate_is_seen_where_the_client_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("files")
+def test_a_refusal_before_the_certificate_can_be_seen_is_an_answer(tmp_path: Path) -> None:
+    """A thread that refuses is alive: only a dead one is silent."""
+    context = demanding(tmp_path)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    for has_tls in (True, False):
+        with answering(context, context) as at:
+            answer = api.look(at, wire.observing_context(), has_tls=has_tls)
+        assert answer
+        assert (answer.has_tls, answer.leaf, answer.status) == (True, None, 0)
+        assert "ALERT" in answer.reason
+
+
+@pytest.mark.usefixtures("files")
 def test_a_certificate_is_seen_where_the_connection_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_given: object) -> None:  # as it does now and then, when the end of a connection overtakes the alert
         raise ConnectionResetError("Connection reset by peer")
