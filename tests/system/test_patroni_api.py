@@ -458,13 +458,15 @@ def test_a_change_of_rules_and_its_undoing_never_signal_a_silent_rest_api(
         assert len(signals) == 1
 
 
-def test_a_key_that_only_the_environment_names_is_loaded_before_rules_change(
+def test_a_key_that_the_environment_names_is_loaded_before_rules_change(
     api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The file names a key that fits: the environment takes precedence."""
     member, pair = api.member, give(api, server_authority, "own")
-    key, word = Path(pair["keyfile"]), "guarded-4711"
-    key.write_bytes(encrypted(key.read_bytes(), word))
-    member.configure(member.config.read_text().replace("restapi:\n", f"restapi:\n  certfile: {pair['certfile']}\n"))
+    key, word = member.home / "environment.key", "guarded-4711"
+    key.write_bytes(encrypted(Path(pair["keyfile"]).read_bytes(), word))
+    member.give(key, 0o600)
+    configure(api, **pair)
     given = [f"PATRONI_RESTAPI_KEYFILE={key}", f"PATRONI_RESTAPI_KEYFILE_PASSWORD={word}"]
     os.kill(member.pid(), signal.SIGKILL)
     member.supervised.run("env", *given, "patroni", member.config)
