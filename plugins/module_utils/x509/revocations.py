@@ -26,12 +26,9 @@ _NUMBER = "2.5.29.20"
 _TIMES = (0x17, 0x18)
 _NAMED = 10  # serial numbers that a message names
 _OURS = re.compile(r"PostgreSQL .+ (?:root|issuing) CA [0-9a-f]{8}")  # as authority/issuing.py names CAs
-NEXT_RUN = (
-    36 * 3600
-)  # seconds until the next nightly run at the latest: what ends before that cannot be replaced in time
+# Seconds until the next nightly run at the latest: what ends before that cannot be replaced in time
+NEXT_RUN = 36 * 3600
 _NEVER = 253402300799  # what RFC 5280 has for it: 9999-12-31T23:59:59Z
-
-
 _RENEWED = {
     True: "Run site.yml, which makes a new list.",
     False: "Have that CA make a new list, put it in place of this one, and run site.yml.",
@@ -131,7 +128,7 @@ def refuse_gaps(pem: str, authorities: Sequence[Certificate], source: str, now: 
                 f"{source}: the list of revoked certificates of {one.issuer_common_name!r} is valid from "
                 f"{instant(one.this_update)} to {instant(one.next_update)}, and now it is {instant(now)}. With this "
                 "list every certificate would be refused.",
-                remedy=f"{_RENEWED[one.is_ours]} Or correct the clock.",
+                remedy=f"{_RENEWED[one.is_ours]} If the clock is wrong, correct it.",
                 code="crl_not_current",
             )
     for authority in authorities:
