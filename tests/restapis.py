@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import api
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import api, told
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
     convergence,
@@ -25,12 +28,18 @@ from ansible_collections.pgops.tls.plugins.module_utils.restapi import (
 )
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
-from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests import faults, patroni
 from ansible_collections.pgops.tls.tests.patroni import Member
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
 from ansible_collections.pgops.tls.tests.shared import DAY
 from cryptography import x509
 
+MARKS = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
+    pytest.mark.skipif(not shutil.which("patroni") or not shutil.which("etcd"), reason="there is no Patroni here"),
+    # Python 3.11 leaves a connection open that ends while it is wrapped, as when Patroni opens its socket again
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 NAMES = ["pg1.example.com", "127.0.0.1"]
 CLIENTS = issuing.new_authority("patroni", "P-256", TODAY)  # of the REST API: none of PostgreSQL's
 
@@ -153,3 +162,38 @@ def managed(member: Member) -> Iterator[RestApi]:
         member.start_again()
         for path in (one.directory, one.directory.parent):
             faults.put_back(path, {}) if path.exists() else None
+
+
+def facts(one: RestApi, *, now: int = TODAY, is_managed: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Return what module server says of a member."""
+    given = {
+        **all_options(directory=str(one.member.home / "tls")),
+        "issuing": AUTHORITIES["server"].issuing.pem,
+        "revoked": [],
+        "state": "present",
+        "patroni_api": is_managed,
+        "patroni_trusted_clients": CLIENTS.issuing.pem + CLIENTS.root.pem,
+        "patroni_issuing": CLIENTS.issuing.pem,
+        "patroni_revoked": [],
+        "controller_time": now,
+    }
+    running = convergence.node_at(str(one.member.data)).patroni
+    names = parse_all(NAMES, "names")
+    found, warnings = told.told(given, running, str(one.member.data), names, now, check_mode=False)
+    assert patroni.SECRET not in str([found, warnings])
+    return found, warnings
+
+
+def give(one: RestApi, authority: Any, name: str, names: str = "IP:127.0.0.1", days: int = 10) -> dict[str, str]:
+    """Give a member a pair of another authority for its REST API; return the paths."""
+    for path, suffix in zip(authority.issue(name, "serverAuth,clientAuth", names, days), ("crt", "key")):
+        shutil.copy(path, one.member.home / f"own.{suffix}")
+        one.member.give(one.member.home / f"own.{suffix}", 0o600)
+    return {"certfile": f"{one.member.home}/own.crt", "keyfile": f"{one.member.home}/own.key"}
+
+
+def configure(one: RestApi, **keys: str) -> None:
+    """Add keys to section restapi, and have Patroni start with them."""
+    lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
+    one.member.configure(one.member.config.read_text().replace("restapi:\n", f"restapi:\n{lines}"))
+    one.member.start_again()

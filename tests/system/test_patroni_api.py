@@ -10,33 +10,22 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
-from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import process, told
-from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, convergence, proof
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import process
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import asking, proof
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import read_pem
-from ansible_collections.pgops.tls.plugins.module_utils.x509.names import parse_all
 from ansible_collections.pgops.tls.tests import faults, patroni, restapis
-from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
+from ansible_collections.pgops.tls.tests.patroni import Member, Team
 from ansible_collections.pgops.tls.tests.restapis import CLIENTS, RestApi
 from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
-from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH, ONLY_THOROUGH
+from ansible_collections.pgops.tls.tests.shared import DAY, IS_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import Authority, programs
-from ansible_collections.pgops.tls.tests.system.test_patroni import HBA, managed
-from cryptography.hazmat.primitives import serialization
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
-    pytest.mark.skipif(not shutil.which("patroni") or not shutil.which("etcd"), reason="there is no Patroni here"),
-    # Python 3.11 leaves a connection open that ends while it is wrapped, as when Patroni opens its socket again
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = restapis.MARKS
 STEP = 1 if IS_THOROUGH else 61  # points from one that is tried to the next
 
 
@@ -61,41 +50,6 @@ def both(team: Team) -> Iterator[list[RestApi]]:
         yield [one, two]
 
 
-def facts(one: RestApi, *, now: int = TODAY, is_managed: bool = False) -> tuple[dict[str, Any], list[str]]:
-    """Return what module server says of a member."""
-    given = {
-        **restapis.all_options(directory=str(one.member.home / "tls")),
-        "issuing": AUTHORITIES["server"].issuing.pem,
-        "revoked": [],
-        "state": "present",
-        "patroni_api": is_managed,
-        "patroni_trusted_clients": CLIENTS.issuing.pem + CLIENTS.root.pem,
-        "patroni_issuing": CLIENTS.issuing.pem,
-        "patroni_revoked": [],
-        "controller_time": now,
-    }
-    running = convergence.node_at(str(one.member.data)).patroni
-    names = parse_all(restapis.NAMES, "names")
-    found, warnings = told.told(given, running, str(one.member.data), names, now, check_mode=False)
-    assert patroni.SECRET not in str([found, warnings])
-    return found, warnings
-
-
-def give(one: RestApi, authority: Authority, name: str, names: str = "IP:127.0.0.1", days: int = 10) -> dict[str, str]:
-    """Give a member a pair of another authority for its REST API; return the paths."""
-    for path, suffix in zip(authority.issue(name, "serverAuth,clientAuth", names, days), ("crt", "key")):
-        shutil.copy(path, one.member.home / f"own.{suffix}")
-        one.member.give(one.member.home / f"own.{suffix}", 0o600)
-    return {"certfile": f"{one.member.home}/own.crt", "keyfile": f"{one.member.home}/own.key"}
-
-
-def configure(one: RestApi, **keys: str) -> None:
-    """Add keys to section restapi, and have Patroni start with them."""
-    lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
-    one.member.configure(one.member.config.read_text().replace("restapi:\n", f"restapi:\n{lines}"))
-    one.member.start_again()
-
-
 def announced(one: RestApi, to: RestApi) -> None:
     """Wait until a member has written its address to the store, as it does once in a loop, and another sees it."""
 
@@ -114,8 +68,8 @@ def test_a_set_up_is_in_force_and_is_done_once(both: list[RestApi], team: Team) 
     before = leader_since(team)
     for one in both:
         config = one.member.config.read_text()
-        assert facts(one)[0]["findings"] == ["api_plaintext", "login_not_verified"]
-        asked, warnings = facts(one, is_managed=True)
+        assert restapis.facts(one)[0]["findings"] == ["api_plaintext", "login_not_verified"]
+        asked, warnings = restapis.facts(one, is_managed=True)
         assert (asked["due"], asked["is_adopted"], len(asked["requests"])) == (True, False, 2)
         assert not [line for line in warnings if "by https only" in line], "it stays as it is until they have come"
         assert one.member.config.read_text() == config, "asking changes nothing"
@@ -131,7 +85,7 @@ def test_a_set_up_is_in_force_and_is_done_once(both: list[RestApi], team: Team) 
         again = one.settle()
         assert (again.changes, again.warnings, again.requests) == ([], [], {})
         assert one.disk() == disk
-        said, warnings = facts(one, is_managed=True)
+        said, warnings = restapis.facts(one, is_managed=True)
         assert (said["due"], said["is_adopted"], said["requests"]) == (False, True, [])
         assert said["certificates"]["api"]["serial"] == said["api"]["serial"] == f"{done.after['api'].serial:x}"
         assert said["findings"] == ["login_not_verified"]
@@ -242,7 +196,7 @@ def test_a_member_that_was_refused_before_stops_nobody_and_is_told(
 ) -> None:
     replica, leader = both
     leader.settle()
-    configure(replica, **give(replica, server_authority, "foreign"))
+    restapis.configure(replica, **restapis.give(replica, server_authority, "foreign"))
     disk, served = leader.disk(), leader.served()
     announced(replica, leader)
     outcome = leader.settle(renew=True)
@@ -324,195 +278,12 @@ def test_files_of_somebody_else_are_refused_or_repaired(api: RestApi) -> None:
 
 
 def test_what_is_about_to_expire_is_told_and_renewed(api: RestApi, server_authority: Authority) -> None:
-    configure(api, **give(api, server_authority, "short", days=10))
-    assert facts(api)[0]["findings"] == ["login_not_verified"]
-    assert "api_expires_soon" in facts(api, now=TODAY + 9 * DAY)[0]["findings"]
-    found, warnings = facts(api, now=TODAY + 11 * DAY)
+    restapis.configure(api, **restapis.give(api, server_authority, "short", days=10))
+    assert restapis.facts(api)[0]["findings"] == ["login_not_verified"]
+    assert "api_expires_soon" in restapis.facts(api, now=TODAY + 9 * DAY)[0]["findings"]
+    found, warnings = restapis.facts(api, now=TODAY + 11 * DAY)
     assert "api_expired" in found["findings"]
     assert [line for line in warnings if "the certificate in restapi.certfile ended at" in line]
-
-
-def test_pairs_that_do_not_fit_are_told_and_never_signalled(api: RestApi, server_authority: Authority) -> None:
-    api.settle()
-    served, signals = api.served(), api.member.log().count("received SIGHUP")
-    generation = (api.directory / "current").resolve()
-    certificate, _key = server_authority.issue("other", "serverAuth", "IP:127.0.0.1")
-    (generation / "api.crt").write_bytes(certificate.read_bytes())
-    found, warnings = facts(api)
-    assert {"api_unfit", "api_old_certificate"} <= set(found["findings"])
-    assert [line for line in warnings if "before anybody reloads or restarts Patroni" in line]
-    account = processes.account(ACCOUNT, "os_user")
-    running = convergence.node_at(str(api.member.data)).patroni
-    assert running
-    answer = api.look()
-    node = proof.Node(running, account, restapis.api.endpoint(f"127.0.0.1:{api.member.api}"), ("", ""))
-    with pytest.raises(TlsError, match="It was not reloaded") as failure:
-        proof.Prover(node, answer).load("")
-    assert failure.value.code == "patroni_restapi_unfit"
-    assert api.member.log().count("received SIGHUP") == signals
-    api.settle()
-    assert api.served() not in ("", "silent", served)
-
-
-def test_a_pair_that_breaks_after_the_rehearsal_is_put_back_without_a_signal(
-    api: RestApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api.settle()
-    served, signals, disk = api.served(), api.member.log().count("received SIGHUP"), api.disk()
-    chains = api.requested(renew=True)
-    switch = Journal.switch
-
-    def torn(journal: Journal) -> None:
-        switch(journal)
-        (api.directory / "current" / "api.key").write_bytes((api.directory / "current" / "ctl.key").read_bytes())
-
-    monkeypatch.setattr(Journal, "switch", torn)
-    (api.directory / "current" / "ctl.key").chmod(0o600)
-    with pytest.raises(TlsError, match="It was not reloaded") as failure:
-        api.converge(renew=True, certificates=chains)
-    assert failure.value.details["rolled_back"] is True
-    assert api.served() == served
-    assert {name: one for name, one in api.disk().items() if "0002" not in name} == disk
-    assert api.member.log().count("received SIGHUP") <= signals + 2, "only with the files from before"
-
-
-def encrypted(key: bytes, password: str) -> bytes:
-    found = serialization.load_pem_private_key(key, None)
-    protection = serialization.BestAvailableEncryption(password.encode())
-    return found.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
-
-
-def silence(one: RestApi, authority: Authority, pair: dict[str, str]) -> None:
-    """Have Patroni reload a pair that does not fit."""
-    _certificate, key = authority.issue("b", "serverAuth", "IP:127.0.0.1")
-    certificate, _key = authority.issue("c", "serverAuth", "IP:127.0.0.1")
-    shutil.copyfile(certificate, pair["certfile"])
-    shutil.copyfile(key, pair["keyfile"])
-    os.kill(one.member.pid(), signal.SIGHUP)
-    patroni.until(lambda: "KEY_VALUES_MISMATCH" in one.member.log(), one.member.log)
-    patroni.until(lambda: one.served() == "silent", one.member.log)
-
-
-@ONLY_THOROUGH
-def test_a_silent_rest_api_is_told_and_never_signalled(api: RestApi, server_authority: Authority) -> None:
-    pair = give(api, server_authority, "own")
-    configure(api, **pair)
-    silence(api, server_authority, pair)
-    signals, config = api.member.log().count("received SIGHUP"), api.member.config.read_bytes()
-    assert "api_silent" in facts(api)[0]["findings"]
-    for check_mode in (True, False):
-        with pytest.raises(TlsError, match="Do not reload Patroni then") as failure:
-            api.converge(check_mode=check_mode)
-        assert failure.value.code == "patroni_api_silent"
-    assert facts(api, is_managed=True)[0]["refusal"].startswith("Patroni's REST API")
-    assert (api.member.log().count("received SIGHUP"), api.member.config.read_bytes()) == (signals, config)
-    assert api.member.psql("SELECT 1") == "1"
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Have signals to Patroni counted; its log tells only of those that it hands on to PostgreSQL."""
-    signals: list[Any] = []
-    reload = process.signal_reload
-
-    def counting(*arguments: Any) -> None:
-        signals.append(arguments)
-        reload(*arguments)
-
-    monkeypatch.setattr(process, "signal_reload", counting)
-    return signals
-
-
-RULE = "hostssl all other all reject\n"
-
-
-@ONLY_THOROUGH
-def test_a_change_of_rules_and_its_undoing_never_signal_a_silent_rest_api(
-    api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pair is right again when the run comes, so nothing but the silence tells of the reload that failed."""
-    member, pair = api.member, give(api, server_authority, "own")
-    configure(api, **pair)
-    with managed(member) as server:
-        server.settle()
-        with faults.dying("commit"):
-            server.converge(hba=HBA + RULE)
-        assert "all other all reject" in member.config.read_text()
-        silence(api, server_authority, pair)
-        give(api, server_authority, "own")
-        signals = counted(monkeypatch)
-        outcome = server.converge()
-        assert outcome.changes == ["recovery: the transaction of an interrupted run is undone"]
-        assert [line for line in outcome.warnings if "gives no answer. It was not reloaded. Do not" in line]
-        disk, config = server.disk(), member.config.read_text()
-        assert RULE.strip() not in config
-        for check_mode in (True, False):
-            with pytest.raises(TlsError, match=r"gives no answer\. Nothing was changed\. Do not reload") as failure:
-                server.converge(hba=HBA + RULE, check_mode=check_mode)
-            assert failure.value.code == "patroni_api_silent"
-        assert (server.disk(), member.config.read_text()) == (disk, config)
-        assert signals == []
-        turns = member.log().count("the leader with the lock")  # a signal would have blocked the main loop
-        patroni.until(lambda: member.log().count("the leader with the lock") > turns + 2, member.log, 15)
-        member.start_again()
-        assert server.converge(hba=HBA + RULE).changes == ["pg_hba.conf: changed"], "what the message says helps"
-        assert len(signals) == 1
-
-
-def test_a_key_that_the_environment_names_is_loaded_before_rules_change(
-    api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file names a key that fits: the environment takes precedence."""
-    member, pair = api.member, give(api, server_authority, "own")
-    key, word = member.home / "environment.key", "guarded-4711"
-    key.write_bytes(encrypted(Path(pair["keyfile"]).read_bytes(), word))
-    member.give(key, 0o600)
-    configure(api, **pair)
-    given = [f"PATRONI_RESTAPI_KEYFILE={key}", f"PATRONI_RESTAPI_KEYFILE_PASSWORD={word}"]
-    os.kill(member.pid(), signal.SIGKILL)
-    member.supervised.run("env", *given, "patroni", member.config)
-    patroni.until(member.is_running, member.log)
-    with managed(member) as server:
-        server.settle()
-        disk, config, signals = server.disk(), member.config.read_bytes(), counted(monkeypatch)
-        _certificate, other = server_authority.issue("b", "serverAuth", "IP:127.0.0.1")
-        shutil.copyfile(other, key)
-        with pytest.raises(TlsError, match=r"restapi \(PATRONI_RESTAPI_KEYFILE in its environment\)") as failure:
-            server.converge(hba=HBA + RULE)
-        assert failure.value.code == "patroni_restapi_unfit"
-        assert word not in failure.value.message
-        assert (server.disk(), member.config.read_bytes()) == (disk, config)
-        assert signals == []
-        member.configure(member.text())
-        member.start_again()
-
-
-@ONLY_THOROUGH
-def test_a_patroni_that_stops_in_the_middle_is_put_back_and_finished_by_the_next_run(
-    both: list[RestApi], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = both[0]  # a leader that stops for so long loses its key
-    api.settle()
-    served = api.served()
-    chains = api.requested(renew=True)
-    monkeypatch.setattr(proof, "_SILENCE", 1.0)
-    reload = process.signal_reload
-    pid = api.member.pid()
-
-    def stopped(*arguments: Any) -> None:
-        reload(*arguments)
-        os.kill(pid, signal.SIGSTOP)
-
-    monkeypatch.setattr(process, "signal_reload", stopped)
-    try:
-        with pytest.raises(TlsError, match=r"gives no answer.*Do not reload Patroni") as failure:
-            api.converge(renew=True, certificates=chains)
-        assert failure.value.details["rolled_back"] is False, "the files are back, and nobody can prove it"
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    monkeypatch.undo()
-    assert not (api.directory / "journal.json").exists()
-    api.settle(renew=True)
-    assert api.served() not in ("", "silent", served)
 
 
 def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
@@ -523,7 +294,7 @@ def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
         roots = one.member.home / "ca.crt"
         roots.write_bytes(server_authority.root.read_bytes())
         one.member.give(roots, 0o644)
-        configure(one, **give(one, server_authority, one.member.name), cafile=str(roots))
+        restapis.configure(one, **restapis.give(one, server_authority, one.member.name), cafile=str(roots))
     disk = both[0].disk()
     with pytest.raises(TlsError, match="It would refuse those that get theirs first") as failure:
         both[0].converge()
@@ -539,7 +310,7 @@ def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
         assert one.served() == outcome.after["api"].sha256
         assert [line for line in outcome.warnings if "refuse each other" in line] == []
     for one in both:
-        assert facts(one, is_managed=True)[0]["has_former_trust"] is True
+        assert restapis.facts(one, is_managed=True)[0]["has_former_trust"] is True
         ended = one.settle(ends_former_trust=True)
         assert "root.crt: changed" in ended.changes
         assert one.settle().changes == []
@@ -566,8 +337,8 @@ def test_a_removal_leads_back(api: RestApi) -> None:
 
 
 def test_a_removal_that_patroni_could_not_follow_changes_nothing(api: RestApi, server_authority: Authority) -> None:
-    pair = give(api, server_authority, "own")
-    configure(api, **pair)
+    pair = restapis.give(api, server_authority, "own")
+    restapis.configure(api, **pair)
     api.settle()
     Path(pair["keyfile"]).unlink()
     disk = api.disk()
