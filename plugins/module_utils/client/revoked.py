@@ -40,10 +40,10 @@ def refuse_gaps(identities: Sequence[Identity], found: HomeFiles, target: Target
     coming = {TRUST: user_files.trust(target), **user_files.lists(target)}
     if target.crls and any(found.contents.get(name) != content for name, content in coming.items()):
         revocations.refuse_gaps(target.crls, target.roots, "crls", now)
-    for one in identities:
+    for one in (each for each in identities if each.trusts_clients):
         trusted = target.authorities[one.authority]
-        is_new = found.contents.get(f"{one.name}/{CLIENT_LISTS}") != trusted.crls.encode("ascii")
-        if one.trusts_clients and trusted.crls and is_new:
+        content = trusted.crls.encode("ascii", "replace")
+        if content and found.contents.get(f"{one.name}/{CLIENT_LISTS}") != content:
             revocations.refuse_gaps(trusted.crls, trusted.trusted, "trusted_clients_crls", now)
 
 
