@@ -16,5 +16,6 @@ class ActionModule(actions.Action):
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Return the batches."""
-        found = patroni_members.batches(variables["hostvars"], variables["ansible_play_hosts_all"])
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        found = patroni_members.batches(hostvars, groups, variables["ansible_play_hosts_all"])
         return {"changed": False, "batches": [one._asdict() for one in found]}

@@ -55,6 +55,8 @@ options:
     description:
       - The kits, as in RV(pgops.tls.client_kit#module:kits) of a call in check mode. Those that are due, or were never
         made, are in the report as such.
+      - An element with the keys C(name) and C(msg) is a kit about which nothing was learned. C(msg) says why, or is
+        empty if nobody has looked.
     type: list
     elements: dict
     default: []
@@ -149,10 +151,18 @@ code:
 
 import os
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.report import facts, writing
+
+
+def _result(kit: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a kit in the form in which hosts answer."""
+    if "msg" not in kit:
+        return {"certificate": kit}
+    return {"msg": kit["msg"]} if kit["msg"] else {}
 
 
 def main() -> None:
@@ -175,7 +185,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    kits = {str(one.get("name")): {"certificate": one} for one in module.params["kits"]}
+    kits = {str(one.get("name")): _result(one) for one in module.params["kits"]}
     options = {**module.params, "kits": kits}
     learned = facts.Learned(**{name: options[name] for name in facts.Learned._fields})
     try:

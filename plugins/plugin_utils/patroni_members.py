@@ -92,15 +92,19 @@ class Batch(NamedTuple):
     ends_trust: Sequence[str]
 
 
-def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
-    """Return which of ``hosts`` have something to change, in their order: in each cluster the leader last."""
+def batches(hostvars: Hostvars, groups: Groups, hosts: Sequence[str]) -> list[Batch]:
+    """Return which of ``hosts`` have something to change, in their order: in each cluster the leader last.
+
+    No trust ends while a member of the inventory has said nothing: it may be of any cluster, with a former certificate.
+    """
     found = {host: one for host in hosts for one in [_found(host, hostvars[host])] if one is not None}
+    is_complete = all(host in found for host in groups.get(SERVERS, ()) if is_managed(hostvars[host]))
     clusters: dict[str, list[str]] = {}
     for host, one in found.items():
         clusters.setdefault(one.cluster, []).append(host)
     queues, ending = [], set()
     for own in clusters.values():
-        if all(found[host].is_adopted and not found[host].is_refused for host in own):
+        if is_complete and all(found[host].is_adopted and not found[host].is_refused for host in own):
             ending |= {host for host in own if found[host].has_former_trust}
         due = [host for host in own if found[host].is_due or host in ending]
         queues.append(sorted(due, key=lambda host: (not found[host].is_refused, found[host].is_leader)))

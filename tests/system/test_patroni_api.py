@@ -309,6 +309,11 @@ def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
         outcome = one.settle()
         assert one.served() == outcome.after["api"].sha256
         assert [line for line in outcome.warnings if "refuse each other" in line] == []
+        if one is both[0]:  # the other one has not moved yet
+            kept = one.settle(ends_former_trust=True)
+            assert kept.changes == []
+            [told] = [line for line in kept.warnings if "has shown no certificate of the declared authority" in line]
+            assert both[1].member.name in told
     for one in both:
         assert restapis.facts(one, is_managed=True)[0]["has_former_trust"] is True
         ended = one.settle(ends_former_trust=True)

@@ -93,6 +93,14 @@ def warnings(found: Sequence[Trial]) -> list[str]:
     ]
 
 
+def not_moved(one: Trial) -> str:
+    """Return why the trust in another authority does not end, in words."""
+    return (
+        f"Member {one.member.name} ({one.member.at}) has shown no certificate of the declared authority: {one.words}. "
+        "So the members continue to trust the former authority, too. A later run ends that."
+    )
+
+
 def _context(files: ClientFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:

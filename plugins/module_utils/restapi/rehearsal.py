@@ -10,7 +10,7 @@ from typing import Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import members
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.members import Member, Trial
-from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles
+from ansible_collections.pgops.tls.plugins.module_utils.x509.rehearsal import ClientFiles, memory_file
 
 
 def with_members(found: Sequence[Member], files: ClientFiles, before: ClientFiles) -> list[Trial]:
@@ -22,6 +22,15 @@ def with_members(found: Sequence[Member], files: ClientFiles, before: ClientFile
     failed = [one.member for one in tried if one.verdict == members.REFUSED]
     members.refuse(tried, {one.member: one.verdict for one in _tried_before(failed, before)})
     return tried
+
+
+def left_behind(found: Sequence[Member], files: ClientFiles, roots: str) -> list[Trial]:
+    """Return the trials that fail once nothing but ``roots`` (PEM) is trusted: these members have not moved yet.
+
+    Raises TlsError for files that cannot be loaded; OSError.
+    """
+    with memory_file(roots.encode()) as path:
+        return [one for one in members.trials(found, files._replace(roots=path)) if one.verdict != members.ACCEPTED]
 
 
 def _tried_before(failed: Sequence[Member], files: ClientFiles) -> list[Trial]:

@@ -83,7 +83,17 @@ class Transaction(PairService[Plan, Found, Target]):
         return found._replace(answer=found.answer and found.answer._replace(leaf=shown))
 
     def _make(self, target: Target, found: Found) -> Plan:
+        if target.ends_former_trust and not self._has_every_member_moved():
+            target = target._replace(ends_former_trust=False)
         return planning.make(target, found, self.now)
+
+    def _has_every_member_moved(self) -> bool:
+        """Ask also those that are not in the inventory, such as one that another team manages."""
+        others = members.of(self.node.at, self.node.context(), self._said().name, has_tls=True)
+        files = self.target.pair.client_files(self.store.current_link)
+        left = rehearsal.left_behind(others, files, self.target.pair.roots)
+        self.notes += map(members.not_moved, left)
+        return not left and self.answer is not None
 
     def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:
         if not plan.changes:

@@ -137,6 +137,12 @@ def test_the_report_has_them(world: World) -> None:
     assert re.search(
         r'certificate_not_after_timestamp_seconds{host="anna",kind="kit"} \d', (folder / "report.prom").read_text()
     )
+    lost = {**world.anna, "directory": str(world.key)}
+    world.run("--limit", "db1", playbook=REPORT, postgres_ca_kits=[lost, world.ben])
+    found = json.loads((folder / "report.json").read_text())["kits"]
+    assert {name: one["status"] for name, one in found.items()} == {"anna": "failed", "ben": "failed"}
+    assert "own.key is a file, expected a directory" in found["ben"]["message"], "one mistake stops the look at all"
+    assert found["anna"]["certificate"] == kits["anna"]["certificate"], "what was known before stays"
 
 
 def test_a_kit_with_a_mistake_stops_the_playbook_before_anything_is_made(world: World) -> None:

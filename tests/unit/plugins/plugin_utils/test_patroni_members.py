@@ -27,7 +27,7 @@ def member(name: str, *, cluster: str = "1", managed: object = True, **said: Any
 
 def order(*hosts: dict[str, Any]) -> list[patroni_members.Batch]:
     hostvars = {one["inventory_hostname"]: one for one in hosts}
-    return patroni_members.batches(hostvars, list(hostvars))
+    return patroni_members.batches(hostvars, {"postgres_servers": list(hostvars)}, list(hostvars))
 
 
 def test_members_with_nothing_to_change_are_left_alone() -> None:
@@ -78,6 +78,18 @@ def test_former_trust_ends_where_every_member_has_moved() -> None:
     assert order(moved, member("b", due=True, refusal="no"))[0].ends_trust == []
     [batch] = order(moved, member("b"))
     assert (batch.members, batch.ends_trust) == (["a"], ["a"])
+
+
+@pytest.mark.parametrize("is_limited", [True, False], ids=["out of limit", "unreachable"])
+def test_no_former_trust_ends_while_a_member_has_said_nothing(*, is_limited: bool) -> None:
+    """It may be of that cluster, and come back with a certificate of the former authority."""
+    silent: dict[str, Any] = {"postgres_server_patroni_api": True}
+    silent |= {} if is_limited else {"postgres_server_converged": {"unreachable": True}}
+    hostvars = {"a": member("a", has_former_trust=True), "b": silent, "c": {}}
+    hosts = ["a", "c"] if is_limited else ["a", "b", "c"]
+    assert patroni_members.batches(hostvars, {"postgres_servers": ["a", "b", "c"]}, hosts) == []
+    [batch] = patroni_members.batches(hostvars, {"postgres_servers": ["a", "c"]}, hosts)
+    assert batch.ends_trust == ["a"]
 
 
 @pytest.mark.parametrize(
