@@ -35,7 +35,8 @@ def look(name: str, generations: Sequence[Generation], given: Sequence[Revocatio
     """Return the lists of the companies' CAs above some generations on disk. ``now`` is in Unix seconds.
 
     A list that revokes the issuing CA in use is left out: the one before is kept until another issuing CA has come.
-    Raises TlsError where a list is missing or has ended; OSError.
+    One that has ended since a run kept it is a warning here. It fails the hosts that check lists, and nobody else.
+    Raises TlsError where a list is missing, or has ended before any run kept one; OSError.
     """
     done, place = Theirs({}, {}, []), f"{option('sources')}.{name}.crls"
     current = generations[-1]
@@ -44,12 +45,14 @@ def look(name: str, generations: Sequence[Generation], given: Sequence[Revocatio
             owners = [*one.above, one.root]
             kept = os.path.join(one.folder, KEPT)
             before = files.read(kept) or b""
-            lists = [*given, *list_file.parse(before)]
+            known = list_file.parse(before)
+            lists = [*given, *known]
             usable = [each for each in lists if not _revokes(each, current)]
             if list_file.newest(usable, owners) != list_file.newest(lists, owners):
                 done.warnings.append(_revoked(current, place))
             found = list_file.newest(usable, owners)
-            _refuse_gaps(found, owners, place, now)
+            without = [one for one in owners if one.der not in list_file.newest(known, owners)]
+            _refuse_gaps(found, without, place, now)
             done.of.update(found)
             done.warnings.extend(_ending(found.values(), place, now))
             text = "".join(found[owner.der].pem for owner in owners).encode("ascii")
@@ -86,8 +89,9 @@ def _refuse_gaps(found: Mapping[bytes, RevocationList], owners: Sequence[Certifi
 
 def _ending(found: Iterable[Any], place: str, now: int) -> list[str]:
     return [
-        f"{place}: the list of {one.issuer_common_name!r} ends on {clock.instant(one.next_update)}. From then on every "
-        "certificate would be refused. Put the company's newest list into that file."
+        f"{place}: the list of {one.issuer_common_name!r} {'ends' if now < one.next_update else 'has ended'} on "
+        f"{clock.instant(one.next_update)}. From then on hosts that check lists refuse every certificate. Put the "
+        "company's newest list into that file."
         for one in found
         if one.next_update - now < (one.next_update - one.this_update) * _WARNED_AT
     ]

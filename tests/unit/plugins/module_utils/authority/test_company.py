@@ -563,15 +563,19 @@ def test_with_lists_of_the_company_openssl_refuses_what_is_revoked(issuing: Flee
         assert (said in verified.stderr, verified.returncode == 0) == (True, not said), verified.stderr
 
 
-def test_a_list_of_the_company_that_ends_is_warned_of_and_then_stops_the_run(issuing: Fleet) -> None:
+def test_a_list_of_the_company_that_ends_is_warned_of_and_leaves_all_else_alone(issuing: Fleet) -> None:
     path = issuing.roots.parent / "company.crl"
     issuing.sources["server"]["crls"] = str(path)
+    path.write_bytes(lists(issuing, start=NOW - 31 * DAY))
+    assert "found one that ended on" in code(lambda: revoking(issuing))[1], "it would shut everybody out"
     path.write_bytes(lists(issuing))
-    revoking(issuing)
+    kept = revoking(issuing)[0].crls["server"]
     assert issuing.at(20 * DAY).warnings == []
     (first, *_others) = issuing.at(25 * DAY).warnings
     assert "sources.server.crls: the list of 'Example Issuing 1' ends on" in first
-    assert "found one that ended on" in code(lambda: issuing.at(31 * DAY))[1]
+    late = issuing.at(31 * DAY)
+    assert "sources.server.crls: the list of 'Example Issuing 1' has ended on" in late.warnings[0]
+    assert set(ends(late.crls["server"])) >= {end for end in ends(kept) if end < NOW + 31 * DAY}
     path.write_bytes(lists(issuing, start=NOW + 30 * DAY))
     assert issuing.at(31 * DAY).warnings == []
 
@@ -592,6 +596,10 @@ def test_an_issuing_ca_that_the_company_revokes_is_asked_for_again(issuing: Flee
     after = issuing.at(2 * DAY)
     assert (after.warnings, after.waiting) == ([], {})
     assert f"{ours.serial:x}" in listed(after.crls["server"])
+
+
+def ends(text: str) -> list[int]:
+    return [one.next_update for one in revocations.read_pem(text, "lists")]
 
 
 def listed(text: str) -> set[str]:
