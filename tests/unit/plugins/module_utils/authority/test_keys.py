@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keys
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, keys
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.source import declared
+from ansible_collections.pgops.tls.tests import companies, guides
+from ansible_collections.pgops.tls.tests.shared import NOW
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -140,3 +144,36 @@ def test_keys_on_curves_have_that_curve() -> None:
     made = keys.new_key("P-384")
     assert isinstance(made, ec.EllipticCurvePrivateKey)
     assert made.curve.name == "secp384r1"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, Any]:
+    """Return sources of which one is a company: the key of that issuing CA waits."""
+    roots = tmp_path / "roots.pem"
+    roots.write_text(companies.company().root.pem)
+    return {"server": {"type": "own", "directory": str(tmp_path / "requests"), "roots": str(roots)}}
+
+
+def test_the_passphrase_of_all_keys_is_changed_as_the_page_says(tmp_path: Path, sources: dict[str, Any]) -> None:
+    place = tmp_path / "postgres-ca"
+    wish = keeping.Wish(str(place), "P-256", None, "90d", sources=declared.parse(sources, "sources"))
+    wish = wish._replace(companies=declared.below_company(sources, "sources"))
+    keeping.keep(wish, NOW, is_dry=False)
+    before = {path: keys.public_der(keys.from_pem(path.read_bytes(), None, "x")) for path in place.rglob("*.key")}
+    assert len(before) == 3, "two of the own authority, and one that waits for the company"
+    script = "\n".join(command for command, _shown in guides.commands_of("guide_failure", "test_keys").commands())
+    for old, new in (("", LONG_PASSPHRASE), (LONG_PASSPHRASE, "another one")):
+        asked = f"{old}\n{new}\n"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, input=asked, text=True, capture_output=True, check=True
+        )
+        assert "not changed" not in done.stdout
+        shutil.rmtree(tmp_path / "postgres-ca.before")
+        assert {path: keys.public_der(keys.from_pem(path.read_bytes(), new, "x")) for path in before} == before
+        assert {path.stat().st_mode & 0o777 for path in before} == {0o600}
+    assert sorted(place.rglob("*.key*")) == sorted(before)
+    wrong = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, input="wrong one\nnew one\n", text=True, capture_output=True, check=True
+    )
+    assert wrong.stdout.count("not changed: postgres-ca/") == len(before)
+    assert {path: keys.public_der(keys.from_pem(path.read_bytes(), "another one", "x")) for path in before} == before
