@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,14 +31,22 @@ def site(site_on: Callable[[Any], Any], shared_cluster: Any) -> Any:
     forgotten = {"postgres_client_identities": [{"role": "other", "os_user": made.os_users[1]}]}
     inventory["postgres_clients"]["hosts"]["app2"] = forgotten
     well(made.run(inventory=inventory))
-    well(made.run())
+    well(run(made))
     return made
+
+
+def run(site: Any, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a playbook for a fleet that has another service, too, with a certificate below the servers' root."""
+    inventory = site.inventory()
+    service = {"name": "web", "os_user": site.os_users[1], "names": ["localhost"]}
+    inventory["postgres_clients"]["hosts"]["web1"] = {"postgres_client_identities": [service]}
+    done: subprocess.CompletedProcess[str] = site.run(*options, inventory=inventory, **more)
+    return done
 
 
 def drop(site: Any, authority: str, confirmed: str = "") -> subprocess.CompletedProcess[str]:
     confirmation = {"postgres_ca_drop_confirmed": confirmed} if confirmed else {}
-    done: subprocess.CompletedProcess[str] = site.run(playbook=DROP, postgres_ca_drop=authority, **confirmation)
-    return done
+    return run(site, playbook=DROP, postgres_ca_drop=authority, **confirmation)
 
 
 def root(site: Any, authority: str) -> str:
@@ -50,7 +59,17 @@ def trusted(site: Any, authority: str) -> list[str | None]:
     """Return the common names of the roots that hosts trust."""
     client, server = site.homes / site.os_users[0] / ".postgresql" / "root.crt", site.cluster.home / "tls" / "current"
     path = client if authority == "server" else server / "trusted-clients.crt"
+    return roots_in(path)
+
+
+def roots_in(path: Path) -> list[str | None]:
     return [one.common_name for one in certificate.read_pem(path.read_text(), str(path)) if one.is_self_issued]
+
+
+def leaf(site: Any, number: int, name: str) -> certificate.Certificate:
+    """Return the certificate of an identity of one of the OS users."""
+    path = site.homes / site.os_users[number] / ".postgresql/pgops/current" / name / "postgresql.crt"
+    return certificate.read_pem(path.read_text(), str(path))[0]
 
 
 @pytest.mark.parametrize("confirmed", ["", "another root"])
@@ -66,12 +85,13 @@ def test_unconfirmed_it_shows_what_breaks_and_changes_nothing(site: Any, authori
         assert re.search(rf"app1/{site.os_users[0]}/app, until 20\S+: shut out until a run has reached it", output)
     else:
         assert re.search(r"db1, until 20\S+: shut out until a run has reached it", output)
+        assert re.search(rf"web1/{site.os_users[1]}/web, until 20\S+: shut out until a run has reached it", output)
     assert site.files() == before
 
 
 def test_which_one_has_to_be_said(site: Any) -> None:
     before = site.files()
-    done = site.run(playbook=DROP)
+    done = run(site, playbook=DROP)
     assert done.returncode == 2
     assert "Say which one: -e postgres_ca_drop=server, client or another authority." in done.stdout
     assert site.files() == before
@@ -80,15 +100,19 @@ def test_which_one_has_to_be_said(site: Any) -> None:
 @pytest.mark.parametrize("authority", DROPPED)
 def test_confirmed_nobody_trusts_the_root_any_more_and_everybody_connects(site: Any, authority: str) -> None:
     old, other = root(site, authority), DROPPED[1 - DROPPED.index(authority)]
-    kept = trusted(site, other)
+    kept, certificates = trusted(site, other), (leaf(site, 0, "app"), leaf(site, 1, "web"))
     output = well(drop(site, authority, old.split()[-1]))
-    assert re.search(r"(\d\d) connections from 1 client hosts?: \1 as expected", output), output
+    assert re.search(r"(\d\d) connections from 2 client hosts: \1 as expected", output), output
     new = root(site, authority)
     assert new != old
     assert trusted(site, authority) == [new]
     assert trusted(site, other) == kept
+    # A service has a certificate below the servers' root. It is new, and its host knows the new root.
+    assert roots_in(site.homes / site.os_users[1] / ".postgresql/pgops/current/root.crt") == trusted(site, "server")
+    assert leaf(site, 1, "web") != certificates[1] or authority == "client"
+    assert (leaf(site, 0, "app") == certificates[0]) == (authority == "server"), "it is not below the dropped root"
     before = site.files()
-    nightly = well(site.run())
+    nightly = well(run(site))
     assert set(re.findall(r"changed=(\d+)", nightly)) == {"0"}
     assert site.files() == before
 
@@ -103,6 +127,6 @@ def test_the_same_again_drops_nothing_more(site: Any) -> None:
 
 def test_the_last_phase_of_a_rollover_ends_it(site: Any) -> None:
     options = ("-e", "postgres_ca_phase=finish")
-    well(site.run(*options, playbook=ROTATE))
+    well(run(site, *options, playbook=ROTATE))
     assert not list(site.authorities.glob("*/retir*/*/*.key"))
     assert len(list(site.authorities.glob("*/retired/0001/root.crt"))) == len(DROPPED)
