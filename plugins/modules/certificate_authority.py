@@ -207,6 +207,8 @@ options:
         was stolen.
       - Fails and lists in RV(breaks) what would break, unless O(drop_confirmed) names the root. Then a new authority
         takes its place, and the old one is no longer in any list of trusted authorities.
+      - While a root is being replaced, two roots are trusted, and RV(others) has the one that does not issue. It can be
+        dropped alone.
       - Hosts trust the old root until a run reaches them. Playbook C(pgops.tls.drop_ca) does all of this. Afterwards
         the authority is in the same state as after V(retire), and O(phase=finish) removes the keys.
     type: str
@@ -340,16 +342,36 @@ consequence:
   returned: when O(drop) is not confirmed
   type: str
 breaks:
-  description: The newest certificate of each id that O(drop) would break.
+  description: The newest certificate of each id that O(drop) would break if it dropped the root of RV(root).
   returned: when O(drop) is not confirmed
   type: list
   elements: dict
   contains: *certificate
 root:
-  description: The common name of the root that O(drop) would drop, for O(drop_confirmed).
+  description: The common name of the root that issues, for O(drop_confirmed).
   returned: when O(drop) is not confirmed
   type: str
   sample: PostgreSQL client root CA 5ac6f1d9
+others:
+  description:
+    - The other trusted roots, while a root is being replaced. Each can be dropped alone, which needs no new authority.
+    - With the root of RV(root), which issues, all of them are dropped.
+  returned: when O(drop) is not confirmed
+  type: list
+  elements: dict
+  contains:
+    root:
+      description: Its common name, for O(drop_confirmed).
+      type: str
+    since:
+      description: From when on it is valid, in UTC.
+      type: str
+      sample: "2026-11-21T02:05:00Z"
+    breaks:
+      description: The newest certificate of each id that would break if this root were dropped alone.
+      type: list
+      elements: dict
+      contains: *certificate
 made:
   description: The authorities that were created, or would be created in check mode.
   returned: success

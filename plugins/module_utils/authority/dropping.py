@@ -8,13 +8,32 @@ What breaks is shown first, and the root must be named to be dropped.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import barrier, issuing, lineage, rollover, store
 from ansible_collections.pgops.tls.plugins.module_utils.authority.barrier import Live
 from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import Lineage
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
+from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
+
+
+class _Root(NamedTuple):
+    """A trusted root, from when on it is valid, and the certificates in use that break when it is dropped."""
+
+    common_name: str
+    since: str
+    breaks: Sequence[Live]
+
+    def as_result(self) -> dict[str, object]:
+        """Return what a module's result holds of it."""
+        return {"root": self.common_name, "since": self.since, "breaks": [one.as_result() for one in self.breaks]}
+
+    @property
+    def consequence(self) -> str:
+        """Return in words what breaks."""
+        return f"{barrier.in_words(self.breaks)} in use" if self.breaks else "no certificate is in use"
 
 
 def named(found: Lineage, confirmed: str) -> str:
@@ -27,21 +46,45 @@ def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> 
     """Raise TlsError, with what would break, unless ``confirmed`` names a root of this authority."""
     if named(found, confirmed):
         return
-    root = found.current.root
-    broken = sorted(one for one in live if one.authority == found.name and one.issuer in _issuers(found, root.der))
-    what = f"{barrier.in_words(broken)} in use" if broken else "no certificate is in use"
+    in_use, *others = _trusted(found, list(live))
     unknown = f"{shown(confirmed)} is no root of the {found.name} CA. " if confirmed else ""
-    consequence = (
-        f"drop: {unknown}Dropping the {found.name} root {root.common_name!r} breaks what is below it at once, until a "
-        f"run has reached each host: {what}. Nothing was changed."
-    )
+    consequence = f"drop: {unknown}{_in_words(found.name, in_use, others)} Nothing was changed."
     raise TlsError(
         consequence,
-        remedy=f"To do it, confirm the root by its name: drop_confirmed: {root.common_name}",
+        remedy=(
+            f"To do it, confirm {'one of the roots' if others else 'the root'} by its name: "
+            f"{', or '.join(f'drop_confirmed: {one.common_name}' for one in (in_use, *others))}"
+        ),
         code="drop_unconfirmed",
         consequence=consequence,
-        root=root.common_name,
-        breaks=[one.as_result() for one in broken],
+        root=in_use.common_name,
+        breaks=in_use.as_result()["breaks"],
+        others=[one.as_result() for one in others],
+    )
+
+
+def _trusted(found: Lineage, live: Sequence[Live]) -> list[_Root]:
+    """Return the trusted roots, the one in use first. All others are dropped with that one."""
+    current = found.current.root
+    roots = [current, *(one for one in found.roots if one.der != current.der)]
+    return [_root(found, one, found.roots if one is current else [one], live) for one in roots]
+
+
+def _root(found: Lineage, root: Certificate, dropped: Sequence[Certificate], live: Sequence[Live]) -> _Root:
+    issuers = {one.issuing.subject_key_id for one in found.trusted if one.root in dropped}
+    broken = sorted(one for one in live if one.authority == found.name and one.issuer in issuers)
+    return _Root(root.common_name, clock.instant(root.not_before), broken)
+
+
+def _in_words(name: str, in_use: _Root, others: Sequence[_Root]) -> str:
+    """Return what breaks for each root that can be dropped."""
+    breaks = "breaks what is below it at once, until a run has reached each host"
+    if not others:
+        return f"Dropping the {name} root {in_use.common_name!r} {breaks}: {in_use.consequence}."
+    alone = [f"{one.common_name!r} of {one.since} is dropped alone: {one.consequence}." for one in others]
+    return (
+        f"{1 + len(others)} roots of the {name} CA are trusted, and dropping one {breaks}. {in_use.common_name!r} of "
+        f"{in_use.since} issues, and all others are dropped with it: {in_use.consequence}. {' '.join(alone)}"
     )
 
 
@@ -76,7 +119,3 @@ def _replacement(found: Lineage, place: AuthorityOptions, now: int) -> Step:
         found._replace(authority=made, numbered=(*found.numbered, lineage.generation(made))),
         apply,
     )
-
-
-def _issuers(found: Lineage, root: bytes) -> set[str]:
-    return {one.issuing.subject_key_id for one in found.trusted if one.root.der == root}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import subprocess
 from collections.abc import Callable
@@ -95,6 +96,27 @@ def test_which_one_has_to_be_said(site: Any) -> None:
     assert done.returncode == 2
     assert "Say which one: -e postgres_ca_drop=server, client or another authority." in done.stdout
     assert site.files() == before
+
+
+def test_during_a_rollover_each_root_is_told_and_the_old_one_can_be_dropped_alone(site: Any) -> None:
+    old, app2 = root(site, "client"), f"app2/{site.os_users[1]}/other"
+    until = f"{datetime.date.today() + datetime.timedelta(days=30)}"
+    outside = [{"authority": "client", "id": app2, "until": until, "by": "nobody"}]
+    for phase in ("stage", "switch"):
+        options = {"postgres_ca_phase": phase, "postgres_ca_rotate": "client", "postgres_ca_outside_holders": outside}
+        well(run(site, playbook=ROTATE, **options))
+    (new,) = set(trusted(site, "client")) - {old}
+    told = drop(site, "client").stdout.replace("\\n", "\n")
+    lost = rf"{app2}, until 20\S+: not in the inventory, so shut out permanently\n"
+    ours = rf"app1/{site.os_users[0]}/app, until 20\S+: shut out until a run has reached it\n"
+    own = rf"To do it: -e postgres_ca_drop_confirmed={str(new).split()[-1]}\n"
+    alone = rf"{old} of 20\S+ alone:\n{lost}To do it: -e postgres_ca_drop_confirmed={old.split()[-1]}"
+    assert re.search(lost + ours + own + alone, told), told
+    output = well(drop(site, "client", old.split()[-1]))
+    assert "make a new client CA" not in output
+    assert re.search(r"(\d\d) connections from 2 client hosts: \1 as expected", output), output
+    assert trusted(site, "client") == [new]
+    well(run(site, "-e", "postgres_ca_phase=finish", playbook=ROTATE))
 
 
 @pytest.mark.parametrize("authority", DROPPED)

@@ -325,6 +325,18 @@ def test_what_a_dropped_root_breaks_is_told_certificate_by_certificate(fleet: di
         "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
         "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",
     ]
+    other = {"root": "a CA 77777777", "since": "2026-01-01T00:00:00Z", "breaks": breaks[2:]}
+    assert consequences.of_drop({**refused, "others": [other]}, fleet, GROUPS) == [
+        "drop: it breaks this. Nothing was changed.",
+        "a CA 5ac6f1d9, and all other roots with it, since it is the one that issues:",
+        "gone/web/app, until 2027-01-01T00:00:00Z: not in the inventory, so shut out permanently",
+        "app1/web/app, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
+        "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
+        "To do it: -e postgres_ca_drop_confirmed=5ac6f1d9",
+        "a CA 77777777 of 2026-01-01T00:00:00Z alone:",
+        "db1, until 2027-01-01T00:00:00Z: shut out until a run has reached it",
+        "To do it: -e postgres_ca_drop_confirmed=77777777",
+    ]
     of_pooler = {**refused, "breaks": [{"id": "pool1/pooler/back", "not_after": "2027-01-01T00:00:00Z"}]}
     assert consequences.of_drop(of_pooler, {**fleet, "pool1": {}}, WITH_POOLER)[1].endswith(
         "until a run has reached it"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests.unit.plugins.module_utils.authority.test_rollover import (
     AUTHORITY_NAMES,
@@ -42,7 +43,7 @@ def test_what_breaks_is_told_and_nothing_changes_until_the_root_is_named(
     with pytest.raises(TlsError, match=f"drop_confirmed: {name}$") as caught:
         drop(fleet, confirmed, is_dry=is_dry)
     assert "app1/www/orders (client certificate " in caught.value.message
-    assert caught.value.details["root"] == name
+    assert (caught.value.details["root"], caught.value.details["others"]) == (name, [])
     assert caught.value.message.startswith(f"{caught.value.details['consequence']} To do it, ")
     serial = f"{fleet.leaf('client').serial:x}"
     assert caught.value.details["breaks"] == [
@@ -55,6 +56,41 @@ def test_what_breaks_is_told_and_nothing_changes_until_the_root_is_named(
         }
     ]
     assert fleet.contents() == before
+
+
+@pytest.mark.parametrize("phase", ["switch", "retire"])
+def test_where_several_roots_are_trusted_each_is_told_with_what_breaks_below_it(fleet: Fleet, phase: str) -> None:
+    """The stolen key may be that of the old root, and hosts may still have what it issued."""
+    old = root(fleet)
+    fleet.step("stage")
+    if phase == "retire":
+        fleet.step("switch")
+    before = fleet.contents()
+    (other,) = {one.common_name for one in fleet.keep().lineages["client"].roots} - {root(fleet)}
+    with pytest.raises(TlsError, match=f"drop_confirmed: {root(fleet)}, or drop_confirmed: {other}$") as caught:
+        drop(fleet)
+    details, serial = caught.value.details, f"{fleet.leaf('client').serial:x}"
+    assert (details["root"], [one["serial"] for one in details["breaks"]]) == (root(fleet), [serial])
+    below = [serial] if other == old else []
+    assert [(one["root"], [each["serial"] for each in one["breaks"]]) for one in details["others"]] == [(other, below)]
+    assert details["others"][0]["since"].startswith("2027-01-15T0")
+    said = "app1/www/orders (client certificate " if below else "no certificate is in use."
+    assert f"is dropped alone: {said}" in details["consequence"]
+    assert "and all others are dropped with it: app1/www/orders (" in details["consequence"]
+    assert fleet.contents() == before
+
+
+def test_hosts_of_both_roots_are_told(fleet: Fleet) -> None:
+    fleet.until("switch")
+    fleet.step("switch")
+    old = fleet.leaf("client")
+    request = {"id": "app2/www/orders", "csr": fleet.csr, "role": "orders"}
+    signing.sign(signing.Order(str(fleet.directory), None, "client", [request], "90d"), fleet.now, is_dry=False)
+    with pytest.raises(TlsError) as caught:
+        drop(fleet)
+    details = caught.value.details
+    assert [one["id"] for one in details["breaks"]] == ["app1/www/orders", "app2/www/orders"]
+    assert [one["serial"] for one in details["others"][0]["breaks"]] == [f"{old.serial:x}"]
 
 
 def test_the_root_of_the_other_authority_confirms_nothing(fleet: Fleet) -> None:
