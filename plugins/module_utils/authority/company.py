@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An issuing CA of ours below a company's root: its request out, its chain in, and the same again before it ends.
 
-Below the root that is trusted already a new issuing CA takes over at once. Below another one it waits for the phases of
-a replacement, like an own root.
+Below the root in use a new issuing CA takes over at once. Below another one it waits for the phases of a replacement,
+like an own root. Below a root that is staged already it takes the place of the staged one, and waits, too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def outlook(asked: Asked, found: Lineage | None, place: AuthorityOptions, now: i
     """Return what there is to do for an authority, None if it has never had an issuing CA. ``now``: Unix seconds."""
     why = _why(asked, found, place.lifetime, now)
     if asked.answer is not None:
-        if found is not None and asked.answer.root.der != found.trusted[-1].root.der:
+        if found is not None and asked.answer.root.der != found.current.root.der:
+            if found.staged is not None and asked.answer.root.der == found.staged.root.der:
+                return Outlook([_restage(asked, asked.answer, found, place)], (), (), "")
             return Outlook((), (), [_another_root(asked, asked.answer, found)], "")
         return Outlook([_accept(asked, asked.answer, found, place)], (), (), "")
     if not why:
@@ -123,6 +125,20 @@ def _accept(asked: Asked, answer: Generation, found: Lineage | None, place: Auth
         f"take the issuing CA of {asked.name} from the company: {rollover.in_words(answer)}",
         after,
         _done(asked, answer, place),
+    )
+
+
+def _restage(asked: Asked, answer: Generation, found: Lineage, place: AuthorityOptions) -> Step:
+    """Return the step after which another issuing CA is staged, below the staged root. It may not issue before switch.
+
+    Since when hosts trust that root stays: holders of kits have it already.
+    """
+    company = answer.company._replace(since=found.since) if answer.company else None
+    staged = answer._replace(company=company)
+    return Step(
+        f"replace the staged issuing CA of {asked.name} by the next one from the company: {rollover.in_words(staged)}",
+        found._replace(staged=staged),
+        _done(asked, staged, place, store.STAGED),
     )
 
 

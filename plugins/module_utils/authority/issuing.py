@@ -77,11 +77,13 @@ class Generation(NamedTuple):
 class CompanyRoot(NamedTuple):
     """What there is to know of a root that is a company's.
 
-    ``above`` are its CAs between our issuing CA and its root. ``is_shared``: it signs for others, too.
+    ``above`` are its CAs between our issuing CA and its root. ``is_shared``: it signs for others, too. ``since`` is
+    since when the root is trusted where this issuing CA has taken the place of a staged one, in Unix seconds, else 0.
     """
 
     above: tuple[Certificate, ...]
     is_shared: bool
+    since: int = 0
 
 
 class Authority(NamedTuple):

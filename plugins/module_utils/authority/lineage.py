@@ -100,7 +100,8 @@ class Lineage(NamedTuple):
         newest = self.trusted[-1]
         if newest.company is None:
             return newest.root.not_before
-        return min(one.issuing.not_before for one in self.trusted if one.root.der == newest.root.der)
+        below = [one for one in self.trusted if one.root.der == newest.root.der]
+        return min((one.company.since if one.company else 0) or one.issuing.not_before for one in below)
 
 
 def read(directory: str, name: str, passphrase: str | None) -> Lineage | None:

@@ -42,17 +42,24 @@ def write(directory: str, name: str, made: keys.AuthorityKey, csr: str, passphra
 def complete(directory: str, name: str, answer: Generation, place: str = "") -> None:
     """Have a request and what a company signed become a generation, by one rename. Raises TlsError, OSError.
 
-    ``place`` is ``staged``, or '' for the next number. The caller holds the lock.
+    ``place`` is ``staged``, or '' for the next number. What is staged already has issued nothing, and is replaced. The
+    caller holds the lock.
     """
     folder, company = _folder(directory, name), answer.company
     if company is None:
         raise ValueError(folder)
     contents = {"root.crt": answer.root.pem, "issuing.crt": answer.issuing.pem, "issuing.crl": answer.crls[-1]}
     contents[store.ABOVE] = "".join(one.pem for one in company.above)
+    contents[store.SINCE] = str(company.since)
     for each, text in contents.items():
         files.write_atomically(os.path.join(folder, each), text.encode("ascii"), 0o644)
     note_shared(folder, is_shared=company.is_shared)
-    store.move(folder, store.path(directory, name, place or store.next_number(directory, name)))
+    number = store.next_number(directory, name)
+    target = store.path(directory, name, place or number)
+    if os.path.isdir(target):
+        store.replace(folder, target, os.path.join(store.path(directory, name, store.RETIRED), number))
+    else:
+        store.move(folder, target)
 
 
 def note_shared(folder: str, *, is_shared: bool) -> None:

@@ -35,7 +35,7 @@ _NUMBERED = re.compile(r"[0-9]{4,}")
 _STAGING = ".staging"
 STAGED, RETIRING, RETIRED, REQUESTED = "staged", "retiring", "retired", "requested"
 CROSS = "cross.crt"
-REQUEST, ABOVE, SHARED = "issuing.csr", "above.crt", "shared"
+REQUEST, ABOVE, SHARED, SINCE = "issuing.csr", "above.crt", "shared", "since"
 KEYS = ("root.key", "issuing.key")
 
 
@@ -130,7 +130,8 @@ def _company(folder: str) -> issuing.CompanyRoot | None:
     path = os.path.join(folder, ABOVE)
     text = (files.read(path) or b"").decode("utf-8", "replace")
     above = certificate.read_pem(text, path) if text else ()
-    return issuing.CompanyRoot(tuple(above), os.path.exists(os.path.join(folder, SHARED)))
+    since = files.read(os.path.join(folder, SINCE)) or b"0"
+    return issuing.CompanyRoot(tuple(above), os.path.exists(os.path.join(folder, SHARED)), int(since))
 
 
 def issuing_key(found: issuing.Generation, passphrase: str | None) -> keys.AuthorityKey:
@@ -195,6 +196,16 @@ def move(before: str, after: str) -> None:
         os.rename(before, after)
         files.sync_directory(os.path.dirname(after))
         files.sync_directory(os.path.dirname(before))
+
+
+def replace(before: str, after: str, retired: str) -> None:
+    """Move a generation to a place where another one is, which goes to ``retired`` without its keys. Raises OSError.
+
+    A run that dies in between leaves that place empty.
+    """
+    move(after, retired)
+    remove_keys(retired, KEYS)
+    move(before, after)
 
 
 def move_root_key(before: str, after: str) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, lineage, planning, signing
+from ansible_collections.pgops.tls.plugins.module_utils.authority import (
+    keeping,
+    lineage,
+    planning,
+    signing,
+    store,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl, revocations
@@ -476,6 +482,74 @@ def test_from_own_to_the_company_and_back_by_phases(fleet: Fleet) -> None:
     assert back[-1].roots[0].common_name.startswith("PostgreSQL server root CA")
     assert fleet.at(4 * DAY).other_root == []
     assert back[1].between[-1].common_name == "Example Policy"  # of chains that are still in use
+
+
+def staged_for_long(fleet: Fleet) -> tuple[keeping.KeepingResult, int]:
+    """Bring the company's root to where it waits for ``switch`` until its issuing CA is due.
+
+    Return what the run after the company's next answer is going to start from, and when that is.
+    """
+    entry = fleet.sources.pop("server")
+    fleet.at()
+    fleet.sources["server"] = entry
+    fleet.at()
+    fleet.answer(days=365)
+    done, due = fleet.phase("stage"), 200 * DAY
+    assert fleet.at(100 * DAY).changes == []
+    assert "(expires_in_165d)" in fleet.at(due).changes[0]
+    fleet.answer("another.pem", start=due)
+    return done, due
+
+
+def test_an_answer_below_a_staged_root_takes_the_staged_place_and_issues_only_after_switch(fleet: Fleet) -> None:
+    """Hosts that have not been seen with the new root would be shut out."""
+    before, due = staged_for_long(fleet)
+    assert "replace the staged issuing CA of server by " in fleet.at(due, is_dry=True).changes[0]
+    assert fleet.folders() == ["0001", "requested", "staged"]
+    done = fleet.at(due)
+    was, found = before.lineages["server"], done.lineages["server"]
+    assert (found.phase, found.authority.issuing) == ("staged", was.authority.issuing)
+    assert found.roots == was.roots
+    assert found.staged.issuing.not_after > was.staged.issuing.not_after
+    assert found.since == was.since, "kits have had that root since then"
+    assert fleet.folders() == ["0001", "retired", "staged"]
+    assert not list((fleet.ca / "server/retired").rglob("*.key"))
+    assert fleet.files() == ["another.pem", "issuing-ca-server.pem", "requests.txt"]
+    again = fleet.at(due + DAY)
+    assert (again.changes, again.warnings, again.waiting) == ([], [], {})
+    assert again.lineages["server"].since == was.since
+    there = [fleet.phase(phase, due + DAY).lineages["server"] for phase in ("switch", "retire", "finish")]
+    assert [one.phase for one in there] == ["switched", "retiring", "steady"]
+    assert there[0].authority.issuing == found.staged.issuing
+    assert fleet.sign(due + DAY).certificates
+    assert there[2].roots == [fleet.company.root.read]
+    assert fleet.at(due + 2 * DAY).changes == []
+
+
+def test_a_run_that_dies_while_the_staged_one_is_replaced_leaves_the_root_to_be_staged(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _before, due = staged_for_long(fleet)
+    move = store.move
+
+    def die(before: str, after: str) -> None:
+        if after.endswith("staged"):
+            raise OSError(28, "No space left on device", after)
+        move(before, after)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "move", die)
+        with pytest.raises(TlsError, match="No space left"):
+            fleet.at(due)
+    assert fleet.folders() == ["0001", "requested", "retired"]
+    assert not list((fleet.ca / "server/retired").rglob("*.key"))
+    done = fleet.at(due)
+    assert done.lineages["server"].phase == "steady"
+    assert "To let it issue, run ansible-playbook pgops.tls.rotate_ca." in done.warnings[0]
+    done = fleet.phase("stage", due)
+    assert done.lineages["server"].phase == "staged"
+    again = fleet.at(due).lineages["server"]
+    assert again.since == again.staged.issuing.not_before, "hosts may not have trusted it in between"
 
 
 def test_another_root_of_the_company_waits_for_the_phases(issuing: Fleet, other: companies.Company) -> None:
