@@ -42,6 +42,12 @@ def named(found: Lineage, confirmed: str) -> str:
     return next((name for name in known if confirmed and confirmed in (name, name.rpartition(" ")[2])), "")
 
 
+def needs_another(found: Lineage, confirmed: str) -> bool:
+    """Return whether another authority has to take its place: the root in use is dropped, or could only be."""
+    name = named(found, confirmed)
+    return name == found.current.root.common_name or (not name and len(found.roots) == 1)
+
+
 def refuse_unconfirmed(found: Lineage, confirmed: str, live: Iterable[Live]) -> None:
     """Raise TlsError, with what would break, unless ``confirmed`` names a root of this authority."""
     if named(found, confirmed):

@@ -71,7 +71,7 @@ def make(
     plan.warnings.extend(ended)
     if change.drop:
         _refuse_missing(found, [change.drop], "drop")
-        if change.drop in place.companies:
+        if change.drop in place.companies and dropping.needs_another(found[change.drop], change.confirmed):
             company.refuse_to_drop(place.companies[change.drop])
         live = barrier.live(barrier.newest(place.directory).values(), revoked, now)
         dropping.refuse_unconfirmed(found[change.drop], change.confirmed, live)

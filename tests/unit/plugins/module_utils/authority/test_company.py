@@ -484,6 +484,27 @@ def test_from_own_to_the_company_and_back_by_phases(fleet: Fleet) -> None:
     assert back[1].between[-1].common_name == "Example Policy"  # of chains that are still in use
 
 
+def test_an_own_root_beside_that_of_the_company_is_dropped_alone(fleet: Fleet) -> None:
+    """Its key may be stolen while hosts move to the company's root."""
+    entry = fleet.sources.pop("server")
+    own = str(fleet.at().lineages["server"].roots[0].common_name)
+    fleet.sources["server"] = entry
+    fleet.at()
+    fleet.answer()
+
+    def drop(confirmed: str = "") -> keeping.KeepingResult:
+        return fleet.at(change=planning.Change(drop="server", confirmed=confirmed))
+
+    fleet.phase("stage")
+    assert code(lambda: drop(own))[0] == "company_must_sign", "it is the one that issues"
+    fleet.phase("switch")
+    assert code(drop)[0] == "drop_unconfirmed"
+    assert code(lambda: drop("Example Root"))[0] == "company_must_sign"
+    for _again in range(2):
+        assert drop(own).lineages["server"].roots == [fleet.company.root.read]
+    assert code(drop)[0] == "company_must_sign"
+
+
 def staged_for_long(fleet: Fleet) -> tuple[keeping.KeepingResult, int]:
     """Bring the company's root to where it waits for ``switch`` until its issuing CA is due.
 
