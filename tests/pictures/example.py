@@ -135,6 +135,14 @@ def _authority(name: str) -> dict[str, Any]:
             {"kind": kind, "name": f"PostgreSQL {name} {word}", "not_after": _after(LIFE[kind] - 40)}
             for kind, word in kinds.items()
         ],
-        "crls": [{"name": f"PostgreSQL {name} issuing CA", "next_update": _after(24)}],
+        "source": "own",
+        "crls": [
+            {
+                "name": f"PostgreSQL {name} issuing CA",
+                "next_update": _after(24),
+                "made_by": "own",
+                "act_from": _after(10),
+            }
+        ],
         "revoked": 0,
     }

@@ -14,9 +14,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.report import (
     connections,
     endpoints,
     history,
+    lists,
     replication,
 )
-from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, revocations
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
+from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 VERSION = 1  # of the form of the data
 DAY = 86400
@@ -152,10 +154,8 @@ def _authority(found: Mapping[str, Any]) -> dict[str, Any]:
             {"kind": kind, "name": one.common_name, "not_after": clock.instant(one.not_after)}
             for kind, one in [*roots, *issuing]
         ],
-        "crls": [
-            {"name": one.issuer_common_name, "next_update": clock.instant(one.next_update)}
-            for one in revocations.read_pem(found.get("crls") or "", "authorities")
-        ],
+        "source": str(found.get("source") or OWN),
+        "crls": lists.read(found),
         "revoked": len(found.get("revoked") or ()),
     }
 
@@ -217,6 +217,8 @@ def summary(data: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{name} CA: {one['phase'] or 'steady'}; {first['name']} ends in {days_left(first['not_after'], now)} days"
         )
+        if lists.unenforced(one):
+            lines.append(f"{name} CA: no revocation list that can be used: {lists.unenforced_in_words(one)}")
     for host, one in data["servers"].items():
         if one["status"] == answers.OK:
             old = sum(any(finding != "plaintext" for finding in session["findings"]) for session in one["sessions"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, lists, replication
+from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
 
 SOON = 14  # days before the end of what runs renew much earlier
 _DATE = 10  # characters of a moment, which are its date
@@ -68,10 +69,23 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_authorities(data: Mapping[str, Any], now: int) -> Iterator[str]:
-    for name, kind, common_name, end in _ends(data):
-        if facts.days_left(end, now) < SOON:
-            playbook = "pgops.tls.rotate_ca" if kind == "root" else "pgops.tls.site"
-            yield f"run {playbook}: the {kind} {common_name} of the {name} CA {_ended(end, now)}"
+    for name, authority in data["authorities"].items():
+        accepted = lists.unenforced_in_words(authority)
+        if accepted:
+            yield f"have the {name} CA make new revocation lists: without them {accepted}"
+    for name, authority in data["authorities"].items():
+        for one in authority["certificates"]:
+            if facts.days_left(one["not_after"], now) < SOON:
+                what = f"the {one['kind']} {one['name']} of the {name} CA {_ended(one['not_after'], now)}"
+                yield f"{_successor(name, authority['source'], one['kind'])}: {what}"
+        yield from lists.late(name, authority, now)
+
+
+def _successor(name: str, source: str, kind: str) -> str:
+    """Return what brings another root or issuing CA."""
+    if source != OWN:
+        return f"ask who manages the {name} CA for a new {kind}"
+    return "run pgops.tls.rotate_ca" if kind == "root" else "run pgops.tls.site"
 
 
 def _of_revoked(data: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import CODES
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, lists, replication
 from ansible_collections.pgops.tls.plugins.module_utils.report.tables import OLD
 from ansible_collections.pgops.tls.plugins.module_utils.verification.trust import FINDINGS
 
@@ -34,6 +34,7 @@ HELP = {
     "authority_not_after_timestamp_seconds": "End of an authority's life.",
     "authority_phase": "Phase of the replacement of an authority's root.",
     "crl_next_update_timestamp_seconds": "End of a certificate revocation list.",
+    "revoked_certificates_not_enforced": "Revoked certificates that hosts accept, because no list can be used.",
     "plaintext_sessions": "Live sessions over TCP without encryption.",
     "plaintext_free_looks": "Looks in a row that saw no plaintext session.",
     "old_sessions": "Live sessions on certificates that are no longer in force, by finding.",
@@ -116,6 +117,7 @@ def _of_authority(name: str, found: Mapping[str, Any]) -> Iterator[Sample]:
     for one in found["crls"]:
         labels = {"authority": name, "name": one["name"]}
         yield Sample("crl_next_update_timestamp_seconds", labels, clock.seconds(one["next_update"]))
+    yield Sample("revoked_certificates_not_enforced", {"authority": name}, lists.unenforced(found))
 
 
 def _of_sessions(host: str, one: Mapping[str, Any]) -> Iterator[Sample]:

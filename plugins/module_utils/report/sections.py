@@ -15,6 +15,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.report import (
     facts,
     headline,
     history,
+    lists,
     replication,
     tables,
 )
@@ -231,10 +232,17 @@ def _certificates(data: Mapping[str, Any], now: int, reach: Reach) -> Iterator[S
 
 def _authorities(data: Mapping[str, Any], now: int) -> Iterator[Sequence[Cell]]:
     for name, authority in data["authorities"].items():
-        ends = [(one["kind"], one["name"], one["not_after"]) for one in authority["certificates"]]
-        ends += [("revocation list", one["name"], one["next_update"]) for one in authority["crls"]]
-        for kind, common_name, end in ends:
-            yield Cell(name), Cell(kind), Cell(common_name), _when(end), _days(end, now), Cell(authority["phase"])
+        phase = Cell(authority["phase"])
+        for one in authority["certificates"]:
+            end = one["not_after"]
+            yield Cell(name), Cell(one["kind"]), Cell(one["name"]), _when(end), _days(end, now), phase
+        for one in authority["crls"]:
+            end = one["next_update"]
+            days = Cell(facts.days_left(end, now), "bad" if lists.is_late(one, now) else "")
+            yield Cell(name), Cell("revocation list"), Cell(one["name"]), _when(end), days, phase
+        if lists.unenforced(authority):
+            none = Cell(f"none: {lists.unenforced_in_words(authority)}", "bad")
+            yield Cell(name), Cell("revocation list"), none, Cell("-"), Cell("-"), phase
 
 
 def _cluster(one: Mapping[str, Any]) -> Cell:

@@ -9,7 +9,7 @@ import math
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import facts, headline, svg
+from ansible_collections.pgops.tls.plugins.module_utils.report import facts, headline, lists, svg
 
 MOST = 40  # rows; with more, certificates that are alike are one row
 WIDTH = 960
@@ -81,13 +81,14 @@ def _certificates(data: Mapping[str, Any], now: int) -> Iterator[Item]:
 def _authorities(data: Mapping[str, Any], now: int) -> Iterator[Item]:
     for name, authority in data["authorities"].items():
         for one in authority["certificates"]:
-            yield _of_authority(one["kind"], f"{WORDS[one['kind']]} of the {name} CA", one["not_after"], now)
+            is_late = facts.days_left(one["not_after"], now) < headline.SOON
+            yield _of_authority(one["kind"], name, one["not_after"], is_late=is_late)
         for one in authority["crls"]:
-            yield _of_authority(CRL, f"revocation list of the {name} CA", one["next_update"], now)
+            yield _of_authority(CRL, name, one["next_update"], is_late=lists.is_late(one, now))
 
 
-def _of_authority(kind: str, label: str, end: str, now: int) -> Item:
-    return Item(kind, label, end, "", facts.days_left(end, now) < headline.SOON, None, f"{WORDS[kind]}s")
+def _of_authority(kind: str, name: str, end: str, *, is_late: bool) -> Item:
+    return Item(kind, f"{WORDS[kind]} of the {name} CA", end, "", is_late, None, f"{WORDS[kind]}s")
 
 
 def drawn(data: Mapping[str, Any], mark: Callable[[str | None], str | None] = lambda _cluster: None) -> str:

@@ -24,15 +24,19 @@ def server(status: str = "ok", *, held: dict[str, Any] | None = None, **changes:
     return {**known, "certificate": held, **changes}
 
 
+def authority(certificates: list[Any], lists: list[Any]) -> dict[str, Any]:
+    return {"source": "own", "phase": "steady", "certificates": certificates, "crls": lists, "revoked": 0}
+
+
 def data(**changes: Any) -> dict[str, Any]:
     """Return a report on two servers and a client host that have nothing wrong."""
     identity = {"id": "shop/app", "role": "app", **certificate(not_after=AFTER_100_DAYS)}
     client = {"status": "ok", "message": "", "last_look": None, "identities": [identity]}
     ends = [{"kind": kind, "name": f"{kind} x", "not_after": AFTER_100_DAYS} for kind in ("root", "issuing")]
-    lists = [{"name": "issuing x", "next_update": AFTER_100_DAYS}]
+    lists = [{"name": "issuing x", "next_update": AFTER_100_DAYS, "made_by": "own", "act_from": AFTER_50_DAYS}]
     known = {
         "time": clock.instant(NOW),
-        "authorities": {"server": {"phase": "steady", "certificates": ends, "crls": lists}},
+        "authorities": {"server": authority(ends, lists)},
         "authority_changes": [],
         "servers": {"db1": server(held=certificate()), "db2": server(held=certificate())},
         "clients": {"app1": client},
@@ -57,7 +61,7 @@ def test_without_a_renewal_the_next_expiry_is_told() -> None:
     told = headline.of({**known, "clients": {}}).text
     assert told == f"All is well: 1 server, 0 client hosts checked, next expiry (db1) on {AFTER_50_DAYS[:10]}."
     ends = [{"kind": "issuing", "name": "x", "not_after": clock.instant(NOW + 20 * DAY)}]
-    known["authorities"] = {"client": {"phase": "steady", "certificates": ends, "crls": []}}
+    known["authorities"] = {"client": authority(ends, [])}
     assert "next expiry (issuing of the client CA) on" in headline.of(known).text
 
 
@@ -123,8 +127,8 @@ def test_else_it_says_what_to_do_first(known: dict[str, Any], told: str) -> None
 )
 def test_an_authority_that_ends_is_a_problem(kind: str, playbook: str) -> None:
     ends = [] if kind == "revocation list" else [{"kind": kind, "name": "x", "not_after": AFTER_5_DAYS}]
-    lists = [] if ends else [{"name": "x", "next_update": AFTER_5_DAYS}]
-    known = data(authorities={"server": {"phase": "steady", "certificates": ends, "crls": lists}})
+    of_list = {"name": "x", "next_update": AFTER_5_DAYS, "made_by": "own", "act_from": YESTERDAY}
+    known = data(authorities={"server": authority(ends, [] if ends else [of_list])})
     assert headline.of(known).text == (
         f"First run pgops.tls.{playbook}: the {kind} x of the server CA ends on {AFTER_5_DAYS[:10]}."
     )

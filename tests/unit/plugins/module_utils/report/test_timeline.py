@@ -66,8 +66,10 @@ def test_one_that_is_renewed_in_time_is_not_late() -> None:
 
 def test_authorities_and_lists_are_in_it() -> None:
     one = {"kind": "issuing", "name": "x", "not_after": clock.instant(TODAY + 900 * DAY)}
-    crl = {"name": "x", "next_update": clock.instant(TODAY + 9 * DAY)}
-    own = {"client": {"phase": "", "certificates": [one, {**one, "kind": "root"}], "crls": [crl], "revoked": 0}}
+    crl = {"name": "x", "next_update": clock.instant(TODAY + 9 * DAY), "made_by": "own"}
+    crl["act_from"] = clock.instant(TODAY - 5 * DAY)
+    known = {"source": "own", "phase": "", "revoked": 0}
+    own = {"client": {**known, "certificates": [one, {**one, "kind": "root"}], "crls": [crl]}}
     data = {**kits(anna=50), "authorities": own}
     assert [(one["label"], one["state"]) for one in rows(data)] == [
         ("revocation list of the client CA", "late"),
@@ -87,7 +89,7 @@ def test_a_large_fleet_has_rows_for_what_ends_together(spread: int, shown: int) 
 
 
 def test_of_too_many_rows_the_last_to_end_are_counted() -> None:
-    authority = {"phase": "", "crls": [], "revoked": 0}
+    authority = {"source": "own", "phase": "", "crls": [], "revoked": 0}
     own = {
         f"a{number}": {**authority, "certificates": [
             {"kind": "root", "name": "x", "not_after": clock.instant(TODAY + (100 + number) * DAY)}]}
