@@ -98,7 +98,8 @@ def _looked(kind: str, result: Mapping[str, Any], before: Mapping[str, Any], now
     """Return what is known of a host: what it answered, else what it answered at the last look that succeeded."""
     answer = answers.of(kind, result)
     is_new = answer.status == answers.OK
-    facts = answer.facts if is_new else {key: value for key, value in before.items() if key not in _OF_THIS_RUN}
+    forgotten = _OF_THIS_LOOK if answer.status == answers.NOT_ASKED else (*_OF_THIS_LOOK, *_OF_LAST_ANSWER)
+    facts = answer.facts if is_new else {key: value for key, value in before.items() if key not in forgotten}
     return {
         **facts,
         "status": answer.status,
@@ -107,17 +108,10 @@ def _looked(kind: str, result: Mapping[str, Any], before: Mapping[str, Any], now
     }
 
 
-_OF_THIS_RUN = (
-    "status",
-    "message",
-    "last_look",
-    "sessions",
-    "senders",
-    "replication",
-    "counts",
-    "plaintext",
-    "endpoints",
-)
+# Who was connected at the last look is not who is now
+_OF_THIS_LOOK = ("status", "message", "last_look", "sessions", "senders", "counts", "plaintext")
+# What stays as it was found until somebody looks again: a host that fails is a problem itself, one left out is none
+_OF_LAST_ANSWER = ("replication", "endpoints")
 
 
 def _complete_servers(
@@ -132,13 +126,14 @@ def _complete_servers(
             one["applications"] = history.applications(known_before.get("applications", ()), one["applications"], now)
             plain = [session for session in one["sessions"] if "plaintext" in session["findings"]]
             past = history.after_look(past, plain, now)
-        known = learned.replication.get(host) or {}
-        connections = [
-            replication.completed(own, known.get(own["name"]) or {}, senders) for own in one.get("replication", ())
-        ]
-        one.update(plaintext=past, replication=connections, cluster=str(learned.clusters.get(host) or ""))
+            known = learned.replication.get(host) or {}
+            one["replication"] = [
+                replication.completed(own, known.get(own["name"]) or {}, senders) for own in one["replication"]
+            ]
+        one.update(plaintext=past, cluster=str(learned.clusters.get(host) or ""))
         one["is_managed"] = host not in learned.logins
         one.setdefault("applications", [])
+        one.setdefault("replication", [])
         one.setdefault("sessions", [])
         one.setdefault("counts", {})
 

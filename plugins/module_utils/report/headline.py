@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
-from ansible_collections.pgops.tls.plugins.module_utils.report import answers, endpoints, facts, lists, replication
+from ansible_collections.pgops.tls.plugins.module_utils.report import (
+    answers,
+    endpoints,
+    facts,
+    history,
+    lists,
+    replication,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN
 
 SOON = 14  # days before the end of what runs renew much earlier
@@ -100,6 +107,8 @@ def _of_plaintext(data: Mapping[str, Any]) -> Iterator[str]:
         count = one["counts"].get("plaintext", 0)
         if count:
             yield f"move the clients of {host} to TLS: {_counted(count, 'session')} without it"
+        elif one["status"] == answers.NOT_ASKED and history.has_seen(one["plaintext"]):
+            yield f"move the clients of {host} to TLS: its last look saw sessions without it"
 
 
 def _of_poolers(data: Mapping[str, Any]) -> Iterator[str]:

@@ -50,6 +50,11 @@ def _seen(
     return kept[:MOST]
 
 
+def has_seen(history: Mapping[str, Any]) -> bool:
+    """Return whether the last look saw plaintext sessions."""
+    return bool(history.get("all_looks")) and not history["looks"]
+
+
 def in_words(history: Mapping[str, Any]) -> str:
     """Return what a server's history says of its plaintext sessions, in words."""
     if not history.get("all_looks"):

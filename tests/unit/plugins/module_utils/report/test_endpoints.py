@@ -91,6 +91,15 @@ def test_prometheus_reads_what_is_known_and_nothing_else() -> None:
     assert len(own) == 2 + len(FINDINGS), own
 
 
+def test_what_was_wrong_stays_known_of_a_client_host_that_a_run_left_out() -> None:
+    first = report(row("root_missing"))
+    again = facts.report(facts.Learned({}, {"app1": {}}, {}, []), json.loads(json.dumps(first)), NOW + DAY)
+    assert again["clients"]["app1"]["endpoints"] == first["clients"]["app1"]["endpoints"]
+    assert headline.of(again) == headline.of(first)
+    samples = prometheus.parse(metrics.text(again))
+    assert [value for (name, _labels), value in samples.items() if name == "pgops_tls_endpoint_trusted"] == [0]
+
+
 def test_a_failed_look_says_nothing_of_endpoints_and_hostile_answers_stay_text() -> None:
     first = report(row("root_missing"))
     again = facts.report(facts.Learned({}, {"app1": {"unreachable": True}}, {}, []), first, NOW)

@@ -212,6 +212,18 @@ def test_what_was_seen_yesterday_is_not_what_is_now() -> None:
     assert data["servers"]["db2"]["certificate"]["serial"] == "1f"
 
 
+def test_what_was_wrong_stays_known_of_a_standby_that_a_run_left_out() -> None:
+    data = first = report(connection("expired"), sender("2e"), is_managed=True)
+    for days in (1, 2):
+        learned = facts.Learned({"db1": server(sessions=[sender("3f")]), "db2": {}}, {}, {}, [])
+        data = facts.report(learned, json.loads(json.dumps(data)), TODAY + days * DAY)
+    assert told(data) == told(first), "also whom it follows, and what its other end showed then"
+    assert "First renew the certificate of standby db2" in headline.of(data).text
+    labels = {"host": "db2", "connection": "standby", "finding": "expired"}
+    assert prometheus.parse(metrics.text(data))["pgops_tls_replication_finding", frozenset(labels.items())] == 1
+    assert data["servers"]["db2"]["last_look"] == clock.instant(TODAY)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -220,6 +220,17 @@ def test_a_server_that_is_not_managed_is_shown_beside_the_others() -> None:
         facts.report(learned._replace(logins={"db1": soon}), {}, TODAY)
 
 
+def test_plaintext_of_the_last_look_is_told_of_a_server_that_a_run_left_out() -> None:
+    first = report({"db1": server(), "db2": server(session("plaintext"))})
+    data = report({"db1": server(), "db2": {}}, first, TODAY + DAY)
+    told = "First move the clients of db2 to TLS: its last look saw sessions without it."
+    assert headline.of(data) == (False, told)
+    assert "pgops_tls_plaintext_sessions{" in metrics.text(data), "db1's"
+    assert 'pgops_tls_plaintext_sessions{host="db2"}' not in metrics.text(data), "nobody knows that now"
+    data = report({"db1": server(), "db2": {}}, report({"db1": server(), "db2": server()}), TODAY + DAY)
+    assert headline.of(data).text.startswith("All is well: 1 server, 0 client hosts checked (1 host not asked)")
+
+
 def test_a_host_that_left_the_inventory_is_forgotten() -> None:
     assert list(report({"db2": server()}, report({"db1": server()}))["servers"]) == ["db2"]
 
