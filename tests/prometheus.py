@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import FrozenSet, Tuple
 
@@ -40,6 +41,8 @@ def parse(text: str) -> dict[tuple[str, Labels], float]:
             if key in found:
                 raise ValueError(f"the sample comes a second time: {line}")
             found[key] = float(match[3])
+            if math.isinf(found[key]):
+                raise ValueError(f"a number out of range: {line[:200]}...")
     return found
 
 

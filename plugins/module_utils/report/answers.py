@@ -21,6 +21,7 @@ OK, FAILED, UNREACHABLE, NOT_ASKED = "ok", "failed", "unreachable", "not_asked"
 _LONGEST = 1500  # characters of a text: as many as the summary of a run shows of a message
 _MOST = 1000  # entries of a list
 _FEW = 20  # entries of a list in an entry
+_LARGEST = 2**53  # up to which JSON and Prometheus have each whole number
 _NO_CERTIFICATE = {"serial": None, "not_after": None, "renewal": None, "reasons": ["no_certificate"]}
 
 
@@ -60,7 +61,20 @@ def text(value: object) -> str:
 
 
 def _instant(value: object) -> str:
-    return clock.instant(clock.seconds(str(value)))  # a ValueError for anything else
+    """Return a moment since 1970 that the next report can read. Raises ValueError for anything else."""
+    moment = clock.seconds(str(value))
+    written = clock.instant(moment)
+    if moment < 0 or clock.seconds(written) != moment:
+        raise ValueError(f"{value}: not a moment since 1970")
+    return written
+
+
+def _count(value: Any) -> int:
+    """Return a number of things. Raises ValueError for what is none, and for one that programs cannot read."""
+    number = int(value)
+    if not 0 <= number < _LARGEST:
+        raise ValueError("not a number of things")
+    return number
 
 
 def _maybe(read: Any, value: object) -> Any:
@@ -70,9 +84,9 @@ def _maybe(read: Any, value: object) -> Any:
 def _server_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     sessions = [_session(one) for one in result["sessions"][:_MOST]]
     return {
-        "server_version": int(result["server_version"]),
+        "server_version": _count(result["server_version"]),
         "certificate": _maybe(_certificate, result["certificate"]),
-        "counts": {text(kind): int(count) for kind, count in list(result["counts"].items())[:20]},
+        "counts": {text(kind): _count(count) for kind, count in list(result["counts"].items())[:20]},
         "sessions": [one for one in sessions if one["findings"]],
         "senders": [
             {"encryption": text(found["encryption"]), **{name: one[name] for name in ("role", "application", "serial")}}
@@ -96,7 +110,7 @@ def _session(found: Mapping[str, Any]) -> dict[str, Any]:
 def _application(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: text(found[name] or "") for name in NAMES},
-        "sessions": int(found["sessions"]),
+        "sessions": _count(found["sessions"]),
         **{name: SHARES[SHARES.index(found[name])] for name in ("tls", "client_certificate")},
         **{name: [text(one) for one in found[name][:_FEW]] for name in ("protocols", "ciphers", "serials", "issuers")},
     }
@@ -163,9 +177,9 @@ def _endpoint(found: Mapping[str, Any]) -> dict[str, Any]:
     refusals = [found.get("verify_ca"), *(found.get("verify_full") or {}).values()]
     return {
         **{name: text(found[name]) for name in ("id", "host", "problem")},
-        "port": int(found["port"]),
+        "port": _count(found["port"]),
         "root": text(found.get("root") or ""),
-        "roots": int(found.get("roots") or 0),
+        "roots": _count(found.get("roots") or 0),
         **{name: _maybe(_instant, found.get(name)) for name in ("not_after", "root_not_after")},
         "refused": text(next(filter(None, refusals), "")),
         "findings": [code for code in FINDINGS if code in found["findings"]],

@@ -311,6 +311,53 @@ def test_the_end_of_a_certificate_stays_known_while_its_host_is_away() -> None:
     assert found["pgops_tls_last_look_timestamp_seconds", labels] == TODAY
 
 
+TOO_EARLY = ("0999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:61Z")
+TOO_LARGE = (10**400, 10**4000, 2**53, -1, "9" * 400, "nan")
+
+
+def certified(**changes: Any) -> dict[str, Any]:
+    return {**server(), "certificate": {**server()["certificate"], **changes}}
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    one = {"id": "shop/app", "host": "rds", "port": 5432, "problem": "", "findings": [], **changes}
+    return {"identities": [], "endpoints": [one]}
+
+
+def connection(**changes: Any) -> dict[str, Any]:
+    one = {"kind": "standby", "name": "standby", "conninfo": {}, "status": "", "since": None, "serial": None,
+           "not_after": None, "findings": [], **changes}  # fmt: skip
+    return server(replication={"application_name": "x", "connections": [one]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        *(("servers", certified(not_after=moment)) for moment in TOO_EARLY),
+        ("servers", certified(renewal=TOO_EARLY[0])),
+        ("servers", server(session("plaintext", since=TOO_EARLY[0]))),
+        *(("servers", connection(**{name: TOO_EARLY[0]})) for name in ("since", "not_after")),
+        ("clients", client(not_after=TOO_EARLY[0])),
+        ("clients", client(renewal=TOO_EARLY[0])),
+        *(("clients", endpoint(**{name: TOO_EARLY[0]})) for name in ("not_after", "root_not_after")),
+        *(("servers", server(counts={"plaintext": number})) for number in TOO_LARGE),
+        ("servers", server(counts={"TLSv1.3": 10**5000})),
+        ("servers", server(server_version=10**5000)),
+        ("servers", server(applications=[{**APPLICATION, "sessions": 10**5000}])),
+        *(("clients", endpoint(**{name: 10**5000})) for name in ("port", "roots")),
+    ],
+)
+def test_a_value_that_nobody_can_read_fails_its_own_host_and_no_other(kind: str, found: Any, tmp_path: Path) -> None:
+    results: dict[str, Any] = {"servers": {"good": server()}, "clients": {"good": client()}}
+    results[kind]["bad"] = found
+    learned = facts.Learned(results["servers"], results["clients"], authorities(), [])
+    for look in range(2):
+        data = writing.write(str(tmp_path), learned, TODAY + look, is_dry=False)
+    assert {host: one["status"] for host, one in data[kind].items()} == {"good": "ok", "bad": "failed"}
+    assert "its answer has an unexpected form" in data[kind]["bad"]["message"]
+    prometheus.parse((tmp_path / "report.prom").read_text())
+
+
 def test_odd_letters_in_a_label_are_escaped() -> None:
     odd = 'db\n1"\\n'
     found = prometheus.parse(metrics.text(report({odd: server()})))
@@ -424,6 +471,7 @@ def test_a_text_is_one_line_and_has_an_end() -> None:
     "text",
     ["a 1", "# TYPE a gauge\na 1\n", '# HELP a x\n# TYPE a gauge\na{b="c} 1\n',
      "# HELP a x\n# TYPE a gauge\na 1\na 1\n",
+     f"# HELP a x\n# TYPE a gauge\na {10**400}\n",
      '# HELP a x\n# TYPE a gauge\na{b="\\x"} 1\n', "# HELP a x\n# TYPE a gauge\nb 1\n"],
 )  # fmt: skip
 def test_the_reader_of_samples_is_strict(text: str) -> None:
