@@ -22,6 +22,8 @@ description:
     role or its password have changed. If only its services or its README differ, it keeps both.
   - It fails before it signs or writes anything if an entry of O(kits) is wrong, or if there is another file in place of
     an archive. Each archive appears by one rename, with mode V(0600).
+  - If a kit cannot be made, for example because the key in O(kits[].csr) is revoked, the others are made, and then the
+    module fails with the reason in RV(refused).
   - Every certificate is in the file C(ledger.jsonl) of O(directory), by the id C(kit:NAME).
   - Role P(pgops.tls.postgres_ca#role) calls it from its entry point C(kits).
 requirements:
@@ -98,7 +100,7 @@ options:
         description:
           - A certificate request in PEM that the person has made. Only its key is used, which may be of type P-256,
             P-384, Ed25519, or RSA with 2048 bits or more.
-          - A key with a certificate of somebody else, or with a revoked one, is refused.
+          - A key with a certificate of somebody else, or with a revoked one, is refused, see RV(refused).
         type: str
       databases:
         description: The databases to connect to. Examples name the first one, without any the one with the role's name.
@@ -205,7 +207,10 @@ waiting:
   type: dict
   sample: {}
 refused:
-  description: Why the certificates of kits could not be signed or used, by their names. Other kits were made.
+  description:
+    - Why kits could not be made, by their names. The key in O(kits[].csr) may not be used, or the certificate could
+      not be signed or used.
+    - Such a kit stays as it is. The others were made, or would be in check mode.
   returned: if kits were refused
   type: dict
 changes:

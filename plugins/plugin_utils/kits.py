@@ -138,12 +138,20 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         return []
     if "kits" not in result:
         return [f"Kits: {result.get('msg')}"]
-    due = [one for one in result["kits"] if one["reasons"]]
-    if not due:
-        return []
+    refused = result.get("refused") or {}
+    due = [one for one in result["kits"] if one["reasons"] and one["name"] not in refused]
+    impossible = [f"kit {name}: {why}" for name, why in refused.items()]
+    return [*(_titled("Kits that cannot be made", impossible) if impossible else []), *(_due(due) if due else [])]
+
+
+def _due(due: Sequence[Mapping[str, Any]]) -> list[str]:
     listed = [_line(one) for one in sorted(due, key=lambda one: str(one["not_after"] or ""))]
-    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
-    return [f"Kits that are due: {len(due)}.", *listed[:_SHOWN], *more, f"Run {PLAYBOOK}, and hand them out."]
+    return [*_titled("Kits that are due", listed), f"Run {PLAYBOOK}, and hand them out."]
+
+
+def _titled(title: str, lines_: Sequence[str]) -> list[str]:
+    more = [f"and {len(lines_) - _SHOWN} more"] if len(lines_) > _SHOWN else []
+    return [f"{title}: {len(lines_)}.", *lines_[:_SHOWN], *more]
 
 
 def _line(kit: Mapping[str, Any]) -> str:

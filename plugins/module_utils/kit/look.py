@@ -47,7 +47,8 @@ class Basis(NamedTuple):
 class Outlook(NamedTuple):
     """A kit, its archive, what that has, and why it must be made anew (empty: it need not).
 
-    ``rewrites``: only files that are no secret differ, such as its services.
+    ``rewrites``: only files that are no secret differ, such as its services. ``refusal``: why it stays as it is, '' if
+    it may change.
     """
 
     kit: Kit
@@ -55,6 +56,7 @@ class Outlook(NamedTuple):
     given: contents.Given | None
     reasons: list[str]
     rewrites: bool = False
+    refusal: str = ""
 
     def rewritten(self, trust: contents.Trust) -> dict[str, bytes]:
         """Return the files of the kit with the certificate and the key that it has."""
@@ -100,7 +102,8 @@ def basis(kits: Sequence[Kit], authorities: Authorities, options: plan.Options, 
 def look(kits: Sequence[Kit], place: str, authorities: Authorities, by: Basis) -> list[Outlook]:
     """Return what is to be done about each kit. ``place`` is the directory of the authorities.
 
-    Raises TlsError for a weak or unproven request, and for an archive or a key that is somebody else's.
+    Raises TlsError for a weak or unproven request, for a key in two of them, and for an archive that is somebody
+    else's.
     """
     keys = {kit: _requested(kit) for kit in kits}
     plan.refuse_shared_keys(keys)
@@ -109,10 +112,20 @@ def look(kits: Sequence[Kit], place: str, authorities: Authorities, by: Basis) -
     needles = [plan.NEEDLE, *(f'"key_sha256": "{one}"'.encode() for one in prints.values())]
     lines = list(ledger.matching(place, needles)) if kits else []
     revoked = {name: [str(one) for one in known.get("revoked") or ()] for name, known in authorities.items()}
-    for kit, print_ in prints.items():
-        plan.refuse_used_key(kit, print_, lines, revoked)
     newest = plan.newest_serials(lines)
-    return [_outlook(kit, plan.Present(found[kit], keys[kit], newest.get(kit.id, "")), by) for kit in kits]
+    outlooks = [_outlook(kit, plan.Present(found[kit], keys[kit], newest.get(kit.id, "")), by) for kit in kits]
+    return [_refused(one, prints.get(one.kit, ""), lines, revoked) for one in outlooks]
+
+
+def _refused(
+    one: Outlook, key_sha256: str, lines: Sequence[Mapping[str, Any]], revoked: Mapping[str, Sequence[str]]
+) -> Outlook:
+    """Return an outlook with why nothing may be done about it, if the key in its request is used or revoked."""
+    try:
+        plan.refuse_used_key(one.kit, key_sha256, lines, revoked)
+    except TlsError as error:
+        return one._replace(rewrites=False, refusal=error.message)
+    return one
 
 
 def _requested(kit: Kit) -> bytes:

@@ -71,7 +71,8 @@ def make(wish: Wish, now: int, *, is_dry: bool) -> Result:
         _refuse_to_wait(kit, wish.sources)
     with _locked({kit.directory for kit in kits}, is_dry=is_dry):
         outlooks = look.look(kits, wish.directory, wish.authorities, by)
-        made = _made([one for one in outlooks if one.reasons], by, wish, is_dry=is_dry)
+        made = _made([one for one in outlooks if one.reasons and not one.refusal], by, wish, is_dry=is_dry)
+        made.refused.update({one.kit.name: one.refusal for one in outlooks if one.refusal})
         if not is_dry:
             _write(outlooks, made, by)
     open_ones = [one for one in outlooks if one.kit.name not in {*made.refused, *made.waiting}]

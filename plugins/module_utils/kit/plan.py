@@ -113,7 +113,8 @@ def refuse_used_key(
 ) -> None:
     """Raise TlsError if the key in the request of a kit has a certificate of somebody else, or a revoked one.
 
-    ``lines`` are those of the ledger, ``revoked`` are serial numbers by authority.
+    That may happen long after the kit was declared, so it is no reason to make no other kit. ``lines`` are those of
+    the ledger, ``revoked`` are serial numbers by authority.
     """
     for line in lines:
         if line.get("key_sha256") != key_sha256:
@@ -122,13 +123,14 @@ def refuse_used_key(
         if line["id"] != kit.id:
             raise TlsError(
                 f"{place}: the key in this request is that of {line['id']} ({line['authority']} certificate "
-                f"{line['serial']}). Nothing was changed.",
-                remedy="Ask for a request with a new key.",
+                f"{line['serial']}), so the kit was not made.",
+                remedy="Ask for a request with a new key, or remove the kit.",
                 code="kit_key_of_another",
             )
         if line["serial"] in revoked.get(line["authority"], ()):
             raise TlsError(
-                f"{place}: certificate {line['serial']} for the key in this request is revoked. Nothing was changed.",
-                remedy="Ask for a request with a new key.",
+                f"{place}: certificate {line['serial']} for the key in this request is revoked, so the kit was not "
+                "made.",
+                remedy="Ask for a request with a new key, or remove the kit.",
                 code="kit_key_revoked",
             )

@@ -231,3 +231,27 @@ def test_a_hundred_people_get_theirs_from_one_task(world: World) -> None:
     assert {path.stem for path in world.directory.glob("person*.zip")} == {one["name"] for one in people}
     assert len({world.serial(one["name"]) for one in people}) == 100
     assert "hand out" not in world.run(playbook=MAKE, postgres_ca_kits=people)
+
+
+def test_a_kit_whose_key_is_revoked_keeps_no_other_from_being_made(world: World) -> None:
+    world.run(playbook=MAKE)
+    carl, serial = {**world.anna, "name": "carl"}, world.serial("ben")
+    changes = {
+        "postgres_ca_revoked": [{"serial": serial, "reason": "keyCompromise"}],
+        "postgres_ca_kits": [world.ben, world.anna, carl],
+    }
+    why = f"certificate {serial} for the key in this request is revoked, so the kit was not made. Ask for a request"
+    site = " ".join(world.run("--skip-tags", "verify", **changes).split())
+    assert f"Kits that cannot be made: 1. kit ben: postgres_ca_kits[ben].csr: {why}" in site.replace('", "', " "), site
+    world.run("--limit", "db1", playbook=REPORT, **changes)
+    found = json.loads((world.site.directory / "postgres-report" / "report.json").read_text())["kits"]
+    known = {name: (one["certificate"] or {}).get("reasons", ["no_kit"]) for name, one in found.items()}
+    assert known == {"ben": ["revoked"], "anna": [], "carl": ["no_kit"]}
+
+    said = refused(world.site.run(playbook=MAKE, inventory=world.inventory(), **changes))
+    assert f"Kit ben: postgres_ca_kits[ben].csr: {why}" in said
+    assert f"carl: hand out {world.directory}/carl.zip" in said
+    assert PASSWORD not in said
+    assert world.given("carl")["serial"]
+    assert world.serial("ben") == serial
+    assert "hand out" not in world.run(playbook=MAKE, postgres_ca_kits=[world.anna, carl])

@@ -210,3 +210,16 @@ def test_the_summary_lists_kits_that_are_due_the_first_to_end_first() -> None:
     ]
     assert kits.lines({"kits": [due] * 20})[11] == "and 10 more"
     assert kits.lines({"failed": True, "msg": "no"}) == ["Kits: no"]
+
+
+def test_the_summary_says_of_kits_that_cannot_be_made_why() -> None:
+    due = {"name": "anna", "role": "app", "given": "1", "not_after": "2", "reasons": ["expires_in_25d"]}
+    found = {"kits": [due, {**due, "name": "partner", "reasons": ["revoked"]}], "refused": {"partner": "its key."}}
+    assert kits.lines({**found, "failed": True, "msg": "Kit partner: its key."}) == [
+        "Kits that cannot be made: 1.",
+        "kit partner: its key.",
+        "Kits that are due: 1.",
+        "kit anna (role app), given at 1, ends at 2: expires_in_25d",
+        "Run ansible-playbook pgops.tls.client_kit, and hand them out.",
+    ]
+    assert kits.lines({**found, "kits": []}) == ["Kits that cannot be made: 1.", "kit partner: its key."]

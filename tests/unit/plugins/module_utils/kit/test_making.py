@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import zipfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keeping, planning
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing, keeping, ledger, planning
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.kit import archive, contents, making
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, pkcs12
@@ -335,12 +336,15 @@ def test_a_directory_of_the_authorities_or_a_file_is_refused(place: Place) -> No
 def test_the_key_of_somebody_else_is_refused(place: Place, key: Any) -> None:
     place.make(place.kit(csr=csr(key)))
     before = place.everything()
-    with pytest.raises(TlsError, match=r"kits\[ben\].csr: the key in this request is that of kit:anna") as error:
-        place.make(place.kit("ben", csr=csr(key)))
-    assert error.value.code == "kit_key_of_another"
+    done = place.make(place.kit("ben", csr=csr(key)))
+    assert list(done.refused) == ["ben"]
+    assert done.refused["ben"].startswith("kits[ben].csr: the key in this request is that of kit:anna (client ")
+    assert done.refused["ben"].endswith("Ask for a request with a new key, or remove the kit.")
+    assert (done.changes, done.kits[0]["serial"]) == ([], None)
     one = csr()
     with pytest.raises(TlsError, match=r"kits\[two\].csr: kit one has a request for the same key") as error:
         place.make(place.kit("one", csr=one), place.kit("two", csr=one + "\n"))
+    assert error.value.code == "kit_request_shared"
     assert place.everything() == before
 
 
@@ -354,11 +358,47 @@ def test_two_requests_for_one_key_are_refused_before_either_is_signed(place: Pla
 def test_the_key_of_a_revoked_certificate_is_refused(place: Place, key: Any) -> None:
     (kit,) = place.make(place.kit(csr=csr(key))).kits
     place.keep(revoked=[{"serial": kit["serial"]}])
-    with pytest.raises(TlsError, match="for the key in this request is revoked") as error:
-        place.make(place.kit(csr=csr(key)))
-    assert error.value.code == "kit_key_revoked"
+    before = place.everything()
+    done = place.make(place.kit(csr=csr(key)))
+    assert done.refused["anna"].endswith(
+        f"certificate {kit['serial']} for the key in this request is revoked, so the kit was not made. Ask for a "
+        "request with a new key, or remove the kit."
+    )
+    assert (done.changes, place.everything()) == ([], before)
     place.make(place.kit(csr=csr()))
     assert why(place, place.kit()) == [["key_changed"]]
+
+
+def test_a_revoked_key_in_one_request_keeps_no_other_kit_from_being_made(place: Place) -> None:
+    partner = place.kit("partner", csr=csr())
+    first, _ben = place.make(partner, place.kit("ben")).kits
+    revoked = [{"serial": first["serial"], "reason": "keyCompromise"}]
+    place.now += 65 * DAY
+    place.keep(revoked=revoked)
+    theirs = (place.directory / "partner.zip").read_bytes()
+    kits = (partner, place.kit("ben", databases=["other"]), place.kit("new"))
+    for is_dry in (True, False):
+        done = place.make(*kits, is_dry=is_dry)
+        assert list(done.refused) == ["partner"]
+        of_partner, of_ben, of_new = done.kits
+        assert (of_partner["serial"], "revoked" in of_partner["reasons"]) == (first["serial"], True)
+        assert [one["is_new"] for one in (of_partner, of_ben, of_new)] == [False, not is_dry, not is_dry]
+        assert [change.split()[2] for change in done.changes] == ["ben", "new"]
+    assert (place.directory / "partner.zip").read_bytes() == theirs
+    done = place.make(*kits)
+    assert (done.changes, list(done.refused)) == ([], ["partner"])
+    assert place.make(*kits[1:]).refused == {}
+
+
+def test_a_kit_with_a_key_that_somebody_else_has_by_now_is_not_written_again(place: Place, key: Any) -> None:
+    place.make(place.kit(csr=csr(key)))
+    line = {**place.ledger()[0], "id": "kit:ben", "serial": "4711"}
+    with (place.ca / ledger.FILE).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    before = place.everything()
+    done = place.make(place.kit(csr=csr(key), databases=["other"]))
+    assert "the key in this request is that of kit:ben" in done.refused["anna"]
+    assert (done.changes, done.kits[0]["is_rewritten"], place.everything()) == ([], False, before)
 
 
 def test_what_was_made_for_a_call_that_fails_goes_again(place: Place) -> None:
