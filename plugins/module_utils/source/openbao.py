@@ -17,7 +17,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.requests impor
 from ansible_collections.pgops.tls.plugins.module_utils.core import durations
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import authorities
-from ansible_collections.pgops.tls.plugins.module_utils.source import bao_api, checking, lists, root_file
+from ansible_collections.pgops.tls.plugins.module_utils.source import answers, bao_api, checking, lists, root_file
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Signed, Source, Trust
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OPENBAO, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate, read_pem
@@ -68,15 +68,18 @@ class OpenBao(Source):
         return list({one.der: one for text in texts for one in authorities(text, self.place)}.values())
 
     def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
-        """Have each request signed by the role. The first error that concerns all of them refuses the rest."""
+        """Have each request signed by the role that asks for what the inventory wants.
+
+        The first error that concerns all of them refuses the rest.
+        """
         if is_dry:
             return Signed({}, {})
         trust = self.trust(now)
+        fit, refused = answers.fit(requests)
         chains: dict[str, Sequence[Certificate]] = {}
-        refused: dict[str, str] = {}
         warnings: dict[str, None] = {}
         for_all = ""
-        for request in requests:
+        for request in fit:
             try:
                 if for_all:
                     raise TlsError(for_all, code="source_unusable")
@@ -90,7 +93,6 @@ class OpenBao(Source):
         return Signed(chains, refused, warnings=list(warnings))
 
     def _chain(self, request: Request, lifetime: int, trust: Trust, now: int) -> list[Certificate]:
-        checking.refuse_other_names(request)
         place = f"requests[{request.id}]"
         path = f"{self._mount}/sign/{self._role}"
         try:
@@ -144,8 +146,7 @@ class OpenBao(Source):
 
 
 def _concerns_one(error: TlsError) -> bool:
-    is_of_request = error.code in ("source_refused", "source_issued_other", "request_names_differ")
-    return is_of_request or isinstance(error, bao_api.FailedError)
+    return error.code in ("source_refused", "source_issued_other") or isinstance(error, bao_api.FailedError)
 
 
 def _certificates(data: Mapping[str, Any]) -> list[str]:
