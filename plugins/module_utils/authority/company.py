@@ -29,7 +29,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions, Step
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, durations, files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.source import open_requests
+from ansible_collections.pgops.tls.plugins.module_utils.source import open_requests, own_files
 
 _EXTENSIONS = "CA:TRUE, pathlen:0; keyCertSign, cRLSign"
 
@@ -62,7 +62,7 @@ def outlook(asked: Asked, found: Lineage | None, place: AuthorityOptions, now: i
     if not why:
         return Outlook((), (), (), "")
     by_when = _needed_by(found, place.lifetime)
-    return Outlook((), [_ask(asked, why, by_when, place)], (), waiting(asked, by_when))
+    return Outlook((), [_ask(asked, why, by_when, place)], asked.left_out, waiting(asked, by_when))
 
 
 def waiting(asked: Asked, by_when: str) -> str:
@@ -105,8 +105,9 @@ def _ask(asked: Asked, why: str, by_when: str, place: AuthorityOptions) -> Ask:
     def apply() -> None:
         if key is not None:
             requested.write(place.directory, asked.name, key, csr, place.passphrase)
-        files.make_directory(asked.directory, 0o755)
-        open_requests.write(asked.directory, [open_requests.Open(asked.file, csr, what, by_when, [why])], ())
+        with own_files.explained(asked.place, asked.directory):
+            files.make_directory(asked.directory, 0o755)
+            open_requests.write(asked.directory, [open_requests.Open(asked.file, csr, what, by_when, [why])], ())
 
     return Ask([] if is_out else [f"write {asked.path}, the request for an issuing CA ({why})"], apply)
 
@@ -145,7 +146,8 @@ def _restage(asked: Asked, answer: Generation, found: Lineage, place: AuthorityO
 def _done(asked: Asked, answer: Generation, place: AuthorityOptions, to: str = "") -> Callable[[], None]:
     def apply() -> None:
         requested.complete(place.directory, asked.name, answer, to)
-        open_requests.write(asked.directory, (), [asked.file])
+        with own_files.explained(asked.place, asked.directory):
+            open_requests.write(asked.directory, (), [asked.file])
 
     return apply
 

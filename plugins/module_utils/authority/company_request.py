@@ -14,7 +14,13 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority.lineage import
 from ansible_collections.pgops.tls.plugins.module_utils.authority.rollover import AuthorityOptions
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.source import forms, intermediate, list_file, root_file
+from ansible_collections.pgops.tls.plugins.module_utils.source import (
+    forms,
+    intermediate,
+    list_file,
+    own_files,
+    root_file,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.source.contract import Trust
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import OWN, Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
@@ -25,7 +31,8 @@ class Asked(NamedTuple):
     """What a company is to sign for an authority: the request that waits, and what has come for it.
 
     ``csr`` is '' as long as there is none. ``answer`` is as requested, and each of ``wrong`` says what is not.
-    ``lists`` are those of revoked certificates that the company has given.
+    ``lists`` are those of revoked certificates that the company has given. ``left_out`` says of other files, any of
+    which may be the answer, why nobody looks at them.
     """
 
     declared: Declared
@@ -35,6 +42,7 @@ class Asked(NamedTuple):
     key: keys.AuthorityKey | None = None
     wrong: Sequence[str] = ()
     lists: Sequence[RevocationList] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -69,17 +77,17 @@ class Asked(NamedTuple):
 def look(declared: Declared, place: AuthorityOptions, now: int) -> Asked:
     """Return what was asked for and what came. The caller holds the lock. Raises TlsError, OSError."""
     asked = Asked(declared, ())
-    found = root_file.read(str(declared.options["roots"]), f"{asked.place}.roots")
-    lists = str(declared.options.get("crls", ""))
-    asked = asked._replace(
-        roots=[one for one in found if one.is_self_signed],
-        lists=list_file.read(lists, f"{asked.place}.crls") if lists else (),
-    )
-    csr = requested.read(place.directory, asked.name)
+    csr, lists = requested.read(place.directory, asked.name), str(declared.options.get("crls", ""))
+    with own_files.explained(asked.place, asked.directory):
+        found = root_file.read(str(declared.options["roots"]), f"{asked.place}.roots")
+        asked = asked._replace(
+            roots=[one for one in found if one.is_self_signed],
+            lists=list_file.read(lists, f"{asked.place}.crls") if lists else (),
+        )
+        answers = forms.read_all(asked.directory) if csr and os.path.isdir(asked.directory) else []
     if not csr:
         return asked
     key = requested.key(place.directory, asked.name, place.passphrase)
-    answers = forms.read_all(asked.directory) if os.path.isdir(asked.directory) else []
     others = [*(one for answer in answers for one in answer.certificates), *found]
     wanted = intermediate.Wanted(profiles.purpose(asked.name), place.lifetime)
     right: list[intermediate.Chain] = []
@@ -92,19 +100,30 @@ def look(declared: Declared, place: AuthorityOptions, now: int) -> Asked:
                 except TlsError as error:
                     wrong.append(f"{answer.name}: {error.fault}")
     made = _generation(right[0], key, declared, now) if right else None
-    return asked._replace(csr=csr, key=key, answer=made, wrong=() if right else wrong)
+    left_out = [] if right else [one for one in answers if one.problem and _stem(one) != asked.file]
+    return asked._replace(
+        csr=csr,
+        key=key,
+        answer=made,
+        wrong=() if right else wrong,
+        left_out=forms.left_out(asked.directory, left_out),
+    )
 
 
 def _not_for_it(asked: Asked, key: bytes, answers: Sequence[forms.Answer], place: AuthorityOptions) -> Iterator[str]:
     """Give what is wrong with files that have the name of the request. One that answered an earlier one may stay."""
     for answer in answers:
         keys_there = {one.public_key for one in answer.certificates}
-        if os.path.splitext(answer.name)[0] != asked.file or key in keys_there:
+        if _stem(answer) != asked.file or key in keys_there:
             continue
         if answer.problem:
             yield f"{answer.name}: {answer.problem}."
         elif not keys_there & requested.known_keys(place.directory, asked.name):
             yield f"{answer.name}: not for the key of {asked.file}.csr."
+
+
+def _stem(answer: forms.Answer) -> str:
+    return os.path.splitext(answer.name)[0]
 
 
 def _generation(chain: intermediate.Chain, key: keys.AuthorityKey, declared: Declared, now: int) -> Generation:

@@ -31,9 +31,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.authority import company_request
-    from ansible_collections.pgops.tls.plugins.module_utils.source import registry
+    from ansible_collections.pgops.tls.plugins.module_utils.source import own_files, registry
 else:
     company_request = lazy_import("authority.company_request")
+    own_files = lazy_import("source.own_files")
     registry = lazy_import("source.registry")
 
 
@@ -170,21 +171,23 @@ def _sign_elsewhere(
     """Have a source sign requests, and record what came. What is wrong with the source stops only its own requests."""
     by_id = {request.id: request for request in wanted}
     lifetime = durations.seconds(order.lifetime, "lifetime")
+    place, directory = f"{option('sources')}.{one.authority}", str(one.options.get("directory") or order.directory)
     with location.opened(order.directory):
         try:
             if not is_dry:
                 ledger.check_writable(order.directory)
-            signed = registry.source(one, order.directory).sign(wanted, lifetime, now, is_dry=is_dry)
+            with own_files.explained(place, directory):
+                signed = registry.source(one, order.directory).sign(wanted, lifetime, now, is_dry=is_dry)
+                leaves = {id_: chain[0] for id_, chain in signed.chains.items()}
+                lines = [
+                    ledger.entry(one.authority, id_, leaf, by_id[id_].reasons, now, source=one.type)
+                    for id_, leaf in leaves.items()
+                    if not ledger.has(order.directory, leaf)
+                ]
+                if lines and not is_dry:
+                    ledger.append(order.directory, lines)
         except TlsError as error:
             return SigningResult({}, dict.fromkeys(by_id, error.message), "", [], [])
-        leaves = {id_: chain[0] for id_, chain in signed.chains.items()}
-        lines = [
-            ledger.entry(one.authority, id_, leaf, by_id[id_].reasons, now, source=one.type)
-            for id_, leaf in leaves.items()
-            if not ledger.has(order.directory, leaf)
-        ]
-        if lines and not is_dry:
-            ledger.append(order.directory, lines)
     open_ones = [request for request in wanted if request.id not in {*signed.refused, *signed.waiting}]
     got = f"get a {one.authority} certificate from the source of type {one.type} for"
     changes = [*signed.changes, *(f"{got} {request.in_words()}" for request in open_ones)]

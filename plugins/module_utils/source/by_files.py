@@ -91,7 +91,7 @@ class Files(Source):
             done = [name_of(one) for one in requests if one.id in chains]
             still_open = [self._open(one) for one in open_ones if one.id not in chains]
             changes = open_requests.write(self._directory, still_open, done)
-        return Signed(chains, refused, waiting, self._unreadable(answers), changes)
+        return Signed(chains, refused, waiting, forms.left_out(self._directory, answers), changes)
 
     def _chain(self, request: Request, came: _Came, now: int) -> list[Certificate]:
         """Return the chain for a request, [] if none came. Raises TlsError if only wrong ones did."""
@@ -130,11 +130,6 @@ class Files(Source):
         end = self._needed_by(request)
         by_when = f"needed by {end}" if end else "it has none yet"
         return f"{os.path.join(self._directory, name_of(request))}.csr waits for its certificate ({by_when})."
-
-    def _unreadable(self, answers: Sequence[forms.Answer]) -> list[str]:
-        return [
-            f"{os.path.join(self._directory, one.name)} is left out: {one.problem}." for one in answers if one.problem
-        ]
 
 
 def name_of(request: Request) -> str:

@@ -130,7 +130,8 @@ class Source(abc.ABC):
     def sign(self, requests: Sequence[Request], lifetime: int, now: int, *, is_dry: bool) -> Signed:
         """Have requests signed. A dry run changes nothing anywhere, and may return no chains.
 
-        ``lifetime`` is in seconds. Raises TlsError, before anything is signed, for what concerns all requests.
+        ``lifetime`` is in seconds. Raises TlsError and OSError, before anything is signed, for what concerns all
+        requests.
         """
 
 

@@ -11,7 +11,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import locatio
 from ansible_collections.pgops.tls.plugins.module_utils.authority.planning import Change
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
-from ansible_collections.pgops.tls.plugins.module_utils.source import contract, remembered
+from ansible_collections.pgops.tls.plugins.module_utils.source import contract, own_files, remembered
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import Declared
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
@@ -61,9 +61,10 @@ def trust(sources: Sources, directory: str, now: int) -> dict[str, contract.Trus
     """Return what to trust, by the names of authorities. ``now`` is in Unix seconds. Raises TlsError."""
     with location.explained(directory):
         revoked = {line["authority"] for line in revocation.read(directory) or ()} if sources else ()
-        found = {
-            name: remembered.trust(one, directory, now, are_lists_used=name in revoked) for name, one in sources.items()
-        }
+    found = {}
+    for name, one in sources.items():
+        with own_files.explained(f"{option('sources')}.{name}", directory):
+            found[name] = remembered.trust(one, directory, now, are_lists_used=name in revoked)
     return {name: one._replace(is_shared=sources[name].is_shared) for name, one in found.items()}
 
 

@@ -37,9 +37,24 @@ class Answer(NamedTuple):
 
 
 def read_all(directory: str) -> list[Answer]:
-    """Return what is in the files of a directory whose endings are those of certificates. Raises OSError."""
+    """Return what is in the files of a directory whose endings are those of certificates. Raises OSError.
+
+    One that cannot be read does not keep anybody from the others.
+    """
     names = sorted(name for name in os.listdir(directory) if name.lower().endswith(ENDINGS))
-    return [read(directory, name) for name in names if os.path.isfile(os.path.join(directory, name))]
+    return [_tried(directory, name) for name in names if os.path.isfile(os.path.join(directory, name))]
+
+
+def _tried(directory: str, name: str) -> Answer:
+    try:
+        return read(directory, name)
+    except OSError as error:
+        return Answer(name, (), f"it cannot be read ({error.strerror or error})")
+
+
+def left_out(directory: str, answers: Sequence[Answer]) -> list[str]:
+    """Return which files of a directory nobody looks at, and why, in words."""
+    return [f"{os.path.join(directory, one.name)} is left out: {one.problem}." for one in answers if one.problem]
 
 
 def read(directory: str, name: str) -> Answer:

@@ -274,6 +274,33 @@ def test_an_answer_below_another_root_or_for_another_key_is_named(fleet: Fleet, 
     assert "issuing-ca-server.pem: not for the key of issuing-ca-server.csr." in fleet.at().waiting["server"]
 
 
+def test_files_that_cannot_be_read_are_named_and_stop_nobody(fleet: Fleet) -> None:
+    fleet.at()
+    companies.unreadable(fleet.requests / "issuing-ca-server.pem")
+    companies.unreadable(fleet.requests / "ticket 4711.pem")
+    done = fleet.at()
+    assert "What came is wrong: issuing-ca-server.pem: it cannot be read (" in done.waiting["server"]
+    (warning,) = done.warnings
+    assert warning.startswith(f"{fleet.requests}/ticket 4711.pem is left out: it cannot be read (")
+    assert "issuing-ca-server.pem: it cannot be read (" in fleet.sign().refused["db1"]
+    fleet.answer("the right one.pem")
+    assert (fleet.at().waiting, fleet.at().warnings) == ({}, [])
+    assert list(fleet.sign().certificates) == ["db1"]
+
+
+def test_files_of_the_company_that_cannot_be_used_are_named_themselves(fleet: Fleet) -> None:
+    (fleet.requests / "requests.txt").mkdir(parents=True)
+    message = rf"^sources\.server: {fleet.requests}/requests\.txt: expected a regular file.*Correct its owner, its mode"
+    with pytest.raises(TlsError, match=message):
+        fleet.at()
+    (fleet.requests / "requests.txt").rmdir()
+    fleet.at()
+    fleet.roots.unlink()
+    fleet.roots.mkdir()
+    with pytest.raises(TlsError, match=f"^sources\\.server: {fleet.roots}: expected a regular file"):
+        fleet.at()
+
+
 def test_a_root_that_allows_too_few_cas_below_it_is_named(fleet: Fleet) -> None:
     root = companies.authority("Narrow Root", path_length=1)
     first = companies.authority("First", root)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import signing
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry, remembered
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
@@ -284,6 +285,48 @@ def test_files_that_are_none_are_named_and_stop_nobody(place: Path, host: Host) 
     told = [warning.partition(" is left out: ")[2] for warning in done.warnings]
     assert [one[:18] for one in told] == ["there is no certif", "it holds a private"]
     assert host.key.read_text() not in str(done)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_stops_nobody(place: Path, host: Host) -> None:
+    other = Host(place, "db2", ["db2.example"])
+    sign(place, host.request(), other.request())
+    companies.unreadable(place / "requests" / "a.pem")
+    companies.unreadable(place / "requests" / "db2.pem")
+    FORMS["pem"](place / "requests", host.signed())
+    done = sign(place, host.request(), other.request())
+    assert (list(done.certificates), list(done.waiting), done.refused) == (["db1"], ["db2"], {})
+    found = [re.sub(r"\(.*\)", "(...)", warning) for warning in done.warnings]
+    folder = place / "requests"
+    assert found == [f"{folder}/{name} is left out: it cannot be read (...)." for name in ("a.pem", "db2.pem")]
+    assert trusted(place, 4711).warnings == []
+
+
+def unusable_roots(place: Path) -> str:
+    (place / "roots.pem").unlink()
+    (place / "roots.pem").mkdir()
+    return f"sources.server: {place}/roots.pem: expected a regular file, found another kind"
+
+
+def unusable_list(place: Path) -> str:
+    (place / "requests" / "requests.txt").unlink()
+    (place / "requests" / "requests.txt").mkdir()
+    return f"sources.server: {place}/requests/requests.txt: expected a regular file, found another kind"
+
+
+@pytest.mark.parametrize("fault", [unusable_roots, unusable_list])
+def test_files_that_cannot_be_used_stop_only_the_requests_to_this_source(
+    place: Path, host: Host, fault: Callable[[Path], str]
+) -> None:
+    given = {"server": sources(place)["server"]}
+    keeping.keep(keeping.Wish(str(place / "ca"), "P-256", None, sources=parse(given, "sources")), NOW, is_dry=False)
+    own = {**Host(place, "app1/www/orders", [], "orders").request(), "authority": "client"}
+    sign(place, host.request())
+    message = fault(place)
+    order = signing.Order(str(place / "ca"), None, "server", [own, host.request()], "90d", given)
+    done = signing.sign(order, NOW + DAY, is_dry=False)
+    assert list(done.certificates) == ["app1/www/orders"]
+    assert done.refused["db1"].startswith(message)
+    assert "Correct its owner, its mode or the free space, then rerun." in done.refused["db1"]
 
 
 def test_check_mode_writes_nothing_and_says_who_would_wait(place: Path, host: Host) -> None:
