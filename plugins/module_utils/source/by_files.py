@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import (
     checking,
+    earlier,
     forms,
     list_file,
     lists,
@@ -31,11 +32,12 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 
 class _Came(NamedTuple):
-    """Everything in the directory, and the CAs that may be in chains."""
+    """Everything in the directory, the CAs that may be in chains, and what answered earlier requests."""
 
     answers: Sequence[forms.Answer]
     roots: Sequence[Certificate]
     others: Sequence[Certificate]
+    earlier: earlier.Earlier
 
 
 class Files(Source):
@@ -68,10 +70,7 @@ class Files(Source):
         del lifetime  # it is the company's decision
         if not is_dry:
             files.make_directory(self._directory, 0o755)
-        trust = root_file.trust(str(self.options["roots"]), f"{self.place}.roots", FILES)
-        answers = forms.read_all(self._directory) if os.path.isdir(self._directory) else []
-        others = [one for answer in answers for one in answer.certificates if one.is_ca]
-        came = _Came(answers, trust.roots, [*others, *trust.issuing])
+        came = self._look(requests)
         chains: dict[str, Sequence[Certificate]] = {}
         refused, waiting, changes = {}, {}, []
         open_ones = []
@@ -84,28 +83,45 @@ class Files(Source):
                 if found:
                     chains[request.id] = found
                 else:
-                    waiting[request.id] = self._in_words(request)
+                    waiting[request.id] = self._in_words(request, came.earlier)
             except TlsError as error:
                 refused[request.id] = error.message
         if not is_dry:
             done = [name_of(one) for one in requests if one.id in chains]
-            still_open = [self._open(one) for one in open_ones if one.id not in chains]
+            still_open = [self._open(one, came.earlier) for one in open_ones if one.id not in chains]
             changes = open_requests.write(self._directory, still_open, done)
-        return Signed(chains, refused, waiting, forms.left_out(self._directory, answers), changes)
+        return Signed(chains, refused, waiting, forms.left_out(self._directory, came.answers), changes)
+
+    def _look(self, requests: Sequence[Request]) -> _Came:
+        """Return what there is for some requests. Raises TlsError, OSError."""
+        trust = root_file.trust(str(self.options["roots"]), f"{self.place}.roots", FILES)
+        answers = forms.read_all(self._directory) if os.path.isdir(self._directory) else []
+        others = [one for answer in answers for one in answer.certificates if one.is_ca]
+        serials = {one.replaces for one in requests if one.replaces}
+        keys, names = set(map(checking.public_key, requests)), set(map(name_of, requests))
+        leaves = [
+            leaf
+            for answer in answers
+            for leaf in answer.certificates
+            if leaf.public_key in keys or _stem(answer.name) in names
+        ]
+        known = earlier.look(self._ledger, serials, leaves)
+        return _Came(answers, trust.roots, [*others, *trust.issuing], known)
 
     def _chain(self, request: Request, came: _Came, now: int) -> list[Certificate]:
         """Return the chain for a request, [] if none came. Raises TlsError if only wrong ones did."""
         key, wrong = checking.public_key(request), []
         for answer in came.answers:
             for leaf in answer.leaves(key):
-                is_former = f"{leaf.serial:x}" == request.replaces
-                if key and leaf.public_key == key and not is_former:
+                if came.earlier.is_former(leaf, request.replaces):
+                    continue
+                if key and leaf.public_key == key:
                     try:
                         return checking.chain(request, leaf, came.others, came.roots, now)
                     except TlsError as error:
                         wrong.append(f"{answer.name}: {error.fault}")
                 # One that answered an earlier request may stay
-                elif _stem(answer.name) == name_of(request) and not is_former and not ledger.has(self._ledger, leaf):
+                elif _stem(answer.name) == name_of(request) and not came.earlier.is_recorded(leaf):
                     wrong.append(f"{answer.name}: not for the key of {name_of(request)}.csr.")
         if wrong:
             raise TlsError(
@@ -115,19 +131,13 @@ class Files(Source):
             )
         return []
 
-    def _open(self, request: Request) -> open_requests.Open:
+    def _open(self, request: Request, known: earlier.Earlier) -> open_requests.Open:
         kind = "server" if request.authority == profiles.SERVER else "client"
         what = open_requests.in_words(kind, checking.wanted(request))
-        return open_requests.Open(name_of(request), request.csr, what, self._needed_by(request), request.reasons)
+        return open_requests.Open(name_of(request), request.csr, what, known.end(request.replaces), request.reasons)
 
-    def _needed_by(self, request: Request) -> str:
-        """Return when the certificate in use ends, '' if there is none, or the ledger does not know it."""
-        needle = f'"serial": "{request.replaces}"'.encode()
-        lines = ledger.matching(self._ledger, [needle] if request.replaces else [])
-        return max((str(line["not_after"]) for line in lines if line["serial"] == request.replaces), default="")
-
-    def _in_words(self, request: Request) -> str:
-        end = self._needed_by(request)
+    def _in_words(self, request: Request, known: earlier.Earlier) -> str:
+        end = known.end(request.replaces)
         by_when = f"needed by {end}" if end else "it has none yet"
         return f"{os.path.join(self._directory, name_of(request))}.csr waits for its certificate ({by_when})."
 

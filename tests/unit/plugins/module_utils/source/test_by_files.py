@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, signing
+from ansible_collections.pgops.tls.plugins.module_utils.authority import keeping, ledger, signing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import contract, registry, remembered
 from ansible_collections.pgops.tls.plugins.module_utils.source.declared import parse
@@ -230,6 +230,57 @@ def test_renewal_with_the_same_key_waits_for_another_certificate(place: Path, ho
     assert "by 2028-01-15T08:00:00Z (no_certificate)" in _list(place)
     (place / "requests" / "db1 again.pem").write_bytes(pem(host.signed(1), COMPANY.issuing[1].certificate))
     assert list(sign(place, host.request(serial)).certificates) == ["db1"]
+
+
+def renewed(place: Path, host: Host, name: str, replaces: str = "", **more: Any) -> str:
+    """Have the company answer, and the host get the certificate. Return its serial number."""
+    sign(place, host.request(replaces), now=NOW + 2 * DAY)
+    leaf = host.signed(**more)
+    (place / "requests" / name).write_bytes(pem(leaf, *CHAIN))
+    assert sign(place, host.request(replaces), now=NOW + 2 * DAY).certificates["db1"] == pem(leaf, *CHAIN).decode()
+    return f"{leaf.serial_number:x}"
+
+
+# By its name the oldest is looked at first, or last. A company may sign with any dates
+@pytest.mark.parametrize("names", [("1.pem", "2.pem", "3.pem"), ("3.pem", "2.pem", "1.pem")])
+@pytest.mark.parametrize("starts", [(0, 1, 1.5), (0, 0, 0), (1.5, 1, 0)], ids=["later", "same", "earlier"])
+def test_old_answers_for_a_key_that_stays_are_passed_over(
+    place: Path, host: Host, names: tuple[str, ...], starts: tuple[float, ...]
+) -> None:
+    start = [int(NOW + days * DAY) for days in starts]
+    first = renewed(place, host, names[0], start=start[0])
+    second = renewed(place, host, names[1], first, start=start[1])
+    done = sign(place, host.request(second), now=NOW + 2 * DAY)
+    assert (list(done.waiting), done.refused, done.certificates) == (["db1"], {}, {})
+    third = renewed(place, host, names[2], second, start=start[2])
+    again = sign(place, host.request(second), now=NOW + 2 * DAY)  # a run died before the host got it
+    assert f"{leaf_of(again).serial:x}" == third
+    assert list(sign(place, host.request(third), now=NOW + 2 * DAY).waiting) == ["db1"]
+
+
+def leaf_of(done: signing.SigningResult) -> certificate.Certificate:
+    return certificate.read_pem(done.certificates["db1"], "chain")[0]
+
+
+def test_an_old_answer_that_has_expired_is_not_a_wrong_one(place: Path, host: Host) -> None:
+    first = renewed(place, host, "2024.pem", days=10)
+    second = renewed(place, host, "2025.pem", first)
+    done = sign(place, host.request(second), now=NOW + 300 * DAY)
+    assert (list(done.waiting), done.refused) == (["db1"], {})
+    (place / "requests" / "2026.pem").write_bytes(pem(host.signed(start=NOW + 300 * DAY), *CHAIN))
+    assert leaf_of(sign(place, host.request(second), now=NOW + 300 * DAY)).not_before == NOW + 300 * DAY
+
+
+def test_the_ledger_is_read_once_for_all_requests(place: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [Host(place, f"db{number}", [f"db{number}.example"]) for number in range(2, 5)]
+    first = renewed(place, host, "db1.pem")
+    sign(place, *(one.request() for one in others))
+    reads: list[int] = []
+    matching = ledger.matching
+    monkeypatch.setattr(ledger, "matching", lambda *given: reads.append(1) or matching(*given))
+    done = sign(place, *(one.request(first) for one in (host, *others)))
+    assert len(done.waiting) == 4
+    assert len(reads) == 1
 
 
 def test_the_answer_to_a_former_key_may_stay(place: Path, host: Host) -> None:
