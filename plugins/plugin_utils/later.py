@@ -14,7 +14,7 @@ NO_SERVER = "the server waits for its first certificate"
 NO_CLIENT = "the identity waits for its first certificate"
 REASONS = frozenset((NO_SERVER, NO_CLIENT))
 _SHOWN = 10  # requests that have a line of their own
-_WHAT_TO_DO = "Have them signed, put each certificate beside its request, then rerun."
+_WHAT_TO_DO = "Have them signed, put each certificate beside its .csr file if it has one, then rerun."
 
 
 def lines(hostvars: Hostvars, hosts: Iterable[str]) -> list[str]:

@@ -9,12 +9,13 @@ by one, and its request stays open.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import urllib.parse
 from typing import NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.authority import ledger, profiles
-from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request
+from ansible_collections.pgops.tls.plugins.module_utils.authority.requests import Request, leaf_key
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.source import (
@@ -70,13 +71,14 @@ class Files(Source):
         del lifetime  # it is the company's decision
         if not is_dry:
             files.make_directory(self._directory, 0o755)
+        requests = [one if one.csr else self._as_before(one) for one in requests]
         came = self._look(requests)
         chains: dict[str, Sequence[Certificate]] = {}
         refused, waiting, changes = {}, {}, []
         open_ones = []
         for request in requests:
             try:
-                if request.public_key is not None:
+                if request.csr:
                     checking.refuse_other_names(request)
                     open_ones.append(request)
                 found = self._chain(request, came, now)
@@ -91,6 +93,14 @@ class Files(Source):
             still_open = [self._open(one, came.earlier) for one in open_ones if one.id not in chains]
             changes = open_requests.write(self._directory, still_open, done)
         return Signed(chains, refused, waiting, forms.left_out(self._directory, came.answers), changes)
+
+    def _as_before(self, request: Request) -> Request:
+        """Return a request of check mode with the key of the one that waits: its host is going to ask with that."""
+        path = os.path.join(self._directory, f"{name_of(request)}.csr")
+        text = (files.read(path) or b"").decode("ascii", "replace")
+        with contextlib.suppress(TlsError):
+            return request._replace(public_key=leaf_key(text, path))
+        return request
 
     def _look(self, requests: Sequence[Request]) -> _Came:
         """Return what there is for some requests. Raises TlsError, OSError."""
@@ -120,8 +130,8 @@ class Files(Source):
                         return checking.chain(request, leaf, came.others, came.roots, now)
                     except TlsError as error:
                         wrong.append(f"{answer.name}: {error.fault}")
-                # One that answered an earlier request may stay
-                elif _stem(answer.name) == name_of(request) and not came.earlier.is_recorded(leaf):
+                # One that answered an earlier request may stay, and without a key nobody knows which one a file is for
+                elif key and _stem(answer.name) == name_of(request) and not came.earlier.is_recorded(leaf):
                     wrong.append(f"{answer.name}: not for the key of {name_of(request)}.csr.")
         if wrong:
             raise TlsError(

@@ -200,6 +200,9 @@ def test_a_wrong_answer_fails_its_host_alone(by_hand: Any, tmp_path: Path) -> No
 
 def test_the_next_run_takes_what_came(by_hand: Any) -> None:
     by_hand.company.sign(by_hand.directory / "requests" / "db1.csr")
+    foreseen = by_hand.run("--check", postgres_ca_sources=sources(by_hand))
+    assert well(foreseen), foreseen.stdout[-4000:]
+    assert "wait to be signed" not in as_line(foreseen)
     done = by_hand.run(postgres_ca_sources=sources(by_hand))
     assert well(done), done.stdout[-4000:]
     assert "wait to be signed" not in as_line(done)

@@ -82,7 +82,8 @@ def test_the_summary_says_what_to_have_signed() -> None:
     lines = later.lines(hostvars, hostvars)
     assert lines[0] == "Certificates that wait to be signed: 12. Their hosts go on as they are."
     assert lines[1] == "db00: /srv/db00.csr waits"
-    assert lines[-2:] == ["and 2 more", "Have them signed, put each certificate beside its request, then rerun."]
+    what_to_do = "Have them signed, put each certificate beside its .csr file if it has one, then rerun."
+    assert lines[-2:] == ["and 2 more", what_to_do]
     assert later.lines({"app2": {}}, ["app2"]) == []
 
 

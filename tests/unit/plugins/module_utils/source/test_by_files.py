@@ -388,6 +388,51 @@ def test_check_mode_writes_nothing_and_says_who_would_wait(place: Path, host: Ho
     assert not (place / "ca" / "ledger.jsonl").exists()
 
 
+def foreseen(place: Path, host: Host, replaces: str = "") -> signing.SigningResult:
+    """Return what check mode says, which has no CSR, and changes nothing."""
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    done = sign(place, {**host.request(replaces), "csr": ""}, is_dry=True)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert done.certificates == {}
+    return done
+
+
+def test_check_mode_foresees_that_a_certificate_is_taken(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    assert list(foreseen(place, host).waiting) == ["db1"]
+    leaf = host.signed()
+    (place / "requests" / "db1.pem").write_bytes(pem(leaf, *CHAIN))
+    done = foreseen(place, host)
+    assert (done.waiting, done.refused, done.warnings) == ({}, {}, [])
+    assert done.changes[0].startswith("get a server certificate from the source of type files for db1: db1.example")
+    assert list(sign(place, host.request()).certificates) == ["db1"]
+    # No request is out for the next one
+    assert list(foreseen(place, host, f"{leaf.serial_number:x}").waiting) == ["db1"]
+
+
+def test_check_mode_foresees_that_a_certificate_is_refused(place: Path, host: Host) -> None:
+    sign(place, host.request())
+    other = Host(place, "db2", ["db2.example"])
+    for leaf, message in (
+        (host.signed(names=["db1.example"]), "not as requested: san_missing: 192.0.2.1"),
+        (other.signed(), "not for the key of db1.csr"),
+    ):
+        (place / "requests" / "db1.pem").write_bytes(pem(leaf, *CHAIN))
+        assert f"db1.pem: {message}" in foreseen(place, host).refused["db1"]
+        assert f"db1.pem: {message}" in sign(place, host.request()).refused["db1"]
+
+
+@pytest.mark.parametrize("csr", [None, "", "no request"])
+def test_without_a_request_no_answer_is_wrong_in_check_mode(place: Path, host: Host, csr: str | None) -> None:
+    sign(place, host.request())
+    (place / "requests" / "db1.pem").write_bytes(pem(host.signed(), *CHAIN))
+    (place / "requests" / "db1.csr").unlink()
+    if csr is not None:
+        (place / "requests" / "db1.csr").write_text(csr)
+    done = foreseen(place, host)
+    assert (list(done.waiting), done.refused) == (["db1"], {})
+
+
 def test_two_runs_at_once_answer_alike(place: Path, host: Host) -> None:
     sign(place, host.request())
     (place / "requests" / "db1.pem").write_bytes(pem(host.signed(), *CHAIN))
