@@ -496,7 +496,7 @@ patroni:
     findings:
       description:
         - What is wrong. V(api_silent), V(api_plaintext), V(api_old_certificate) (the file has another one),
-          V(api_unfit) and V(ctl_unfit) (Patroni cannot load the files), V(api_expired), V(api_expires_soon),
+          V(api_unfit) and V(ctl_unfit) (Patroni cannot use the section), V(api_expired), V(api_expires_soon),
           V(ctl_expired), V(ctl_expires_soon), V(ctl_not_verified) (C(ctl.insecure)), V(login_not_verified),
           V(login_expired), V(login_expires_soon) (C(postgresql.authentication)), V(not_renewed) (files of this
           collection that no run renews), V(api_name_missing) and V(server_name_missing) (the host in

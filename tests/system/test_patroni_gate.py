@@ -19,7 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Jour
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import process
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import convergence, proof
 from ansible_collections.pgops.tls.tests import faults, patroni, restapis
-from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Team
+from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
 from ansible_collections.pgops.tls.tests.restapis import RestApi
 from ansible_collections.pgops.tls.tests.shared import ONLY_THOROUGH
 from ansible_collections.pgops.tls.tests.system.conftest import Authority, programs
@@ -68,6 +68,19 @@ def encrypted(key: bytes, password: str) -> bytes:
     found = serialization.load_pem_private_key(key, None)
     protection = serialization.BestAvailableEncryption(password.encode())
     return found.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def add(member: Member, **keys: str) -> None:
+    """Add keys to section restapi that Patroni has not loaded yet."""
+    lines = "".join(f"  {key}: '{value}'\n" for key, value in keys.items())
+    member.configure(member.config.read_text().replace("restapi:\n", f"restapi:\n{lines}"))
+
+
+def start_with(member: Member, *environment: str) -> None:
+    """Restart Patroni with variables in its environment."""
+    os.kill(member.pid(), signal.SIGKILL)
+    member.supervised.run("env", *environment, "patroni", member.config)
+    patroni.until(member.is_running, member.log)
 
 
 def silence(one: RestApi, authority: Authority, pair: dict[str, str]) -> None:
@@ -186,9 +199,7 @@ def test_a_key_that_the_environment_names_is_loaded_before_rules_change(
     member.give(key, 0o600)
     restapis.configure(api, **pair)
     given = [f"PATRONI_RESTAPI_KEYFILE={key}", f"PATRONI_RESTAPI_KEYFILE_PASSWORD={word}"]
-    os.kill(member.pid(), signal.SIGKILL)
-    member.supervised.run("env", *given, "patroni", member.config)
-    patroni.until(member.is_running, member.log)
+    start_with(member, *given)
     with managed(member) as server:
         server.settle()
         disk, config, signals = server.disk(), member.config.read_bytes(), counted(monkeypatch)
@@ -202,6 +213,32 @@ def test_a_key_that_the_environment_names_is_loaded_before_rules_change(
         assert signals == []
         member.configure(member.text())
         member.start_again()
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_ciphers_that_select_nothing_are_refused_before_rules_change(
+    api: RestApi, server_authority: Authority, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Patroni loads them only when it opens its REST API again, and that thread ends with them."""
+    member, pair, wrong = api.member, restapis.give(api, server_authority, "own"), "HIHG:!aNULL"
+    if place == "file":
+        restapis.configure(api, **pair)
+    else:
+        start_with(member, f"PATRONI_RESTAPI_CIPHERS={wrong}")
+    with managed(member) as server:
+        server.settle()
+        add(member, **({"ciphers": wrong} if place == "file" else pair))
+        assert "api_unfit" in restapis.facts(api)[0]["findings"]
+        disk, config, signals = server.disk(), member.config.read_bytes(), counted(monkeypatch)
+        with pytest.raises(TlsError, match=f"ciphers: '{wrong}' selects no cipher") as failure:
+            server.converge(hba=HBA + RULE)
+        assert failure.value.code == "patroni_restapi_unfit"
+        assert ("PATRONI_RESTAPI_CIPHERS in its environment" in failure.value.message) is (place == "environment")
+        assert (server.disk(), member.config.read_bytes(), signals) == (disk, config, [])
+        if place == "file":
+            member.configure(member.config.read_text().replace(wrong, "HIGH:!aNULL"))
+            assert server.converge(hba=HBA + RULE).changes == ["pg_hba.conf: changed"], "what the message says helps"
+            assert api.served() not in ("", "silent")
 
 
 @ONLY_THOROUGH

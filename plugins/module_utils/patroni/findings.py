@@ -88,8 +88,8 @@ def _of_pairs(seen: Seen, now: int) -> Iterator[Finding]:
         if fault:
             yield Finding(
                 f"{prefix}_{UNFIT}",
-                f"{seen.config}: Patroni cannot load the files in {section}: {fault}. Correct them before anybody "
-                "reloads or restarts Patroni.",
+                f"{seen.config}: Patroni cannot use section {section}: {fault}. Correct it before anybody reloads or "
+                "restarts Patroni.",
             )
         what = f"{seen.config}: the certificate in {section}.certfile"
         remedy = "" if seen.is_managed else f" Renew it, or set {option('patroni_api')}: true."

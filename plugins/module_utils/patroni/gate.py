@@ -5,7 +5,7 @@
 
 A reload that fails leaves a REST API that listens and never answers, or one that does not listen at all. The next
 reload then blocks Patroni's main loop: the leader key expires, another node is promoted, and this one goes on as a
-second primary. So Patroni's own Python must be able to load what patroni.yml and its environment name, and its REST API
+second primary. So Patroni's own Python must be able to use what patroni.yml and its environment say, and its REST API
 must answer. Any answer will do: also a refusal, in HTTP or as an alert of TLS, comes from a thread that lives. A REST
 API that waits at another address than patroni.yml has counts as silent, because nobody can tell it from a dead one.
 """
@@ -42,9 +42,9 @@ def refuse_unsafe(patroni: Patroni, account: Account, so: str, look: Look | None
     fault = said.faults[settings.RESTAPI]
     if fault:
         raise TlsError(
-            f"{patroni.config}: Patroni cannot load the files in restapi{_from_environment(said)}: {fault}. With them, "
+            f"{patroni.config}: Patroni cannot use section restapi{_from_environment(said)}: {fault}. With that, "
             f"a reload would end its REST API, and could end in two primaries. {so}",
-            remedy="Correct restapi.certfile and restapi.keyfile, then rerun.",
+            remedy="Correct that section (certfile, keyfile, cafile, ciphers), then rerun.",
             code="patroni_restapi_unfit",
         )
     at = api.endpoint(said.restapi.get("listen", ""))
@@ -91,5 +91,6 @@ def _answer(at: Endpoint, said: settings.Settings) -> api.Answer | None:
 
 
 def _from_environment(said: settings.Settings) -> str:
-    names = [name for name in said.environment if name.startswith("PATRONI_RESTAPI_") and name.endswith("FILE")]
+    suffixes = ("FILE", "CIPHERS")
+    names = [name for name in said.environment if name.startswith("PATRONI_RESTAPI_") and name.endswith(suffixes)]
     return f" ({', '.join(names)} in its environment)" if names else ""

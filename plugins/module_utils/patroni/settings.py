@@ -1,7 +1,7 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What patroni.yml says of TLS, as Patroni's own Python reads it, and whether that Python can load the pairs there."""
+"""What patroni.yml says of TLS, as Patroni's own Python reads it, and whether that Python can use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import P
 RESTAPI, CTL, DATABASE = "restapi", "ctl", "postgresql"
 # Keys that leave the process that reads the file: the rest of it holds passwords
 _SHOWN: Mapping[str, tuple[str, ...]] = {
-    RESTAPI: ("listen", "connect_address", "certfile", "keyfile", "cafile", "verify_client"),
+    RESTAPI: ("listen", "connect_address", "certfile", "keyfile", "cafile", "ciphers", "verify_client"),
     CTL: ("certfile", "keyfile", "cacert", "insecure"),
     DATABASE: ("connect_address",),
 }
@@ -35,7 +35,7 @@ try:
     logins = {name: one or {} for name, one in (database.get("authentication") or {}).items()}
 except Exception as error:  # its text may quote a password
     sys.exit(f"it is no configuration ({type(error).__name__})")
-def fault(one):
+def fault(one, names):
     if not one.get("certfile"):
         return ""
     try:
@@ -46,13 +46,19 @@ def fault(one):
             context.load_verify_locations(cafile=one["cafile"])
     except Exception as error:
         return str(error)
+    ciphers = one.get("ciphers") if "ciphers" in names else None
+    try:
+        if ciphers:
+            context.set_ciphers(ciphers)
+    except Exception:
+        return f"ciphers: {ciphers!r} selects no cipher"
     return ""
 def shown(one, names):
     return {name: str(one[name]) for name in names if one.get(name) is not None}
 print(json.dumps({
     "scope": str(found.get("scope", "")), "name": str(found.get("name", "")),
     "sections": {name: shown(one, given["shown"][name]) for name, one in sections.items()},
-    "faults": {name: fault(one) for name, one in sections.items()},
+    "faults": {name: fault(one, given["shown"][name]) for name, one in sections.items()},
     "logins": {name: shown(one, given["of_login"]) for name, one in logins.items()},
     "uses_socket": database.get("use_unix_socket") is True,
     "stores": [name for name in given["stores"] if name in found],
@@ -61,7 +67,7 @@ print(json.dumps({
 
 
 class Settings(NamedTuple):
-    """The keys of sections that are no secrets, and why the pairs of restapi and ctl cannot be loaded ('': they can).
+    """The keys of sections that are no secrets, and why Patroni cannot use restapi and ctl ('': it can).
 
     ``logins`` are those of postgresql.authentication, ``stores`` the sections for the cluster's store. ``environment``
     names the variables of the process that take precedence over the file.
