@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.pgops.tls.plugins.plugin_utils import actions, replicas
+from ansible_collections.pgops.tls.plugins.plugin_utils import actions, replication_proof
 from ansible_collections.pgops.tls.plugins.plugin_utils.graph import Variables
 
 
@@ -17,9 +17,14 @@ class ActionModule(actions.Action):
     OPTIONS: ClassVar[actions.Specification] = {
         "connections": {"type": "list", "elements": "dict", "required": True},
         "upstreams": {"type": "dict", "required": True},
+        "assumed": {"type": "list", "elements": "str", "default": []},
     }
 
     def answer(self, variables: Variables) -> dict[str, Any]:
         """Show what is proven. Raises TlsError for a connection whose other end shows something else."""
-        lines = replicas.proof(self.options["connections"], self.options["upstreams"], variables["hostvars"])
-        return {"changed": False, "msg": lines, "_ansible_verbose_always": True}  # shown as module debug does it
+        given = self.options
+        lines, warnings = replication_proof.proof(
+            given["connections"], given["upstreams"], given["assumed"], variables["hostvars"]
+        )
+        shown = {"msg": lines, "_ansible_verbose_always": True}  # as module debug does it
+        return {"changed": False, **shown, **({"warnings": warnings} if warnings else {})}

@@ -54,6 +54,10 @@ batches:
     upstreams:
       description: For each of them and each of its connections, the servers of the run that the connection leads to.
       type: dict
+    assumed:
+      description:
+        - For each of them, the connections whose host and port are no name of a server. They may lead elsewhere.
+      type: dict
     asked:
       description: All of these servers.
       type: list
@@ -62,7 +66,7 @@ batches:
       description: For each of them, the hosts of its cluster that come before it.
       type: dict
   sample:
-    - {replicas: [db2], upstreams: {db2: {standby: [db1]}}, asked: [db1], after: {db2: []}}
+    - {replicas: [db2], upstreams: {db2: {standby: [db1]}}, assumed: {db2: []}, asked: [db1], after: {db2: []}}
 code:
   description: A word for the kind of failure, for programs.
   returned: failure

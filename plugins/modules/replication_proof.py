@@ -11,7 +11,9 @@ short_description: Compare what a host replicates with and what the other end sh
 version_added: 1.0.0
 description:
   - For tasks of P(pgops.tls.postgres_server#role), which asks the other ends with M(pgops.tls.session_info) first.
-  - It fails if an end was asked and has no session for replication with the certificate of the connection.
+  - It fails if an end was asked and has no session for replication with the certificate of the connection. If no name
+    of a server says where the connection leads, it warns instead.
+  - Connections without a client certificate are left out.
   - It runs on the controller.
 extends_documentation_fragment:
   - pgops.tls.attributes
@@ -26,6 +28,11 @@ options:
     description: For each connection by its name, the servers of the run that it leads to.
     type: dict
     required: true
+  assumed:
+    description: The connections by their names for which no name of a server says where they lead.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: pgops.tls.replication_batches
 author:

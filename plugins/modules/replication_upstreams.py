@@ -40,7 +40,8 @@ replication:
   description:
     - By host and connection (RV(pgops.tls.session_info#module:replication)), the servers that it leads to and that
       answered, and whether O(pgops.tls.postgres_server#role:main:postgres_server_replication_role) is set.
-    - A standby whose host and port are no name of a server leads to the primary of its cluster.
+    - A standby whose host and port are no name of a server leads to a server of its cluster whose wildcard covers the
+      host, or to the primary.
   returned: success
   type: dict
   sample: {db2: {standby: {upstreams: [db1], is_managed: true}}}

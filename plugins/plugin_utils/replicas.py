@@ -1,14 +1,13 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Standbys and subscribers: whom they follow, who must connect again in which order, and what the other end shows.
+"""Standbys and subscribers: whom they follow, and who must connect again in which order.
 
 All of that is in results of modules that have run anyway, so a run that changes nothing asks no host.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
@@ -26,11 +25,12 @@ _DEFAULT_PORT = "5432"  # of libpq
 class Batch(NamedTuple):
     """Hosts that may connect anew at the same time: at most one of each cluster.
 
-    ``upstreams``: the servers of this run that each of their connections leads to, by host and connection. ``after``:
-    who comes before it in its cluster.
+    ``upstreams``: the servers of this run that each of their connections leads to, by host and connection.
+    ``assumed``: the connections of each for which no name says so. ``after``: who comes before it in its cluster.
     """
 
     upstreams: Mapping[str, Mapping[str, Sequence[str]]]
+    assumed: Mapping[str, Sequence[str]]
     after: Mapping[str, Sequence[str]]
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,6 +50,19 @@ def refuse_without_identity(variables: Variables) -> None:
             remedy="Add one with this role, os_user: postgres and databases: [replication]. The host must also be in "
             "group postgres_clients.",
             code="replication_identity_missing",
+        )
+
+
+class _Upstreams(NamedTuple):
+    """The servers that a connection leads to; ``is_assumed``: no name of theirs says so, so it may lead elsewhere."""
+
+    hosts: list[str]
+    is_assumed: bool = False
+
+    def lacks(self, without: set[str]) -> bool:
+        """Return whether it leads to one of the servers ``without`` a certificate, or can lead to none with one."""
+        return bool(self.hosts) and (
+            without.issuperset(self.hosts) if self.is_assumed else not without.isdisjoint(self.hosts)
         )
 
 
@@ -88,7 +101,7 @@ def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
     clusters: dict[str, list[str]] = {}
     for host, one in found.items():
         waited_for.setdefault(one.cluster, set()).update(one.synchronous)
-        if one.is_due and without.isdisjoint(itertools.chain(*ways.upstreams(host).values())):
+        if one.is_due and not any(led.lacks(without) for led in ways.upstreams(host).values()):
             clusters.setdefault(one.cluster, []).append(host)
     ordered = [
         sorted(own, key=lambda host: found[host].application_name in waited_for[found[host].cluster])
@@ -97,7 +110,10 @@ def batches(hostvars: Hostvars, hosts: Sequence[str]) -> list[Batch]:
     made = []
     for number in range(max(map(len, ordered), default=0)):
         after = {own[number]: own[:number] for own in ordered if number < len(own)}
-        made.append(Batch({host: ways.upstreams(host) for host in after}, after))
+        led = {host: ways.upstreams(host) for host in after}
+        upstreams = {host: {name: one.hosts for name, one in own.items()} for host, own in led.items()}
+        assumed = {host: [name for name, one in own.items() if one.is_assumed] for host, own in led.items()}
+        made.append(Batch(upstreams, assumed, after))
     return made
 
 
@@ -119,35 +135,10 @@ def of_report(hostvars: Hostvars, hosts: Iterable[str]) -> dict[str, dict[str, d
     managed = {host: bool(hostvars[host].get(ROLE)) for host in replicating}
     return {
         host: {
-            name: {"upstreams": upstreams, "is_managed": managed[host]}
-            for name, upstreams in ways.upstreams(host).items()
+            name: {"upstreams": one.hosts, "is_managed": managed[host]} for name, one in ways.upstreams(host).items()
         }
         for host in replicating
     }
-
-
-def proof(connections: Iterable[Variables], upstreams: Mapping[str, Sequence[str]], hostvars: Hostvars) -> list[str]:
-    """Return what the other ends of a host's connections show, in words. Raises TlsError for another certificate.
-
-    ``upstreams`` are as in a batch. One that could not be asked shows nothing.
-    """
-    found = []
-    for one in connections:
-        asked = {host: results.senders(hostvars[host]).get("sessions") for host in upstreams.get(one["name"], ())}
-        sessions = {host: seen for host, seen in asked.items() if seen is not None}
-        names, serial = ", ".join(sessions), one["serial"]
-        if not sessions:
-            found.append(f"{one['name']}: only this server was asked, because the other end is not part of this run.")
-        elif any(seen["type"] == "walsender" and seen["serial"] == serial for own in sessions.values() for seen in own):
-            found.append(f"{one['name']}: {names} shows certificate {serial}.")
-        else:
-            raise TlsError(
-                f"{one['name']}: {names} has no session for replication with certificate {serial}, which this server "
-                "connects with now.",
-                remedy="Is something between the servers that ends TLS, or does another server answer there?",
-                code="replication_other_certificate",
-            )
-    return found
 
 
 def _found(variables: Variables) -> _Found | None:
@@ -235,20 +226,38 @@ class _Ways:
             if not one.is_standby:
                 self._primaries.setdefault(one.cluster, []).append(host)
 
-    def upstreams(self, host: str) -> dict[str, list[str]]:
-        """Return for each connection of a host the servers that it leads to: by their names, else the primary."""
-        own = self._found[host]
-        primaries = self._primaries.get(own.cluster, [])
-        return {
-            one.name: sorted(self._led_to(host, one)) or (primaries if one.kind == STANDBY else [])
-            for one in own.connections
-        }
+    def upstreams(self, host: str) -> dict[str, _Upstreams]:
+        """Return for each connection of a host the servers that it leads to."""
+        return {one.name: self._upstreams(host, one) for one in self._found[host].connections}
 
-    def _led_to(self, host: str, one: _Connection) -> set[str]:
-        """Return the servers with a name of a connection from a host; a loopback name leads to its machine."""
+    def _upstreams(self, host: str, one: _Connection) -> _Upstreams:
+        """Return them by their names, else by wildcards. A standby may follow its primary by any other way, too."""
+        named = {way: self._led_to(host, way) for way in one.ways}
+        found = set().union(*named.values())
+        if all(named.values()):
+            return _Upstreams(sorted(found))
+        covered = self._by_wildcard(way for way, hosts in named.items() if not hosts)
+        if one.kind == STANDBY:
+            cluster = self._found[host].cluster
+            covered = {other for other in covered if other != host and self._found[other].cluster == cluster}
+            called = {other for other in covered if self._is_called(other, one)}
+            covered = called or covered.union(() if found else self._primaries.get(cluster, ()))
+        return _Upstreams(sorted(found | covered), is_assumed=True)
+
+    def _by_wildcard(self, ways: Iterable[tuple[str, int]]) -> set[str]:
+        """Return the servers with a wildcard for a host, and its port."""
+        wildcards = [(f"*.{name.partition('.')[2]}", port) for name, port in ways]
+        return {other for way in wildcards for other in self._named.get(way, ())}
+
+    def _is_called(self, host: str, one: _Connection) -> bool:
+        """Return whether the inventory, or Ansible, has a server under a host of a connection, or its first label."""
+        called = {host, self._machines[host][0]}
+        return any(not called.isdisjoint((name, name.partition(".")[0])) for name, _port in one.ways)
+
+    def _led_to(self, host: str, way: tuple[str, int]) -> set[str]:
+        """Return the servers with a name that a host connects to; a loopback name leads to its machine."""
         return {
             other
-            for way in one.ways
             for other in self._named.get(way, ())
             if not server_names.is_loopback(way[0]) or self._machines[other] == self._machines[host]
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.plugin_utils import replicas
+from ansible_collections.pgops.tls.plugins.plugin_utils import replicas, replication_proof
 
 FILES = "/var/lib/postgresql/.postgresql/pgops/current"
 IDENTITY = {
@@ -155,8 +155,46 @@ def test_the_other_end_is_the_server_of_that_name_and_port_else_the_primary() ->
     assert upstreams(host("db1"), host("db2", by_alias), other)["upstreams"] == {"db2": {"standby": ["db1"]}}
     another_port = connection(findings=OLD, port="5433")
     assert upstreams(other, host("db2", another_port))["upstreams"] == {"db2": {"standby": []}}
+    assert found["assumed"] == {"db2": ["standby"]}, "it may lead to db9"
+    assert upstreams(host("db1"), host("db2", connection(findings=OLD)))["assumed"] == {"db2": []}
+    assert upstreams(host("db1"), host("db2", by_alias))["assumed"] == {"db2": ["standby"]}
     publisher = connection("subscription", OLD, host="BILLING1.example.com")
     assert upstreams(other, host("db2", publisher))["asked"] == ["billing1"]
+
+
+def under_wildcard(name: str, *connections: dict[str, Any], cluster: str = "1") -> dict[str, Any]:
+    return {**host(name, *connections, cluster=cluster), "postgres_server_names": ["*.example.com"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "expected"),
+    [
+        ("db2.example.com", "5432", ["db2"]),  # which the inventory calls so
+        ("second.example.com", "5432", ["db1", "db2"]),
+        ("db2.example.com", "6432", ["db1"]),  # by NAT: the primary, if anybody
+        ("db2.other.example.com", "5432", ["db1"]),  # a wildcard stands for one label
+    ],
+)
+def test_a_wildcard_leads_to_servers_of_the_same_cluster(name: str, port: str, expected: list[str]) -> None:
+    cascading = under_wildcard("db3", connection(findings=OLD, host=name, port=port))
+    middle, other = under_wildcard("db2", connection()), under_wildcard("billing1", cluster="2")
+    found = upstreams(under_wildcard("db1"), middle, cascading, other)
+    assert (found["upstreams"], found["assumed"]) == ({"db3": {"standby": expected}}, {"db3": ["standby"]})
+
+
+def test_a_subscription_follows_any_cluster_by_a_wildcard() -> None:
+    found = upstreams(under_wildcard("billing1", cluster="2"), host("db2", connection("subscription", OLD)))
+    assert found["upstreams"] == {"db2": {"shop/sub": ["billing1"]}}
+    assert found["assumed"] == {"db2": ["shop/sub"]}
+
+
+def test_a_standby_waits_for_a_first_certificate_only_where_all_that_it_may_follow_do() -> None:
+    cascading = under_wildcard("db3", connection(findings=OLD, host="second.example.com"))
+    primary, middle = under_wildcard("db1"), under_wildcard("db2", connection())
+    middle["postgres_server_converged"] |= {"reasons": ["no_certificate"], "request": "CSR"}
+    assert order(primary, middle, cascading) == [["db3"]]
+    primary["postgres_server_converged"] |= {"reasons": ["no_certificate"], "request": "CSR"}
+    assert order(primary, middle, cascading) == []
 
 
 def test_a_loopback_name_leads_to_a_server_of_the_same_machine() -> None:
@@ -194,14 +232,29 @@ def test_a_server_that_did_not_answer_a_report_is_no_upstream_and_follows_nobody
 SESSION = {"type": "walsender", "serial": "2f"}
 
 
-def proof(sessions: Any) -> list[str]:
-    hostvars = {"db1": {} if sessions is None else {"__postgres_server_senders": {"sessions": sessions}}}
-    return replicas.proof([connection()], {"standby": ["db1"]}, hostvars)
+def proof(sessions: Any, assumed: Any = (), **changes: Any) -> tuple[list[str], list[str]]:
+    hostvars = {"db1": {} if sessions is None else {"__postgres_server_senders": {"sessions": sessions}}, "db2": {}}
+    hostvars["db3"] = {"__postgres_server_senders": {"sessions": []}}
+    return replication_proof.proof([{**connection(), **changes}], {"standby": ["db1", "db2", "db3"]}, assumed, hostvars)
 
 
 def test_the_other_end_proves_the_certificate() -> None:
-    assert proof([SESSION]) == ["standby: db1 shows certificate 2f."]
-    assert proof(None) == ["standby: only this server was asked, because the other end is not part of this run."]
+    assert proof([SESSION]) == proof([SESSION], ["standby"]) == (["standby: db1 shows certificate 2f."], [])
+    nobody = {"standby": ["db2"]}, (), {"db2": {}}
+    assert replication_proof.proof([connection()], *nobody) == (
+        ["standby: only this server was asked, because the other end is not part of this run."],
+        [],
+    )
+
+
+def test_a_server_that_no_name_leads_to_proves_nothing_by_its_silence() -> None:
+    found, (warning,) = proof([], ["standby"])
+    assert found == []
+    assert warning.startswith("standby: only this server was asked. Its host and port are no name of a server, and db1")
+
+
+def test_a_connection_without_a_certificate_has_none_to_show() -> None:
+    assert proof([{"type": "walsender", "serial": None}], serial=None) == proof([], serial=None) == ([], [])
 
 
 @pytest.mark.parametrize("sessions", [[], [{**SESSION, "serial": "2e"}], [{**SESSION, "type": "client backend"}]])
