@@ -52,7 +52,8 @@ options:
         generation. C(patroni.yml) does not change. Calling it again changes nothing. If an earlier run was interrupted,
         V(previous) only undoes that run.
       - V(absent) writes back what the keys in C(patroni.yml) were before, proves that, and removes the files. Keys that
-        somebody else has changed since stay.
+        somebody else has changed since stay. Nothing changes if this member with its former files, and the others,
+        would refuse each other.
     type: str
     choices: [present, previous, absent]
     default: present

@@ -286,23 +286,29 @@ def test_what_is_about_to_expire_is_told_and_renewed(api: RestApi, server_author
     assert [line for line in warnings if "the certificate in restapi.certfile ended at" in line]
 
 
+def trust(one: RestApi, *authorities: bytes) -> str:
+    """Give a member a file with roots beside its own files; return its path."""
+    roots = one.member.home / "ca.crt"
+    roots.write_bytes(b"".join(authorities))
+    one.member.give(roots, 0o644)
+    return str(roots)
+
+
 def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
     both: list[RestApi], server_authority: Authority, team: Team
 ) -> None:
     before = leader_since(team)
+    company, own = server_authority.root.read_bytes(), AUTHORITIES["server"].root.pem.encode()
     for one in both:
-        roots = one.member.home / "ca.crt"
-        roots.write_bytes(server_authority.root.read_bytes())
-        one.member.give(roots, 0o644)
-        restapis.configure(one, **restapis.give(one, server_authority, one.member.name), cafile=str(roots))
+        pair = restapis.give(one, server_authority, one.member.name)
+        restapis.configure(one, **pair, cafile=trust(one, company))
     disk = both[0].disk()
     with pytest.raises(TlsError, match="It would refuse those that get theirs first") as failure:
         both[0].converge()
     assert failure.value.code == "patroni_trust_missing"
     assert {**both[0].disk(), "yml": 0} == {**disk, "yml": 0}
     for one in both:
-        roots = one.member.home / "ca.crt"
-        roots.write_bytes(server_authority.root.read_bytes() + AUTHORITIES["server"].root.pem.encode())
+        trust(one, company, own)
     announced(*both)
     announced(*reversed(both))
     for one in both:
@@ -320,12 +326,47 @@ def test_a_rest_api_with_tls_of_another_authority_is_taken_over(
         assert "root.crt: changed" in ended.changes
         assert one.settle().changes == []
     assert leader_since(team) == before
+    disk, served = both[0].disk(), both[0].served()
+    for check_mode in (True, False):
+        with pytest.raises(TlsError, match=f"{both[1].member.name} .*it trusts no authority of the cert") as failure:
+            both[0].remove(check_mode=check_mode)
+        assert failure.value.code == "patroni_member_refused"
+        assert (both[0].disk(), both[0].served()) == (disk, served)
+    for one in both:  # what the message says
+        config = one.member.config.read_text()
+        cacert = one.directory / "current" / "root.crt"
+        one.member.configure(config.replace(f"cacert: {cacert}", f"cacert: {one.member.home}/ca.crt"))
+        one.member.reload()
     for one in both:
-        one.remove()
+        assert one.remove().warnings == []
         found = yaml.safe_load(one.member.config.read_text())
         assert found["restapi"]["cafile"] == str(one.member.home / "ca.crt")
         assert one.served() not in ("", "silent")
-        assert "ctl" not in found
+        assert found["ctl"] == {"cacert": str(one.member.home / "ca.crt")}
+
+
+def test_a_removal_asks_the_other_members_while_the_former_authority_is_trusted(
+    both: list[RestApi], server_authority: Authority
+) -> None:
+    company, own = server_authority.root.read_bytes(), AUTHORITIES["server"].root.pem.encode()
+    for one in both:
+        pair = restapis.give(one, server_authority, one.member.name)
+        restapis.configure(one, **pair, cafile=trust(one, company, own))
+    announced(*both)
+    announced(*reversed(both))
+    for one in both:
+        one.settle()
+    trust(both[0], company)
+    disk, served = both[0].disk(), both[0].served()
+    with pytest.raises(TlsError, match=f"{both[1].member.name} .*certificate") as failure:
+        both[0].remove()
+    assert failure.value.code == "patroni_member_refused"
+    assert (both[0].disk(), both[0].served()) == (disk, served)
+    trust(both[0], company, own)
+    for one in both:
+        assert one.remove().warnings == []
+        assert "ctl" not in yaml.safe_load(one.member.config.read_text())
+        assert one.served() not in ("", "silent")
 
 
 def test_a_removal_leads_back(api: RestApi) -> None:

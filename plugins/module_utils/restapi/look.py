@@ -43,11 +43,12 @@ class Look:
     def found(self, kept: Kept, text: str, answer: Answer | None) -> Found:
         """Return what there is with this generation in use, and this text of patroni.yml. Raises TlsError."""
         said = self.settings(text)
-        own_trust = _content(said.ctl.get("cacert") or said.restapi.get("cafile", ""))
+        own_trust = content(said.ctl.get("cacert") or said.restapi.get("cafile", ""))
         return Found(kept, self.patroni.config, text, said, answer, own_trust)
 
 
-def _content(path: str) -> bytes:
+def content(path: str) -> bytes:
+    """Return what a file that patroni.yml names holds, b'' without one."""
     try:
         return (files.read(path) if os.path.isabs(path) else None) or b""
     except OSError:

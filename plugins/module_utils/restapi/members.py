@@ -52,16 +52,23 @@ def files_of(settings: Settings) -> ClientFiles:
     return ClientFiles(pair.get("certfile", ""), pair.get("keyfile", ""), roots)
 
 
-def trials(members: Sequence[Member], files: ClientFiles) -> list[Trial]:
-    """Ask each member that has TLS, and verify it strictly; without roots nothing is verified.
+def secure(members: Sequence[Member]) -> list[Member]:
+    """Return the members that have TLS."""
+    return [one for one in members if one.scheme == _SECURE]
+
+
+def trials(members: Sequence[Member], files: ClientFiles, *, verifies: bool = True) -> list[Trial]:
+    """Ask each member that has TLS, and verify it strictly: without roots, each is refused.
 
     Raises TlsError for files that cannot be loaded.
     """
-    secure = [one for one in members if one.scheme == _SECURE]
-    if not secure:
+    asked = secure(members)
+    if not asked:
         return []
     context = _context(files)
-    return [_tried(one, context) for one in secure]
+    if not verifies:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return [_tried(one, context) for one in asked]
 
 
 def refuse(found: Sequence[Trial], before: Mapping[Member, str]) -> None:

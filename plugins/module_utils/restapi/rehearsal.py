@@ -20,7 +20,7 @@ def with_members(found: Sequence[Member], files: ClientFiles, before: ClientFile
     """
     tried = members.trials(found, files)
     failed = [one.member for one in tried if one.verdict == members.REFUSED]
-    members.refuse(tried, {one.member: one.verdict for one in _tried_before(failed, before)})
+    members.refuse(tried, {one.member: one.verdict for one in tried_before(failed, before)})
     return tried
 
 
@@ -33,7 +33,8 @@ def left_behind(found: Sequence[Member], files: ClientFiles, roots: str) -> list
         return [one for one in members.trials(found, files._replace(roots=path)) if one.verdict != members.ACCEPTED]
 
 
-def _tried_before(failed: Sequence[Member], files: ClientFiles) -> list[Trial]:
+def tried_before(failed: Sequence[Member], files: ClientFiles) -> list[Trial]:
+    """Ask members with the files in use."""
     try:
         return members.trials(failed, files)
     except TlsError:  # what is in use cannot even be loaded

@@ -14,7 +14,8 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pair_removal import PairRemoval
 from ansible_collections.pgops.tls.plugins.module_utils.patroni import check, settings, told, yaml_keys
 from ansible_collections.pgops.tls.plugins.module_utils.patroni.settings import Settings
-from ansible_collections.pgops.tls.plugins.module_utils.restapi import former, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.restapi import former, members, refusals, way_back
+from ansible_collections.pgops.tls.plugins.module_utils.restapi.look import content
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.restapi.transaction import Transaction
@@ -47,8 +48,15 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
         self.file.refuse_unwritable()
         after = settings.read(self.patroni, self.account, text)
         _refuse_unusable(after, found.config)
+        self._ask_with(found, after)
         leaf = told.leaf_at(after.restapi.get("certfile", ""))
         return leaf.sha256 if leaf else ""
+
+    def _ask_with(self, found: Found, after: Settings) -> None:
+        has_tls = self.answer is not None and self.answer.has_tls
+        others = members.of(self.node.at, self.node.context(), after.name, has_tls=has_tls)
+        shown = content(after.restapi.get("certfile", ""))
+        self.notes += members.warnings(way_back.refuse_split(found, after, shown, others, self.target.pair.roots))
 
     def _take_out(self, found: Found, text: str, leaf: str) -> None:
         self._write(found.text, text)
