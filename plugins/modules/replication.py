@@ -20,6 +20,9 @@ description:
     server is never restarted. Connection strings of subscriptions do not change.
   - Before any change, C(psql) makes the same connection with the new files, as the server's OS user. If that fails,
     the module fails with the other server's words, and the old connection continues.
+  - With C(sync_replication_slots), a standby of PostgreSQL 17 or later also connects to the database in C(dbname) of
+    C(primary_conninfo). That connection is tried, too, before new parameters are written. After a renewal its process
+    ends, and the server starts another one within 10 seconds.
   - Afterwards the server itself must show the new connection. If it does not, C(primary_conninfo) is restored. To learn
     which certificate the primary sees, look at RV(pgops.tls.session_info#module:sessions) there.
   - The module refuses a standby whose C(primary_conninfo) Patroni, Stolon, CloudNativePG or pg_auto_failover writes.

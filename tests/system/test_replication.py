@@ -17,7 +17,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.replication import reconnecting, trial
+from ansible_collections.pgops.tls.plugins.module_utils.replication import (
+    convergence,
+    reconnecting,
+    trial,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.server import sessions
 from ansible_collections.pgops.tls.tests import replicas
 from ansible_collections.pgops.tls.tests.replicas import HBA, ROLE, SECRET, Replica
@@ -262,6 +266,70 @@ def test_without_proof_the_connection_from_before_comes_back(
     assert replica.written() == before
     assert replicas.streams(replica.standby)
     assert replica.serial() == ""
+
+
+# Slot synchronization
+
+
+def with_database(replica: Replica, hba: str) -> None:
+    """Have primary_conninfo name a database, and the primary decide by these rules who gets there with TLS."""
+    text = replicas.conninfo(replica.primary.cluster, "sslmode=disable dbname=postgres")
+    replica.standby.psql(f"ALTER SYSTEM SET primary_conninfo = '{text}'")
+    replica.standby.reload()
+    replica.primary.settle(hba=hba)
+    replicas.until(lambda: replicas.streams(replica.standby), "the standby streams")
+    replica.clients.converge()
+
+
+ONLY_REPLICATION = f"hostssl replication {ROLE} all cert\nhostssl all {ROLE} all reject\n"
+
+
+def test_the_worker_for_slots_must_get_in_with_new_parameters(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_database(replica, ONLY_REPLICATION)
+    asked = convergence._asked
+    monkeypatch.setattr(convergence, "_asked", lambda *given: {**asked(*given), "syncs_slots": True})
+    for check_mode in (True, False):
+        error = refused(replica, "slot_sync_refused", check_mode=check_mode)
+        assert "pg_hba.conf rejects connection" in error.message
+        assert "Add postgres to databases of this role" in str(error)
+    replica.primary.settle(hba=HBA)
+    assert replica.converge().changes[0].startswith("primary_conninfo: sslmode=verify-full")
+    replica.primary.settle(hba=ONLY_REPLICATION)
+    renewed = replica.clients.converge(renew=True)
+    [warning] = replica.converge().warnings
+    assert "The connection that it has continues." in warning
+    assert replica.serial() == replica.own_serial(renewed), "a worker that never got in keeps no standby from it"
+
+
+def test_a_server_that_synchronizes_no_slots_needs_no_database(replica: Replica) -> None:
+    with_database(replica, ONLY_REPLICATION)
+    assert replica.converge().changes[0].startswith("primary_conninfo: sslmode=verify-full")
+
+
+def test_a_real_worker_for_slots_connects_again_after_a_renewal(replica: Replica) -> None:
+    primary, standby = replica.primary.cluster, replica.standby
+    if int(standby.psql("SHOW server_version_num")) < 170000:
+        pytest.skip("PostgreSQL 17 was the first to synchronize slots")
+    primary.psql("SELECT pg_create_physical_replication_slot('s2')")
+    standby.append(
+        "postgresql.conf",
+        "wal_level = logical\nprimary_slot_name = 's2'\nhot_standby_feedback = on\nsync_replication_slots = on\n",
+    )
+    standby.stop("fast")
+    standby.start(standby.port)
+    with_database(replica, HBA)
+
+    def serial() -> str:
+        shown = "SELECT coalesce(max(client_serial)::text, '') FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)"
+        return str(primary.psql(f"{shown} WHERE datname = 'postgres'"))
+
+    replica.converge()
+    replicas.until(lambda: serial() == replica.serial() != "", "the worker has the certificate")
+    renewed = replica.clients.converge(renew=True)
+    assert replica.converge().warnings == []
+    replicas.until(lambda: serial() == replica.own_serial(renewed), "the worker has the new certificate")
 
 
 # Roles swap

@@ -14,7 +14,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql, state
-from ansible_collections.pgops.tls.plugins.module_utils.replication import findings, look, others, plan, trial
+from ansible_collections.pgops.tls.plugins.module_utils.replication import (
+    findings,
+    look,
+    others,
+    plan,
+    slot_sync,
+    trial,
+)
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import Connection
 from ansible_collections.pgops.tls.plugins.module_utils.replication.reconnecting import Reconnecting
 from ansible_collections.pgops.tls.plugins.module_utils.server.interference import refuse_foreign_paths
@@ -26,6 +33,7 @@ _LOOK = """
         SELECT json_build_object('file', sourcefile, 'line', sourceline, 'config_file', current_setting('config_file'),
                  'data_directory', current_setting('data_directory'))
           FROM pg_settings WHERE name = 'primary_conninfo'),
+      'syncs_slots', coalesce(current_setting('sync_replication_slots', true) = 'on', false),
       'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
       'replication', REPLICATION)"""
 
@@ -52,13 +60,16 @@ def converge(options: Mapping[str, Any], now: int, *, check_mode: bool) -> Outco
     files, is_there = _files(identity, administrator.account)
     steps = plan.steps(connections, options["role"], files)
     warnings = _of_others(found, administrator) if any(step.is_new for step in steps) else []
+    slots = slot_sync.SlotSync(administrator, is_on=found["syncs_slots"])
     for step in steps if is_there else ():
         trial.refuse_broken(step, administrator, found["system_identifier"])
+        warnings += slots.try_with(step)
     if steps and not check_mode:
         _refuse_without_files(files, is_there=is_there)
         reconnecting = Reconnecting(administrator)
         for step in steps:
             reconnecting.make(step)
+        slots.reconnect()
         found = _asked(administrator)
         connections = _connections(found, administrator.account)
     facts = findings.result(found["replication"], connections, administrator.account.name, now)

@@ -1,12 +1,12 @@
 # Copyright (c) the pgops.tls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection for replication, tried by psql before the server makes it: nothing is touched by that."""
+"""A connection to another server, tried by psql before the server makes it: nothing is touched by that."""
 
 from __future__ import annotations
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.processes import run
+from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Completed, run
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.psql import CONNECT_TIMEOUT, Administrator
 from ansible_collections.pgops.tls.plugins.module_utils.replication import conninfo
 from ansible_collections.pgops.tls.plugins.module_utils.replication.findings import STANDBY
@@ -20,27 +20,11 @@ def refuse_broken(step: Step, administrator: Administrator, system_identifier: s
     """
     one = step.connection
     mode = "true" if one.kind == STANDBY else "database"
-    # In the arguments of a process, everybody can read them. No password but this one is needed by these files.
-    public = {name: value for name, value in step.parameters.items() if name not in conninfo.SECRETS}
-    password = step.parameters.get("password")
-    done = run(
-        [
-            administrator.psql, "--no-psqlrc", "--tuples-only", "--no-align", "--no-password",
-            "--command=IDENTIFY_SYSTEM", f"--dbname={conninfo.render({**public, 'replication': mode})}",
-        ],
-        user=administrator.account,
-        environment={
-            "PGAPPNAME": "pgops.tls",
-            "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
-            **({"PGPASSWORD": password} if password else {}),
-        },
-        timeout=60.0,
-    )  # fmt: skip
+    done = connect({**step.parameters, "replication": mode}, "IDENTIFY_SYSTEM", administrator)
     if done.status != 0:
-        words = " ".join(done.errors.split()).rstrip(".") or "no message"
         raise TlsError(
-            f"{one.in_words}: a new connection for replication would fail: {words}. Nothing was changed, and the "
-            "connection that it has continues.",
+            f"{one.in_words}: a new connection for replication would fail: {words_of(done)}. Nothing was changed, and "
+            "the connection that it has continues.",
             remedy="The other server must be set up, trust the client authority, and have a rule for this role "
             "(hostssl replication ROLE ... cert).",
             code="replication_refused",
@@ -53,3 +37,28 @@ def refuse_broken(step: Step, administrator: Administrator, system_identifier: s
             remedy="Correct host and port in primary_conninfo.",
             code="replication_other_cluster",
         )
+
+
+def connect(parameters: conninfo.Parameters, command: str, administrator: Administrator) -> Completed:
+    """Have the server's OS user connect with parameters, and give a command. Raises TlsError where psql cannot run."""
+    # In the arguments of a process, everybody can read them. No password but this one is needed by these files.
+    public = {name: value for name, value in parameters.items() if name not in conninfo.SECRETS}
+    password = parameters.get("password")
+    return run(
+        [
+            administrator.psql, "--no-psqlrc", "--tuples-only", "--no-align", "--no-password",
+            f"--command={command}", f"--dbname={conninfo.render(public)}",
+        ],
+        user=administrator.account,
+        environment={
+            "PGAPPNAME": "pgops.tls",
+            "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
+            **({"PGPASSWORD": password} if password else {}),
+        },
+        timeout=60.0,
+    )  # fmt: skip
+
+
+def words_of(done: Completed) -> str:
+    """Return what the other server, or libpq, has said."""
+    return " ".join(done.errors.split()).rstrip(".") or "no message"
