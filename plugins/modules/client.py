@@ -388,6 +388,8 @@ options:
       - A certificate for another key than the one generated for its request is refused.
       - An empty text means that the certificate comes in a later run. The identity keeps the one that it has. Without
         one it is left out of this call.
+      - A renewal by O(renew=true) or O(new_keys=true) is remembered with an empty text. Later calls request
+        it again without these options, until another certificate is installed, or other CAs may issue.
     type: dict
     default: {}
   renew:
@@ -410,7 +412,7 @@ options:
       - Whether O(renew=true) also replaces a valid certificate below a root that is not in O(trusted_clients), so that
         the client moves to the new root.
       - With V(false) this is an error, and the client keeps its files. Set it while servers still trust only the old
-        root, for example if none of them could follow.
+        root, for example if none of them could follow. A renewal that an earlier call remembers ignores it.
     type: bool
     default: true
 seealso:

@@ -103,6 +103,8 @@ options:
       - PEM chains (leaf first) that were issued for the requests of the first call, by V(api) and V(ctl).
       - An empty text means that the certificate comes in a later run. The one in use stays, if it is only to be
         renewed. Else nothing changes until the certificate has come.
+      - A renewal by O(renew=true) is remembered with an empty text. Later calls request it again without O(renew),
+        until another certificate is installed, or other CAs may issue.
     type: dict
     default: {}
   ends_former_trust:

@@ -135,6 +135,8 @@ options:
     description:
       - PEM chains (leaf first) that were issued for the requests of the first call, by V(front) and V(back).
       - An empty text means that the certificate comes in a later run. PgBouncer keeps the one that it has.
+      - A renewal by O(renew=true) is remembered with an empty text. Later calls request it again without O(renew),
+        until another certificate is installed, or other CAs may issue.
     type: dict
     default: {}
   renew:

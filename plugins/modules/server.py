@@ -185,6 +185,8 @@ options:
       - PEM chain (leaf first) that the authority issued for the request of the first call.
       - An empty text means that the certificate comes in a later run. If the one in use is only due for renewal,
         everything else converges. Otherwise nothing changes.
+      - A renewal by O(renew=true) is remembered with an empty text. Later calls request it again without O(renew),
+        until another certificate is installed, or other CAs may issue.
     type: str
   existing:
     description:

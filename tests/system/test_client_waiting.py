@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
 from ansible_collections.pgops.tls.tests.clients import Clients, User, chains, identity, snapshot, used
@@ -86,3 +87,105 @@ def test_one_that_waits_with_an_ended_certificate_stops_no_other(clients: Client
     clients.call(identities=both(alice), now=now, renew=True, certificates={app: "", report: chains(asked)[report]})
     changed = {path for path, traits in used(alice).items() if before[path] != traits}
     assert {path.rpartition("/current/")[2] for path in changed if path.endswith(".crt")} == {"report/postgresql.crt"}
+
+
+def night(clients: Clients, user: User, **changes: Any) -> dict[str, Any]:
+    """Run as the role does while nobody has signed yet, and have keys wait for a day. Returns what was asked for."""
+    asked = clients.call(**changes)
+    if asked["requests"]:
+        clients.call(**changes, certificates={one["id"]: "" for one in asked["requests"]})
+        for key in (user.store / "pending").glob("*.key"):
+            os.utime(key, (TODAY - DAY, TODAY - DAY))
+    return asked
+
+
+def pending(user: User) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (user.store / "pending").iterdir()}
+
+
+@pytest.mark.parametrize("order", ["renew", "new_keys"])
+def test_a_renewal_is_asked_for_once_and_installed_whenever_it_comes(clients: Clients, alice: User, order: str) -> None:
+    clients.converge()
+    before, key = used(alice), (alice.default / "postgresql.key").read_bytes()
+    app = f"{alice.name}/app"
+    first = night(clients, alice, **{order: True})
+    assert first["reasons"] == [f"{app}: forced"]
+    waiting = pending(alice)
+    for _night in range(2):
+        assert clients.call(check_mode=True)["reasons"] == [f"{app}: forced"]
+        again = night(clients, alice)
+        assert again["reasons"] == [f"{app}: forced"]
+        assert pending(alice) == waiting, "what the company signs is for this key"
+        assert used(alice) == before
+    assert clients.call(certificates=chains(first))["changed"]
+    assert used(alice) != before
+    assert ((alice.default / "postgresql.key").read_bytes() == key) is (order == "renew")
+    assert pending(alice) == {}
+    assert clients.call()["changed"] is False
+
+
+def test_a_renewal_of_one_identity_is_remembered_while_the_other_has_come(clients: Clients, alice: User) -> None:
+    options = {"identities": both(alice)}
+    app, report = f"{alice.name}/app", f"{alice.name}/report"
+    clients.converge(**options)
+    asked = clients.call(**options, renew=True)
+    clients.call(**options, renew=True, certificates={app: chains(asked)[app], report: ""})
+    assert [one["id"] for one in clients.call(**options)["requests"]] == [report]
+    clients.call(**options, certificates={report: chains(asked)[report]})
+    assert pending(alice) == {}
+    assert clients.call(**options)["changed"] is False
+
+
+def test_a_renewal_that_is_answered_at_once_leaves_nothing_to_remember(clients: Clients, alice: User) -> None:
+    clients.converge()
+    clients.converge(renew=True)
+    assert pending(alice) == {}
+    assert clients.call()["changed"] is False
+
+
+def moved(authority: issuing.Authority) -> dict[str, Any]:
+    """Return the options of a source below another root."""
+    return {"issuing": authority.issuing.pem, "trusted_clients": authority.issuing.pem + authority.root.pem}
+
+
+def test_a_move_below_another_root_is_agreed_to_once(clients: Clients, alice: User) -> None:
+    other, app = issuing.new_authority("client", "P-256", TODAY), f"{alice.name}/app"
+    clients.converge()
+    with pytest.raises(TlsError, match="below another root"):
+        clients.call(**moved(other))
+    first = night(clients, alice, renew=True, **moved(other))
+    assert first["reasons"] == [f"{app}: issuer_changed", f"{app}: forced"]
+    with pytest.raises(TlsError, match="below another root"):
+        clients.call(**moved(issuing.new_authority("client", "P-256", TODAY)))
+    # Servers have followed when it was asked for, though none does in this run
+    assert night(clients, alice, renew_to_new_root=False, **moved(other))["reasons"] == first["reasons"]
+    clients.call(**moved(other), certificates=chains(first, authority=other))
+    assert pending(alice) == {}
+    assert clients.call(**moved(other))["changed"] is False
+
+
+def test_an_identity_that_goes_is_not_renewed_when_it_comes_back(clients: Clients, alice: User) -> None:
+    clients.converge(identities=both(alice))
+    night(clients, alice, identities=both(alice), renew=True)
+    clients.call(identities=[identity(alice, "report")], certificates={f"{alice.name}/report": ""})
+    assert set(pending(alice)) == {"report.renew"}
+    app, report = f"{alice.name}/app", f"{alice.name}/report"
+    assert clients.call(identities=both(alice))["reasons"] == [f"{app}: no_certificate", f"{report}: forced"]
+
+
+def test_a_roll_back_to_another_certificate_ends_it(clients: Clients, alice: User) -> None:
+    clients.converge()
+    clients.converge(renew=True)
+    night(clients, alice, renew=True)
+    assert clients.roll_back()["next_run"] == []
+    assert clients.call()["changed"] is False
+    assert pending(alice) == {}
+
+
+def test_a_roll_back_of_trust_keeps_it_and_says_so(clients: Clients, alice: User) -> None:
+    clients.converge()
+    both_roots = AUTHORITIES["server"].root.pem + AUTHORITIES["client"].root.pem
+    clients.call(roots=both_roots)
+    night(clients, alice, renew=True, roots=both_roots)
+    assert clients.roll_back()["next_run"][0] == f"{alice.name}/app: new certificate (forced)"
+    assert night(clients, alice)["reasons"] == [f"{alice.name}/app: forced"]

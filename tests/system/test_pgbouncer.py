@@ -499,3 +499,26 @@ def test_a_roll_back_restores_the_generation_before_once(managed: Pooler) -> Non
 
 def test_a_roll_back_without_a_generation_before_is_refused(managed: Pooler) -> None:
     refused(managed, "there is no generation before 0001", kind=poolers.roll_back.RollBack)
+
+
+def pending(pooler: Pooler) -> set[str]:
+    return {path.name for path in (pooler.directory / "pending").iterdir()}
+
+
+def test_renewals_that_come_later_are_asked_for_once_each(managed: Pooler) -> None:
+    before = managed.leaves()
+    forced = ["front certificate: forced", "back certificate: forced"]
+    asked = managed.converge(renew=True)
+    assert asked.changes == forced
+    managed.converge(renew=True, certificates={"front": "", "back": ""})
+    assert managed.converge(check_mode=True).changes == forced
+    again = managed.converge()
+    assert again.changes == forced
+    managed.converge(certificates={"front": "", "back": sign("back", again.requests["back"])})
+    assert [one == two for one, two in zip(before, managed.leaves())] == [True, False]
+    last = managed.converge()
+    assert last.changes == forced[:1]
+    managed.converge(certificates={"front": sign("front", asked.requests["front"])})
+    assert pending(managed) == set()
+    assert managed.converge().changes == []
+    assert managed.query("SELECT 1") == b"1"

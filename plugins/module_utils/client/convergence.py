@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import identities, revoked, service_file
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home
+from ansible_collections.pgops.tls.plugins.module_utils.client.outcome import UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import

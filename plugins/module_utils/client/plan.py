@@ -106,8 +106,8 @@ def reasons(identity: Identity, found: HomeFiles, target: Target, now: int) -> l
     """Return why an identity needs a new certificate. ``now`` is in Unix seconds."""
     chain = found.contents.get(f"{identity.name}/{CERTIFICATE}")
     present = due.Present(read_chain(chain, CERTIFICATE), chain is not None, f"{identity.name}/{KEY}" in found.contents)
-    is_asked = target.renew or target.new_keys
-    forced = is_asked and not (identity.id in target.certificates and not came(identity, found, target))
+    is_answered = identity.id in target.certificates and not came(identity, found, target)
+    forced = target.is_asked(identity) and not is_answered
     return due.needed(present, target.spec(identity, forced=forced), now)
 
 
@@ -127,10 +127,11 @@ def refuse_another_root(identity: Identity, found: HomeFiles, target: Target, pl
     """Raise TlsError when the certificate of an identity, which is in ``place``, is from authorities that are replaced.
 
     ``now`` is in Unix seconds. An unusable certificate does not stop the run. Nor does a requested renewal, unless the
-    servers still use the old authorities.
+    servers still use the old authorities. They did not when an earlier run was asked for it.
     """
     credential = user_files.installed(found, identity.name)
-    if credential is not None and not (target.renew and target.renew_to_new_root):
+    may_replace = (target.renew and target.renew_to_new_root) or identity.id in target.wished
+    if credential is not None and not may_replace:
         chain = read_pem(credential.chain.decode("ascii"), CERTIFICATE)
         due.refuse_another_root(chain, place, target.offer(identity), now)
 

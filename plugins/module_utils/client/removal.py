@@ -12,7 +12,8 @@ from typing import NamedTuple
 from ansible_collections.pgops.tls.plugins.module_utils.client import default_files, service_file, user_files
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import HomeFiles
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
+from ansible_collections.pgops.tls.plugins.module_utils.client.outcome import UserOutcome
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core import directory, files
 
 

@@ -16,8 +16,9 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import keystore, 
 from ansible_collections.pgops.tls.plugins.module_utils.client import plan as planning
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, TRUST, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity
+from ansible_collections.pgops.tls.plugins.module_utils.client.outcome import UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
-from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction, UserOutcome
+from ansible_collections.pgops.tls.plugins.module_utils.client.transaction import Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import Account
@@ -151,6 +152,7 @@ class RollBack(Transaction):
     def _next_run(self, coming: HomeFiles) -> list[str]:
         """Return what the declared state will change after the roll-back, in words."""
         declared = self.declared._replace(renew=False, new_keys=False, certificates={})
+        declared = declared._replace(wished=self._ids_of_wished(coming))
         needed = {one.name: planning.reasons(one, coming, declared, self.now) for one in self.certified}
         needs = planning.Needs(needed, [])
         return planning.make(self.identities, needs, coming, declared, self._layout(coming.service)).changes

@@ -66,7 +66,7 @@ class Target(NamedTuple):
     in a later run. ``server`` is the authority of servers' certificates, None if no identity needs one.
     ``known_servers``: names and addresses of all servers that are managed together, None if no other server is a reason
     to stop. ``libpq`` is the version of this host's, 0 if no identity needs to know. ``trust``: roots of identities for
-    servers outside the inventory, by their ids.
+    servers outside the inventory, by their ids. ``wished`` are the identities that an earlier run was asked to renew.
     """
 
     identities: list[Identity]
@@ -84,6 +84,11 @@ class Target(NamedTuple):
     later: frozenset[str] = frozenset()
     libpq: int = 0
     trust: Mapping[str, Sequence[Certificate]] = {}
+    wished: frozenset[str] = frozenset()
+
+    def is_asked(self, identity: Identity) -> bool:
+        """Return whether to renew an identity's certificate even if it is not due."""
+        return self.renew or self.new_keys or identity.id in self.wished
 
     def issuer(self, identity: Identity) -> Authority:
         """Return the authority of an identity's certificate."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import (
     holding,
@@ -31,6 +31,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client.default_files imp
 )
 from ansible_collections.pgops.tls.plugins.module_utils.client.home import CERTIFICATE, KEY, Home, HomeFiles
 from ansible_collections.pgops.tls.plugins.module_utils.client.identities import Identity, default_holders
+from ansible_collections.pgops.tls.plugins.module_utils.client.outcome import UserOutcome
 from ansible_collections.pgops.tls.plugins.module_utils.client.plan import Layout, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.client.requests import Request
 from ansible_collections.pgops.tls.plugins.module_utils.client.target import Target
@@ -46,31 +47,11 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.client import after_change, keystore, managed
+    from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
 else:
     after_change = lazy_import("client.after_change")
     keystore = lazy_import("client.keystore")
     managed = lazy_import("client.managed")
-
-
-class UserOutcome(NamedTuple):
-    """What was done for one OS user or, in check mode, would be.
-
-    ``before`` and ``after`` are the leaves by identity; ``changes`` is everything in words, ``changed`` whether there
-    was (or would be) something to write. ``next_run`` is what the declared state would change again after a roll-back.
-    ``hooks`` are the identities whose ``after_change`` has to run now, for the files in ``generation``.
-    """
-
-    plan: Plan
-    changed: bool
-    changes: list[str]
-    requests: list[Request]
-    before: dict[str, Certificate]
-    after: dict[str, Certificate]
-    found: HomeFiles
-    next_run: Sequence[str] = ()
-    hooks: Sequence[Identity] = ()
-    generation: str | None = None
-    endpoints: Sequence[Mapping[str, Any]] = ()  # what servers outside the inventory show, see managed.py
 
 
 class Transaction(engine.Transaction[UserOutcome]):
@@ -125,6 +106,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         """Raise TlsError when an identity has a certificate of authorities that are replaced, or of older ones."""
         try:
             found = self.home.found([one.name for one in self.identities])
+            self._recall_wishes(found)
         except (TlsError, OSError):
             return  # the run for this OS user reports it, and does not stop the others
         revoked.refuse_to_forget(self.certified, found, self.target, self.now)
@@ -144,6 +126,8 @@ class Transaction(engine.Transaction[UserOutcome]):
         endpoints = managed.look(self.identities, self.target, found, self.now) if self.target.looks_outside else []
         foreseen = after_change.foreseen(plan.hooks) if plan.hooks else []
         before = after = user_files.leaves(found)
+        if not check_mode:
+            self._remember_wishes(before)
         asked: list[Request] = []
         if plan.waiting and not check_mode:
             asked, made = requests.ask(self.home, self.target, plan, found)
@@ -169,6 +153,7 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self._with_keystores(self.home.found([one.name for one in self.identities]))
+        self._recall_wishes(found)
         needed = {one.name: self._reasons(one, found) for one in self.certified}
         waiting = planning.unanswered(self.certified, needed, found, self.target)
         if self.target.is_answer:  # the others keep their certificates until the next run
@@ -263,6 +248,23 @@ class Transaction(engine.Transaction[UserOutcome]):
             for one in self.identities
         }
         return {name: files.read(path) for name, path in paths.items()}
+
+    def _leaves_in_use(self) -> dict[str, Certificate]:
+        return user_files.leaves(self.home.found([]))
+
+    def _specs(self) -> dict[str, Spec]:
+        return {one.name: self.target.spec(one, forced=self.target.is_asked(one)) for one in self.certified}
+
+    def _later(self) -> list[str]:
+        return [one.name for one in self.certified if one.id in self.target.later]
+
+    def _recall_wishes(self, found: HomeFiles) -> None:
+        """Have the plan renew what an earlier run was asked to renew, too."""
+        self.target = self.target._replace(wished=self._ids_of_wished(found))
+
+    def _ids_of_wished(self, found: HomeFiles) -> frozenset[str]:
+        names = self._wished(user_files.leaves(found))
+        return frozenset(one.id for one in self.certified if one.name in names)
 
     def _credential(self, identity: Identity, found: HomeFiles, plan: Plan) -> Credential:
         credential = user_files.installed(found, identity.name)

@@ -4,7 +4,7 @@
 """Directories of numbered generations; one rename of a symbolic link switches from one to the next.
 
 ``DIRECTORY/current -> generations/0007``, ``DIRECTORY/generations/0007/...``, ``DIRECTORY/pending/NAME.key``: keys that
-wait for their certificate. The caller holds the directory's lock.
+wait for their certificate, ``NAME.renew``: that it was asked for. The caller holds the directory's lock.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 _NUMBERED = re.compile(r"[0-9]{4,}")
 _PENDING = 3600  # seconds after which a key waits for no run that is at work
 KEPT = 2  # the current generation and the one before it, for a roll-back
+_WISH = ".renew"
 LEFT = "rolled-back-from"  # in a generation with the files of an older one: which generation was left for it
 
 
@@ -171,16 +172,41 @@ class GenerationStore:
     def drop_stale_keys(self, now: int) -> None:
         """Remove keys that wait for no certificate any more: nothing is due, and no run can still be at work with one.
 
-        ``now`` is in Unix seconds. Raises OSError.
+        One stays while a renewal is wished. ``now`` is in Unix seconds. Raises OSError.
         """
-        try:
-            names = os.listdir(self.pending)
-        except FileNotFoundError:
-            return
-        for path in (os.path.join(self.pending, name) for name in names if name.endswith(".key")):
-            if os.lstat(path).st_mtime < now - _PENDING:
+        wished = {self.pending_key(name) for name in self.wishes()}
+        for path in (os.path.join(self.pending, name) for name in self._pending() if name.endswith(".key")):
+            if path not in wished and os.lstat(path).st_mtime < now - _PENDING:
                 os.unlink(path)
                 files.sync_directory(self.pending)
+
+    def wish(self, name: str) -> str:
+        """Return what is remembered of a renewal of ``name`` that was asked for, '' for nothing. Raises OSError."""
+        return (files.read(self._wish(name)) or b"").decode("ascii", "replace")
+
+    def keep_wish(self, name: str, text: str) -> None:
+        """Remember that a renewal of ``name`` was asked for. Raises OSError."""
+        if text != self.wish(name):
+            self._make_directories()
+            files.write_atomically(self._wish(name), text.encode("ascii"), 0o600, self.owner)
+
+    def wishes(self) -> list[str]:
+        """Return the names for which a renewal is remembered. Raises OSError."""
+        return [name[: -len(_WISH)] for name in self._pending() if name.endswith(_WISH)]
+
+    def drop_wish(self, name: str) -> None:
+        """Forget a renewal. Raises OSError."""
+        os.unlink(self._wish(name))
+        files.sync_directory(self.pending)
+
+    def _wish(self, name: str) -> str:
+        return os.path.join(self.pending, f"{name}{_WISH}")
+
+    def _pending(self) -> list[str]:
+        try:
+            return os.listdir(self.pending)
+        except FileNotFoundError:
+            return []
 
     def _make_directories(self) -> None:
         files.make_directory(self.directory, self.mode, self.owner)

@@ -13,7 +13,7 @@ import abc
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING, Callable, Generic, Mapping, Sequence, TypeVar
+from typing import TYPE_CHECKING, Callable, Collection, Generic, Mapping, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
@@ -23,10 +23,14 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.core import journal as journals
     from ansible_collections.pgops.tls.plugins.module_utils.core.service_file import ServiceFile
+    from ansible_collections.pgops.tls.plugins.module_utils.credential import wishes
+    from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
     from ansible_collections.pgops.tls.plugins.module_utils.deployment import recovery
+    from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 else:
     journals = lazy_import("core.journal")
     recovery = lazy_import("deployment.recovery")
+    wishes = lazy_import("credential.wishes")
 
 R = TypeVar("R")  # what a kind reports of a call
 
@@ -81,6 +85,18 @@ class Transaction(abc.ABC, Generic[R]):
     @abc.abstractmethod
     def _keys_in_use(self) -> Mapping[str, bytes | None]:
         """Return the keys in use by the names that they had while they were pending."""
+
+    @abc.abstractmethod
+    def _leaves_in_use(self) -> Mapping[str, Certificate]:
+        """Return the leaves in use by the names of their keys. Raises OSError."""
+
+    @abc.abstractmethod
+    def _specs(self) -> Mapping[str, Spec]:
+        """Return what each certificate that is requested must be, by the same names."""
+
+    @abc.abstractmethod
+    def _later(self) -> Collection[str]:
+        """Return the names of those that come in a later run."""
 
     def prove_previous(self) -> None:
         """Prove that what was in use when this run began is in use. Raises TlsError."""
@@ -147,7 +163,31 @@ class Transaction(abc.ABC, Generic[R]):
                 if key is not None and files.read(self.store.pending_key(name)) == key:
                     self.store.drop_pending_key(name)
             if self.finds_what_is_due:
+                self._forget_wishes()
                 self.store.drop_stale_keys(self.now)
+
+    def _wished(self, leaves: Mapping[str, Certificate]) -> frozenset[str]:
+        """Return which of these an earlier run was asked to renew, and whose next one has not come yet."""
+        known = {name: spec for name, spec in self._specs().items() if name in leaves}
+        remembered = {name: self.store.wish(name) for name in known}
+        return frozenset(
+            name for name, text in remembered.items() if text and wishes.holds(text, leaves[name], known[name])
+        )
+
+    def _remember_wishes(self, leaves: Mapping[str, Certificate]) -> None:
+        """Have later runs renew those of these for which that was asked, if the next one comes in a later run."""
+        later = self._later()
+        for name, spec in self._specs().items() if later else ():
+            if spec.forced and name in later and name in leaves:
+                self.store.keep_wish(name, wishes.text(leaves[name], spec))
+
+    def _forget_wishes(self) -> None:
+        """Forget the renewals that have come, and those that nobody can issue any more."""
+        remembered = self.store.wishes()
+        still = self._wished(self._leaves_in_use()) if remembered else frozenset()
+        for name in remembered:
+            if name not in still:
+                self.store.drop_wish(name)
 
 
 def unchanged(error: OSError, path: str) -> TlsError:

@@ -37,5 +37,6 @@ class PairRollBack(roll_back.RollBack[P, F, "Outcome[P, F, T]"], PairService[P, 
 
     def _next(self, generation: Mapping[str, bytes], found: F) -> list[str]:
         kept = found.kept._replace(generation=generation, repairs=(), unfit={})
-        declared = self.target._replace(pair=self.target.pair.unforced())
+        wished = self._wished(self._leaves(generation))
+        declared = self.target._replace(pair=self.target.pair.renewing(wished))
         return list(self._make(declared, self._loaded(found._replace(kept=kept))).changes)

@@ -19,6 +19,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
+    from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
 else:
     exchange = lazy_import("credential.exchange")
 
@@ -71,6 +72,16 @@ class PairService(Service[P, F, "Outcome[P, F, T]"], Generic[P, F, T]):
 
     def _leaves(self, generation: Mapping[str, bytes]) -> dict[str, Certificate]:
         return pairs.leaves(self.target.pair.credentials, generation)
+
+    def _specs(self) -> dict[str, Spec]:
+        return {one.name: one.spec for one in self.target.pair.credentials}
+
+    def _later(self) -> Collection[str]:
+        return frozenset(self.target.pair.later)
+
+    def _renew(self, names: Collection[str]) -> None:
+        asked = {name for name, spec in self._specs().items() if spec.forced}
+        self.target = self.target._replace(pair=self.target.pair.renewing({*asked, *names}))
 
     def _plan(self, found: F) -> P:
         return self._make(self.target, found)

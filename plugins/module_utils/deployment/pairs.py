@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import GenerationStore
@@ -64,9 +64,9 @@ class Declared(NamedTuple):
         names = self.client.certificate, self.client.key, ROOTS
         return rehearsal.ClientFiles(*(os.path.join(directory, name) for name in names))
 
-    def unforced(self) -> Declared:
-        """Return the same without an order to renew."""
-        server, client = (one._replace(spec=one.spec._replace(forced=False)) for one in self.credentials)
+    def renewing(self, names: Collection[str]) -> Declared:
+        """Return the same with an order to renew these credentials, and no other."""
+        server, client = (one._replace(spec=one.spec._replace(forced=one.name in names)) for one in self.credentials)
         return self._replace(server=server, client=client)
 
 

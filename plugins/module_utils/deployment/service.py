@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Mapping, NamedTuple, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Collection, Generic, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import UnreachableError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File
@@ -54,11 +54,14 @@ class Service(Transaction[R], Generic[P, F, R]):
     def _run(self, *, check_mode: bool) -> R:
         recovered = self._recover(check_mode=check_mode)
         found = self._found()
+        before = after = self._leaves(found.generation)
+        self._renew(self._wished(before))
         plan = self._plan(found)
         if plan.changes:
             obstacles.refuse(self.store.directory)
         self._refuse(plan, found, check_mode=check_mode)
-        before = after = self._leaves(found.generation)
+        if not check_mode:
+            self._remember_wishes(before)
         tightened = upkeep.tightened(self.store, self.modes, check_mode=check_mode)
         waiting = self._waiting(plan)
         requests = {name: "" if check_mode else self._request(name, plan, found) for name in waiting}
@@ -74,6 +77,10 @@ class Service(Transaction[R], Generic[P, F, R]):
     @abc.abstractmethod
     def _found(self) -> F:
         """Return what there is; in check mode as if what an interrupted run left were undone. Raises TlsError."""
+
+    @abc.abstractmethod
+    def _renew(self, names: Collection[str]) -> None:
+        """Have the plan renew these credentials, too: an earlier run was asked for it."""
 
     @abc.abstractmethod
     def _plan(self, found: F) -> P:
@@ -120,6 +127,9 @@ class Service(Transaction[R], Generic[P, F, R]):
     def _leaves_of(self, generation: str | None) -> Mapping[str, Certificate]:
         contents = {name: self._read(generation, name) for name in self.modes}
         return self._leaves({name: content for name, content in contents.items() if content is not None})
+
+    def _leaves_in_use(self) -> Mapping[str, Certificate]:
+        return self._leaves_of(self.store.current())
 
     def _apply(self, plan: P, found: F) -> Mapping[str, Certificate]:
         """Make the changes of a plan; return the leaves in use then. Raises TlsError after putting all back."""

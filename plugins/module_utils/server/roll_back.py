@@ -75,7 +75,8 @@ class RollBack(roll_back.RollBack[planning.Plan, Found, Outcome], Transaction):
         leaf = leaf_of(generation.get(CERTIFICATE))
         coming = found._replace(generation=dict(generation), repairs=[], served=leaf.sha256 if leaf else "")
         coming = coming._replace(offered=self._offered(self.declared))
-        return planning.make(self.declared._replace(renew=False), coming, self.management, self.now).changes
+        declared = self.declared._replace(renew=bool(self._wished(self._leaves(generation))))
+        return planning.make(declared, coming, self.management, self.now).changes
 
 
 def plan_back(found: Found, contents: dict[str, bytes], target: Target, in_use: str) -> planning.Plan:

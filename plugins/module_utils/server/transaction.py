@@ -8,7 +8,7 @@ Its steps: switch, reload, prove; rules, reload, prove.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
@@ -38,6 +38,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import 
 
 if TYPE_CHECKING:
     from ansible_collections.pgops.tls.plugins.module_utils.credential import exchange
+    from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
     from ansible_collections.pgops.tls.plugins.module_utils.patroni.process import Patroni
     from ansible_collections.pgops.tls.plugins.module_utils.postgres import key_exchange
     from ansible_collections.pgops.tls.plugins.module_utils.server import (
@@ -123,6 +124,15 @@ class Transaction(Service[planning.Plan, Found, Outcome]):
     def _leaves(self, generation: Mapping[str, bytes]) -> dict[str, Certificate]:
         leaf = leaf_of(generation.get(CERTIFICATE))
         return {_PENDING: leaf} if leaf else {}
+
+    def _specs(self) -> dict[str, Spec]:
+        return {} if self.target.existing else {_PENDING: self.target.spec}
+
+    def _later(self) -> list[str]:
+        return [_PENDING] if self.target.comes_later else []
+
+    def _renew(self, names: Collection[str]) -> None:
+        self.target = self.target._replace(renew=self.target.renew or bool(names))
 
     def _plan(self, found: Found) -> planning.Plan:
         plan = planning.make(self.target, found, self.management, self.now)

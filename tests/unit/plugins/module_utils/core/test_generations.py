@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,28 @@ def test_a_death_while_a_pending_key_is_kept_leaves_the_old_one_or_the_new_one(s
         assert Path(store.pending_key("app")).read_text() in ("old key\n", "new key\n")
         store.keep_pending_key("app", "old key\n")
         assert os.listdir(store.pending) == ["app.key"]
+
+
+def test_a_key_stays_while_a_renewal_is_wished(store: GenerationStore) -> None:
+    assert (store.wish("app"), store.wishes()) == ("", [])
+    for name in ("app", "report"):
+        store.keep_pending_key(name, "a key\n")
+    store.keep_wish("app", "a wish\n")
+    mark = Path(store.pending, "app.renew")
+    inode = mark.stat().st_ino
+    store.keep_wish("app", "a wish\n")
+    assert mark.stat().st_ino == inode, "it is the same"
+    assert (mark.stat().st_uid, mark.stat().st_mode & 0o7777) == (SOMEBODY[0], 0o600)
+    store.drop_stale_keys(int(time.time()) + 7200)
+    assert sorted(os.listdir(store.pending)) == ["app.key", "app.renew"]
+    assert (store.wish("app"), store.wishes()) == ("a wish\n", ["app"])
+    store.drop_wish("app")
+    store.drop_stale_keys(int(time.time()) + 7200)
+    assert os.listdir(store.pending) == []
+
+
+def test_a_death_while_a_wish_is_kept_leaves_all_of_it_or_nothing(store: GenerationStore) -> None:
+    for _number in faults.deaths(lambda: store.keep_wish("app", "a wish\n")):
+        assert store.wish("app") in ("", "a wish\n")
+        if store.wish("app"):
+            store.drop_wish("app")

@@ -13,15 +13,20 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, UnreachableError
 from ansible_collections.pgops.tls.plugins.module_utils.core.files import Owner
 from ansible_collections.pgops.tls.plugins.module_utils.core.generations import File, GenerationStore
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
+from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import Spec
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import roll_back, service
+from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import SERVER_AUTH
 from ansible_collections.pgops.tls.tests import faults
+from ansible_collections.pgops.tls.tests.shared import NOW
 
 TEXT = "text"
 UNDONE = "recovery: the transaction of an interrupted run is undone"
+CERTIFICATES = {text: issuing.new_authority("server", "P-256", NOW).root for text in ("red", "green")}
 ASIDE = "recovery: the damaged journal of an interrupted run is set aside"
 
 
@@ -151,6 +156,15 @@ class Kind(service.Service[Plan, Found, Outcome]):
         text = self.store.read(self.store.current(), TEXT)
         return [] if self.lamp.shown.read_bytes() == text else ["the lamp shows another text than the one on disk"]
 
+    def _specs(self) -> dict[str, Any]:
+        return {}
+
+    def _later(self) -> list[str]:
+        return []
+
+    def _renew(self, names: Any) -> None:
+        assert not names
+
     def _keys_in_use(self) -> dict[str, bytes | None]:
         self.step("tidy")
         return {"lamp": b"key"}
@@ -174,6 +188,32 @@ class Back(roll_back.RollBack[Plan, Found, Outcome], Kind):
 
     def _next(self, generation: Any, _found: Found) -> list[str]:
         return [] if generation == {TEXT: self.text.encode()} else [f"text: {self.text}"]
+
+
+class Renewed(Kind):
+    """A lamp with a certificate, which an order renews; the next one of a lamp that waits comes in a later run."""
+
+    def __init__(self, lamp: Lamp, text: str, *, forced: bool = False, comes_later: bool = False, now: int = 0) -> None:
+        super().__init__(lamp, text, has_certificate=not comes_later, now=now)
+        self.spec = Spec(None, (), "P-256", SERVER_AUTH, [CERTIFICATES["red"]], forced=forced)
+        self.comes_later = comes_later
+        self.renewed: set[str] = set()
+
+    def _specs(self) -> dict[str, Any]:
+        return {"lamp": self.spec}
+
+    def _later(self) -> list[str]:
+        return ["lamp"] if self.comes_later else []
+
+    def _renew(self, names: Any) -> None:
+        self.renewed = set(names)
+
+    def _waiting(self, _plan: Plan) -> list[str]:
+        return []
+
+    def _leaves(self, generation: Any) -> dict[str, Any]:
+        text = generation.get(TEXT, b"").decode()
+        return {**super()._leaves(generation), **({"lamp": CERTIFICATES[text]} if text else {})}
 
 
 @pytest.fixture
@@ -378,6 +418,32 @@ def test_a_key_that_has_waited_for_days_outlives_a_roll_back_and_no_run_that_fin
     (Back if is_back else Kind)(red, "green", now=3 * 86400 + int(time.time())).run(check_mode=False)
     assert Path(red.store.pending_key("lamp")).exists() is is_back
     assert red.shown.read_text() == ("red" if is_back else "green")
+
+
+def test_a_renewal_that_comes_later_is_remembered_with_its_key_until_another_certificate_is_there(red: Lamp) -> None:
+    red.store.keep_pending_key("lamp", "another key")
+    later = 3 * 86400 + int(time.time())
+    check = Renewed(red, "red", forced=True, comes_later=True)
+    check.run(check_mode=True)
+    assert red.store.wishes() == [], "check mode writes nothing"
+    Renewed(red, "red", forced=True, comes_later=True, now=later).run(check_mode=False)
+    for check_mode in (True, False):
+        night = Renewed(red, "red", now=later)
+        night.run(check_mode=check_mode)
+        assert night.renewed == {"lamp"}
+        assert sorted(os.listdir(red.store.pending)) == ["lamp.key", "lamp.renew"]
+    for _run in range(2):
+        Renewed(red, "green", now=later).run(check_mode=False)
+        assert os.listdir(red.store.pending) == []
+    after = Renewed(red, "green", now=later)
+    after.run(check_mode=False)
+    assert after.renewed == set()
+
+
+@pytest.mark.parametrize(("forced", "comes_later"), [(True, False), (False, True), (False, False)])
+def test_nothing_else_is_remembered(red: Lamp, *, forced: bool, comes_later: bool) -> None:
+    Renewed(red, "red", forced=forced, comes_later=comes_later).run(check_mode=False)
+    assert red.store.wishes() == []
 
 
 def test_undoing_an_interrupted_run_counts_as_the_roll_back(interrupted: Lamp) -> None:
