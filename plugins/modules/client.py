@@ -184,7 +184,9 @@ options:
           - What to run after the files of the identity have changed, such as the restart of the service that uses
             them. O(roots) and O(crls) count as files of each identity.
           - It runs once for all identities on the host that have the same, and after the files of all OS users have
-            changed. O(state=absent) does not run it.
+            changed. So a call that returns RV(requests) does not run it. The call with O(certificates) does, also where
+            some or all of them are empty.
+          - O(state=absent) does not run it.
           - If it fails, the call fails and the new files stay. The next call runs it again, until it succeeds. The same
             happens after an interrupted run.
           - A unit or program that the host does not have is an error before anything changes.

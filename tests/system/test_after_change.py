@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.client import after_change
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.tests.clients import OTHER, Clients, User, chains, identity, snapshot, used
-from ansible_collections.pgops.tls.tests.servers import AUTHORITIES
-from ansible_collections.pgops.tls.tests.shared import ends, is_running
+from ansible_collections.pgops.tls.tests.servers import AUTHORITIES, TODAY
+from ansible_collections.pgops.tls.tests.shared import DAY, ends, is_running
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make OS users")
 
@@ -121,6 +121,58 @@ def test_two_os_users_run_a_command_each_and_one_of_root_once(hooked: Hooked, bo
         one["after_change"] = {**one["after_change"], "as_root": True}
     hooked.clients.converge(identities=[of_alice, of_bob], new_keys=True)
     assert hooked.lines() == [hooked.user.name, bob.name, "root"]
+
+
+def test_one_of_root_runs_once_at_a_first_set_up_after_the_files_of_all_os_users(hooked: Hooked, bob: User) -> None:
+    """The files of alice are complete in the first call, those of bob come with a certificate."""
+    seen = f"ls {hooked.user.default}/root.crt {bob.default}/root.crt | wc -l >> {hooked.log}"
+    hook = {"after_change": {"command": ["sh", "-c", seen], "as_root": True}}
+    own = [{**identity(hooked.user, "app"), "login": "password", **hook}, {**identity(bob, "app"), **hook}]
+    hooked.clients.converge(identities=own)
+    assert hooked.lines() == ["2"]
+    assert hooked.clients.call(identities=own)["changed"] is False
+
+
+# Certificates of others that come, or do not
+
+
+@pytest.fixture
+def beside(hooked: Hooked, bob: User) -> list[dict[str, Any]]:
+    """Return identities: app of alice with a hook, and report of bob without one."""
+    return [hooked.identities[0], identity(bob, "report")]
+
+
+def test_a_failing_one_does_not_stop_the_renewal_of_another_os_user(
+    hooked: Hooked, bob: User, beside: list[dict[str, Any]]
+) -> None:
+    own = [{**hooked.with_hook(program)[0], "login": "password"} for program in ("true", "false")]
+    with pytest.raises(TlsError, match="status 1"):
+        hooked.clients.converge(identities=[own[1], beside[1]])
+    due = {"identities": [own[1], beside[1]], "now": TODAY + 80 * DAY}
+    asked = hooked.clients.call(**due)
+    assert [one["id"] for one in asked["requests"]] == [f"{bob.name}/report"]
+    before = used(bob)
+    with pytest.raises(TlsError, match=r"^after_change: command false failed: it ended with status 1") as error:
+        hooked.clients.call(**due, certificates=chains(asked))
+    assert used(bob) != before
+    assert error.value.details["changes"] == [f"{bob.name}/report: new certificate (expires_in_9d)"]
+    done = hooked.clients.call(identities=[own[0], beside[1]])
+    assert done["changes"] == [f"{hooked.user.name}/app: after_change: command true succeeded"]
+
+
+def test_what_has_changed_before_others_get_their_certificates_runs_its_own_with_the_answer(
+    hooked: Hooked, bob: User, beside: list[dict[str, Any]]
+) -> None:
+    hooked.clients.converge(identities=beside[:1])
+    changed = {"identities": beside, "roots": AUTHORITIES["server"].root.pem + OTHER.root.pem}
+    asked = hooked.clients.call(**changed)
+    assert [one["id"] for one in asked["requests"]] == [f"{bob.name}/report"]
+    assert len(hooked.lines()) == 1
+    assert (hooked.user.store / "current" / after_change.MARK).exists()
+    done = hooked.clients.call(**changed, certificates={f"{bob.name}/report": ""})
+    assert done["changes"] == [f"{hooked.user.name}/app: after_change: command sh succeeded"]
+    assert len(hooked.lines()) == 2
+    assert not hooked.clients.call(**changed, certificates={f"{bob.name}/report": ""})["changed"]
 
 
 # Failures

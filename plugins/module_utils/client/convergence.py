@@ -83,8 +83,9 @@ def converge(
                 warnings += managed.warnings(outcome.endpoints) if outcome.endpoints else []
         except TlsError as error:
             failed.append(error)
-    done, failures = _after_change(done)
-    failed += failures
+    if failed or not any(outcome.requests for _transaction, outcome in done):  # else the call with answers runs them
+        done, failures = _after_change(done)
+        failed += failures
     if failed:
         raise _as_one(failed, [change for _transaction, outcome in done for change in outcome.changes])
     return Converged(done, warnings)

@@ -172,6 +172,22 @@ def test_a_client_host_with_one_bad_request_gets_its_other_certificates_before_i
     assert not (current / "app" / "postgresql.crt").exists()
 
 
+def test_what_has_to_run_after_a_change_runs_although_nothing_was_signed_for_its_host(site: Any) -> None:
+    inventory = site.inventory()
+    log = site.homes / site.os_users[0] / "hooks.log"
+    hook = {"command": ["sh", "-c", f"echo ran >> {log}"]}
+    own = {"role": "report", "os_user": site.os_users[0], "login": "password", "after_change": hook}
+    garbling = {"ansible_python_interpreter": program(site, "python", GARBLING)}
+    asks = {"postgres_client_identities": [own, {"role": "app", "os_user": site.os_users[1]}], **garbling}
+    inventory["postgres_clients"]["hosts"] = {"app0": asks}
+    done = site.run("--skip-tags", "verify", inventory=inventory)
+    refused = re.findall(r"fatal: \[(\w+)\].*?requests\[(\S+?)\]\.csr: expected a certificate request", done.stdout)
+    assert refused == [("app0", f"app0/{site.os_users[1]}/app")], done.stdout
+    assert log.read_text() == "ran\n"
+    assert site.run("--skip-tags", "verify", inventory=inventory).returncode == 2
+    assert log.read_text() == "ran\n"
+
+
 @ONLY_THOROUGH
 def test_authorities_that_sign_nothing_stop_only_who_asked_and_no_server_behind_means_no_client_ahead(
     site: Any,
