@@ -392,6 +392,9 @@ options:
         one it is left out of this call.
       - A renewal by O(renew=true) or O(new_keys=true) is remembered with an empty text. Later calls request
         it again without these options, until another certificate is installed, or other CAs may issue.
+      - As long as an identity waits for its first certificate, nothing is removed for its OS user. Services and
+        certificates of other names stay, such as its former one. If libpq's default files are to be those of this
+        identity, they stay as they are.
     type: dict
     default: {}
   renew:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Any
 
@@ -42,6 +43,94 @@ def test_an_identity_without_its_first_certificate_is_left_out(clients: Clients,
     assert waiting.read_text() == key, "the same key waits"
     clients.call(identities=both(alice), certificates={report: came[report]})
     assert roles(alice) == {"app", "report"}
+    assert clients.call(identities=both(alice))["changed"] is False
+
+
+def sections(user: User) -> list[str]:
+    return re.findall(r"^\[(.*)\]$", user.service_file.read_text(), re.MULTILINE)
+
+
+def asked_and_waiting(clients: Clients, declared: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    """Make the two calls of a run in which no certificate comes; return what the second one says."""
+    asked = clients.call(identities=declared, **options)
+    return clients.call(identities=declared, certificates=dict.fromkeys(chains(asked), ""), **options)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["the one with the default files", "another one"])
+def test_a_renamed_identity_keeps_its_files_until_the_certificate_for_the_new_name_comes(
+    clients: Clients, alice: User, number: int
+) -> None:
+    formats = {"formats": ["bundle", "pkcs12", "truststore", "environment"]}
+    declared = [{**one, **formats} for one in both(alice)]
+    clients.converge(identities=declared)
+    before, files = used(alice), snapshot(alice.home)
+    declared[number] = {**declared[number], "name": "other"}
+    asked = clients.call(identities=declared)
+    for _night in range(2):
+        done = asked_and_waiting(clients, declared)
+        assert (done["changed"], done["diff"]) == (False, [])
+    assert used(alice) == before
+    assert {path for path in files if snapshot(alice.home)[path] != files[path]} <= {".postgresql/pgops/pending", ""}
+
+    roots = AUTHORITIES["server"].root.pem + AUTHORITIES["client"].root.pem
+    done = asked_and_waiting(clients, declared, roots=roots)
+    assert [one.split(" holds")[0] for one in done["changes"]] == [
+        f"{alice.name}: {what}" for what in ("root.crt", "truststore.p12: changed")
+    ]
+    assert done["diff"] == [], "trust is not in it, and no certificate goes"
+    kept = {path: what for path, what in used(alice).items() if "root.crt" not in path and "truststore" not in path}
+    assert kept == {path: before[path] for path in kept}
+    assert asked_and_waiting(clients, declared, roots=roots)["changed"] is False
+
+    clients.call(identities=declared, certificates=chains(asked), roots=roots)
+    former = both(alice)[number]["role"]
+    assert roles(alice) == {"app", "report", "other"} - {former}
+    assert set(sections(alice)) == roles(alice)
+    first = "other" if number == 0 else "app"
+    assert os.readlink(alice.default / "postgresql.crt") == f"pgops/current/{first}/postgresql.crt"
+    assert clients.call(identities=declared, roots=roots)["changed"] is False
+
+
+def test_one_that_gives_up_its_password_has_its_default_files_until_its_certificate_comes(
+    clients: Clients, alice: User
+) -> None:
+    declared = both(alice)
+    clients.converge(identities=[{**declared[0], "login": "password"}, declared[1]])
+    before = used(alice)
+    asked = clients.call(identities=declared)
+    assert asked_and_waiting(clients, declared)["changed"] is False
+    assert used(alice) == before
+    assert sections(alice) == ["app", "report"]
+    clients.call(identities=declared, certificates=chains(asked))
+    assert os.readlink(alice.default / "postgresql.key") == "pgops/current/app/postgresql.key"
+    assert clients.call(identities=declared)["changed"] is False
+
+
+def test_what_others_do_beside_one_that_waits_does_not_touch_its_services(clients: Clients, alice: User) -> None:
+    declared = both(alice)
+    clients.converge(identities=declared)
+    declared[0] = {**declared[0], "name": "shop-app"}
+    declared[1] = {**declared[1], "endpoints": [{"server": "db1", "host": "db1.example.com", "port": 5432}]}
+    asked_and_waiting(clients, declared)
+    assert sections(alice) == ["app", "report", "report@db1"]
+    declared[1].pop("endpoints")
+    asked_and_waiting(clients, declared)
+    assert sections(alice) == ["app", "report"]
+    assert asked_and_waiting(clients, [declared[0], {**declared[1], "login": "password"}])["changed"]
+    assert sections(alice) == ["app", "report"]
+    assert roles(alice) == {"app"}
+    assert "sslcert=" in alice.service_file.read_text().partition("[report]")[2], "it shows none of the default files"
+
+
+def test_at_a_first_set_up_the_default_files_are_those_of_one_identity_from_the_beginning(
+    clients: Clients, alice: User
+) -> None:
+    asked = chains(clients.call(identities=both(alice)))
+    app, report = f"{alice.name}/app", f"{alice.name}/report"
+    clients.call(identities=both(alice), certificates={app: "", report: asked[report]})
+    assert [path.name for path in alice.default.iterdir()] == ["pgops"]
+    clients.call(identities=both(alice), certificates={app: asked[app]})
+    assert os.readlink(alice.default / "postgresql.crt") == "pgops/current/app/postgresql.crt"
     assert clients.call(identities=both(alice))["changed"] is False
 
 

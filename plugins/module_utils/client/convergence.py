@@ -213,7 +213,7 @@ def _certificate(transaction: Transaction, outcome: UserOutcome, name: str) -> t
     if name in outcome.plan.reasons and outcome.before.get(name) == outcome.after.get(name):
         title = _title(name, declared[name].role, [each.value for each in declared[name].names])
         after = f"{title}to be issued, because: {', '.join(outcome.plan.reasons[name])}\n"
-    if name not in declared:
+    if name not in declared and name not in outcome.found.kept:
         after = ""
     return ("", "") if before == after else (before, after)
 

@@ -48,7 +48,8 @@ class HomeFiles(NamedTuple):
     ``contents`` are the bytes of the current generation that can be read, ``faults`` what is wrong with owners and
     modes in it, ``directories`` those whose mode is wrong, ``links`` the default files (None: absent, '': no link of
     ours), ``service`` the service file. ``keystores``: what the PKCS#12 files of identities hold that can be opened.
-    ``current`` is the path of the generation in use, which stays the same.
+    ``current`` is the path of the generation in use, which stays the same. ``kept``: the names whose files stay as they
+    are, though none of the identities that are converged has them.
     """
 
     generation: str | None
@@ -59,10 +60,15 @@ class HomeFiles(NamedTuple):
     service: bytes | None
     keystores: Mapping[str, Opened] = {}
     current: str = ""
+    kept: frozenset[str] = frozenset()
 
     def names(self) -> list[str]:
         """Return the names of the identities that the current generation has a certificate for."""
         return [os.path.dirname(path) for path in self.contents if os.path.basename(path) == CERTIFICATE]
+
+    def kept_files(self) -> dict[str, bytes]:
+        """Return the files that stay as they are, by their paths."""
+        return {path: content for path, content in self.contents.items() if os.path.dirname(path) in self.kept}
 
 
 class Home:

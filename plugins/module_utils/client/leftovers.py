@@ -19,7 +19,7 @@ def in_words(identities: Sequence[Identity], found: HomeFiles) -> list[str]:
     for path in found.contents:
         held.setdefault(os.path.dirname(path), set()).add(os.path.basename(path))
     changes = []
-    for name in sorted(held.keys() - {""}):
+    for name in sorted(held.keys() - {"", *found.kept}):
         one, pair = declared.get(name), held[name] - {TRUST, TRUSTSTORE}
         if pair and not (one and one.has_certificate):
             why = "logs in by password" if one else "no longer declared"

@@ -226,7 +226,7 @@ def _other_contents(
     stay = {"", *kept, *(one.name for one in identities if one.is_managed)}
     changes += [fault for path, fault in found.faults.items() if os.path.dirname(path) in stay]
     credentials = {name: user_files.installed(found, name) for name in kept}
-    manifest = user_files.manifest({name: credential for name, credential in credentials.items() if credential})
+    manifest = user_files.manifest({name: one for name, one in credentials.items() if one}, found)
     if not changes and not any(needed.values()) and found.contents.get(MANIFEST) != manifest:
         changes.append(f"{user}: {MANIFEST} does not describe its generation")
     return changes
@@ -255,7 +255,7 @@ def _derived_in_words(identity: Identity, found: HomeFiles, target: Target) -> l
 
 
 def _truststore_in_words(identities: Sequence[Identity], found: HomeFiles, target: Target) -> list[str]:
-    before, after = found.contents.get(TRUSTSTORE), user_files.truststore(identities, target).get(TRUSTSTORE)
+    before, after = found.contents.get(TRUSTSTORE), user_files.truststore(identities, target, found).get(TRUSTSTORE)
     return [f"{identities[0].os_user}: {TRUSTSTORE}: {_what(before, after)}"] if before != after else []
 
 

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import database
 
 BEGIN = b"# BEGIN pgops.tls: made by Ansible, changes in this block are overwritten"
 END = b"# END pgops.tls"
+_SECTION = re.compile(rb"^\[(.*)\]\n(?:[a-z_]+=.*\n)*", re.MULTILINE)
 
 
 class Parts(NamedTuple):
@@ -38,15 +39,21 @@ class Parts(NamedTuple):
 
 
 def render(
-    identities: Sequence[Identity], current: str, *, has_lists: bool = False, libpq: int = 0, direct: Sequence[str] = ()
+    identities: Sequence[Identity],
+    current: str,
+    *,
+    has_lists: bool = False,
+    libpq: int = 0,
+    direct: Sequence[str] = (),
+    declared: Sequence[Identity] = (),
 ) -> bytes:
     """Return the block for the identities of one OS user.
 
     ``current`` is the directory of the generation in use; ``has_lists``: lists of revoked certificates are in it.
     ``libpq`` is the version of this host's, 0 if no identity needs to know. ``direct`` are the services that begin with
-    TLS now.
+    TLS now. ``declared`` are all identities of the OS user, if these are only some.
     """
-    holders = default_holders(one for one in identities if one.logs_in).values()
+    holders = default_holders(one for one in declared or identities if one.logs_in).values()
     has_default = any(one is not None and one.has_certificate for one in holders)
     lines = [BEGIN.decode()]
     for one in identities:
@@ -89,14 +96,17 @@ def merge(
     *,
     has_lists: bool = False,
     libpq: int = 0,
+    declared: Sequence[Identity] = (),
 ) -> bytes | None:
     """Return the service file with our block in it, None for no file and no services. Options are those of ``render``.
 
-    Raises TlsError for broken markers or a name that is taken.
+    With ``declared`` the services of all names stay that are not those of ``identities``. Raises TlsError for broken
+    markers or a name that is taken.
     """
-    if not any(services(one) for one in identities):
-        return existing and split(existing, path)._replace(block=b"").joined
     parts = split(existing or b"", path)
+    stay = _of_others(parts.block, identities) if declared else {}
+    if not stay and not any(services(one) for one in identities):
+        return existing and parts._replace(block=b"").joined
     _refuse_alike(identities, path)
     others = parts.before + parts.after
     taken = [name for one in identities for name in services(one) if _has_service(others, name)]
@@ -107,8 +117,27 @@ def merge(
             code="service_name_taken",
         )
     before = parts.before + (b"\n" if parts.before and not parts.before.endswith(b"\n") else b"")
-    block = render(identities, current, has_lists=has_lists, libpq=libpq, direct=_direct(parts.block))
-    return before + block + parts.after
+    direct = _direct(parts.block)
+    block = render(identities, current, has_lists=has_lists, libpq=libpq, direct=direct, declared=declared)
+    return before + (_joined(parts.block, block, stay) if stay else block) + parts.after
+
+
+def _of_others(block: bytes, identities: Sequence[Identity]) -> dict[str, bytes]:
+    """Return the services of a block that are of none of these identities, by name."""
+    own = tuple(f"{one.name}@" for one in identities)
+    return {name: text for name, text in _sections(block).items() if not f"{name}@".startswith(own)}
+
+
+def _joined(block: bytes, coming: bytes, stay: Mapping[str, bytes]) -> bytes:
+    """Return a block that is ``coming`` with services that ``stay``, in the order that they have now."""
+    sections = {**stay, **_sections(coming)}
+    ordered = dict.fromkeys([*(name for name in _sections(block) if name in sections), *sections])
+    return b"".join([BEGIN + b"\n", *(sections[name] for name in ordered), END + b"\n"])
+
+
+def _sections(block: bytes) -> dict[str, bytes]:
+    """Return the services of a managed block by name."""
+    return {found[1].decode("utf-8", "surrogateescape"): found[0] for found in _SECTION.finditer(block)}
 
 
 def _refuse_alike(identities: Sequence[Identity], path: str) -> None:

@@ -14,11 +14,12 @@ import os
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.client import (
+    first_certificates,
     holding,
+    layout,
     login,
     requests,
     revoked,
-    service_file,
     user_files,
     warnings,
 )
@@ -62,6 +63,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def __init__(self, user: Account, identities: Sequence[Identity], target: Target, now: int) -> None:
         self.user, self.target = user, target
         self.is_waiting = False  # for the first certificate of each identity
+        self.beside_waiting: Sequence[Identity] = ()  # all identities, if some of them wait for their first certificate
         self._set_identities(identities, [])
         self.home, self.subject = Home(user), user.name
         self.rights = f" (everything below the home of OS user {user.name!r} is done with that user's rights)"
@@ -96,10 +98,11 @@ class Transaction(engine.Transaction[UserOutcome]):
 
     def _leave_out(self, found: HomeFiles) -> None:
         """Leave identities out whose first certificate comes in a later run. The others do not wait for it."""
-        later = self.target.later
-        ready = [one for one in self.identities if one.id not in later or user_files.installed(found, one.name)]
+        ready = first_certificates.not_waiting(self.identities, found, self.target.later)
         if ready and len(ready) < len(self.identities):
+            default, self.beside_waiting = self.default, self.identities
             self._set_identities(ready, [one for one in ready if one.name in self.held])
+            self.default = default  # nobody else's files get the default names meanwhile
         self.is_waiting = not ready
 
     def _refuse_other_authorities(self) -> None:
@@ -154,6 +157,7 @@ class Transaction(engine.Transaction[UserOutcome]):
     def _plan(self) -> tuple[HomeFiles, Plan]:
         found = self._with_keystores(self.home.found([one.name for one in self.identities]))
         self._recall_wishes(found)
+        found = first_certificates.kept_for(self.identities, found) if self.beside_waiting else found
         needed = {one.name: self._reasons(one, found) for one in self.certified}
         waiting = planning.unanswered(self.certified, needed, found, self.target)
         if self.target.is_answer:  # the others keep their certificates until the next run
@@ -204,22 +208,8 @@ class Transaction(engine.Transaction[UserOutcome]):
         return reasons
 
     def _layout(self, service: bytes | None) -> Layout:
-        path, has_lists = self.home.service_file, bool(self.target.crls)
-        links = self.home.default_links(self.default.name) if self.default else {}
-        not_ours = unused(self.default, self.target)
-        if self.default and not self.default.has_certificate:
-            not_ours |= {CERTIFICATE, KEY}
-        links = {path: to for path, to in links.items() if os.path.basename(path) not in not_ours}
-        # A link to lists stays without them: libpq takes one that leads nowhere for none
-        stay = {*links, self.home.revocations} if self.default else links
-        return Layout(
-            links=links,
-            service_path=path,
-            service=service_file.merge(
-                service, self.identities, self.home.current(), path, has_lists=has_lists, libpq=self.target.libpq
-            ),
-            former={path: kept for path, kept in self.home.former_files().items() if path not in stay},
-        )
+        declared = self.beside_waiting
+        return layout.of(self.home, self.default, self.identities, self.target, service, declared=declared)
 
     def _apply(self, found: HomeFiles, plan: Plan) -> dict[str, Certificate]:
         """Do what the plan says; return the leaves by identity. Raises TlsError, OSError after putting all back."""
@@ -232,7 +222,7 @@ class Transaction(engine.Transaction[UserOutcome]):
         if plan.hooks:  # from the switch on
             contents[after_change.MARK] = File(after_change.mark_of([one.name for one in plan.hooks]), 0o644)
         self._transact(self._stage(contents, plan.left) if plan.generation else None, lambda: self._switch(found, plan))
-        return {one.name: credential.leaf for one, credential in credentials.items()}
+        return {**user_files.kept(found), **{one.name: credential.leaf for one, credential in credentials.items()}}
 
     def _rehearse(self, generation: str) -> None:
         for identity in login.usable(self.certified, self.store.path(generation), self.target, self.now):

@@ -90,6 +90,11 @@ def leaves(found: HomeFiles) -> dict[str, Certificate]:
     return {name: credential.leaf for name, credential in credentials.items() if credential}
 
 
+def kept(found: HomeFiles) -> dict[str, Certificate]:
+    """Return the leaves that stay as they are, by name."""
+    return {name: leaf for name, leaf in leaves(found).items() if name in found.kept}
+
+
 def trust(target: Target) -> bytes:
     """Return the bytes of root.crt."""
     return "".join(root.pem for root in target.roots).encode("ascii")
@@ -100,10 +105,14 @@ def lists(target: Target) -> dict[str, bytes]:
     return {LISTS: target.crls.encode("ascii", "replace")} if target.crls else {}
 
 
-def truststore(identities: Iterable[Identity], target: Target) -> dict[str, bytes]:
-    """Return truststore.p12 by its name; nothing if no identity of the OS user has that format."""
+def truststore(identities: Iterable[Identity], target: Target, found: HomeFiles | None = None) -> dict[str, bytes]:
+    """Return truststore.p12 by its name; nothing if no identity of the OS user has that format.
+
+    If there is one already, it stays for names whose files stay.
+    """
     is_wanted = any(one.has_truststore and not one.is_managed for one in identities)
-    return {TRUSTSTORE: pkcs12.truststore(target.roots)} if is_wanted else {}
+    stays = found is not None and bool(found.kept) and TRUSTSTORE in found.contents
+    return {TRUSTSTORE: pkcs12.truststore(target.roots)} if is_wanted or stays else {}
 
 
 def contents(
@@ -117,7 +126,9 @@ def contents(
     ``found`` are those in use. ``identities``: all of the OS user, also those without a certificate.
     """
     by_name = {identity.name: credential for identity, credential in credentials.items()}
-    coming = {TRUST: trust(target), MANIFEST: manifest(by_name), **lists(target), **truststore(identities, target)}
+    coming = {TRUST: trust(target), MANIFEST: manifest(by_name, found), **lists(target)}
+    coming.update(truststore(identities, target, found))
+    coming.update(found.kept_files() if found else {})
     coming.update(managed.files(list(identities), target) if target.trust else {})
     for identity, credential in credentials.items():
         coming[f"{identity.name}/{CERTIFICATE}"] = credential.chain
@@ -165,9 +176,8 @@ def refuse_other_bundle(directory: str) -> None:
         )
 
 
-def manifest(credentials: Mapping[str, Credential]) -> bytes:
-    """Return the bytes of manifest.json, by the names of identities."""
-    described = {
-        name: {"serial": f"{one.leaf.serial:x}", "sha256": one.leaf.sha256} for name, one in sorted(credentials.items())
-    }
+def manifest(credentials: Mapping[str, Credential], found: HomeFiles | None = None) -> bytes:
+    """Return the bytes of manifest.json, by the names of identities. ``found`` are the files in use."""
+    coming = {**(kept(found) if found else {}), **{name: one.leaf for name, one in credentials.items()}}
+    described = {name: {"serial": f"{one.serial:x}", "sha256": one.sha256} for name, one in sorted(coming.items())}
     return json.dumps({"format": 1, "identities": described}, indent=1).encode("ascii") + b"\n"

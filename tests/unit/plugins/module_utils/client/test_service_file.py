@@ -41,6 +41,20 @@ def test_a_new_file_is_the_block_alone() -> None:
     )
 
 
+def test_services_of_other_names_stay_beside_an_identity_that_waits() -> None:
+    waiting = WITHOUT_DATABASES._replace(own_name="new")
+    at_db1 = WITH_DATABASES._replace(endpoints=(Endpoint("db1", "db1.example.com", 5432),))
+    existing = merge(b"[mine]\n", WITHOUT_DATABASES, at_db1)
+
+    def beside(*ready: Identity) -> bytes | None:
+        return service_file.merge(existing, ready, CURRENT_OF_ALICE, "FILE", declared=(waiting, *ready))
+
+    assert beside(at_db1) == existing, "in the order that they have"
+    assert beside(WITH_DATABASES) == merge(b"[mine]\n", WITHOUT_DATABASES, WITH_DATABASES)
+    assert beside(WITH_DATABASES._replace(login="none")) == merge(b"[mine]\n", WITHOUT_DATABASES)
+    assert merge(existing, WITH_DATABASES) == merge(b"[mine]\n", WITH_DATABASES), "nobody waits"
+
+
 def test_each_server_and_database_has_a_service_that_needs_nothing_else() -> None:
     shop, audit = Endpoint("shop1", "shop1.example.com", 5432), Endpoint("audit1", "nat.example.com", 15432)
     one = Identity("app", "alice", ("shop", "all", "a]b", "stats"), endpoints=(shop, audit))
