@@ -14,6 +14,7 @@ class ActionModule(module_actions.ModuleAction):
     """The action of this file."""
 
     ROLE = "postgres_client"
+    SOME_MAY_FAIL = True
     ONLY_WITH: ClassVar[Mapping[str, str]] = {"renew_to_new_root": "renew"}
 
     def to_sign(self, result: Mapping[str, Any], arguments: Mapping[str, Any], host: str) -> list[dict[str, Any]]:

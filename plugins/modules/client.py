@@ -515,7 +515,7 @@ reasons:
   sample: ["alice/reporting: expires_in_12d"]
 requests:
   description: The needed certificates. Sign the requests and call the module again with O(certificates).
-  returned: success
+  returned: success; also if some OS users fail and others need certificates
   type: list
   elements: dict
   contains:
@@ -561,6 +561,13 @@ endpoints:
       description: What needs attention, see RV(pgops.tls.endpoint_info#module:trust[].findings).
       type: list
       elements: str
+not_asked:
+  description:
+    - The identities with certificates (OS_USER/NAME) of the OS users that failed, if others need certificates. In the
+      next call, give them an empty text in O(certificates).
+  returned: if some OS users fail and others need certificates
+  type: list
+  elements: str
 next_run:
   description: What a later call with O(state=present) would change, in words.
   returned: success, empty unless O(state=previous)
@@ -569,7 +576,7 @@ next_run:
   sample: ["alice/reporting: new certificate (expires_in_12d)"]
 identities:
   description: The identities that have certificates, and these after the call. Those with V(password) are left out.
-  returned: success
+  returned: success; also beside RV(not_asked)
   type: list
   elements: dict
   contains:

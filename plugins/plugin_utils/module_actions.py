@@ -22,12 +22,15 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
     """An action that runs the module of its name. ``ROLE`` is the role that may give options by ``__ROLE_options``.
 
     ``ONLY_WITH``: options that mean nothing unless another one is true. They are looked at only then.
+    ``SOME_MAY_FAIL``: where a part of a host fails and another one asks for certificates, the role gives them to it
+    before it fails the host.
     """
 
     _supports_check_mode = True
     _supports_async = True
     ROLE: ClassVar[str] = ""
     ONLY_WITH: ClassVar[Mapping[str, str]] = {}
+    SOME_MAY_FAIL: ClassVar[bool] = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result. For a role also ``to_sign``: the requests in it as an authority gets them."""
@@ -41,11 +44,11 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         if Display().verbosity < 3:  # else Ansible shows it
             result.pop("invocation", None)
         try:
-            is_for_role = declared and not result.get("failed")  # who failed gets nothing signed
+            is_for_role = declared and (self.SOME_MAY_FAIL or not result.get("failed"))  # else it gets nothing signed
             requests = self.to_sign(result, arguments, variables["inventory_hostname"]) if is_for_role else []
         except TlsError as error:
             return {**result, "failed": True, **error.as_result()}
-        return {**result, "to_sign": requests} if requests else result
+        return {**result, "failed": False, "to_sign": requests} if requests else result
 
     def to_sign(self, result: Mapping[str, Any], arguments: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
         """Return the requests in the module's ``result``. What a certificate says comes from its ``arguments`` alone.

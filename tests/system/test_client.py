@@ -320,6 +320,23 @@ def test_os_users_have_transactions_of_their_own(clients: Clients, alice: User, 
     assert not (bob.default / "postgresql.key").exists()
 
 
+def test_an_os_user_that_fails_keeps_no_certificate_from_others(clients: Clients, alice: User, bob: User) -> None:
+    own = [identity(alice, "app"), {**identity(alice, "clerk"), "login": "password"}, identity(bob, "app")]
+    alice.home.chmod(0o555)
+    with pytest.raises(TlsError, match="Permission denied") as failed:
+        clients.call(identities=own)
+    found = failed.value.as_result()
+    assert [one["id"] for one in found["requests"]] == [f"{bob.name}/app"]
+    assert found["not_asked"] == [f"{alice.name}/app"]
+    assert found["identities"][0]["serial"] is None
+    with pytest.raises(TlsError, match="Permission denied") as failed:
+        clients.call(identities=own, certificates={**chains(found), f"{alice.name}/app": ""})
+    assert failed.value.details == {"changes": failed.value.details["changes"]}
+    assert (bob.default / "postgresql.key").exists()
+    alice.home.chmod(0o755)
+    assert [one["id"] for one in clients.call(identities=own)["requests"]] == [f"{alice.name}/app"]
+
+
 # Changes that need no certificate
 
 

@@ -83,11 +83,11 @@ def converge(
                 warnings += managed.warnings(outcome.endpoints) if outcome.endpoints else []
         except TlsError as error:
             failed.append(error)
-    if failed or not any(outcome.requests for _transaction, outcome in done):  # else the call with answers runs them
+    if not any(outcome.requests for _transaction, outcome in done):  # else the call with the answers runs them
         done, failures = _after_change(done)
         failed += failures
     if failed:
-        raise _as_one(failed, [change for _transaction, outcome in done for change in outcome.changes])
+        raise _as_one(failed, Converged(done, warnings), [one for one in transactions if not one.is_waiting])
     return Converged(done, warnings)
 
 
@@ -130,13 +130,21 @@ def _ran(hook: Hook, transaction: Transaction) -> str | TlsError:
         return error
 
 
-def _as_one(failed: Sequence[TlsError], changes: list[str]) -> TlsError:
-    """Return the errors of some OS users as one, with what was done for others."""
+def _as_one(failed: Sequence[TlsError], converged: Converged, begun: Sequence[Transaction]) -> TlsError:
+    """Return the errors of some OS users as one, with what was done for others, and what these ask for.
+
+    ``begun`` are the transactions of all of them.
+    """
+    done, through = result(converged), [transaction for transaction, _outcome in converged.outcomes]
     restored = [one.details["rolled_back"] for one in failed if "rolled_back" in one.details]
     told: dict[str, Any] = {"rolled_back": all(restored)} if restored else {}
     if any(one.details.get("changed") for one in failed):
         told["changed"] = True
-    return TlsError(" ".join(one.message for one in failed), code=failed[0].code, changes=changes, **told)
+    if done["requests"]:
+        told.update(requests=done["requests"], identities=done["identities"])
+        told["not_asked"] = [one.id for each in begun if each not in through for one in each.certified]
+    message = " ".join(one.message for one in failed)
+    return TlsError(message, code=failed[0].code, changes=done["changes"], **told)
 
 
 def result(converged: Converged) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,25 @@ def test_a_client_host_with_one_bad_request_gets_its_other_certificates_before_i
     current = site.homes / site.os_users[1] / ".postgresql" / "pgops" / "current"
     assert (current / "report" / "postgresql.crt").exists()
     assert not (current / "app" / "postgresql.crt").exists()
+
+
+def test_an_os_user_that_fails_fails_its_host_after_the_others_have_their_certificates(site: Any) -> None:
+    inventory = site.inventory()
+    first, second = site.os_users
+    asks = [{"role": "report", "os_user": first}, {"role": "app", "os_user": second}]
+    inventory["postgres_clients"]["hosts"] = {"app0": {"postgres_client_identities": asks}}
+    pending = site.homes / first / ".postgresql" / "pgops" / "pending"  # where its key would be made
+    for path in (pending.parents[1], pending.parent, pending):
+        path.mkdir(mode=0o700)
+        shutil.chown(path, first)
+    pending.chmod(0o500)
+    done = site.run("--skip-tags", "verify", inventory=inventory)
+    assert done.returncode == 2, done.stdout
+    assert re.match(rf"app0 \(client\): {pending}/.*: Permission denied", summary(done)[0])
+    assert recap(done)["app0"][1] == "1"
+    assert (site.homes / second / ".postgresql" / "postgresql.crt").exists()
+    pending.chmod(0o700)
+    assert site.run("--skip-tags", "verify", inventory=inventory).returncode == 0
 
 
 def test_what_has_to_run_after_a_change_runs_although_nothing_was_signed_for_its_host(site: Any) -> None:

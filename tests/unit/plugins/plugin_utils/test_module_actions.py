@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.plugins.action import ActionBase
-from ansible_collections.pgops.tls.plugins.action import server
+from ansible_collections.pgops.tls.plugins.action import client, server
 
 ASKED = {"reasons": ["no_certificate"], "request": "CSR"}
 REQUEST = {"id": "db1", "csr": "CSR", "names": ["db1.example"], "reasons": ["no_certificate"]}
@@ -35,3 +35,25 @@ def test_only_a_host_that_did_not_fail_has_requests_to_sign(
     action = server.ActionModule(task, None, None, None, SimpleNamespace(template=None), None)
     variables = {"inventory_hostname": "db1", "own_names": ["db1.example"], "__postgres_server_options": declared}
     assert action.run(task_vars=variables).get("to_sign") == expected
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_client_host_where_one_os_user_fails_gets_the_certificates_of_the_others_first(
+    monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    asked = {"id": "www/app", "csr": "CSR", "reasons": ["no_certificate"]}
+    found = {"failed": True, "msg": "why", "code": "system_error", **({"requests": [asked]} if asks else {})}
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(ActionBase, "_execute_module", lambda *_arguments, **_options: dict(found))
+    task = SimpleNamespace(args={"identities": [{"role": "app", "os_user": "www"}]}, async_val=0)
+    action = client.ActionModule(task, None, None, None, SimpleNamespace(template=None), None)
+    own = {"authority": "client"}
+    variables = {
+        "inventory_hostname": "app1",
+        "__postgres_client_own": own,
+        "__postgres_client_options": {"renew": "{{ no }}"},
+        "no": False,
+    }
+    result = action.run(task_vars=variables)
+    assert (result["failed"], result["code"], result["msg"]) == (not asks, "system_error", "why")
+    assert [one["id"] for one in result.get("to_sign", [])] == (["app1/www/app"] if asks else [])
