@@ -95,6 +95,7 @@ options:
       - V(require) accepts only TLS, and verifies a client certificate if the client presents one.
       - V(verify-full) also requires a certificate. C(auth_type=cert) needs it.
       - V(allow) and V(prefer) also accept connections without TLS.
+      - A mode that PgBouncer has by its own settings is not lowered. That is refused until a call has set that mode.
     type: str
     choices: [allow, prefer, require, verify-ca, verify-full]
     default: require
@@ -145,8 +146,11 @@ options:
     default: false
   on_lockout:
     description:
-      - With O(state=absent), what to do if clients are connected with TLS and PgBouncer's own settings offer none.
-      - V(refuse) stops, and V(allow) continues. Their connections continue, but they cannot reconnect with TLS.
+      - V(refuse) stops before any change that locks out clients, and V(allow) continues.
+      - With O(state=absent), these are clients that are connected with TLS if PgBouncer's own settings offer none.
+      - Otherwise, these are clients that are connected without TLS if O(client_tls_sslmode) requires TLS and the mode
+        in force does not, and clients with certificates of a CA in PgBouncer's own C(client_tls_ca_file) that
+        O(trusted_clients) lacks. Connections that exist continue in each case.
     type: str
     choices: [refuse, allow]
     default: refuse

@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.core.processes import find
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Place
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Console, Place
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
+
+if TYPE_CHECKING:
+    from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import lockout
+else:
+    lockout = lazy_import("pgbouncer.lockout")
 
 
 def refuse_process(target: Target, config: Mapping[str, str], place: Place) -> None:
@@ -68,3 +74,15 @@ def refuse_overridden(target: Target, found: Sequence[ini.Line], generation: str
             remedy="Remove these lines.",
             code="pooler_setting_overridden",
         )
+
+
+def refuse_lock_out(target: Target, config: Mapping[str, str], console: Console, now: int) -> None:
+    """Refuse a change of the settings in force that locks clients out, or demands less of them. Raises TlsError."""
+    mode = config.get("client_tls_sslmode", "")
+    is_others = lockout.rank(mode) and not target.has(config.get("client_tls_cert_file", ""))
+    if is_others:
+        lockout.refuse_lowered(mode, target.client_tls_sslmode)
+    if target.on_lockout == "refuse":
+        lockout.refuse_plaintext(console, mode, target.client_tls_sslmode)
+        if is_others:
+            lockout.refuse_foreign_trust(config.get("client_tls_ca_file", ""), target.pair.trusted_clients, now)

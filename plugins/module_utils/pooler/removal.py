@@ -12,16 +12,13 @@ from typing import Mapping
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.core.options import option
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pair_removal import PairRemoval
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, log
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, lockout, log
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import look, refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Transaction
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate
-
-_TOLD = 8  # clients that a message names
 
 
 class Removal(PairRemoval[Plan, Found, Target], Transaction):
@@ -45,21 +42,8 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
             )
         leaf = _own_leaf(own)
         if not leaf and self.target.on_lockout == "refuse":
-            self._refuse_lock_out()
+            lockout.refuse_without_tls(self.console, self.target.config_file)
         return leaf
-
-    def _refuse_lock_out(self) -> None:
-        rows = [one for one in self.console.rows("SHOW CLIENTS") if one.get("tls")]
-        if rows:
-            listed = "; ".join(f"{one['user']}@{one['database']} from {one['addr']}" for one in rows[:_TOLD])
-            more = f" and {len(rows) - _TOLD} more" if len(rows) > _TOLD else ""
-            raise TlsError(
-                f"Live connections use TLS, which PgBouncer would no longer offer: {listed}{more}. Nothing was "
-                "changed.",
-                remedy=f"Set client_tls_sslmode and its files in {self.target.config_file} first. To ignore these "
-                f"connections, set {option('on_lockout')} to allow.",
-                code="session_lockout",
-            )
 
     def _take_out(self, found: Found, text: str, leaf: str) -> None:
         known, start = self.console.servers(), log.position(self.config)

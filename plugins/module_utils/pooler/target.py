@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Mapping, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError, shown
@@ -44,6 +45,10 @@ class Target(NamedTuple):
     def included(self) -> str:
         """Return the path of the settings in use."""
         return f"{self.pair.directory}/current/{CONF}"
+
+    def has(self, path: str) -> bool:
+        """Return whether a path leads to a file of this collection."""
+        return os.path.realpath(path).startswith(f"{os.path.realpath(self.pair.directory)}/")
 
     def values(self, generation: str) -> dict[str, str]:
         """Return the settings of a generation.

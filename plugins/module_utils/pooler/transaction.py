@@ -88,6 +88,7 @@ class Transaction(PairService[Plan, Found, Target]):
         if plan.changes:
             settings.refuse_values(self.target.settings, self.account)
             self.prover.refuse_silent()
+            refusals.refuse_lock_out(self.target, found.config, self.console, self.now)
         if plan.text is not None:
             self.file.refuse_unwritable()
 
