@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini
+from ansible_collections.pgops.tls.plugins.module_utils.core.privileges import acting_as
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import console, ini
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import removal
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.tests import faults, poolers
@@ -24,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another OS user"),
     pytest.mark.skipif(not shutil.which("pgbouncer"), reason="there is no PgBouncer here"),
 ]
+BACK_FILE = "server_tls_cert_file"
 STEP = 1 if IS_THOROUGH else 29  # points from one that is tried to the next
 
 
@@ -49,6 +52,12 @@ def pooler(database: Any) -> Iterator[Pooler]:
 
 def remove(pooler: Pooler, **changes: Any) -> list[str]:
     return list(pooler.converge(kind=removal.Removal, **changes).changes)
+
+
+def in_force(pooler: Pooler) -> dict[str, str]:
+    place = console.locate(pooler.port, str(pooler.home))
+    with acting_as(place.account), contextlib.closing(console.Console(place)) as session:
+        return session.config()
 
 
 def without_ours(pooler: Pooler) -> str:
@@ -149,3 +158,46 @@ def test_killed_anywhere_it_works_before_or_after_and_the_next_run_removes_the_r
     for _number in faults.deaths(lambda: remove(pooler), STEP):
         check()
         reset()
+
+
+# Files that PgBouncer uses although its configuration no longer includes ours
+
+
+def test_without_the_line_files_are_not_removed_under_a_pgbouncer_that_uses_them(pooler: Pooler) -> None:
+    """Somebody took our lines out, and has not reloaded: each new connection to PostgreSQL opens these files."""
+    pooler.give("pgbouncer.ini", without_ours(pooler))
+    assert pooler.query("SELECT 1") == b"1"
+    disk, foreseen = pooler.disk(), remove(pooler, check_mode=True)
+    assert f"reload: {BACK_FILE} is still a file of this collection" in foreseen
+    with wire.encrypted(wire.Endpoint("127.0.0.1", pooler.port)) as session:
+        assert wire.log_in(session, "app", "shop") == "in"
+        with pytest.raises(TlsError, match="Live connections use TLS"):
+            remove(pooler)
+    assert pooler.disk() == disk
+    assert remove(pooler) == foreseen
+    assert not pooler.directory.exists()
+    assert not [value for value in in_force(pooler).values() if value.startswith(str(pooler.directory))]
+    assert pooler.plain() == b"1"
+    assert remove(pooler) == []
+
+
+def test_lines_of_its_own_that_name_our_files_stop_it(pooler: Pooler) -> None:
+    used, line = f"{pooler.directory}/current/client.crt", f"\n{BACK_FILE} = "
+    with_ours, reloads = pooler.ini.read_text(), pooler.log().count("RELOAD command")
+    pooler.give("linked.crt", "").unlink()
+    (pooler.home / "linked.crt").symlink_to(used)
+    for text in (with_ours, without_ours(pooler)):
+        for path in (used, f"{pooler.home}/linked.crt"):
+            pooler.give("pgbouncer.ini", text.replace("\n; a comment", f"{line}{path}\n; a comment"))
+            for check_mode in (True, False):
+                with pytest.raises(TlsError, match=rf"ini line \d+: {BACK_FILE} is a file that is to be") as failure:
+                    remove(pooler, check_mode=check_mode)
+                assert failure.value.code == "file_still_used"
+    assert (pooler.directory / "current" / "client.crt").exists()
+    assert pooler.log().count("RELOAD command") == reloads
+
+
+def test_a_file_of_others_in_the_directory_may_still_be_used(pooler: Pooler) -> None:
+    users = pooler.give("tls/users", (pooler.home / "users").read_text())
+    pooler.give("pgbouncer.ini", pooler.ini.read_text().replace(f"{pooler.home}/users", str(users)))
+    assert remove(pooler)[-1] == f"{pooler.directory}: removed, except for what others put there: users"

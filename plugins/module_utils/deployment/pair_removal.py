@@ -23,19 +23,25 @@ class PairRemoval(PairService[P, F, T]):
         recovered = self._recover(check_mode=check_mode)
         found, plan = self._found(), self.stays
         text = self._text_without_ours(found)
-        if text != found.text:
-            plan = plan._replace(text=text, changes=[f"{self.file.named}: without what this collection has added"])
+        added = [f"{self.file.named}: without what this collection has added"] if text != found.text else []
+        changes = added or self._still_used(found)
+        if changes:
+            plan = plan._replace(text=text, changes=changes)
             leaf = self._refuse_removal(found, text)
             if not check_mode:
                 self._transact(None, lambda: self._take_out(found, text, leaf))
         place = self.store.directory, self.account, self.program
         cleared = removal.clear(*place, is_wanted=True, check_mode=check_mode)
-        changes = [*recovered, *plan.changes, *cleared]
-        return self._outcome(plan, found, Done(changes, {}, self._leaves(found.generation), {}, None))
+        done = [*recovered, *plan.changes, *cleared]
+        return self._outcome(plan, found, Done(done, {}, self._leaves(found.generation), {}, None))
 
     @abc.abstractmethod
     def _text_without_ours(self, found: F) -> str:
         """Return the text of the configuration file without what is ours. Raises TlsError."""
+
+    def _still_used(self, _found: F) -> list[str]:
+        """Return in words which of our files are used although nothing of ours is in the configuration file."""
+        return []
 
     @abc.abstractmethod
     def _refuse_removal(self, found: F, text: str) -> str:
@@ -46,4 +52,7 @@ class PairRemoval(PairService[P, F, T]):
 
     @abc.abstractmethod
     def _take_out(self, found: F, text: str, leaf: str) -> None:
-        """Write the text, have the program load it, and prove that clients see this leaf. Raises TlsError."""
+        """Write the text if it differs, have the program load it, and prove that clients see this leaf.
+
+        Raises TlsError.
+        """

@@ -27,12 +27,27 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
     def _text_without_ours(self, found: Found) -> str:
         return ini.without_include(found.text)
 
+    def _still_used(self, found: Found) -> list[str]:
+        lines = ini.settings(look.lines(self.file, found.text))
+        used = {**{name: line.value for name, line in lines.items()}, **self._ours(found.config)}
+        return [f"reload: {name} is still a file of this collection" for name in self._ours(used)]
+
+    def _ours(self, settings: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in settings.items() if self.target.has(value)}
+
     def _refuse_removal(self, found: Found, text: str) -> str:  # noqa: ARG002 (its lines are those of the text)
         lines = look.lines(self.file, text)
         refusals.broken_line(lines, self.config, is_to_reload=True)
         self.prover.refuse_silent()
         self.file.refuse_unwritable()
         own = {name: line.value for name, line in ini.settings(lines).items()}
+        for name in self._ours(own):
+            raise TlsError(
+                f"{ini.settings(lines)[name].place}: {name} is a file that is to be removed with "
+                f"{self.target.pair.directory}. Nothing was changed.",
+                remedy="Set it to a file elsewhere, or remove that line. Then rerun.",
+                code="file_still_used",
+            )
         if own.get("auth_type") == "cert" and own.get("client_tls_sslmode") != "verify-full":
             raise TlsError(
                 f"{self.target.config_file}: auth_type is cert, which needs client_tls_sslmode verify-full. Without "
@@ -47,9 +62,16 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
 
     def _take_out(self, found: Found, text: str, leaf: str) -> None:
         known, start = self.console.servers(), log.position(self.config)
-        self.file.write(found.text, text, self.journal)
+        if text != found.text:
+            self.file.write(found.text, text, self.journal)
         self.prover.previous(leaf, self.target.pair.server.spec.names)
         self.prover.back(known, start, may_be_plain=True)
+        left = self._ours(self.console.config())
+        if left:
+            raise TlsError(
+                f"After the reload, PgBouncer still uses files of this collection: {', '.join(left)}.",
+                code="file_still_used",
+            )
 
 
 def _own_leaf(own: Mapping[str, str]) -> str:

@@ -47,8 +47,9 @@ class Target(NamedTuple):
         return f"{self.pair.directory}/current/{CONF}"
 
     def has(self, path: str) -> bool:
-        """Return whether a path leads to a file of this collection."""
-        return os.path.realpath(path).startswith(f"{os.path.realpath(self.pair.directory)}/")
+        """Return whether a path leads to a file of a generation."""
+        root = os.path.realpath(self.pair.directory)
+        return path.startswith("/") and os.path.realpath(path).startswith((f"{root}/current/", f"{root}/generations/"))
 
     def values(self, generation: str) -> dict[str, str]:
         """Return the settings of a generation.
