@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import Mapping, Sequence
 
@@ -14,17 +13,24 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
 _ANY = {"*": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104 (nothing listens here)
+_LOOPBACK = ("127.", "::1")
+_DISCARD = 9  # any port
 
 
 class Frontend:
-    """Connects to one PgBouncer as clients do."""
+    """Connects to one PgBouncer as clients do.
+
+    It may listen at an address that moves between hosts. While that is at another host, the PgBouncer there answers, so
+    an address counts only where it is an address of this host.
+    """
 
     def __init__(self, config: Mapping[str, str], port: int, pair: tuple[str, str]) -> None:
         """Take a client's certificate and key (paths): a mode may demand one of whoever wants to look."""
         self.port = port
         self.pair = pair
         said = [one.strip() for one in config.get("listen_addr", "").split(",") if one.strip()]
-        self.listening = [address for one in said for address in _ANY.get(one, (one,))]
+        found = [address for one in said for address in _ANY.get(one) or _own(one)]
+        self.listening = sorted(dict.fromkeys(found), key=lambda address: not address.startswith(_LOOPBACK))
 
     def served(self) -> str:
         """Return the fingerprint of the leaf that clients see, '' where none of its addresses offers TLS."""
@@ -38,10 +44,7 @@ class Frontend:
         """Return where it listens, and the addresses of this host that names lead to: by them it can reach itself."""
         found = list(self.listening)
         for name in names:
-            with contextlib.suppress(OSError, UnicodeError):
-                if not name.value.startswith("*"):
-                    infos = socket.getaddrinfo(name.value, None, type=socket.SOCK_STREAM)
-                    found += [address for address in (str(info[4][0]) for info in infos) if _is_of_this_host(address)]
+            found += [] if name.value.startswith("*") else _own(name.value)
         return list(dict.fromkeys(found))
 
     def shown(self, address: str) -> str | None:
@@ -53,10 +56,29 @@ class Frontend:
             return None if error.code == "connection_failed" else ""
 
 
-def _is_of_this_host(address: str) -> bool:
+def is_of_this_host(address: str) -> bool:
+    """Return whether an IP address is one of this host now; nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+        with socket.socket(family, socket.SOCK_DGRAM) as bound, socket.socket(family, socket.SOCK_DGRAM) as free:
+            bound.bind((address, 0))
+            # With ip_nonlocal_bind any address can be bound. Then IPv4 refuses this, and IPv6 takes another source. The
+            # source of IPv4 says nothing: for a second address of a network it is the first one.
+            bound.connect((address, _DISCARD))
+            free.connect((address, _DISCARD))
+            return family == socket.AF_INET or _bare(free.getsockname()[0]) == _bare(address)
     except OSError:
         return False
-    return True
+
+
+def _own(host: str) -> list[str]:
+    """Return the addresses of this host that a name or an address leads to."""
+    try:
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [address for address in (str(info[4][0]) for info in infos) if is_of_this_host(address)]
+
+
+def _bare(address: str) -> str:
+    return address.partition("%")[0]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Container, Mapping, Sequence
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.console import Connection, Console, is_plain
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.frontend import Frontend
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.frontend import Frontend, is_of_this_host
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer.settings import not_in_force
 from ansible_collections.pgops.tls.plugins.module_utils.x509.names import Name
 
@@ -43,9 +43,10 @@ class Prover:
         """Raise TlsError where nobody could see what clients are shown."""
         if self.frontend.is_silent():
             raise TlsError(
-                f"{self.console.place}: it answers at none of its TCP addresses (listen_addr "
+                f"{self.console.place}: it answers at none of its TCP addresses on this host (listen_addr "
                 f"{self.config.get('listen_addr', '')!r}), so no change could be proven. Nothing was changed.",
-                remedy="Set listen_addr and restart PgBouncer, or leave this host out: Unix sockets never use TLS.",
+                remedy="Add 127.0.0.1 to listen_addr and restart PgBouncer, or leave this host out: Unix sockets never "
+                "use TLS.",
                 code="pooler_not_listening",
             )
 
@@ -121,6 +122,7 @@ class Prover:
         while True:
             shown = {address: self.frontend.shown(address) for address in addresses}
             other = [address for address, leaf in shown.items() if leaf not in (None, fingerprint)]
+            other = [address for address in other if is_of_this_host(address)]  # one that moves may just have left
             if not other and any(leaf is not None for leaf in shown.values()):
                 return []
             if time.monotonic() > deadline or log.refusals(log.written(start)):
