@@ -22,7 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.authority import issuing
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import backend, console
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import backend, console, ini
 from ansible_collections.pgops.tls.plugins.module_utils.pooler import convergence, difference, proof, rehearsal, target
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509 import certificate, openssl
@@ -284,20 +284,78 @@ def refused(pooler: Pooler, message: str, *, settles: bool = False, **changes: A
         ({"before": "nonsense"}, r"pgbouncer\.ini line 12: found neither a section, nor NAME = VALUE"),
         ({"before": "no_such = 1"}, r"line 12: found setting 'no_such', which this version of PgBouncer does not know"),
         ({"before": "%include /nonexistent"}, r"line 12: found an included file that does not exist"),
+        ({"before": '"x" = 1'}, "line 12: found neither a section, nor NAME = VALUE"),
         ({"after": "[pgbouncer]\nlisten_port = 1"}, "^$"),
         ({"before": "auth_type = cert"}, "auth_type is cert, which needs client_tls_sslmode verify-full"),
         ({"after": "%include HOME/more"}, r"later lines would override .*: client_tls_sslmode in \S+/more line 2"),
+        ({"after": "%include HOME/reset"}, r"override .*: client_tls_sslmode by the header in \S+/reset line 1"),
     ],
-    ids=["broken", "unknown", "include", "second section", "auth_type", "override"],
+    ids=["broken", "unknown", "include", "quotes", "second section", "auth_type", "override", "reset"],
 )
 def test_a_configuration_that_would_not_load_is_refused(pooler: Pooler, lines: dict[str, str], message: str) -> None:
-    pooler.give("more", "[pgbouncer]\nclient_tls_sslmode = disable\n")
+    pooler.give("more", "[pgbouncer]\nclient_tls_sslmode = disable\n[users]\n")
+    pooler.give("reset", "[pgbouncer]\n[users]\n")
     pooler.write_ini(**{name: text.replace("HOME", str(pooler.home)) for name, text in lines.items()})
     if message == "^$":  # a second section is PgBouncer's last word, so ours goes there
         text = pooler.converge(check_mode=True).plan.text or ""
         assert text.index("%include") > text.index("listen_port = 1\n")
         return
     refused(pooler, message)
+
+
+def test_an_included_file_that_begins_another_section_comes_after_ours(pooler: Pooler) -> None:
+    """What follows such a file is in its section, where PgBouncer would take our settings for databases."""
+    way = f"host=127.0.0.1 port={pooler.cluster.port} dbname=postgres user=app"
+    more = pooler.give("more", f"[databases] ; ours\nmore = {way} password='{SECRET}'\n")
+    pooler.write_ini(before=f"%include {more}")
+    pooler.restart()
+    pooler.settle()
+    assert re.findall(r"%include \S*/(\S+)", pooler.ini.read_text()) == ["tls.ini", "more"]
+    assert pooler.converge().changes == []
+    pooler.restart()
+    assert pooler.serial("more") == serial_of(pooler.leaves()[1])
+
+
+def test_a_file_that_ends_in_our_section_comes_before_ours(pooler: Pooler) -> None:
+    text = pooler.ini.read_text().partition("[pgbouncer]")[2].partition("[users]")[0]
+    more = pooler.give("more", f"[pgbouncer] ; the second one\n{text}")
+    pooler.write_ini(after=f"%include {more}\n")
+    pooler.settle()
+    assert re.findall(r"%include \S*/(\S+)", pooler.ini.read_text()) == ["more", "tls.ini"]
+    pooler.restart()
+    assert pooler.served() == pooler.converge().after["front"].sha256
+
+
+def test_an_included_file_is_found_from_the_directory_of_pgbouncer(
+    pooler: Pooler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pooler.give("more", "server_login_retry = 2\n")
+    pooler.write_ini(before=f"%include {str(pooler.home)[1:]}/more")  # it was started in /
+    pooler.restart()
+    monkeypatch.chdir(tmp_path)
+    pooler.settle()
+    assert pooler.served() == pooler.converge().after["front"].sha256
+    (pooler.home / "more").unlink()
+    refused(pooler, "found an included file that does not exist", renew=True)
+
+
+def test_a_name_in_quotes_is_refused_only_where_pgbouncer_refuses_it(pooler: Pooler) -> None:
+    pooler.write_ini(
+        after=f"[databases]\n'shop@ro' = host=127.0.0.1 port={pooler.cluster.port} dbname=postgres user=app"
+    )
+    if poolers.version() < ini.QUOTES_SINCE:
+        refused(pooler, r"found a name in quotes, which PgBouncer 1\.\d+ does not take")
+        ask_in_vain(pooler)
+        return
+    pooler.settle()
+    pooler.restart()
+    assert pooler.serial("shop@ro") == serial_of(pooler.leaves()[1])
+
+
+def ask_in_vain(pooler: Pooler) -> None:
+    """Have PgBouncer reload what it refuses, and see that it does."""
+    ask(pooler, "RELOAD")
+    assert "syntax error in configuration" in pooler.log()
 
 
 def test_a_broken_line_is_a_warning_where_nothing_is_to_be_loaded(managed: Pooler) -> None:

@@ -80,6 +80,16 @@ class Console:
             self._connection.close()
         self._connection = None
 
+    def directory(self) -> str:
+        """Return the working directory of the process, '' if that is not known: relative paths begin there."""
+        with contextlib.suppress(OSError):
+            connection = self._connection or self._connect()
+            size = struct.calcsize("3i")
+            pid, _uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+            if os.stat(f"/proc/{pid}").st_uid == self.place.account.uid:  # else it is who made the socket for it
+                return os.readlink(f"/proc/{pid}/cwd")
+        return ""
+
     def rows(self, command: str) -> list[dict[str, str]]:
         """Return what a command answers, a dictionary for each row. Raises TlsError."""
         try:

@@ -4,7 +4,8 @@
 """The text of pgbouncer.ini: what PgBouncer reads of it, and our one line in it. Pure, without files.
 
 Tried with 1.18 and 1.24: the header ``[pgbouncer]`` resets every setting of that section to its default, the last line
-of a setting wins, and an included file continues the section that includes it.
+of a setting wins, and an included file continues the section that includes it. What follows such a file is in the
+section in which it ends. Behind a header, a line continues like a new one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsEr
 
 SECTION = "pgbouncer"
 MARK = "; pgops.tls: keep the next line at the end of this section, the last line of a setting wins"
+QUOTES_SINCE = (1, 25)  # the version that takes a name in single quotes; none takes double ones
 _HEADER = re.compile(r"\[([^\]]*)\]\s*")
 _INCLUDE = re.compile(r"%include[ \t]+(\S.*?)\s*")
-_SETTING = re.compile(r'("(?:[^"]|"")*"|[A-Za-z0-9_.*-]+)[ \t]*=[ \t]*(.*?)\s*')
+_SETTING = re.compile(r"('[^']+'|[A-Za-z0-9_.*-]*)[ \t]*=[ \t]*(.*?)\s*")
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^']|'')*'|[^\s']*)")
 _DEEPEST = 10  # files that include one another
 
@@ -37,6 +39,7 @@ class Line(NamedTuple):
     section: str
     file: str
     number: int
+    is_quoted: bool = False
 
     @property
     def place(self) -> str:
@@ -61,42 +64,51 @@ def lines(text: str, path: str, read: Read) -> list[Line]:
 
 def _lines(text: str, path: str, read: Read, section: list[str], depth: int) -> Iterator[Line]:
     for number, raw in enumerate(text.split("\n"), start=1):
-        line = _line(raw.strip(), section, path, number)
-        if line is None:
-            continue
-        yield line
-        if line.kind == "include":
-            included = read(line.key) if depth < _DEEPEST else None
-            if included is None:
-                yield line._replace(kind="broken", value="an included file that does not exist or cannot be read")
-            else:
-                yield from _lines(included, line.key, read, section, depth + 1)
+        for line in _line(raw.strip(), section, path, number):
+            yield line
+            if line.kind == "include":
+                included = read(line.key) if depth < _DEEPEST else None
+                if included is None:
+                    yield line._replace(kind="broken", value="an included file that does not exist or cannot be read")
+                else:
+                    yield from _lines(included, line.key, read, section, depth + 1)
 
 
-def _line(text: str, section: list[str], path: str, number: int) -> Line | None:
-    if not text or text[0] in ";#":
-        return None
-    header, include, setting = _HEADER.fullmatch(text), _INCLUDE.fullmatch(text), _SETTING.fullmatch(text)
-    if header:
-        section[0] = header[1]
-        return Line("section", header[1], "", section[0], path, number)
+def _line(text: str, section: list[str], path: str, number: int) -> Iterator[Line]:
+    """Yield what a line says: headers, and what follows them."""
+    while text.startswith("["):
+        header = _HEADER.match(text)
+        if not header:
+            break
+        section[0], text = header[1], text[header.end() :]
+        yield Line("section", header[1], "", section[0], path, number)
+    if text and text[0] not in ";#":
+        yield _statement(text, section[0], path, number)
+
+
+def _statement(text: str, section: str, path: str, number: int) -> Line:
+    include, setting = _INCLUDE.fullmatch(text), _SETTING.fullmatch(text)
     if include:
-        return Line("include", include[1], "", section[0], path, number)
-    if setting and section[0]:
-        return Line("setting", setting[1], setting[2], section[0], path, number)
-    return Line("broken", "", "neither a section, nor NAME = VALUE, nor %include", section[0], path, number)
+        return Line("include", include[1], "", section, path, number)
+    if setting and section:
+        is_quoted = setting[1].startswith("'")
+        key = setting[1][1:-1] if is_quoted else setting[1]
+        return Line("setting", key, setting[2], section, path, number, is_quoted)
+    return Line("broken", "", "neither a section, nor NAME = VALUE, nor %include", section, path, number)
 
 
-def broken(found: Sequence[Line], known: Iterable[str]) -> str:
+def broken(found: Sequence[Line], known: Iterable[str], version: tuple[int, int]) -> str:
     """Return what is wrong with the first line that PgBouncer would not load, '' if it would load all of them.
 
-    ``known`` are the settings that this version has.
+    ``known`` are the settings that this ``version`` has.
     """
     names = frozenset(known)
     for line in found:
         why = line.value if line.kind == "broken" else ""
         if line.kind == "setting" and line.section == SECTION and line.key not in names:
             why = f"setting {line.key!r}, which this version of PgBouncer does not know"
+        if line.is_quoted and version < QUOTES_SINCE:
+            why = f"a name in quotes, which PgBouncer {version[0]}.{version[1]} does not take"
         if why:
             return f"{line.place}: found {why}. PgBouncer stops reading there, and would not start again."
     return ""
@@ -121,14 +133,13 @@ def databases(found: Sequence[Line]) -> list[Database]:
 
 def _database(line: Line) -> Database:
     said = {key: _unquoted(value) for key, value in _PAIR.findall(line.value)}
-    name = line.key[1:-1].replace('""', '"') if line.key.startswith('"') else line.key
     hosts = [one.strip() for one in said.get("host", "").split(",")]
     port = said.get("port", "")
     return Database(
-        name=name,
+        name=line.key,
         hosts=[one for one in hosts if one and one[0] not in "/@"],
         port=int(port) if port.isdigit() else 5432,
-        database=said.get("dbname") or ("postgres" if name == "*" else name),
+        database=said.get("dbname") or ("postgres" if line.key == "*" else line.key),
         user=said.get("user", ""),
     )
 
@@ -137,17 +148,13 @@ def _unquoted(value: str) -> str:
     return value[1:-1].replace("''", "'") if value.startswith("'") else value
 
 
-def with_include(text: str, included: str, path: str) -> str:
-    """Return the text with our line at the end of its last section ``[pgbouncer]``, and the rest untouched.
+def with_include(text: str, included: str, path: str, own: Sequence[Line]) -> str:
+    """Return the text with our line where section ``[pgbouncer]`` ends last, and the rest untouched.
 
-    Raises TlsError, naming the file at ``path``, if it has no such section.
+    ``own`` are the lines without ours, with those of included files. ``path`` is the file of the text. Raises TlsError
+    if there is no such section.
     """
-    kept = without_include(text).split("\n")
-    section, at = [""], 0
-    for number, raw in enumerate(kept, start=1):
-        line = _line(raw.strip(), section, path, number)
-        if line is not None and section[0] == SECTION:
-            at = number
+    kept, at = without_include(text).split("\n"), _end(own, path)
     if not at:
         raise TlsError(
             f"{path}: expected a section [{SECTION}], found none.",
@@ -155,6 +162,20 @@ def with_include(text: str, included: str, path: str) -> str:
             code="pooler_config_no_section",
         )
     return "\n".join([*kept[:at], MARK, f"%include {included}", *(kept[at:] or [""])])
+
+
+def _end(own: Sequence[Line], path: str) -> int:
+    """Return the number of the last line of a file that section ``[pgbouncer]`` continues behind, 0 for none.
+
+    An included file may begin another section, also for what follows it.
+    """
+    found, number = 0, 0
+    for line, following in zip(own, [*own[1:], None]):
+        number = line.number if line.file == path else number
+        is_next_line = following is None or (following.file == path and following.number != number)
+        if is_next_line and line.section == SECTION:
+            found = number
+    return found
 
 
 def without_include(text: str) -> str:
@@ -178,4 +199,7 @@ def includes(text: str) -> str:
 def overridden(found: Sequence[Line], wanted: Mapping[str, str]) -> list[str]:
     """Return which of the ``wanted`` settings another line decides on, in words."""
     last = settings(found)
-    return [f"{name} in {last[name].place}" for name in wanted if name in last and last[name].value != wanted[name]]
+    told = [f"{name} in {last[name].place}" for name in wanted if name in last and last[name].value != wanted[name]]
+    reset = [name for name in wanted if name not in last]
+    headers = [line.place for line in found if line.kind == "section" and line.key == SECTION]
+    return [*told, *(f"{name} by the header in {headers[-1]}" for name in reset if headers)]

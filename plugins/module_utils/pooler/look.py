@@ -35,10 +35,13 @@ def text(main: ServiceFile) -> str:
     return found
 
 
-def lines(main: ServiceFile, text: str, coming: Mapping[str, str] | None = None) -> list[ini.Line]:
-    """Return what PgBouncer reads if its main file has this text, and files have the texts that are ``coming``."""
+def lines(main: ServiceFile, text: str, directory: str, coming: Mapping[str, str] | None = None) -> list[ini.Line]:
+    """Return what PgBouncer reads if its main file has this text, and files have the texts that are ``coming``.
+
+    ``directory`` is its working directory, '' if that is not known.
+    """
     known = coming or {}
-    return ini.lines(text, main.named, lambda path: known[path] if path in known else _included(path))
+    return ini.lines(text, main.named, lambda path: known[path] if path in known else _included(path, directory))
 
 
 def has_log(config: Mapping[str, str]) -> bool:
@@ -47,8 +50,9 @@ def has_log(config: Mapping[str, str]) -> bool:
     return bool(path) and os.access(path, os.R_OK, effective_ids=True)
 
 
-def _included(path: str) -> str | None:
+def _included(path: str, directory: str) -> str | None:
+    whole = os.path.join(directory, path)
     try:
-        return files.text(path)
+        return files.text(whole) if whole.startswith("/") else None
     except OSError:
         return None

@@ -18,12 +18,14 @@ UNOBSERVABLE = "reload_not_observable"
 class Found(NamedTuple):
     """What was found: the generation in use, the text of the main configuration file, and what is in force.
 
+    ``own`` are the lines that PgBouncer reads of that file without ours, and of the files that these include.
     ``served`` is the fingerprint of the leaf that clients see, '' without TLS. ``config`` are the settings in force.
     ``observable``: the log can be read here, so it would show a refused reload.
     """
 
     kept: Kept
     text: str
+    own: Sequence[ini.Line]
     served: str
     config: Mapping[str, str]
     observable: bool
@@ -55,7 +57,7 @@ def make(target: Target, found: Found, now: int) -> Plan:
     """Return the plan that leads from ``found`` to ``target``. ``now`` is in Unix seconds. Raises TlsError."""
     current = found.kept.current
     coming = pairs.coming(target.pair, found.kept, {CONF: target.conf(current or "")}, now)
-    text = ini.with_include(found.text, target.included, target.config_file)
+    text = ini.with_include(found.text, target.included, target.config_file, found.own)
     is_rewritten = text != found.text
     drifted = [] if current is None else settings.not_in_force(target.values(current), found.config)
     leaf = next(iter(target.pair.server.chain(found.generation)), None)

@@ -18,7 +18,7 @@ def half(target: Target, found: Found, lines: Sequence[ini.Line]) -> list[str]:
 
     A consistent PgBouncer shows the certificate on disk, uses the settings there, and would start with its files.
     """
-    broken = ini.broken(lines, found.config)
+    broken = ini.broken(lines, found.config, found.version)
     ours = {name: one.value for name, one in ini.settings(lines).items() if one.file == target.included}
     chain = target.pair.server.chain(found.generation)
     faults = [broken] if broken else []

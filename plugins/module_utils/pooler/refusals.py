@@ -44,9 +44,11 @@ def refuse_process(target: Target, config: Mapping[str, str], place: Place) -> N
     find("openssl", "to make private keys and certificate requests")
 
 
-def broken_line(found: Sequence[ini.Line], config: Mapping[str, str], *, is_to_reload: bool) -> list[str]:
+def broken_line(
+    found: Sequence[ini.Line], config: Mapping[str, str], version: tuple[int, int], *, is_to_reload: bool
+) -> list[str]:
     """Return a warning of a line that PgBouncer would not load. Raises TlsError for one if it is to reload."""
-    fault, remedy = ini.broken(found, config), "Correct or remove that line."
+    fault, remedy = ini.broken(found, config, version), "Correct or remove that line."
     if fault and is_to_reload:
         raise TlsError(f"{fault} Nothing was changed.", remedy=remedy, code="pooler_config_broken")
     return [f"{fault} {remedy}"] if fault else []

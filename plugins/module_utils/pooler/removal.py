@@ -14,7 +14,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.core import files
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.deployment.pair_removal import PairRemoval
 from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import ini, lockout, log
-from ansible_collections.pgops.tls.plugins.module_utils.pooler import look, refusals
+from ansible_collections.pgops.tls.plugins.module_utils.pooler import refusals
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.plan import Found, Plan
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.pooler.transaction import Transaction
@@ -28,7 +28,7 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
         return ini.without_include(found.text)
 
     def _still_used(self, found: Found) -> list[str]:
-        lines = ini.settings(look.lines(self.file, found.text))
+        lines = ini.settings(self._lines(found.text))
         used = {**{name: line.value for name, line in lines.items()}, **self._ours(found.config)}
         return [f"reload: {name} is still a file of this collection" for name in self._ours(used)]
 
@@ -36,8 +36,8 @@ class Removal(PairRemoval[Plan, Found, Target], Transaction):
         return {name: value for name, value in settings.items() if self.target.has(value)}
 
     def _refuse_removal(self, found: Found, text: str) -> str:  # noqa: ARG002 (its lines are those of the text)
-        lines = look.lines(self.file, text)
-        refusals.broken_line(lines, self.config, is_to_reload=True)
+        lines = self._lines(text)
+        refusals.broken_line(lines, self.config, self.version, is_to_reload=True)
         self.prover.refuse_silent()
         self.file.refuse_unwritable()
         own = {name: line.value for name, line in ini.settings(lines).items()}

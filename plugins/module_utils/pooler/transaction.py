@@ -52,6 +52,7 @@ class Transaction(PairService[Plan, Found, Target]):
         self.console = console
         self.version = console.version()
         self.config = console.config()
+        self.directory = console.directory()
         refusals.refuse_process(target, self.config, place)
         super().__init__(target, place.account, now, look.config_file(target.config_file, place.account))
         pair = target.pair.client_files(self.store.current_link)
@@ -65,8 +66,12 @@ class Transaction(PairService[Plan, Found, Target]):
     def _text(self) -> str:
         return look.text(self.file)
 
+    def _lines(self, text: str, coming: Mapping[str, str] | None = None) -> list[ini.Line]:
+        return look.lines(self.file, text, self.directory, coming)
+
     def _look(self, kept: pairs.Kept, text: str) -> Found:
-        return Found(kept, text, self.served, self.config, look.has_log(self.config), self.version)
+        own = self._lines(ini.without_include(text))
+        return Found(kept, text, own, self.served, self.config, look.has_log(self.config), self.version)
 
     def _loaded(self, found: Found) -> Found:
         leaf, current = self._leaves(found.generation).get(FRONT), found.kept.current
@@ -78,11 +83,10 @@ class Transaction(PairService[Plan, Found, Target]):
 
     def _refuse(self, plan: Plan, found: Found, *, check_mode: bool) -> None:  # noqa: ARG002
         settings.refuse_unknown(self.target.values("0"), self.config, self.version)
-        own = look.lines(self.file, ini.without_include(found.text))
-        self.notes += refusals.broken_line(own, self.config, is_to_reload=bool(plan.changes))
+        self.notes += refusals.broken_line(found.own, self.config, self.version, is_to_reload=bool(plan.changes))
         generation = self.store.next_name() if plan.contents is not None else found.kept.current or ""
         coming = {self.target.included: self.target.conf(generation).decode()}
-        lines = look.lines(self.file, found.text if plan.text is None else plan.text, coming)
+        lines = self._lines(found.text if plan.text is None else plan.text, coming)
         refusals.refuse_login(self.target, lines)
         refusals.refuse_overridden(self.target, lines, generation)
         if plan.changes:
@@ -98,7 +102,7 @@ class Transaction(PairService[Plan, Found, Target]):
 
     def _rehearse(self, generation: str) -> None:
         super()._rehearse(generation)
-        databases = ini.databases(look.lines(self.file, self._text(), {self.target.included: ""}))
+        databases = ini.databases(self._lines(self._text(), {self.target.included: ""}))
         ways = backend.ways(databases, self.target.pair.client.spec.common_name or "")
         current, files_in = self.store.current(), self.target.pair.client_files
         before = None if current is None else files_in(self.store.path(current))
@@ -123,7 +127,7 @@ class Transaction(PairService[Plan, Found, Target]):
     def half(self) -> list[str]:
         """Return what is inconsistent, in words."""
         found = self._found()
-        return recovery.half(self.target, found, look.lines(self.file, found.text))
+        return recovery.half(self.target, found, self._lines(found.text))
 
     def prove_previous(self) -> None:
         """Reload until clients see what they saw when this run began. Raises TlsError."""
@@ -131,7 +135,7 @@ class Transaction(PairService[Plan, Found, Target]):
 
     def settle(self) -> None:
         """Reload until clients see what the files on disk say, and inspect PgBouncer again. Raises TlsError."""
-        decides = ini.settings(look.lines(self.file, self._text())).get("client_tls_cert_file")
+        decides = ini.settings(self._lines(self._text())).get("client_tls_cert_file")
         leaf = self._leaves_of(self.store.current()).get(FRONT)
         shown = leaf.sha256 if leaf else ""
         if decides is None or decides.file != self.target.included:

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+EMPTY = "[pgbouncer]\n"
+OWN = ini.lines(EMPTY, "/p/pgbouncer.ini", {}.get)
 POOLER = Pooler(Path("/p"), None, 6432)
 
 
@@ -53,7 +55,8 @@ def found(**changes: Any) -> plan.Found:
     kept = Kept("0001", generation, repairs=(), unfit={})
     present = plan.Found(
         kept=kept._replace(**{name: changes.pop(name) for name in Kept._fields if name in changes}),
-        text=ini.with_include("[pgbouncer]\n", TARGET.included, TARGET.config_file),
+        text=ini.with_include(EMPTY, TARGET.included, TARGET.config_file, OWN),
+        own=OWN,
         served=TARGET.pair.server.chain(generation)[0].sha256,
         config=TARGET.values("0001"),
         observable=True,
