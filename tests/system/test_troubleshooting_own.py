@@ -21,6 +21,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.client import convergenc
 from ansible_collections.pgops.tls.plugins.module_utils.client import target as client_target
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, files, obstacles
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
+from ansible_collections.pgops.tls.plugins.module_utils.pgbouncer import lockout
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.server import convergence as of_server
 from ansible_collections.pgops.tls.plugins.module_utils.server import target, transaction
@@ -164,6 +165,15 @@ def _the_new_rules_would_not_let_live_session_s_in(fleet: Fleet) -> None:
 def _no_rule_takes_the_certificates_of_these_roles(fleet: Fleet) -> None:
     rules = HBA.replace("all app all cert", "all other all cert")
     fleet.hear(lambda: fleet.server.converge(hba_mode="replace", hba=rules, clients=[{"role": "app"}]))
+
+
+@PROVOKED_OF_OURS.of("live connections use no TLS and could not connect again")
+def _live_connections_use_no_tls(fleet: Fleet) -> None:
+    """As ``test_pgbouncer_lockout.py`` shows with a real PgBouncer, which need not be installed here."""
+    rows = [{"user": "app", "database": "shop", "addr": "192.0.2.10", "tls": ""}]
+    console: Any = types.SimpleNamespace(rows=lambda _command: rows)
+    refuse = for_role("postgres_pooler", lockout.refuse_plaintext)
+    fleet.hear(lambda: refuse(console, "disable", "require"))
 
 
 @PROVOKED_OF_OURS.of("The new rules would lock out this module's own connection")
