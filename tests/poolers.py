@@ -125,7 +125,8 @@ app = pool_mode=transaction
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
         assert done.returncode == 0, done.stderr
         for _attempt in range(200):
-            if (self.home / "pid").exists() and (self.home / f".s.PGSQL.{self.port}").exists():
+            pid, is_there = self.home / "pid", (self.home / f".s.PGSQL.{self.port}").exists()
+            if is_there and pid.exists() and pid.read_text().strip():  # else a stop at once would find no process
                 return
             time.sleep(0.02)
         raise AssertionError(self.log())
