@@ -358,6 +358,12 @@ def test_a_value_that_nobody_can_read_fails_its_own_host_and_no_other(kind: str,
     prometheus.parse((tmp_path / "report.prom").read_text())
 
 
+def test_a_client_host_of_which_some_os_users_fail_is_not_well() -> None:
+    half = {**client(), "not_asked": ["billing/clerk"], "code": "home_unusable", "msg": "Correct the home."}
+    one = report({}, app1=half)["clients"]["app1"]
+    assert (one["status"], one["message"]) == ("failed", "Correct the home.")
+
+
 def test_odd_letters_in_a_label_are_escaped() -> None:
     odd = 'db\n1"\\n'
     found = prometheus.parse(metrics.text(report({odd: server()})))
