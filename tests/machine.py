@@ -13,6 +13,7 @@ COMMANDS = {
     "aardvark-dns": "aardvark-dns",
     "certtool": "gnutls-bin",
     "git": "git",
+    "ip": "iproute2",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
     "netavark": "netavark",
