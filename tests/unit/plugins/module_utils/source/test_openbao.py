@@ -29,15 +29,15 @@ class Mount:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.error: TlsError | None = None
+        self.errors: list[TlsError] = []
 
     def read(self, path: str, _key: str, _kind: type = str) -> Mapping[str, Any]:
         return {"keys": []} if path.endswith("list=true") else {"certificate": COMPANY.root.pem}
 
     def write(self, _path: str, body: Mapping[str, Any], _key: str) -> Mapping[str, Any]:
         self.asked.append(body["common_name"])
-        if self.error:
-            raise self.error
+        for error in self.errors:
+            raise error
         key = x509.load_pem_x509_csr(body["csr"].encode()).public_key()
         leaf = companies.leaf(COMPANY.root, key, body["common_name"], [body["alt_names"]])
         return {"certificate": leaf.public_bytes(Encoding.PEM).decode()}
@@ -89,7 +89,7 @@ def test_a_request_that_may_not_be_signed_stops_nobody_behind_it(mount: Mount, t
 
 
 def test_what_concerns_all_requests_refuses_those_behind_it_unasked(mount: Mount, tmp_path: Path) -> None:
-    mount.error = TlsError("The token has expired.", code="source_token_refused")
+    mount.errors = [TlsError("The token has expired.", code="source_token_refused")]
     done = sign(tmp_path, request(tmp_path, "db1"), request(tmp_path, "db2"))
     assert done.refused == dict.fromkeys(("db1", "db2"), "The token has expired.")
     assert mount.asked == ["db1.example"]
