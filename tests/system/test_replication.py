@@ -317,11 +317,12 @@ def test_a_real_worker_for_slots_connects_again_after_a_renewal(replica: Replica
         "postgresql.conf",
         "wal_level = logical\nprimary_slot_name = 's2'\nhot_standby_feedback = on\nsync_replication_slots = on\n",
     )
+    with_database(replica, HBA)
     standby.stop("fast")
     standby.start(standby.port)
-    with_database(replica, HBA)
 
     def serial() -> str:
+        standby.psql("SELECT 1")  # the server looks for a missing worker when something happens, or once in a minute
         shown = "SELECT coalesce(max(client_serial)::text, '') FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)"
         return str(primary.psql(f"{shown} WHERE datname = 'postgres'"))
 
