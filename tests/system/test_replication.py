@@ -317,9 +317,11 @@ def test_a_real_worker_for_slots_connects_again_after_a_renewal(replica: Replica
         "postgresql.conf",
         "wal_level = logical\nprimary_slot_name = 's2'\nhot_standby_feedback = on\nsync_replication_slots = on\n",
     )
+    primary.append("postgresql.conf", "wal_level = logical\n")  # 19 wants it there, too
     with_database(replica, HBA)
-    standby.stop("fast")
-    standby.start(standby.port)
+    for one in (primary, standby):
+        one.stop("fast")
+        one.start(one.port)
 
     def serial() -> str:
         standby.psql("SELECT 1")  # the server looks for a missing worker when something happens, or once in a minute
