@@ -116,10 +116,9 @@ def refuse_used_key(
     That may happen long after the kit was declared, so it is no reason to make no other kit. ``lines`` are those of
     the ledger, ``revoked`` are serial numbers by authority.
     """
-    for line in lines:
-        if line.get("key_sha256") != key_sha256:
-            continue
-        place = f"{option('kits')}[{kit.name}].csr"
+    place = f"{option('kits')}[{kit.name}].csr"
+    of_key = [line for line in lines if line.get("key_sha256") == key_sha256]
+    for line in of_key:
         if line["id"] != kit.id:
             raise TlsError(
                 f"{place}: the key in this request is that of {line['id']} ({line['authority']} certificate "
@@ -127,10 +126,10 @@ def refuse_used_key(
                 remedy="Ask for a request with a new key, or remove the kit.",
                 code="kit_key_of_another",
             )
-        if line["serial"] in revoked.get(line["authority"], ()):
-            raise TlsError(
-                f"{place}: certificate {line['serial']} for the key in this request is revoked, so the kit was not "
-                "made.",
-                remedy="Ask for a request with a new key, or remove the kit.",
-                code="kit_key_revoked",
-            )
+    ended = [line["serial"] for line in of_key if line["serial"] in revoked.get(line["authority"], ())]
+    if ended:  # its holder has the newest
+        raise TlsError(
+            f"{place}: certificate {ended[-1]} for the key in this request is revoked, so the kit was not made.",
+            remedy="Ask for a request with a new key, or remove the kit.",
+            code="kit_key_revoked",
+        )

@@ -369,6 +369,17 @@ def test_the_key_of_a_revoked_certificate_is_refused(place: Place, key: Any) -> 
     assert why(place, place.kit()) == [["key_changed"]]
 
 
+def test_of_a_revoked_key_the_certificate_that_its_holder_has_is_named(place: Place, key: Any) -> None:
+    kit = place.kit(csr=csr(key))
+    (first,) = place.make(kit).kits
+    place.now += 65 * DAY
+    (second,) = place.make(kit).kits
+    assert second["serial"] != first["serial"]
+    done = place.keep(revoked=[{"serial": second["serial"], "reason": "keyCompromise"}])
+    assert set(done.revoked["client"]) == {first["serial"], second["serial"]}
+    assert f"certificate {second['serial']} for the key" in place.make(kit).refused["anna"]
+
+
 def test_a_revoked_key_in_one_request_keeps_no_other_kit_from_being_made(place: Place) -> None:
     partner = place.kit("partner", csr=csr())
     first, _ben = place.make(partner, place.kit("ben")).kits
