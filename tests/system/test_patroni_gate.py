@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.pgops.tls.plugins.module_utils.core import processes
 from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.journal import Journal
-from ansible_collections.pgops.tls.plugins.module_utils.patroni import process
+from ansible_collections.pgops.tls.plugins.module_utils.patroni import gate, process
 from ansible_collections.pgops.tls.plugins.module_utils.restapi import convergence, proof
 from ansible_collections.pgops.tls.tests import faults, patroni, restapis
 from ansible_collections.pgops.tls.tests.patroni import ACCOUNT, Member, Team
@@ -170,6 +170,7 @@ def test_a_change_of_rules_and_its_undoing_never_signal_a_silent_rest_api(
         assert "all other all reject" in member.config.read_text()
         silence(api, server_authority, pair)
         restapis.give(api, server_authority, "own")
+        monkeypatch.setattr(gate, "SILENCE", 3.0)
         signals = counted(monkeypatch)
         outcome = server.converge()
         assert outcome.changes == ["recovery: the transaction of an interrupted run is undone"]
@@ -249,7 +250,7 @@ def test_a_patroni_that_stops_in_the_middle_is_put_back_and_finished_by_the_next
     api.settle()
     served = api.served()
     chains = api.requested(renew=True)
-    monkeypatch.setattr(proof, "_SILENCE", 1.0)
+    monkeypatch.setattr(gate, "SILENCE", 1.0)
     reload = process.signal_reload
     pid = api.member.pid()
 

@@ -36,6 +36,6 @@ def described(leaf: Certificate | None) -> str:
     """Return a certificate in a few lines; '' for none."""
     if leaf is None:
         return ""
-    names = ", ".join([*([leaf.common_name] if leaf.common_name else []), *(name.value for name in leaf.names)])
+    names = dict.fromkeys([*([leaf.common_name] if leaf.common_name else []), *(name.value for name in leaf.names)])
     end = clock.instant(leaf.not_after)
-    return f"names: {names}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {end}\n"
+    return f"names: {', '.join(names)}\nkey: {leaf.key_type}\nserial: {leaf.serial:x}\nnot after: {end}\n"

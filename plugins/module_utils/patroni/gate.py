@@ -26,7 +26,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import End
 
 Look = Callable[[], "api.Answer | None"]
 _NOT_RELOADED = "It was not reloaded."
-_PATIENCE = 3.0  # seconds for an answer: after a reload that opened the socket again, nobody listens for one
+SILENCE = 15.0  # seconds without an answer after which a REST API is silent; opening its socket again takes one
 _PAUSE = 0.1
 
 
@@ -78,7 +78,7 @@ def reload_readers(account: Account, paths: Iterable[str]) -> list[str]:
 
 
 def _answers(look: Look) -> bool:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + SILENCE
     while look() is None:
         if time.monotonic() > deadline:
             return False

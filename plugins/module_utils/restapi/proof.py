@@ -22,7 +22,6 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
 
 _PATIENCE = (30.0, 60.0)  # seconds after the first and the second signal: Patroni acts once in a loop_wait (10 s)
-_SILENCE = 15.0  # seconds without an answer after which a reload counts as failed; opening the socket again takes one
 _PAUSE = 0.1
 
 
@@ -97,7 +96,7 @@ class Prover:
                 answered = now
                 if answer.fingerprint == fingerprint and answer.status == 200:
                     return True
-            elif now - answered > _SILENCE:
+            elif now - answered > gate.SILENCE:
                 raise gate.silent(self.node.at, "")
             if now - started > patience:
                 return False

@@ -140,7 +140,7 @@ def test_no_authorities_are_made_where_a_host_has_tls_from_others(site: Any) -> 
     site.cluster.psql("DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
     done = well(site.run("--skip-tags", "verify"))
     counts = dict(re.findall(r"^(\S+) +: .*changed=(\d+) ", done, re.MULTILINE))
-    assert counts["db1"] == counts["app1"] == "2", "what the authorities did is no change of theirs"
+    assert counts == {"db1": "1", "app1": "2"}, "what the authorities did is no change of theirs"
     assert MADE in done
 
     kept = site.directory / "kept"

@@ -94,7 +94,8 @@ def test_a_revocation_after_the_backup_is_not_forgotten_but_stops_the_run_with_t
         f'{{serial: "{serial}", authority: {"client" if "/" in id_ else "server"}}}' for id_, serial in lost.items()
     ]
     for entry in entries:
-        assert f"postgres_ca_revoked: [{entry}]. Then rerun. Nothing was changed on this host." in output
+        assert entry in output
+    assert output.count("Then rerun. Nothing was changed on this host.") >= 2, "the server and the client"
     assert site.files() == before
     well(site.run(postgres_ca_revoked=yaml.safe_load(f"[{', '.join(entries)}]")))
     lists = [site.cluster.home / "tls/current/crl.pem", site.homes / site.os_users[0] / ".postgresql/root.crl"]

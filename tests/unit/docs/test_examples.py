@@ -5,7 +5,7 @@
 
 The first play of the playbook pgops.tls.site checks the input of all hosts on the controller. Here it runs in check
 mode and alone, so no host of an example is reached and nothing is written. A block is tried when its caption is the
-name of a file.
+name of a file; "(optional)" behind it keeps the file from those who follow the page step by step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ansible_collections.pgops.tls.tests.shared import IS_THOROUGH, ROOT
 INVENTORY_FILE = (
     r"(?:inventory\.yml|inventory/[\w./-]+\.yml|(?:group|host)_vars/[\w./-]+\.yml|[\w/-]*(?:playbook|site)\.yml)"
 )
+OPTIONAL = r"(?: \(optional\))?"
 # What a file of variables is tried with
 BASE = """
 postgres_servers:
@@ -54,7 +55,7 @@ MISTAKE = """
 
 def examples(name: str, text: str) -> list[guides.Block]:
     """Return the blocks of a page that are files."""
-    return [block for block in guides.blocks(name, text) if re.fullmatch(INVENTORY_FILE, block.caption)]
+    return [block for block in guides.blocks(name, text) if re.fullmatch(INVENTORY_FILE + OPTIONAL, block.caption)]
 
 
 def request() -> str:
@@ -80,13 +81,14 @@ def checked(folder: Path, block: guides.Block) -> subprocess.CompletedProcess[st
     files += re.findall(r"inventory_dir ~ '/([\w/-]+\.(?:crt|csr))'", block.text)
     for name in files:
         (folder / "inventory" / name).write_text(request() if name.endswith(".csr") else ROOT_CERTIFICATE)
-    path = "inventory/" + block.caption.removeprefix("inventory/")
+    caption = block.caption.removesuffix(" (optional)")
+    path = "inventory/" + caption.removeprefix("inventory/")
     options = ["-i", "inventory", "input.yml", "--check"]
-    if block.caption.startswith("inventory"):  # whole: nothing of the base
+    if caption.startswith("inventory"):  # whole: nothing of the base
         (folder / "inventory" / "hosts.yml").unlink()
         (folder / "inventory" / "group_vars" / "postgres_clients.yml").unlink()
-    elif not block.caption.startswith(("group_vars", "host_vars")):
-        path = block.caption
+    elif not caption.startswith(("group_vars", "host_vars")):
+        path = caption
         options = ["-i", "inventory", path, "--syntax-check"]
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(block.text)
