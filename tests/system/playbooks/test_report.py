@@ -63,28 +63,6 @@ def written(site: Any) -> dict[str, Any]:
 
 
 @ONLY_THOROUGH
-def test_a_server_is_looked_at_by_a_login_and_its_password_is_shown_nowhere(site: Any) -> None:
-    site.cluster.psql("CREATE ROLE monitor LOGIN IN ROLE pg_monitor PASSWORD 'secret-of-the-monitor'")
-    rules = {"postgres_server_hba_template": str(site.directory / "with-monitor.j2")}
-    (site.directory / "with-monitor.j2").write_text(f"hostssl all monitor all scram-sha-256\n{OPEN_RULES}")
-    assert site.run("--skip-tags", "verify", **{**site.variables, **rules}).returncode == 0
-    login = {
-        "name": "rds", "host": "localhost", "port": site.cluster.port, "user": "monitor",
-        "password": "secret-of-the-monitor",
-        "sslrootcert": str(site.homes / site.os_users[0] / ".postgresql" / "root.crt"),
-    }  # fmt: skip
-    logins = [login, {**login, "name": "wrong", "password": "another-secret"}]
-    done, data = report(site, "-vvv", **rules, postgres_report_logins=logins)
-    rds, wrong = data["servers"]["rds"], data["servers"]["wrong"]
-    assert (rds["status"], rds["certificate"]["serial"]) == ("ok", data["servers"]["db1"]["certificate"]["serial"])
-    assert wrong["status"] == "failed"
-    assert "password authentication failed" in wrong["message"]
-    shown = done.stdout + done.stderr + json.dumps(data)
-    assert "secret-of-the-monitor" not in shown
-    assert "another-secret" not in shown
-
-
-@ONLY_THOROUGH
 def test_check_mode_writes_nothing(site: Any) -> None:
     done = site.run("--check", playbook=REPORT, **site.variables)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -247,3 +225,25 @@ def test_a_mistake_in_the_input_is_found_first(site: Any) -> None:
     done = site.run(playbook=REPORT, **site.variables, postgres_report_directry="/tmp/x")
     assert done.returncode == 2
     assert "there is no such variable. Write postgres_report_directory" in done.stdout
+
+
+@ONLY_THOROUGH
+def test_a_server_is_looked_at_by_a_login_and_its_password_is_shown_nowhere(site: Any) -> None:
+    site.cluster.psql("CREATE ROLE monitor LOGIN IN ROLE pg_monitor PASSWORD 'secret-of-the-monitor'")
+    rules = {"postgres_server_hba_template": str(site.directory / "with-monitor.j2")}
+    (site.directory / "with-monitor.j2").write_text(f"hostssl all monitor all scram-sha-256\n{OPEN_RULES}")
+    assert site.run("--skip-tags", "verify", **{**site.variables, **rules}).returncode == 0
+    login = {
+        "name": "rds", "host": "localhost", "port": site.cluster.port, "user": "monitor",
+        "password": "secret-of-the-monitor",
+        "sslrootcert": str(site.homes / site.os_users[0] / ".postgresql" / "root.crt"),
+    }  # fmt: skip
+    logins = [login, {**login, "name": "wrong", "password": "another-secret"}]
+    done, data = report(site, "-vvv", **rules, postgres_report_logins=logins)
+    rds, wrong = data["servers"]["rds"], data["servers"]["wrong"]
+    assert (rds["status"], rds["certificate"]["serial"]) == ("ok", data["servers"]["db1"]["certificate"]["serial"])
+    assert wrong["status"] == "failed"
+    assert "password authentication failed" in wrong["message"]
+    shown = done.stdout + done.stderr + json.dumps(data)
+    assert "secret-of-the-monitor" not in shown
+    assert "another-secret" not in shown
