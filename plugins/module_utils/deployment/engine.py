@@ -98,6 +98,9 @@ class Transaction(abc.ABC, Generic[R]):
     def _later(self) -> Collection[str]:
         """Return the names of those that come in a later run."""
 
+    def wait_for_program(self) -> None:
+        """Wait until the program has done what an interrupted run told it to do, if it does that later."""
+
     def prove_previous(self) -> None:
         """Prove that what was in use when this run began is in use. Raises TlsError."""
 

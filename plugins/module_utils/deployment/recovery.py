@@ -26,6 +26,7 @@ def recover(one: Transaction[Any], *, check_mode: bool) -> list[str]:
     if damage:
         return _set_aside(one, damage, check_mode=check_mode)
     if not check_mode:
+        one.wait_for_program()
         _undo(one.journal, one.tell, one.rights)
         one.recovered = "the transaction of an interrupted run was undone"
         one.notes += filter(None, [one.untold()])

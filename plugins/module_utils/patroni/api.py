@@ -16,6 +16,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.x509.certificate import Certificate
 
 LIVENESS = "/liveness"  # 200 while Patroni's main loop turns
+STATUS = "/patroni"
 DEFAULT_PORT = 8008
 _ANY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens here)
 _TIMEOUT = 3.0  # seconds for a connection, and for each part of an answer

@@ -22,6 +22,7 @@ from ansible_collections.pgops.tls.plugins.module_utils.postgres import wire
 from ansible_collections.pgops.tls.plugins.module_utils.postgres.wire import Endpoint
 
 _PATIENCE = (30.0, 60.0)  # seconds after the first and the second signal: Patroni acts once in a loop_wait (10 s)
+_TURNS = 2  # of Patroni's main loop: it acts on signals between two, and one may be under way
 _PAUSE = 0.1
 
 
@@ -86,6 +87,25 @@ class Prover:
         """Tell Patroni to read its file if that is safe: who starts later reads it anyway."""
         with contextlib.suppress(TlsError):
             self.signal()
+
+    def wait_for_earlier_signals(self) -> None:
+        """Wait until Patroni has acted on all signals that it got before, for 30 s at most.
+
+        It reads its file, and later the files that this names. If they are gone by then, its REST API stays silent.
+        """
+        turns = seen = 0
+        deadline = time.monotonic() + _PATIENCE[0]
+        while turns < _TURNS and time.monotonic() < deadline:
+            last = self._last_turn()
+            if last not in (0, seen):
+                turns, seen = turns + bool(seen), last
+            time.sleep(_PAUSE)
+
+    def _last_turn(self) -> int:
+        """Return when Patroni's main loop last looked at the cluster (Unix seconds), 0 if it does not say that."""
+        answer = api.look(self.node.at, self.node.context(), api.STATUS, has_tls=self._has_tls)
+        found = answer.data.get("dcs_last_seen") if answer else 0
+        return found if isinstance(found, int) else 0
 
     def _shows(self, fingerprint: str, patience: float) -> bool:
         """Wait until the REST API shows a leaf, and Patroni's main loop turns. Raises TlsError for silence."""

@@ -142,6 +142,10 @@ class Transaction(PairService[Plan, Found, Target]):
         """Return what is inconsistent, in words."""
         return recovery.half(self.target, self._found(), is_there=os.path.exists(self.store.current_link))
 
+    def wait_for_program(self) -> None:
+        """Wait until Patroni has acted on the signals of an interrupted run."""
+        self.prover.wait_for_earlier_signals()
+
     def prove_previous(self) -> None:
         """Reload until the REST API shows what it showed when this run began. Raises TlsError."""
         self.prover.previous(self.answer.fingerprint if self.answer else "")
