@@ -141,6 +141,7 @@ class Home:
             if os.path.basename(path) not in unused:
                 _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
+        self._refuse_service_file_elsewhere()
         self._refuse_foreign_service_file()
         self.refuse_obstacles()
 
@@ -229,6 +230,16 @@ class Home:
                 f"({self.user.name}), who holds the keys in it.",
                 remedy=self._remedy(path),
                 code="directory_wrong_owner",
+            )
+
+    def _refuse_service_file_elsewhere(self) -> None:
+        place = os.path.dirname(os.path.realpath(self.service_file))
+        if os.path.islink(self.service_file) and not os.path.isdir(place):
+            raise TlsError(
+                f"{self.service_file}: expected a file or nothing, found a link into {place}, which is no directory "
+                "that this user can enter.",
+                remedy=f"Make that directory, or remove the link. {_ELSEWHERE}",
+                code="file_kind_wrong",
             )
 
     def _refuse_foreign_service_file(self) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -28,12 +29,10 @@ def state(path: str) -> dict[str, Any]:
             remedy="Rename it.",
             code="file_kind_wrong",
         )
-    return {
-        "kind": "file",
-        "mode": found.st_mode & 0o7777,
-        "owner": [found.st_uid, found.st_gid],
-        "sha256": hashlib.sha256(files.read(path) or b"").hexdigest(),
-    }
+    state: dict[str, Any] = {"kind": "file", "mode": found.st_mode & 0o7777, "owner": [found.st_uid, found.st_gid]}
+    with contextlib.suppress(PermissionError):  # of somebody else in this user's directory: it can be put aside
+        state["sha256"] = hashlib.sha256(files.read(path) or b"").hexdigest()
+    return state
 
 
 def check(journal: dict[str, Any]) -> None:

@@ -13,10 +13,12 @@ _SECRETS = re.compile(
     r'"(ldapbindpasswd|radiussecrets)=(?:[^"]|"")*"?'
     r'|\b(ldapbindpasswd|radiussecrets)=(?:\\\r?\n|"(?:[^"]|"")*"|"[^\n]*|[^\s"])*'
 )
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 
 
 def masked(text: str) -> str:
-    """Return a text of pg_hba.conf without the passwords that some methods take."""
+    """Return a text of a configuration file without private keys and the passwords that some methods take."""
+    text = _PRIVATE_KEY.sub("(a private key)", text)
     return _SECRETS.sub(lambda found: f"{found.group(1) or found.group(2)}=********", text)
 
 

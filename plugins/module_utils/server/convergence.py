@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.pgops.tls.plugins.module_utils.core import clock, directory, processes
+from ansible_collections.pgops.tls.plugins.module_utils.core.errors import TlsError
 from ansible_collections.pgops.tls.plugins.module_utils.core.lazy_import import lazy_import
 from ansible_collections.pgops.tls.plugins.module_utils.credential.spec import refuse_without_roots
 from ansible_collections.pgops.tls.plugins.module_utils.deployment import service
 from ansible_collections.pgops.tls.plugins.module_utils.postgres import psql
+from ansible_collections.pgops.tls.plugins.module_utils.server.found import CONF
 from ansible_collections.pgops.tls.plugins.module_utils.server.target import Target
 from ansible_collections.pgops.tls.plugins.module_utils.server.texts import root_files
 from ansible_collections.pgops.tls.plugins.module_utils.server.transaction import Outcome, Transaction
@@ -61,7 +66,20 @@ def converge(
     def undone() -> bool:
         return not check_mode and recovery.of_files(target.directory, root_files, tell)
 
+    _refuse_pipe(os.path.join(target.directory, "current", CONF))
     with service.explained(target.directory, "the server", undone, untold):
         administrator = psql.locate(login.port, login.socket_directory, login.role)
         with directory.held(target.directory, administrator.account, check_mode=check_mode):
             return kind(target, administrator, now).run(check_mode=check_mode)
+
+
+def _refuse_pipe(path: str) -> None:
+    """Raise TlsError for a pipe in place of a file that the server reads when it is asked for its settings."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise TlsError(
+                f"{path}: expected a file, found a pipe. The server waits at it whenever it reads its settings. "
+                "Nothing was changed.",
+                remedy="Remove it, then rerun.",
+                code="file_kind_wrong",
+            )

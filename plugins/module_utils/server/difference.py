@@ -27,7 +27,7 @@ def of_plan(plan: Plan, target: Target, before: Certificate | None, ssl_conf_bef
     if plan.reasons or (plan.left and described(before) != _coming(plan, target)):
         found.insert(0, ("server.crt", described(before), _coming(plan, target)))
     if target.ssl_conf != ssl_conf_before:
-        found.append(("ssl.conf", ssl_conf_before, target.ssl_conf))
+        found.append(("ssl.conf", redaction.masked(_shown(ssl_conf_before)), target.ssl_conf))
     return entries(found)
 
 

@@ -97,6 +97,8 @@ def test_a_program_that_waits_or_fails_changes_nothing(site: Any) -> None:
     assert served(site).serial == before
     assert connects(site)
     site.program.write_text(text)
+    assert well(site.run(postgres_ca_sources=sources(site)))
+    assert served(site).serial != before, "the renewal was asked for once"
     assert changed(site.run(postgres_ca_sources=sources(site))) == {"0"}
 
 

@@ -89,6 +89,12 @@ def test_a_password_is_masked_however_it_is_quoted(text: str) -> None:
     assert "********" in masked
 
 
+@pytest.mark.parametrize("end", ["-----END EC PRIVATE KEY-----\nport = 5432\n", ""])
+def test_a_private_key_is_masked_wherever_it_ends(end: str) -> None:
+    masked = redaction.masked(f"ssl = on\n-----BEGIN EC PRIVATE KEY-----\nsesame\n{end}")
+    assert masked == "ssl = on\n(a private key)" + end.partition("-----END EC PRIVATE KEY-----")[2]
+
+
 def test_a_part_of_a_password_is_not_told_in_an_error() -> None:
     with pytest.raises(TlsError, match="found a word without") as failure:
         rule_checks.refuse_faulty("host all all all ldap ldapserver=x ldapbindpasswd=a sesame", 15, "f", "")

@@ -31,7 +31,9 @@ def left(monkeypatch: pytest.MonkeyPatch, answers: Iterable[Answer | None]) -> l
     monkeypatch.setattr(proof, "_PAUSE", 0.0)
     monkeypatch.setattr(proof, "_PATIENCE", (0.3, 0.3))
     monkeypatch.setattr(proof.api, "look", look)
-    node = proof.Node(Patroni(1, "python3", "/x.yml"), Account("postgres", 1, 1, "/"), Endpoint("127.0.0.1", 1, 1.0), ("", ""))
+    node = proof.Node(
+        Patroni(1, "python3", "/x.yml"), Account("postgres", 1, 1, "/"), Endpoint("127.0.0.1", 1, 1.0), ("", "")
+    )
     proof.Prover(node, None).wait_for_earlier_signals()
     return coming
 
