@@ -104,6 +104,24 @@ def test_what_somebody_put_there_since_stays(clients: Clients, alice: User) -> N
     assert alice.service_file.read_text() == "[mine]\nuser=me\n[later]\nuser=me\n"
 
 
+def test_a_link_into_no_directory_stops_who_would_write_services_and_not_the_way_out(
+    clients: Clients, alice: User
+) -> None:
+    clients.converge()
+    services = alice.home / ".pg_service.conf"
+    services.unlink()
+    services.symlink_to("/nowhere/at/.all")
+    before = snapshot(alice.home)
+    for check_mode in (True, False):
+        with pytest.raises(
+            TlsError, match=r"\.pg_service\.conf: .* found a link into /nowhere/at, .* Nothing was changed"
+        ):
+            clients.call(check_mode=check_mode)
+        assert snapshot(alice.home) == before
+    assert remove(clients)["changed"]
+    assert os.readlink(services) == "/nowhere/at/.all"
+
+
 def test_the_last_of_several_files_comes_back(clients: Clients, alice: User) -> None:
     furnish(alice)
     clients.converge()

@@ -120,6 +120,8 @@ class Home:
             changing += [self.service_file] if plan.service is not None else []
         for path in changing:
             obstacles.refuse(path)
+        if plan is not None and plan.service is not None:
+            self._refuse_service_file_elsewhere()
 
     def refuse_unfit(self, unused: Collection[str] = (LISTS, PK8)) -> None:
         """Raise TlsError when something that we must not touch is in the place of our files.
@@ -141,7 +143,6 @@ class Home:
             if os.path.basename(path) not in unused:
                 _refuse_kind(path, os.lstat, (stat.S_IFREG, stat.S_IFLNK))
         _refuse_kind(self.service_file, os.stat, (stat.S_IFREG,))
-        self._refuse_service_file_elsewhere()
         self._refuse_foreign_service_file()
         self.refuse_obstacles()
 
@@ -233,11 +234,12 @@ class Home:
             )
 
     def _refuse_service_file_elsewhere(self) -> None:
+        """Raise TlsError for a link by which the file cannot be written. Who writes no services does not need it."""
         place = os.path.dirname(os.path.realpath(self.service_file))
         if os.path.islink(self.service_file) and not os.path.isdir(place):
             raise TlsError(
                 f"{self.service_file}: expected a file or nothing, found a link into {place}, which is no directory "
-                "that this user can enter.",
+                "that this user can enter. Nothing was changed.",
                 remedy=f"Make that directory, or remove the link. {_ELSEWHERE}",
                 code="file_kind_wrong",
             )
